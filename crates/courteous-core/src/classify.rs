@@ -1,0 +1,240 @@
+use std::{error::Error, fmt, ops::Deref, sync::Arc};
+
+use http::{Extensions, HeaderMap, Response, StatusCode};
+use http_body::Body;
+
+use crate::BoxError;
+
+/// Judges what came of an attempt.
+///
+/// One trait for responses and errors, and one verdict, so that a retry, a breaker and a trace agree on what a failure is.
+/// Closures `Fn(Outcome<'_>) -> Verdict` are classifiers.
+pub trait Classify {
+    /// What `outcome` means for another attempt.
+    fn classify(&self, outcome: Outcome<'_>) -> Verdict;
+}
+
+impl<F: Fn(Outcome<'_>) -> Verdict> Classify for F {
+    fn classify(&self, outcome: Outcome<'_>) -> Verdict {
+        self(outcome)
+    }
+}
+
+impl<C: Classify + ?Sized> Classify for Arc<C> {
+    fn classify(&self, outcome: Outcome<'_>) -> Verdict {
+        self.deref().classify(outcome)
+    }
+}
+
+/// What came of an attempt, as a classifier sees it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Outcome<'a> {
+    /// There is a response; its body was not read yet.
+    Response(ResponseHead<'a>),
+    /// There is none.
+    Error(&'a (dyn Error + 'static)),
+}
+
+impl<'a> Outcome<'a> {
+    /// The outcome of an attempt that was answered.
+    #[must_use]
+    pub fn response<B: Body>(response: &'a Response<B>) -> Self {
+        Self::Response(ResponseHead {
+            status: response.status(),
+            headers: response.headers(),
+            extensions: response.extensions(),
+            ended: response.body().is_end_stream(),
+        })
+    }
+
+    /// The outcome of an attempt that failed without an answer.
+    #[must_use]
+    pub const fn error(error: &'a (dyn Error + 'static)) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// The part of a response that is there before its body.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'a> {
+    status: StatusCode,
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+    ended: bool,
+}
+
+impl<'a> ResponseHead<'a> {
+    /// The status code.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The header fields.
+    #[must_use]
+    pub const fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// The extensions, among them a [`Gate`](crate::Gate) if a throttle closed one because of this response.
+    #[must_use]
+    pub const fn extensions(&self) -> &'a Extensions {
+        self.extensions
+    }
+
+    /// Whether nothing follows the head: a gRPC status among the headers counts only then.
+    #[must_use]
+    pub const fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+}
+
+/// What an outcome means for another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The server answered the request. Also an answer that the caller will not like, such as 404: it was no failure of
+    /// the server's, and would come again.
+    Answered,
+    /// The attempt failed, and another one would fail alike.
+    Permanent,
+    /// The attempt failed, and another one may do better.
+    Transient {
+        /// What is known about the server having acted on the request.
+        effect: Effect,
+        /// What kind of failure it was.
+        fault: Fault,
+    },
+}
+
+impl Verdict {
+    /// A failure that may pass.
+    #[must_use]
+    pub const fn transient(effect: Effect, fault: Fault) -> Self {
+        Self::Transient { effect, fault }
+    }
+}
+
+/// What is known about a server having acted on a request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Nothing can have happened: it was never sent, or the protocol proves that it was not processed.
+    /// Any request may be sent again.
+    NeverSent,
+    /// The server said that it refused the request, which is a convention and no proof.
+    Refused,
+    /// It may have been processed, wholly or in part. Only a request that is idempotent, by its method or by a key, may be
+    /// sent again.
+    MaybeProcessed,
+    /// An earlier copy of the request is still at work under its idempotency key. Only a request with a key may be sent
+    /// again.
+    InProgress,
+}
+
+/// The kind of a transient failure: what a retry of it costs, and how long its backoff is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// No response: the connection failed, or time ran out.
+    NoResponse,
+    /// The server answered that it failed.
+    Server,
+    /// The server answered that this client sends too much.
+    Throttled,
+}
+
+/// An error that brings its verdict along: for clients whose error types no classifier knows.
+///
+/// An adapter puts this around its client's errors; classifiers look for it first.
+#[derive(Debug)]
+pub struct Classified {
+    verdict: Verdict,
+    source: BoxError,
+}
+
+impl Classified {
+    /// `source`, with its `verdict`.
+    pub fn new(verdict: Verdict, source: impl Into<BoxError>) -> Self {
+        Self {
+            verdict,
+            source: source.into(),
+        }
+    }
+
+    /// What the error means for another attempt.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The client's own error.
+    #[must_use]
+    pub fn into_source(self) -> BoxError {
+        self.source
+    }
+}
+
+impl fmt::Display for Classified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.verdict {
+            Verdict::Transient {
+                effect: Effect::NeverSent,
+                ..
+            } => "request not sent",
+            Verdict::Transient { .. } => "request failed, and may have been processed",
+            Verdict::Answered | Verdict::Permanent => "request failed, and would fail again",
+        })
+    }
+}
+
+impl Error for Classified {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{Empty, Full};
+
+    use super::*;
+
+    #[test]
+    fn a_closure_is_a_classifier_shared_or_not() {
+        let never = |_: Outcome<'_>| Verdict::Permanent;
+        let response = Response::new(Empty::<&[u8]>::new());
+        assert_eq!(
+            never.classify(Outcome::response(&response)),
+            Verdict::Permanent
+        );
+        let shared: Arc<dyn Classify> = Arc::new(never);
+        assert_eq!(
+            shared.classify(Outcome::response(&response)),
+            Verdict::Permanent
+        );
+    }
+
+    #[test]
+    fn the_head_tells_whether_a_body_follows() {
+        let ended = |outcome: Outcome<'_>| matches!(outcome, Outcome::Response(head) if head.is_end_stream());
+        assert!(ended(Outcome::response(&Response::new(
+            Empty::<&[u8]>::new()
+        ))));
+        assert!(!ended(Outcome::response(&Response::new(
+            Full::<&[u8]>::new(b"body")
+        ))));
+    }
+
+    #[test]
+    fn a_classified_error_keeps_its_source() {
+        let source = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let error = Classified::new(
+            Verdict::transient(Effect::NeverSent, Fault::NoResponse),
+            source,
+        );
+        assert_eq!(error.to_string(), "request not sent");
+        assert!(crate::find_cause::<std::io::Error>(&error).is_some());
+    }
+}

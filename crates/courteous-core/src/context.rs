@@ -1,0 +1,123 @@
+use std::{num::NonZeroU32, time::Duration};
+
+use http::Extensions;
+use tokio::time::Instant;
+
+/// What the layers around one call tell each other: a single, small extension of the request.
+///
+/// Only layers write it. What a caller wants to override has types of its own in the layers' crates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallContext {
+    deadline: Option<Instant>,
+    attempt: Option<NonZeroU32>,
+    call_id: Option<CallId>,
+}
+
+/// The random identity of one call, the same on all its attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallId(u128);
+
+impl CallContext {
+    /// The context in `extensions`; an empty one if there is none.
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or_default()
+    }
+
+    /// The context in `extensions` to be changed; put there if there is none, which allocates.
+    pub fn edit(extensions: &mut Extensions) -> &mut Self {
+        extensions.get_or_insert_default()
+    }
+
+    /// The instant at which the call is over, whatever its state.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// How much time is left at `now`; zero after the deadline, `None` without one.
+    #[must_use]
+    pub fn time_left(&self, now: Instant) -> Option<Duration> {
+        self.deadline
+            .map(|deadline| deadline.saturating_duration_since(now))
+    }
+
+    /// Brings the deadline forward to `deadline`. A later one than there is changes nothing.
+    pub fn tighten(&mut self, deadline: Instant) {
+        self.deadline = Some(
+            self.deadline
+                .map_or(deadline, |earlier| earlier.min(deadline)),
+        );
+    }
+
+    /// The number of this attempt, from 1. `None` means that no retry is outside.
+    #[must_use]
+    pub const fn attempt(&self) -> Option<NonZeroU32> {
+        self.attempt
+    }
+
+    /// States the number of this attempt: said by a retry, before each.
+    pub fn set_attempt(&mut self, attempt: NonZeroU32) {
+        self.attempt = Some(attempt);
+    }
+
+    /// The identity of the call, once a layer has needed one.
+    #[must_use]
+    pub const fn call_id(&self) -> Option<CallId> {
+        self.call_id
+    }
+
+    /// The identity of the call, drawn now if there is none.
+    pub fn ensure_call_id(&mut self) -> CallId {
+        *self.call_id.get_or_insert_with(CallId::random)
+    }
+}
+
+impl CallId {
+    /// A new identity, from the thread's own generator.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// Its 128 random bits.
+    #[must_use]
+    pub const fn to_bits(self) -> u128 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_deadline_wins() {
+        let now = Instant::now();
+        let mut context = CallContext::default();
+        assert_eq!(context.time_left(now), None);
+        context.tighten(now + Duration::from_secs(2));
+        context.tighten(now + Duration::from_secs(3));
+        assert_eq!(context.time_left(now), Some(Duration::from_secs(2)));
+        context.tighten(now + Duration::from_secs(1));
+        assert_eq!(context.deadline(), Some(now + Duration::from_secs(1)));
+        assert_eq!(
+            context.time_left(now + Duration::from_secs(9)),
+            Some(Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn a_request_without_a_context_reads_as_an_empty_one() {
+        assert_eq!(CallContext::of(&Extensions::new()), CallContext::default());
+    }
+
+    #[test]
+    fn the_call_keeps_its_identity() {
+        let mut extensions = Extensions::new();
+        let id = CallContext::edit(&mut extensions).ensure_call_id();
+        assert_eq!(CallContext::edit(&mut extensions).ensure_call_id(), id);
+        assert_eq!(CallContext::of(&extensions).call_id(), Some(id));
+        assert_ne!(CallId::random(), id);
+    }
+}

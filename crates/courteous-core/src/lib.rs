@@ -1,0 +1,51 @@
+//! The words that courteous layers share, so that they need not know each other.
+//!
+//! A layer that has something to say to another one puts a value of this crate into the extensions of a request or a
+//! response, or into the chain of an error:
+//!
+//! ```text
+//!            outer layers                                     inner layers
+//!  request   CallContext { deadline, attempt, call id }  -->  read it, tighten it
+//!  response  <--------------------------------------------  Gate { opens_at }
+//!  error     <----------------  Rejected, Elapsed, Classified, found with find_cause
+//! ```
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use courteous_core::{BoxError, CallContext, Elapsed, Scope, find_cause};
+//! use http::Request;
+//! use tokio::time::Instant;
+//!
+//! // The earliest deadline wins, however deep the layers are nested.
+//! let now = Instant::now();
+//! let mut request = Request::new(());
+//! CallContext::edit(request.extensions_mut()).tighten(now + Duration::from_secs(5));
+//! CallContext::edit(request.extensions_mut()).tighten(now + Duration::from_secs(9));
+//! assert_eq!(CallContext::of(request.extensions()).time_left(now), Some(Duration::from_secs(5)));
+//!
+//! // An error is found wherever it hides in the chain.
+//! let error: BoxError = Elapsed::new(Duration::from_secs(5), Scope::Total).into();
+//! let error = std::io::Error::other(error);
+//! assert!(find_cause::<Elapsed>(&error).is_some());
+//! ```
+//!
+//! # What it does not do
+//!
+//! There is no layer here, and no timer. What a response says about waiting is read by `courteous-hints`.
+
+mod cause;
+mod classify;
+mod context;
+mod elapsed;
+mod gate;
+mod rejected;
+
+pub use cause::{BoxError, find_cause};
+pub use classify::{Classified, Classify, Effect, Fault, Outcome, ResponseHead, Verdict};
+pub use context::{CallContext, CallId};
+pub use elapsed::{Elapsed, Scope};
+pub use gate::Gate;
+pub use rejected::{RejectReason, Rejected};

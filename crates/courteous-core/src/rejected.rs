@@ -1,0 +1,141 @@
+use std::{error::Error, fmt, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::Gate;
+
+/// A limit of ours refused the request. It was not sent.
+///
+/// A refusal is made as soon as it is certain, not after the wait that it would have taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    reason: RejectReason,
+    not_before: Option<Instant>,
+    wait: Option<Duration>,
+}
+
+/// Why a limit refused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectReason {
+    /// Nothing is free, and the limit was told not to wait.
+    AtCapacity,
+    /// The queue holds as many waiters as it may.
+    QueueFull,
+    /// The wait would be, or was, longer than the limit's `max_wait`.
+    MaxWait,
+    /// The wait would end after the call's deadline.
+    Deadline,
+    /// The server asked for a pause that is not over.
+    Closed,
+    /// The request costs more than the limit can ever hold.
+    CostAboveBurst,
+    /// There are as many partitions as there may be, and all of them are in use.
+    TooManyKeys,
+}
+
+impl Rejected {
+    /// A refusal for `reason`, without a time at which another try would do better.
+    #[must_use]
+    pub const fn new(reason: RejectReason) -> Self {
+        Self {
+            reason,
+            not_before: None,
+            wait: None,
+        }
+    }
+
+    /// States how long the request would have had to wait, counted from `now`.
+    #[must_use]
+    pub fn with_wait(mut self, now: Instant, wait: Duration) -> Self {
+        self.not_before = now.checked_add(wait);
+        self.wait = Some(wait);
+        self
+    }
+
+    /// Why the request was refused.
+    #[must_use]
+    pub const fn reason(&self) -> RejectReason {
+        self.reason
+    }
+
+    /// When the request would have been admitted, where the limit knows.
+    #[must_use]
+    pub const fn not_before(&self) -> Option<Instant> {
+        self.not_before
+    }
+
+    /// How long the request would have had to wait from the refusal on, where the limit knows: what a server would
+    /// state as `Retry-After`.
+    #[must_use]
+    pub const fn wait(&self) -> Option<Duration> {
+        self.wait
+    }
+
+    /// The gate at which the request was refused, if a closed one was the reason.
+    #[must_use]
+    pub fn gate(&self) -> Option<Gate> {
+        match self.reason {
+            RejectReason::Closed => self.not_before.map(Gate::new),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("request not sent: ")?;
+        f.write_str(match self.reason {
+            RejectReason::AtCapacity => "the limit is reached",
+            RejectReason::QueueFull => "the limit's queue is full",
+            RejectReason::MaxWait => "the wait is longer than the limit allows",
+            RejectReason::Deadline => "the wait would outlast the deadline",
+            RejectReason::Closed => "the server asked for a pause",
+            RejectReason::CostAboveBurst => "it costs more than the limit can hold",
+            RejectReason::TooManyKeys => "the limit has too many keys in use",
+        })?;
+        match self.wait {
+            Some(wait) => write!(f, " (could be sent in {wait:?})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for Rejected {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_tells_when_to_come_back() {
+        let now = Instant::now();
+        let rejected = Rejected::new(RejectReason::Closed).with_wait(now, Duration::from_secs(2));
+        assert_eq!(rejected.not_before(), Some(now + Duration::from_secs(2)));
+        assert_eq!(
+            rejected.gate(),
+            Some(Gate::new(now + Duration::from_secs(2)))
+        );
+        assert_eq!(
+            rejected.to_string(),
+            "request not sent: the server asked for a pause (could be sent in 2s)"
+        );
+    }
+
+    #[test]
+    fn only_a_closed_limit_has_a_gate() {
+        let now = Instant::now();
+        let rejected = Rejected::new(RejectReason::MaxWait).with_wait(now, Duration::from_secs(2));
+        assert_eq!(rejected.gate(), None);
+    }
+
+    #[test]
+    fn a_wait_beyond_the_end_of_time_has_no_instant() {
+        let rejected =
+            Rejected::new(RejectReason::MaxWait).with_wait(Instant::now(), Duration::MAX);
+        assert_eq!(
+            (rejected.not_before(), rejected.wait()),
+            (None, Some(Duration::MAX))
+        );
+    }
+}
