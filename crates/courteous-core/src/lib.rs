@@ -42,6 +42,7 @@ mod context;
 mod elapsed;
 mod gate;
 mod rejected;
+mod request;
 
 pub use cause::{BoxError, find_cause};
 pub use classify::{Classified, Classify, Effect, Fault, Outcome, ResponseHead, Verdict};
@@ -49,3 +50,4 @@ pub use context::{CallContext, CallId};
 pub use elapsed::{Elapsed, Scope};
 pub use gate::Gate;
 pub use rejected::{RejectReason, Rejected};
+pub use request::{Origin, RequestView};
