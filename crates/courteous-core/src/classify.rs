@@ -1,9 +1,15 @@
-use std::{error::Error, fmt, ops::Deref, sync::Arc};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, ErrorKind},
+    ops::Deref,
+    sync::Arc,
+};
 
 use http::{Extensions, HeaderMap, Response, StatusCode};
 use http_body::Body;
 
-use crate::BoxError;
+use crate::{BoxError, find_cause};
 
 /// Judges what came of an attempt.
 ///
@@ -113,6 +119,26 @@ impl Verdict {
     #[must_use]
     pub const fn transient(effect: Effect, fault: Fault) -> Self {
         Self::Transient { effect, fault }
+    }
+
+    /// The verdict on an error of which is known that no connection was made.
+    ///
+    /// The request was never sent. Whether another attempt would do better is told by the first [`io::Error`] in the chain:
+    /// a refused connection may be accepted later, but a wrong scheme (no `io::Error` at all) or a failed TLS handshake (one
+    /// of kind `Other` or `InvalidData`) will not change by itself. DNS failures cannot be told apart, and count as passing.
+    #[must_use]
+    pub fn of_connect_error(error: &(dyn Error + 'static)) -> Self {
+        match find_cause::<io::Error>(error).map(io::Error::kind) {
+            None
+            | Some(
+                ErrorKind::Other
+                | ErrorKind::InvalidData
+                | ErrorKind::InvalidInput
+                | ErrorKind::Unsupported
+                | ErrorKind::PermissionDenied,
+            ) => Self::Permanent,
+            Some(_) => Self::transient(Effect::NeverSent, Fault::NoResponse),
+        }
     }
 }
 
@@ -225,6 +251,17 @@ mod tests {
         assert!(!ended(Outcome::response(&Response::new(
             Full::<&[u8]>::new(b"body")
         ))));
+    }
+
+    #[test]
+    fn a_connect_error_is_permanent_unless_its_cause_may_pass() {
+        let of = |kind: ErrorKind| Verdict::of_connect_error(&io::Error::from(kind));
+        let passing = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
+        assert_eq!(of(ErrorKind::ConnectionRefused), passing);
+        assert_eq!(of(ErrorKind::TimedOut), passing);
+        assert_eq!(of(ErrorKind::Other), Verdict::Permanent);
+        assert_eq!(of(ErrorKind::InvalidData), Verdict::Permanent);
+        assert_eq!(Verdict::of_connect_error(&fmt::Error), Verdict::Permanent);
     }
 
     #[test]
