@@ -1,1 +1,10 @@
-//!
+#![doc = include_str!("../README.md")]
+
+mod queue;
+mod shared;
+mod timer;
+mod wakes;
+
+pub use queue::{Queue, Ticket};
+pub use shared::{Serve, Shared};
+pub use wakes::Wakes;

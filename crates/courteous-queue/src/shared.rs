@@ -1,0 +1,137 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    Wakes,
+    timer::{Ring, Set, Timer},
+};
+
+/// What a limit does for those who wait for it.
+pub trait Serve: Send + 'static {
+    /// Serves everybody whose turn has come by `now`, and says for which later instant the next one waits. `None` if
+    /// nobody waits for time.
+    ///
+    /// Called under the lock. An instant that is not later than `now` makes it be called again.
+    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Option<Instant>;
+
+    /// Wakes everybody who waits: there is no runtime left whose timer could serve them. Each then has to
+    /// [`join`](Shared::join) again, on a runtime of its own.
+    fn rouse(&mut self, wakes: &mut Wakes);
+}
+
+/// A limit's state under one mutex, with a timer that serves the waiting tasks by itself.
+///
+/// No task is spawned, and no task has to be polled for another one to be served: the timer's waker is the shared state.
+///
+/// # Runtimes
+///
+/// It needs no runtime until somebody waits, and outlives runtimes: every runtime on which a task has
+/// [`join`](Self::join)ed has an alarm of its own until nobody waits for time any more. One that is shut down is noticed
+/// and let go of; if none is left, all waiting tasks are woken to join again. No call panics outside of a runtime.
+pub struct Shared<T: Serve> {
+    state: Mutex<State<T>>,
+}
+
+struct State<T: Serve> {
+    limit: T,
+    timer: Timer<Shared<T>>,
+}
+
+impl<T: Serve> Shared<T> {
+    /// Shares `limit`.
+    #[must_use]
+    pub const fn new(limit: T) -> Self {
+        Self {
+            state: Mutex::new(State {
+                limit,
+                timer: Timer::new(),
+            }),
+        }
+    }
+
+    /// Does something that changes nothing for those who wait. This is the fast path: it costs the lock.
+    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        f(&mut self.lock().limit)
+    }
+
+    /// Does something, then serves those who wait and sets the timer for the next one; then, without the lock, wakes
+    /// those who were served and whom `f` added.
+    ///
+    /// `f` is told the time. It may be called anywhere, also when a waiting future is dropped.
+    pub fn update<R>(self: &Arc<Self>, f: impl FnOnce(&mut T, Instant, &mut Wakes) -> R) -> R {
+        self.run(false, f)
+    }
+
+    /// As [`update`](Self::update), by a task that is going to wait: from now on the timer also rings on the task's own
+    /// runtime.
+    ///
+    /// Must be called from a poll, each time that the task is about to return "pending".
+    ///
+    /// # Panics
+    ///
+    /// If the current runtime's timers are disabled.
+    pub fn join<R>(self: &Arc<Self>, f: impl FnOnce(&mut T, Instant, &mut Wakes) -> R) -> R {
+        self.run(true, f)
+    }
+
+    /// When the timer will serve the queue next, if somebody waits for that.
+    #[must_use]
+    pub fn armed_at(&self) -> Option<Instant> {
+        self.lock().timer.at()
+    }
+
+    fn run<R>(
+        self: &Arc<Self>,
+        joining: bool,
+        f: impl FnOnce(&mut T, Instant, &mut Wakes) -> R,
+    ) -> R {
+        let mut wakes = Wakes::new();
+        let mut state = self.lock();
+        let State { limit, timer } = &mut *state;
+        let mut now = Instant::now();
+        let result = f(limit, now, &mut wakes);
+        let joining = joining.then_some(self);
+        loop {
+            let Some(at) = limit.serve(now, &mut wakes) else {
+                timer.clear();
+                break;
+            };
+            match timer.set(at, joining) {
+                Set::Armed => break,
+                Set::Due => now = Instant::now(),
+                Set::Deaf => {
+                    limit.rouse(&mut wakes);
+                    break;
+                }
+            }
+        }
+        drop(state);
+        wakes.wake();
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // A panic under the lock can only be one of the timer's, which is as good as not set then.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Serve> Ring for Shared<T> {
+    fn ring(self: Arc<Self>) {
+        self.update(|_, _, _| ());
+    }
+}
+
+impl<T: Serve + fmt::Debug> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Shared")
+            .field("limit", &state.limit)
+            .field("timer", &state.timer)
+            .finish()
+    }
+}

@@ -1,0 +1,204 @@
+use std::{
+    cell::Cell,
+    fmt,
+    future::Future,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{self, Handle},
+    task::coop,
+    time::{Instant, Sleep},
+};
+
+/// How far ahead a timer is set at most; it is then set again. Tokio's own limit is about two years.
+const HORIZON: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+thread_local! {
+    /// Whether this thread is setting a timer, and so holds the lock that ringing it would take.
+    static SETTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What a [`Timer`] calls when its time has come, from any thread, without a lock of the timer's.
+pub(crate) trait Ring: Send + Sync + 'static {
+    fn ring(self: Arc<Self>);
+}
+
+/// An instant at which somebody is called, on every runtime that has tasks waiting for it.
+///
+/// There is one kept `Sleep` to a runtime, nearly always one in all. One for all runtimes would not do: a runtime that
+/// nobody drives, such as a `current_thread` one outside of `block_on`, never fires its timers, and must not hold up the
+/// tasks of another one.
+///
+/// A `Sleep` may only be *polled* while its runtime lives, and nothing tells whether it does. But *setting* one never
+/// panics, and one that was set to the future and counts as elapsed belongs to a dead runtime: so each is set first, polled
+/// only if it has fired since and is pending now, and dropped if it is dead.
+pub(crate) struct Timer<R> {
+    alarms: Vec<Alarm<R>>,
+    /// When the alarms ring.
+    at: Option<Instant>,
+}
+
+struct Alarm<R> {
+    runtime: runtime::Id,
+    sleep: Pin<Box<Sleep>>,
+    bell: Arc<Bell<R>>,
+}
+
+/// The waker of an alarm.
+struct Bell<R> {
+    /// Weak, as the owner owns the alarm.
+    owner: Weak<R>,
+    /// Whether the bell must be left with the `Sleep` again, which gives it away when it fires.
+    rang: AtomicBool,
+}
+
+/// What became of setting a [`Timer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    /// It will ring.
+    Armed,
+    /// Its instant has come.
+    Due,
+    /// No runtime is left to ring on. The tasks that wait must be woken, so that each sets the timer on its own runtime.
+    Deaf,
+}
+
+impl<R: Ring> Timer<R> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            alarms: Vec::new(),
+            at: None,
+        }
+    }
+
+    /// Sets the timer to `at`, an instant after now. With `joining`, which needs a poll on a live runtime, it will ring on
+    /// the current runtime too, for that.
+    pub(crate) fn set(&mut self, at: Instant, joining: Option<&Arc<R>>) -> Set {
+        let now = Instant::now();
+        if at <= now {
+            return Set::Due;
+        }
+        let at = at.min(now + HORIZON);
+        let moved = self.at.replace(at) != Some(at);
+        let mut due = false;
+        let _setting = Setting::begin();
+        self.alarms
+            .retain_mut(|alarm| match alarm.set_if(moved, at) {
+                true => true,
+                false if Instant::now() < at => false,
+                false => {
+                    due = true;
+                    true
+                }
+            });
+        if let Some(ring) = joining
+            && let Ok(handle) = Handle::try_current()
+            && self.alarms.iter().all(|alarm| alarm.runtime != handle.id())
+        {
+            let mut alarm = Alarm {
+                runtime: handle.id(),
+                sleep: Box::pin(tokio::time::sleep_until(at)),
+                bell: Arc::new(Bell {
+                    owner: Arc::downgrade(ring),
+                    rang: AtomicBool::new(true),
+                }),
+            };
+            if alarm.set_if(true, at) {
+                self.alarms.push(alarm);
+            } else {
+                due |= Instant::now() >= at;
+            }
+        }
+        if due {
+            self.at = None;
+            Set::Due
+        } else if self.alarms.is_empty() {
+            self.at = None;
+            Set::Deaf
+        } else {
+            Set::Armed
+        }
+    }
+
+    /// Lets go of all alarms.
+    pub(crate) fn clear(&mut self) {
+        self.at = None;
+        self.alarms.clear();
+    }
+
+    pub(crate) const fn at(&self) -> Option<Instant> {
+        self.at
+    }
+}
+
+impl<R: Ring> Alarm<R> {
+    /// Makes sure that the alarm rings at `at`: sets it if it rang or if that instant `moved`. Says whether it will: else
+    /// `at` has come, or its runtime is dead.
+    fn set_if(&mut self, moved: bool, at: Instant) -> bool {
+        let rang = self.bell.rang.swap(false, Ordering::Relaxed);
+        if rang || moved {
+            self.sleep.as_mut().reset(at);
+        }
+        let pending = !self.sleep.is_elapsed() && (!rang || self.listen());
+        if !pending {
+            self.bell.rang.store(true, Ordering::Relaxed);
+        }
+        pending
+    }
+
+    /// Leaves the bell with the `Sleep`; says whether it is still pending.
+    fn listen(&mut self) -> bool {
+        let bell = Waker::from(Arc::clone(&self.bell));
+        // Unconstrained: a task that has used up its budget would be told "pending" without its waker having been kept.
+        let sleep = pin!(coop::unconstrained(self.sleep.as_mut()));
+        sleep.poll(&mut Context::from_waker(&bell)) == Poll::Pending
+    }
+}
+
+impl<R: Ring> Wake for Bell<R> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rang.store(true, Ordering::Relaxed);
+        // Setting a `Sleep` can call its waker at once, under the lock of whoever sets it: who then looks at the `Sleep`.
+        if !SETTING.get()
+            && let Some(owner) = self.owner.upgrade()
+        {
+            owner.ring();
+        }
+    }
+}
+
+/// Marks the thread as setting a timer, also if that panics.
+struct Setting;
+
+impl Setting {
+    fn begin() -> Self {
+        SETTING.set(true);
+        Self
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        SETTING.set(false);
+    }
+}
+
+impl<R> fmt::Debug for Timer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timer")
+            .field("at", &self.at)
+            .field("alarms", &self.alarms.len())
+            .finish()
+    }
+}

@@ -1,0 +1,50 @@
+use std::{fmt, task::Waker};
+
+/// Tasks that are to be woken once a lock is released.
+///
+/// Waking under the lock would let the woken task run into it, or, with a waker that polls at once, deadlock.
+#[derive(Default)]
+pub struct Wakes {
+    // One is the usual number, and needs no allocation.
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Wakes {
+    /// Nobody yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            first: None,
+            more: Vec::new(),
+        }
+    }
+
+    /// Adds a task.
+    pub fn push(&mut self, waker: Waker) {
+        match &self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.more.push(waker),
+        }
+    }
+
+    /// Wakes all, in the order in which they were added.
+    pub(crate) fn wake(self) {
+        if let Some(first) = self.first {
+            first.wake();
+        }
+        self.more.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Extend<Waker> for Wakes {
+    fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
+        wakers.into_iter().for_each(|waker| self.push(waker));
+    }
+}
+
+impl fmt::Debug for Wakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wakes").finish_non_exhaustive()
+    }
+}
