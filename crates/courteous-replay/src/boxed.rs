@@ -1,0 +1,34 @@
+use bytes::Bytes;
+use courteous_core::BoxError;
+use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
+
+use crate::{Kept, NotReplayable, Replay};
+
+/// Bodies that can be made of any other body.
+macro_rules! replay_by_wrapping {
+    ($($body:ty),+) => { $(
+        impl Replay for $body {
+            type Kept = Kept<Self>;
+
+            fn keep(self, limit: usize) -> (Self, Kept<Self>) {
+                Kept::wrapping(self, limit, Self::new)
+            }
+
+            fn check(kept: &Kept<Self>) -> Result<(), NotReplayable> {
+                kept.check()
+            }
+
+            fn again(kept: &Kept<Self>) -> Result<Self, NotReplayable> {
+                kept.again().map(Self::new)
+            }
+        }
+    )+ };
+}
+
+replay_by_wrapping!(BoxBody<Bytes, BoxError>, UnsyncBoxBody<Bytes, BoxError>);
+
+#[cfg(feature = "axum")]
+replay_by_wrapping!(axum_core::body::Body);
+
+#[cfg(feature = "tonic")]
+replay_by_wrapping!(tonic::body::Body);

@@ -1,0 +1,153 @@
+use std::fmt;
+
+use bytes::Bytes;
+use courteous_core::BoxError;
+use http_body::Body;
+
+use crate::{Kept, NotReplayable, Replay, ReplayBody};
+
+/// A way to keep bodies of type `B` for another attempt: what a retry is generic over.
+///
+/// [`Native`] is the way for bodies that are [`Replay`] themselves, [`Via`] for those that can be made of a
+/// [`ReplayBody`], and [`SendOnce`] for the rest.
+#[diagnostic::on_unimplemented(
+    message = "request bodies of type `{B}` cannot be kept for another attempt",
+    note = "send `Full`, `Empty`, or a body that was boxed by `.map_err(Into::into).boxed_unsync()`",
+    note = "for the body of another library, say how to make one of a `ReplayBody`: `RetryLayer::via(..)`"
+)]
+pub trait Keep<B> {
+    /// What stays behind.
+    type Kept;
+
+    /// Returns the body that is to be sent in place of `body`, and what stays behind of it.
+    ///
+    /// `limit` is the number of bytes that may be copied to memory. At zero, the body can be given again only as long as
+    /// nothing of it was read.
+    fn keep(&self, body: B, limit: usize) -> (B, Self::Kept);
+
+    /// Whether the body could be given again now.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    fn check(&self, kept: &Self::Kept) -> Result<(), NotReplayable>;
+
+    /// Gives the body again. The earlier one cannot be read any more.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be; the earlier one is left as it is.
+    fn again(&self, kept: &Self::Kept) -> Result<B, NotReplayable>;
+}
+
+/// Keeps the bodies that are [`Replay`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Native(());
+
+impl Native {
+    /// The only way to keep those bodies.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(())
+    }
+}
+
+impl<B: Replay> Keep<B> for Native {
+    type Kept = B::Kept;
+
+    fn keep(&self, body: B, limit: usize) -> (B, B::Kept) {
+        body.keep(limit)
+    }
+
+    fn check(&self, kept: &B::Kept) -> Result<(), NotReplayable> {
+        B::check(kept)
+    }
+
+    fn again(&self, kept: &B::Kept) -> Result<B, NotReplayable> {
+        B::again(kept)
+    }
+}
+
+/// Keeps the bodies that a function makes of a [`ReplayBody`].
+///
+/// ```
+/// use bytes::Bytes;
+/// use courteous_core::BoxError;
+/// use courteous_replay::{Keep, Via};
+/// use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+///
+/// type Body = UnsyncBoxBody<Bytes, BoxError>;
+///
+/// let keep = Via::new(Body::new);
+/// let body: Body = Full::from("hello").map_err(Into::into).boxed_unsync();
+/// let (first, kept) = keep.keep(body, 1024);
+/// drop(first); // not sent after all
+/// assert!(keep.again(&kept).is_ok());
+/// ```
+#[derive(Clone, Copy)]
+pub struct Via<F> {
+    wrap: F,
+}
+
+impl<F> Via<F> {
+    /// Keeps bodies by `wrap`, which turns a `ReplayBody<B>` into a `B`.
+    #[must_use]
+    pub const fn new(wrap: F) -> Self {
+        Self { wrap }
+    }
+}
+
+impl<B, F> Keep<B> for Via<F>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+    F: Fn(ReplayBody<B>) -> B,
+{
+    type Kept = Kept<B>;
+
+    fn keep(&self, body: B, limit: usize) -> (B, Kept<B>) {
+        Kept::wrapping(body, limit, &self.wrap)
+    }
+
+    fn check(&self, kept: &Kept<B>) -> Result<(), NotReplayable> {
+        kept.check()
+    }
+
+    fn again(&self, kept: &Kept<B>) -> Result<B, NotReplayable> {
+        kept.again().map(&self.wrap)
+    }
+}
+
+impl<F> fmt::Debug for Via<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Via").finish_non_exhaustive()
+    }
+}
+
+/// Keeps nothing: any body is sent as it is, and once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SendOnce(());
+
+impl SendOnce {
+    /// The only way to keep nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(())
+    }
+}
+
+impl<B> Keep<B> for SendOnce {
+    type Kept = ();
+
+    fn keep(&self, body: B, _limit: usize) -> (B, ()) {
+        (body, ())
+    }
+
+    fn check(&self, (): &()) -> Result<(), NotReplayable> {
+        Err(NotReplayable::OneShot)
+    }
+
+    fn again(&self, (): &()) -> Result<B, NotReplayable> {
+        Err(NotReplayable::OneShot)
+    }
+}

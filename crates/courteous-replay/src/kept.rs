@@ -1,0 +1,104 @@
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use courteous_core::BoxError;
+use http_body::Body;
+
+use crate::{NotReplayable, Replay, ReplayBody, hint::Hint, shared::Shared};
+
+/// The half of a [`ReplayBody`] that stays behind, to make the next attempt's body of.
+///
+/// Dropping it releases what was kept, except what the newest body has yet to give.
+pub struct Kept<B> {
+    /// `None` if there was nothing to keep.
+    shared: Option<Arc<Shared<B>>>,
+    start: u64,
+    hint: Hint,
+}
+
+impl<B> Kept<B> {
+    /// Keeps what is read of `shared` from now on, if its reader is at the offset `start`.
+    pub(crate) fn new(
+        shared: Option<Arc<Shared<B>>>,
+        start: u64,
+        limit: usize,
+        hint: Hint,
+    ) -> Self {
+        if let Some(shared) = &shared {
+            shared.keep(limit);
+        }
+        Self {
+            shared,
+            start,
+            hint,
+        }
+    }
+
+    /// Returns what `wrap` makes of a [`ReplayBody`] over `body`, and what is kept of it.
+    pub(crate) fn wrapping(body: B, limit: usize, wrap: impl Fn(ReplayBody<B>) -> B) -> (B, Self)
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        if body.is_end_stream() {
+            let kept = Self::new(None, 0, limit, Hint::of(&body.size_hint()));
+            return (body, kept);
+        }
+        let (body, kept) = ReplayBody::new(body).keep(limit);
+        (wrap(body), kept)
+    }
+
+    /// Whether the body could be given again now.
+    ///
+    /// It may be different a moment later: an earlier copy can still be read, and grow above the limit. Only
+    /// [`again`](Self::again) is certain.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn check(&self) -> Result<(), NotReplayable> {
+        match &self.shared {
+            Some(shared) => shared.check(self.start),
+            None => Ok(()),
+        }
+    }
+
+    /// How many bytes are held in memory now; trailers are not counted here.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.shared.as_ref().map_or(0, |shared| shared.kept_bytes())
+    }
+
+    /// Gives the body again, from where it was kept, and so overtakes all its earlier copies.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be. The earlier copies are left as they are.
+    pub fn again(&self) -> Result<ReplayBody<B>, NotReplayable> {
+        let copy = match &self.shared {
+            Some(shared) => shared.take_over(self.start)?,
+            None => 0,
+        };
+        Ok(ReplayBody::copy(
+            self.shared.clone(),
+            copy,
+            self.start,
+            self.hint,
+        ))
+    }
+}
+
+impl<B> Drop for Kept<B> {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.forget();
+        }
+    }
+}
+
+impl<B> fmt::Debug for Kept<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept")
+            .field("check", &self.check())
+            .finish_non_exhaustive()
+    }
+}

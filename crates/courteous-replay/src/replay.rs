@@ -1,0 +1,133 @@
+use bytes::Buf;
+use http_body::Body;
+use http_body_util::{Either, Empty, Full};
+
+use crate::NotReplayable;
+
+/// A body that can be given again.
+///
+/// Its type stays the same, so that a client which was made for it needs no other one.
+///
+/// | body | what is kept |
+/// |---|---|
+/// | `Empty`, `Full`, `String` | a clone: it is in memory anyway, so the limit does not count |
+/// | `BoxBody`, `UnsyncBoxBody` of `Bytes` and [`BoxError`](courteous_core::BoxError) | what was read, up to the limit |
+/// | [`ReplayBody`](crate::ReplayBody) | what was read, up to the limit |
+/// | `Either` | what its side keeps |
+/// | axum's and tonic's `Body` (features `axum`, `tonic`) | what was read, up to the limit |
+/// | reqwest's `Body` (feature `reqwest`) | a clone if it was made of bytes; else what was read, up to the limit |
+#[diagnostic::on_unimplemented(
+    message = "request bodies of type `{Self}` cannot be kept for another attempt",
+    note = "send `Full`, `Empty`, or a body that was boxed by `.map_err(Into::into).boxed_unsync()`",
+    note = "axum's, tonic's and reqwest's bodies need the feature `axum`, `tonic` or `reqwest`",
+    note = "for the body of another library, say how to make one of a `ReplayBody`: `RetryLayer::via(..)`"
+)]
+pub trait Replay: Body + Sized {
+    /// What stays behind.
+    type Kept;
+
+    /// Returns the body that is to be sent in place of this one, and what stays behind of it.
+    ///
+    /// `limit` is the number of bytes that may be copied to memory. At zero, the body can be given again only as long as
+    /// nothing of it was read.
+    fn keep(self, limit: usize) -> (Self, Self::Kept);
+
+    /// Whether the body could be given again now. It may be different a moment later, as an earlier copy may still be
+    /// read.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    fn check(kept: &Self::Kept) -> Result<(), NotReplayable>;
+
+    /// Gives the body again. The earlier one cannot be read any more.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be; the earlier one is left as it is.
+    fn again(kept: &Self::Kept) -> Result<Self, NotReplayable>;
+}
+
+impl<D: Buf + Clone> Replay for Full<D> {
+    type Kept = Self;
+
+    fn keep(self, _limit: usize) -> (Self, Self) {
+        (self.clone(), self)
+    }
+
+    fn check(_kept: &Self) -> Result<(), NotReplayable> {
+        Ok(())
+    }
+
+    fn again(kept: &Self) -> Result<Self, NotReplayable> {
+        Ok(kept.clone())
+    }
+}
+
+impl<D: Buf> Replay for Empty<D> {
+    type Kept = ();
+
+    fn keep(self, _limit: usize) -> (Self, ()) {
+        (self, ())
+    }
+
+    fn check((): &()) -> Result<(), NotReplayable> {
+        Ok(())
+    }
+
+    fn again((): &()) -> Result<Self, NotReplayable> {
+        Ok(Self::new())
+    }
+}
+
+impl Replay for String {
+    type Kept = Self;
+
+    fn keep(self, _limit: usize) -> (Self, Self) {
+        (self.clone(), self)
+    }
+
+    fn check(_kept: &Self) -> Result<(), NotReplayable> {
+        Ok(())
+    }
+
+    fn again(kept: &Self) -> Result<Self, NotReplayable> {
+        Ok(kept.clone())
+    }
+}
+
+impl<L, R> Replay for Either<L, R>
+where
+    L: Replay,
+    R: Replay<Data = L::Data>,
+    Self: Body,
+{
+    type Kept = Either<L::Kept, R::Kept>;
+
+    fn keep(self, limit: usize) -> (Self, Self::Kept) {
+        match self {
+            Self::Left(body) => {
+                let (body, kept) = body.keep(limit);
+                (Self::Left(body), Either::Left(kept))
+            }
+            Self::Right(body) => {
+                let (body, kept) = body.keep(limit);
+                (Self::Right(body), Either::Right(kept))
+            }
+        }
+    }
+
+    fn check(kept: &Self::Kept) -> Result<(), NotReplayable> {
+        match kept {
+            Either::Left(kept) => L::check(kept),
+            Either::Right(kept) => R::check(kept),
+        }
+    }
+
+    fn again(kept: &Self::Kept) -> Result<Self, NotReplayable> {
+        match kept {
+            Either::Left(kept) => L::again(kept).map(Self::Left),
+            Either::Right(kept) => R::again(kept).map(Self::Right),
+        }
+    }
+}
