@@ -1,1 +1,14 @@
-//!
+#![doc = include_str!("../README.md")]
+
+mod date;
+mod fields;
+mod hints;
+mod number;
+mod pushback;
+mod quota;
+mod reset;
+mod structured;
+
+pub use hints::Hints;
+pub use pushback::Pushback;
+pub use quota::Quota;
