@@ -1,0 +1,171 @@
+use std::task::Poll;
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    Client, Subject,
+    subject::{paused, read, ready, request, send, succeed},
+};
+use crate::{Latch, Probe, Reply, Task};
+
+/// `poll_ready` asks the inner service only: a service that is ready and is not called takes nothing from the others.
+pub fn poll_ready_reserves_nothing<L>(make: impl Fn() -> Subject<L>)
+where
+    L: Layer<Probe, Service: Client>,
+{
+    let subject = make();
+    let probe = Probe::new();
+    let service = subject.service(&probe);
+    paused(async {
+        let mut idle: Vec<_> = (0..100).map(|_| service.clone()).collect();
+        for service in &mut idle {
+            ready(service).await.unwrap();
+        }
+        assert!(probe.instances() < 1000 && probe.calls() == 0);
+        let others = Others::occupy(&subject, &service, &probe).await;
+        others.finish().await;
+        // Those that were ready all the time are still good for a call each.
+        for mut service in idle.into_iter().take(3) {
+            succeed(&mut service).await;
+        }
+        subject.assert_nothing_held(&probe, &"after calls next to idle services");
+    });
+}
+
+/// While a call waits in the layer, for its turn or for its backoff, no inner instance is ready for it, no call and no
+/// response is kept; the service says so little of it that it is ready for another call.
+pub fn waiting_holds_nothing_of_the_inner_service<L>(make: impl Fn() -> Subject<L>)
+where
+    L: Layer<Probe, Service: Client>,
+{
+    let subject = make();
+    if subject.behind.is_some() {
+        let probe = Probe::new();
+        let mut service = subject.service(&probe);
+        paused(async {
+            let others = Others::occupy(&subject, &service, &probe).await;
+            let (calls, in_flight) = (probe.calls(), probe.in_flight());
+            ready(&mut service).await.unwrap();
+            let mut waiting = Task::new(service.call(request()));
+            assert!(waiting.settle().await.is_pending());
+            assert_eq!(probe.calls(), calls, "the call does not wait");
+            assert_eq!(probe.in_flight(), in_flight);
+            assert_eq!(probe.ready_held(), 0, "inner readiness held by a waiter");
+            ready(&mut service.clone()).await.unwrap();
+            assert_eq!(probe.ready_held(), 0);
+            others.finish().await;
+            let response = waiting.finish().await.map_err(Into::into).unwrap();
+            read(response).await.unwrap();
+            subject.assert_nothing_held(&probe, &"after a wait");
+        });
+    }
+    if subject.after_failure {
+        let probe = Probe::new();
+        let subject = make();
+        subject.fail_first(&probe);
+        let mut service = subject.service(&probe);
+        paused(async {
+            ready(&mut service).await.unwrap();
+            let mut waiting = Task::new(service.call(request()));
+            assert!(waiting.settle().await.is_pending());
+            assert_eq!(probe.calls(), 1);
+            assert_eq!(probe.in_flight(), 0, "a call kept during the backoff");
+            assert_eq!(probe.ready_held(), 0, "readiness held during the backoff");
+            assert_eq!(probe.bodies().alive(), 0, "the response kept");
+            let response = waiting.finish().await.map_err(Into::into).unwrap();
+            read(response).await.unwrap();
+            subject.assert_nothing_held(&probe, &"after a backoff");
+        });
+    }
+}
+
+/// A waiter that is dropped in the queue, or when it was woken and not polled yet, leaves its turn to the next one.
+pub fn a_dropped_waiter_wakes_the_next<L>(make: impl Fn() -> Subject<L>)
+where
+    L: Layer<Probe, Service: Client>,
+{
+    for dropped_when_woken in [false, true] {
+        let subject = make();
+        if subject.behind.is_none() {
+            return;
+        }
+        let probe = Probe::new();
+        let service = subject.service(&probe);
+        paused(async {
+            let others = Others::occupy(&subject, &service, &probe).await;
+            let calls = probe.calls();
+            let mut services = [service.clone(), service.clone()];
+            let [first, second] = &mut services;
+            let mut first = Task::new(send(first));
+            let mut second = Task::new(send(second));
+            assert!(first.settle().await.is_pending());
+            assert!(second.settle().await.is_pending());
+            assert_eq!(probe.calls(), calls, "the calls do not wait");
+            if dropped_when_woken {
+                others.finish().await;
+                first.woken().await;
+                drop(first);
+            } else {
+                drop(first);
+                others.finish().await;
+            }
+            let response = second.finish().await.unwrap();
+            assert_eq!(probe.calls(), calls + 1);
+            read(response).await.unwrap();
+            subject.assert_nothing_held(&probe, &"after a waiter was dropped");
+            succeed(&mut service.clone()).await;
+        });
+    }
+}
+
+/// The calls that another one waits behind, in flight until they may finish.
+pub(super) struct Others<F> {
+    latch: Latch,
+    calls: Vec<Task<F>>,
+}
+
+impl Others<()> {
+    /// Makes as many calls as the subject admits at once.
+    pub(super) async fn occupy<L>(
+        subject: &Subject<L>,
+        service: &L::Service,
+        probe: &Probe,
+    ) -> Others<<L::Service as Client>::Call>
+    where
+        L: Layer<Probe, Service: Client>,
+    {
+        let latch = Latch::new();
+        let before = probe.calls();
+        let mut calls = Vec::new();
+        let number = subject.behind.unwrap_or(1);
+        for _ in 0..number {
+            probe.script([Reply::ok().body("held").held_by(&latch)]);
+            let mut service = service.clone();
+            ready(&mut service).await.unwrap();
+            let mut call = Task::new(service.call(request()));
+            assert!(call.settle().await.is_pending());
+            calls.push(call);
+        }
+        assert_eq!(probe.calls(), before + number, "admitted at once");
+        Others { latch, calls }
+    }
+}
+
+impl<F, B, E> Others<F>
+where
+    F: Future<Output = Result<http::Response<B>, E>>,
+    B: http_body::Body<Data = bytes::Bytes, Error: Into<courteous_core::BoxError>>,
+    E: Into<courteous_core::BoxError>,
+{
+    /// Lets the calls resolve, and reads their responses.
+    pub(super) async fn finish(self) {
+        self.latch.open();
+        for mut call in self.calls {
+            let Poll::Ready(response) = call.settle().await else {
+                panic!("a call in flight did not resolve with its response");
+            };
+            read(response.map_err(Into::into).unwrap()).await.unwrap();
+        }
+    }
+}
