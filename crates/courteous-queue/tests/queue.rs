@@ -1,0 +1,112 @@
+//! The promises of the line.
+
+use courteous_queue::{Queue, Ticket};
+use proptest::prelude::*;
+
+#[test]
+fn the_first_in_is_the_first_out() {
+    let mut queue = Queue::new();
+    let tickets: Vec<_> = (0..5).map(|i| queue.push_back(i)).collect();
+    let order: Vec<_> = std::iter::from_fn(|| queue.take_front().copied()).collect();
+    assert_eq!(order, [0, 1, 2, 3, 4]);
+    assert_eq!((queue.len(), queue.tickets()), (0, 5));
+    let values: Vec<_> = tickets.into_iter().map(|t| queue.remove(t)).collect();
+    assert_eq!(values, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn one_who_was_taken_goes_back_before_all_younger_ones() {
+    let mut queue = Queue::new();
+    let a = queue.push_back('a');
+    let b = queue.push_back('b');
+    let _c = queue.push_back('c');
+    queue.take_front();
+    queue.take_front();
+    queue.requeue(&b);
+    queue.requeue(&a);
+    queue.requeue(&a);
+    assert!(queue.is_front(&a));
+    let order: String = std::iter::from_fn(|| queue.take_front().copied()).collect();
+    assert_eq!(order, "abc");
+}
+
+#[test]
+fn a_reused_place_has_the_age_of_its_new_holder() {
+    let mut queue = Queue::new();
+    let a = queue.push_back('a');
+    let _b = queue.push_back('b');
+    queue.remove(a);
+    let c = queue.push_back('c');
+    queue.take(&c);
+    queue.requeue(&c);
+    let order: String = std::iter::from_fn(|| queue.take_front().copied()).collect();
+    assert_eq!(order, "bc");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Push,
+    TakeFront,
+    Take(usize),
+    Requeue(usize),
+    Remove(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => Just(Step::Push),
+        2 => Just(Step::TakeFront),
+        1 => any::<usize>().prop_map(Step::Take),
+        2 => any::<usize>().prop_map(Step::Requeue),
+        2 => any::<usize>().prop_map(Step::Remove),
+    ]
+}
+
+proptest! {
+    /// Against a sorted vector of those who are in the line.
+    #[test]
+    fn it_is_always_ordered_by_age(steps in prop::collection::vec(step(), 0..200)) {
+        let mut queue = Queue::new();
+        let mut tickets: Vec<(u32, Ticket)> = Vec::new();
+        let mut line: Vec<u32> = Vec::new();
+        let mut next = 0;
+        for step in steps {
+            let pick = |i: usize| (!tickets.is_empty()).then(|| i % tickets.len());
+            match step {
+                Step::Push => {
+                    tickets.push((next, queue.push_back(next)));
+                    line.push(next);
+                    next += 1;
+                }
+                Step::TakeFront => {
+                    let expected = (!line.is_empty()).then(|| line.remove(0));
+                    prop_assert_eq!(queue.take_front().copied(), expected);
+                }
+                Step::Take(i) => if let Some(i) = pick(i) {
+                    queue.take(&tickets[i].1);
+                    line.retain(|&value| value != tickets[i].0);
+                },
+                Step::Requeue(i) => if let Some(i) = pick(i) {
+                    queue.requeue(&tickets[i].1);
+                    if !line.contains(&tickets[i].0) {
+                        line.push(tickets[i].0);
+                        line.sort_unstable();
+                    }
+                },
+                Step::Remove(i) => if let Some(i) = pick(i) {
+                    let (value, ticket) = tickets.swap_remove(i);
+                    prop_assert_eq!(queue.remove(ticket), value);
+                    line.retain(|&other| other != value);
+                },
+            }
+            prop_assert_eq!(queue.len(), line.len());
+            prop_assert_eq!(queue.is_empty(), line.is_empty());
+            prop_assert_eq!(queue.tickets(), tickets.len());
+            prop_assert_eq!(queue.front(), line.first());
+            for (value, ticket) in &tickets {
+                prop_assert_eq!(queue.get(ticket), value);
+                prop_assert_eq!(queue.is_queued(ticket), line.contains(value));
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The promises of the timer.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use courteous_queue::{Queue, Serve, Shared, Ticket, Wakes};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::{self, Instant},
+};
+use tokio_test::{assert_pending, assert_ready, task};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Lets everybody through at an instant of their own, in the order in which they came.
+struct Line {
+    queue: Queue<(Instant, Option<Waker>)>,
+    served: usize,
+    roused: usize,
+}
+
+impl Serve for Line {
+    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Option<Instant> {
+        while let Some(&(at, _)) = self.queue.front() {
+            if at > now {
+                return Some(at);
+            }
+            self.served += 1;
+            wakes.extend(self.queue.take_front().and_then(|(_, waker)| waker.take()));
+        }
+        None
+    }
+
+    fn rouse(&mut self, wakes: &mut Wakes) {
+        self.roused += 1;
+        wakes.extend(
+            self.queue
+                .values_mut()
+                .filter_map(|(_, waker)| waker.take()),
+        );
+    }
+}
+
+type Handle = Arc<Shared<Line>>;
+
+fn handle() -> Handle {
+    Arc::new(Shared::new(Line {
+        queue: Queue::new(),
+        served: 0,
+        roused: 0,
+    }))
+}
+
+struct Waiting {
+    line: Handle,
+    ticket: Option<Ticket>,
+}
+
+fn wait(line: &Handle, at: Instant) -> Waiting {
+    Waiting {
+        line: Arc::clone(line),
+        ticket: Some(line.with(|line| line.queue.push_back((at, None)))),
+    }
+}
+
+impl Future for Waiting {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let Some(ticket) = &this.ticket else {
+            return Poll::Ready(());
+        };
+        this.line.join(|line, now, wakes| {
+            line.serve(now, wakes);
+            if line.queue.is_queued(ticket) {
+                line.queue.get_mut(ticket).1 = Some(cx.waker().clone());
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.line.update(|line, _, _| line.queue.remove(ticket));
+        }
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().unwrap()
+}
+
+fn paused() -> Runtime {
+    Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timer_serves_one_after_the_other_without_a_poll() {
+    let line = handle();
+    let start = Instant::now();
+    let mut first = task::spawn(wait(&line, start + SECOND));
+    let mut second = task::spawn(wait(&line, start + 2 * SECOND));
+    assert_pending!(first.poll());
+    assert_pending!(second.poll());
+    time::sleep(Duration::from_millis(999)).await;
+    assert!(!first.is_woken());
+    time::sleep(Duration::from_millis(1)).await;
+    assert!(first.is_woken());
+    assert_eq!(line.armed_at(), Some(start + 2 * SECOND));
+    // The first one is never polled again.
+    time::sleep(SECOND).await;
+    assert!(second.is_woken());
+    assert_ready!(second.poll());
+    assert_eq!(line.armed_at(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaving_front_brings_the_timer_to_the_next_one() {
+    let line = handle();
+    let start = Instant::now();
+    let mut first = task::spawn(wait(&line, start + 9 * SECOND));
+    let mut second = task::spawn(wait(&line, start + SECOND));
+    assert_pending!(first.poll());
+    assert_pending!(second.poll());
+    assert_eq!(line.armed_at(), Some(start + 9 * SECOND));
+    drop(first);
+    assert_eq!(line.armed_at(), Some(start + SECOND));
+    time::sleep(SECOND).await;
+    assert!(second.is_woken());
+    drop(second);
+    assert_eq!(line.armed_at(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instant_beyond_the_timers_horizon_is_reached_all_the_same() {
+    let line = handle();
+    let years = 4 * 365 * 24 * 60 * 60 * SECOND;
+    let start = Instant::now();
+    wait(&line, start + years).await;
+    assert_eq!(start.elapsed(), years);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_without_budget_is_served_all_the_same() {
+    let line = handle();
+    let at = Instant::now() + SECOND;
+    let waiting = tokio::spawn({
+        let line = Arc::clone(&line);
+        async move {
+            while tokio::task::coop::has_budget_remaining() {
+                tokio::task::coop::consume_budget().await;
+            }
+            wait(&line, at).await;
+        }
+    });
+    waiting.await.unwrap();
+    assert_eq!(Instant::now(), at);
+    assert_eq!(line.with(|line| line.served), 1);
+}
+
+#[test]
+fn one_handle_serves_two_runtimes_in_turn() {
+    let line = handle();
+    for turn in 1..=3 {
+        paused().block_on(async {
+            let start = Instant::now();
+            tokio::join!(wait(&line, start + SECOND), wait(&line, start + 2 * SECOND));
+            assert_eq!(start.elapsed(), 2 * SECOND);
+        });
+        assert_eq!(line.with(|line| line.served), 2 * turn);
+    }
+}
+
+#[test]
+fn a_runtime_that_is_shut_down_wakes_those_who_waited_on_it() {
+    let line = handle();
+    let dead = runtime();
+    let at = Instant::now() + Duration::from_millis(20);
+    let mut waiting = task::spawn(wait(&line, at));
+    dead.block_on(async { assert_pending!(waiting.poll()) });
+    assert!(!waiting.is_woken());
+    drop(dead);
+    assert!(waiting.is_woken());
+    assert_eq!(line.with(|line| line.roused), 1);
+    // It joins again wherever it is polled next.
+    runtime().block_on(waiting.into_inner());
+    assert!(Instant::now() >= at);
+}
+
+#[test]
+fn a_timer_that_was_due_when_its_runtime_died_does_not_panic() {
+    let line = handle();
+    let dead = runtime();
+    let start = Instant::now();
+    let mut first = task::spawn(wait(&line, start + Duration::from_millis(1)));
+    let mut second = task::spawn(wait(&line, start + Duration::from_millis(30)));
+    dead.block_on(async {
+        assert_pending!(first.poll());
+        assert_pending!(second.poll());
+    });
+    while start.elapsed() < Duration::from_millis(5) {
+        std::hint::spin_loop();
+    }
+    drop(dead);
+    assert!(first.is_woken() && second.is_woken());
+    runtime().block_on(second.into_inner());
+}
+
+#[test]
+fn a_runtime_that_nobody_drives_does_not_hold_up_another() {
+    let line = handle();
+    let idle = runtime();
+    let at = Instant::now() + Duration::from_millis(20);
+    let mut parked = task::spawn(wait(&line, at));
+    idle.block_on(async { assert_pending!(parked.poll()) });
+    // The alarm is the idle runtime's; this one sets its own.
+    runtime().block_on(wait(&line, at));
+    assert!(parked.is_woken());
+    // The other way round: the second runtime is gone, the first one's alarm still rings.
+    let at = Instant::now() + Duration::from_millis(20);
+    let mut again = task::spawn(wait(&line, at));
+    idle.block_on(async { assert_pending!(again.poll()) });
+    let other = runtime();
+    let mut elsewhere = task::spawn(wait(&line, at));
+    other.block_on(async { assert_pending!(elsewhere.poll()) });
+    idle.block_on(again.into_inner());
+    assert!(elsewhere.is_woken());
+}
+
+#[test]
+fn a_waiter_may_be_dropped_outside_of_any_runtime() {
+    let line = handle();
+    let alive = runtime();
+    let start = Instant::now();
+    let mut first = task::spawn(wait(&line, start + 9 * SECOND));
+    let mut second = task::spawn(wait(&line, start + Duration::from_millis(20)));
+    alive.block_on(async {
+        assert_pending!(first.poll());
+        assert_pending!(second.poll());
+    });
+    drop(first);
+    alive.block_on(second.into_inner());
+    assert!(start.elapsed() < 9 * SECOND);
+}
+
+#[test]
+fn a_waiter_of_a_dead_runtime_may_be_dropped() {
+    let line = handle();
+    let dead = runtime();
+    let start = Instant::now();
+    let mut first = task::spawn(wait(&line, start + SECOND));
+    let mut second = task::spawn(wait(&line, start + 2 * SECOND));
+    dead.block_on(async {
+        assert_pending!(first.poll());
+        assert_pending!(second.poll());
+    });
+    drop(dead);
+    drop(first);
+    drop(second);
+    assert_eq!(line.with(|line| line.queue.tickets()), 0);
+}
+
+#[test]
+fn nothing_is_leaked_when_the_last_handle_goes_while_somebody_waits() {
+    let line = handle();
+    let weak = Arc::downgrade(&line);
+    let alive = runtime();
+    let mut waiting = task::spawn(wait(&line, Instant::now() + SECOND));
+    alive.block_on(async { assert_pending!(waiting.poll()) });
+    drop(line);
+    drop(waiting);
+    assert_eq!(weak.strong_count(), 0);
+}
+
+/// Joins the queue again when it is woken, on the thread that wakes.
+struct Eager(Handle, AtomicUsize);
+
+impl Wake for Eager {
+    fn wake(self: Arc<Self>) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.update(|line, _, _| assert!(line.served > 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wakers_are_called_without_the_lock() {
+    let line = handle();
+    let eager = Arc::new(Eager(Arc::clone(&line), AtomicUsize::new(0)));
+    let mut waiting = wait(&line, Instant::now() + SECOND);
+    let waker = Waker::from(Arc::clone(&eager));
+    assert_pending!(Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)));
+    time::sleep(SECOND).await;
+    assert_eq!(eager.1.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn runtimes_that_come_and_go_while_threads_wait_lose_nobody() {
+    let line = handle();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let line = &line;
+            scope.spawn(move || {
+                for turn in 0..20u64 {
+                    let runtime = Builder::new_multi_thread()
+                        .worker_threads(2)
+                        .enable_time()
+                        .build()
+                        .unwrap();
+                    // Cancelled by the shutdown, in whatever state they are.
+                    for i in 0..20 {
+                        let at = Instant::now()
+                            + Duration::from_micros(thread * 300 + turn * 70 + i * 100);
+                        runtime.spawn(wait(line, at));
+                    }
+                    let at = Instant::now() + Duration::from_millis(1);
+                    runtime.block_on(wait(line, at));
+                }
+            });
+        }
+    });
+    assert_eq!(line.with(|line| line.queue.tickets()), 0);
+}
