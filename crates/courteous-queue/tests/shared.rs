@@ -1,4 +1,5 @@
 //! The promises of the timer.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     pin::Pin,
@@ -148,12 +149,25 @@ async fn a_leaving_front_brings_the_timer_to_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instant_beyond_the_timers_horizon_is_reached_all_the_same() {
+async fn an_instant_years_ahead_is_reached() {
     let line = handle();
     let years = 4 * 365 * 24 * 60 * 60 * SECOND;
     let start = Instant::now();
     wait(&line, start + years).await;
     assert_eq!(start.elapsed(), years);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_time_is_no_overflow() {
+    let line = handle();
+    let last = (0..63).rev().fold(Instant::now(), |at, bit| {
+        at.checked_add(Duration::new(1 << bit, 0)).unwrap_or(at)
+    });
+    let last = last
+        .checked_add(Duration::from_nanos(999_999_999))
+        .unwrap_or(last);
+    let mut waiting = task::spawn(wait(&line, last));
+    assert_pending!(waiting.poll());
 }
 
 #[tokio::test(start_paused = true)]
