@@ -98,7 +98,7 @@ impl<B> Drop for Kept<B> {
 impl<B> fmt::Debug for Kept<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept")
-            .field("check", &self.check())
+            .field("start", &self.start)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,28 @@
-//! Request bodies that can be sent again.
+#![doc = include_str!("../README.md")]
+//!
+//! # How it works
+//!
+//! ```text
+//!                 keep               the first attempt reads
+//!  source  --------------->  body  --------------------------->  a b c
+//!                    \                                           | | |  copied, up to the limit
+//!                     `--->  kept  <-----------------------------+-+-+
+//!                              |
+//!                              |  again                          from the copy   then from the source
+//!                              `---------->  body  ------------> a b c           d e f
+//! ```
+//!
+//! # Where it goes
+//!
+//! Inside a retry, which is generic over [`Keep`]. Nobody else needs it, unless a client is written by hand.
+//!
+//! # What it does not do
+//!
+//! It does not decide whether a request may be sent again: that is the retry's task. It does not spill to disk.
+//!
+//! # Features
+//!
+//! `axum`, `tonic`, `reqwest`: [`Replay`] for the bodies of these libraries. None is on by default.
 
 mod body;
 mod boxed;
