@@ -6,6 +6,8 @@
 //! | [`Probe`] | an inner service that catches what breaks the `Service` contract, scripted with [`Reply`]s |
 //! | [`TestBody`], [`CountingBody`] | a scripted body, and a count of what became of bodies |
 //! | [`Task`] | a future that is polled only when it was woken, so that a lost wake-up shows |
+//! | [`Storm`], [`Dice`] | many calls, a part of them dropped at random points, reproducibly |
+//! | [`ScriptedServer`] | a loopback HTTP/1.1 server that closes, resets, stalls and drips on request |
 //!
 //! # The contract
 //!
@@ -85,19 +87,28 @@
 mod body;
 pub mod contract;
 mod counting;
+mod dice;
 mod latch;
 mod probe;
 mod probe_error;
+mod probe_future;
 mod reply;
 mod seen;
+mod server;
+mod shared;
+mod storm;
 mod task;
 
 pub use body::TestBody;
 pub use contract::Subject;
 pub use counting::{BodyCount, CountingBody};
+pub use dice::Dice;
 pub use latch::Latch;
-pub use probe::{Probe, ProbeFuture};
+pub use probe::Probe;
 pub use probe_error::ProbeError;
+pub use probe_future::ProbeFuture;
 pub use reply::Reply;
 pub use seen::{Seen, SeenBody};
+pub use server::{Act, Moment, RawRequest, ScriptedServer};
+pub use storm::{Calm, Storm};
 pub use task::{PATIENCE, Task};

@@ -2,12 +2,11 @@ use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Buf;
 use courteous_core::{BoxError, CallContext};
 use http::{Request, Response};
 use http_body::Body;
@@ -15,7 +14,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use crate::{
-    BodyCount, CountingBody, Latch, ProbeError, Reply, Seen, SeenBody, TestBody, reply::Outcome,
+    BodyCount, CountingBody, Latch, ProbeError, ProbeFuture, Reply, Seen, SeenBody, TestBody,
+    shared::{Readiness, Shared, State},
 };
 
 /// An inner service that catches layers which break the [`Service`] contract.
@@ -44,31 +44,6 @@ pub struct Probe {
     ready: Option<Readiness>,
 }
 
-struct Shared {
-    state: Mutex<State>,
-    bodies: BodyCount,
-}
-
-struct State {
-    script: VecDeque<Reply>,
-    otherwise: Arc<dyn Fn(&Seen) -> Reply + Send + Sync>,
-    pending_polls: usize,
-    pending_for: Option<Duration>,
-    readiness: Latch,
-    broken: bool,
-    reads_bodies: bool,
-    seen: Vec<Seen>,
-    instances: usize,
-    ready_held: usize,
-    in_flight: usize,
-    dropped: usize,
-}
-
-/// One instance's readiness, counted as long as it is held.
-struct Readiness {
-    shared: Arc<Shared>,
-}
-
 impl Probe {
     /// A probe that answers 200 at once, and whose instances are pending once before they are ready.
     #[must_use]
@@ -89,12 +64,8 @@ impl Probe {
             in_flight: 0,
             dropped: 0,
         };
-        let shared = Shared {
-            state: Mutex::new(state),
-            bodies: BodyCount::new(),
-        };
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(state)),
             instance: 0,
             polls: 0,
             pausing: None,
@@ -307,14 +278,7 @@ where
         };
         // Not under the lock: the closure may ask the probe.
         let reply = scripted.unwrap_or_else(|| otherwise(&seen));
-        ProbeFuture {
-            index,
-            shared: self.shared.clone(),
-            unread,
-            body: Some(Box::pin(body)),
-            reply: Some(reply),
-            pausing: None,
-        }
+        ProbeFuture::new(self.shared.clone(), index, body, unread, reply)
     }
 }
 
@@ -323,132 +287,6 @@ impl fmt::Debug for Probe {
         f.debug_struct("Probe")
             .field("instance", &self.instance)
             .field("ready", &self.ready.is_some())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Readiness {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.lock().ready_held += 1;
-        let shared = shared.clone();
-        Self { shared }
-    }
-}
-
-impl Drop for Readiness {
-    fn drop(&mut self) {
-        self.shared.lock().ready_held -= 1;
-    }
-}
-
-/// The response of a [`Probe`].
-#[must_use = "futures do nothing unless you `.await` or poll them"]
-pub struct ProbeFuture<B> {
-    shared: Arc<Shared>,
-    index: usize,
-    unread: bool,
-    body: Option<Pin<Box<B>>>,
-    reply: Option<Reply>,
-    pausing: Option<Pin<Box<Sleep>>>,
-}
-
-impl<B> ProbeFuture<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
-    fn poll_request_body(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.unread {
-            let Some(body) = &mut self.body else { break };
-            let frame = ready!(body.as_mut().poll_frame(cx));
-            let mut state = self.shared.lock();
-            let seen = &mut state.seen[self.index].body;
-            match frame {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(mut data) => {
-                        seen.chunks += 1;
-                        let mut bytes = vec![0; data.remaining()];
-                        data.copy_to_slice(&mut bytes);
-                        seen.data.append(&mut bytes);
-                    }
-                    Err(frame) => seen.trailers = frame.into_trailers().ok(),
-                },
-                Some(Err(error)) => {
-                    seen.error = Some(error.into().to_string());
-                    self.unread = false;
-                }
-                None => {
-                    seen.ended = true;
-                    self.unread = false;
-                }
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-impl<B> Future for ProbeFuture<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
-    type Output = Result<Response<CountingBody<TestBody>>, BoxError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        ready!(this.poll_request_body(cx));
-        let reply = this
-            .reply
-            .as_mut()
-            .expect("a layer polled a future that has resolved");
-        if reply.pending > 0 {
-            reply.pending -= 1;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        if let Some(delay) = reply.after {
-            let pausing = this.pausing.get_or_insert_with(|| Box::pin(sleep(delay)));
-            ready!(pausing.as_mut().poll(cx));
-        }
-        if let Some(latch) = &reply.latch {
-            ready!(latch.poll_open(cx));
-        }
-        if let Outcome::Never = reply.outcome {
-            return Poll::Pending;
-        }
-        this.shared.lock().in_flight -= 1;
-        this.body = None;
-        match this.reply.take().map(|reply| reply.outcome) {
-            Some(Outcome::Respond(response)) => {
-                let bodies = &this.shared.bodies;
-                Poll::Ready(Ok(response.map(|body| CountingBody::new(body, bodies))))
-            }
-            Some(Outcome::Fail(error)) => Poll::Ready(Err(error)),
-            Some(Outcome::Never) | None => Poll::Pending,
-        }
-    }
-}
-
-impl<B> Drop for ProbeFuture<B> {
-    fn drop(&mut self) {
-        if self.reply.is_some() {
-            let mut state = self.shared.lock();
-            state.in_flight -= 1;
-            state.dropped += 1;
-        }
-    }
-}
-
-impl<B> fmt::Debug for ProbeFuture<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProbeFuture")
-            .field("call", &self.index)
             .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full};
 use tower_layer::Layer;
 
 use super::Client;
-use crate::{Probe, Reply};
+use crate::{PATIENCE, Probe, Reply};
 
 /// A layer, or a stack of them, that the contract is checked for, and what the check must know about it.
 pub struct Subject<L> {
@@ -143,12 +143,13 @@ where
     Ok(collected.to_bytes())
 }
 
-/// Runs on a paused clock.
+/// Runs on a paused clock. Panics where nothing can happen any more.
 pub(super) fn paused<T>(check: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap()
-        .block_on(check)
+        .block_on(async { tokio::time::timeout(24 * PATIENCE, check).await })
+        .expect("something waits for ever")
 }

@@ -93,7 +93,7 @@ where
         let probe = Probe::new();
         let service = subject.service(&probe);
         paused(async {
-            let others = Others::occupy(&subject, &service, &probe).await;
+            let mut others = Others::occupy(&subject, &service, &probe).await;
             let calls = probe.calls();
             let mut services = [service.clone(), service.clone()];
             let [first, second] = &mut services;
@@ -103,16 +103,18 @@ where
             assert!(second.settle().await.is_pending());
             assert_eq!(probe.calls(), calls, "the calls do not wait");
             if dropped_when_woken {
-                others.finish().await;
+                others.finish_one().await;
                 first.woken().await;
                 drop(first);
             } else {
                 drop(first);
-                others.finish().await;
+                others.finish_one().await;
             }
+            // There is room for one call, and the first has left it.
             let response = second.finish().await.unwrap();
             assert_eq!(probe.calls(), calls + 1);
             read(response).await.unwrap();
+            others.finish().await;
             subject.assert_nothing_held(&probe, &"after a waiter was dropped");
             succeed(&mut service.clone()).await;
         });
@@ -121,8 +123,7 @@ where
 
 /// The calls that another one waits behind, in flight until they may finish.
 pub(super) struct Others<F> {
-    latch: Latch,
-    calls: Vec<Task<F>>,
+    calls: Vec<(Latch, Task<F>)>,
 }
 
 impl Others<()> {
@@ -135,20 +136,20 @@ impl Others<()> {
     where
         L: Layer<Probe, Service: Client>,
     {
-        let latch = Latch::new();
         let before = probe.calls();
         let mut calls = Vec::new();
         let number = subject.behind.unwrap_or(1);
         for _ in 0..number {
+            let latch = Latch::new();
             probe.script([Reply::ok().body("held").held_by(&latch)]);
             let mut service = service.clone();
             ready(&mut service).await.unwrap();
             let mut call = Task::new(service.call(request()));
             assert!(call.settle().await.is_pending());
-            calls.push(call);
+            calls.push((latch, call));
         }
         assert_eq!(probe.calls(), before + number, "admitted at once");
-        Others { latch, calls }
+        Others { calls }
     }
 }
 
@@ -159,13 +160,21 @@ where
     E: Into<courteous_core::BoxError>,
 {
     /// Lets the calls resolve, and reads their responses.
-    pub(super) async fn finish(self) {
-        self.latch.open();
-        for mut call in self.calls {
-            let Poll::Ready(response) = call.settle().await else {
-                panic!("a call in flight did not resolve with its response");
-            };
-            read(response.map_err(Into::into).unwrap()).await.unwrap();
+    pub(super) async fn finish(mut self) {
+        while !self.calls.is_empty() {
+            self.finish_one().await;
         }
+    }
+
+    /// Lets one call resolve, and reads its response.
+    pub(super) async fn finish_one(&mut self) {
+        let Some((latch, mut call)) = self.calls.pop() else {
+            return;
+        };
+        latch.open();
+        let Poll::Ready(response) = call.settle().await else {
+            panic!("a call in flight did not resolve with its response");
+        };
+        read(response.map_err(Into::into).unwrap()).await.unwrap();
     }
 }
