@@ -1,0 +1,119 @@
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::format;
+
+/// How a header field states an amount of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeadlineFormat {
+    /// gRPC's: up to eight digits and a unit, such as `1500m` for 1.5 s. The finest unit that fits is used, so the least
+    /// time that can be stated is a nanosecond; above 99,999,999 hours, that is what is said.
+    Grpc,
+    /// Whole milliseconds, such as `1500`.
+    Millis,
+    /// Seconds, with up to three decimals, such as `1.5`.
+    Seconds,
+}
+
+impl DeadlineFormat {
+    /// `time`, rounded down; `None` if nothing remains.
+    fn write(self, time: Duration) -> Option<HeaderValue> {
+        let text = match self {
+            Self::Grpc => format::write_grpc(time),
+            Self::Millis => format::write_millis(time),
+            Self::Seconds => format::write_seconds(time),
+        }?;
+        text.try_into().ok()
+    }
+
+    fn read(self, value: &HeaderValue) -> Option<Duration> {
+        let text = value.to_str().ok()?;
+        match self {
+            Self::Grpc => format::read_grpc(text),
+            Self::Millis => format::read_millis(text),
+            Self::Seconds => format::read_seconds(text),
+        }
+    }
+}
+
+/// The header field that tells the server how much time is left.
+#[derive(Clone, Debug)]
+pub(super) struct DeadlineHeader {
+    name: HeaderName,
+    format: DeadlineFormat,
+}
+
+impl DeadlineHeader {
+    pub(super) const fn new(name: HeaderName, format: DeadlineFormat) -> Self {
+        Self { name, format }
+    }
+
+    /// Sees to it that `headers` state no more than `left`. False if so little is left that it cannot be stated.
+    pub(super) fn state(&self, left: Duration, headers: &mut HeaderMap) -> bool {
+        let Some(value) = self.format.write(left) else {
+            return false;
+        };
+        let stated = headers.get_all(&self.name);
+        let is_short = |value| self.format.read(value).is_some_and(|time| time <= left);
+        // Nobody knows which one of several fields the server takes, so each has to be short enough.
+        if !headers.contains_key(&self.name) || !stated.iter().all(is_short) {
+            let short = stated.iter().filter(|&value| is_short(value));
+            let shortest = short.min_by_key(|value| self.format.read(value)).cloned();
+            headers.insert(self.name.clone(), shortest.unwrap_or(value));
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: HeaderName = HeaderName::from_static("x-time-left");
+
+    fn state(left: Duration, stated: &[&'static str]) -> Vec<String> {
+        let header = DeadlineHeader::new(NAME, DeadlineFormat::Millis);
+        let mut headers = HeaderMap::new();
+        for value in stated {
+            headers.append(NAME, HeaderValue::from_static(value));
+        }
+        assert!(header.state(left, &mut headers));
+        let values = headers.get_all(NAME).iter();
+        values.map(|v| v.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_stated_time_is_only_ever_shortened() {
+        let left = Duration::from_millis(1500);
+        assert_eq!(state(left, &[]), ["1500"]);
+        assert_eq!(state(left, &["2000"]), ["1500"]);
+        assert_eq!(state(left, &["1500"]), ["1500"]);
+        assert_eq!(state(left, &["0200"]), ["0200"]);
+    }
+
+    #[test]
+    fn of_several_stated_times_the_shortest_stays() {
+        let left = Duration::from_millis(1500);
+        assert_eq!(state(left, &["300", "200"]), ["300", "200"]);
+        assert_eq!(state(left, &["2000", "200", "300"]), ["200"]);
+        assert_eq!(state(left, &["2000", "3000"]), ["1500"]);
+    }
+
+    #[test]
+    fn what_is_no_time_is_replaced() {
+        let left = Duration::from_millis(1500);
+        assert_eq!(state(left, &["soon"]), ["1500"]);
+        assert_eq!(state(left, &["soon", "20"]), ["20"]);
+        assert_eq!(state(left, &["+20"]), ["1500"]);
+    }
+
+    #[test]
+    fn less_than_can_be_stated_is_not_stated() {
+        let header = DeadlineHeader::new(NAME, DeadlineFormat::Millis);
+        let mut headers = HeaderMap::new();
+        assert!(!header.state(Duration::from_micros(999), &mut headers));
+        assert!(headers.is_empty());
+    }
+}

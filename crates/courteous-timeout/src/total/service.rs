@@ -1,0 +1,99 @@
+use std::task::{Context, Poll};
+
+use courteous_core::{BoxError, CallContext, Scope};
+use http::{Request, Response};
+use http_body::Body;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use crate::{
+    CallTimeout, DeadlineBody, ReadyCall, ResponseFuture, TotalTimeoutLayer, limit::Limit,
+};
+
+/// Ends a call that takes too long as a whole: the service that [`TotalTimeoutLayer`] makes.
+///
+/// The call's deadline is told to all layers inside by the request's [`CallContext`], where the earliest one wins: a
+/// nested total timeout can only shorten. [`CallTimeout`] among the request's extensions replaces the layer's timeout.
+///
+/// # Readiness
+/// Always ready. The response future readies a clone of the inner service of its own, so that the timeout covers that too.
+/// So this layer belongs outside of a balancer, which asks its endpoints for their readiness, and never around an endpoint.
+///
+/// # Cancel safety
+/// Dropping the response future, in any state, drops the clone that it was readying or the inner response future, and
+/// its timer. All of that is also gone once it has resolved.
+///
+/// # Errors
+/// [`Elapsed`](courteous_core::Elapsed) with [`Scope::Total`] when the deadline strikes while the call waits; its limit is
+/// the time that the call had when it reached this layer, which is less than the layer's timeout if an earlier deadline came
+/// from outside. A call that is not sent by then is never sent. Errors of the inner service come through as they are, and
+/// a response or an error that is here at the deadline wins.
+#[derive(Clone, Debug)]
+pub struct TotalTimeout<S> {
+    inner: S,
+    settings: TotalTimeoutLayer,
+}
+
+impl<S> TotalTimeout<S> {
+    pub(crate) const fn new(inner: S, settings: TotalTimeoutLayer) -> Self {
+        Self { inner, settings }
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service. Each call is made by a clone of it.
+    #[must_use]
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Unwraps the inner service.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, RB> Service<Request<B>> for TotalTimeout<S>
+where
+    S: Service<Request<B>, Response = Response<RB>> + Clone,
+    S::Error: Into<BoxError>,
+    RB: Body,
+{
+    type Response = Response<DeadlineBody<RB>>;
+    type Error = BoxError;
+    type Future = ResponseFuture<ReadyCall<S, Request<B>, S::Future>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let extensions = request.extensions_mut();
+        let timeout = match extensions.get() {
+            Some(&CallTimeout(timeout)) => timeout,
+            None => self.settings.timeout(),
+        };
+        let deadline = CallContext::of(extensions).deadline();
+        let limit = Limit::earliest(Instant::now(), timeout, Scope::Total, deadline);
+        if let Some(limit) = limit {
+            CallContext::edit(extensions).tighten(limit.deadline());
+        }
+        // `self.inner` is never polled ready by us, so a plain clone leaves nothing behind.
+        let call = ReadyCall::new(self.inner.clone(), request, limit);
+        ResponseFuture::new(call, limit, self.settings.coverage())
+    }
+}
+
+#[cfg(feature = "load")]
+impl<S: tower::load::Load> tower::load::Load for TotalTimeout<S> {
+    type Metric = S::Metric;
+
+    fn load(&self) -> Self::Metric {
+        self.inner.load()
+    }
+}
