@@ -176,6 +176,19 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Goes through the line from the front, and takes those out of it for whom `keep` says `false`.
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+        let mut index = self.head;
+        while index != NIL {
+            let slot = self.slot_mut(index);
+            let next = slot.next;
+            if !slot.value.as_mut().is_none_or(&mut keep) {
+                self.unlink(index);
+            }
+            index = next;
+        }
+    }
+
     /// Puts a holder who was taken out back into the line, before all who joined later. Changes nothing for a holder who
     /// is in the line.
     ///

@@ -50,6 +50,7 @@ enum Step {
     Take(usize),
     Requeue(usize),
     Remove(usize),
+    Retain(u32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -59,6 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Take),
         2 => any::<usize>().prop_map(Step::Requeue),
         2 => any::<usize>().prop_map(Step::Remove),
+        1 => (2..5u32).prop_map(Step::Retain),
     ]
 }
 
@@ -93,6 +95,15 @@ proptest! {
                         line.sort_unstable();
                     }
                 },
+                Step::Retain(n) => {
+                    let mut seen = Vec::new();
+                    queue.retain(|&mut value| {
+                        seen.push(value);
+                        value % n != 0
+                    });
+                    prop_assert_eq!(&seen, &line);
+                    line.retain(|value| value % n != 0);
+                }
                 Step::Remove(i) => if let Some(i) = pick(i) {
                     let (value, ticket) = tickets.swap_remove(i);
                     prop_assert_eq!(queue.remove(ticket), value);
