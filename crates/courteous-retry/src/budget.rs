@@ -1,0 +1,250 @@
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use courteous_core::Fault;
+use tokio::time::Instant;
+
+use crate::{BudgetBuilder, ledger::Ledger};
+
+/// How many retries all calls that share it may make, in proportion to the calls that succeed.
+///
+/// A backoff spaces the attempts of one call; it does not bound what a thousand calls do together. While a server is sick
+/// every call fails, and with three attempts each the server gets three times its load at the moment at which it can bear
+/// the least. The budget ends that: each successful call deposits a part of a token, each retry spends some, and with no
+/// token left the call ends with what it has.
+///
+/// | | default | why |
+/// |---|---|---|
+/// | deposit | 0.2 a successful call | at most one retry to five calls in the long run |
+/// | start | 3 | a process that makes one call can retry it |
+/// | cap | 0.2 x the successes of the last 10 s, held within 3 and 10 | see below |
+/// | price after no response | 2 | a timeout holds the server's work and the client's patience the longest |
+/// | price after a server's error | 1 | |
+/// | price after a 429 | 1, or 0 if a gate was closed | who waits for the gate adds no load |
+///
+/// A retry pays before its backoff. What it paid comes back only if it was never sent: the call was dropped during the
+/// backoff, or a limit further in refused the attempt. A refused connection is no refund: an outage of refused connections
+/// would otherwise draw every attempt of every call.
+///
+/// What all retries spent is never more than what was deposited plus the start, exactly: amounts are whole millionths.
+///
+/// # Why there is no floor
+///
+/// Some budgets grant a few retries a second whatever happens. A thousand clients with a floor of ten a second send ten
+/// thousand requests a second to a server that answers none of them, for as long as it is down: the floor keeps it down.
+/// Here, nothing grows with time alone. The cap follows from the same thought: a fleet of small clients, each with a large
+/// balance saved up in good times, would be able to start a storm together.
+///
+/// # Sharing
+///
+/// A clone is a handle on the same budget. Every service that a layer makes draws on the layer's budget; give one budget to
+/// several layers to let them share it, best one for each server. A layer that is built anew for each call starts anew each
+/// time, and bounds nothing.
+///
+/// # Example
+///
+/// ```
+/// use courteous_retry::Budget;
+///
+/// let budget = Budget::builder().deposit(0.1).start(5).build()?;
+/// assert_eq!(budget.balance(), 5.0);
+/// # Ok::<_, courteous_retry::InvalidBudget>(())
+/// ```
+#[derive(Clone)]
+pub struct Budget {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    prices: Prices,
+    /// `None`: unlimited.
+    ledger: Option<Mutex<Ledger>>,
+    paid: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What a retry costs, by the failure that it follows, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prices {
+    pub(crate) no_response: u32,
+    pub(crate) server: u32,
+    pub(crate) throttled: u32,
+    pub(crate) gated: u32,
+}
+
+impl Budget {
+    /// A budget with the defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        BudgetBuilder::new().build_valid()
+    }
+
+    /// A budget with other settings.
+    pub fn builder() -> BudgetBuilder {
+        BudgetBuilder::new()
+    }
+
+    /// A budget that never ends, for batches whose attempts are bounded in another way.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self::with(Prices::default(), None)
+    }
+
+    pub(crate) fn with(prices: Prices, ledger: Option<Ledger>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                prices,
+                ledger: ledger.map(Mutex::new),
+                paid: AtomicU64::new(0),
+                refused: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// The tokens that are there now; infinite if the budget is unlimited.
+    #[must_use]
+    pub fn balance(&self) -> f64 {
+        match self.ledger() {
+            Some(mut ledger) => ledger.balance(Instant::now()),
+            None => f64::INFINITY,
+        }
+    }
+
+    /// How many retries were paid for and not given back, since the budget was made.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.shared.paid.load(Ordering::Relaxed)
+    }
+
+    /// How many retries were refused for want of tokens, since the budget was made.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.shared.refused.load(Ordering::Relaxed)
+    }
+
+    /// A call succeeded.
+    pub(crate) fn deposit(&self) {
+        if let Some(mut ledger) = self.ledger() {
+            ledger.deposit(Instant::now());
+        }
+    }
+
+    /// Takes what a retry after `fault` costs, or `None` if it is not there.
+    pub(crate) fn withdraw(&self, now: Instant, fault: Fault, gated: bool) -> Option<Payment> {
+        let price = self.shared.prices.of(fault, gated);
+        if let Some(mut ledger) = self.ledger()
+            && !ledger.withdraw(now, price)
+        {
+            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        self.shared.paid.fetch_add(1, Ordering::Relaxed);
+        Some(Payment {
+            budget: Some(self.clone()),
+            price,
+        })
+    }
+
+    fn refund(&self, price: u32) {
+        if let Some(mut ledger) = self.ledger() {
+            ledger.refund(price);
+        }
+        self.shared.paid.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn ledger(&self) -> Option<MutexGuard<'_, Ledger>> {
+        let ledger = self.shared.ledger.as_ref()?;
+        Some(ledger.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget")
+            .field("balance", &self.balance())
+            .field("retries", &self.retries())
+            .field("refusals", &self.refusals())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Prices {
+    const fn of(self, fault: Fault, gated: bool) -> u32 {
+        match fault {
+            Fault::Throttled if gated => self.gated,
+            Fault::Throttled => self.throttled,
+            Fault::Server => self.server,
+            // A kind that is not known here yet is priced with caution.
+            _ => self.no_response,
+        }
+    }
+}
+
+impl Default for Prices {
+    fn default() -> Self {
+        Self {
+            no_response: 2,
+            server: 1,
+            throttled: 1,
+            gated: 0,
+        }
+    }
+}
+
+/// What one retry has paid: given back when dropped, unless the retry was sent.
+#[derive(Debug)]
+pub(crate) struct Payment {
+    /// `None` once it was sent.
+    budget: Option<Budget>,
+    price: u32,
+}
+
+impl Payment {
+    /// The retry is on its way: nothing is given back, unless it turns out that it was not sent.
+    pub(crate) fn sent(mut self) -> Receipt {
+        Receipt {
+            budget: self.budget.take(),
+            price: self.price,
+        }
+    }
+}
+
+impl Drop for Payment {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.budget {
+            budget.refund(self.price);
+        }
+    }
+}
+
+/// What a retry that is on its way has paid.
+#[derive(Debug)]
+pub(crate) struct Receipt {
+    budget: Option<Budget>,
+    price: u32,
+}
+
+impl Receipt {
+    /// The retry was not sent after all.
+    pub(crate) fn unsent(self) -> Payment {
+        Payment {
+            budget: self.budget,
+            price: self.price,
+        }
+    }
+}
+
+/// How far back successes count for the cap, by default.
+pub(crate) const WINDOW: Duration = Duration::from_secs(10);

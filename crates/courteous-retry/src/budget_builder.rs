@@ -1,0 +1,158 @@
+use std::{error::Error, fmt, time::Duration};
+
+use crate::{
+    Budget,
+    budget::{Prices, WINDOW},
+    ledger::{Ledger, TOKEN, Terms},
+};
+
+/// The settings of a [`Budget`].
+///
+/// Values are checked together, by [`build`](Self::build).
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct BudgetBuilder {
+    deposit: f64,
+    start: u32,
+    lowest_cap: u32,
+    highest_cap: u32,
+    window: Duration,
+    prices: Prices,
+}
+
+impl BudgetBuilder {
+    pub(crate) const fn new() -> Self {
+        Self {
+            deposit: 0.2,
+            start: 3,
+            lowest_cap: 3,
+            highest_cap: 10,
+            window: WINDOW,
+            prices: Prices {
+                no_response: 2,
+                server: 1,
+                throttled: 1,
+                gated: 0,
+            },
+        }
+    }
+
+    /// What a successful call deposits, in tokens, from 0 to 1. Kept to six decimals. Default: 0.2.
+    pub const fn deposit(mut self, ratio: f64) -> Self {
+        self.deposit = ratio;
+        self
+    }
+
+    /// The tokens at the beginning. Default: 3.
+    pub const fn start(mut self, tokens: u32) -> Self {
+        self.start = tokens;
+        self
+    }
+
+    /// The bounds of the cap, in tokens. Between them, the cap is the deposits of the last [`window`](Self::window).
+    /// Default: 3 and 10.
+    pub const fn cap(mut self, lowest: u32, highest: u32) -> Self {
+        self.lowest_cap = lowest;
+        self.highest_cap = highest;
+        self
+    }
+
+    /// How far back successes count for the cap, to a tenth. Default: 10 s.
+    pub const fn window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// What a retry costs that follows a failure without a response: a failed connection, a timeout. Default: 2.
+    pub const fn price_after_no_response(mut self, tokens: u32) -> Self {
+        self.prices.no_response = tokens;
+        self
+    }
+
+    /// What a retry costs that follows a server's error. Default: 1.
+    pub const fn price_after_server_error(mut self, tokens: u32) -> Self {
+        self.prices.server = tokens;
+        self
+    }
+
+    /// What a retry costs that follows a 429, without a gate and with one. Default: 1 and 0.
+    pub const fn price_after_throttling(mut self, tokens: u32, with_gate: u32) -> Self {
+        self.prices.throttled = tokens;
+        self.prices.gated = with_gate;
+        self
+    }
+
+    /// The budget.
+    ///
+    /// # Errors
+    ///
+    /// When the deposit is not within 0 and 1, the cap's bounds or the start are out of order, or the window is zero.
+    pub fn build(self) -> Result<Budget, InvalidBudget> {
+        let wrong = if !(0.0..=1.0).contains(&self.deposit) {
+            Rule::Deposit(self.deposit)
+        } else if self.lowest_cap > self.highest_cap {
+            Rule::Cap(self.lowest_cap, self.highest_cap)
+        } else if self.start > self.highest_cap {
+            Rule::Start(self.start, self.highest_cap)
+        } else if self.window.is_zero() {
+            Rule::Window
+        } else {
+            return Ok(self.build_valid());
+        };
+        Err(InvalidBudget(wrong))
+    }
+
+    /// The budget, of settings that are known to be valid.
+    pub(crate) fn build_valid(self) -> Budget {
+        let tokens = |n: u32| u64::from(n) * TOKEN;
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a ratio within 0 and 1"
+        )]
+        let deposit = (self.deposit * TOKEN as f64).round() as u64;
+        let ledger = Ledger::new(Terms {
+            deposit,
+            start: tokens(self.start),
+            lowest_cap: tokens(self.lowest_cap),
+            highest_cap: tokens(self.highest_cap),
+            window: self.window,
+        });
+        Budget::with(self.prices, Some(ledger))
+    }
+}
+
+/// The settings of a budget contradict its rules.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InvalidBudget(Rule);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rule {
+    Deposit(f64),
+    Cap(u32, u32),
+    Start(u32, u32),
+    Window,
+}
+
+impl fmt::Display for InvalidBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Rule::Deposit(ratio) => write!(f, "a deposit of {ratio} is not within 0 and 1"),
+            Rule::Cap(lowest, highest) => {
+                write!(
+                    f,
+                    "the lower bound of the cap, {lowest}, is above the upper one, {highest}"
+                )
+            }
+            Rule::Start(start, highest) => {
+                write!(
+                    f,
+                    "a start of {start} tokens is above the cap's upper bound of {highest}"
+                )
+            }
+            Rule::Window => f.write_str("a window of zero holds no successes"),
+        }
+    }
+}
+
+impl Error for InvalidBudget {}

@@ -1,0 +1,322 @@
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use courteous_core::{
+    BoxError, CallContext, Elapsed, Outcome, Rejected, Scope, Verdict, find_cause,
+};
+use courteous_replay::Keep;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE, request, response,
+};
+use http_body::Body;
+use tokio::time::Instant;
+
+use crate::{
+    Retried, RetryEvent, RetryInfo, StopReason,
+    budget::{Payment, Receipt},
+    policy::{Decision, Plan, Progress, RequestFacts, Situation, Stop, Wait},
+    settings::Settings,
+};
+
+/// Counts the attempts before this one, for servers (gRFC A6).
+const GRPC_PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+
+/// A limit that is closed is asked again after this time at the earliest, whatever it says.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// One call: all that is known between its attempts.
+pub(crate) struct Call<S, K: Keep<B>, B> {
+    pub(crate) service: S,
+    settings: Arc<Settings>,
+    keep: K,
+    /// The request as it came, to make each further attempt of. `None` if there can be only one.
+    snapshot: Option<Snapshot<K::Kept>>,
+    facts: RequestFacts,
+    context: CallContext,
+    progress: Progress,
+    /// The response that was let go last.
+    last: Option<Box<response::Parts>>,
+    /// What the attempt that is under way has paid.
+    receipt: Option<Receipt>,
+    next: Option<Next<B>>,
+}
+
+struct Snapshot<T> {
+    parts: request::Parts,
+    body: T,
+}
+
+/// The attempt that is waited for.
+struct Next<B> {
+    body: B,
+    until: Instant,
+    /// What it has paid. Nothing if it stands in for the first attempt, which a limit has refused.
+    payment: Option<Payment>,
+}
+
+/// What follows an attempt.
+pub(crate) enum Step<RB> {
+    Return(Result<Response<RB>, BoxError>),
+    /// To wait for the next attempt; before that, to read what is left of the body of a response.
+    Wait(Option<RB>),
+}
+
+impl<S, K: Keep<B>, B> Call<S, K, B> {
+    /// The call, and the request of its first attempt.
+    pub(crate) fn new(
+        service: S,
+        settings: Arc<Settings>,
+        keep: K,
+        request: Request<B>,
+    ) -> (Self, Request<B>) {
+        let facts = settings.facts(&request);
+        let max_attempts = settings.max_attempts(&request);
+        let (mut parts, mut body) = request.into_parts();
+        let mut context = CallContext::of(&parts.extensions);
+        let mut snapshot = None;
+        if max_attempts.get() > 1 {
+            let unmarked = parts.clone();
+            let kept;
+            (body, kept) = keep.keep(body, settings.body_limit(facts));
+            snapshot = Some(Snapshot {
+                parts: unmarked,
+                body: kept,
+            });
+            context.ensure_call_id();
+            context.set_attempt(NonZeroU32::MIN);
+            mark(&mut parts, &context, &settings);
+        }
+        let call = Self {
+            service,
+            settings,
+            keep,
+            snapshot,
+            facts,
+            context,
+            progress: Progress::new(max_attempts),
+            last: None,
+            receipt: None,
+            next: None,
+        };
+        (call, Request::from_parts(parts, body))
+    }
+
+    /// The deadline of the call.
+    pub(crate) const fn deadline(&self) -> Option<Instant> {
+        self.context.deadline()
+    }
+
+    /// When the next attempt is to be made, if there is to be one.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        self.next.as_ref().map(|next| next.until)
+    }
+
+    /// The request of the next attempt, which is on its way from here on.
+    pub(crate) fn start(&mut self) -> Option<Request<B>> {
+        let next = self.next.take()?;
+        let mut parts = self.snapshot.as_ref()?.parts.clone();
+        self.receipt = next.payment.map(Payment::sent);
+        self.progress.attempts = self.progress.attempts.saturating_add(1);
+        if let Some(attempt) = NonZeroU32::new(self.progress.attempts) {
+            self.context.set_attempt(attempt);
+        }
+        mark(&mut parts, &self.context, &self.settings);
+        Some(Request::from_parts(parts, next.body))
+    }
+
+    /// The end of a call whose service is not ready for another attempt.
+    pub(crate) fn not_ready(&mut self, error: BoxError) -> BoxError {
+        self.end(
+            Stop {
+                reason: StopReason::Permanent,
+                not_before: None,
+            },
+            error,
+        )
+    }
+
+    /// What follows from what came of an attempt.
+    pub(crate) fn judge<RB: Body>(&mut self, result: Result<Response<RB>, BoxError>) -> Step<RB> {
+        let step = match result {
+            Ok(response) => self.responded(response),
+            Err(error) => self.failed(error),
+        };
+        if let Step::Return(_) = step {
+            // A body that is still being sent need not be kept any longer.
+            self.snapshot = None;
+        }
+        step
+    }
+
+    fn responded<RB: Body>(&mut self, mut response: Response<RB>) -> Step<RB> {
+        self.receipt = None;
+        let verdict = self
+            .settings
+            .classifier
+            .classify(Outcome::response(&response));
+        if verdict == Verdict::Answered {
+            self.settings.budget.deposit();
+            if self.progress.attempts > 1 || !self.progress.waited.is_zero() {
+                let stop = Stop {
+                    reason: StopReason::Answered,
+                    not_before: None,
+                };
+                response.extensions_mut().insert(self.info(stop));
+            }
+            return Step::Return(Ok(response));
+        }
+        // Decided while the response is still here, to be returned if this was the last attempt.
+        match self.plan(Outcome::response(&response), verdict) {
+            Ok(next) => {
+                self.next = Some(next);
+                let (parts, body) = response.into_parts();
+                self.last = Some(Box::new(parts));
+                Step::Wait(Some(body))
+            }
+            Err(stop) => {
+                response.extensions_mut().insert(self.info(stop));
+                Step::Return(Ok(response))
+            }
+        }
+    }
+
+    fn failed<RB>(&mut self, error: BoxError) -> Step<RB> {
+        let planned = if let Some(rejected) = find_cause::<Rejected>(&*error) {
+            self.refused(rejected)
+        } else if find_cause::<Elapsed>(&*error)
+            .is_some_and(|elapsed| elapsed.scope() == Scope::Total)
+        {
+            Err(Stop {
+                reason: StopReason::Deadline,
+                not_before: None,
+            })
+        } else {
+            let outcome = Outcome::error(&*error);
+            self.receipt = None;
+            self.plan(outcome, self.settings.classifier.classify(outcome))
+        };
+        match planned {
+            Ok(next) => {
+                self.next = Some(next);
+                Step::Wait(None)
+            }
+            Err(stop) => Step::Return(Err(self.end(stop, error))),
+        }
+    }
+
+    /// The next attempt after one that has failed, or why there is none.
+    fn plan(&mut self, outcome: Outcome<'_>, verdict: Verdict) -> Result<Next<B>, Stop> {
+        let now = Instant::now();
+        let kept = self.snapshot.as_ref().map(|snapshot| &snapshot.body);
+        let situation = Situation {
+            request: self.facts,
+            replayable: kept.is_some_and(|kept| self.keep.check(kept).is_ok()),
+            outcome,
+            verdict,
+            progress: self.progress,
+            now,
+            deadline: self.deadline(),
+        };
+        let Plan { fault, gated, wait } =
+            match self.settings.policy.decide(&situation, &mut rand::rng()) {
+                Decision::Retry(plan) => plan,
+                Decision::Stop(stop) => return Err(stop),
+            };
+        let stop = |reason| Stop {
+            reason,
+            not_before: wait.hinted.then_some(wait.until),
+        };
+        let payment = self.settings.budget.withdraw(now, fault, gated);
+        let payment = payment.ok_or(stop(StopReason::BudgetExhausted))?;
+        // Overtakes the body of the attempt that has failed: what is still being sent of it ends here.
+        let body = kept.and_then(|kept| self.keep.again(kept).ok());
+        let body = body.ok_or(stop(StopReason::BodyNotReplayable))?;
+        let event = RetryEvent {
+            attempt: self.progress.attempts,
+            wait: wait.until.saturating_duration_since(now),
+            outcome,
+            verdict,
+        };
+        if let Some(on_retry) = &self.settings.on_retry {
+            on_retry(&event);
+        }
+        #[cfg(feature = "tracing")]
+        tracing::debug!(attempt = event.attempt, wait = ?event.wait, verdict = ?verdict, "retry");
+        Ok(self.schedule(now, wait, body, Some(payment)))
+    }
+
+    /// A limit further in has refused the attempt: it was none. If the limit is closed, it is this call that waits, with
+    /// nothing held.
+    fn refused(&mut self, rejected: &Rejected) -> Result<Next<B>, Stop> {
+        self.progress.attempts = self.progress.attempts.saturating_sub(1);
+        let payment = self.receipt.take().map(Receipt::unsent);
+        let stop = |reason| Stop {
+            reason,
+            not_before: rejected.not_before(),
+        };
+        let refused = stop(StopReason::Rejected);
+        let gate = rejected.gate().ok_or(refused)?;
+        let kept = &self.snapshot.as_ref().ok_or(refused)?.body;
+        let now = Instant::now();
+        let wait = Wait {
+            until: gate.opens_at().max(now + SHORTEST_WAIT),
+            hinted: true,
+            growth: self.progress.growth,
+            backoff: self.progress.last_backoff,
+        };
+        self.settings
+            .policy
+            .check(&self.progress, self.deadline(), now, wait)?;
+        let body = self.keep.again(kept).ok();
+        let body = body.ok_or(stop(StopReason::BodyNotReplayable))?;
+        Ok(self.schedule(now, wait, body, payment))
+    }
+
+    fn schedule(&mut self, now: Instant, wait: Wait, body: B, payment: Option<Payment>) -> Next<B> {
+        let length = wait.until.saturating_duration_since(now);
+        self.progress.waited = self.progress.waited.saturating_add(length);
+        self.progress.growth = wait.growth;
+        self.progress.last_backoff = wait.backoff;
+        Next {
+            body,
+            until: wait.until,
+            payment,
+        }
+    }
+
+    fn end(&mut self, stop: Stop, error: BoxError) -> BoxError {
+        Retried::new(self.info(stop), self.last.take(), error).into()
+    }
+
+    fn info(&self, stop: Stop) -> RetryInfo {
+        #[cfg(feature = "tracing")]
+        if stop.reason != StopReason::Answered {
+            tracing::debug!(attempts = self.progress.attempts, reason = ?stop.reason, "no retry");
+        }
+        RetryInfo {
+            attempts: self.progress.attempts,
+            waited: self.progress.waited,
+            stop_reason: stop.reason,
+            not_before: stop.not_before,
+        }
+    }
+}
+
+/// Writes into an attempt's request what the layers further in, and the server, are to know of it.
+fn mark(parts: &mut request::Parts, context: &CallContext, settings: &Settings) {
+    *CallContext::edit(&mut parts.extensions) = *context;
+    let attempt = context.attempt().map_or(1, NonZeroU32::get);
+    if let Some(name) = &settings.attempt_header {
+        parts.headers.insert(name, HeaderValue::from(attempt));
+    }
+    if attempt > 1 && is_grpc(&parts.headers) {
+        parts
+            .headers
+            .insert(GRPC_PREVIOUS_ATTEMPTS, HeaderValue::from(attempt - 1));
+    }
+}
+
+/// Whether a message with such header fields is one of gRPC's.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}

@@ -1,0 +1,232 @@
+use std::{
+    error::Error,
+    io::{self, ErrorKind},
+};
+
+use courteous_core::{
+    Classified, Classify, Effect, Elapsed, Fault, Outcome, Rejected, ResponseHead, Scope, Verdict,
+    find_cause,
+};
+use courteous_hints::{Hints, Pushback};
+use http::StatusCode;
+
+use crate::call::is_grpc;
+
+/// The classifier for HTTP and gRPC that retries use by default.
+///
+/// | outcome | verdict |
+/// |---|---|
+/// | 1xx, 2xx, 3xx, 4xx but those below | answered |
+/// | 408 | may pass, maybe processed (RFC 9110, section 15.5.9) |
+/// | 429 | may pass, refused (RFC 6585, section 4) |
+/// | 503 with a hint such as `Retry-After` | may pass, refused |
+/// | 500, 502, 503, 504, 529 and every 5xx that is not known (RFC 9110, section 15) | may pass, maybe processed |
+/// | 501, 505, 506, 508, 510, 511 | permanent |
+/// | gRPC UNAVAILABLE, in the head of a response that has nothing else | may pass, maybe processed; refused if it has a pushback |
+/// | gRPC RESOURCE_EXHAUSTED, likewise | may pass, refused, if it has a pushback; else answered |
+/// | gRPC, any other status | answered |
+/// | `x-should-retry: true` or `stripe-should-retry: true` on a failure that would not be retried | may pass, maybe processed |
+/// | an error that brings its verdict along ([`Classified`]) | that verdict |
+/// | connection not made | never sent; permanent where TLS, certificate or scheme are at fault |
+/// | HTTP/2 REFUSED_STREAM, GOAWAY below the stream's number (RFC 9113, section 8.7) | never sent |
+/// | an attempt timeout, and every other error | may pass, maybe processed |
+/// | a total timeout, a local refusal | permanent |
+///
+/// Whether a request that is *maybe processed* or *refused* may be sent again is decided on the request, by the retry.
+///
+/// An early end of the connection is *maybe processed* even if the connection came from a pool, where the server may have
+/// closed it before the request arrived: the two cannot be told apart.
+///
+/// The errors of hyper and hyper-util are read with the feature `hyper-util`, those of h2 0.4 with the feature `h2`.
+///
+/// # Example
+///
+/// ```
+/// use courteous_core::{Classify, Effect, Fault, Outcome, Verdict};
+/// use courteous_retry::HttpClassifier;
+/// use http::Response;
+/// use http_body_util::Empty;
+///
+/// let response = Response::builder().status(502).body(Empty::<&[u8]>::new())?;
+/// assert_eq!(
+///     HttpClassifier::new().classify(Outcome::response(&response)),
+///     Verdict::transient(Effect::MaybeProcessed, Fault::Server),
+/// );
+/// # Ok::<_, http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HttpClassifier {
+    dialect: Dialect,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Dialect {
+    #[default]
+    Standard,
+    /// Keeps the outcome of a keyed request, a failure too, and gives it again.
+    Replays,
+}
+
+impl HttpClassifier {
+    /// The classifier for servers that follow the RFCs.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            dialect: Dialect::Standard,
+        }
+    }
+
+    /// The classifier for APIs that keep the outcome of a keyed request and give it again, as Stripe's does.
+    ///
+    /// Differs from [`new`](Self::new) in two points. 409 means that an earlier copy of the request is still at work: it may
+    /// pass, for requests with a key. And a 500 is permanent, as it would come again for the same key; what the server says
+    /// in `stripe-should-retry` still wins.
+    #[must_use]
+    pub const fn stripe() -> Self {
+        Self {
+            dialect: Dialect::Replays,
+        }
+    }
+
+    fn response(self, head: &ResponseHead<'_>) -> Verdict {
+        let status = head.status();
+        if status.is_success() {
+            return if head.is_end_stream() && is_grpc(head.headers()) {
+                grpc(head)
+            } else {
+                Verdict::Answered
+            };
+        }
+        if !status.is_client_error() && !status.is_server_error() {
+            return Verdict::Answered;
+        }
+        let verdict = self.failure(status, head);
+        let asked = || Hints::of(head.headers()).should_retry() == Some(true);
+        match verdict {
+            Verdict::Answered | Verdict::Permanent if asked() => maybe_processed(Fault::Server),
+            verdict => verdict,
+        }
+    }
+
+    fn failure(self, status: StatusCode, head: &ResponseHead<'_>) -> Verdict {
+        let replays = self.dialect == Dialect::Replays;
+        match status.as_u16() {
+            408 => maybe_processed(Fault::Server),
+            409 if replays => Verdict::transient(Effect::InProgress, Fault::Server),
+            429 => Verdict::transient(Effect::Refused, Fault::Throttled),
+            400..=499 => Verdict::Answered,
+            500 if replays => Verdict::Permanent,
+            501 | 505 | 506 | 508 | 510 | 511 => Verdict::Permanent,
+            503 if Hints::of(head.headers()).wait().is_some() => {
+                Verdict::transient(Effect::Refused, Fault::Server)
+            }
+            529 => maybe_processed(Fault::Throttled),
+            _ => maybe_processed(Fault::Server),
+        }
+    }
+}
+
+impl Classify for HttpClassifier {
+    fn classify(&self, outcome: Outcome<'_>) -> Verdict {
+        match outcome {
+            Outcome::Response(head) => self.response(&head),
+            Outcome::Error(cause) => error(cause),
+            // A kind of outcome that is not known here yet.
+            _ => Verdict::Permanent,
+        }
+    }
+}
+
+const fn maybe_processed(fault: Fault) -> Verdict {
+    Verdict::transient(Effect::MaybeProcessed, fault)
+}
+
+const fn never_sent(fault: Fault) -> Verdict {
+    Verdict::transient(Effect::NeverSent, fault)
+}
+
+/// The status of a response that consists of its head: the only place where a status among the headers counts.
+fn grpc(head: &ResponseHead<'_>) -> Verdict {
+    let Some(status) = head.headers().get("grpc-status") else {
+        return Verdict::Answered;
+    };
+    let invited = || {
+        matches!(
+            Hints::of(head.headers()).grpc_pushback(),
+            Some(Pushback::After(_))
+        )
+    };
+    match status.as_bytes() {
+        b"14" if invited() => Verdict::transient(Effect::Refused, Fault::Server),
+        b"14" => maybe_processed(Fault::Server),
+        b"8" if invited() => Verdict::transient(Effect::Refused, Fault::Throttled),
+        _ => Verdict::Answered,
+    }
+}
+
+fn error(error: &(dyn Error + 'static)) -> Verdict {
+    if let Some(classified) = find_cause::<Classified>(error) {
+        return classified.verdict();
+    }
+    if let Some(elapsed) = find_cause::<Elapsed>(error) {
+        return match elapsed.scope() {
+            Scope::Attempt => maybe_processed(Fault::NoResponse),
+            _ => Verdict::Permanent,
+        };
+    }
+    if find_cause::<Rejected>(error).is_some() {
+        return Verdict::Permanent;
+    }
+    #[cfg(feature = "h2")]
+    if let Some(cause) = find_cause::<h2::Error>(error) {
+        return h2(cause);
+    }
+    #[cfg(feature = "hyper-util")]
+    if let Some(verdict) = hyper(error) {
+        return verdict;
+    }
+    // No connection that was made is refused later.
+    let kind = find_cause::<io::Error>(error).map(io::Error::kind);
+    if kind == Some(ErrorKind::ConnectionRefused) {
+        return never_sent(Fault::NoResponse);
+    }
+    maybe_processed(Fault::NoResponse)
+}
+
+/// What the peer says in HTTP/2 (RFC 9113, section 8.7).
+///
+/// h2 reports a remote GOAWAY only to streams that it does not cover. A server that refuses streams or is going away is
+/// there: the failure is the server's, unlike a lack of response.
+#[cfg(feature = "h2")]
+fn h2(error: &h2::Error) -> Verdict {
+    let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    if error.is_remote() && (refused || error.is_go_away()) {
+        never_sent(Fault::Server)
+    } else {
+        maybe_processed(Fault::NoResponse)
+    }
+}
+
+#[cfg(feature = "hyper-util")]
+fn hyper(error: &(dyn Error + 'static)) -> Option<Verdict> {
+    use hyper_util::client::legacy;
+
+    if let Some(client) = find_cause::<legacy::Error>(error) {
+        if client.is_connect() {
+            return Some(Verdict::of_connect_error(client));
+        }
+        if client.source().is_none() {
+            // The request itself was at fault: its method, its version, or a target that is not absolute.
+            return Some(Verdict::Permanent);
+        }
+    }
+    let cause = find_cause::<hyper::Error>(error)?;
+    if cause.is_canceled() {
+        // hyper says so of requests that it hands back from its queue, unwritten.
+        Some(never_sent(Fault::NoResponse))
+    } else if cause.is_user() {
+        Some(Verdict::Permanent)
+    } else {
+        Some(maybe_processed(Fault::NoResponse))
+    }
+}

@@ -1,0 +1,49 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+/// How much of a discarded body is read: more would cost more than the new connection that it saves.
+const DRAIN_BYTES: u64 = 64 * 1024;
+
+pin_project! {
+    /// Reads what is left of a body, within a bound.
+    pub(crate) struct Drain<RB> {
+        #[pin]
+        body: RB,
+        left: u64,
+    }
+}
+
+impl<RB> Drain<RB> {
+    pub(crate) const fn new(body: RB) -> Self {
+        Self {
+            body,
+            left: DRAIN_BYTES,
+        }
+    }
+}
+
+impl<RB: Body> Future for Drain<RB> {
+    type Output = ();
+
+    /// Ready when the body has ended, and also when it is known to be too long, or has failed.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        while !this.body.is_end_stream() && this.body.size_hint().lower() <= *this.left {
+            let Some(Ok(frame)) = ready!(this.body.as_mut().poll_frame(cx)) else {
+                break;
+            };
+            let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
+            let Some(left) = this.left.checked_sub(length) else {
+                break;
+            };
+            *this.left = left;
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,79 @@
+use std::{error::Error, fmt};
+
+use courteous_core::BoxError;
+use http::{HeaderMap, StatusCode, response};
+
+use crate::{RetryInfo, StopReason};
+
+/// A call failed without a response, after all the attempts that were allowed.
+///
+/// The error of the last attempt is the [`source`](Error::source). Where an attempt before it had a response, its status
+/// and headers are here.
+#[derive(Debug)]
+pub struct Retried {
+    info: RetryInfo,
+    last: Option<Box<response::Parts>>,
+    source: BoxError,
+}
+
+impl Retried {
+    pub(crate) const fn new(
+        info: RetryInfo,
+        last: Option<Box<response::Parts>>,
+        source: BoxError,
+    ) -> Self {
+        Self { info, last, source }
+    }
+
+    /// What was tried, and why it ended.
+    #[must_use]
+    pub const fn info(&self) -> RetryInfo {
+        self.info
+    }
+
+    /// The status of the last response that was let go for another attempt.
+    #[must_use]
+    pub fn last_status(&self) -> Option<StatusCode> {
+        self.last.as_ref().map(|parts| parts.status)
+    }
+
+    /// The header fields of the last response that was let go for another attempt.
+    #[must_use]
+    pub fn last_headers(&self) -> Option<&HeaderMap> {
+        self.last.as_ref().map(|parts| &parts.headers)
+    }
+
+    /// The error of the last attempt.
+    #[must_use]
+    pub fn into_source(self) -> BoxError {
+        self.source
+    }
+}
+
+impl fmt::Display for Retried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = if self.info.attempts == 1 { "" } else { "s" };
+        write!(f, "gave up after {} attempt{s}: ", self.info.attempts)?;
+        f.write_str(match self.info.stop_reason {
+            StopReason::Answered => "the server answered",
+            StopReason::Permanent => "another one would fail alike",
+            StopReason::Vetoed => "the server asked for no other",
+            StopReason::Disabled => "retries are off for this request",
+            StopReason::AttemptsExhausted => "no more are allowed",
+            StopReason::NotIdempotent => {
+                "the request may have been processed, and has no idempotency key"
+            }
+            StopReason::BodyNotReplayable => "its body cannot be sent again",
+            StopReason::WaitTooLong => "the next one would be too long to wait for",
+            StopReason::Deadline => "the deadline leaves no time for another",
+            StopReason::BudgetExhausted => "the retry budget is spent",
+            StopReason::Rejected => "a limit refused the next one",
+        })
+    }
+}
+
+impl Error for Retried {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
+    }
+}

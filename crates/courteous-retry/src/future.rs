@@ -1,0 +1,154 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use courteous_core::BoxError;
+use courteous_replay::Keep;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower_service::Service;
+
+use crate::{
+    call::{Call, Step},
+    drain::Drain,
+};
+
+/// How long the rest of a discarded body may take.
+const DRAIN_TIME: Duration = Duration::from_millis(50);
+
+pin_project! {
+    /// The response of a [`Retry`](crate::Retry).
+    #[must_use = "futures do nothing unless you `.await` or poll them"]
+    pub struct ResponseFuture<S, K, B, RB>
+    where
+        S: Service<Request<B>>,
+        K: Keep<B>,
+    {
+        call: Call<S, K, B>,
+        timer: Timer,
+        #[pin]
+        state: State<S::Future, RB>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F, RB> {
+        Attempt { #[pin] attempt: F },
+        /// The rest of a discarded body is read, so that its connection can be used again.
+        Drain { #[pin] drain: Drain<RB>, until: Instant },
+        /// Nothing is held but a place in time.
+        Wait,
+        /// The service is made ready for another attempt.
+        Ready,
+        Done,
+    }
+}
+
+impl<S, K, B, RB> ResponseFuture<S, K, B, RB>
+where
+    S: Service<Request<B>>,
+    K: Keep<B>,
+{
+    pub(crate) const fn new(call: Call<S, K, B>, attempt: S::Future) -> Self {
+        Self {
+            call,
+            timer: Timer(None),
+            state: State::Attempt { attempt },
+        }
+    }
+}
+
+impl<S, K, B, RB> Future for ResponseFuture<S, K, B, RB>
+where
+    S: Service<Request<B>, Response = Response<RB>>,
+    S::Error: Into<BoxError>,
+    K: Keep<B>,
+    RB: Body,
+{
+    type Output = Result<Response<RB>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProjection::Attempt { attempt } => {
+                    let result = ready!(attempt.poll(cx)).map_err(Into::into);
+                    match this.call.judge(result) {
+                        Step::Return(result) => {
+                            this.state.set(State::Done);
+                            return Poll::Ready(result);
+                        }
+                        Step::Wait(None) => State::Wait,
+                        Step::Wait(Some(body)) => {
+                            let until = Instant::now() + DRAIN_TIME;
+                            let until = this.call.deadline().map_or(until, |end| until.min(end));
+                            State::Drain {
+                                drain: Drain::new(body),
+                                until,
+                            }
+                        }
+                    }
+                }
+                StateProjection::Drain { drain, until } => {
+                    if drain.poll(cx).is_pending() && this.timer.poll(*until, cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    // What is left of the body is dropped here, before the wait.
+                    State::Wait
+                }
+                StateProjection::Wait => {
+                    if let Some(until) = this.call.next_at() {
+                        ready!(this.timer.poll(until, cx));
+                    }
+                    State::Ready
+                }
+                StateProjection::Ready => {
+                    if let Err(error) = ready!(this.call.service.poll_ready(cx)) {
+                        this.state.set(State::Done);
+                        return Poll::Ready(Err(this.call.not_ready(error.into())));
+                    }
+                    match this.call.start() {
+                        Some(request) => State::Attempt {
+                            attempt: this.call.service.call(request),
+                        },
+                        None => State::Done,
+                    }
+                }
+                StateProjection::Done => return Poll::Pending,
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+impl<S, K, B, RB> fmt::Debug for ResponseFuture<S, K, B, RB>
+where
+    S: Service<Request<B>>,
+    K: Keep<B>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// One timer for all waits of a call, made at the first that is one.
+struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    fn poll(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if until <= Instant::now() {
+            return Poll::Ready(());
+        }
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        sleep.as_mut().poll(cx)
+    }
+}

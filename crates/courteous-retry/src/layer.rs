@@ -1,0 +1,214 @@
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+use courteous_backoff::Backoff;
+use courteous_core::{Classify, RequestView};
+use courteous_replay::{Native, ReplayBody, Via};
+use http::HeaderName;
+use tower_layer::Layer;
+
+use crate::{Budget, Retry, RetryEvent, settings::Settings};
+
+/// Sends a request again where that is safe, useful, and within a budget.
+///
+/// | setting | default | why |
+/// |---|---|---|
+/// | attempts, the first included | 3 | what three do not reach, more seldom do; 5 is the most that makes sense |
+/// | backoff | exponential from 100 ms, full jitter, cap 20 s | see [`Backoff`] |
+/// | backoff after a 429 | the same from 1 s | the server has said that it gets too much |
+/// | longest wait of a call, in sum | 60 s | a caller without a deadline gets an answer in the end |
+/// | budget | [`Budget::new`] | see there |
+/// | classifier | [`HttpClassifier`](crate::HttpClassifier) | see there |
+/// | body bytes kept | 64 KiB | a larger body is sent once |
+/// | key header | `idempotency-key` | the IETF draft's name |
+///
+/// # Sharing
+///
+/// Every service that this layer makes, and every clone of one, draws on the layer's budget. A clone of the layer shares
+/// it, too.
+///
+/// # Example
+///
+/// ```
+/// use std::{num::NonZeroU32, time::Duration};
+///
+/// use courteous_retry::{Backoff, RetryLayer};
+///
+/// let patient = RetryLayer::new()
+///     .with_max_attempts(NonZeroU32::new(5).ok_or("five is not zero")?)
+///     .with_backoff(Backoff::exponential(Duration::from_millis(50)))
+///     .with_on_retry(|event| eprintln!("attempt {} failed", event.attempt()));
+/// # Ok::<_, &str>(())
+/// ```
+#[derive(Clone)]
+pub struct RetryLayer<K = Native> {
+    settings: Arc<Settings>,
+    keep: K,
+}
+
+impl RetryLayer {
+    /// A retry with the defaults, and a budget of its own.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            settings: Arc::new(Settings::new()),
+            keep: Native::new(),
+        }
+    }
+}
+
+impl<K> RetryLayer<K> {
+    /// How many attempts a call may have, the first included. Default: 3. One means no retry, as does
+    /// [`NoRetry`](crate::NoRetry) for a single request.
+    #[must_use]
+    pub fn with_max_attempts(self, attempts: NonZeroU32) -> Self {
+        self.with(|settings| settings.policy.max_attempts = attempts)
+    }
+
+    /// How long to wait between attempts. Default: exponential from 100 ms, with full jitter, at most 20 s.
+    #[must_use]
+    pub fn with_backoff(self, backoff: Backoff) -> Self {
+        self.with(|settings| settings.policy.backoff = backoff)
+    }
+
+    /// How long to wait after an answer that says that the client sends too much, unless it says how long. If it does, this
+    /// is what is added as jitter. Default: exponential from 1 s, with full jitter, at most 20 s.
+    #[must_use]
+    pub fn with_throttled_backoff(self, backoff: Backoff) -> Self {
+        self.with(|settings| settings.policy.throttled_backoff = backoff)
+    }
+
+    /// The longest that one call may wait between its attempts, in sum. Default: 60 s.
+    ///
+    /// A wait that would exceed it is not begun: the call ends at once with what it has, and
+    /// [`not_before`](crate::RetryInfo::not_before) tells when the server would have it again. Zero allows only waits of
+    /// zero; `Duration::MAX` leaves the deadline as the only bound.
+    #[must_use]
+    pub fn with_max_wait(self, max_wait: Duration) -> Self {
+        self.with(|settings| settings.policy.max_wait = max_wait)
+    }
+
+    /// The budget that all retries of this layer draw on.
+    #[must_use]
+    pub fn with_budget(self, budget: Budget) -> Self {
+        self.with(|settings| settings.budget = budget)
+    }
+
+    /// What judges responses and errors.
+    #[must_use]
+    pub fn with_classifier<C>(self, classifier: C) -> Self
+    where
+        C: Classify + Send + Sync + 'static,
+    {
+        self.with(|settings| settings.classifier = Arc::new(classifier))
+    }
+
+    /// The header field whose presence says that the server recognises a request that it has seen. Default:
+    /// `idempotency-key`.
+    #[must_use]
+    pub fn with_key_header(self, name: HeaderName) -> Self {
+        self.with(|settings| settings.key_header = name)
+    }
+
+    /// How many bytes of a streaming body are kept for another attempt. Default: 64 KiB.
+    ///
+    /// A request with a larger body is sent once. Bodies that are in memory anyway, such as `Full`, do not count.
+    #[must_use]
+    pub fn with_body_limit(self, bytes: usize) -> Self {
+        self.with(|settings| settings.body_limit = bytes)
+    }
+
+    /// Whether a request that the server *refused*, by a 429 or by a 503 that says when to come back, is sent again
+    /// though it is neither idempotent nor keyed. Default: no, as a refusal is a convention and no proof.
+    #[must_use]
+    pub fn with_retry_refused(self, retry: bool) -> Self {
+        self.with(|settings| settings.policy.retry_refused = retry)
+    }
+
+    /// Says of requests whether sending them twice does no more than sending them once; `None` leaves it to the method.
+    ///
+    /// For gRPC, where every call is a POST, and for APIs whose POSTs only read. [`Idempotent`](crate::Idempotent) says it
+    /// of a single request, and wins.
+    ///
+    /// ```
+    /// # use courteous_retry::RetryLayer;
+    /// RetryLayer::new()
+    ///     .with_idempotent(|request| request.uri().path().starts_with("/shop.Catalog/Get").then_some(true));
+    /// ```
+    #[must_use]
+    pub fn with_idempotent<F>(self, is_idempotent: F) -> Self
+    where
+        F: Fn(RequestView<'_>) -> Option<bool> + Send + Sync + 'static,
+    {
+        self.with(|settings| settings.is_idempotent = Some(Arc::new(is_idempotent)))
+    }
+
+    /// Writes the number of each attempt, from 1, into a header field. Default: none.
+    ///
+    /// gRPC requests get `grpc-previous-rpc-attempts` in any case, from the second attempt on (gRFC A6).
+    #[must_use]
+    pub fn with_attempt_header(self, name: HeaderName) -> Self {
+        self.with(|settings| settings.attempt_header = Some(name))
+    }
+
+    /// Is called before the wait for each further attempt, on the task that polls the call.
+    #[must_use]
+    pub fn with_on_retry<F>(self, on_retry: F) -> Self
+    where
+        F: Fn(&RetryEvent<'_>) + Send + Sync + 'static,
+    {
+        self.with(|settings| settings.on_retry = Some(Arc::new(on_retry)))
+    }
+
+    /// Keeps bodies of a type that this crate does not know, by a function that makes one of a [`ReplayBody`].
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use courteous_core::BoxError;
+    /// # use http_body_util::combinators::UnsyncBoxBody;
+    /// use courteous_retry::RetryLayer;
+    ///
+    /// type Body = UnsyncBoxBody<Bytes, BoxError>; // or the `Body` of your client's library
+    /// let layer = RetryLayer::new().via(Body::new);
+    /// ```
+    #[must_use]
+    pub fn via<F, B>(self, wrap: F) -> RetryLayer<Via<F>>
+    where
+        F: Fn(ReplayBody<B>) -> B + Clone,
+    {
+        RetryLayer {
+            settings: self.settings,
+            keep: Via::new(wrap),
+        }
+    }
+
+    /// The budget that all retries of this layer draw on: a handle to read.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.settings.budget
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        set(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+impl Default for RetryLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S, K: Clone> Layer<S> for RetryLayer<K> {
+    type Service = Retry<S, K>;
+
+    fn layer(&self, inner: S) -> Retry<S, K> {
+        Retry::new(inner, Arc::clone(&self.settings), self.keep.clone())
+    }
+}
+
+impl<K> fmt::Debug for RetryLayer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RetryLayer").field(&self.settings).finish()
+    }
+}

@@ -1,0 +1,231 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// One token, in the unit of account.
+pub(crate) const TOKEN: u64 = 1_000_000;
+
+/// The window of successes is counted in so many equal parts.
+const SLOTS: usize = 10;
+
+/// The accounts of a budget: told the time, and never looping over the time that has passed.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    terms: Terms,
+    balance: u64,
+    successes: [u64; SLOTS],
+    /// When the newest slot began, and which one it is. `None` before the first success.
+    newest: Option<(Instant, usize)>,
+}
+
+/// What does not change: amounts in millionths of a token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) deposit: u64,
+    pub(crate) start: u64,
+    pub(crate) lowest_cap: u64,
+    pub(crate) highest_cap: u64,
+    pub(crate) window: Duration,
+}
+
+impl Ledger {
+    pub(crate) const fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            balance: terms.start,
+            successes: [0; SLOTS],
+            newest: None,
+        }
+    }
+
+    /// A call has succeeded.
+    pub(crate) fn deposit(&mut self, now: Instant) {
+        self.advance(now);
+        let (_, slot) = *self.newest.get_or_insert((now, 0));
+        self.successes[slot] = self.successes[slot].saturating_add(1);
+        self.balance = self
+            .balance
+            .saturating_add(self.terms.deposit)
+            .min(self.cap());
+    }
+
+    /// Takes `price` tokens, or none.
+    pub(crate) fn withdraw(&mut self, now: Instant, price: u32) -> bool {
+        self.advance(now);
+        match self.balance.checked_sub(u64::from(price) * TOKEN) {
+            Some(rest) => {
+                self.balance = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Gives `price` tokens back, as far as the cap allows.
+    pub(crate) fn refund(&mut self, price: u32) {
+        let balance = self.balance.saturating_add(u64::from(price) * TOKEN);
+        self.balance = balance.min(self.cap());
+    }
+
+    /// The tokens that are there.
+    pub(crate) fn balance(&mut self, now: Instant) -> f64 {
+        self.advance(now);
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "a gauge; amounts are far below 2^52"
+        )]
+        let balance = self.balance as f64 / TOKEN as f64;
+        balance
+    }
+
+    fn cap(&self) -> u64 {
+        let successes = self
+            .successes
+            .iter()
+            .fold(0, |sum: u64, n| sum.saturating_add(*n));
+        let earned = successes.saturating_mul(self.terms.deposit);
+        earned.clamp(self.terms.lowest_cap, self.terms.highest_cap)
+    }
+
+    /// Forgets the successes that are too old at `now`, and what is above the cap then.
+    fn advance(&mut self, now: Instant) {
+        let Some((began, slot)) = self.newest else {
+            return;
+        };
+        let width = self.terms.window.as_nanos() / SLOTS as u128;
+        let passed = now.saturating_duration_since(began).as_nanos() / width.max(1);
+        if passed == 0 {
+            return;
+        }
+        if passed >= SLOTS as u128 {
+            self.successes = [0; SLOTS];
+            self.newest = None;
+        } else {
+            // Less than ten, so the casts are exact.
+            let steps = passed as usize;
+            for step in 1..=steps {
+                self.successes[(slot + step) % SLOTS] = 0;
+            }
+            let began = began + Duration::from_nanos((width * passed) as u64);
+            self.newest = Some((began, (slot + steps) % SLOTS));
+        }
+        self.balance = self.balance.min(self.cap());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TERMS: Terms = Terms {
+        deposit: TOKEN / 5,
+        start: 3 * TOKEN,
+        lowest_cap: 3 * TOKEN,
+        highest_cap: 10 * TOKEN,
+        window: Duration::from_secs(10),
+    };
+
+    #[test]
+    fn five_successes_buy_one_retry() {
+        let now = Instant::now();
+        let mut ledger = Ledger::new(TERMS);
+        assert!(ledger.withdraw(now, 3));
+        for _ in 0..4 {
+            ledger.deposit(now);
+        }
+        assert!(!ledger.withdraw(now, 1));
+        ledger.deposit(now);
+        assert!(ledger.withdraw(now, 1));
+        assert!(!ledger.withdraw(now, 1));
+    }
+
+    #[test]
+    fn the_cap_follows_the_successes_of_the_window_within_its_bounds() {
+        let now = Instant::now();
+        let mut ledger = Ledger::new(TERMS);
+        ledger.deposit(now);
+        assert_eq!(ledger.balance(now), 3.0, "held up by the lower bound");
+        for _ in 0..29 {
+            ledger.deposit(now);
+        }
+        assert_eq!(ledger.balance(now), 6.0, "30 successes x 0.2");
+        for _ in 0..10_000 {
+            ledger.deposit(now);
+        }
+        assert_eq!(ledger.balance(now), 10.0, "held down by the upper bound");
+        assert_eq!(ledger.balance(now + Duration::from_secs(9)), 10.0);
+        assert_eq!(
+            ledger.balance(now + Duration::from_secs(10)),
+            3.0,
+            "a quiet window saves nothing up"
+        );
+    }
+
+    #[test]
+    fn time_alone_earns_nothing_however_long_it_is() {
+        let now = Instant::now();
+        let mut ledger = Ledger::new(TERMS);
+        ledger.deposit(now);
+        assert!(ledger.withdraw(now, 3));
+        let year = now + Duration::from_secs(365 * 24 * 3600);
+        assert_eq!(ledger.balance(year), 0.0);
+        assert!(!ledger.withdraw(year, 1));
+    }
+
+    #[test]
+    fn successes_leave_the_window_slot_by_slot() {
+        let start = Instant::now();
+        let mut ledger = Ledger::new(TERMS);
+        for second in 0..10 {
+            for _ in 0..5 {
+                ledger.deposit(start + Duration::from_secs(second));
+            }
+        }
+        // Ten slots of five successes each: a cap of 10. Each second without one takes a token off.
+        assert_eq!(ledger.balance(start + Duration::from_millis(9_999)), 10.0);
+        assert_eq!(ledger.balance(start + Duration::from_secs(11)), 8.0);
+        assert_eq!(ledger.balance(start + Duration::from_secs(14)), 5.0);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_or_steps_back_does_no_harm() {
+        let now = Instant::now() + Duration::from_secs(60);
+        let mut ledger = Ledger::new(TERMS);
+        ledger.deposit(now);
+        ledger.deposit(now - Duration::from_secs(30));
+        assert_eq!(ledger.balance(now - Duration::from_secs(60)), 3.0);
+    }
+
+    proptest! {
+        /// Spent <= deposits + start, for any ratio and any mix of what happens.
+        #[test]
+        fn what_is_spent_was_deposited(
+            deposit in 0..=TOKEN,
+            events in proptest::collection::vec((0..4u8, 0..3_000u64), 1..400),
+        ) {
+            let terms = Terms { deposit, ..TERMS };
+            let mut ledger = Ledger::new(terms);
+            let mut now = Instant::now();
+            let (mut spent, mut deposits) = (0u64, terms.start);
+            let mut paid = Vec::new();
+            for (event, pause) in events {
+                now += Duration::from_millis(pause);
+                match event {
+                    0 => { ledger.deposit(now); deposits += deposit; }
+                    1 | 2 => if ledger.withdraw(now, u32::from(event)) {
+                        spent += u64::from(event) * TOKEN;
+                        paid.push(u32::from(event));
+                    },
+                    _ => if let Some(price) = paid.pop() {
+                        ledger.refund(price);
+                        spent -= u64::from(price) * TOKEN;
+                    },
+                }
+                prop_assert!(spent <= deposits);
+                prop_assert!(ledger.balance <= terms.highest_cap);
+            }
+        }
+    }
+}

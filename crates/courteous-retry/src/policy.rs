@@ -1,0 +1,296 @@
+use std::{num::NonZeroU32, time::Duration};
+
+use courteous_backoff::{Backoff, Jitter};
+use courteous_core::{Effect, Fault, Gate, Outcome, Verdict};
+use courteous_hints::{Hints, Pushback};
+use http::Method;
+use rand::Rng;
+use tokio::time::Instant;
+
+use crate::StopReason;
+
+/// The numbers that a decision depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    pub(crate) max_attempts: NonZeroU32,
+    /// Between attempts, if the server did not say that the client sends too much.
+    pub(crate) backoff: Backoff,
+    /// Between attempts, if it did.
+    pub(crate) throttled_backoff: Backoff,
+    /// The longest that the retry waits in one call, in sum.
+    pub(crate) max_wait: Duration,
+    /// Whether a refused request is sent again though it is neither idempotent nor keyed.
+    pub(crate) retry_refused: bool,
+}
+
+/// What a decision needs to know of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RequestFacts {
+    pub(crate) idempotent: bool,
+    pub(crate) keyed: bool,
+}
+
+/// What has happened so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Situation<'a> {
+    pub(crate) request: RequestFacts,
+    pub(crate) replayable: bool,
+    pub(crate) outcome: Outcome<'a>,
+    pub(crate) verdict: Verdict,
+    pub(crate) progress: Progress,
+    pub(crate) now: Instant,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// What one call has behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    /// The attempts that were made.
+    pub(crate) attempts: u32,
+    /// The attempts that are allowed.
+    pub(crate) max_attempts: Allowance,
+    /// How far the backoff has grown: the attempts since it last began anew.
+    pub(crate) growth: u32,
+    /// The last backoff.
+    pub(crate) last_backoff: Duration,
+    /// The waits of this call, in sum.
+    pub(crate) waited: Duration,
+}
+
+/// How many attempts a call may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allowance {
+    /// One, by the caller's own word.
+    Disabled,
+    Allowed(NonZeroU32),
+}
+
+impl Allowance {
+    pub(crate) const fn get(self) -> u32 {
+        match self {
+            Self::Disabled => 1,
+            Self::Allowed(attempts) => attempts.get(),
+        }
+    }
+}
+
+impl Progress {
+    /// The first of `max_attempts` is on its way.
+    pub(crate) const fn new(max_attempts: Allowance) -> Self {
+        Self {
+            attempts: 1,
+            max_attempts,
+            growth: 0,
+            last_backoff: Duration::ZERO,
+            waited: Duration::ZERO,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// To try again, if the budget allows.
+    Retry(Plan),
+    Stop(Stop),
+}
+
+/// A further attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) fault: Fault,
+    /// Whether a gate is waited for, which costs less.
+    pub(crate) gated: bool,
+    pub(crate) wait: Wait,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) until: Instant,
+    /// Whether the instant is the server's word, and not our own backoff.
+    pub(crate) hinted: bool,
+    /// How far the backoff has grown with it.
+    pub(crate) growth: u32,
+    /// The backoff in it.
+    pub(crate) backoff: Duration,
+}
+
+/// The end of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stop {
+    pub(crate) reason: StopReason,
+    pub(crate) not_before: Option<Instant>,
+}
+
+/// GET HEAD OPTIONS TRACE PUT DELETE (RFC 9110, section 9.2.2). Every method that is not known is not idempotent.
+pub(crate) fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
+}
+
+impl RequestFacts {
+    fn allow(self, effect: Effect, retry_refused: bool) -> bool {
+        match effect {
+            Effect::NeverSent => true,
+            Effect::Refused => self.idempotent || self.keyed || retry_refused,
+            Effect::InProgress => self.keyed,
+            // What is not known here yet may have been processed.
+            _ => self.idempotent || self.keyed,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether there is to be another attempt, and when: everything but the budget.
+    pub(crate) fn decide<R: Rng>(&self, situation: &Situation<'_>, rng: &mut R) -> Decision {
+        let hints = Told::by(situation.outcome);
+        let stop = |reason| {
+            let not_before = hints.wait.and_then(|wait| situation.now.checked_add(wait));
+            Decision::Stop(Stop {
+                reason,
+                not_before: hints.gate.map(|gate| gate.opens_at()).or(not_before),
+            })
+        };
+        let (effect, fault) = match situation.verdict {
+            Verdict::Transient { effect, fault } => (effect, fault),
+            Verdict::Answered => return stop(StopReason::Answered),
+            _ => return stop(StopReason::Permanent),
+        };
+        if hints.veto {
+            return stop(StopReason::Vetoed);
+        }
+        match situation.progress.max_attempts {
+            Allowance::Disabled => return stop(StopReason::Disabled),
+            Allowance::Allowed(n) if situation.progress.attempts >= n.get() => {
+                return stop(StopReason::AttemptsExhausted);
+            }
+            Allowance::Allowed(_) => {}
+        }
+        if !situation.request.allow(effect, self.retry_refused) {
+            return stop(StopReason::NotIdempotent);
+        }
+        if !situation.replayable {
+            return stop(StopReason::BodyNotReplayable);
+        }
+        let Some(wait) = self.wait(situation, &hints, fault, rng) else {
+            return stop(StopReason::WaitTooLong);
+        };
+        match self.check(&situation.progress, situation.deadline, situation.now, wait) {
+            Ok(()) => Decision::Retry(Plan {
+                fault,
+                gated: hints.gate.is_some(),
+                wait,
+            }),
+            Err(stop) => Decision::Stop(stop),
+        }
+    }
+
+    /// Whether a wait is within the sum that is allowed and the deadline.
+    pub(crate) fn check(
+        &self,
+        progress: &Progress,
+        deadline: Option<Instant>,
+        now: Instant,
+        wait: Wait,
+    ) -> Result<(), Stop> {
+        let length = wait.until.saturating_duration_since(now);
+        let reason = if progress.waited.saturating_add(length) > self.max_wait {
+            StopReason::WaitTooLong
+        } else if deadline.is_some_and(|deadline| wait.until >= deadline) {
+            StopReason::Deadline
+        } else {
+            return Ok(());
+        };
+        Err(Stop {
+            reason,
+            not_before: wait.hinted.then_some(wait.until),
+        })
+    }
+
+    /// When the next attempt is to be made; `None` for never.
+    fn wait<R: Rng>(
+        &self,
+        situation: &Situation<'_>,
+        hints: &Told,
+        fault: Fault,
+        rng: &mut R,
+    ) -> Option<Wait> {
+        let Progress {
+            growth,
+            last_backoff,
+            ..
+        } = situation.progress;
+        if let Some(gate) = hints.gate {
+            // The throttle that closed the gate has read the hint and drawn the jitter.
+            let until = gate.opens_at().max(situation.now);
+            return Some(Wait {
+                until,
+                hinted: true,
+                growth,
+                backoff: last_backoff,
+            });
+        }
+        if let Some(pushback) = hints.pushback {
+            // gRFC A6: exactly so long, and the backoff begins anew.
+            let until = situation.now.checked_add(pushback)?;
+            return Some(Wait {
+                until,
+                hinted: true,
+                growth: 0,
+                backoff: Duration::ZERO,
+            });
+        }
+        let policy = match fault {
+            Fault::Throttled => &self.throttled_backoff,
+            _ => &self.backoff,
+        };
+        let growth = growth.saturating_add(1);
+        let backoff = policy.delay(growth, last_backoff, rng);
+        let length = match hints.wait {
+            // A floor: what is drawn comes on top. Without jitter nothing is drawn.
+            Some(hint) if policy.jitter() == Jitter::None => hint.max(backoff),
+            Some(hint) => hint.saturating_add(backoff),
+            None => backoff,
+        };
+        let until = situation.now.checked_add(length)?;
+        Some(Wait {
+            until,
+            hinted: hints.wait.is_some(),
+            growth,
+            backoff,
+        })
+    }
+}
+
+/// What the server has said about another attempt.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    gate: Option<Gate>,
+    pushback: Option<Duration>,
+    wait: Option<Duration>,
+    veto: bool,
+}
+
+impl Told {
+    fn by(outcome: Outcome<'_>) -> Self {
+        let Outcome::Response(head) = outcome else {
+            return Self::default();
+        };
+        let hints = Hints::of(head.headers());
+        let (pushback, refused) = match hints.grpc_pushback() {
+            Some(Pushback::After(wait)) => (Some(wait), false),
+            Some(_) => (None, true),
+            None => (None, false),
+        };
+        Self {
+            gate: head.extensions().get().copied(),
+            pushback,
+            wait: hints.wait(),
+            veto: refused || hints.should_retry() == Some(false) || hints.is_replayed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

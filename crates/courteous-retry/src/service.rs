@@ -1,0 +1,107 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use courteous_core::BoxError;
+use courteous_replay::{Keep, Native};
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::{ResponseFuture, call::Call, settings::Settings};
+
+/// The service that [`RetryLayer`](crate::RetryLayer) makes.
+///
+/// # Readiness
+///
+/// `poll_ready` asks the inner service, and reserves nothing. The first attempt goes to the instance that was asked; for each
+/// further one, a clone is made ready anew, inside the response future.
+///
+/// # Cancel safety
+///
+/// Dropping the response future ends the call: no further attempt is made. What a retry paid into the budget is given back
+/// if it was dropped during its backoff, and spent if it had been handed to the inner service.
+///
+/// # Errors
+///
+/// The error of the last attempt as the source of a [`Retried`](crate::Retried). A *response* of the last attempt is
+/// returned as it is, whatever its status.
+#[derive(Clone)]
+pub struct Retry<S, K = Native> {
+    inner: S,
+    settings: Arc<Settings>,
+    keep: K,
+}
+
+impl<S, K> Retry<S, K> {
+    pub(crate) const fn new(inner: S, settings: Arc<Settings>, keep: K) -> Self {
+        Self {
+            inner,
+            settings,
+            keep,
+        }
+    }
+
+    /// The inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, to be changed.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service, without the retry.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, K, B, RB> Service<Request<B>> for Retry<S, K>
+where
+    S: Service<Request<B>, Response = Response<RB>> + Clone,
+    S::Error: Into<BoxError>,
+    K: Keep<B> + Clone,
+    RB: Body,
+{
+    type Response = Response<RB>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, K, B, RB>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The clone is for further attempts; the instance that was polled ready stays here, and makes the first.
+        let spare = self.inner.clone();
+        let (call, request) = Call::new(
+            spare,
+            Arc::clone(&self.settings),
+            self.keep.clone(),
+            request,
+        );
+        ResponseFuture::new(call, self.inner.call(request))
+    }
+}
+
+#[cfg(feature = "load")]
+impl<S: tower::load::Load, K> tower::load::Load for Retry<S, K> {
+    type Metric = S::Metric;
+
+    fn load(&self) -> S::Metric {
+        self.inner.load()
+    }
+}
+
+impl<S: fmt::Debug, K> fmt::Debug for Retry<S, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("inner", &self.inner)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+use courteous_backoff::Backoff;
+use courteous_core::{Classify, RequestView};
+use courteous_replay::DEFAULT_LIMIT;
+use http::{HeaderName, Request};
+
+use crate::{
+    Budget, HttpClassifier, Idempotent, MaxAttempts, NoRetry, RetryEvent,
+    policy::{Allowance, Policy, RequestFacts, is_idempotent},
+};
+
+/// The name that the IETF draft gives to the field.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Three, the first included.
+const MAX_ATTEMPTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
+
+/// What all services of a layer share.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) policy: Policy,
+    pub(crate) budget: Budget,
+    pub(crate) classifier: Arc<dyn Classify + Send + Sync>,
+    pub(crate) key_header: HeaderName,
+    pub(crate) body_limit: usize,
+    pub(crate) is_idempotent: Option<Arc<IsIdempotent>>,
+    pub(crate) attempt_header: Option<HeaderName>,
+    pub(crate) on_retry: Option<Arc<OnRetry>>,
+}
+
+type IsIdempotent = dyn Fn(RequestView<'_>) -> Option<bool> + Send + Sync;
+type OnRetry = dyn Fn(&RetryEvent<'_>) + Send + Sync;
+
+impl Settings {
+    pub(crate) fn new() -> Self {
+        Self {
+            policy: Policy {
+                max_attempts: MAX_ATTEMPTS,
+                backoff: Backoff::exponential(Duration::from_millis(100)),
+                throttled_backoff: Backoff::exponential(Duration::from_secs(1)),
+                max_wait: Duration::from_secs(60),
+                retry_refused: false,
+            },
+            budget: Budget::new(),
+            classifier: Arc::new(HttpClassifier::new()),
+            key_header: IDEMPOTENCY_KEY,
+            body_limit: DEFAULT_LIMIT,
+            is_idempotent: None,
+            attempt_header: None,
+            on_retry: None,
+        }
+    }
+
+    /// What a decision needs to know of `request`.
+    pub(crate) fn facts<B>(&self, request: &Request<B>) -> RequestFacts {
+        let said = || match request.extensions().get() {
+            Some(Idempotent(said)) => Some(*said),
+            None => self.is_idempotent.as_ref()?(RequestView::of(request)),
+        };
+        RequestFacts {
+            idempotent: said().unwrap_or_else(|| is_idempotent(request.method())),
+            keyed: request.headers().contains_key(&self.key_header),
+        }
+    }
+
+    /// How many attempts `request` may have.
+    pub(crate) fn max_attempts<B>(&self, request: &Request<B>) -> Allowance {
+        let extensions = request.extensions();
+        if extensions.get::<NoRetry>().is_some() {
+            return Allowance::Disabled;
+        }
+        let own = extensions.get().map(|MaxAttempts(own)| *own);
+        Allowance::Allowed(own.unwrap_or(self.policy.max_attempts))
+    }
+
+    /// How much of the body of such a request to keep: nothing where no failure but one *before* the body was read would
+    /// allow another attempt.
+    pub(crate) const fn body_limit(&self, request: RequestFacts) -> usize {
+        if request.idempotent || request.keyed || self.policy.retry_refused {
+            self.body_limit
+        } else {
+            0
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("policy", &self.policy)
+            .field("budget", &self.budget)
+            .field("key_header", &self.key_header)
+            .field("body_limit", &self.body_limit)
+            .finish_non_exhaustive()
+    }
+}
