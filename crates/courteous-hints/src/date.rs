@@ -159,8 +159,8 @@ fn check_weekday(name: &str) -> Option<()> {
         "Saturday",
         "Sunday",
     ];
-    let is = |full: &&str| name.eq_ignore_ascii_case(full) || name.eq_ignore_ascii_case(&full[..3]);
-    NAMES.iter().any(|full| is(full)).then_some(())
+    let mut names = NAMES.iter().flat_map(|full| [full, &full[..3]]);
+    names.find(|full| name.eq_ignore_ascii_case(full)).map(drop)
 }
 
 fn month_number(name: &str) -> Option<i8> {

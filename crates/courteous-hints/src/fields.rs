@@ -1,1 +1,245 @@
+//! The rate-limit fields that each provider names and spells in its own way.
+//!
+//! No provider is asked for. The fields of a limit are named alike but for one word, so that any of them leads to the others:
+//!
+//! ```text
+//! x-ratelimit-remaining-tokens     x-ratelimit-  [ remaining | reset | limit ]  -tokens
+//! anthropic-ratelimit-tokens-reset         anthropic-ratelimit-tokens-  [ ... ]
+//! ```
 
+use std::{ops::Deref, time::Duration};
+
+use http::{HeaderMap, header::AGE};
+
+use crate::{
+    date::Moment,
+    number::{Number, Unit, text},
+    reading::Reading,
+    reset, structured,
+};
+
+/// Hands out what `headers` say about each limit. One pass over the names; nothing else where no name is one of ours.
+pub(crate) fn each_reading(
+    headers: &HeaderMap,
+    now: &impl Deref<Target = Moment>,
+    mut visit: impl FnMut(Reading),
+) {
+    for (name, value) in headers {
+        let name = name.as_str();
+        let Some(kind) = Kind::of(name) else {
+            continue;
+        };
+        if is_from_cache(headers) {
+            return;
+        }
+        let Some(value) = text(value) else { continue };
+        match kind {
+            Kind::RateLimit => structured::each_reading(headers, name, value, now, &mut visit),
+            Kind::Dictionary => visit(structured::dictionary(value, now)),
+            Kind::Used => visit(used(value)),
+            Kind::Remaining(family) => visit(family.reading(headers, remaining(value), now)),
+            Kind::Reset(family) => {
+                // Where there is a remaining quantity, this was or will be read with it.
+                if family.get(headers, "remaining").is_none() {
+                    visit(family.reading(headers, None, now));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a cache on the way gave the response: what it says about a quota is then of another time, and maybe another client
+/// (draft-ietf-httpapi-ratelimit-headers, "Intermediaries").
+fn is_from_cache(headers: &HeaderMap) -> bool {
+    let age = headers.get(AGE).and_then(text).and_then(Number::parse);
+    age.is_some_and(|age| age.floor() > 0)
+}
+
+/// What a field's name says that its value is.
+enum Kind<'n> {
+    /// `RateLimit` of the later drafts.
+    RateLimit,
+    /// `total=100; remaining=99; resets=41`
+    Dictionary,
+    /// `32/40`: used of how many.
+    Used,
+    Remaining(Family<'n>),
+    Reset(Family<'n>),
+}
+
+impl<'n> Kind<'n> {
+    fn of(name: &'n str) -> Option<Self> {
+        match name.len() {
+            0..9 => return None,
+            9 => return (name == "ratelimit").then_some(Self::RateLimit),
+            14 if name == "beta-ratelimit" => return Some(Self::RateLimit),
+            29 if name == "x-shopify-shop-api-call-limit" => return Some(Self::Used),
+            _ => {}
+        }
+        if !mentions_limit(name) {
+            return None;
+        }
+        if name.starts_with("zendesk-ratelimit-") {
+            return Some(Self::Dictionary);
+        }
+        if let Some(family) = Family::around(name, "remaining") {
+            return Some(Self::Remaining(family));
+        }
+        let family = Family::around(name, "reset").or_else(|| Family::around(name, "next"))?;
+        let after = family.after.strip_prefix("-after").unwrap_or(family.after);
+        Some(Self::Reset(Family { after, ..family }))
+    }
+}
+
+/// Like `name.contains("limit")`, at a fraction of the price for the names of all other fields: looks at every fifth byte, and
+/// moves on to where the word would have to end (Horspool's search).
+fn mentions_limit(name: &str) -> bool {
+    let name = name.as_bytes();
+    let mut end = 4;
+    while let Some(byte) = name.get(end) {
+        end += match byte {
+            b't' if name[end - 4..].starts_with(b"limi") => return true,
+            b'l' => 4,
+            b'm' => 2,
+            b'i' => 1,
+            _ => 5,
+        };
+    }
+    false
+}
+
+/// The names of one limit's fields: what is before and after the word that differs.
+#[derive(Clone, Copy)]
+struct Family<'n> {
+    before: &'n str,
+    after: &'n str,
+}
+
+impl<'n> Family<'n> {
+    /// The family of `name`, if `word` is one of its words.
+    fn around(name: &'n str, word: &str) -> Option<Self> {
+        let (before, after) = name.split_once(word)?;
+        let apart = before.is_empty() || before.ends_with('-');
+        let apart = apart && (after.is_empty() || after.starts_with('-'));
+        apart.then_some(Self { before, after })
+    }
+
+    /// The value of the family's field with `word`.
+    fn get<'h>(&self, headers: &'h HeaderMap, word: &str) -> Option<&'h str> {
+        let mut name = [0; 96];
+        let mut length = 0;
+        for part in [self.before, word, self.after] {
+            let end = length + part.len();
+            name.get_mut(length..end)?.copy_from_slice(part.as_bytes());
+            length = end;
+        }
+        let name = str::from_utf8(&name[..length]).ok()?;
+        headers.get(name).and_then(text)
+    }
+
+    fn reading(
+        &self,
+        headers: &HeaderMap,
+        remaining: Option<u64>,
+        now: &impl Deref<Target = Moment>,
+    ) -> Reading {
+        let limit = self.limit(headers);
+        Reading {
+            remaining,
+            reset: self.reset(headers, now),
+            limit: limit.and_then(first_number),
+            window: self.window(headers, limit),
+            other_unit: self.counts_other_units(),
+            certain: false,
+        }
+    }
+
+    /// Whether the name tells that something else than requests is counted.
+    fn counts_other_units(&self) -> bool {
+        let mut words = self.before.split('-').chain(self.after.split(['-', '_']));
+        words.any(|word| matches!(word, "token" | "tokens" | "complexity" | "bytes"))
+    }
+
+    fn reset(&self, headers: &HeaderMap, now: &impl Deref<Target = Moment>) -> Option<Duration> {
+        let after = || Number::parse(self.get(headers, "reset-after")?);
+        if let Some(after) = after() {
+            return Some(after.duration(Unit::Seconds));
+        }
+        ["reset", "next"]
+            .iter()
+            .filter_map(|word| self.get(headers, word))
+            .find_map(|value| reset::wait(value, now))
+    }
+
+    /// `x-ratelimit-limit`, `x-hubspot-ratelimit-max`, or, with `x-rate-limit-remaining`, plain `x-rate-limit`.
+    fn limit<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        let bare = Self {
+            before: self.before.trim_end_matches('-'),
+            after: self.after,
+        };
+        self.get(headers, "limit")
+            .or_else(|| self.get(headers, "max"))
+            .or_else(|| bare.get(headers, ""))
+    }
+
+    fn window(&self, headers: &HeaderMap, limit: Option<&str>) -> Option<Duration> {
+        const SUFFIXES: [(&str, u64); 4] = [
+            ("-second", 1),
+            ("-minute", 60),
+            ("-hour", 60 * 60),
+            ("-day", 24 * 60 * 60),
+        ];
+        let stated = || {
+            let (limit, number) = (limit?, first_number(limit?)?);
+            structured::window(limit, number).or_else(|| {
+                // Only the drafts have it, and only for the one limit.
+                let policy = self
+                    .after
+                    .is_empty()
+                    .then(|| self.get(headers, "policy"))??;
+                structured::window(policy, number)
+            })
+        };
+        let named = || {
+            let (_, seconds) = SUFFIXES.iter().find(|(suffix, _)| *suffix == self.after)?;
+            Some(Duration::from_secs(*seconds))
+        };
+        let interval = || {
+            let ours = self.before == "x-hubspot-ratelimit-";
+            let interval = ours.then(|| self.get(headers, "interval-milliseconds"))??;
+            Some(Number::parse(interval)?.duration(Unit::Milliseconds))
+        };
+        stated().or_else(named).or_else(interval)
+    }
+}
+
+/// `598.0`, `76;w=21600`, or the least of `Microsoft.Compute/GetVMScaleSet3Min;197,...`.
+fn remaining(value: &str) -> Option<u64> {
+    let one = |member: &str| match member.rsplit_once(';') {
+        Some((name, number)) => Number::parse(name.trim()).or_else(|| Number::parse(number.trim())),
+        None => Number::parse(member.trim()),
+    };
+    let numbers = value.split(',').filter_map(one);
+    numbers.map(Number::floor).min()
+}
+
+fn used(value: &str) -> Reading {
+    let numbers = || {
+        let (used, limit) = value.split_once('/')?;
+        Some((Number::parse(used)?.floor(), Number::parse(limit)?.floor()))
+    };
+    let Some((used, limit)) = numbers() else {
+        return Reading::default();
+    };
+    Reading {
+        remaining: Some(limit.saturating_sub(used)),
+        limit: Some(limit),
+        ..Reading::default()
+    }
+}
+
+/// The limit in `100`, `100;w=60` and `100, 100;w=60, 1000;w=3600`.
+fn first_number(value: &str) -> Option<u64> {
+    let number = value.split([',', ';']).next()?;
+    Number::parse(number.trim()).map(Number::floor)
+}

@@ -1,5 +1,6 @@
 use std::{
     cell::LazyCell,
+    cmp::Reverse,
     fmt,
     time::{Duration, SystemTime},
 };
@@ -12,6 +13,7 @@ use http::{
 use crate::{
     Pushback, Quota,
     date::Moment,
+    fields,
     number::{Number, Unit, text},
     reset,
 };
@@ -116,7 +118,15 @@ impl<'a> Hints<'a> {
     /// What is left of the server's limits.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
-        None
+        let now = LazyCell::new(|| self.now());
+        let mut least = None;
+        fields::each_reading(self.headers, &now, |reading| {
+            least = [least, reading.quota()]
+                .into_iter()
+                .flatten()
+                .min_by_key(|quota: &Quota| (quota.remaining(), Reverse(quota.reset())));
+        });
+        least
     }
 
     fn wait_ms(&self) -> Option<Duration> {
@@ -128,8 +138,14 @@ impl<'a> Hints<'a> {
             .map(|number| number.duration(Unit::Milliseconds))
     }
 
+    /// When the limit that refused us, or may have, lets us through again.
     fn reset(&self) -> Option<Duration> {
-        None
+        let now = LazyCell::new(|| self.now());
+        let mut foremost = None;
+        fields::each_reading(self.headers, &now, |reading| {
+            foremost = foremost.max(reading.wait());
+        });
+        foremost.map(|(_, _, wait)| wait)
     }
 
     /// The response's own time, else the local one.

@@ -6,6 +6,7 @@ mod hints;
 mod number;
 mod pushback;
 mod quota;
+mod reading;
 mod reset;
 mod structured;
 
