@@ -53,7 +53,7 @@
 //! | `it_is_built_outside_a_runtime_and_serves_two_in_turn` | one leaked layer, two runtimes |
 //! | `its_types_are_send_sync_clone_and_debug` | also `Unpin + Default` for the response body |
 //!
-//! A stack is a subject as well: `Subject::new(Stack::new(inner, outer))`, with tower-layer's `Stack`.
+//! A stack is a subject as well: `outer.around(inner)`, with what is known of both.
 //!
 //! # The probe
 //!

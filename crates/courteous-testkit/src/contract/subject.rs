@@ -4,7 +4,7 @@ use bytes::Bytes;
 use courteous_core::BoxError;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use tower_layer::Layer;
+use tower_layer::{Layer, Stack};
 
 use super::Client;
 use crate::{PATIENCE, Probe, Reply};
@@ -61,6 +61,21 @@ impl<L> Subject<L> {
         let read = Box::new(read);
         self.gauges.push(Gauge { name, start, read });
         self
+    }
+
+    /// The stack of this layer around `inner`, with what is known about both.
+    #[must_use]
+    pub fn around<I>(self, inner: Subject<I>) -> Subject<Stack<I, L>> {
+        let behind = [self.behind, inner.behind].into_iter().flatten().min();
+        let mut gauges = self.gauges;
+        gauges.extend(inner.gauges);
+        Subject {
+            layer: Stack::new(inner.layer, self.layer),
+            behind,
+            after_failure: self.after_failure || inner.after_failure,
+            attempts: self.attempts.max(inner.attempts),
+            gauges,
+        }
     }
 
     /// Panics if a gauge does not read as at the start.
