@@ -1,1 +1,28 @@
-//!
+#![doc = include_str!("../README.md")]
+
+mod body;
+mod error;
+mod events;
+mod future;
+mod layer;
+mod limiter;
+mod limiters;
+mod line;
+mod options;
+mod permit;
+mod place;
+mod reject;
+mod scope;
+mod service;
+mod slots;
+mod waiting;
+
+pub use body::PermitBody;
+pub use error::InvalidLimit;
+pub use future::ResponseFuture;
+pub use layer::ConcurrencyLimitLayer;
+pub use limiter::Limiter;
+pub use limiters::Limiters;
+pub use options::HoldUntil;
+pub use reject::{AsError, AsResponse};
+pub use service::ConcurrencyLimit;

@@ -1,0 +1,188 @@
+use std::{fmt, hash::Hash, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use courteous_core::{Origin, Rejected, RequestView};
+use http::Response;
+use tower_layer::Layer;
+
+use crate::{
+    error::InvalidLimit,
+    limiter::Limiter,
+    limiters::Limiters,
+    options::{HoldUntil, Options},
+    reject::{AsError, AsResponse},
+    scope::Scope,
+    service::ConcurrencyLimit,
+};
+
+/// Bounds the calls in flight.
+///
+/// By default a call waits for as long as it takes, in a queue without bound, and is in flight until its response body ended.
+///
+/// # Sharing
+///
+/// Every service that this layer makes, and every clone of one, draws on the layer's limiter;
+/// `ConcurrencyLimitLayer::from(limiter)` shares it with another stack, whatever that stack's service is.
+pub struct ConcurrencyLimitLayer<R = AsError, K = ()> {
+    pub(crate) scope: Scope<K>,
+    pub(crate) options: Options,
+    pub(crate) reject: R,
+}
+
+impl ConcurrencyLimitLayer {
+    /// Admits `limit` calls at a time, whatever they are for. See [`TryFrom`] for a limit that is not known to be valid.
+    #[must_use]
+    pub fn new(limit: NonZeroUsize) -> Self {
+        Self::from(Limiter::new(limit))
+    }
+}
+
+impl ConcurrencyLimitLayer<AsError, Origin> {
+    /// Admits as many calls at a time to each origin (scheme, host and port).
+    ///
+    /// Takes a [`NonZeroUsize`], or [`Limiters`] to be shared or read:
+    ///
+    /// ```
+    /// use std::num::NonZeroUsize;
+    /// use courteous_concurrency::{ConcurrencyLimitLayer, Limiters};
+    ///
+    /// let limiters = Limiters::new(NonZeroUsize::new(6).unwrap());
+    /// let layer = ConcurrencyLimitLayer::per_origin(limiters.clone());
+    /// # drop(layer);
+    /// assert_eq!(limiters.in_flight(), 0);
+    /// ```
+    #[must_use]
+    pub fn per_origin(limiters: impl Into<Limiters<Origin>>) -> Self {
+        Self::keyed_by(limiters, |request| request.origin())
+    }
+}
+
+impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
+    /// Admits as many calls at a time for each key, which is what `key` makes of a request.
+    ///
+    /// ```
+    /// use std::num::NonZeroUsize;
+    /// use courteous_concurrency::ConcurrencyLimitLayer;
+    /// use http::header::AUTHORIZATION;
+    ///
+    /// let limit = NonZeroUsize::new(6).unwrap();
+    /// let layer = ConcurrencyLimitLayer::keyed_by(limit, |request| request.headers().get(AUTHORIZATION).cloned());
+    /// # drop(layer);
+    /// ```
+    #[must_use]
+    pub fn keyed_by<F>(limiters: impl Into<Limiters<K>>, key: F) -> Self
+    where
+        F: Fn(RequestView<'_>) -> K + Send + Sync + 'static,
+    {
+        Self::with_scope(Scope::Keyed {
+            limiters: limiters.into(),
+            key: Arc::new(key),
+        })
+    }
+
+    /// Answers a call that is refused with `response`, instead of failing it.
+    ///
+    /// The service's error is then the inner service's, unchanged: [`Infallible`](std::convert::Infallible) around an axum
+    /// router.
+    #[must_use]
+    pub fn reject_with<F, B>(self, response: F) -> ConcurrencyLimitLayer<AsResponse<F>, K>
+    where
+        F: Fn(&Rejected) -> Response<B>,
+    {
+        ConcurrencyLimitLayer {
+            scope: self.scope,
+            options: self.options,
+            reject: AsResponse(response),
+        }
+    }
+}
+
+impl<K> ConcurrencyLimitLayer<AsError, K> {
+    fn with_scope(scope: Scope<K>) -> Self {
+        Self {
+            scope,
+            options: Options::default(),
+            reject: AsError,
+        }
+    }
+}
+
+impl<R, K> ConcurrencyLimitLayer<R, K> {
+    /// Refuses a call that is not sent within `max_wait`, with [`MaxWait`](courteous_core::RejectReason::MaxWait). By
+    /// default there is no bound but the call's deadline.
+    ///
+    /// Counted from the call, and over all that it waits for here: a permit, and the inner service's readiness. Zero
+    /// refuses at once what is not admitted at once; a wait that is too long to end at an instant has no bound.
+    #[must_use]
+    pub fn with_max_wait(mut self, max_wait: Duration) -> Self {
+        self.options.max_wait = Some(max_wait);
+        self
+    }
+
+    /// Refuses a call that would have to wait with `max_waiting` others (of its key), with
+    /// [`QueueFull`](courteous_core::RejectReason::QueueFull). By default there is no bound. Zero is
+    /// [`fail_fast`](Self::fail_fast).
+    ///
+    /// All calls that wait at the limiter are counted, those of other stacks too.
+    #[must_use]
+    pub fn with_max_waiting(mut self, max_waiting: usize) -> Self {
+        self.options.max_waiting = Some(max_waiting);
+        self
+    }
+
+    /// Refuses a call that would have to wait, with [`AtCapacity`](courteous_core::RejectReason::AtCapacity).
+    ///
+    /// Only this limit is tried: it is never refused because the inner service, or the runtime, makes it wait.
+    #[must_use]
+    pub fn fail_fast(self) -> Self {
+        self.with_max_waiting(0)
+    }
+
+    /// Sets until when a call is in flight. The default is [`HoldUntil::Body`].
+    #[must_use]
+    pub fn hold_until(mut self, hold: HoldUntil) -> Self {
+        self.options.hold = hold;
+        self
+    }
+}
+
+impl From<Limiter> for ConcurrencyLimitLayer {
+    fn from(limiter: Limiter) -> Self {
+        Self::with_scope(Scope::One(limiter))
+    }
+}
+
+impl TryFrom<usize> for ConcurrencyLimitLayer {
+    type Error = InvalidLimit;
+
+    fn try_from(limit: usize) -> Result<Self, InvalidLimit> {
+        Limiter::try_from(limit).map(Self::from)
+    }
+}
+
+impl<S, R: Clone, K> Layer<S> for ConcurrencyLimitLayer<R, K> {
+    type Service = ConcurrencyLimit<S, R, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ConcurrencyLimit::new(inner, self.clone())
+    }
+}
+
+impl<R: Clone, K> Clone for ConcurrencyLimitLayer<R, K> {
+    fn clone(&self) -> Self {
+        Self {
+            scope: self.scope.clone(),
+            options: self.options,
+            reject: self.reject.clone(),
+        }
+    }
+}
+
+impl<R: fmt::Debug, K> fmt::Debug for ConcurrencyLimitLayer<R, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConcurrencyLimitLayer")
+            .field("scope", &self.scope)
+            .field("options", &self.options)
+            .field("reject", &self.reject)
+            .finish()
+    }
+}

@@ -1,0 +1,196 @@
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use courteous_core::{RejectReason, Rejected};
+use courteous_queue::Shared;
+
+use crate::{
+    error::InvalidLimit,
+    line::{Entry, Line},
+    options::{Bound, Options},
+    permit::Permit,
+    place::Place,
+    slots::Slots,
+};
+
+/// A number of permits that calls share, and the line of those who wait for one.
+///
+/// ```
+/// use std::num::NonZeroUsize;
+/// use courteous_concurrency::{ConcurrencyLimitLayer, InvalidLimit, Limiter};
+///
+/// let limiter = Limiter::try_from(64)?;
+/// let layer = ConcurrencyLimitLayer::from(limiter.clone());
+/// # drop(layer);
+/// assert_eq!((limiter.in_flight(), limiter.waiting()), (0, 0));
+///
+/// limiter.set_limit(NonZeroUsize::MIN); // from now on, for every stack that has the limiter
+/// assert_eq!(limiter.limit(), NonZeroUsize::MIN);
+/// assert_eq!(Limiter::try_from(0).unwrap_err().to_string(), "a concurrency limit of 0 admits nothing");
+/// # Ok::<(), InvalidLimit>(())
+/// ```
+///
+/// # Sharing
+///
+/// A cheap handle: all clones are the same limiter, in whatever stacks and around whatever services they are. It needs no
+/// runtime to be made, so it can be a `static` behind a `LazyLock`, and can be used from several runtimes, at once or in
+/// turn.
+#[derive(Clone)]
+pub struct Limiter {
+    core: Arc<Core>,
+}
+
+pub(crate) struct Core {
+    slots: Arc<Slots>,
+    line: Arc<Shared<Line>>,
+    /// Raised whenever no permit is out any more, if anybody wants to know.
+    went_idle: Option<Arc<AtomicBool>>,
+}
+
+/// What became of asking for a permit.
+pub(crate) enum Admission {
+    Now(Permit),
+    Wait(Place, Option<Bound>),
+    Refused(Rejected),
+}
+
+impl Limiter {
+    /// A limiter that admits `limit` calls at a time.
+    #[must_use]
+    pub fn new(limit: NonZeroUsize) -> Self {
+        Self::with_signal(limit, None)
+    }
+
+    pub(crate) fn with_signal(limit: NonZeroUsize, went_idle: Option<Arc<AtomicBool>>) -> Self {
+        let slots = Arc::new(Slots::new(limit.get()));
+        let line = Arc::new(Shared::new(Line::new(Arc::clone(&slots))));
+        let core = Arc::new(Core {
+            slots,
+            line,
+            went_idle,
+        });
+        Self { core }
+    }
+
+    /// How many calls are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.core.line.with(|line| line.held())
+    }
+
+    /// How many calls wait to be admitted.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.core.line.with(|line| line.waiting())
+    }
+
+    /// How many calls may be in flight at a time.
+    #[must_use]
+    pub fn limit(&self) -> NonZeroUsize {
+        NonZeroUsize::new(self.core.slots.limit()).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// Changes the limit from now on.
+    ///
+    /// A higher one admits waiting calls at once. With a lower one than there are calls in flight, nothing is taken from
+    /// any of them: the next call is admitted when fewer than `limit` are left.
+    pub fn set_limit(&self, limit: NonZeroUsize) {
+        let line = &self.core.line;
+        line.update(|line, _, _| line.set_limit(limit.get()));
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.core.line.with(|line| line.is_idle())
+    }
+
+    /// In flight and waiting, at one instant.
+    #[cfg(feature = "load")]
+    pub(crate) fn load(&self) -> usize {
+        self.core.line.with(|line| line.held() + line.waiting())
+    }
+
+    /// A permit if one is free and nobody waits: without a lock and without the clock.
+    #[inline]
+    pub(crate) fn try_admit(&self) -> Option<Permit> {
+        (self.core.slots.try_take()).then(|| Permit::new(Arc::clone(&self.core)))
+    }
+
+    /// A permit, or a place in the line, or why neither.
+    pub(crate) fn admit(&self, extensions: &http::Extensions, options: &Options) -> Admission {
+        if let Some(permit) = self.try_admit() {
+            return Admission::Now(permit);
+        }
+        self.admit_or_wait(extensions, options)
+            .unwrap_or_else(|reason| Admission::Refused(Rejected::new(reason)))
+    }
+
+    #[cold]
+    fn admit_or_wait(
+        &self,
+        extensions: &http::Extensions,
+        options: &Options,
+    ) -> Result<Admission, RejectReason> {
+        let bound = options.bound(extensions)?;
+        let core = Arc::clone(&self.core);
+        match self.core.line.with(|line| line.enter(options.max_waiting)) {
+            Entry::Permit => Ok(Admission::Now(Permit::new(core))),
+            Entry::Place(ticket) => Ok(Admission::Wait(Place::new(core, ticket), bound)),
+            Entry::Full => Err(options.queue_full()),
+        }
+    }
+}
+
+impl TryFrom<usize> for Limiter {
+    type Error = InvalidLimit;
+
+    fn try_from(limit: usize) -> Result<Self, InvalidLimit> {
+        let limit = NonZeroUsize::new(limit).ok_or(InvalidLimit::new(limit))?;
+        Ok(Self::new(limit))
+    }
+}
+
+impl From<NonZeroUsize> for Limiter {
+    fn from(limit: NonZeroUsize) -> Self {
+        Self::new(limit)
+    }
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limiter")
+            .field("limit", &self.limit())
+            .field("in_flight", &self.in_flight())
+            .field("waiting", &self.waiting())
+            .finish()
+    }
+}
+
+impl Core {
+    pub(crate) fn line(&self) -> &Arc<Shared<Line>> {
+        &self.line
+    }
+
+    /// Gives a permit back, to the front of the line if there is one.
+    #[inline]
+    pub(crate) fn release(&self) {
+        if !self.slots.try_give() {
+            self.line.update(|line, _, _| line.give());
+        }
+        self.signal();
+    }
+
+    /// Says so if no permit is out.
+    pub(crate) fn signal(&self) {
+        if let Some(went_idle) = &self.went_idle
+            && self.slots.taken() == 0
+        {
+            went_idle.store(true, Ordering::Release);
+        }
+    }
+}

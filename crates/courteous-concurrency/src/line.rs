@@ -1,0 +1,226 @@
+use std::{sync::Arc, task::Waker, time::Duration};
+
+use courteous_queue::{Queue, Serve, Ticket, Wakes};
+use tokio::time::Instant;
+
+use crate::slots::Slots;
+
+/// How often promises are looked at. One that is not redeemed lapses at the second look after it was made, so when it is
+/// between one and two of these old.
+const LOOK: Duration = Duration::from_millis(5);
+/// While nothing is promised, the timer only has to be there, so that a promise made outside of a runtime can be timed.
+const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Those who wait for a permit.
+///
+/// A permit that comes free is *promised* to the front of the line, who is woken and redeems it in its next poll. A promise
+/// lapses, so that a waiter who is not polled holds up nobody; it then has no place in the line until it is polled again, and
+/// gets its old one back.
+///
+/// Promises are counted by age only: redeeming and lapsing take constant time, and no list is kept of who was promised what.
+#[derive(Debug)]
+pub(crate) struct Line {
+    slots: Arc<Slots>,
+    queue: Queue<Waiter>,
+    /// How often promises were looked at.
+    looks: u64,
+    /// Promises made since the last look, and between the last two. Each has a permit of `slots`.
+    fresh: usize,
+    aging: usize,
+    /// When to look next. Set by the first promise and then left alone, so that the timer is not set for each promise.
+    look_at: Option<Instant>,
+    far: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Waiter {
+    /// Of the last poll. A waiter without one cannot be told anything: it was not polled since it joined or was woken.
+    waker: Option<Waker>,
+    /// The number of looks at the time when it was promised a permit that it has not asked for yet.
+    promised: Option<u64>,
+}
+
+/// What [`Line::enter`] found.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// A permit, free after all.
+    Permit,
+    /// A place in the line.
+    Place(Ticket),
+    /// Too many others.
+    Full,
+}
+
+impl Line {
+    pub(crate) const fn new(slots: Arc<Slots>) -> Self {
+        Self {
+            slots,
+            queue: Queue::new(),
+            looks: 0,
+            fresh: 0,
+            aging: 0,
+            look_at: None,
+            far: None,
+        }
+    }
+
+    /// How many wait, in the line or not.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.queue.tickets()
+    }
+
+    /// How many permits calls hold: those that are promised are neither free nor held.
+    pub(crate) fn held(&self) -> usize {
+        self.slots.taken() - self.fresh - self.aging
+    }
+
+    /// Whether no permit is out and nobody waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.slots.taken() == 0 && self.waiting() == 0
+    }
+
+    /// Joins the line at its end, unless there is a permit, or `max` others wait.
+    pub(crate) fn enter(&mut self, max: Option<usize>) -> Entry {
+        if self.slots.take_or_wait() {
+            return Entry::Permit;
+        }
+        if max.is_some_and(|max| self.waiting() >= max) {
+            self.settle();
+            return Entry::Full;
+        }
+        Entry::Place(self.queue.push_back(Waiter::default()))
+    }
+
+    /// Takes a permit for a waiter who is being polled, if there is one for it.
+    pub(crate) fn redeem(&mut self, ticket: &Ticket) -> bool {
+        if self.queue.is_queued(ticket) {
+            return false;
+        }
+        match self.queue.get_mut(ticket).promised.take() {
+            // After its own promise lapsed, any other will do: a waiter who is here comes before one who was called and is
+            // not. Where all are polled late, all promises would lapse otherwise, and nobody would ever be admitted.
+            Some(look) => self.withdraw(look) || self.withdraw_any() || self.slots.take(),
+            None => self.slots.take(),
+        }
+    }
+
+    /// As [`redeem`](Self::redeem); without a permit, the waiter stands in the line then, where its age says, and `waker`
+    /// is kept. Also returns the waker that it replaces, which must be dropped without the lock.
+    pub(crate) fn redeem_or_stand(
+        &mut self,
+        ticket: &Ticket,
+        waker: &Waker,
+    ) -> (bool, Option<Waker>) {
+        if self.redeem(ticket) {
+            return (true, None);
+        }
+        if !self.queue.is_queued(ticket) {
+            if self.slots.take_or_wait() {
+                return (true, None);
+            }
+            self.queue.requeue(ticket);
+        }
+        let kept = &mut self.queue.get_mut(ticket).waker;
+        let known = kept.as_ref().is_some_and(|kept| kept.will_wake(waker));
+        let replaced = match known {
+            true => None,
+            false => kept.replace(waker.clone()),
+        };
+        (false, replaced)
+    }
+
+    /// Leaves for good. What it was promised is free again. The returned waker must be dropped without the lock.
+    pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
+        let waiter = self.queue.remove(ticket);
+        if waiter.promised.is_some_and(|look| self.withdraw(look)) {
+            self.slots.give(1);
+        }
+        self.settle();
+        waiter.waker
+    }
+
+    pub(crate) fn give(&mut self) {
+        self.slots.give(1);
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.slots.set_limit(limit);
+    }
+
+    /// Takes back a promise that was made at `look`, unless it lapsed or somebody else redeemed it.
+    fn withdraw(&mut self, look: u64) -> bool {
+        match self.looks - look {
+            0 => take_one(&mut self.fresh),
+            1 => take_one(&mut self.aging),
+            _ => false,
+        }
+    }
+
+    fn withdraw_any(&mut self) -> bool {
+        take_one(&mut self.aging) || take_one(&mut self.fresh)
+    }
+
+    fn look(&mut self, now: Instant) {
+        let Some(at) = self.look_at.filter(|at| *at <= now) else {
+            return;
+        };
+        let mut lapsed = self.aging;
+        self.aging = std::mem::take(&mut self.fresh);
+        self.looks += 1;
+        if now >= at + LOOK {
+            // This is the second look as well: every promise was made before `at`, or it would have been preceded by a look.
+            lapsed += std::mem::take(&mut self.aging);
+            self.looks += 1;
+        }
+        self.slots.give(lapsed);
+        self.look_at = None;
+    }
+
+    /// Calls the front out of the line, with a permit in hand; says whom to wake. `None` if it cannot be woken: it keeps its
+    /// place by its age, and the permit is still in hand.
+    fn promise(&mut self) -> Option<Waker> {
+        let looks = self.looks;
+        let waiter = self.queue.take_front()?;
+        let waker = waiter.waker.take()?;
+        waiter.promised = Some(looks);
+        self.fresh += 1;
+        Some(waker)
+    }
+
+    fn settle(&self) {
+        if self.queue.is_empty() {
+            self.slots.nobody_waits();
+        }
+    }
+}
+
+impl Serve for Line {
+    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Option<Instant> {
+        self.look(now);
+        while !self.queue.is_empty() && self.slots.take() {
+            match self.promise() {
+                Some(waker) => wakes.push(waker),
+                None => self.slots.give(1),
+            }
+        }
+        self.settle();
+        if self.look_at.is_none() && self.fresh + self.aging > 0 {
+            self.look_at = Some(now + LOOK);
+        }
+        self.far = match self.far {
+            _ if self.queue.is_empty() => None,
+            Some(far) if now < far => Some(far),
+            _ => Some(now + FAR),
+        };
+        self.look_at.or(self.far)
+    }
+
+    /// Without a timer, promises lapse only when somebody comes along. Waking all who wait would not change that.
+    fn rouse(&mut self, _: &mut Wakes) {}
+}
+
+fn take_one(count: &mut usize) -> bool {
+    let some = *count > 0;
+    *count -= usize::from(some);
+    some
+}

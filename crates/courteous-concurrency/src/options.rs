@@ -1,0 +1,118 @@
+use std::time::Duration;
+
+use courteous_core::{CallContext, RejectReason};
+use http::Extensions;
+use tokio::time::Instant;
+
+/// Until when a call counts as in flight.
+///
+/// Exhaustive on purpose: a third end of a call would be a different limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums)]
+pub enum HoldUntil {
+    /// The response body ended, failed or was dropped. The default: until then the server and the connection are at work.
+    #[default]
+    Body,
+    /// The response head is there. For calls whose bodies stay open for long, such as event streams, and for callers that
+    /// collect responses before they read any.
+    Headers,
+}
+
+/// How long, and in which company, a call may wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) max_wait: Option<Duration>,
+    pub(crate) max_waiting: Option<usize>,
+    pub(crate) hold: HoldUntil,
+}
+
+/// The end of a call's wait, and what it is refused for then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) at: Instant,
+    pub(crate) reason: RejectReason,
+}
+
+impl Options {
+    /// When a wait that begins now has to end: the clock is read only if it has to.
+    ///
+    /// `Err` if that is now, or was earlier.
+    pub(crate) fn bound(&self, extensions: &Extensions) -> Result<Option<Bound>, RejectReason> {
+        let deadline = CallContext::of(extensions).deadline();
+        if self.max_wait.is_none() && deadline.is_none() {
+            return Ok(None);
+        }
+        bound(Instant::now(), self.max_wait, deadline)
+    }
+
+    /// What a call is refused for when the queue is full.
+    pub(crate) const fn queue_full(&self) -> RejectReason {
+        match self.max_waiting {
+            Some(0) => RejectReason::AtCapacity,
+            _ => RejectReason::QueueFull,
+        }
+    }
+}
+
+fn bound(
+    now: Instant,
+    max_wait: Option<Duration>,
+    deadline: Option<Instant>,
+) -> Result<Option<Bound>, RejectReason> {
+    let deadline = deadline.map(|at| Bound {
+        at,
+        reason: RejectReason::Deadline,
+    });
+    // A wait whose end cannot be told as an instant has none.
+    let max_wait = max_wait
+        .and_then(|wait| now.checked_add(wait))
+        .map(|at| Bound {
+            at,
+            reason: RejectReason::MaxWait,
+        });
+    let earliest = match (deadline, max_wait) {
+        (Some(deadline), Some(max_wait)) if max_wait.at < deadline.at => Some(max_wait),
+        (Some(deadline), _) => Some(deadline),
+        (None, max_wait) => max_wait,
+    };
+    match earliest {
+        Some(bound) if bound.at <= now => Err(bound.reason),
+        bound => Ok(bound),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn reason(bound: Option<Bound>) -> Option<RejectReason> {
+        bound.map(|bound| bound.reason)
+    }
+
+    #[test]
+    fn the_earlier_end_of_the_wait_wins_and_the_deadline_at_the_tie() {
+        let now = Instant::now();
+        let late = bound(now, Some(SECOND), Some(now + 2 * SECOND)).unwrap();
+        assert_eq!(reason(late), Some(RejectReason::MaxWait));
+        let tie = bound(now, Some(SECOND), Some(now + SECOND)).unwrap();
+        assert_eq!(reason(tie), Some(RejectReason::Deadline));
+        assert_eq!(tie.unwrap().at, now + SECOND);
+    }
+
+    #[test]
+    fn a_wait_that_would_end_now_does_not_begin() {
+        let now = Instant::now();
+        let zero = bound(now, Some(Duration::ZERO), None);
+        assert_eq!(zero.unwrap_err(), RejectReason::MaxWait);
+        let past = bound(now + SECOND, Some(SECOND), Some(now));
+        assert_eq!(past.unwrap_err(), RejectReason::Deadline);
+    }
+
+    #[test]
+    fn the_longest_wait_has_no_end() {
+        let endless = bound(Instant::now(), Some(Duration::MAX), None).unwrap();
+        assert!(endless.is_none());
+    }
+}

@@ -1,0 +1,27 @@
+use std::{fmt, sync::Arc};
+
+use crate::limiter::Core;
+
+/// The right to be in flight, given back when dropped.
+pub(crate) struct Permit {
+    core: Arc<Core>,
+}
+
+impl Permit {
+    /// Owns a permit that was taken from `core`.
+    pub(crate) const fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.core.release();
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,64 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use courteous_queue::Ticket;
+
+use crate::{limiter::Core, permit::Permit};
+
+/// A waiter's place in the line, given up when dropped, with the permit that it may have been promised.
+pub(crate) struct Place {
+    core: Arc<Core>,
+    /// Always there, until the drop.
+    ticket: Option<Ticket>,
+    /// Whether it is neither in the line nor promised anything, so that nobody is served when it goes.
+    apart: bool,
+}
+
+impl Place {
+    pub(crate) const fn new(core: Arc<Core>, ticket: Ticket) -> Self {
+        Self {
+            core,
+            ticket: Some(ticket),
+            apart: false,
+        }
+    }
+
+    /// Waits for a permit, in the line.
+    ///
+    /// With the permit, the waiter is out of the line. If it drops that and asks again, it is back where its age says.
+    pub(crate) fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Permit> {
+        let Some(ticket) = &self.ticket else {
+            return Poll::Pending;
+        };
+        let line = self.core.line();
+        // First without the timer and the clock, which are needed by those only who go on waiting.
+        if !line.with(|line| line.redeem(ticket)) {
+            self.apart = false;
+            let waker = cx.waker();
+            let (redeemed, replaced) = line.join(|line, _, _| line.redeem_or_stand(ticket, waker));
+            drop(replaced);
+            if !redeemed {
+                return Poll::Pending;
+            }
+        }
+        self.apart = true;
+        Poll::Ready(Permit::new(Arc::clone(&self.core)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        let line = self.core.line();
+        let waker = match self.apart {
+            true => line.with(|line| line.leave(ticket)),
+            false => line.update(|line, _, _| line.leave(ticket)),
+        };
+        drop(waker);
+        self.core.signal();
+    }
+}

@@ -1,0 +1,174 @@
+use std::{
+    fmt,
+    hash::Hash,
+    task::{Context, Poll},
+};
+
+use courteous_core::{BoxError, Rejected};
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::{
+    body::PermitBody,
+    events,
+    future::ResponseFuture,
+    layer::ConcurrencyLimitLayer,
+    limiter::Admission,
+    reject::{AsError, AsResponse},
+    waiting::Waiting,
+};
+
+/// Bounds the calls in flight. Made by [`ConcurrencyLimitLayer`].
+///
+/// # Readiness
+///
+/// `poll_ready` asks the inner service only, and reserves no permit: a readied service that is not used holds up nobody.
+///
+/// A call that is admitted at once goes to the very instance that was polled ready. One that has to wait first gives that
+/// readiness back; its future takes a permit in the order of the calls, readies a clone of its own, and calls that. While
+/// that clone is not ready it holds no permit, and when it is, it asks for one as the oldest.
+///
+/// # Cancel safety
+///
+/// Dropping the response future gives back its place in the queue or its permit, in any state; dropping the response body
+/// gives back its permit. Dropping a readied service gives back the inner readiness only.
+///
+/// # Errors
+///
+/// A refused call fails with [`Rejected`], boxed; nothing was sent then. With
+/// [`reject_with`](ConcurrencyLimitLayer::reject_with) it is answered instead. The inner service's errors come through.
+pub struct ConcurrencyLimit<S, R = AsError, K = ()> {
+    inner: S,
+    limit: ConcurrencyLimitLayer<R, K>,
+}
+
+impl<S, R, K> ConcurrencyLimit<S, R, K> {
+    pub(crate) const fn new(inner: S, limit: ConcurrencyLimitLayer<R, K>) -> Self {
+        Self { inner, limit }
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, to be changed.
+    #[must_use]
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Takes the inner service out.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    #[inline]
+    fn begin<B>(&mut self, request: Request<B>) -> ResponseFuture<S, B, S::Future, R>
+    where
+        S: Service<Request<B>> + Clone,
+        R: Clone,
+        K: Hash + Eq,
+    {
+        let ConcurrencyLimitLayer {
+            scope,
+            options,
+            reject,
+        } = &self.limit;
+        match scope.admit(&request, options) {
+            Admission::Now(permit) => {
+                let hold = options.hold;
+                // If this panics, the permit is given back.
+                let future = self.inner.call(request);
+                ResponseFuture::running(future, permit, hold)
+            }
+            Admission::Wait(place, bound) => {
+                // Gives the readiness back: a fresh clone takes the place of the instance that was polled.
+                self.inner = self.inner.clone();
+                let inner = self.inner.clone();
+                let waiting = Waiting::new(place, bound, inner, request, reject.clone());
+                ResponseFuture::waiting(waiting, options.hold)
+            }
+            Admission::Refused(rejected) => {
+                self.inner = self.inner.clone();
+                events::refused(&rejected);
+                ResponseFuture::refused(rejected, reject.clone())
+            }
+        }
+    }
+}
+
+impl<S, B, RB, K> Service<Request<B>> for ConcurrencyLimit<S, AsError, K>
+where
+    S: Service<Request<B>, Response = Response<RB>> + Clone,
+    S::Error: Into<BoxError>,
+    RB: Body,
+    K: Hash + Eq,
+{
+    type Response = Response<PermitBody<RB>>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, B, S::Future, AsError>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.begin(request)
+    }
+}
+
+impl<S, B, RB, F, K> Service<Request<B>> for ConcurrencyLimit<S, AsResponse<F>, K>
+where
+    S: Service<Request<B>, Response = Response<RB>> + Clone,
+    RB: Body,
+    F: Fn(&Rejected) -> Response<RB> + Clone,
+    K: Hash + Eq,
+{
+    type Response = Response<PermitBody<RB>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B, S::Future, AsResponse<F>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.begin(request)
+    }
+}
+
+impl<S: Clone, R: Clone, K> Clone for ConcurrencyLimit<S, R, K> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            limit: self.limit.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, R: fmt::Debug, K> fmt::Debug for ConcurrencyLimit<S, R, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConcurrencyLimit")
+            .field("inner", &self.inner)
+            .field("limit", &self.limit)
+            .finish()
+    }
+}
+
+/// The calls in flight and waiting at the limiter, whoever made them: so endpoints that are to be told apart by their load
+/// need a limiter each. With keys, the sum over all of them, which takes one pass.
+#[cfg(feature = "load")]
+impl<S, R, K> tower::load::Load for ConcurrencyLimit<S, R, K>
+where
+    K: Hash + Eq,
+{
+    type Metric = usize;
+
+    fn load(&self) -> usize {
+        self.limit.scope.load()
+    }
+}
