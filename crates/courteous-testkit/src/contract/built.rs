@@ -5,7 +5,7 @@ use tower_service::Service;
 
 use super::{
     Client, Subject,
-    subject::{paused, succeed},
+    subject::{paused, succeed, unavailable},
 };
 use crate::Probe;
 
@@ -22,9 +22,12 @@ where
     drop(service.clone());
     for _ in 0..2 {
         paused(async {
+            // Once, so that a budget lasts for both runtimes.
+            if subject.after_failure {
+                probe.script([unavailable()]);
+            }
             // Twice what is admitted at once, so that timers are armed and used.
-            for _ in 0..2 * (subject.behind.unwrap_or(1)) {
-                subject.fail_first(&probe);
+            for _ in 0..2 * subject.behind.unwrap_or(1) {
                 succeed(&mut service.clone()).await;
                 subject.assert_nothing_held(&probe, &"after a call in one of two runtimes");
             }

@@ -45,7 +45,7 @@ impl<L> Subject<L> {
     }
 
     /// A call that is answered with 503 is tried again: up to `attempts` times in all (the first included), with a wait
-    /// before each further one.
+    /// before each further one, which is not left to chance. A budget must allow for that once.
     #[must_use]
     pub fn retries(mut self, attempts: usize) -> Self {
         self.after_failure = true;
