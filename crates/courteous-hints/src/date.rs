@@ -182,3 +182,210 @@ fn pair(tens: u8, ones: u8) -> Option<i8> {
     let digit = |byte: u8| byte.is_ascii_digit().then(|| (byte - b'0') as i8);
     Some(digit(tens)? * 10 + digit(ones)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECONDS: i128 = Moment::SECOND;
+
+    /// 2026-11-21T00:00:00Z.
+    const NOW: Moment = Moment(1_795_219_200 * SECONDS);
+
+    fn seconds(text: &str) -> Option<i128> {
+        seconds_seen_at(NOW, text)
+    }
+
+    fn seconds_seen_at(now: Moment, text: &str) -> Option<i128> {
+        Moment::from_http(text, || Some(now)).map(|moment| moment.0 / SECONDS)
+    }
+
+    // RFC 9110 section 5.6.7: a recipient must accept all three forms.
+    #[test]
+    fn all_three_forms_name_the_same_second() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(seconds(text), Some(784_111_777), "{text}");
+        }
+    }
+
+    // Section 5.6.7, grammar: second = 00-60, where 60 is a leap second.
+    #[test]
+    fn a_leap_second_is_the_second_after_the_59th() {
+        let leap = seconds("Sat, 31 Dec 2016 23:59:60 GMT");
+        assert_eq!(leap, seconds("Sun, 01 Jan 2017 00:00:00 GMT"));
+        assert_eq!(
+            seconds("Sat Dec 31 23:59:60 2016"),
+            leap,
+            "in every form of a date"
+        );
+        assert_eq!(seconds("Saturday, 31-Dec-16 23:59:60 GMT"), leap);
+        assert_eq!(seconds("Sat, 31 Dec 2016 23:59:61 GMT"), None);
+    }
+
+    // Section 5.6.7: a two-digit year that looks to be more than 50 years ahead is the latest past one with these digits.
+    #[test]
+    fn a_two_digit_year_is_at_most_fifty_years_ahead() {
+        let year = |now, text| {
+            let moment = Moment::from_http(text, || Some(now)).expect("a date");
+            let time = Timestamp::from_nanosecond(moment.0).expect("in range");
+            Offset::UTC.to_datetime(time).year()
+        };
+        assert_eq!(year(NOW, "Wednesday, 06-Nov-75 08:49:37 GMT"), 2075);
+        assert_eq!(year(NOW, "Sunday, 06-Nov-77 08:49:37 GMT"), 1977);
+        assert_eq!(year(NOW, "Sunday, 06-Nov-94 08:49:37 GMT"), 1994);
+        assert_eq!(year(NOW, "Friday, 06-Nov-26 08:49:37 GMT"), 2026);
+        assert_eq!(
+            year(NOW, "Friday, 25-Dec-26 08:49:37 GMT"),
+            2026,
+            "later in this year"
+        );
+        // Not by the year alone: 50 years from now is a day in November.
+        assert_eq!(year(NOW, "Friday, 20-Nov-76 23:59:59 GMT"), 2076);
+        assert_eq!(year(NOW, "Saturday, 21-Nov-76 00:00:00 GMT"), 2076);
+        assert_eq!(year(NOW, "Saturday, 21-Nov-76 00:00:01 GMT"), 1976);
+    }
+
+    #[test]
+    fn the_fifty_years_move_on_with_the_clock_and_across_centuries() {
+        let at = |year, month, day| {
+            let time = jiff::civil::date(year, month, day).at(0, 0, 0, 0);
+            Moment(utc(time).expect("in range").as_nanosecond())
+        };
+        let text = "Tuesday, 05-Jan-05 00:00:00 GMT";
+        let moment = |now| Moment::from_http(text, || Some(now));
+        assert_eq!(moment(at(1994, 1, 1)), Some(at(2005, 1, 5)));
+        assert_eq!(moment(at(2026, 1, 1)), Some(at(2005, 1, 5)));
+        assert_eq!(moment(at(2080, 1, 1)), Some(at(2105, 1, 5)));
+        // 29 February has no day 50 years ahead.
+        assert_eq!(moment(at(2024, 2, 29)), Some(at(2005, 1, 5)));
+    }
+
+    // Section 5.6.7: the grammar is case-sensitive, and recipients are encouraged to be lenient.
+    #[test]
+    fn what_cannot_change_the_meaning_is_let_pass() {
+        for text in [
+            "sun, 06 nov 1994 08:49:37 gmt",
+            "SUNDAY, 06-NOV-94 08:49:37 GMT",
+            "Sunday, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06-Nov-94 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun Nov 06 08:49:37 1994",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+        ] {
+            assert_eq!(seconds(text), Some(784_111_777), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_date_in_another_zone_is_none() {
+        for zone in ["", "UTC", "Z", "EST", "+0000", "+0100", "GMT+0100", "gmt0"] {
+            let text = format!("Sun, 06 Nov 1994 08:49:37 {zone}");
+            assert_eq!(seconds(&text), None, "{text}");
+        }
+        assert_eq!(
+            seconds("Tue Feb 16 2021 09:02:42 GMT+0100 (Central European Standard Time)"),
+            None
+        );
+    }
+
+    #[test]
+    fn what_is_no_date_is_none() {
+        for text in [
+            "",
+            "Sun",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Tue, 29 Feb 2023 08:49:37 GMT",
+            "Sun, 06 Now 1994 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sun, 06 Nov 01994 08:49:37 GMT",
+            "Sun, 06 Nov -994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+            "Sun, 06 Nov 1994 08:60:00 GMT",
+            "Sun, 06 Nov 1994 8:49:37 GMT",
+            "Sun, 06 Nov 1994 08.49.37 GMT",
+            "Sun, 06 Nov 1994 +8:49:37 GMT",
+            "Sun 06 Nov 1994 08:49:37 GMT",
+            "Sön, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-1994-1 08:49:37 GMT",
+            "Sunday, 06/Nov/94 08:49:37 GMT",
+            "Sun, Nov 6 08:49:37 1994",
+            "Sun, 06 Nov 1994 08:49:37 GMT GMT",
+        ] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_reach_from_year_0_to_9999() {
+        assert_eq!(seconds("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(seconds("Wed, 31 Dec 1969 23:59:59 GMT"), Some(-1));
+        assert!(seconds("Fri, 01 Jan 0000 00:00:00 GMT").is_some());
+        assert!(seconds("Fri, 30 Dec 9999 00:00:00 GMT").is_some());
+        // Not every time of day of the very last day is one that `jiff` has.
+        let _ = seconds("Fri, 31 Dec 9999 23:59:60 GMT");
+    }
+
+    #[test]
+    fn a_two_digit_year_at_the_end_of_time_is_no_panic() {
+        for now in [Moment(i128::MIN), Moment(i128::MAX)] {
+            assert_eq!(seconds_seen_at(now, "Sunday, 06-Nov-94 08:49:37 GMT"), None);
+        }
+        for now in [
+            "9999-12-30T00:00Z",
+            "9960-02-29T00:00Z",
+            "0001-01-01T00:00Z",
+        ] {
+            let now = Moment::from_iso(now).expect("a date");
+            let _ = seconds_seen_at(now, "Sunday, 06-Nov-94 08:49:37 GMT");
+            let _ = seconds_seen_at(now, "Sunday, 29-Feb-00 08:49:37 GMT");
+        }
+    }
+
+    // RFC 3339 section 5.6, with the seconds left out as ISO 8601 allows.
+    #[test]
+    fn iso_dates_are_read_with_and_without_seconds_fraction_and_zone() {
+        let iso = |text| Moment::from_iso(text).map(|moment| moment.0);
+        let noon = Some(1_755_777_600 * SECONDS);
+        for text in [
+            "2025-08-21T12:00:00Z",
+            "2025-08-21T12:00Z",
+            "2025-08-21 12:00:00Z",
+            "2025-08-21t12:00:00z",
+            "2025-08-21T12:00:00",
+            "2025-08-21 12:00",
+            "2025-08-21T14:00:00+02:00",
+            "2025-08-21T14:00+02:00",
+            "2025-08-21T05:00:00.000-07:00",
+        ] {
+            assert_eq!(iso(text), noon, "{text}");
+        }
+        let later = noon.map(|noon| noon + SECONDS / 4);
+        assert_eq!(iso("2025-08-21T12:00:00.25Z"), later);
+        assert_eq!(iso("2025-08-21T12:00:00.25"), later);
+    }
+
+    #[test]
+    fn what_is_no_iso_date_is_none() {
+        for text in [
+            "",
+            "2025",
+            "2025-08-21",
+            "20250821T120000Z",
+            "2025-8-21T12:00:00Z",
+            "2025-13-21T12:00:00Z",
+            "2025-02-30T12:00:00Z",
+            "2025-08-21T25:00:00Z",
+            "2025-08-21T12:00:00ZZ",
+            "2025-08-21T12:00:00 CET",
+            "+2025-08-21T12:00:00Z",
+            "-025-08-21T12:00:00Z",
+        ] {
+            assert_eq!(Moment::from_iso(text), None, "{text}");
+        }
+    }
+}

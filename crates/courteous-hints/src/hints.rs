@@ -57,6 +57,7 @@ impl<'a> Hints<'a> {
     pub fn wait(&self) -> Option<Duration> {
         self.wait_ms()
             .or_else(|| self.retry_after())
+            .or_else(|| self.renamed_retry_after())
             .or_else(|| self.reset())
     }
 
@@ -112,7 +113,12 @@ impl<'a> Hints<'a> {
             .iter()
             .filter_map(|&name| self.headers.get(name))
             .any(|value| set(value.as_bytes()))
-            || self.headers.contains_key(FIRST_SENT)
+            || self
+                .headers
+                .get(FIRST_SENT)
+                .and_then(text)
+                .and_then(Number::parse)
+                .is_some()
     }
 
     /// What is left of the server's limits.
@@ -136,6 +142,11 @@ impl<'a> Hints<'a> {
             .filter_map(|name| text(self.headers.get(*name)?))
             .find_map(Number::parse)
             .map(|number| number.duration(Unit::Milliseconds))
+    }
+
+    fn renamed_retry_after(&self) -> Option<Duration> {
+        let value = text(self.headers.get("x-ratelimit-retry-after")?)?;
+        Some(Number::parse(value)?.duration(Unit::Seconds))
     }
 
     /// When the limit that refused us, or may have, lets us through again.

@@ -77,3 +77,59 @@ pub(crate) fn duration(nanos: u128) -> Duration {
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(text: &str) -> Option<Duration> {
+        Number::parse(text).map(|number| number.duration(Unit::Seconds))
+    }
+
+    #[test]
+    fn digits_with_or_without_a_fraction_are_a_number() {
+        assert_eq!(seconds("0"), Some(Duration::ZERO));
+        assert_eq!(seconds("007"), Some(Duration::from_secs(7)));
+        assert_eq!(seconds("2.0"), Some(Duration::from_secs(2)));
+        assert_eq!(seconds("64.57"), Some(Duration::from_millis(64_570)));
+        assert_eq!(seconds("0.1"), Some(Duration::from_millis(100)));
+        assert_eq!(
+            seconds("1.0000000019"),
+            Some(Duration::new(1, 1)),
+            "there is nothing below a nanosecond"
+        );
+    }
+
+    // All of these are numbers to `f64::from_str`, or to somebody.
+    #[test]
+    fn signs_exponents_and_words_are_no_number() {
+        for text in [
+            "", ".", "1.", ".5", "-1", "+5", "1e9", "inf", "nan", "NaN", "infinity", "0x10",
+            "1_000", "1,5", "1.5.2", "1s", " 1", "1 ", "\u{b2}", "\u{661}",
+        ] {
+            assert_eq!(Number::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_all_bounds_is_very_long_and_not_wrapped() {
+        let nines = "9".repeat(35);
+        assert_eq!(seconds(&nines), Some(Duration::from_secs(u64::MAX)));
+        let number = Number::parse(&nines).expect("a number");
+        assert_eq!(number.floor(), u64::MAX);
+        assert_eq!(
+            seconds(&format!("{nines}.{nines}")),
+            Some(Duration::new(u64::MAX, 999_999_999))
+        );
+    }
+
+    #[test]
+    fn smaller_units_round_up() {
+        let number = Number::parse("1.5").expect("a number");
+        assert_eq!(
+            number.duration(Unit::Milliseconds),
+            Duration::from_micros(1_500)
+        );
+        assert_eq!(number.duration(Unit::Nanoseconds), Duration::from_nanos(2));
+    }
+}

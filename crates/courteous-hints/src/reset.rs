@@ -98,3 +98,126 @@ fn unit(text: &str) -> Option<(impl Fn(Number) -> u128, &str)> {
         ))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-03-26T15:59:00Z.
+    const NOW: Moment = Moment(1_774_540_740 * Moment::SECOND);
+
+    fn read(value: &str) -> Option<Duration> {
+        wait(value, &&NOW)
+    }
+
+    #[test]
+    fn a_small_number_is_a_delta_in_seconds() {
+        assert_eq!(read("0"), Some(Duration::ZERO));
+        assert_eq!(read("41"), Some(Duration::from_secs(41)));
+        assert_eq!(read("64.57"), Some(Duration::from_millis(64_570)));
+        let longest = LONGEST_DELTA.as_secs();
+        assert_eq!(read(&longest.to_string()), Some(LONGEST_DELTA));
+        assert_eq!(read(&(longest + 1).to_string()), None);
+    }
+
+    #[test]
+    fn a_number_close_to_now_is_a_point_of_time_in_the_unit_that_fits() {
+        let thirty = Some(Duration::from_secs(30));
+        assert_eq!(read("1774540769"), thirty, "at the end of its second");
+        assert_eq!(read("1774540770.000"), thirty);
+        assert_eq!(read("1774540770000"), thirty);
+        assert_eq!(read("1774540770000000"), thirty);
+        assert_eq!(read("1774540770000000000"), thirty);
+        assert_eq!(read("1774540740.123"), Some(Duration::from_millis(123)));
+    }
+
+    #[test]
+    fn a_point_of_time_that_has_passed_is_no_wait() {
+        assert_eq!(read("1774540739"), Some(Duration::ZERO));
+        assert_eq!(read("1774540000"), Some(Duration::ZERO));
+        assert_eq!(read("1774540000000"), Some(Duration::ZERO));
+        assert_eq!(read("2026-03-26T15:58Z"), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_number_that_is_neither_soon_nor_close_to_now_is_ignored() {
+        // An old fixture, the year 2030, and what no unit makes sense of.
+        for value in [
+            "1372700873",
+            "1900000000",
+            "99999999",
+            "9".repeat(35).as_str(),
+        ] {
+            assert_eq!(read(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn go_durations_are_summed_up() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(read("1s"), ms(1_000));
+        assert_eq!(read("6m0s"), ms(360_000));
+        assert_eq!(read("12ms"), ms(12));
+        assert_eq!(read("2m59.56s"), ms(179_560));
+        assert_eq!(read("7.66s"), ms(7_660));
+        assert_eq!(read("577.5ms"), Some(Duration::from_micros(577_500)));
+        assert_eq!(read("1h2m3s4ms"), ms(3_723_004));
+        assert_eq!(read("1.5h"), ms(5_400_000));
+        for micros in ["5us", "5\u{b5}s", "5\u{3bc}s"] {
+            assert_eq!(read(micros), Some(Duration::from_micros(5)));
+        }
+        assert_eq!(read("5ns"), Some(Duration::from_nanos(5)));
+        assert_eq!(
+            read(&"99999999999999999999h".repeat(9)),
+            Some(Duration::MAX)
+        );
+    }
+
+    #[test]
+    fn dates_are_read_and_stand_for_the_end_of_their_second() {
+        assert_eq!(read("2026-03-26T16:00Z"), Some(Duration::from_secs(61)));
+        assert_eq!(
+            read("2026-03-26T17:00:00.0+01:00"),
+            Some(Duration::from_secs(60))
+        );
+        assert_eq!(
+            read("Thu, 26 Mar 2026 16:00:00 GMT"),
+            Some(Duration::from_secs(61))
+        );
+    }
+
+    #[test]
+    fn anything_else_is_ignored() {
+        for value in [
+            "",
+            "-1",
+            "+5",
+            "nan",
+            "inf",
+            "1e9",
+            "soon",
+            "s",
+            "5x",
+            "1s2",
+            "-5s",
+            "1.s",
+            "1..5s",
+            "m",
+            "5S",
+            "1 s",
+            "Tue Feb 16 2021 09:02:42 GMT+0100 (CET)",
+            "Thu, 26 Mar 2026 16:00:00 +0100",
+        ] {
+            assert_eq!(read(value), None, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn seconds_that_can_only_be_a_time_are_one() {
+        let delay = |text| delay(Number::parse(text).expect("a number"), &&NOW);
+        assert_eq!(delay("5"), Duration::from_secs(5));
+        assert_eq!(delay("5184000"), Duration::from_secs(5_184_000), "60 days");
+        assert_eq!(delay("1774540769"), Duration::from_secs(30));
+        assert_eq!(delay("1372700873"), Duration::from_secs(1_372_700_873));
+    }
+}

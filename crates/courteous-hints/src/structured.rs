@@ -96,9 +96,11 @@ impl<'a> Item<'a> {
     fn parse(member: &'a str) -> Option<Self> {
         let head = split(member, ';').next()?;
         let parameters = member[head.len()..].trim_start_matches(';');
-        let name = unquote(head.trim());
-        let named = !name.is_empty() && !name.contains('"');
-        named.then_some(Self { name, parameters })
+        let name = match head.trim() {
+            token if !token.contains('"') => token,
+            string => unquote(string)?,
+        };
+        (!name.is_empty()).then_some(Self { name, parameters })
     }
 
     /// The value of the parameter with one of these names; the last one counts (RFC 9651 section 4.2.3.2).
@@ -107,7 +109,7 @@ impl<'a> Item<'a> {
             .filter_map(|parameter| parameter.split_once('='))
             .filter(|(name, _)| names.contains(&name.trim()))
             .last()
-            .map(|(_, value)| unquote(value.trim()))
+            .map(|(_, value)| unquote(value.trim()).unwrap_or(value.trim()))
     }
 
     fn number(&self, names: &[&str]) -> Option<u64> {
@@ -152,10 +154,7 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What is inside of the quotes, if there are any. Escapes stay: names are only compared with each other.
-fn unquote(text: &str) -> &str {
-    let inside = text
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'));
-    inside.unwrap_or(text)
+/// What is inside of a string's quotes. Escapes stay as they are: names are only compared with each other.
+fn unquote(text: &str) -> Option<&str> {
+    text.strip_prefix('"')?.strip_suffix('"')
 }
