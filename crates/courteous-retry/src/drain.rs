@@ -47,3 +47,36 @@ impl<RB: Body> Future for Drain<RB> {
         Poll::Ready(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body::Frame;
+    use tokio_test::{assert_ready, task};
+
+    use super::*;
+
+    /// A body without an end, that does not tell so.
+    struct Endless(u64);
+
+    impl Body for Endless {
+        type Data = &'static [u8];
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Self::Data>, Infallible>>> {
+            self.0 += 1;
+            Poll::Ready(Some(Ok(Frame::data(&[0; 1024]))))
+        }
+    }
+
+    #[test]
+    fn a_body_of_unknown_length_is_read_up_to_the_bound() {
+        let mut drain = task::spawn(Drain::new(Endless(0)));
+        assert_ready!(drain.poll());
+        assert_eq!(drain.body.0, 65);
+    }
+}
