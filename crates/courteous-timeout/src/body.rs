@@ -27,11 +27,11 @@ pin_project! {
     }
 }
 
-impl<B: Body> DeadlineBody<B> {
-    pub(crate) fn new(body: B, limit: Option<Limit>) -> Self {
+impl<B> DeadlineBody<B> {
+    pub(crate) const fn new(body: B, limit: Option<Limit>) -> Self {
         Self {
-            limit: limit.filter(|_| !body.is_end_stream()),
             body: Some(body),
+            limit,
             timer: None,
         }
     }
@@ -88,11 +88,7 @@ where
 
 impl<B: Default> Default for DeadlineBody<B> {
     fn default() -> Self {
-        Self {
-            body: Some(B::default()),
-            limit: None,
-            timer: None,
-        }
+        Self::new(B::default(), None)
     }
 }
 

@@ -6,7 +6,6 @@ use std::{
 
 use courteous_core::BoxError;
 use http::Response;
-use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
@@ -63,7 +62,6 @@ impl<F> ResponseFuture<F> {
 impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    B: Body,
     E: Into<BoxError>,
 {
     type Output = Result<Response<DeadlineBody<B>>, BoxError>;

@@ -1,4 +1,88 @@
-//! Timeouts.
+//! Tower layers that end what takes too long: [`TotalTimeoutLayer`] a whole call, [`AttemptTimeoutLayer`] one attempt.
+//!
+//! ```text
+//! call                                                                       last byte of the body
+//!  |<---------------------------------- total timeout ---------------------------------->|
+//!  |  queue  |  attempt 1  x  pause  |  queue  |  attempt 2: headers  |  body            |
+//!            |<- attempt ->|                   |<- attempt timeout -->|
+//!               timeout
+//! ```
+//!
+//! The total timeout sets an absolute deadline, and tells it to all layers inside by the request's
+//! [`CallContext`](courteous_core::CallContext), where the earliest one wins. An attempt gets its own timeout or what is
+//! left of the call, whichever is less.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use courteous_core::{Elapsed, Scope, find_cause};
+//! use courteous_timeout::TotalTimeoutLayer;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tokio::time::{Instant, sleep};
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let server = service_fn(async |_: Request<Full<&[u8]>>| {
+//!     sleep(Duration::from_secs(60)).await;
+//!     Ok::<_, std::io::Error>(Response::new(Full::new(&b"late"[..])))
+//! });
+//! let client = TotalTimeoutLayer::new(Duration::from_secs(5)).layer(server);
+//!
+//! let start = Instant::now();
+//! let error = client.oneshot(Request::default()).await.unwrap_err();
+//! assert_eq!(start.elapsed(), Duration::from_secs(5));
+//! let elapsed = find_cause::<Elapsed>(&*error).unwrap();
+//! assert_eq!(elapsed.scope(), Scope::Total);
+//! # }
+//! ```
+//!
+//! Both together, where the server is told how much time it has, and one call takes longer than the others may:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use courteous_timeout::{AttemptTimeoutLayer, CallTimeout, TotalTimeoutLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let client = ServiceBuilder::new()
+//!     .layer(TotalTimeoutLayer::new(Duration::from_secs(5)))
+//!     .layer(AttemptTimeoutLayer::new(Duration::from_secs(60)).with_grpc_timeout())
+//!     .service(service_fn(async |request: Request<Full<&[u8]>>| {
+//!         assert_eq!(request.headers()["grpc-timeout"], "30000000u");
+//!         Ok::<_, std::io::Error>(Response::new(Full::new(&b"done"[..])))
+//!     }));
+//!
+//! let mut report = Request::default();
+//! report.extensions_mut().insert(CallTimeout(Duration::from_secs(30)));
+//! assert!(client.oneshot(report).await.is_ok());
+//! # }
+//! ```
+//!
+//! # Where they go in a stack
+//!
+//! The total timeout goes outside of everything that can wait: retries, hedges, limits. It is always ready, so that its
+//! clock covers the readiness of what is inside; so it goes outside of a balancer, and never around an endpoint. The
+//! attempt timeout goes innermost, around the transport: there it counts what the server takes, and not our own queues. Both are
+//! safe in any place: a timeout that is inside another one can only be shorter.
+//!
+//! # What they do not do
+//!
+//! A timeout does not tell whether the server has acted on the request. `courteous-retry` makes another attempt where that
+//! is safe; `courteous-throttle` and `courteous-concurrency` refuse at once to wait beyond the deadline that is set here. There is no
+//! limit on the silence between two frames of a body.
+//!
+//! # Sources
+//!
+//! `grpc-timeout` is that of gRPC over HTTP/2 ("Requests", `Timeout`), with two deviations of ours: it is rounded down,
+//! where grpc-go rounds up, as the server must not have more time than we have; and an attempt that has none left is
+//! not sent at all.
 
 mod attempt;
 mod body;
@@ -14,3 +98,7 @@ pub use coverage::Coverage;
 pub use future::ResponseFuture;
 pub use overrides::{CallTimeout, PerAttemptTimeout};
 pub use total::{ReadyCall, TotalTimeout, TotalTimeoutLayer};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

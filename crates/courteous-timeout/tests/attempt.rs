@@ -1,5 +1,7 @@
 //! What an attempt timeout promises.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::{future::pending, time::Duration};

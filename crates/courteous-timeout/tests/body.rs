@@ -1,5 +1,7 @@
 //! What the deadline of a response's body promises.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::{

@@ -224,15 +224,14 @@ async fn with_a_timeout_of_zero_nothing_is_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn the_longest_timeout_is_none_and_no_length_panics() {
-    // The latest instants that there are, found bit by bit, are too close to the end for a timer.
-    let mut latest = Duration::ZERO;
-    for bit in (0..64).rev() {
-        let more = latest + Duration::from_secs(1 << bit);
-        if Instant::now().checked_add(more).is_some() {
-            latest = more;
-        }
-    }
-    let long = [latest, latest + 999 * MS, latest - SECOND, Duration::MAX];
+    // The longest timeout that the clock can hold, found bit by bit: a timer, which rounds up, cannot.
+    let seconds = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
+    let nanos = (0..30).rev().map(|bit| Duration::from_nanos(1 << bit));
+    let latest = seconds.chain(nanos).fold(Duration::ZERO, |sum, more| {
+        let is_held = Instant::now().checked_add(sum.saturating_add(more));
+        is_held.map_or(sum, |_| sum + more)
+    });
+    let long = [latest, latest - MS, latest - 2 * MS, Duration::MAX];
     for timeout in long {
         let mut request = request();
         request.extensions_mut().insert(CallTimeout(timeout));
@@ -308,6 +307,20 @@ async fn a_call_that_resolved_holds_nothing_before_it_is_dropped() {
     sleep(SECOND).await;
     assert!(assert_ready!(call.poll()).is_err());
     assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_answered_is_not_woken_at_the_deadline() {
+    let mut service = TotalTimeoutLayer::new(SECOND).layer(service_fn(async |_: Request<_>| {
+        sleep(500 * MS).await;
+        answer()
+    }));
+    let mut call = task::spawn(service.call(request()));
+    assert_pending!(call.poll());
+    sleep(500 * MS).await;
+    assert_ready_ok!(call.poll());
+    sleep(SECOND).await;
+    assert!(!call.is_woken());
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,6 @@ use std::task::{Context, Poll};
 
 use courteous_core::{BoxError, CallContext, Scope};
 use http::{Request, Response};
-use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -62,7 +61,6 @@ impl<S, B, RB> Service<Request<B>> for TotalTimeout<S>
 where
     S: Service<Request<B>, Response = Response<RB>> + Clone,
     S::Error: Into<BoxError>,
-    RB: Body,
 {
     type Response = Response<DeadlineBody<RB>>;
     type Error = BoxError;

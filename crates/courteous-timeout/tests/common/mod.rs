@@ -1,5 +1,6 @@
 //! Doubles that several tests share.
-#![allow(dead_code)] // Each test crate uses some of them.
+#![allow(dead_code, reason = "each test crate uses some of them")]
+#![allow(clippy::expect_used, reason = "helpers of tests")]
 
 use std::{
     collections::VecDeque,
