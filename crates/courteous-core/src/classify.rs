@@ -54,6 +54,17 @@ impl<'a> Outcome<'a> {
         })
     }
 
+    /// The outcome of an attempt that was answered, of which only the head is known: a body may follow.
+    #[must_use]
+    pub fn head<B>(response: &'a Response<B>) -> Self {
+        Self::Response(ResponseHead {
+            status: response.status(),
+            headers: response.headers(),
+            extensions: response.extensions(),
+            ended: false,
+        })
+    }
+
     /// The outcome of an attempt that failed without an answer.
     #[must_use]
     pub const fn error(error: &'a (dyn Error + 'static)) -> Self {

@@ -1,4 +1,91 @@
-//! Retry.
+//! A Tower layer that sends a request again where that is safe, useful, and within a budget.
+//!
+//! ```text
+//!            attempt 1        backoff        attempt 2         Retry-After: 2        attempt 3
+//!  request --> 503 ---- drained, let go ----> 429 ------- drained, let go -------------> 200 --> response
+//!               |                              |
+//!               decided: idempotent? body there? deadline? waits in sum? budget?
+//! ```
+//!
+//! What came of an attempt is judged by a classifier, and then one decision is made, with everything known: whether the
+//! request may be sent again, when, and whether the budget allows it. Only then is the response let go. The last response or
+//! error is what the caller gets: there is no made-up one.
+//!
+//! # Example
+//!
+//! ```
+//! use courteous_retry::{RetryInfo, RetryLayer};
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower::BoxError> {
+//! # let sick = std::sync::atomic::AtomicBool::new(true);
+//! let server = service_fn(|request: Request<Full<&'static [u8]>>| {
+//!     let status = if sick.swap(false, std::sync::atomic::Ordering::Relaxed) { 503 } else { 200 };
+//!     std::future::ready(Response::builder().status(status).body(request.into_body()))
+//! });
+//! let client = RetryLayer::new().layer(server);
+//!
+//! let request = Request::put("http://api.example/notes/1").body(Full::new(&b"a note"[..]))?;
+//! let response = client.oneshot(request).await?;
+//! assert_eq!(response.status(), 200);
+//! assert_eq!(RetryInfo::of(&response).attempts(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! For a single request, extensions say otherwise than the layer: [`NoRetry`], [`MaxAttempts`], [`Idempotent`].
+//!
+//! # What is sent again
+//!
+//! | what is known of the failed attempt | which requests are sent again |
+//! |---|---|
+//! | never sent: connection refused, REFUSED_STREAM, GOAWAY | all |
+//! | refused: 429, or 503 with a hint | idempotent ones, and those with a key; others by [choice](RetryLayer::with_retry_refused) |
+//! | maybe processed: other 5xx, a reset, an early end, an attempt timeout | idempotent ones, and those with a key |
+//!
+//! Idempotent are GET, HEAD, OPTIONS, TRACE, PUT and DELETE (RFC 9110, section 9.2.2), and what the caller says is. A key is
+//! the presence of an `Idempotency-Key` field; a layer that adds one goes outside of this one. An *injected* key proves
+//! nothing to a server that does not honour keys: use it with servers that do.
+//!
+//! Never sent again are requests whose body is gone, whose failure is permanent (501, a bad certificate), or whose server has
+//! said so: `x-should-retry: false`, a negative or unreadable `grpc-retry-pushback-ms`, the marker of a replayed answer.
+//!
+//! # Waits
+//!
+//! Full jitter by default, drawn anew for each call and attempt. What the server asks for (`Retry-After`, the millisecond
+//! fields, `RateLimit`, gRPC pushback) is a floor: jitter only adds. If it asks for more than the call may wait, or the
+//! deadline in the request's [`CallContext`](courteous_core::CallContext) comes first, the call ends *now*, with
+//! [`RetryInfo::not_before`] telling when to come back; it is never tried sooner instead.
+//!
+//! A throttle further in that has closed because of the answer says so by a [`Gate`](courteous_core::Gate). Then this layer
+//! waits for the gate, and for nothing else. If the throttle is closed when an attempt reaches it, it refuses, and this layer
+//! waits, so that no permit is held meanwhile; such a refusal counts as no attempt and costs no budget.
+//!
+//! # In a stack
+//!
+//! Inside of the total timeout and the idempotency key, outside of everything that counts attempts: limits, breakers, the
+//! attempt timeout. Then each attempt pays its token, and none holds a permit during a backoff.
+//!
+//! # What it does not do
+//!
+//! It decides when the head of a response is there: a body that fails halfway is the caller's to see, as is a gRPC status in
+//! trailers after messages. It does not follow `421` to another connection. Clients retry by themselves below this layer
+//! (hyper-util a request that was never written, reqwest a refused HTTP/2 stream): what is counted here is a lower bound.
+//!
+//! # Sources
+//!
+//! RFC 9110 (sections 9.2.2, 10.2.3, 15), RFC 6585 (section 4), RFC 9113 (section 8.7), gRFC A6, and M. Brooker, "Exponential
+//! Backoff And Jitter" (2015). Deviation: RFC 9110 advises against repeating a failed automatic retry; like all layers of
+//! this kind we make several, few and budgeted.
+//!
+//! # Features
+//!
+//! `hyper-util` and `h2` read those crates' errors (off: every error but a refused connection is *maybe processed*).
+//! `tower-http` brings `TraceClassifier` and `FromTowerHttp`. `load` forwards `tower::load::Load`. `tracing` tells of each
+//! retry, and of each failure that is not retried, at debug level.
 
 mod budget;
 mod budget_builder;
@@ -15,6 +102,8 @@ mod overrides;
 mod policy;
 mod service;
 mod settings;
+#[cfg(feature = "tower-http")]
+mod tower_http;
 
 pub use budget::Budget;
 pub use budget_builder::{BudgetBuilder, InvalidBudget};
@@ -27,3 +116,9 @@ pub use info::{RetryInfo, StopReason};
 pub use layer::RetryLayer;
 pub use overrides::{Idempotent, MaxAttempts, NoRetry};
 pub use service::Retry;
+#[cfg(feature = "tower-http")]
+pub use tower_http::{FailureClass, FromTowerHttp, TraceClassifier};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,7 @@
 //! What a retry promises, through its public API, on a paused clock.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+
 use std::{
     num::NonZeroU32,
     sync::{Arc, Mutex},
