@@ -1,1 +1,115 @@
+//! A tower layer that gives each call one idempotency key, so that sending it again does not do it
+//! again.
 //!
+//! ```text
+//! POST /payments ---> idempotency key ---> retry -+-> attempt 1   Idempotency-Key: 8e03978e-...
+//!                      (drawn once)               +-> attempt 2   Idempotency-Key: 8e03978e-...
+//! ```
+//!
+//! A server that knows of such keys answers the second attempt with the first one's result, and
+//! takes no second payment. `POST` and `PATCH` requests get a key, as these are the methods that
+//! are not idempotent by themselves. A key that the caller has set is never touched.
+//!
+//! # Example
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use courteous_idempotency::IdempotencyKeyLayer;
+//! use http::{HeaderMap, Request};
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let server = service_fn(async |request: Request<()>| {
+//!     Ok::<HeaderMap, Infallible>(request.headers().clone())
+//! });
+//! let client = IdempotencyKeyLayer::new().layer(server);
+//!
+//! let payment = Request::post("https://api.example.com/payments").body(()).unwrap();
+//! let seen = client.clone().oneshot(payment).await.unwrap();
+//! assert_eq!(seen["idempotency-key"].len(), 36);
+//!
+//! let look = Request::get("https://api.example.com/payments").body(()).unwrap();
+//! let seen = client.oneshot(look).await.unwrap();
+//! assert!(seen.is_empty());
+//! # }
+//! ```
+//!
+//! For one provider only, under its own name, with keys that survive a crash:
+//!
+//! ```
+//! # use std::{convert::Infallible, error::Error};
+//! # use http::{HeaderMap, HeaderName, Request};
+//! # use tower::{Layer, ServiceExt, service_fn};
+//! use courteous_idempotency::{Generator, IdempotencyKeyLayer, Key, RandomUuid};
+//!
+//! #[derive(Clone)]
+//! struct OrderNumber(u32);
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn Error>> {
+//! # let server = service_fn(async |request: Request<()>| {
+//! #     Ok::<HeaderMap, Infallible>(request.headers().clone())
+//! # });
+//! let layer = IdempotencyKeyLayer::new()
+//!     .with_header(HeaderName::from_static("paypal-request-id"))
+//!     .with_hosts(["*.paypal.com"])?
+//!     .with_generator(|request| match request.extensions().get() {
+//!         Some(OrderNumber(number)) => Key::new(&format!("order-{number}")).ok(),
+//!         None => RandomUuid.key(request),
+//!     });
+//! let client = layer.layer(server);
+//!
+//! let order = Request::post("https://api.paypal.com/v2/orders").extension(OrderNumber(42));
+//! let seen = client.clone().oneshot(order.body(())?).await?;
+//! assert_eq!(seen["paypal-request-id"], "order-42");
+//!
+//! let elsewhere = Request::post("https://example.com/").extension(OrderNumber(42));
+//! assert!(client.oneshot(elsewhere.body(())?).await?.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where it goes in a stack
+//!
+//! Outside of all layers that act: outside of a retry, so that all attempts share the key; outside
+//! of a timeout or a dead letter, so that what failed can be sent again under the key that it had.
+//! A layer that changes a request belongs outside of this one: a key must not be used again for
+//! another payload.
+//!
+//! In the wrong place it is still safe. Inside a retry, the default generator derives the key from
+//! the call's id, so that it is the same on all attempts.
+//!
+//! # What it does not do
+//!
+//! It does not send anything again: `courteous-retry` does, and takes the key as the proof that it
+//! may. Nor does it know whether the server honours keys: name the hosts that do. It does not see
+//! the body, and makes no fingerprint of it; that is the server's business. What follows redirects
+//! inside this layer takes the key along to where they lead.
+//!
+//! # Sources
+//!
+//! draft-ietf-httpapi-idempotency-key-header-07, from which the default deviates: keys are sent
+//! raw, as the well-known providers document them, some of which refuse quotes.
+//! [`KeyFormat::StructuredField`] is the draft's form. RFC 9562, section 5.4, for the UUID; RFC
+//! 9110, section 9.2, for safe and idempotent methods; RFC 9651, section 4.1.6, for the quotes.
+
+mod error;
+mod format;
+mod generator;
+mod hosts;
+mod key;
+mod layer;
+mod service;
+
+pub use error::{InvalidHosts, InvalidKey, InvalidMethods};
+pub use format::KeyFormat;
+pub use generator::{Generator, RandomUuid};
+pub use key::Key;
+pub use layer::IdempotencyKeyLayer;
+pub use service::IdempotencyKey;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,70 @@
+use courteous_core::{CallContext, RequestView};
+use uuid::Builder;
+
+use crate::Key;
+
+/// Makes the keys.
+///
+/// Closures and functions `Fn(RequestView<'_>) -> Key`, or `-> Option<Key>`, are generators.
+pub trait Generator {
+    /// The key of `request`; `None` if it is to have none.
+    fn key(&self, request: RequestView<'_>) -> Option<Key>;
+}
+
+impl<F, K> Generator for F
+where
+    F: Fn(RequestView<'_>) -> K,
+    K: Into<Option<Key>>,
+{
+    fn key(&self, request: RequestView<'_>) -> Option<Key> {
+        self(request).into()
+    }
+}
+
+/// Draws a random UUID (version 4) for each call: the default.
+///
+/// The bits come from the thread's own cryptographic generator, which is seeded by the operating
+/// system. If a retry is outside, against the recommended order, they are those of the call's id,
+/// so that all its attempts have one key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RandomUuid;
+
+impl Generator for RandomUuid {
+    fn key(&self, request: RequestView<'_>) -> Option<Key> {
+        let context = CallContext::of(request.extensions());
+        // An id alone says nothing: a server may copy the extensions of what it was asked into two
+        // different calls.
+        let bits = match (context.attempt(), context.call_id()) {
+            (Some(_), Some(id)) => id.to_bits(),
+            _ => rand::random(),
+        };
+        let uuid = Builder::from_random_bytes(bits.to_be_bytes()).into_uuid();
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        // Always a key, as it is 36 bytes of visible ASCII.
+        Key::from_bytes(uuid.hyphenated().encode_lower(&mut text).as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn a_random_key_is_a_uuid_of_version_4_in_lower_case() {
+        let request = Request::new(());
+        let (mut ones, mut zeros) = (0, 0);
+        for _ in 0..1000 {
+            let key = RandomUuid.key(RequestView::of(&request)).unwrap();
+            let uuid = uuid::Uuid::try_parse(key.as_str()).unwrap();
+            assert_eq!(uuid.get_version_num(), 4);
+            assert_eq!(uuid.get_variant(), uuid::Variant::RFC4122);
+            assert_eq!(uuid.hyphenated().to_string(), key.as_str());
+            ones |= uuid.as_u128();
+            zeros |= !uuid.as_u128();
+        }
+        // Version and variant take 6 bits; each of the others was both.
+        assert_eq!((ones & zeros).count_ones(), 122);
+    }
+}

@@ -1,0 +1,80 @@
+use std::{fmt, str::FromStr};
+
+use http::HeaderValue;
+
+use crate::InvalidKey;
+
+/// An idempotency key: 1 to 255 bytes of visible ASCII.
+///
+/// That is what servers take at most; many take less. 36 characters, the length of a UUID, fit
+/// nearly everywhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key(HeaderValue);
+
+impl Key {
+    const MAX_LEN: usize = 255;
+
+    /// `text` as a key.
+    ///
+    /// # Errors
+    /// If `text` is empty, is longer than 255 bytes, or has anything in it but visible ASCII. A
+    /// space is not visible.
+    pub fn new(text: &str) -> Result<Self, InvalidKey> {
+        Self::from_bytes(text.as_bytes()).ok_or(InvalidKey(()))
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let is_short = (1..=Self::MAX_LEN).contains(&bytes.len());
+        let is_valid = is_short && bytes.iter().all(u8::is_ascii_graphic);
+        is_valid.then(|| HeaderValue::from_bytes(bytes).ok().map(Self))?
+    }
+
+    /// The key's text, without quotes.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Visible ASCII always is a `str`.
+        self.0.to_str().unwrap_or_default()
+    }
+
+    pub(crate) fn into_header_value(self) -> HeaderValue {
+        self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Key {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        Self::new(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_visible_ascii_that_is_neither_empty_nor_too_long() {
+        for right in ["1", "order-42", r#"a"\b"#, &"~".repeat(255)] {
+            assert_eq!(Key::new(right).unwrap().as_str(), right);
+        }
+        for wrong in [
+            "",
+            " ",
+            "a b",
+            "a\n",
+            "a\t",
+            "\u{7f}",
+            "é",
+            &"~".repeat(256),
+        ] {
+            assert_eq!(Key::new(wrong), Err(InvalidKey(())), "{wrong:?}");
+        }
+    }
+}

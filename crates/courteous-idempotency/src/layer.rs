@@ -1,0 +1,144 @@
+use std::{fmt, sync::Arc};
+
+use courteous_core::RequestView;
+use http::{HeaderName, Method};
+use tower_layer::Layer;
+
+use crate::{
+    IdempotencyKey, InvalidHosts, InvalidMethods, Key, KeyFormat, RandomUuid, hosts::Hosts,
+};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Gives each call one idempotency key, the same on all its attempts. See [`IdempotencyKey`].
+#[derive(Clone)]
+pub struct IdempotencyKeyLayer<G = RandomUuid> {
+    settings: Settings,
+    generator: G,
+}
+
+/// What does not depend on the generator's type.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) header: HeaderName,
+    pub(crate) format: KeyFormat,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) hosts: Hosts,
+}
+
+impl IdempotencyKeyLayer {
+    /// A random UUID as `Idempotency-Key` for each `POST` and `PATCH` request, whatever its host.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            settings: Settings {
+                header: IDEMPOTENCY_KEY,
+                format: KeyFormat::default(),
+                methods: vec![Method::POST, Method::PATCH],
+                hosts: Hosts::default(),
+            },
+            generator: RandomUuid,
+        }
+    }
+}
+
+impl Default for IdempotencyKeyLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<G> IdempotencyKeyLayer<G> {
+    /// The name of the header field that holds the key. `Idempotency-Key` by default, which is the
+    /// IETF draft's and most providers' name.
+    ///
+    /// A retry has to be told too, as it is this field that makes a `POST` safe to send again.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName) -> Self {
+        self.settings.header = name;
+        self
+    }
+
+    /// How keys are written. Raw by default: the IETF draft's quotes are refused by some servers,
+    /// and are part of the key for others.
+    #[must_use]
+    pub fn with_format(mut self, format: KeyFormat) -> Self {
+        self.settings.format = format;
+        self
+    }
+
+    /// The methods whose requests get a key, instead of `POST` and `PATCH`, which are those that
+    /// are not idempotent by themselves. None at all if `methods` is empty.
+    ///
+    /// # Errors
+    /// If a method is safe (`GET`, `HEAD`, `OPTIONS`, `TRACE`): a request that changes nothing
+    /// needs no key.
+    pub fn with_methods(
+        mut self,
+        methods: impl IntoIterator<Item = Method>,
+    ) -> Result<Self, InvalidMethods> {
+        self.settings.methods = methods.into_iter().collect();
+        match self.settings.methods.iter().find(|method| method.is_safe()) {
+            Some(method) => Err(InvalidMethods::new(method.clone())),
+            None => Ok(self),
+        }
+    }
+
+    /// The hosts to which keys go, instead of all. None at all if `hosts` is empty.
+    ///
+    /// Each is the name or address of a host (`api.example.com`), or of all hosts below one
+    /// (`*.example.com`, at any depth), at any port or at a given one (`api.example.com:8443`). A
+    /// request whose target is relative is for the host in its `Host` field. Name the hosts if the
+    /// client talks to others too: they need not see the keys, and a key that a server does not
+    /// know of protects nothing.
+    ///
+    /// # Errors
+    /// If a text is nothing of that.
+    pub fn with_hosts<I>(mut self, hosts: I) -> Result<Self, InvalidHosts>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        self.settings.hosts = Hosts::only(hosts)?;
+        Ok(self)
+    }
+
+    /// Makes the keys with `generate`, instead of drawing them.
+    ///
+    /// A key that follows from the request (the order's number in its extensions, say) survives a
+    /// crash of the client: asked again by the user, the server still knows the operation. With
+    /// `None`, the request gets no key, and so is not safe to be sent again. Where there is nothing
+    /// to derive a key from, [`RandomUuid`] can be asked for one.
+    ///
+    /// Inside a retry, against the recommended order, `generate` is asked again for each attempt.
+    /// The retry has then seen a request without a key, and sends it again only if the last attempt
+    /// was never sent, so that no two keys reach a server; a key that follows from the request, or
+    /// from the call's id among its extensions, is the same anyway.
+    #[must_use]
+    pub fn with_generator<F, K>(self, generate: F) -> IdempotencyKeyLayer<F>
+    where
+        F: Fn(RequestView<'_>) -> K,
+        K: Into<Option<Key>>,
+    {
+        IdempotencyKeyLayer {
+            settings: self.settings,
+            generator: generate,
+        }
+    }
+}
+
+impl<S, G: Clone> Layer<S> for IdempotencyKeyLayer<G> {
+    type Service = IdempotencyKey<S, G>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let settings = Arc::new(self.settings.clone());
+        IdempotencyKey::new(inner, settings, self.generator.clone())
+    }
+}
+
+impl<G> fmt::Debug for IdempotencyKeyLayer<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdempotencyKeyLayer")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

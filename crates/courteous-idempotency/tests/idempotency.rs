@@ -1,0 +1,313 @@
+//! What the layer of idempotency keys promises.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::{
+    convert::Infallible,
+    num::NonZeroU32,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use courteous_core::{CallContext, RequestView};
+use courteous_idempotency::{
+    Generator, IdempotencyKey, IdempotencyKeyLayer, Key, KeyFormat, RandomUuid,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header::HOST};
+use tokio_test::{assert_ready_ok, task};
+use tower::{Layer, Service};
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Answers with the header fields that it was sent.
+#[derive(Clone, Copy, Debug)]
+struct Echo;
+
+impl<B> Service<Request<B>> for Echo {
+    type Response = HeaderMap;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<HeaderMap, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        std::future::ready(Ok(request.headers().clone()))
+    }
+}
+
+/// The header fields that a server sees.
+fn sent<G: Generator + Clone, B>(layer: &IdempotencyKeyLayer<G>, request: Request<B>) -> HeaderMap {
+    let mut service = layer.layer(Echo);
+    assert_ready_ok!(task::spawn(service.call(request)).poll())
+}
+
+fn key(headers: &HeaderMap) -> &str {
+    headers[KEY].to_str().unwrap()
+}
+
+fn post() -> Request<()> {
+    Request::post("https://api.example.com/payments")
+        .body(())
+        .unwrap()
+}
+
+const METHODS: [Method; 9] = [
+    Method::GET,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::TRACE,
+    Method::PUT,
+    Method::DELETE,
+    Method::CONNECT,
+    Method::POST,
+    Method::PATCH,
+];
+
+#[test]
+fn post_and_patch_get_a_key_and_no_other_method_does() {
+    let layer = IdempotencyKeyLayer::new();
+    for method in METHODS {
+        let mut request = post();
+        *request.method_mut() = method.clone();
+        let expected = [Method::POST, Method::PATCH].contains(&method);
+        let headers = sent(&layer, request);
+        assert_eq!(headers.contains_key(KEY), expected, "{method}");
+        assert_eq!(headers.len(), usize::from(expected));
+    }
+}
+
+#[test]
+fn other_methods_can_be_chosen_and_safe_ones_are_refused() {
+    let chosen = [Method::PUT, Method::from_bytes(b"MERGE").unwrap()];
+    let layer = IdempotencyKeyLayer::new()
+        .with_methods(chosen.clone())
+        .unwrap();
+    for method in METHODS.into_iter().chain(chosen.clone()) {
+        let mut request = post();
+        *request.method_mut() = method.clone();
+        assert_eq!(
+            sent(&layer, request).contains_key(KEY),
+            chosen.contains(&method),
+            "{method}"
+        );
+    }
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE] {
+        let methods = [Method::POST, method.clone()];
+        let error = IdempotencyKeyLayer::new().with_methods(methods);
+        let error = error.unwrap_err();
+        assert_eq!(error.method(), method);
+        assert!(error.to_string().starts_with(method.as_str()));
+    }
+}
+
+#[test]
+fn two_calls_have_two_keys() {
+    let layer = IdempotencyKeyLayer::new();
+    let (one, other) = (sent(&layer, post()), sent(&layer, post()));
+    assert_ne!(key(&one), key(&other));
+}
+
+#[test]
+fn a_key_that_the_caller_has_set_is_never_touched() {
+    let layer = IdempotencyKeyLayer::new().with_format(KeyFormat::StructuredField);
+    let values: [&[&[u8]]; 4] = [&[b"mine"], &[b""], &[b"one", b"two"], &[b"not \xff text"]];
+    for values in values {
+        let mut request = post();
+        for value in values {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            request.headers_mut().append(KEY, value);
+        }
+        let before = request.headers().clone();
+        assert_eq!(sent(&layer, request), before);
+    }
+}
+
+#[test]
+fn another_field_can_hold_the_key() {
+    let name = HeaderName::from_static("paypal-request-id");
+    let layer = IdempotencyKeyLayer::new().with_header(name.clone());
+    let headers = sent(&layer, post());
+    assert_eq!((headers.len(), headers[&name].len()), (1, 36));
+
+    let mut request = post();
+    let mine = HeaderValue::from_static("mine");
+    request.headers_mut().insert(name.clone(), mine);
+    assert_eq!(sent(&layer, request)[&name], "mine");
+}
+
+#[test]
+fn a_key_goes_to_the_named_hosts_and_to_no_other() {
+    let layer = IdempotencyKeyLayer::new()
+        .with_hosts(["api.example.com", "*.pay.example.com:8443"])
+        .unwrap();
+    for (uri, host, expected) in [
+        ("https://api.example.com/", None, true),
+        ("https://eu.pay.example.com:8443/", None, true),
+        ("https://eu.pay.example.com/", None, false),
+        ("https://evil.test/", Some("api.example.com"), false),
+        ("/payments", Some("api.example.com"), true),
+        ("/payments", Some("evil.test"), false),
+        ("/payments", None, false),
+    ] {
+        let mut request = Request::post(uri).body(()).unwrap();
+        if let Some(host) = host {
+            let host = HeaderValue::from_static(host);
+            request.headers_mut().insert(HOST, host);
+        }
+        let seen = sent(&layer, request).contains_key(KEY);
+        assert_eq!(seen, expected, "{uri} {host:?}");
+    }
+    let nowhere = IdempotencyKeyLayer::new().with_hosts([""; 0]).unwrap();
+    assert!(sent(&nowhere, post()).is_empty());
+    let error = IdempotencyKeyLayer::new().with_hosts(["https://example.com"]);
+    assert_eq!(error.unwrap_err().host(), "https://example.com");
+}
+
+#[test]
+fn the_drafts_form_is_quoted() {
+    let layer = IdempotencyKeyLayer::new().with_format(KeyFormat::StructuredField);
+    let headers = sent(&layer, post());
+    let key = key(&headers);
+    assert_eq!(key.len(), 38);
+    assert!(key.starts_with('"') && key.ends_with('"'));
+
+    let layer = layer.with_generator(|_| Key::new(r#"a"\b"#).unwrap());
+    assert_eq!(sent(&layer, post())[KEY], r#""a\"\\b""#);
+}
+
+#[test]
+fn a_generator_sees_the_request_and_may_refuse() {
+    #[derive(Clone)]
+    struct Order(u32);
+    let layer = IdempotencyKeyLayer::new().with_generator(|request| {
+        let &Order(number) = request.extensions().get()?;
+        Key::new(&format!(
+            "{}:{}:{number}",
+            request.method(),
+            request.uri().path()
+        ))
+        .ok()
+    });
+    let mut request = post();
+    request.extensions_mut().insert(Order(42));
+    assert_eq!(sent(&layer, request.clone())[KEY], "POST:/payments:42");
+    assert_eq!(sent(&layer, request)[KEY], "POST:/payments:42");
+    assert!(sent(&layer, post()).is_empty());
+}
+
+#[test]
+fn a_generator_is_not_asked_where_no_key_goes() {
+    let layer = IdempotencyKeyLayer::new()
+        .with_hosts(["other.example"])
+        .unwrap()
+        .with_generator(|_| -> Key { panic!("asked") });
+    assert!(sent(&layer, post()).is_empty());
+}
+
+/// A request as a retry outside sends it.
+fn attempt(call: &CallContext, number: u32) -> Request<()> {
+    let mut request = post();
+    let context = CallContext::edit(request.extensions_mut());
+    *context = *call;
+    context.set_attempt(NonZeroU32::new(number).unwrap());
+    request
+}
+
+#[test]
+fn inside_a_retry_all_attempts_of_a_call_have_one_key() {
+    let layer = IdempotencyKeyLayer::new();
+    let call = || {
+        let mut call = CallContext::default();
+        call.ensure_call_id();
+        call
+    };
+    let (one, other) = (call(), call());
+    let keys = [1, 2, 3].map(|number| sent(&layer, attempt(&one, number)));
+    assert_eq!(key(&keys[0]), key(&keys[1]));
+    assert_eq!(key(&keys[0]), key(&keys[2]));
+    let uuid = uuid::Uuid::try_parse(key(&keys[0])).unwrap();
+    assert_eq!(uuid.get_version_num(), 4);
+    assert_ne!(key(&keys[0]), key(&sent(&layer, attempt(&other, 1))));
+}
+
+#[test]
+fn extensions_that_were_copied_into_two_calls_do_not_give_them_one_key() {
+    let mut inbound = post();
+    CallContext::edit(inbound.extensions_mut()).ensure_call_id();
+    let layer = IdempotencyKeyLayer::new();
+    let (one, other) = (sent(&layer, inbound.clone()), sent(&layer, inbound));
+    assert_ne!(key(&one), key(&other));
+}
+
+#[test]
+fn nothing_but_the_key_is_added() {
+    struct NoExtensions;
+    impl Service<Request<()>> for NoExtensions {
+        type Response = ();
+        type Error = Infallible;
+        type Future = std::future::Ready<Result<(), Infallible>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, request: Request<()>) -> Self::Future {
+            assert!(request.extensions().is_empty());
+            assert_eq!(request.headers().len(), 1);
+            assert!(!request.headers()[KEY].is_sensitive(), "logs may show it");
+            std::future::ready(Ok(()))
+        }
+    }
+    // Nor has the inner service to be `Clone`, or its response to be an HTTP one.
+    let mut service = IdempotencyKeyLayer::new().layer(NoExtensions);
+    assert_ready_ok!(task::spawn(service.call(post())).poll());
+}
+
+#[test]
+fn readiness_and_its_errors_are_the_inner_services() {
+    let (inner, mut handle) = tower_test::mock::pair::<Request<()>, ()>();
+    let mut service = task::spawn(IdempotencyKeyLayer::new().layer(inner));
+    handle.allow(0);
+    assert!(
+        service
+            .enter(|cx, mut service| service.poll_ready(cx))
+            .is_pending()
+    );
+    handle.allow(1);
+    assert!(service.is_woken());
+    assert!(
+        service
+            .enter(|cx, mut service| service.poll_ready(cx))
+            .is_ready()
+    );
+    handle.send_error("broken");
+    let Poll::Ready(Err(error)) = service.enter(|cx, mut service| service.poll_ready(cx)) else {
+        panic!("not broken");
+    };
+    assert_eq!(error.to_string(), "broken");
+}
+
+#[test]
+fn the_types_can_be_named_and_go_wherever_the_inner_ones_go() {
+    fn all<T: Send + Sync + Unpin + Clone + std::fmt::Debug + 'static>(value: T) -> T {
+        value
+    }
+    fn keeps_its_error<S: Service<Request<Rc<()>>, Error = Infallible>>(_: &S) {}
+
+    let layer: IdempotencyKeyLayer = all(IdempotencyKeyLayer::default());
+    let service: IdempotencyKey<Echo> = all(layer.layer(Echo));
+    keeps_its_error(&service);
+
+    let generate: fn(RequestView<'_>) -> Option<Key> = |request| RandomUuid.key(request);
+    let layer: IdempotencyKeyLayer<fn(RequestView<'_>) -> Option<Key>> =
+        all(layer.with_generator(generate));
+    keeps_its_error(&all(layer.layer(Echo)));
+}
+
+#[cfg(feature = "load")]
+#[test]
+fn the_load_is_the_inner_services() {
+    use tower::load::{Constant, Load};
+
+    let service = IdempotencyKeyLayer::new().layer(Constant::new(Echo, 7));
+    assert_eq!(service.load(), 7);
+}
