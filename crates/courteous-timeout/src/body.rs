@@ -12,13 +12,16 @@ use tokio::time::Sleep;
 use crate::limit::{Limit, poll_timer};
 
 pin_project! {
-    /// A response body that fails with [`Elapsed`](courteous_core::Elapsed) if it has not ended at the deadline.
+    /// A response body that fails with [`Elapsed`](courteous_core::Elapsed) if it has not ended at
+    /// the deadline.
     ///
-    /// What has arrived is handed over, also at the deadline and after it: only waiting ends there. Then the inner body is
-    /// dropped at once, and this one has ended. Size hint, end of stream and trailers are the inner body's.
+    /// What has arrived is handed over, also at the deadline and after it: only waiting ends there.
+    /// Then the inner body is dropped at once, and this one has ended. Size hint, end of stream and
+    /// trailers are the inner body's.
     ///
     /// # Cancel safety
-    /// Dropping it drops the inner body and the timer. There is a timer only while, after a first wait, the body goes on.
+    /// Dropping it drops the inner body and the timer. There is a timer only while, after a first
+    /// wait, the body goes on.
     pub struct DeadlineBody<B> {
         #[pin]
         body: Option<B>,

@@ -15,9 +15,11 @@ use crate::{
 };
 
 pin_project! {
-    /// Polls a response before its timer: a response that is here at the deadline is still a response.
+    /// Polls a response before its timer: a response that is here at the deadline is still a
+    /// response.
     ///
-    /// When it resolves, the inner future and the timer are gone. Polled after that, it stays pending.
+    /// When it resolves, the inner future and the timer are gone. Polled after that, it stays
+    /// pending.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct ResponseFuture<F> {
         #[pin]

@@ -1,4 +1,5 @@
-//! Tower layers that end what takes too long: [`TotalTimeoutLayer`] a whole call, [`AttemptTimeoutLayer`] one attempt.
+//! Tower layers that end what takes too long: [`TotalTimeoutLayer`] a whole call,
+//! [`AttemptTimeoutLayer`] one attempt.
 //!
 //! ```text
 //! call                                                                       last byte of the body
@@ -9,8 +10,8 @@
 //! ```
 //!
 //! The total timeout sets an absolute deadline, and tells it to all layers inside by the request's
-//! [`CallContext`](courteous_core::CallContext), where the earliest one wins. An attempt gets its own timeout or what is
-//! left of the call, whichever is less.
+//! [`CallContext`](courteous_core::CallContext), where the earliest one wins. An attempt gets its
+//! own timeout or what is left of the call, whichever is less.
 //!
 //! # Example
 //!
@@ -40,7 +41,8 @@
 //! # }
 //! ```
 //!
-//! Both together, where the server is told how much time it has, and one call takes longer than the others may:
+//! Both together, where the server is told how much time it has, and one call takes longer than the
+//! others may:
 //!
 //! ```
 //! # use std::time::Duration;
@@ -67,22 +69,24 @@
 //!
 //! # Where they go in a stack
 //!
-//! The total timeout goes outside of everything that can wait: retries, hedges, limits. It is always ready, so that its
-//! clock covers the readiness of what is inside; so it goes outside of a balancer, and never around an endpoint. The
-//! attempt timeout goes innermost, around the transport: there it counts what the server takes, and not our own queues. Both are
-//! safe in any place: a timeout that is inside another one can only be shorter.
+//! The total timeout goes outside of everything that can wait: retries, hedges, limits. It is
+//! always ready, so that its clock covers the readiness of what is inside; so it goes outside of a
+//! balancer, and never around an endpoint. The attempt timeout goes innermost, around the
+//! transport: there it counts what the server takes, and not our own queues. Both are safe in any
+//! place: a timeout that is inside another one can only be shorter.
 //!
 //! # What they do not do
 //!
-//! A timeout does not tell whether the server has acted on the request. `courteous-retry` makes another attempt where that
-//! is safe; `courteous-throttle` and `courteous-concurrency` refuse at once to wait beyond the deadline that is set here. There is no
-//! limit on the silence between two frames of a body.
+//! A timeout does not tell whether the server has acted on the request. `courteous-retry` makes
+//! another attempt where that is safe; `courteous-throttle` and `courteous-concurrency` refuse at
+//! once to wait beyond the deadline that is set here. There is no limit on the silence between two
+//! frames of a body.
 //!
 //! # Sources
 //!
-//! `grpc-timeout` is that of gRPC over HTTP/2 ("Requests", `Timeout`), with two deviations of ours: it is rounded down,
-//! where grpc-go rounds up, as the server must not have more time than we have; and an attempt that has none left is
-//! not sent at all.
+//! `grpc-timeout` is that of gRPC over HTTP/2 ("Requests", `Timeout`), with two deviations of ours:
+//! it is rounded down, where grpc-go rounds up, as the server must not have more time than we have;
+//! and an attempt that has none left is not sent at all.
 
 mod attempt;
 mod body;

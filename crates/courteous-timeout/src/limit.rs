@@ -21,8 +21,8 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// The earlier one of `timeout` from `now` on, which is about `scope`, and of the call's own `deadline`, which wins a tie:
-    /// when it strikes, nothing more can be done.
+    /// The earlier one of `timeout` from `now` on, which is about `scope`, and of the call's own
+    /// `deadline`, which wins a tie: when it strikes, nothing more can be done.
     ///
     /// `None` if neither can ever strike.
     pub(crate) fn earliest(
@@ -78,7 +78,8 @@ impl Limit {
     }
 }
 
-/// Polls `timer` even if the task's budget is spent: else an inner service that always spends it would never time out.
+/// Polls `timer` even if the task's budget is spent: else an inner service that always spends it
+/// would never time out.
 pub(crate) fn poll_timer(timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
     pin!(coop::unconstrained(timer)).poll(cx)
 }

@@ -87,7 +87,8 @@ async fn the_wait_for_readiness_is_not_billed_to_the_server() {
 
 #[tokio::test(start_paused = true)]
 async fn the_very_instance_that_was_ready_is_called() {
-    // `Late` panics if it was not, and its clones never are; an inner service need not be `Clone` either.
+    // `Late` panics if it was not, and its clones never are; an inner service need not be `Clone`
+    // either.
     struct NotClone(Late);
     impl<R> Service<R> for NotClone {
         type Response = <Late as Service<R>>::Response;

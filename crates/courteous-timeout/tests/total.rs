@@ -224,7 +224,8 @@ async fn with_a_timeout_of_zero_nothing_is_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn the_longest_timeout_is_none_and_no_length_panics() {
-    // The longest timeout that the clock can hold, found bit by bit: a timer, which rounds up, cannot.
+    // The longest timeout that the clock can hold, found bit by bit: a timer, which rounds up,
+    // cannot.
     let seconds = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
     let nanos = (0..30).rev().map(|bit| Duration::from_nanos(1 << bit));
     let latest = seconds.chain(nanos).fold(Duration::ZERO, |sum, more| {

@@ -94,8 +94,8 @@ mod tests {
         Some(Duration::from_secs(seconds))
     }
 
-    // "Timeout -> `grpc-timeout` TimeoutValue TimeoutUnit; TimeoutValue -> {positive integer as ASCII string of at most
-    // 8 digits}"
+    // "Timeout -> `grpc-timeout` TimeoutValue TimeoutUnit; TimeoutValue -> {positive integer as
+    // ASCII string of at most 8 digits}"
     #[test]
     fn a_grpc_timeout_is_up_to_eight_digits_and_a_unit() {
         assert_eq!(read_grpc("00000001n"), Some(Duration::from_nanos(1)));
@@ -183,7 +183,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_format_ever_states_more_than_there_is(seconds: u64, nanos in 1_000_000..1_000_000_000_u32) {
+        fn no_format_ever_states_more_than_there_is(
+            seconds: u64,
+            nanos in 1_000_000..1_000_000_000_u32,
+        ) {
             // Of all sizes, not only huge ones.
             for shift in 16..64 {
                 let time = Duration::new(seconds >> shift, nanos);

@@ -8,8 +8,9 @@ use super::format;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeadlineFormat {
-    /// gRPC's: up to eight digits and a unit, such as `1500m` for 1.5 s. The finest unit that fits is used, so the least
-    /// time that can be stated is a nanosecond; above 99,999,999 hours, that is what is said.
+    /// gRPC's: up to eight digits and a unit, such as `1500m` for 1.5 s. The finest unit that fits
+    /// is used, so the least time that can be stated is a nanosecond; above 99,999,999 hours, that
+    /// is what is said.
     Grpc,
     /// Whole milliseconds, such as `1500`.
     Millis,
@@ -50,14 +51,16 @@ impl DeadlineHeader {
         Self { name, format }
     }
 
-    /// Sees to it that `headers` state no more than `left`. False if so little is left that it cannot be stated.
+    /// Sees to it that `headers` state no more than `left`. False if so little is left that it
+    /// cannot be stated.
     pub(super) fn state(&self, left: Duration, headers: &mut HeaderMap) -> bool {
         let Some(value) = self.format.write(left) else {
             return false;
         };
         let stated = headers.get_all(&self.name);
         let is_short = |value| self.format.read(value).is_some_and(|time| time <= left);
-        // Nobody knows which one of several fields the server takes, so each has to be short enough.
+        // Nobody knows which one of several fields the server takes, so each has to be short
+        // enough.
         if !headers.contains_key(&self.name) || !stated.iter().all(is_short) {
             let short = stated.iter().filter(|&value| is_short(value));
             let shortest = short.min_by_key(|value| self.format.read(value)).cloned();

@@ -10,7 +10,8 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Ends an attempt that takes too long, so that another one can be made.
 ///
-/// Innermost of all layers, it counts what the server takes, and no wait in a queue of ours. See [`AttemptTimeout`].
+/// Innermost of all layers, it counts what the server takes, and no wait in a queue of ours. See
+/// [`AttemptTimeout`].
 #[derive(Clone, Debug)]
 pub struct AttemptTimeoutLayer {
     timeout: Duration,
@@ -21,8 +22,9 @@ pub struct AttemptTimeoutLayer {
 impl AttemptTimeoutLayer {
     /// A timeout of `timeout` for each attempt.
     ///
-    /// Zero means that every attempt fails at once, and nothing is sent; [`Duration::MAX`], and whatever reaches beyond the
-    /// clock's last instant, that only the call's own deadline ends an attempt.
+    /// Zero means that every attempt fails at once, and nothing is sent; [`Duration::MAX`], and
+    /// whatever reaches beyond the clock's last instant, that only the call's own deadline ends an
+    /// attempt.
     #[must_use]
     pub const fn new(timeout: Duration) -> Self {
         Self {
@@ -32,7 +34,8 @@ impl AttemptTimeoutLayer {
         }
     }
 
-    /// How far the timeout reaches. To the response's headers by default, as another attempt can be made only until then.
+    /// How far the timeout reaches. To the response's headers by default, as another attempt can be
+    /// made only until then.
     #[must_use]
     pub const fn with_coverage(mut self, coverage: Coverage) -> Self {
         self.coverage = coverage;
@@ -41,7 +44,8 @@ impl AttemptTimeoutLayer {
 
     /// Tells a gRPC server how much time is left, in `grpc-timeout`.
     ///
-    /// The same as [`with_deadline_header`](Self::with_deadline_header) with that name and [`DeadlineFormat::Grpc`].
+    /// The same as [`with_deadline_header`](Self::with_deadline_header) with that name and
+    /// [`DeadlineFormat::Grpc`].
     #[must_use]
     pub fn with_grpc_timeout(self) -> Self {
         self.with_deadline_header(GRPC_TIMEOUT, DeadlineFormat::Grpc)
@@ -49,10 +53,10 @@ impl AttemptTimeoutLayer {
 
     /// Tells the server how much time is left for this attempt, in a header field called `name`.
     ///
-    /// It is written afresh for each attempt, rounded down, so that the server never has more time than we have. A time
-    /// that the request states already is only ever shortened; what cannot be read as one is replaced. An attempt
-    /// with no time left, or with less than the format can state, is not sent. None is written by default; the last of
-    /// these calls counts.
+    /// It is written afresh for each attempt, rounded down, so that the server never has more time
+    /// than we have. A time that the request states already is only ever shortened; what cannot be
+    /// read as one is replaced. An attempt with no time left, or with less than the format can
+    /// state, is not sent. None is written by default; the last of these calls counts.
     #[must_use]
     pub fn with_deadline_header(mut self, name: HeaderName, format: DeadlineFormat) -> Self {
         self.header = Some(DeadlineHeader::new(name, format));

@@ -9,22 +9,24 @@ use crate::{AttemptTimeoutLayer, DeadlineBody, PerAttemptTimeout, ResponseFuture
 
 /// Ends an attempt that takes too long: the service that [`AttemptTimeoutLayer`] makes.
 ///
-/// An attempt has the layer's timeout or what is left of the call's deadline, whichever is less. The deadline is read in
-/// the request's [`CallContext`], and never written: it is the call's. [`PerAttemptTimeout`] among the request's extensions
-/// replaces the layer's timeout.
+/// An attempt has the layer's timeout or what is left of the call's deadline, whichever is less.
+/// The deadline is read in the request's [`CallContext`], and never written: it is the call's.
+/// [`PerAttemptTimeout`] among the request's extensions replaces the layer's timeout.
 ///
 /// # Readiness
-/// The inner service's. Nothing is reserved, and the wait for it is not counted. An attempt that is refused, as there is
-/// no time left, leaves the inner service ready for the next call.
+/// The inner service's. Nothing is reserved, and the wait for it is not counted. An attempt that is
+/// refused, as there is no time left, leaves the inner service ready for the next call.
 ///
 /// # Cancel safety
-/// Dropping the response future drops the inner one and the timer. Both are also gone once it has resolved.
+/// Dropping the response future drops the inner one and the timer. Both are also gone once it has
+/// resolved.
 ///
 /// # Errors
-/// [`Elapsed`](courteous_core::Elapsed), which does not tell whether the server has acted on the request. Its scope is
-/// [`Scope::Attempt`] if another attempt can be made, and [`Scope::Total`] if the call's deadline has struck, also if both
-/// strike at once; its limit is the time that the attempt had. Errors of the inner service come through as they are, and
-/// a response or an error that is here at the deadline wins.
+/// [`Elapsed`](courteous_core::Elapsed), which does not tell whether the server has acted on the
+/// request. Its scope is [`Scope::Attempt`] if another attempt can be made, and [`Scope::Total`] if
+/// the call's deadline has struck, also if both strike at once; its limit is the time that the
+/// attempt had. Errors of the inner service come through as they are, and a response or an error
+/// that is here at the deadline wins.
 #[derive(Clone, Debug)]
 pub struct AttemptTimeout<S> {
     inner: S,

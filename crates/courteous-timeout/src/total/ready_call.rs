@@ -53,8 +53,8 @@ where
             match this.state.as_mut().project() {
                 StateProj::Readying { service, .. } => {
                     ready!(service.poll_ready(cx)).map_err(Into::into)?;
-                    // Readiness may come late, and so may the first poll. A response at the deadline counts, but what is
-                    // not sent by then is better not sent at all.
+                    // Readiness may come late, and so may the first poll. A response at the
+                    // deadline counts, but what is not sent by then is better not sent at all.
                     if let Some(limit) = this.limit
                         && limit.is_over()
                     {

@@ -11,22 +11,25 @@ use crate::{
 
 /// Ends a call that takes too long as a whole: the service that [`TotalTimeoutLayer`] makes.
 ///
-/// The call's deadline is told to all layers inside by the request's [`CallContext`], where the earliest one wins: a
-/// nested total timeout can only shorten. [`CallTimeout`] among the request's extensions replaces the layer's timeout.
+/// The call's deadline is told to all layers inside by the request's [`CallContext`], where the
+/// earliest one wins: a nested total timeout can only shorten. [`CallTimeout`] among the request's
+/// extensions replaces the layer's timeout.
 ///
 /// # Readiness
-/// Always ready. The response future readies a clone of the inner service of its own, so that the timeout covers that too.
-/// So this layer belongs outside of a balancer, which asks its endpoints for their readiness, and never around an endpoint.
+/// Always ready. The response future readies a clone of the inner service of its own, so that the
+/// timeout covers that too. So this layer belongs outside of a balancer, which asks its endpoints
+/// for their readiness, and never around an endpoint.
 ///
 /// # Cancel safety
-/// Dropping the response future, in any state, drops the clone that it was readying or the inner response future, and
-/// its timer. All of that is also gone once it has resolved.
+/// Dropping the response future, in any state, drops the clone that it was readying or the inner
+/// response future, and its timer. All of that is also gone once it has resolved.
 ///
 /// # Errors
-/// [`Elapsed`](courteous_core::Elapsed) with [`Scope::Total`] when the deadline strikes while the call waits; its limit is
-/// the time that the call had when it reached this layer, which is less than the layer's timeout if an earlier deadline came
-/// from outside. A call that is not sent by then is never sent. Errors of the inner service come through as they are, and
-/// a response or an error that is here at the deadline wins.
+/// [`Elapsed`](courteous_core::Elapsed) with [`Scope::Total`] when the deadline strikes while the
+/// call waits; its limit is the time that the call had when it reached this layer, which is less
+/// than the layer's timeout if an earlier deadline came from outside. A call that is not sent by
+/// then is never sent. Errors of the inner service come through as they are, and a response or an
+/// error that is here at the deadline wins.
 #[derive(Clone, Debug)]
 pub struct TotalTimeout<S> {
     inner: S,
