@@ -162,7 +162,9 @@ fn scale(base: Duration, factor: f64, exponent: u32) -> Duration {
     } else {
         let factor = factor.powf(f64::from(exponent));
         // A product that is no number comes from zero times infinity.
-        Duration::try_from_secs_f64(base.as_secs_f64() * factor).ok()
+        let product = Duration::try_from_secs_f64(base.as_secs_f64() * factor);
+        // A long base loses its last digits in a float, and must not shrink by that.
+        product.ok().map(|product| product.max(base))
     };
     scaled.unwrap_or(if base.is_zero() { base } else { Duration::MAX })
 }

@@ -11,9 +11,8 @@ use rand::{Rng, RngExt};
 pub enum Jitter {
     /// No chance: `grown`. Clients that failed together come back together.
     None,
-    /// `uniform(0, grown)`, the default: of all four it makes the least work for clients and server together, and half of
-    /// `grown` is the mean. Some delays are close to zero; a [budget of retries](https://docs.rs/courteous-retry) bounds
-    /// what that can do.
+    /// `uniform(0, grown)`, the default: nothing spreads a crowd wider. Half of `grown` is the mean, and some delays are close
+    /// to zero.
     #[default]
     Full,
     /// `grown / 2 + uniform(0, grown / 2)`: a delay that is never close to zero.
@@ -25,7 +24,7 @@ pub enum Jitter {
 }
 
 impl Jitter {
-    /// The delay, within `base..=cap` for [`Decorrelated`](Self::Decorrelated) and within `0..=grown` for the others.
+    /// Draws the delay. `grown` and `base` are not above `cap`.
     pub(crate) fn spread<R: Rng + ?Sized>(
         self,
         grown: impl FnOnce() -> Duration,
