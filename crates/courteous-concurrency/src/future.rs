@@ -38,12 +38,13 @@ pin_project! {
     #[project = StateProj]
     #[project_replace = StateOwned]
     enum State<S, B, F, R> {
-        Waiting { waiting: Waiting<S, B, R> },
+        // Boxed, so that a call that need not wait does not carry the room for it.
+        Waiting { waiting: Box<Waiting<S, B, R>> },
         Running {
             // Before the permit, so that the call has ended when the next one is admitted.
             #[pin]
             future: F,
-            permit: Permit,
+            permit: Option<Permit>,
         },
         Refused { rejected: Rejected, reject: R },
         Done,
@@ -60,13 +61,15 @@ enum Ended<E, R> {
 
 impl<S, B, F, R> ResponseFuture<S, B, F, R> {
     pub(crate) const fn running(future: F, permit: Permit, hold: HoldUntil) -> Self {
+        let permit = Some(permit);
         Self {
             state: State::Running { future, permit },
             hold,
         }
     }
 
-    pub(crate) const fn waiting(waiting: Waiting<S, B, R>, hold: HoldUntil) -> Self {
+    pub(crate) fn waiting(waiting: Waiting<S, B, R>, hold: HoldUntil) -> Self {
+        let waiting = Box::new(waiting);
         Self {
             state: State::Waiting { waiting },
             hold,
@@ -103,25 +106,29 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
                 }
             };
             let (future, permit) = waiting.send(permit);
+            let permit = Some(permit);
             this.state.set(State::Running { future, permit });
         }
-        let result = match this.state.as_mut().project() {
-            StateProj::Running { future, .. } => Some(ready!(future.poll(cx))),
-            _ => None,
+        let StateProj::Running { future, permit } = this.state.as_mut().project() else {
+            return match this.state.project_replace(State::Done) {
+                StateOwned::Refused { rejected, reject } => {
+                    Poll::Ready(Err(Ended::Refused(rejected, reject)))
+                }
+                // Polled again after it has ended.
+                _ => Poll::Pending,
+            };
         };
+        let result = ready!(future.poll(cx));
+        let permit = permit.take();
         // The inner future goes before its permit is given on, and at once: a caller may keep this one.
-        match (result, this.state.project_replace(State::Done)) {
-            (Some(Ok(response)), StateOwned::Running { permit, .. }) => {
-                let permit = (*this.hold == HoldUntil::Body).then_some(permit);
-                Poll::Ready(Ok(response.map(|body| PermitBody::new(body, permit))))
+        this.state.set(State::Done);
+        Poll::Ready(match result {
+            Ok(response) => {
+                let permit = permit.filter(|_| *this.hold == HoldUntil::Body);
+                Ok(response.map(|body| PermitBody::new(body, permit)))
             }
-            (Some(Err(error)), _) => Poll::Ready(Err(Ended::Failed(error))),
-            (_, StateOwned::Refused { rejected, reject }) => {
-                Poll::Ready(Err(Ended::Refused(rejected, reject)))
-            }
-            // Polled again after it has ended.
-            _ => Poll::Pending,
-        }
+            Err(error) => Err(Ended::Failed(error)),
+        })
     }
 }
 

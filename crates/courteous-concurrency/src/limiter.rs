@@ -180,12 +180,18 @@ impl Core {
     #[inline]
     pub(crate) fn release(&self) {
         if !self.slots.try_give() {
-            self.line.update(|line, _, _| line.give());
+            self.release_to_line();
         }
         self.signal();
     }
 
+    #[cold]
+    fn release_to_line(&self) {
+        self.line.update(|line, _, _| line.give());
+    }
+
     /// Says so if no permit is out.
+    #[inline]
     pub(crate) fn signal(&self) {
         if let Some(went_idle) = &self.went_idle
             && self.slots.taken() == 0

@@ -143,8 +143,12 @@ impl Line {
         self.slots.give(1);
     }
 
+    /// Promises above the new limit are taken back; their waiters are woken already, and get back their places when polled.
     pub(crate) fn set_limit(&mut self, limit: usize) {
         self.slots.set_limit(limit);
+        while self.slots.taken() > limit && self.withdraw_any() {
+            self.slots.give(1);
+        }
     }
 
     /// Takes back a promise that was made at `look`, unless it lapsed or somebody else redeemed it.

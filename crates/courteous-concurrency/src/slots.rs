@@ -29,21 +29,25 @@ impl Slots {
         }
     }
 
+    #[inline]
     pub(crate) fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
 
     /// How many permits are out.
+    #[inline]
     pub(crate) fn taken(&self) -> usize {
         self.word.load(Ordering::Acquire) / ONE
     }
 
     /// Takes a permit if there is one and nobody stands in the line.
+    #[inline]
     pub(crate) fn try_take(&self) -> bool {
         self.change(|word| (word & WAITED_FOR == 0 && self.is_free(word)).then_some(word + ONE))
     }
 
     /// Gives a permit back, unless somebody stands in the line for it.
+    #[inline]
     pub(crate) fn try_give(&self) -> bool {
         self.change(|word| (word & WAITED_FOR == 0).then(|| word - ONE))
     }
@@ -77,10 +81,12 @@ impl Slots {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
+    #[inline]
     fn is_free(&self, word: usize) -> bool {
         word / ONE < self.limit()
     }
 
+    #[inline]
     fn change(&self, f: impl FnMut(usize) -> Option<usize>) -> bool {
         // Acquire, so that a call that got a permit sees all that happened before the permit was given back.
         self.word

@@ -1,4 +1,5 @@
 //! How calls wait for a permit.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -82,11 +83,7 @@ async fn a_promise_lapses_also_when_nobody_waits_behind() {
     let mut sleepy = call(&mut service);
     assert_pending!(sleepy.poll());
     drop(first);
-    assert!(
-        call(&mut other)
-            .poll()
-            .is_ready_and(|result| result.is_err())
-    );
+    assert!(matches!(call(&mut other).poll(), Poll::Ready(Err(_))));
     assert_eq!((limiter.in_flight(), limiter.waiting()), (0, 1));
     time::sleep(LAPSE).await;
     let other = assert_ready_ok!(call(&mut other).poll());
@@ -174,6 +171,24 @@ async fn a_limit_below_what_is_in_flight_takes_nothing_away() {
         assert!(!waiting.is_woken());
     }
     responses.pop();
+    assert!(waiting.is_woken());
+    assert_ready_ok!(waiting.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lower_limit_also_holds_for_waiters_that_were_woken_before() {
+    let limiter = Limiter::new(limit(2));
+    let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
+    let first = assert_ready_ok!(call(&mut service).poll());
+    let second = assert_ready_ok!(call(&mut service).poll());
+    let mut waiting = call(&mut service);
+    assert_pending!(waiting.poll());
+    drop(second);
+    assert!(waiting.is_woken());
+    limiter.set_limit(limit(1));
+    assert_pending!(waiting.poll());
+    assert_eq!(limiter.in_flight(), 1);
+    drop(first);
     assert!(waiting.is_woken());
     assert_ready_ok!(waiting.poll());
 }
@@ -298,17 +313,4 @@ async fn a_hundred_thousand_waiters_are_drained_in_order_with_one_wake_up_each()
     in_flight.clear();
     assert_eq!(executor.next(), None);
     assert_eq!((limiter.in_flight(), limiter.waiting()), (0, 0));
-}
-
-trait ReadyAnd<T> {
-    fn is_ready_and(self, f: impl FnOnce(T) -> bool) -> bool;
-}
-
-impl<T> ReadyAnd<T> for Poll<T> {
-    fn is_ready_and(self, f: impl FnOnce(T) -> bool) -> bool {
-        match self {
-            Poll::Ready(value) => f(value),
-            Poll::Pending => false,
-        }
-    }
 }

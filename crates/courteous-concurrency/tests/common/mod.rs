@@ -1,4 +1,5 @@
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used)]
 
 use std::{
     convert::Infallible,

@@ -1,0 +1,131 @@
+//! Limits with a key.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Echo, call, limit, reason};
+use courteous_concurrency::{ConcurrencyLimitLayer, Limiters};
+use courteous_core::{Origin, RejectReason, RequestView};
+use http::{HeaderValue, Request};
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
+use tower::{Layer, Service};
+
+fn to(uri: &str) -> Request<()> {
+    Request::builder().uri(uri).body(()).unwrap()
+}
+
+fn origin(uri: &str) -> Origin {
+    RequestView::of(&to(uri)).origin()
+}
+
+fn user(user: usize) -> Request<()> {
+    Request::builder().header("user", user).body(()).unwrap()
+}
+
+fn user_of(request: RequestView<'_>) -> Option<HeaderValue> {
+    request.headers().get("user").cloned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn origins_do_not_limit_each_other() {
+    let limiters = Limiters::new(limit(1));
+    let mut service = ConcurrencyLimitLayer::per_origin(limiters.clone()).layer(Echo);
+    let first = assert_ready_ok!(task::spawn(service.call(to("http://a.example/1"))).poll());
+    let mut second = task::spawn(service.call(to("http://A.example/2")));
+    assert_pending!(second.poll());
+    let other = assert_ready_ok!(task::spawn(service.call(to("http://b.example/1"))).poll());
+    let a = origin("http://a.example");
+    assert_eq!((limiters.in_flight_of(&a), limiters.waiting_of(&a)), (1, 1));
+    assert_eq!((limiters.in_flight(), limiters.waiting()), (2, 1));
+    drop(other);
+    assert!(!second.is_woken());
+    drop(first);
+    assert!(second.is_woken());
+    assert_ready_ok!(second.poll());
+    assert_eq!((limiters.in_flight(), limiters.waiting()), (0, 0));
+    assert_eq!(limiters.in_flight_of(&origin("http://c.example")), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_set_of_limiters_serves_several_stacks() {
+    let limiters = Limiters::new(limit(1));
+    let mut one = ConcurrencyLimitLayer::keyed_by(limiters.clone(), user_of).layer(Echo);
+    let mut two =
+        ConcurrencyLimitLayer::keyed_by(limiters, |request| request.headers().get("user").cloned())
+            .fail_fast()
+            .layer(Echo);
+    let _first = assert_ready_ok!(task::spawn(one.call(user(1))).poll());
+    let refused = assert_ready!(task::spawn(two.call(user(1))).poll());
+    assert_eq!(reason(refused), Some(RejectReason::AtCapacity));
+    assert_ready_ok!(task::spawn(two.call(user(2))).poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_all_keys_can_be_changed() {
+    let limiters = Limiters::new(limit(1));
+    let mut service = ConcurrencyLimitLayer::keyed_by(limiters.clone(), user_of).layer(Echo);
+    let _first = assert_ready_ok!(task::spawn(service.call(user(1))).poll());
+    let mut second = task::spawn(service.call(user(1)));
+    assert_pending!(second.poll());
+    limiters.set_limit(limit(2));
+    assert_eq!(limiters.limit(), limit(2));
+    assert!(second.is_woken());
+    let _second = assert_ready_ok!(second.poll());
+    let _other = assert_ready_ok!(task::spawn(service.call(user(2))).poll());
+    let _other = assert_ready_ok!(task::spawn(service.call(user(2))).poll());
+    assert_pending!(task::spawn(service.call(user(2))).poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_not_in_use_are_forgotten() {
+    let limiters = Limiters::new(limit(1));
+    let mut service = ConcurrencyLimitLayer::keyed_by(limiters.clone(), user_of).layer(Echo);
+    let held = assert_ready_ok!(task::spawn(service.call(user(usize::MAX))).poll());
+    let mut waiting = task::spawn(service.call(user(usize::MAX)));
+    assert_pending!(waiting.poll());
+    let mut most = 0;
+    for number in 0..100_000 {
+        assert_ready_ok!(task::spawn(service.call(user(number))).poll());
+        most = most.max(limiters.keys());
+    }
+    assert!(most <= 65, "{most}");
+    // The one that is in use is still there, with its waiter.
+    let key = Some(HeaderValue::from(usize::MAX));
+    assert_eq!(
+        (limiters.in_flight_of(&key), limiters.waiting_of(&key)),
+        (1, 1)
+    );
+    drop(held);
+    assert_ready_ok!(waiting.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_all_keys_in_use_another_one_is_refused_until_one_is_not() {
+    let limiters = Limiters::new(limit(1)).with_max_keys(limit(100));
+    let mut service = ConcurrencyLimitLayer::keyed_by(limiters.clone(), user_of).layer(Echo);
+    let mut held: Vec<_> = (0..100)
+        .map(|number| assert_ready_ok!(task::spawn(service.call(user(number))).poll()))
+        .collect();
+    for _ in 0..2 {
+        let refused = assert_ready!(task::spawn(service.call(user(100))).poll());
+        assert_eq!(reason(refused), Some(RejectReason::TooManyKeys));
+    }
+    assert_eq!(limiters.keys(), 100);
+    // A key that is known is served as ever.
+    let mut waiting = task::spawn(service.call(user(7)));
+    assert_pending!(waiting.poll());
+    held.remove(7);
+    // Nobody holds a permit of it, but it is promised to one who waits.
+    let refused = assert_ready!(task::spawn(service.call(user(100))).poll());
+    assert_eq!(reason(refused), Some(RejectReason::TooManyKeys));
+    drop(waiting);
+    assert_ready_ok!(task::spawn(service.call(user(100))).poll());
+    assert_eq!(limiters.keys(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_without_an_origin_share_one() {
+    let mut service = ConcurrencyLimitLayer::per_origin(limit(1)).layer(Echo);
+    let _first = assert_ready_ok!(call(&mut service).poll());
+    assert_pending!(call(&mut service).poll());
+}

@@ -1,0 +1,227 @@
+//! What holds whatever the callers do.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use common::{Body, Echo, LAPSE, call, limit, request};
+use courteous_concurrency::{
+    AsError, ConcurrencyLimit, ConcurrencyLimitLayer, Limiter, PermitBody, ResponseFuture,
+};
+use http::Response;
+use proptest::prelude::*;
+use tokio::{runtime, time};
+use tokio_test::task::Spawn;
+use tower::{Layer, Service, ServiceExt};
+
+type Call = Spawn<ResponseFuture<Echo, (), <Echo as Service<http::Request<()>>>::Future, AsError>>;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Call,
+    Poll(usize),
+    DropCall(usize),
+    DropResponse(usize),
+    SetLimit(usize),
+    Sleep(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Call),
+        4 => any::<usize>().prop_map(Step::Poll),
+        1 => any::<usize>().prop_map(Step::DropCall),
+        3 => any::<usize>().prop_map(Step::DropResponse),
+        1 => (1..5_usize).prop_map(Step::SetLimit),
+        1 => (1..15_u64).prop_map(Step::Sleep),
+    ]
+}
+
+struct World {
+    limiter: Limiter,
+    service: ConcurrencyLimit<Echo>,
+    calls: VecDeque<Call>,
+    responses: Vec<Response<PermitBody<Body>>>,
+}
+
+impl World {
+    fn new(permits: usize) -> Self {
+        let limiter = Limiter::new(limit(permits));
+        let service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
+        Self {
+            limiter,
+            service,
+            calls: VecDeque::new(),
+            responses: Vec::new(),
+        }
+    }
+
+    /// Calls that were admitted when they were made are in flight before they are polled.
+    fn step(&mut self, step: &Step) -> Option<Duration> {
+        match *step {
+            Step::Call => self.calls.push_back(call(&mut self.service)),
+            Step::Poll(at) if !self.calls.is_empty() => {
+                let at = at % self.calls.len();
+                self.poll(at);
+            }
+            Step::DropCall(at) if !self.calls.is_empty() => {
+                drop(self.calls.remove(at % self.calls.len()));
+            }
+            Step::DropResponse(at) if !self.responses.is_empty() => {
+                drop(self.responses.remove(at % self.responses.len()));
+            }
+            Step::SetLimit(permits) => self.limiter.set_limit(limit(permits)),
+            Step::Sleep(millis) => return Some(Duration::from_millis(millis)),
+            _ => {}
+        }
+        None
+    }
+
+    fn poll(&mut self, at: usize) -> bool {
+        if let std::task::Poll::Ready(response) = self.calls[at].poll() {
+            drop(self.calls.remove(at));
+            self.responses.push(response.unwrap());
+            return true;
+        }
+        false
+    }
+
+    /// Polls all calls until none of them gets anywhere.
+    fn settle(&mut self) {
+        let mut at = 0;
+        while at < self.calls.len() {
+            at = if self.poll(at) { 0 } else { at + 1 };
+        }
+    }
+
+    fn check(&self) {
+        let (in_flight, waiting) = (self.limiter.in_flight(), self.limiter.waiting());
+        assert!(in_flight >= self.responses.len());
+        assert_eq!(
+            in_flight + waiting,
+            self.responses.len() + self.calls.len(),
+            "{self:?}"
+        );
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.limiter.fmt(f)
+    }
+}
+
+fn paused<T>(future: impl Future<Output = T>) -> T {
+    runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+proptest! {
+    #[test]
+    fn permits_are_neither_lost_nor_made(steps in prop::collection::vec(step(), 0..200)) {
+        paused(async {
+            let mut world = World::new(2);
+            let mut most = 2;
+            for step in &steps {
+                let held = world.limiter.in_flight();
+                if let Some(pause) = world.step(step) {
+                    time::sleep(pause).await;
+                }
+                world.check();
+                most = most.max(world.limiter.limit().get());
+                let now = world.limiter.in_flight();
+                assert!(now <= most);
+                assert!(now <= held || now <= world.limiter.limit().get());
+            }
+            // Whoever is polled when there is room is admitted, oldest first.
+            time::sleep(LAPSE).await;
+            world.settle();
+            world.check();
+            assert!(world.calls.is_empty() || world.limiter.in_flight() >= world.limiter.limit().get());
+            while !world.calls.is_empty() {
+                drop(world.responses.pop());
+                let first = world.calls.iter().position(|call| call.is_woken());
+                assert!(matches!(first, None | Some(0)));
+                world.settle();
+            }
+            world.responses.clear();
+            assert_eq!((world.limiter.in_flight(), world.limiter.waiting()), (0, 0));
+        });
+    }
+
+    #[test]
+    fn half_of_a_thousand_waiters_can_be_dropped(
+        dropped in prop::collection::vec(any::<bool>(), 1000),
+        when in 0..1000_usize,
+    ) {
+        paused(async {
+            let mut world = World::new(3);
+            for _ in 0..1003 {
+                world.step(&Step::Call);
+            }
+            world.settle();
+            assert_eq!(world.calls.len(), 1000);
+            let mut kept: VecDeque<_> = world.calls.drain(..).zip(dropped).collect();
+            let (mut done, mut left) = (0, kept.iter().filter(|(_, dropped)| !dropped).count());
+            while left > 0 {
+                if done == when.min(left - 1) {
+                    kept.retain(|(_, dropped)| !dropped);
+                }
+                drop(world.responses.pop());
+                let (mut first, dropped) = kept.pop_front().unwrap();
+                assert!(first.is_woken());
+                assert!(kept.iter().take(3).all(|(next, _)| !next.is_woken()));
+                let std::task::Poll::Ready(Ok(response)) = first.poll() else {
+                    panic!("woken for nothing");
+                };
+                world.responses.push(response);
+                left -= usize::from(!dropped);
+                done += 1;
+            }
+            drop(kept);
+            world.responses.clear();
+            assert_eq!((world.limiter.in_flight(), world.limiter.waiting()), (0, 0));
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threads_that_race_stay_within_the_limit_and_all_get_their_turn() {
+    let limiter = Limiter::new(limit(3));
+    let service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
+    let (at_work, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let tasks: Vec<_> = (0..8)
+        .map(|number| {
+            let (service, at_work, most) = (service.clone(), at_work.clone(), most.clone());
+            tokio::spawn(async move {
+                for round in 0..2_000 {
+                    let response = service.clone().oneshot(request()).await.unwrap();
+                    let now = at_work.fetch_add(1, Ordering::SeqCst) + 1;
+                    most.fetch_max(now, Ordering::SeqCst);
+                    if (round + number) % 3 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    at_work.fetch_sub(1, Ordering::SeqCst);
+                    drop(response);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!(most.load(Ordering::SeqCst) <= 3);
+    assert_eq!((limiter.in_flight(), limiter.waiting()), (0, 0));
+}

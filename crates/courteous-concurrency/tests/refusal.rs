@@ -1,0 +1,189 @@
+//! Calls that are refused rather than kept waiting.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{convert::Infallible, time::Duration};
+
+use common::{Body, Echo, call, limit, reason, request};
+use courteous_concurrency::{ConcurrencyLimitLayer, InvalidLimit, Limiter};
+use courteous_core::{CallContext, RejectReason, Rejected};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use tokio::time::{self, Instant};
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
+use tower::{Layer, Service, ServiceExt};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn fail_fast_refuses_at_once_and_only_at_capacity() {
+    let mut service = ConcurrencyLimitLayer::new(limit(1)).fail_fast().layer(Echo);
+    let first = assert_ready_ok!(call(&mut service).poll());
+    let refused = assert_ready!(call(&mut service).poll());
+    assert_eq!(reason(refused), Some(RejectReason::AtCapacity));
+    drop(first);
+    assert_ready_ok!(call(&mut service).poll());
+}
+
+#[tokio::test]
+async fn fail_fast_refuses_nothing_while_there_is_room_however_long_the_task_runs() {
+    let service = ConcurrencyLimitLayer::new(limit(1)).fail_fast().layer(Echo);
+    for _ in 0..10_000 {
+        service.clone().oneshot(request()).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_at_once() {
+    let mut service = ConcurrencyLimitLayer::new(limit(1))
+        .with_max_waiting(2)
+        .layer(Echo);
+    let first = assert_ready_ok!(call(&mut service).poll());
+    let (mut second, third) = (call(&mut service), call(&mut service));
+    assert_pending!(second.poll());
+    let refused = assert_ready!(call(&mut service).poll());
+    assert_eq!(reason(refused), Some(RejectReason::QueueFull));
+    drop(third);
+    let mut third = call(&mut service);
+    assert_pending!(third.poll());
+    drop(first);
+    assert_ready_ok!(second.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_ends_at_exactly_max_wait() {
+    let limiter = Limiter::new(limit(1));
+    let mut service = ConcurrencyLimitLayer::from(limiter.clone())
+        .with_max_wait(SECOND)
+        .layer(Echo);
+    let _first = assert_ready_ok!(call(&mut service).poll());
+    let start = Instant::now();
+    let refused = service.call(request()).await;
+    assert_eq!(start.elapsed(), SECOND);
+    assert_eq!(reason(refused), Some(RejectReason::MaxWait));
+    assert_eq!((limiter.in_flight(), limiter.waiting()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_in_time_is_in_time() {
+    let mut service = ConcurrencyLimitLayer::new(limit(1))
+        .with_max_wait(SECOND)
+        .layer(Echo);
+    let first = assert_ready_ok!(call(&mut service).poll());
+    let mut second = call(&mut service);
+    assert_pending!(second.poll());
+    time::sleep(SECOND - Duration::from_millis(1)).await;
+    drop(first);
+    assert!(second.is_woken());
+    assert_ready_ok!(second.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_polled_after_its_wait_is_not_sent_although_a_permit_is_there() {
+    let limiter = Limiter::new(limit(1));
+    let mut service = ConcurrencyLimitLayer::from(limiter.clone())
+        .with_max_wait(SECOND)
+        .layer(Echo);
+    let first = assert_ready_ok!(call(&mut service).poll());
+    let mut late = call(&mut service);
+    assert_pending!(late.poll());
+    drop(first);
+    time::sleep(2 * SECOND).await;
+    let refused = assert_ready!(late.poll());
+    assert_eq!(reason(refused), Some(RejectReason::MaxWait));
+    assert_eq!(limiter.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_time_to_wait_a_call_is_refused_at_once() {
+    let mut service = ConcurrencyLimitLayer::new(limit(1))
+        .with_max_wait(Duration::ZERO)
+        .layer(Echo);
+    let first = assert_ready_ok!(call(&mut service).poll());
+    let refused = assert_ready!(call(&mut service).poll());
+    assert_eq!(reason(refused), Some(RejectReason::MaxWait));
+    drop(first);
+    assert_ready_ok!(call(&mut service).poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_max_wait_is_no_bound() {
+    let mut service = ConcurrencyLimitLayer::new(limit(1))
+        .with_max_wait(Duration::MAX)
+        .layer(Echo);
+    let first = assert_ready_ok!(call(&mut service).poll());
+    let mut second = call(&mut service);
+    assert_pending!(second.poll());
+    time::sleep(Duration::from_secs(60 * 60 * 24 * 365)).await;
+    assert_pending!(second.poll());
+    drop(first);
+    assert_ready_ok!(second.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_ends_at_the_deadline_of_its_call() {
+    let limiter = Limiter::new(limit(1));
+    let mut service = ConcurrencyLimitLayer::from(limiter.clone())
+        .with_max_wait(5 * SECOND)
+        .layer(Echo);
+    let _first = assert_ready_ok!(call(&mut service).poll());
+    let start = Instant::now();
+    let mut hurried = request();
+    CallContext::edit(hurried.extensions_mut()).tighten(start + SECOND);
+    let refused = service.call(hurried.clone()).await;
+    assert_eq!(start.elapsed(), SECOND);
+    assert_eq!(reason(refused), Some(RejectReason::Deadline));
+    assert_eq!(limiter.waiting(), 0);
+
+    // From now on it is in the past.
+    let refused = assert_ready!(task::spawn(service.call(hurried)).poll());
+    assert_eq!(reason(refused), Some(RejectReason::Deadline));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_response_for_those_refused_the_error_stays_the_inner_services() {
+    fn unavailable(rejected: &Rejected) -> Response<Body> {
+        assert_eq!(rejected.reason(), RejectReason::MaxWait);
+        let mut response = Response::new(Full::new(&b"busy"[..]));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response
+    }
+    let limiter = Limiter::new(limit(1));
+    let mut service = ConcurrencyLimitLayer::from(limiter.clone())
+        .with_max_wait(SECOND)
+        .reject_with(unavailable)
+        .layer(Echo);
+    let first = assert_ready_ok!(call(&mut service).poll());
+    let refused: Result<_, Infallible> = service.call(request()).await;
+    assert_eq!(refused.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(limiter.in_flight(), 1);
+    drop(first);
+    let response = service.call(request()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[test]
+fn a_closure_answers_those_refused_without_a_type_being_named() {
+    let mut service = ConcurrencyLimitLayer::new(limit(1))
+        .fail_fast()
+        .reject_with(|rejected| {
+            let reason = format!("{:?}", rejected.reason());
+            Response::builder()
+                .header("x-reason", reason)
+                .body(Full::new(&b""[..]))
+                .unwrap()
+        })
+        .layer(Echo);
+    let _first = assert_ready_ok!(call(&mut service).poll());
+    let refused = assert_ready_ok!(call(&mut service).poll());
+    assert_eq!(refused.headers()["x-reason"], "AtCapacity");
+}
+
+#[test]
+fn a_limit_of_zero_is_refused_where_it_is_written() {
+    let error: InvalidLimit = ConcurrencyLimitLayer::try_from(0).unwrap_err();
+    assert_eq!(error.limit(), 0);
+    assert!(error.to_string().contains('0'));
+    assert!(ConcurrencyLimitLayer::try_from(usize::MAX).is_ok());
+}
