@@ -110,9 +110,10 @@ impl<G> IdempotencyKeyLayer<G> {
     /// to derive a key from, [`RandomUuid`] can be asked for one.
     ///
     /// Inside a retry, against the recommended order, `generate` is asked again for each attempt.
-    /// The retry has then seen a request without a key, and sends it again only if the last attempt
-    /// was never sent, so that no two keys reach a server; a key that follows from the request, or
-    /// from the call's id among its extensions, is the same anyway.
+    /// The retry has then seen a request without a key. It sends that again only if the last
+    /// attempt was never sent (or was refused, if it is told to), so no two keys are processed. A
+    /// key that follows from the request, or from the call's id among its extensions, is the same
+    /// anyway.
     #[must_use]
     pub fn with_generator<F, K>(self, generate: F) -> IdempotencyKeyLayer<F>
     where
