@@ -12,7 +12,7 @@ use std::{ops::Deref, time::Duration};
 use http::{HeaderMap, header::AGE};
 
 use crate::{
-    date::Moment,
+    moment::Moment,
     number::{Number, Unit, text},
     reading::Reading,
     reset, structured,

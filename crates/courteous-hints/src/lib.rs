@@ -1,8 +1,9 @@
 #![doc = include_str!("../README.md")]
 
-mod date;
 mod fields;
 mod hints;
+mod http_date;
+mod moment;
 mod number;
 mod pushback;
 mod quota;

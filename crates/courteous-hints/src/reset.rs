@@ -3,7 +3,8 @@
 use std::{ops::Deref, time::Duration};
 
 use crate::{
-    date::Moment,
+    http_date,
+    moment::Moment,
     number::{Number, Unit, duration},
 };
 
@@ -29,7 +30,7 @@ pub(crate) fn wait(value: &str, now: &impl Deref<Target = Moment>) -> Option<Dur
     if let Some(sum) = units(value) {
         return Some(sum);
     }
-    let at = Moment::from_iso(value).or_else(|| Moment::from_http(value, || Some(**now)))?;
+    let at = Moment::from_iso(value).or_else(|| http_date::parse(value, || **now))?;
     let at = if value.contains('.') {
         at
     } else {

@@ -14,7 +14,7 @@ use std::{ops::Deref, time::Duration};
 use http::HeaderMap;
 
 use crate::{
-    date::Moment,
+    moment::Moment,
     number::{Number, Unit, text},
     reading::Reading,
     reset,
