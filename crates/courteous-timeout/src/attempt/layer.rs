@@ -80,6 +80,13 @@ impl AttemptTimeoutLayer {
     }
 }
 
+/// As [`AttemptTimeoutLayer::new`].
+impl From<Duration> for AttemptTimeoutLayer {
+    fn from(timeout: Duration) -> Self {
+        Self::new(timeout)
+    }
+}
+
 impl<S> Layer<S> for AttemptTimeoutLayer {
     type Service = AttemptTimeout<S>;
 

@@ -53,6 +53,13 @@ impl TotalTimeoutLayer {
     }
 }
 
+/// As [`TotalTimeoutLayer::new`].
+impl From<Duration> for TotalTimeoutLayer {
+    fn from(timeout: Duration) -> Self {
+        Self::new(timeout)
+    }
+}
+
 impl<S> Layer<S> for TotalTimeoutLayer {
     type Service = TotalTimeout<S>;
 
