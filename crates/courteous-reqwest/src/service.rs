@@ -1,0 +1,82 @@
+use std::task::{Context, Poll};
+
+use courteous_core::Classified;
+use http::{Request, Response};
+use reqwest::{Body, Client};
+use tower_service::Service;
+
+use crate::ResponseFuture;
+
+/// A [`reqwest::Client`] as a service of `http` requests: the innermost of a stack.
+///
+/// The request's URI must be absolute. Its extensions do not reach the connection. The body is reqwest's own, so that
+/// nothing has to be spelled out where a request is built: `Request::builder().uri(..).body("text".into())` will do, and
+/// [`Body::wrap`] makes one of any other body.
+///
+/// The response's body is reqwest's as well, and its extensions hold the final URL, so that [`reqwest::Response::from`]
+/// turns it back into a response with `json()` and `text()`.
+///
+/// # Readiness
+///
+/// Always ready: reqwest opens as many connections as are asked for. Put a concurrency limit outside.
+///
+/// # Sharing
+///
+/// Clones share the client, and so its pool of connections.
+///
+/// # Cancel safety
+///
+/// Dropping the response future abandons the request, which may have been sent.
+///
+/// # Errors
+///
+/// [`Classified`], around reqwest's own error.
+///
+/// [`Classified`]: courteous_core::Classified
+#[derive(Clone, Debug, Default)]
+pub struct ReqwestService {
+    client: Client,
+}
+
+impl ReqwestService {
+    /// Sends with `client`. See the crate's page for how to configure one.
+    #[must_use]
+    pub const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The client.
+    #[must_use]
+    pub const fn get_ref(&self) -> &Client {
+        &self.client
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn into_inner(self) -> Client {
+        self.client
+    }
+}
+
+impl From<Client> for ReqwestService {
+    fn from(client: Client) -> Self {
+        Self::new(client)
+    }
+}
+
+impl Service<Request<Body>> for ReqwestService {
+    type Response = Response<Body>;
+    type Error = Classified;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Classified>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> ResponseFuture {
+        match reqwest::Request::try_from(request) {
+            Ok(request) => ResponseFuture::sent(self.client.call(request)),
+            Err(error) => ResponseFuture::failed(error),
+        }
+    }
+}
