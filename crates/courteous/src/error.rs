@@ -1,0 +1,111 @@
+use std::{error, fmt};
+
+use courteous_core::{BoxError, Elapsed, Rejected, find_cause};
+use tokio::time::Instant;
+
+/// Why a call got no response: one error for any stack, with the questions that people ask.
+///
+/// [`Stack`](crate::Stack) yields it. Of the error of a stack that was composed by hand, [`new`](Self::new) makes one.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use courteous::{Elapsed, Error, Scope};
+///
+/// let error = Error::new(Elapsed::new(Duration::from_secs(5), Scope::Total));
+/// assert!(error.is_timeout() && !error.is_rejected());
+/// assert_eq!(error.to_string(), "call not finished within 5s");
+/// ```
+pub struct Error {
+    source: BoxError,
+}
+
+impl Error {
+    /// The error of a courteous stack, or of any layer of it.
+    pub fn new(error: impl Into<BoxError>) -> Self {
+        Self {
+            source: error.into(),
+        }
+    }
+
+    /// Whether the call, or its last attempt, took too long.
+    ///
+    /// That says nothing about whether the server has acted on the request.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.find::<Elapsed>().is_some()
+    }
+
+    /// Whether the last attempt was refused by a limit of ours, and so was not sent.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        self.find::<Rejected>().is_some()
+    }
+
+    /// When another call may be made at the earliest, if a server's hint or a limit tells.
+    #[must_use]
+    pub fn not_before(&self) -> Option<Instant> {
+        #[cfg(feature = "retry")]
+        if let Some(retried) = self.find::<courteous_retry::Retried>() {
+            return retried.info().not_before();
+        }
+        self.find::<Rejected>()?.not_before()
+    }
+
+    /// How many attempts were made, the first included; `None` if there was no retry, or if the total timeout ended it.
+    #[cfg(feature = "retry")]
+    #[must_use]
+    pub fn attempts(&self) -> Option<u32> {
+        Some(self.retried()?.info().attempts())
+    }
+
+    /// Why there was no further attempt; `None` if there was no retry, or if the total timeout ended it.
+    #[cfg(feature = "retry")]
+    #[must_use]
+    pub fn stop_reason(&self) -> Option<courteous_retry::StopReason> {
+        Some(self.retried()?.info().stop_reason())
+    }
+
+    /// The status of the last response that was let go for another attempt.
+    #[cfg(feature = "retry")]
+    #[must_use]
+    pub fn last_status(&self) -> Option<http::StatusCode> {
+        self.retried()?.last_status()
+    }
+
+    /// The first cause of type `T`, however deep: a client's own error, for one.
+    #[must_use]
+    pub fn find<T: error::Error + 'static>(&self) -> Option<&T> {
+        find_cause(&*self.source)
+    }
+
+    /// The error as the stack has yielded it.
+    #[must_use]
+    pub fn into_source(self) -> BoxError {
+        self.source
+    }
+
+    #[cfg(feature = "retry")]
+    fn retried(&self) -> Option<&courteous_retry::Retried> {
+        self.find()
+    }
+}
+
+/// The text of the outermost error; the causes are its sources.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.source, f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.source, f)
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.source.source()
+    }
+}

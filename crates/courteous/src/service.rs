@@ -1,0 +1,136 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use courteous_concurrency::{AsError, ConcurrencyLimit, ConcurrencyLimitLayer};
+use courteous_core::{BoxError, Origin};
+use courteous_idempotency::{IdempotencyKey, IdempotencyKeyLayer};
+use courteous_retry::{Retry, RetryLayer};
+use courteous_throttle::{PerOrigin, Throttle, ThrottleLayer};
+use courteous_timeout::{AttemptTimeout, AttemptTimeoutLayer, TotalTimeout, TotalTimeoutLayer};
+use http::Request;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::Error;
+
+/// The layers of a [`Stack`](crate::Stack), outermost first.
+#[derive(Clone, Debug)]
+pub(crate) struct Layers {
+    pub(crate) key: IdempotencyKeyLayer,
+    pub(crate) total: TotalTimeoutLayer,
+    pub(crate) retry: RetryLayer,
+    pub(crate) concurrency: ConcurrencyLimitLayer<AsError, Origin>,
+    pub(crate) throttle: ThrottleLayer<PerOrigin>,
+    pub(crate) attempt: AttemptTimeoutLayer,
+}
+
+type Limited<S> = ConcurrencyLimit<Throttle<AttemptTimeout<S>, PerOrigin>, AsError, Origin>;
+type Layered<S> = IdempotencyKey<TotalTimeout<Retry<Limited<S>>>>;
+
+impl Layers {
+    pub(crate) fn around<S>(&self, client: S) -> Layered<S> {
+        let limited = self.throttle.layer(self.attempt.layer(client));
+        let limited = self.concurrency.layer(limited);
+        let whole = self.total.layer(self.retry.layer(limited));
+        self.key.layer(whole)
+    }
+}
+
+/// A client with the whole stack around it: what [`StackLayer`](crate::StackLayer) makes.
+///
+/// # Readiness
+///
+/// Always ready: the client's readiness is waited for inside of the call, where the total timeout covers it.
+///
+/// # Cancel safety
+///
+/// Dropping the response future, or later the response's body, ends the call and gives back all that it held.
+///
+/// # Errors
+///
+/// [`Error`], if the last attempt had no response. A response is returned as it is, whatever its status.
+#[derive(Clone)]
+pub struct Courteous<S> {
+    inner: Layered<S>,
+}
+
+impl<S> Courteous<S> {
+    pub(crate) const fn new(inner: Layered<S>) -> Self {
+        Self { inner }
+    }
+
+    /// The client.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        // key, total timeout, retry, concurrency limit, throttle, attempt timeout
+        self.inner
+            .get_ref()
+            .get_ref()
+            .get_ref()
+            .get_ref()
+            .get_ref()
+            .get_ref()
+    }
+
+    /// The client, without the stack.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        let limited = self.inner.into_inner().into_inner().into_inner();
+        limited.into_inner().into_inner().into_inner()
+    }
+}
+
+impl<S, B> Service<Request<B>> for Courteous<S>
+where
+    Layered<S>: Service<Request<B>, Error = BoxError>,
+{
+    type Response = <Layered<S> as Service<Request<B>>>::Response;
+    type Error = Error;
+    type Future = ResponseFuture<<Layered<S> as Service<Request<B>>>::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::new)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ResponseFuture {
+            inner: self.inner.call(request),
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Courteous<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Courteous").field(&self.inner).finish()
+    }
+}
+
+pin_project! {
+    /// The response of a [`Courteous`] client.
+    #[must_use = "futures do nothing unless you `.await` or poll them"]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F, R> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<R, BoxError>>,
+{
+    type Output = Result<R, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().inner.poll(cx).map_err(Error::new)
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

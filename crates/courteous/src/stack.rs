@@ -1,0 +1,191 @@
+use std::{error, fmt, num::NonZeroUsize, time::Duration};
+
+use courteous_concurrency::{AsError, ConcurrencyLimitLayer};
+use courteous_core::Origin;
+use courteous_idempotency::IdempotencyKeyLayer;
+use courteous_retry::RetryLayer;
+use courteous_throttle::{PerOrigin, Rate, ThrottleLayer};
+use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
+use tower_layer::Layer;
+
+use crate::{Courteous, service::Layers};
+
+/// The whole stack in the recommended order, with defaults, and checked as a whole.
+///
+/// | from the outside in | default | why |
+/// |---|---|---|
+/// | idempotency key | off | a key makes a POST be sent again: only for servers that honour it |
+/// | total timeout | 30 s, to the body's end | what a person waits for, and a proxy allows |
+/// | retry | [`RetryLayer::new`]: 3 attempts, full jitter, a budget | see there |
+/// | concurrency limit | 64 per origin, to the body's end | what one server may have at a time |
+/// | throttle | no rate; listens to what each origin says | see [`ThrottleLayer`] |
+/// | attempt timeout | 10 s, to the head | three of them within the total timeout |
+///
+/// # Sharing
+///
+/// Every service that a [`StackLayer`] makes, and every clone of one, shares its limits and its budget.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use courteous::{IdempotencyKeyLayer, Stack, ThrottleLayer};
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower::{Layer, ServiceExt};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = tower::service_fn(async |request: Request<Full<&'static [u8]>>| {
+/// #     Ok::<_, std::io::Error>(Response::new(request.into_body()))
+/// # });
+/// let client = Stack::new()
+///     .with_total_timeout(Duration::from_secs(20))
+///     .with_idempotency_key(IdempotencyKeyLayer::new().with_hosts(["api.example.com"])?)
+///     .with_throttle(ThrottleLayer::per_origin("25/s".parse()?))
+///     .build()?
+///     .layer(client);
+///
+/// let request = Request::post("https://api.example.com/charges").body(Full::new(&b"..."[..]))?;
+/// let response = client.oneshot(request).await?;
+/// assert_eq!(response.status(), 200);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Settings that contradict each other are refused when the stack is built:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use courteous::Stack;
+/// let error = Stack::new().with_total_timeout(Duration::from_secs(5)).build().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "the attempt timeout of 10s is longer than the total timeout of 5s: \
+///      shorten the one or lengthen the other",
+/// );
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stack {
+    layers: Layers,
+}
+
+impl Stack {
+    /// The stack with its defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        let no_keys = IdempotencyKeyLayer::new().with_methods([]);
+        Self {
+            layers: Layers {
+                key: no_keys.unwrap_or_default(),
+                total: TotalTimeoutLayer::new(Duration::from_secs(30)),
+                retry: RetryLayer::new(),
+                concurrency: ConcurrencyLimitLayer::per_origin(IN_FLIGHT),
+                throttle: ThrottleLayer::per_origin(Rate::UNLIMITED),
+                attempt: AttemptTimeoutLayer::new(Duration::from_secs(10)),
+            },
+        }
+    }
+
+    /// Gives each POST and PATCH a key, so that it can be sent again. Only for servers that honour it: name them by
+    /// [`IdempotencyKeyLayer::with_hosts`].
+    #[must_use]
+    pub fn with_idempotency_key(mut self, layer: IdempotencyKeyLayer) -> Self {
+        self.layers.key = layer;
+        self
+    }
+
+    /// The total timeout: a `Duration`, or a layer.
+    #[must_use]
+    pub fn with_total_timeout(mut self, timeout: impl Into<TotalTimeoutLayer>) -> Self {
+        self.layers.total = timeout.into();
+        self
+    }
+
+    /// The retry.
+    #[must_use]
+    pub fn with_retry(mut self, layer: RetryLayer) -> Self {
+        self.layers.retry = layer;
+        self
+    }
+
+    /// The concurrency limit, for each origin.
+    #[must_use]
+    pub fn with_concurrency_limit(mut self, layer: ConcurrencyLimitLayer<AsError, Origin>) -> Self {
+        self.layers.concurrency = layer;
+        self
+    }
+
+    /// The throttle, for each origin.
+    #[must_use]
+    pub fn with_throttle(mut self, layer: ThrottleLayer<PerOrigin>) -> Self {
+        self.layers.throttle = layer;
+        self
+    }
+
+    /// The timeout of an attempt: a `Duration`, or a layer.
+    #[must_use]
+    pub fn with_attempt_timeout(mut self, timeout: impl Into<AttemptTimeoutLayer>) -> Self {
+        self.layers.attempt = timeout.into();
+        self
+    }
+
+    /// The stack as one layer.
+    ///
+    /// # Errors
+    ///
+    /// When an attempt may take longer than the whole call.
+    pub fn build(self) -> Result<StackLayer, InvalidStack> {
+        let (attempt, total) = (self.layers.attempt.timeout(), self.layers.total.timeout());
+        if attempt > total {
+            return Err(InvalidStack { attempt, total });
+        }
+        Ok(StackLayer {
+            layers: self.layers,
+        })
+    }
+}
+
+/// In flight per origin.
+const IN_FLIGHT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A [`Stack`] whose settings fit together.
+#[derive(Clone, Debug)]
+pub struct StackLayer {
+    layers: Layers,
+}
+
+impl<S> Layer<S> for StackLayer {
+    type Service = Courteous<S>;
+
+    fn layer(&self, client: S) -> Courteous<S> {
+        Courteous::new(self.layers.around(client))
+    }
+}
+
+/// The settings of a [`Stack`] contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidStack {
+    attempt: Duration,
+    total: Duration,
+}
+
+impl fmt::Display for InvalidStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the attempt timeout of {:?} is longer than the total timeout of {:?}: \
+             shorten the one or lengthen the other",
+            self.attempt, self.total
+        )
+    }
+}
+
+impl error::Error for InvalidStack {}
