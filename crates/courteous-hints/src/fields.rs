@@ -243,3 +243,42 @@ fn first_number(value: &str) -> Option<u64> {
     let number = value.split([',', ';']).next()?;
     Number::parse(number.trim()).map(Number::floor)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_quick_search_finds_what_the_plain_one_finds(name in "[limt-]{0,20}(limit)?[limt-]{0,20}") {
+            prop_assert_eq!(mentions_limit(&name), name.contains("limit"));
+        }
+    }
+
+    #[test]
+    fn a_family_is_found_by_a_whole_word_only() {
+        let around =
+            |name, word| Family::around(name, word).map(|found| (found.before, found.after));
+        assert_eq!(
+            around("x-limit-reset-day", "reset"),
+            Some(("x-limit-", "-day"))
+        );
+        assert_eq!(around("reset", "reset"), Some(("", "")));
+        assert_eq!(around("ratelimit-resettime", "reset"), None);
+        assert_eq!(around("limit-preset", "reset"), None);
+    }
+
+    #[test]
+    fn a_name_beyond_all_bounds_has_no_family() {
+        let name = format!("x-ratelimit-remaining-{}", "a".repeat(100));
+        let name = http::HeaderName::from_bytes(name.as_bytes()).expect("a field name");
+        let mut headers = HeaderMap::new();
+        headers.insert(name, http::HeaderValue::from_static("5"));
+        let now = &Moment(0);
+        each_reading(&headers, &now, |reading| {
+            assert_eq!((reading.remaining, reading.reset), (Some(5), None));
+        });
+    }
+}

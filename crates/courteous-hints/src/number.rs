@@ -9,10 +9,11 @@ pub(crate) fn text(value: &HeaderValue) -> Option<&str> {
 }
 
 /// A number as fields spell it: `digits[.digits]`, without sign, exponent, infinity or blanks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Number {
-    billionths: u128,
-    whole: bool,
+    whole: u64,
+    billionths: u32,
+    has_fraction: bool,
 }
 
 /// The units that fields count time in, by how many of them make a second.
@@ -34,35 +35,39 @@ impl Number {
         if !is_digits(whole) || !fraction.is_none_or(is_digits) {
             return None;
         }
-        let seconds = whole.parse().unwrap_or(u64::MAX);
         let digits = fraction.unwrap_or_default().bytes();
         let billionths = digits
             .chain(std::iter::repeat(b'0'))
             .take(9)
-            .fold(0, |sum, digit| sum * 10 + u128::from(digit - b'0'));
+            .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
         Some(Self {
-            billionths: u128::from(seconds) * 1_000_000_000 + billionths,
-            whole: fraction.is_none(),
+            whole: whole.parse().unwrap_or(u64::MAX),
+            billionths,
+            has_fraction: fraction.is_some(),
         })
     }
 
     /// The number without its fraction.
-    pub(crate) fn floor(self) -> u64 {
-        (self.billionths / 1_000_000_000) as u64
+    pub(crate) const fn floor(self) -> u64 {
+        self.whole
     }
 
     /// Whether it was written without a fraction.
     pub(crate) const fn is_whole(self) -> bool {
-        self.whole
+        !self.has_fraction
     }
 
     /// So many nanoseconds are this many of `unit`, rounded up: a wait is never shorter than what was asked for.
     pub(crate) const fn nanos(self, unit: Unit) -> u128 {
-        self.billionths.div_ceil(unit as u128)
+        let billionths = self.whole as u128 * 1_000_000_000 + self.billionths as u128;
+        billionths.div_ceil(unit as u128)
     }
 
     pub(crate) fn duration(self, unit: Unit) -> Duration {
-        duration(self.nanos(unit))
+        match unit {
+            Unit::Seconds => Duration::new(self.whole, self.billionths),
+            _ => duration(self.nanos(unit)),
+        }
     }
 }
 

@@ -259,6 +259,8 @@ mod wait {
             assert_eq!(wait(&[reset, remaining]), secs(30), "{unknown:?}");
         }
         assert_eq!(wait(&[reset, ("x-ratelimit-remaining", "1")]), None);
+        let after = ("x-ratelimit-reset-after", "30");
+        assert_eq!(wait(&[after, ("x-ratelimit-remaining", "1")]), None);
     }
 
     #[test]
