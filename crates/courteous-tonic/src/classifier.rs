@@ -1,0 +1,115 @@
+use std::error::Error;
+
+use courteous_core::{Classify, Effect, Fault, Outcome, Verdict, find_cause};
+use courteous_retry::HttpClassifier;
+use tonic::{Code, ConnectError, Status};
+
+/// What nothing is known about.
+const UNKNOWN: Verdict = Verdict::transient(Effect::MaybeProcessed, Fault::NoResponse);
+
+/// The classifier for tonic's channels.
+///
+/// Judges as [`HttpClassifier`] does, which reads gRPC statuses in the head of a response and the errors of HTTP/2, and knows
+/// two of tonic's own errors besides:
+///
+/// | error | verdict |
+/// |---|---|
+/// | [`ConnectError`]: refused, unreachable, not in time | never sent |
+/// | [`ConnectError`]: TLS, a certificate | permanent |
+/// | [`Status`] UNAVAILABLE that somebody made, such as a service of the caller's | may pass, maybe processed |
+/// | any other [`Status`] of the kind | permanent |
+///
+/// Only UNAVAILABLE is retryable by default: gRFC A6 leaves the list of codes to configuration, and
+/// `google.rpc.Code` advises to retry the call for this one alone.
+///
+/// A status that comes after messages, in the trailers, is not seen: by then the response belongs to the caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TonicClassifier {
+    http: HttpClassifier,
+}
+
+impl TonicClassifier {
+    /// The classifier, with [`HttpClassifier::new`] for all that is not tonic's.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            http: HttpClassifier::new(),
+        }
+    }
+}
+
+impl Classify for TonicClassifier {
+    fn classify(&self, outcome: Outcome<'_>) -> Verdict {
+        let verdict = self.http.classify(outcome);
+        match outcome {
+            Outcome::Error(error) if verdict == UNKNOWN => refine(error),
+            _ => verdict,
+        }
+    }
+}
+
+/// The verdict on an error about which only tonic can know more.
+fn refine(error: &(dyn Error + 'static)) -> Verdict {
+    if let Some(connect) = find_cause::<ConnectError>(error) {
+        return Verdict::of_connect_error(connect);
+    }
+    match find_cause::<Status>(error) {
+        // One with a source is a translation; the source was judged already.
+        Some(status) if status.source().is_none() => match status.code() {
+            Code::Unavailable => Verdict::transient(Effect::MaybeProcessed, Fault::Server),
+            _ => Verdict::Permanent,
+        },
+        _ => UNKNOWN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, ErrorKind},
+        sync::Arc,
+        time::Duration,
+    };
+
+    use courteous_core::{Elapsed, Scope};
+
+    use super::*;
+
+    fn verdict(error: impl Error + 'static) -> Verdict {
+        TonicClassifier::new().classify(Outcome::error(&error))
+    }
+
+    #[test]
+    fn a_connection_that_was_not_made_is_never_sent_or_permanent() {
+        let of = |kind| verdict(ConnectError(io::Error::from(kind).into()));
+        let never_sent = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
+        assert_eq!(of(ErrorKind::ConnectionRefused), never_sent);
+        assert_eq!(of(ErrorKind::TimedOut), never_sent);
+        assert_eq!(of(ErrorKind::InvalidData), Verdict::Permanent);
+        assert_eq!(verdict(ConnectError("no TLS".into())), Verdict::Permanent);
+    }
+
+    #[test]
+    fn of_statuses_only_unavailable_may_pass() {
+        for code in 0..=16 {
+            let verdict = verdict(Status::new(Code::from_i32(code), ""));
+            if code == 14 {
+                let passing = Verdict::transient(Effect::MaybeProcessed, Fault::Server);
+                assert_eq!(verdict, passing);
+            } else {
+                assert_eq!(verdict, Verdict::Permanent, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_status_that_is_a_translation_is_judged_by_what_it_says() {
+        let reset = io::Error::from(ErrorKind::ConnectionReset);
+        let mut status = Status::unknown("transport error");
+        status.set_source(Arc::new(reset));
+        assert_eq!(verdict(status), UNKNOWN);
+        let mut status = Status::deadline_exceeded("");
+        status.set_source(Arc::new(Elapsed::new(Duration::ZERO, Scope::Total)));
+        assert_eq!(verdict(status), Verdict::Permanent);
+    }
+}

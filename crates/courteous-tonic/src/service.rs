@@ -1,0 +1,69 @@
+use std::task::{Context, Poll};
+
+use courteous_core::BoxError;
+use http::{Request, Response};
+use tonic::Status;
+use tower_service::Service;
+
+use crate::{ResponseFuture, StatusBody, to_status};
+
+/// Makes gRPC statuses of the errors of `S`, and of those of its response bodies.
+///
+/// A generated client makes a status of every error by itself, but knows ours as UNKNOWN only. See [`to_status`] for what
+/// they become here.
+///
+/// # Readiness
+///
+/// That of the inner service.
+///
+/// # Errors
+///
+/// [`Status`], with the error as its source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GrpcStatus<S> {
+    inner: S,
+}
+
+impl<S> GrpcStatus<S> {
+    /// Makes gRPC statuses of the errors of `inner`.
+    #[must_use]
+    pub const fn new(inner: S) -> Self {
+        Self { inner }
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, RB> Service<Request<B>> for GrpcStatus<S>
+where
+    S: Service<Request<B>, Response = Response<RB>>,
+    S::Error: Into<BoxError>,
+{
+    type Response = Response<StatusBody<RB>>;
+    type Error = Status;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx).map_err(to_status)
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture<S::Future> {
+        ResponseFuture::new(self.inner.call(request))
+    }
+}
