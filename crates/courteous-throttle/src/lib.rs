@@ -1,1 +1,32 @@
-//!
+//! x
+
+mod bucket;
+mod config;
+mod core;
+mod cost;
+mod error;
+mod future;
+mod head;
+mod keyed;
+mod layer;
+mod listen;
+mod meter;
+mod origin;
+mod pace;
+mod rate;
+mod refuse;
+mod service;
+mod store;
+
+pub use bucket::{Bucket, BucketTurn};
+pub use cost::Cost;
+pub use error::InvalidRate;
+pub use future::ResponseFuture;
+pub use head::RequestHead;
+pub use keyed::{Keyed, PerOrigin};
+pub use layer::ThrottleLayer;
+pub use origin::Origin;
+pub use rate::Rate;
+pub use refuse::{AsError, AsResponse, Refuse};
+pub use service::Throttle;
+pub use store::{Ask, Partition, Store, Take, Turn};

@@ -1,0 +1,247 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use courteous_core::Rejected;
+use courteous_queue::{Shared, Ticket};
+use tokio::time::Instant;
+
+use crate::{
+    Ask, Partition, Rate, RequestHead, Store, Take, Turn,
+    core::{Answer, Core, Find},
+};
+
+/// The tokens of one limit, and those who wait for them.
+///
+/// A bucket starts full. In any window of length `w`, calls that cost at most `burst + rate * w` tokens are sent, whatever
+/// waits, is cancelled, or is late.
+///
+/// # Sharing
+///
+/// A bucket is a handle: its clones are the same bucket. It can be read and changed at any time, needs no runtime, and
+/// may be a `static` that is used from several runtimes, one after another or at once.
+///
+/// # Waiting
+///
+/// Those who wait form one queue, in the order of their calls, and are woken one by one, each when its tokens are there.
+/// One that is woken and not polled holds up nobody: the tokens it does not use come back to the others, and it goes
+/// before all younger ones when it is polled at last.
+#[derive(Clone)]
+pub struct Bucket {
+    shared: Arc<Shared<Core>>,
+}
+
+impl Bucket {
+    /// A full bucket.
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        Self::of(Core::new(rate, Instant::now()))
+    }
+
+    pub(crate) fn of(core: Core) -> Self {
+        Self {
+            shared: Arc::new(Shared::new(core)),
+        }
+    }
+
+    /// Also keeps to `rate`, with a burst of its own: 5 per second *and* 1,000 per hour.
+    #[must_use]
+    pub fn and(self, rate: Rate) -> Self {
+        self.shared
+            .update(|core, now, wakes| core.add_rate(rate, now, wakes));
+        self
+    }
+
+    /// Takes all tokens out. For a process that may have been restarted: what it sent before is not known.
+    #[must_use]
+    pub fn start_empty(self) -> Self {
+        self.shared.update(|core, _, _| core.empty());
+        self
+    }
+
+    /// Spaces sends evenly, without a burst: each rate's burst is 1.
+    ///
+    /// As a timer is up to 2 ms late, a queue then advances at 500 per second at most.
+    #[must_use]
+    pub fn smooth(self) -> Self {
+        self.shared.update(|core, now, wakes| {
+            let one = std::num::NonZeroU32::MIN;
+            let rates: Vec<_> = core.rates().map(|rate| rate.with_burst(one)).collect();
+            core.set_rates(&rates, now, wakes);
+        });
+        self
+    }
+
+    /// Spreads the calls that a closed bucket holds up over `jitter` from its opening on: each has a draw of its own. The
+    /// default is a second; zero is none.
+    #[must_use]
+    pub fn with_jitter(self, jitter: Duration) -> Self {
+        self.shared.with(|core| core.jitter = jitter);
+        self
+    }
+
+    /// Goes on at `rate`, instead of all rates that there were. The tokens stay, up to the new burst, and those who wait
+    /// get their new turn; one whose wait has become too long, or that costs more than the burst, is refused.
+    pub fn set_rate(&self, rate: Rate) {
+        self.set_rates(&[rate]);
+    }
+
+    /// As [`set_rate`](Self::set_rate), with several rates. Without one, nothing changes.
+    pub fn set_rates(&self, rates: &[Rate]) {
+        self.shared
+            .update(|core, now, wakes| core.set_rates(rates, now, wakes));
+    }
+
+    /// Lets nobody pass before `opens`; a bucket that opens later already stays so. It opens with at most one token.
+    ///
+    /// Waiters with a retry outside are refused at once, to wait there.
+    pub fn close_until(&self, opens: Instant) {
+        self.shared
+            .update(|core, now, wakes| core.close_until(opens, now, wakes));
+    }
+
+    /// The rates that it keeps to.
+    #[must_use]
+    pub fn rates(&self) -> Vec<Rate> {
+        self.shared.with(|core| core.rates().collect())
+    }
+
+    /// How many whole tokens are there and not set aside for a waiter.
+    #[must_use]
+    pub fn available(&self) -> u32 {
+        let now = Instant::now();
+        self.shared.with(|core| core.available(now))
+    }
+
+    /// How many calls are in the queue.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.with(|core| core.waiting())
+    }
+
+    /// When the bucket opens, if it is closed.
+    #[must_use]
+    pub fn closed_until(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.shared.with(|core| core.closed_until(now))
+    }
+
+    /// A bucket like this one, as new.
+    pub(crate) fn fresh(&self, start_empty: bool, now: Instant) -> Self {
+        Self::of(self.shared.with(|core| core.fresh(start_empty, now)))
+    }
+
+    /// Whether nobody else has this bucket, and a new one would do the same.
+    pub(crate) fn is_spare(&self, now: Instant) -> bool {
+        Arc::strong_count(&self.shared) == 1 && self.shared.with(|core| core.is_idle(now))
+    }
+}
+
+impl Partition for Bucket {
+    type Store = Self;
+
+    fn select(&self, _: &RequestHead<'_>) -> Result<Self, Rejected> {
+        Ok(self.clone())
+    }
+}
+
+impl Store for Bucket {
+    type Turn = BucketTurn;
+
+    fn take(&self, ask: &Ask) -> Take<BucketTurn> {
+        let now = Instant::now();
+        match self.shared.with(|core| core.take(ask, now)) {
+            Answer::Taken => Take::Taken,
+            Answer::Queued(ticket) => Take::Wait(BucketTurn {
+                bucket: self.clone(),
+                ticket: Some(ticket),
+            }),
+            Answer::Refused(rejected) => Take::Refused(rejected),
+        }
+    }
+
+    fn close_until(&self, opens: Instant) {
+        Self::close_until(self, opens);
+    }
+
+    fn pace(&self, remaining: u64, reset: Duration) {
+        self.shared
+            .update(|core, now, wakes| core.pace(remaining, reset, now, wakes));
+    }
+
+    fn jitter(&self) -> Duration {
+        self.shared.with(|core| core.draw())
+    }
+}
+
+/// A place in a [`Bucket`]'s queue.
+#[derive(Debug)]
+pub struct BucketTurn {
+    bucket: Bucket,
+    /// `None` once it is spent.
+    ticket: Option<Ticket>,
+}
+
+impl Turn for BucketTurn {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
+        let this = self.get_mut();
+        let Some(ticket) = &this.ticket else {
+            return Poll::Ready(Ok(()));
+        };
+        let found = this
+            .bucket
+            .shared
+            .join(|core, now, wakes| core.find(ticket, cx.waker(), now, wakes));
+        match found {
+            Find::Granted => Poll::Ready(Ok(())),
+            Find::Waiting => Poll::Pending,
+            Find::Refused(rejected) => Poll::Ready(Err(rejected)),
+        }
+    }
+
+    fn spend(self: Pin<&mut Self>) -> bool {
+        let this = self.get_mut();
+        let now = Instant::now();
+        let ticket = &mut this.ticket;
+        this.bucket.shared.with(|core| {
+            let spent = ticket
+                .as_ref()
+                .is_some_and(|ticket| core.spend(ticket, now));
+            if spent && let Some(ticket) = ticket.take() {
+                core.leave(ticket, true);
+            }
+            spent
+        })
+    }
+
+    fn pass(self: Pin<&mut Self>) {
+        let this = self.get_mut();
+        if let Some(ticket) = &this.ticket {
+            this.bucket.shared.update(|core, _, _| core.pass(ticket));
+        }
+    }
+}
+
+impl Drop for BucketTurn {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.bucket
+                .shared
+                .update(|core, _, _| core.leave(ticket, false));
+        }
+    }
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bucket")
+            .field("rates", &self.rates())
+            .field("available", &self.available())
+            .field("waiting", &self.waiting())
+            .finish_non_exhaustive()
+    }
+}

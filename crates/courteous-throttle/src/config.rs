@@ -1,0 +1,57 @@
+use std::{num::NonZeroU32, time::Duration};
+
+use courteous_core::{CallContext, RejectReason};
+use http::Request;
+use tokio::time::Instant;
+
+use crate::{Ask, Cost, RequestHead, core::later, store::Latest};
+
+/// What a layer's users can set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    pub(crate) max_wait: Option<Duration>,
+    pub(crate) max_waiting: usize,
+    pub(crate) fail_fast: bool,
+    pub(crate) cost: Option<fn(&RequestHead<'_>) -> NonZeroU32>,
+    /// How long a server can close a bucket; `None` if it is not listened to.
+    pub(crate) max_pause: Option<Duration>,
+}
+
+impl Config {
+    pub(crate) const DEFAULT: Self = Self {
+        max_wait: None,
+        max_waiting: usize::MAX,
+        fail_fast: false,
+        cost: None,
+        max_pause: Some(Duration::from_secs(5 * 60)),
+    };
+
+    /// What to ask a store for `request`.
+    pub(crate) fn ask<B>(&self, request: &Request<B>) -> Ask {
+        let cost = match (request.extensions().get::<Cost>(), self.cost) {
+            (Some(cost), _) => cost.0,
+            (None, Some(cost)) => cost(&RequestHead::of(request)),
+            (None, None) => NonZeroU32::MIN,
+        };
+        let context = CallContext::of(request.extensions());
+        let deadline = context.deadline().map(|at| Latest {
+            at,
+            reason: RejectReason::Deadline,
+        });
+        let wait = self.max_wait.map(|wait| Latest {
+            at: later(Instant::now(), wait),
+            reason: RejectReason::MaxWait,
+        });
+        let latest = match (deadline, wait) {
+            (Some(deadline), Some(wait)) if wait.at < deadline.at => Some(wait),
+            (deadline, wait) => deadline.or(wait),
+        };
+        Ask {
+            cost: cost.get(),
+            latest,
+            max_waiting: self.max_waiting,
+            fail_fast: self.fail_fast,
+            retried: context.attempt().is_some(),
+        }
+    }
+}

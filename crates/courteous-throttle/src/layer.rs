@@ -1,0 +1,174 @@
+use std::{fmt, hash::Hash, num::NonZeroU32, time::Duration};
+
+use courteous_core::Rejected;
+use http::Response;
+use tower_layer::Layer;
+
+use crate::{
+    AsError, AsResponse, Bucket, Keyed, PerOrigin, Rate, RequestHead, Throttle, config::Config,
+};
+
+/// Makes every call wait for its token, at a rate that all clones keep to together.
+///
+/// # Sharing
+///
+/// Every service that this layer makes, every clone of one, and every clone of the layer draw on the same bucket.
+/// [`ThrottleLayer::from`] a bucket shares that with other stacks.
+///
+/// # Errors
+///
+/// A call that cannot be sent in time is refused with a [`Rejected`], in a [`BoxError`](courteous_core::BoxError), or as
+/// [`reject_with`](Self::reject_with) says.
+#[derive(Clone)]
+pub struct ThrottleLayer<P = Bucket, R = AsError> {
+    partition: P,
+    refuse: R,
+    config: Config,
+}
+
+impl ThrottleLayer {
+    /// Keeps to `rate`. Calls wait for their turn as long as it takes.
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        Self::of(Bucket::new(rate))
+    }
+}
+
+impl ThrottleLayer<PerOrigin> {
+    /// Keeps to `rate` with each origin apart.
+    #[must_use]
+    pub fn per_origin(rate: Rate) -> Self {
+        Self::of(Keyed::per_origin(Bucket::new(rate)))
+    }
+}
+
+impl<P> ThrottleLayer<P> {
+    /// Draws on `partition`: a [`Bucket`], [`Keyed`] buckets, or a store of somebody else's.
+    #[must_use]
+    pub const fn of(partition: P) -> Self {
+        Self {
+            partition,
+            refuse: AsError,
+            config: Config::DEFAULT,
+        }
+    }
+}
+
+impl<R> ThrottleLayer<Bucket, R> {
+    /// Gives every key a bucket of its own, like this layer's, instead of one for all. `key_of` says which key a request
+    /// has.
+    #[must_use]
+    pub fn keyed_by<K, F>(self, key_of: F) -> ThrottleLayer<Keyed<K, F>, R>
+    where
+        K: Eq + Hash,
+        F: Fn(&RequestHead<'_>) -> K,
+    {
+        ThrottleLayer {
+            partition: Keyed::new(self.partition, key_of),
+            refuse: self.refuse,
+            config: self.config,
+        }
+    }
+}
+
+impl<P, R> ThrottleLayer<P, R> {
+    /// Refuses a call at once whose turn would come later than `max_wait` from now. The default is no limit but the call's
+    /// own deadline; zero never waits.
+    #[must_use]
+    pub const fn with_max_wait(mut self, max_wait: Duration) -> Self {
+        self.config.max_wait = Some(max_wait);
+        self
+    }
+
+    /// Refuses a call at once if `max_waiting` others are in its queue. The default is no limit; zero never waits.
+    #[must_use]
+    pub const fn with_max_waiting(mut self, max_waiting: usize) -> Self {
+        self.config.max_waiting = max_waiting;
+        self
+    }
+
+    /// Refuses a call at once that would have to wait.
+    #[must_use]
+    pub const fn fail_fast(mut self) -> Self {
+        self.config.fail_fast = true;
+        self
+    }
+
+    /// Says what each request costs, in tokens; a [`Cost`](crate::Cost) in its extensions goes before that. The default is 1.
+    #[must_use]
+    pub const fn with_cost(mut self, cost: fn(&RequestHead<'_>) -> NonZeroU32) -> Self {
+        self.config.cost = Some(cost);
+        self
+    }
+
+    /// Lets a server close a bucket for `max_pause` at most, whatever it says. The default is five minutes. A retry outside
+    /// is told what the server said.
+    ///
+    /// A quota that is reset later than that is not spread over the time left.
+    #[must_use]
+    pub const fn with_max_pause(mut self, max_pause: Duration) -> Self {
+        self.config.max_pause = Some(max_pause);
+        self
+    }
+
+    /// Does not listen to what responses say about waiting.
+    #[must_use]
+    pub const fn without_hints(mut self) -> Self {
+        self.config.max_pause = None;
+        self
+    }
+
+    /// Answers a refused call with a response, so that the error type stays that of the inner service: `Infallible`, on a
+    /// server.
+    #[must_use]
+    pub fn reject_with<F, B>(self, respond: F) -> ThrottleLayer<P, AsResponse<F>>
+    where
+        F: Fn(&Rejected) -> Response<B>,
+    {
+        ThrottleLayer {
+            partition: self.partition,
+            refuse: AsResponse::new(respond),
+            config: self.config,
+        }
+    }
+
+    /// What the layer draws on.
+    #[must_use]
+    pub const fn partition(&self) -> &P {
+        &self.partition
+    }
+}
+
+impl From<Bucket> for ThrottleLayer {
+    fn from(bucket: Bucket) -> Self {
+        Self::of(bucket)
+    }
+}
+
+impl<K, F> From<Keyed<K, F>> for ThrottleLayer<Keyed<K, F>> {
+    fn from(keyed: Keyed<K, F>) -> Self {
+        Self::of(keyed)
+    }
+}
+
+impl<S, P: Clone, R: Clone> Layer<S> for ThrottleLayer<P, R> {
+    type Service = Throttle<S, P, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Throttle::new(
+            inner,
+            self.partition.clone(),
+            self.refuse.clone(),
+            self.config,
+        )
+    }
+}
+
+impl<P: fmt::Debug, R> fmt::Debug for ThrottleLayer<P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThrottleLayer")
+            .field("partition", &self.partition)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

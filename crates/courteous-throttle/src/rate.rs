@@ -1,0 +1,190 @@
+use std::{num::NonZeroU32, str::FromStr, time::Duration};
+
+use crate::InvalidRate;
+
+const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+/// How exactly a rate that is no whole number is kept.
+const FRACTIONS: f64 = 1e6;
+/// The default burst comes back in this time: well above the timer's lateness.
+const BURST_WITHIN: u64 = SECOND / 100;
+/// Up to one token in this time there is no burst.
+const EVEN: u64 = SECOND / 10;
+
+/// How many tokens come back in how much time, and how many a bucket holds.
+///
+/// In any window of length `w`, at most `burst + rate * w` tokens are spent.
+///
+/// The default burst is 1 up to a rate of 10 per second: calls are spaced evenly, as a client that knows nothing of the
+/// server's window should. Above that it is what comes back in 10 ms, and at least 2. Without a burst, a call that a timer
+/// sends late delays all that follow; a timer is up to 2 ms late, which costs a rate of 10 per second 2 % at most, and much
+/// of a rate of 1,000. A server that counts in fixed windows may see `burst` more than its limit in one of them.
+///
+/// Rates are exact: tokens are counted in integers, with the fractions that come back in each nanosecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rate {
+    tokens: u64,
+    /// The nanoseconds in which `tokens` come back.
+    per: u64,
+    burst: NonZeroU32,
+}
+
+impl Rate {
+    /// No limit that a client could reach: a bucket with it only listens to what the server says.
+    pub const UNLIMITED: Self = Self {
+        tokens: 1,
+        per: 1,
+        burst: NonZeroU32::MAX,
+    };
+
+    /// `tokens` in each `per`.
+    ///
+    /// # Errors
+    ///
+    /// If either is zero, if a token would take less than a nanosecond, or if `per` is more than 500 years.
+    pub fn new(tokens: u32, per: Duration) -> Result<Self, InvalidRate> {
+        let shown = || format!("{tokens} per {per:?}");
+        let Ok(nanos) = u64::try_from(per.as_nanos()) else {
+            return Err(InvalidRate::new(
+                shown(),
+                "the period must be at most 500 years",
+            ));
+        };
+        if nanos == 0 {
+            return Err(InvalidRate::new(shown(), "the period must be above zero"));
+        }
+        Self::exact(u64::from(tokens), nanos).map_err(|rule| InvalidRate::new(shown(), rule))
+    }
+
+    /// `tokens` in each second. Fractions are kept to six digits, and a rate below one as a whole number of nanoseconds
+    /// per token.
+    ///
+    /// # Errors
+    ///
+    /// If `tokens` is zero, negative, infinite or not a number, or a token would take less than a nanosecond or more than
+    /// 100 years.
+    pub fn per_second(tokens: f64) -> Result<Self, InvalidRate> {
+        Self::fractional(tokens, SECOND, "s")
+    }
+
+    /// `tokens` in each minute, as [`per_second`](Self::per_second).
+    ///
+    /// # Errors
+    ///
+    /// As [`per_second`](Self::per_second).
+    pub fn per_minute(tokens: f64) -> Result<Self, InvalidRate> {
+        Self::fractional(tokens, MINUTE, "m")
+    }
+
+    /// `tokens` in each hour, as [`per_second`](Self::per_second).
+    ///
+    /// # Errors
+    ///
+    /// As [`per_second`](Self::per_second).
+    pub fn per_hour(tokens: f64) -> Result<Self, InvalidRate> {
+        Self::fractional(tokens, HOUR, "h")
+    }
+
+    /// Lets a bucket that was left alone hold `burst` tokens, which may then be spent at once. A call that costs more than
+    /// that is refused.
+    #[must_use]
+    pub const fn with_burst(mut self, burst: NonZeroU32) -> Self {
+        self.burst = burst;
+        self
+    }
+
+    /// How many tokens a full bucket holds.
+    #[must_use]
+    pub const fn burst(&self) -> NonZeroU32 {
+        self.burst
+    }
+
+    /// The time in which one token comes back, rounded down to a nanosecond.
+    #[must_use]
+    pub const fn interval(&self) -> Duration {
+        Duration::from_nanos(self.per / self.tokens)
+    }
+
+    pub(crate) const fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    pub(crate) const fn per(&self) -> u64 {
+        self.per
+    }
+
+    fn fractional(tokens: f64, per: u64, unit: &str) -> Result<Self, InvalidRate> {
+        let parts = || {
+            if !(tokens.is_finite() && tokens > 0.0) {
+                return Err("it must be a number above zero");
+            }
+            let interval = per as f64 / tokens;
+            if interval > 100.0 * 366.0 * 24.0 * HOUR as f64 {
+                return Err("a token must take at most 100 years");
+            }
+            // Casts from a float saturate; `exact` checks what is then out of range.
+            if tokens.fract() == 0.0 {
+                Self::exact(tokens as u64, per)
+            } else if tokens < 1.0 {
+                Self::exact(1, interval.round() as u64)
+            } else {
+                let scaled = (tokens * FRACTIONS).round() as u64;
+                Self::exact(scaled, per * FRACTIONS as u64)
+            }
+        };
+        parts().map_err(|rule| InvalidRate::new(format!("{tokens}/{unit}"), rule))
+    }
+
+    fn exact(tokens: u64, per: u64) -> Result<Self, &'static str> {
+        if tokens == 0 {
+            return Err("it must be above zero");
+        }
+        if tokens > per {
+            return Err("a token must take at least a nanosecond");
+        }
+        let even = u128::from(tokens) * u128::from(EVEN) <= u128::from(per);
+        let burst = if even {
+            1
+        } else {
+            (u128::from(tokens) * u128::from(BURST_WITHIN) / u128::from(per)).max(2)
+        };
+        let burst = u32::try_from(burst).ok().and_then(NonZeroU32::new);
+        Ok(Self {
+            tokens,
+            per,
+            burst: burst.unwrap_or(NonZeroU32::MAX),
+        })
+    }
+}
+
+/// Reads `"10/s"`, `"0.5/s"`, `"5/m"`, `"1000/h"`: a decimal number, and a second, a minute or an hour.
+impl FromStr for Rate {
+    type Err = InvalidRate;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRate> {
+        let invalid = |rule| InvalidRate::new(text.to_owned(), rule);
+        let (number, unit) = text
+            .split_once('/')
+            .ok_or_else(|| invalid("it must read like `10/s`"))?;
+        let per = match unit {
+            "s" => SECOND,
+            "m" => MINUTE,
+            "h" => HOUR,
+            _ => return Err(invalid("its unit must be `s`, `m` or `h`")),
+        };
+        // `f64::from_str` alone would take `inf`, `1e9` and `+5`.
+        let decimal = number
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let tokens = match number.parse() {
+            Ok(tokens) if decimal => tokens,
+            _ => {
+                return Err(invalid(
+                    "its number must be a decimal one, like `10` or `0.5`",
+                ));
+            }
+        };
+        Self::fractional(tokens, per, unit).map_err(|error| invalid(error.rule()))
+    }
+}

@@ -1,0 +1,65 @@
+use std::fmt;
+
+use courteous_core::{BoxError, Rejected};
+use http::Response;
+
+/// What a refused call yields, and with it the error type of the throttle: see
+/// [`reject_with`](crate::ThrottleLayer::reject_with).
+pub trait Refuse<B, E> {
+    /// The error of the service.
+    type Error;
+
+    /// The outcome of a refused call.
+    ///
+    /// # Errors
+    ///
+    /// If a refusal is an error.
+    fn refuse(&self, rejected: Rejected) -> Result<Response<B>, Self::Error>;
+
+    /// The error for one of the inner service.
+    fn error(error: E) -> Self::Error;
+}
+
+/// A refusal is an error: a [`BoxError`] with the [`Rejected`] in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsError;
+
+/// A refusal is a response, and the error type stays the inner service's.
+#[derive(Clone, Copy)]
+pub struct AsResponse<F>(F);
+
+impl<F> AsResponse<F> {
+    pub(crate) const fn new(respond: F) -> Self {
+        Self(respond)
+    }
+}
+
+impl<B, E: Into<BoxError>> Refuse<B, E> for AsError {
+    type Error = BoxError;
+
+    fn refuse(&self, rejected: Rejected) -> Result<Response<B>, BoxError> {
+        Err(rejected.into())
+    }
+
+    fn error(error: E) -> BoxError {
+        error.into()
+    }
+}
+
+impl<B, E, F: Fn(&Rejected) -> Response<B>> Refuse<B, E> for AsResponse<F> {
+    type Error = E;
+
+    fn refuse(&self, rejected: Rejected) -> Result<Response<B>, E> {
+        Ok((self.0)(&rejected))
+    }
+
+    fn error(error: E) -> E {
+        error
+    }
+}
+
+impl<F> fmt::Debug for AsResponse<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsResponse").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::{
+    AsError, Bucket, Partition, Refuse, RequestHead, ResponseFuture, Store, Take, config::Config,
+    listen::Listen,
+};
+
+/// Makes every call wait for its token: see [`ThrottleLayer`](crate::ThrottleLayer).
+///
+/// # Readiness
+///
+/// `poll_ready` asks the inner service only. A call that finds a token, and nobody waiting, calls the very instance that
+/// was polled ready. One that has to wait, or is refused, gives that readiness back first, by replacing the instance by a
+/// fresh clone; when its turn comes, it readies a clone of its own. So a wait holds nothing of the inner service's.
+///
+/// # Cancel safety
+///
+/// Dropping a response future that waits gives up its place, and gives back what it was granted. Once the inner service
+/// was called, its token is spent, as the request may have been sent.
+#[derive(Clone)]
+pub struct Throttle<S, P = Bucket, R = AsError> {
+    inner: S,
+    partition: P,
+    refuse: R,
+    config: Config,
+}
+
+impl<S, P, R> Throttle<S, P, R> {
+    pub(crate) const fn new(inner: S, partition: P, refuse: R, config: Config) -> Self {
+        Self {
+            inner,
+            partition,
+            refuse,
+            config,
+        }
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, to be changed.
+    #[must_use]
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service, without the throttle.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    /// What the service draws on.
+    #[must_use]
+    pub const fn partition(&self) -> &P {
+        &self.partition
+    }
+}
+
+impl<S, P, R, B, RB> Service<Request<B>> for Throttle<S, P, R>
+where
+    S: Service<Request<B>, Response = Response<RB>> + Clone,
+    P: Partition,
+    R: Refuse<RB, S::Error> + Clone,
+{
+    type Response = Response<RB>;
+    type Error = R::Error;
+    type Future = ResponseFuture<S::Future, S, B, P::Store, <P::Store as Store>::Turn, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
+        self.inner.poll_ready(cx).map_err(R::error)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let store = match self.partition.select(&RequestHead::of(&request)) {
+            Ok(store) => store,
+            Err(rejected) => {
+                self.inner = self.inner.clone();
+                return ResponseFuture::refused(rejected, self.refuse.clone());
+            }
+        };
+        match store.take(&self.config.ask(&request)) {
+            Take::Taken => {
+                let listen = Listen::new(store, &self.config);
+                ResponseFuture::called(self.inner.call(request), listen)
+            }
+            Take::Wait(turn) => {
+                // Gives the readiness back. The queue may be long, and the instance hold a permit.
+                self.inner = self.inner.clone();
+                let listen = Listen::new(store, &self.config);
+                let service = self.inner.clone();
+                ResponseFuture::waiting(turn, service, request, self.refuse.clone(), listen)
+            }
+            Take::Refused(rejected) => {
+                self.inner = self.inner.clone();
+                ResponseFuture::refused(rejected, self.refuse.clone())
+            }
+        }
+    }
+}
+
+#[cfg(feature = "load")]
+impl<S: tower::load::Load, P, R> tower::load::Load for Throttle<S, P, R> {
+    type Metric = S::Metric;
+
+    fn load(&self) -> Self::Metric {
+        self.inner.load()
+    }
+}
+
+impl<S: fmt::Debug, P: fmt::Debug, R> fmt::Debug for Throttle<S, P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Throttle")
+            .field("inner", &self.inner)
+            .field("partition", &self.partition)
+            .finish_non_exhaustive()
+    }
+}

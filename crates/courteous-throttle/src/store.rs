@@ -1,0 +1,129 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use courteous_core::{RejectReason, Rejected};
+use tokio::time::Instant;
+
+use crate::RequestHead;
+
+/// Chooses the tokens that a request draws on.
+///
+/// A [`Bucket`](crate::Bucket) is itself, for all requests; [`Keyed`](crate::Keyed) has a bucket for each key.
+pub trait Partition {
+    /// What keeps the tokens.
+    type Store: Store;
+
+    /// The tokens that the request with this `head` draws on.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no more partitions.
+    fn select(&self, head: &RequestHead<'_>) -> Result<Self::Store, Rejected>;
+}
+
+/// Keeps tokens: in this process, as a [`Bucket`](crate::Bucket), or for several machines.
+///
+/// A store is a handle, cheap to clone. One that has to ask another machine always answers [`Take::Wait`], and does the
+/// asking when its [`Turn`] is polled.
+pub trait Store {
+    /// A place among those who wait.
+    type Turn: Turn;
+
+    /// Takes tokens now, or refuses, or else gives a place in the queue. The order of the calls is the order of the queue.
+    fn take(&self, ask: &Ask) -> Take<Self::Turn>;
+
+    /// Lets nobody pass before `opens`, however many tokens there are. A bucket that opens later already stays so.
+    fn close_until(&self, opens: Instant);
+
+    /// The server said that it will take `remaining` more requests within `reset` from now. A store that can slows down so
+    /// that they last; it never goes faster than its own rate because of that.
+    fn pace(&self, remaining: u64, reset: Duration);
+
+    /// One draw of the jitter that a call adds to the opening of a closed bucket.
+    fn jitter(&self) -> Duration;
+}
+
+/// A place in a store's queue.
+///
+/// Dropped, it gives everything back that it was granted and has not spent.
+pub trait Turn {
+    /// Waits until the tokens are there. They are set aside then, for a call that is made in this very poll; who comes
+    /// later may find them gone.
+    ///
+    /// # Errors
+    ///
+    /// The wait was found to end too late, or the bucket was closed and a retry is outside.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>>;
+
+    /// Spends the tokens: the request is sent now. `false` if they were not there any more; then poll again, for a place
+    /// among the oldest.
+    fn spend(self: Pin<&mut Self>) -> bool;
+
+    /// Gives the tokens back, as the request cannot be sent yet, and stays out of the queue until the next poll, which
+    /// joins it again among the oldest.
+    fn pass(self: Pin<&mut Self>);
+}
+
+/// What became of asking a [`Store`] for tokens.
+#[derive(Debug)]
+#[allow(clippy::exhaustive_enums, reason = "a store can do nothing else")]
+pub enum Take<T> {
+    /// They are spent: the request is sent now.
+    Taken,
+    /// They have to be waited for.
+    Wait(T),
+    /// They would come too late, or never.
+    Refused(Rejected),
+}
+
+/// What a call asks a [`Store`] for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    pub(crate) cost: u32,
+    pub(crate) latest: Option<Latest>,
+    pub(crate) max_waiting: usize,
+    pub(crate) fail_fast: bool,
+    pub(crate) retried: bool,
+}
+
+/// The instant after which waiting makes no sense, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Latest {
+    pub(crate) at: Instant,
+    pub(crate) reason: RejectReason,
+}
+
+impl Ask {
+    /// How many tokens.
+    #[must_use]
+    pub const fn cost(&self) -> u32 {
+        self.cost
+    }
+
+    /// Whether the call must be refused if it would have to wait.
+    #[must_use]
+    pub const fn is_fail_fast(&self) -> bool {
+        self.fail_fast
+    }
+
+    /// The instant up to which the call may wait, if there is one, and why a longer wait is refused.
+    #[must_use]
+    pub fn latest(&self) -> Option<(Instant, RejectReason)> {
+        self.latest.map(|latest| (latest.at, latest.reason))
+    }
+
+    /// How many may be in the queue before the call.
+    #[must_use]
+    pub const fn max_waiting(&self) -> usize {
+        self.max_waiting
+    }
+
+    /// Whether a retry is outside, which will do the waiting for a closed bucket.
+    #[must_use]
+    pub const fn is_retried(&self) -> bool {
+        self.retried
+    }
+}
