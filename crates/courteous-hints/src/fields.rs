@@ -19,8 +19,11 @@ use crate::{
 };
 
 /// Hands out what `headers` say about each limit. One pass over the names; nothing else where no name is one of ours.
+///
+/// `unknown` asks also for limits of which nothing tells how much remains.
 pub(crate) fn each_reading(
     headers: &HeaderMap,
+    unknown: bool,
     now: &impl Deref<Target = Moment>,
     mut visit: impl FnMut(Reading),
 ) {
@@ -40,7 +43,7 @@ pub(crate) fn each_reading(
             Kind::Remaining(family) => visit(family.reading(headers, remaining(value), now)),
             Kind::Reset(family) => {
                 // Where there is a remaining quantity, this was or will be read with it.
-                if family.get(headers, "remaining").is_none() {
+                if unknown && family.get(headers, "remaining").is_none() {
                     visit(family.reading(headers, None, now));
                 }
             }
@@ -192,11 +195,8 @@ impl<'n> Family<'n> {
         let stated = || {
             let (limit, number) = (limit?, first_number(limit?)?);
             structured::window(limit, number).or_else(|| {
-                // Only the drafts have it, and only for the one limit.
-                let policy = self
-                    .after
-                    .is_empty()
-                    .then(|| self.get(headers, "policy"))??;
+                let drafts = self.before == "ratelimit-" && self.after.is_empty();
+                let policy = drafts.then(|| self.get(headers, "policy"))??;
                 structured::window(policy, number)
             })
         };
@@ -277,7 +277,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(name, http::HeaderValue::from_static("5"));
         let now = &Moment(0);
-        each_reading(&headers, &now, |reading| {
+        each_reading(&headers, true, &now, |reading| {
             assert_eq!((reading.remaining, reading.reset), (Some(5), None));
         });
     }

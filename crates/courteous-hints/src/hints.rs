@@ -162,7 +162,7 @@ impl<'a> Hints<'a> {
     pub fn quota(&self) -> Option<Quota> {
         let now = LazyCell::new(|| self.now());
         let mut least = None;
-        fields::each_reading(self.headers, &now, |reading| {
+        fields::each_reading(self.headers, false, &now, |reading| {
             least = [least, reading.quota()]
                 .into_iter()
                 .flatten()
@@ -189,7 +189,7 @@ impl<'a> Hints<'a> {
     fn reset(&self) -> Option<Duration> {
         let now = LazyCell::new(|| self.now());
         let mut foremost = None;
-        fields::each_reading(self.headers, &now, |reading| {
+        fields::each_reading(self.headers, true, &now, |reading| {
             foremost = foremost.max(reading.wait());
         });
         foremost.map(|(_, _, wait)| wait)
