@@ -10,11 +10,12 @@ const DEFAULT_FACTOR: f64 = 2.0;
 
 /// How long to wait before each retry: a delay that grows up to a cap, spread by [`Jitter`].
 ///
-/// By default exponential: 100 ms, doubled for each further retry, capped at 20 s, with full jitter. That is short enough
-/// for a blip, and keeps a client that goes on for minutes from knocking more than some six times a minute.
+/// By default exponential: 100 ms, doubled for each further retry, capped at 20 s, with full
+/// jitter. That is short enough for a blip, and keeps a client that goes on for minutes from
+/// knocking more than some six times a minute.
 ///
-/// It is a plain value without state. Every delay is drawn anew from the generator that [`delay`](Self::delay) is given, so
-/// that calls which share a `Backoff` do not share their luck.
+/// It is a plain value without state. Every delay is drawn anew from the generator that
+/// [`delay`](Self::delay) is given, so that calls which share a `Backoff` do not share their luck.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
     growth: Growth,
@@ -45,7 +46,8 @@ impl Backoff {
         Self::new(Growth::Linear, base)
     }
 
-    /// `base` before the first retry, and twice the last delay before each further one, jitter apart.
+    /// `base` before the first retry, and twice the last delay before each further one, jitter
+    /// apart.
     #[must_use]
     pub const fn exponential(base: Duration) -> Self {
         Self::new(
@@ -56,7 +58,8 @@ impl Backoff {
         )
     }
 
-    /// The cap is 20 s, or the base where that is longer: a base is somebody's choice, the default is not.
+    /// The cap is 20 s, or the base where that is longer: a base is somebody's choice, the default
+    /// is not.
     const fn new(growth: Growth, base: Duration) -> Self {
         let cap = if base.as_nanos() > DEFAULT_CAP.as_nanos() {
             base
@@ -86,7 +89,8 @@ impl Backoff {
         Ok(self)
     }
 
-    /// Bounds every delay, jitter included, by `cap` instead of 20 s. [`Duration::MAX`] is no bound.
+    /// Bounds every delay, jitter included, by `cap` instead of 20 s. [`Duration::MAX`] is no
+    /// bound.
     ///
     /// # Errors
     /// When `cap` is below the base.
@@ -125,8 +129,9 @@ impl Backoff {
 
     /// Draws the delay before a retry.
     ///
-    /// `retry` counts from 1, the retry that is the second attempt; 0 is read as 1. `previous` is the delay that this
-    /// returned last for the same call, or zero before the first; only [`Jitter::Decorrelated`] looks at it.
+    /// `retry` counts from 1, the retry that is the second attempt; 0 is read as 1. `previous` is
+    /// the delay that this returned last for the same call, or zero before the first; only
+    /// [`Jitter::Decorrelated`] looks at it.
     ///
     /// The delay is never above the cap. It neither overflows nor panics, whatever the numbers.
     #[must_use]
@@ -135,7 +140,8 @@ impl Backoff {
             .spread(|| self.grown(retry), previous, self.base, self.cap, rng)
     }
 
-    /// The delay before jitter: it never falls from one retry to the next, and stays at the cap once it is there.
+    /// The delay before jitter: it never falls from one retry to the next, and stays at the cap
+    /// once it is there.
     fn grown(&self, retry: u32) -> Duration {
         let steps = retry.saturating_sub(1);
         let grown = match self.growth {

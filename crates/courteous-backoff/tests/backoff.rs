@@ -190,8 +190,8 @@ mod distribution {
             .collect()
     }
 
-    /// Kolmogorov and Smirnov's test against the uniform distribution over `low..=high`. A right sample fails it once in
-    /// 10,000 seeds, and the seed is fixed.
+    /// Kolmogorov and Smirnov's test against the uniform distribution over `low..=high`. A right
+    /// sample fails it once in 10,000 seeds, and the seed is fixed.
     #[track_caller]
     fn assert_uniform(mut sample: Vec<Duration>, low: Duration, high: Duration) {
         sample.sort();
@@ -239,7 +239,8 @@ mod distribution {
         }
     }
 
-    // As published, `min(cap, uniform(base, 3 * previous))`, two of three delays would be the cap itself.
+    // As published, `min(cap, uniform(base, 3 * previous))`, two of three delays would be the cap
+    // itself.
     #[test]
     fn decorrelated_jitter_does_not_pile_up_at_the_cap() {
         let backoff = Backoff::default().with_jitter(Jitter::Decorrelated);

@@ -1,6 +1,7 @@
 //! The rate-limit fields that each provider names and spells in its own way.
 //!
-//! No provider is asked for. The fields of a limit are named alike but for one word, so that any of them leads to the others:
+//! No provider is asked for. The fields of a limit are named alike but for one word, so that any of
+//! them leads to the others:
 //!
 //! ```text
 //! x-ratelimit-remaining-tokens     x-ratelimit-  [ remaining | reset | limit ]  -tokens
@@ -18,7 +19,8 @@ use crate::{
     reset, structured,
 };
 
-/// Hands out what `headers` say about each limit. One pass over the names; nothing else where no name is one of ours.
+/// Hands out what `headers` say about each limit. One pass over the names; nothing else where no
+/// name is one of ours.
 ///
 /// `unknown` asks also for limits of which nothing tells how much remains.
 pub(crate) fn each_reading(
@@ -51,8 +53,8 @@ pub(crate) fn each_reading(
     }
 }
 
-/// Whether a cache on the way gave the response: what it says about a quota is then of another time, and maybe another client
-/// (draft-ietf-httpapi-ratelimit-headers, "Intermediaries").
+/// Whether a cache on the way gave the response: what it says about a quota is then of another
+/// time, and maybe another client (draft-ietf-httpapi-ratelimit-headers, "Intermediaries").
 fn is_from_cache(headers: &HeaderMap) -> bool {
     let age = headers.get(AGE).and_then(text).and_then(Number::parse);
     age.is_some_and(|age| age.floor() > 0)
@@ -94,8 +96,8 @@ impl<'n> Kind<'n> {
     }
 }
 
-/// Like `name.contains("limit")`, at a fraction of the price for the names of all other fields: looks at every fifth byte, and
-/// moves on to where the word would have to end (Horspool's search).
+/// Like `name.contains("limit")`, at a fraction of the price for the names of all other fields:
+/// looks at every fifth byte, and moves on to where the word would have to end (Horspool's search).
 fn mentions_limit(name: &str) -> bool {
     let name = name.as_bytes();
     let mut end = 4;
@@ -174,7 +176,8 @@ impl<'n> Family<'n> {
             .find_map(|value| reset::wait(value, now))
     }
 
-    /// `x-ratelimit-limit`, `x-hubspot-ratelimit-max`, or, with `x-rate-limit-remaining`, plain `x-rate-limit`.
+    /// `x-ratelimit-limit`, `x-hubspot-ratelimit-max`, or, with `x-rate-limit-remaining`, plain
+    /// `x-rate-limit`.
     fn limit<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
         let bare = Self {
             before: self.before.trim_end_matches('-'),

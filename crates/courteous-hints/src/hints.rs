@@ -19,16 +19,18 @@ use crate::{
 
 /// What the headers of one response say about waiting.
 ///
-/// A view that costs nothing to make: a field is looked for and read when it is asked about. A malformed field counts as if it
-/// were not there.
+/// A view that costs nothing to make: a field is looked for and read when it is asked about. A
+/// malformed field counts as if it were not there.
 ///
-/// Times count from the receipt of the response. A field that states an absolute time is compared with the response's own
-/// `Date`, which comes from the same clock, so that a wrong local one changes no wait. Only without a `Date` is the local
-/// clock read.
+/// Times count from the receipt of the response. A field that states an absolute time is compared
+/// with the response's own `Date`, which comes from the same clock, so that a wrong local one
+/// changes no wait. Only without a `Date` is the local clock read.
 ///
-/// No answer is bounded: `Retry-After: 31536000` is a year. The caller has a cap, and stops instead of coming back sooner.
+/// No answer is bounded: `Retry-After: 31536000` is a year. The caller has a cap, and stops instead
+/// of coming back sooner.
 ///
-/// Trailers are headers too: `Hints::of(trailers)` reads the [pushback](Self::grpc_pushback) at the end of a gRPC call.
+/// Trailers are headers too: `Hints::of(trailers)` reads the [pushback](Self::grpc_pushback) at the
+/// end of a gRPC call.
 #[derive(Clone, Copy)]
 pub struct Hints<'a> {
     headers: &'a HeaderMap,
@@ -54,21 +56,23 @@ impl<'a> Hints<'a> {
         }
     }
 
-    /// How long the server wants to be left alone, for one that refused the request: with 429 or 503, or by its own convention.
+    /// How long the server wants to be left alone, for one that refused the request: with 429 or
+    /// 503, or by its own convention.
     ///
     /// The first of these that is there and valid:
     ///
     /// 1. `retry-after-ms`, `x-ms-retry-after-ms`, `x-amz-retry-after`, in milliseconds;
     /// 2. [`Retry-After`](Self::retry_after), and `X-RateLimit-Retry-After` in seconds;
-    /// 3. the reset of a limit that is used up: in `RateLimit`, else in the fields of [providers](crate#what-is-read);
+    /// 3. the reset of a limit that is used up: in `RateLimit`, else in the fields of
+    ///    [providers](crate#what-is-read);
     /// 4. the reset of a limit of which it is not known how much remains, in the same order.
     ///
-    /// Where there are several in 3 or 4, the longest. The reset of a limit with something left is no answer: it did not refuse
-    /// the request, and whoever did has not said how long. An invalid field leaves the word to the next, as it knows
-    /// more than a backoff that knows nothing.
+    /// Where there are several in 3 or 4, the longest. The reset of a limit with something left is
+    /// no answer: it did not refuse the request, and whoever did has not said how long. An invalid
+    /// field leaves the word to the next, as it knows more than a backoff that knows nothing.
     ///
-    /// Zero is an answer ("now"); it is not `None`. [gRPC pushback](Self::grpc_pushback) is asked for by itself, as it may
-    /// also be a veto.
+    /// Zero is an answer ("now"); it is not `None`. [gRPC pushback](Self::grpc_pushback) is asked
+    /// for by itself, as it may also be a veto.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.wait_ms()
@@ -79,11 +83,13 @@ impl<'a> Hints<'a> {
 
     /// What `Retry-After` says (RFC 9110 section 10.2.3), alone.
     ///
-    /// A number of seconds, also with a fraction, or one of the three forms of an HTTP-date; a date that has passed is zero. Of
-    /// several fields the longest valid one counts. A number beyond `u64` is `u64::MAX` seconds: very long, and not wrapped.
+    /// A number of seconds, also with a fraction, or one of the three forms of an HTTP-date; a date
+    /// that has passed is zero. Of several fields the longest valid one counts. A number beyond
+    /// `u64` is `u64::MAX` seconds: very long, and not wrapped.
     ///
-    /// Two deviations from the RFC: fractions, as servers send them; and a number of more than 31 days that is within a
-    /// year of now when it is read as time since 1970 (in s, ms, us or ns) is taken for that, as nobody asks for half a century.
+    /// Two deviations from the RFC: fractions, as servers send them; and a number of more than 31
+    /// days that is within a year of now when it is read as time since 1970 (in s, ms, us or ns) is
+    /// taken for that, as nobody asks for half a century.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let now = LazyCell::new(|| self.now());
@@ -108,9 +114,11 @@ impl<'a> Hints<'a> {
         Pushback::of(self.headers)
     }
 
-    /// Whether the server wants another attempt, in `x-should-retry` (OpenAI, Anthropic) or `stripe-should-retry`.
+    /// Whether the server wants another attempt, in `x-should-retry` (OpenAI, Anthropic) or
+    /// `stripe-should-retry`.
     ///
-    /// It knows better than its status code tells. Where several fields contradict each other, `false` wins.
+    /// It knows better than its status code tells. Where several fields contradict each other,
+    /// `false` wins.
     #[must_use]
     pub fn should_retry(&self) -> Option<bool> {
         const NAMES: [&str; 2] = ["x-should-retry", "stripe-should-retry"];
@@ -126,9 +134,10 @@ impl<'a> Hints<'a> {
 
     /// Whether this is the stored answer to an earlier request with the same idempotency key.
     ///
-    /// If it is an error, then another attempt with that key gets the same one. The markers are `Idempotent-Replayed`,
-    /// `Idempotency-Replayed`, `Chargebee-Idempotency-Replayed` and `Request-Idempotency` where they are true, and
-    /// `X-GCS-Idempotence-Request-Timestamp` where it is a number. `false` proves nothing: many servers have no marker.
+    /// If it is an error, then another attempt with that key gets the same one. The markers are
+    /// `Idempotent-Replayed`, `Idempotency-Replayed`, `Chargebee-Idempotency-Replayed` and
+    /// `Request-Idempotency` where they are true, and `X-GCS-Idempotence-Request-Timestamp` where
+    /// it is a number. `false` proves nothing: many servers have no marker.
     #[must_use]
     pub fn is_replayed(&self) -> bool {
         const FLAGS: [&str; 4] = [
@@ -151,13 +160,15 @@ impl<'a> Hints<'a> {
                 .is_some()
     }
 
-    /// What is left of the server's limits; of several, the one with the least left, and of equals the one that resets last.
+    /// What is left of the server's limits; of several, the one with the least left, and of equals
+    /// the one that resets last.
     ///
-    /// Meant for every response, also a good one: a caller that slows down in time is never refused. Where no such field is
-    /// there, that costs one pass over the names of the headers.
+    /// Meant for every response, also a good one: a caller that slows down in time is never
+    /// refused. Where no such field is there, that costs one pass over the names of the headers.
     ///
-    /// `None` if nothing says how much remains; a number below zero means that. A limit on something else than requests
-    /// (tokens, bytes, points) counts only once it is used up. What a cache has kept for a while (`Age` above zero) is ignored.
+    /// `None` if nothing says how much remains; a number below zero means that. A limit on
+    /// something else than requests (tokens, bytes, points) counts only once it is used up. What a
+    /// cache has kept for a while (`Age` above zero) is ignored.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
         let now = LazyCell::new(|| self.now());

@@ -7,10 +7,12 @@ use jiff::{
 
 use crate::moment::Moment;
 
-/// An HTTP-date (RFC 9110 section 5.6.7), in any of its three forms. `now` settles the century of a two-digit year.
+/// An HTTP-date (RFC 9110 section 5.6.7), in any of its three forms. `now` settles the century of a
+/// two-digit year.
 ///
-/// More lenient than the grammar where that cannot change the meaning: names in any case and length, blanks, days without
-/// their zero, and a weekday that does not fit the date. The zone must be GMT.
+/// More lenient than the grammar where that cannot change the meaning: names in any case and
+/// length, blanks, days without their zero, and a weekday that does not fit the date. The zone must
+/// be GMT.
 pub(crate) fn parse(text: &str, now: impl FnOnce() -> Moment) -> Option<Moment> {
     let mut words = [""; 6];
     let mut count = 0;
@@ -43,7 +45,8 @@ pub(crate) fn parse(text: &str, now: impl FnOnce() -> Moment) -> Option<Moment> 
     }
 }
 
-/// The latest year with these last two digits that is not more than 50 years ahead (RFC 9110 section 5.6.7).
+/// The latest year with these last two digits that is not more than 50 years ahead (RFC 9110
+/// section 5.6.7).
 fn at_short_year(short: i16, month: &str, day: &str, time: &str, now: Moment) -> Option<Moment> {
     let latest = now.to_utc()?.checked_add(50.years()).ok()?;
     let year = latest.year() - (latest.year() - short).rem_euclid(100);
@@ -61,7 +64,8 @@ fn at(year: i16, month: &str, day: &str, time: &str) -> Option<Moment> {
     let (hour, minute, second) = (pair(h1, h2)?, pair(m1, m2)?, pair(s1, s2)?);
     let day = digits(day, 1..=2)?.try_into().ok()?;
     let date = Date::new(year, month_number(month)?, day).ok()?;
-    // A leap second, the 60th, has no place of its own in Unix time: it is the second after the 59th.
+    // A leap second, the 60th, has no place of its own in Unix time: it is the second after the
+    // 59th.
     let leap = second == 60;
     let time = Time::new(hour, minute, if leap { 59 } else { second }, 0).ok()?;
     let moment = Moment::from_utc(date.to_datetime(time))?;
@@ -149,7 +153,8 @@ mod tests {
         assert_eq!(seconds("Sat, 31 Dec 2016 23:59:61 GMT"), None);
     }
 
-    // Section 5.6.7: a two-digit year that looks to be more than 50 years ahead is the latest past one with these digits.
+    // Section 5.6.7: a two-digit year that looks to be more than 50 years ahead is the latest past
+    // one with these digits.
     #[test]
     fn a_two_digit_year_is_at_most_fifty_years_ahead() {
         let year = |now, text| {

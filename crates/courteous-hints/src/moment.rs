@@ -17,12 +17,14 @@ impl Moment {
         duration(nanos.try_into().unwrap_or_default())
     }
 
-    /// The last moment of the second that begins here. For a time that may have been rounded down to it.
+    /// The last moment of the second that begins here. For a time that may have been rounded down
+    /// to it.
     pub(crate) const fn end_of_second(self) -> Self {
         Self(self.0.saturating_add(Self::SECOND))
     }
 
-    /// `YYYY-MM-DD[T ]hh:mm[:ss[.f]][Z|±hh:mm]`: RFC 3339, and ISO 8601 without seconds. Without a zone it is UTC.
+    /// `YYYY-MM-DD[T ]hh:mm[:ss[.f]][Z|±hh:mm]`: RFC 3339, and ISO 8601 without seconds. Without a
+    /// zone it is UTC.
     pub(crate) fn from_iso(text: &str) -> Option<Self> {
         let has = |at: usize, marks: &[u8]| {
             let byte = text.as_bytes().get(at);

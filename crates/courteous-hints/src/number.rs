@@ -26,7 +26,8 @@ pub(crate) enum Unit {
 }
 
 impl Number {
-    /// `None` for anything else. What is too big for a `u64` is the greatest of them: it means "very long", not nothing.
+    /// `None` for anything else. What is too big for a `u64` is the greatest of them: it means
+    /// "very long", not nothing.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = match text.split_once('.') {
             Some((whole, fraction)) => (whole, Some(fraction)),
@@ -57,7 +58,8 @@ impl Number {
         !self.has_fraction
     }
 
-    /// So many nanoseconds are this many of `unit`, rounded up: a wait is never shorter than what was asked for.
+    /// So many nanoseconds are this many of `unit`, rounded up: a wait is never shorter than what
+    /// was asked for.
     pub(crate) const fn nanos(self, unit: Unit) -> u128 {
         let billionths = self.whole as u128 * 1_000_000_000 + self.billionths as u128;
         billionths.div_ceil(unit as u128)

@@ -13,7 +13,8 @@ pub enum Pushback {
 }
 
 impl Pushback {
-    /// Whatever is not one plain number is a veto: A6 has a client take a value that it does not understand for a "no".
+    /// Whatever is not one plain number is a veto: A6 has a client take a value that it does not
+    /// understand for a "no".
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all("grpc-retry-pushback-ms").iter();
         let value = values.next()?;
@@ -61,7 +62,8 @@ mod tests {
         assert_eq!(read(&["2147483647"]), after(2_147_483_647));
     }
 
-    // gRFC A6, "Pushback": a negative value, or one that cannot be parsed, is a request not to retry.
+    // gRFC A6, "Pushback": a negative value, or one that cannot be parsed, is a request not to
+    // retry.
     #[test]
     fn everything_else_is_a_veto() {
         for value in [

@@ -10,7 +10,8 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// How many more requests the server will take before [`reset`](Self::reset); a fraction is rounded down.
+    /// How many more requests the server will take before [`reset`](Self::reset); a fraction is
+    /// rounded down.
     ///
     /// It is no promise: the server may refuse sooner, and other clients may share the limit.
     #[must_use]
@@ -18,7 +19,8 @@ impl Quota {
         self.remaining
     }
 
-    /// How long from the receipt of the response until there is more. It need not be the full limit then.
+    /// How long from the receipt of the response until there is more. It need not be the full limit
+    /// then.
     #[must_use]
     pub const fn reset(&self) -> Option<Duration> {
         self.reset

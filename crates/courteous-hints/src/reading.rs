@@ -16,7 +16,8 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// The limit as one on requests. One on something else says nothing about them while there is some left.
+    /// The limit as one on requests. One on something else says nothing about them while there is
+    /// some left.
     pub(crate) fn quota(self) -> Option<Quota> {
         match (self.other_unit, self.remaining?) {
             (false, remaining) => Some(Quota {
@@ -35,8 +36,9 @@ impl Reading {
         }
     }
 
-    /// How long until the limit lets a refused client through again, behind how much the reading counts among others:
-    /// a limit that is known to be used up is the reason of the refusal, one with an unknown rest only may be.
+    /// How long until the limit lets a refused client through again, behind how much the reading
+    /// counts among others: a limit that is known to be used up is the reason of the refusal, one
+    /// with an unknown rest only may be.
     pub(crate) fn wait(self) -> Option<(bool, bool, Duration)> {
         let used_up = match self.remaining {
             None => false,

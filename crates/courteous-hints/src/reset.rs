@@ -13,8 +13,9 @@ const DAY: u64 = 24 * 60 * 60;
 /// No server's window is longer; a greater number of seconds is something else.
 const LONGEST_DELTA: Duration = Duration::from_secs(31 * DAY);
 
-/// How far a number may be from now to be read as a point of time. The ranges that this makes in seconds, milli-, micro-
-/// and nanoseconds since 1970 are far from each other, and all of them far above [`LONGEST_DELTA`].
+/// How far a number may be from now to be read as a point of time. The ranges that this makes in
+/// seconds, milli-, micro- and nanoseconds since 1970 are far from each other, and all of them far
+/// above [`LONGEST_DELTA`].
 const EPOCH_RADIUS: u128 = Duration::from_secs(366 * DAY).as_nanos();
 
 /// How long until the reset that `value` states, in whatever way.
@@ -50,7 +51,8 @@ pub(crate) fn delay(number: Number, now: &impl Deref<Target = Moment>) -> Durati
 
 /// How long until `number`, read as a time since 1970 in whichever unit brings it close to now.
 ///
-/// A whole number of seconds was most likely rounded down, so that it stands for the end of its second.
+/// A whole number of seconds was most likely rounded down, so that it stands for the end of its
+/// second.
 fn epoch(number: Number, now: Moment) -> Option<Duration> {
     use Unit::{Microseconds, Milliseconds, Nanoseconds, Seconds};
     let units = [Seconds, Milliseconds, Microseconds, Nanoseconds];

@@ -6,8 +6,8 @@
 //! from -08: RateLimit: "burst";r=50;t=30                       RateLimit-Policy: "burst";q=100;w=60
 //! ```
 //!
-//! Parsed leniently, as the drafts' own examples break their grammar: names may be tokens, unknown parameters are passed over,
-//! and a bad item is skipped alone.
+//! Parsed leniently, as the drafts' own examples break their grammar: names may be tokens, unknown
+//! parameters are passed over, and a bad item is skipped alone.
 
 use std::{ops::Deref, time::Duration};
 
@@ -20,7 +20,8 @@ use crate::{
     reset,
 };
 
-/// Hands out what one line of `RateLimit`, or of a field that is built like it, says about each limit.
+/// Hands out what one line of `RateLimit`, or of a field that is built like it, says about each
+/// limit.
 pub(crate) fn each_reading(
     headers: &HeaderMap,
     name: &str,
@@ -103,7 +104,8 @@ impl<'a> Item<'a> {
         (!name.is_empty()).then_some(Self { name, parameters })
     }
 
-    /// The value of the parameter with one of these names; the last one counts (RFC 9651 section 4.2.3.2).
+    /// The value of the parameter with one of these names; the last one counts (RFC 9651 section
+    /// 4.2.3.2).
     fn parameter(&self, names: &[&str]) -> Option<&'a str> {
         split(self.parameters, ';')
             .filter_map(|parameter| parameter.split_once('='))
@@ -120,7 +122,8 @@ impl<'a> Item<'a> {
         Number::parse(self.parameter(names)?).map(|number| number.duration(Unit::Seconds))
     }
 
-    /// Whether this policy is the one that `item` tells the state of: the same name and, where both tell one, partition.
+    /// Whether this policy is the one that `item` tells the state of: the same name and, where both
+    /// tell one, partition.
     fn is_of(&self, item: &Self) -> bool {
         let partitions = (self.parameter(&["pk"]), item.parameter(&["pk"]));
         let apart = matches!(partitions, (Some(one), Some(other)) if one != other);
@@ -154,7 +157,8 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What is inside of a string's quotes. Escapes stay as they are: names are only compared with each other.
+/// What is inside of a string's quotes. Escapes stay as they are: names are only compared with each
+/// other.
 fn unquote(text: &str) -> Option<&str> {
     text.strip_prefix('"')?.strip_suffix('"')
 }

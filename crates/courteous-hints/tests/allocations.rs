@@ -1,5 +1,5 @@
-//! Reading allocates nothing: it is done for every response. The only test in this file, as allocations are counted for the
-//! whole process.
+//! Reading allocates nothing: it is done for every response. The only test in this file, as
+//! allocations are counted for the whole process.
 
 use std::{
     alloc::System,

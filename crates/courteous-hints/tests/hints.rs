@@ -141,7 +141,8 @@ mod retry_after {
         }
     }
 
-    // A field that may come once: two of them are an error of somebody's, and adding up would be another one.
+    // A field that may come once: two of them are an error of somebody's, and adding up would be
+    // another one.
     #[test]
     fn of_several_the_longest_valid_one_counts() {
         assert_eq!(retry_after(&["5", "10"]), secs(10));
@@ -207,7 +208,8 @@ mod wait {
         }
     }
 
-    // draft-ietf-httpapi-ratelimit-headers section 2.3 has malformed fields ignored; so are all others here.
+    // draft-ietf-httpapi-ratelimit-headers section 2.3 has malformed fields ignored; so are all
+    // others here.
     #[test]
     fn a_malformed_field_leaves_the_word_to_the_next() {
         let fields = [

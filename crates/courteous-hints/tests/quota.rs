@@ -101,7 +101,8 @@ mod drafts {
         );
     }
 
-    // From 08: a List of Strings with parameters; the policy of the same name tells limit and window.
+    // From 08: a List of Strings with parameters; the policy of the same name tells limit and
+    // window.
     #[test]
     fn a_list_of_items() {
         let fields = [
@@ -280,7 +281,8 @@ mod most_restrictive {
     }
 }
 
-/// One test for each provider that documents fields of its own, with its own example where there is one.
+/// One test for each provider that documents fields of its own, with its own example where there is
+/// one.
 mod providers {
     use super::*;
 
