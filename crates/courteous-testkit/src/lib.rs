@@ -44,6 +44,7 @@
 //! | `every_attempt_is_readied_afresh` | the same with as many failures as there are retries; each attempt is the same request |
 //! | `waiting_holds_nothing_of_the_inner_service` | in the queue and in the backoff: no readiness, no call, no response, and `poll_ready` is `Ok` |
 //! | `a_dropped_waiter_wakes_the_next` | the first of two waiters is dropped, in the queue or when it was woken; the second is woken |
+//! | `all_waiters_get_through` | 50 waiters whose inner instances are slow to be ready: all are sent, and each is polled a few times |
 //! | `a_future_dropped_after_any_poll_releases_all` | dropped after 0, 1, 2, ... polls until it resolves: gauges as at the start, nothing in flight, nothing sent later, the next call succeeds |
 //! | `a_response_dropped_at_any_frame_releases_all` | the same for the response body |
 //! | `an_inner_readiness_error_comes_through` | at the first attempt and at the second: it is the innermost cause |
@@ -111,4 +112,4 @@ pub use reply::Reply;
 pub use seen::{Seen, SeenBody};
 pub use server::{Act, Moment, RawRequest, ScriptedServer};
 pub use storm::{Calm, Storm};
-pub use task::{PATIENCE, Task};
+pub use task::{MOST_POLLS, PATIENCE, Task};

@@ -1,9 +1,10 @@
 use std::{
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -14,6 +15,9 @@ use tokio::time::timeout;
 
 /// How long a [`Task`] waits for a wake-up, on Tokio's clock, before it is called lost.
 pub const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// How often a [`Task`] is polled before it is called a spin.
+pub const MOST_POLLS: usize = 1000;
 
 /// A future that is polled by hand, or only when it was woken: so a lost wake-up shows.
 pub struct Task<F> {
@@ -26,7 +30,11 @@ pub struct Task<F> {
 struct Alarm {
     woken: AtomicBool,
     watcher: Mutex<Option<Waker>>,
+    line: Mutex<Option<(Line, usize)>>,
 }
+
+/// The numbers of the tasks that were woken, in order.
+type Line = Arc<Mutex<VecDeque<usize>>>;
 
 impl<F: Future> Task<F> {
     /// `future`, not polled yet; woken, as a fresh task is.
@@ -63,7 +71,9 @@ impl<F: Future> Task<F> {
     /// Waits for a wake-up. Panics if there is none within [`PATIENCE`].
     pub async fn woken(&self) {
         assert!(
-            timeout(PATIENCE, self.wait()).await.is_ok(),
+            timeout(PATIENCE, poll_fn(|cx| self.poll_woken(cx)))
+                .await
+                .is_ok(),
             "a waiting future was never woken"
         );
     }
@@ -80,31 +90,76 @@ impl<F: Future> Task<F> {
         Poll::Pending
     }
 
-    /// Polls when woken until there is an output, and lets time pass. Panics if a wake-up is lost.
+    /// Polls when woken until there is an output, and lets time pass. Panics if a wake-up is lost, and if there are more
+    /// than [`MOST_POLLS`].
     pub async fn finish(mut self) -> F::Output {
         loop {
             self.woken().await;
             if let Poll::Ready(output) = self.poll() {
                 return output;
             }
+            self.assert_not_spinning();
         }
     }
 
-    async fn wait(&self) {
-        poll_fn(|cx| {
-            let mut watcher = self
-                .alarm
-                .watcher
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *watcher = Some(cx.waker().clone());
-            if self.is_woken() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
+    /// The same for all of `tasks` at once: one after the other, in the order in which they are woken, as an executor does
+    /// it. Their outputs, in the order of `tasks`.
+    pub async fn finish_all(tasks: &mut [Self]) -> Vec<F::Output> {
+        let line: Line = Arc::default();
+        let mut outputs: Vec<_> = tasks.iter().map(|_| None).collect();
+        for (number, task) in tasks.iter().enumerate() {
+            *lock(&task.alarm.line) = Some((line.clone(), number));
+            if task.is_woken() {
+                lock(&line).push_back(number);
             }
-        })
-        .await;
+        }
+        let mut left = tasks.len();
+        while left > 0 {
+            let next = lock(&line).pop_front();
+            let Some(number) = next else {
+                let woken = poll_fn(|cx| {
+                    for task in &*tasks {
+                        *lock(&task.alarm.watcher) = Some(cx.waker().clone());
+                    }
+                    if lock(&line).is_empty() {
+                        Poll::Pending
+                    } else {
+                        Poll::Ready(())
+                    }
+                });
+                assert!(
+                    timeout(PATIENCE, woken).await.is_ok(),
+                    "{left} waiting futures were never woken"
+                );
+                continue;
+            };
+            if outputs[number].is_some() {
+                continue;
+            }
+            match tasks[number].poll() {
+                Poll::Ready(output) => {
+                    outputs[number] = Some(output);
+                    left -= 1;
+                }
+                Poll::Pending => tasks[number].assert_not_spinning(),
+            }
+            tokio::task::yield_now().await;
+        }
+        outputs.into_iter().flatten().collect()
+    }
+
+    fn assert_not_spinning(&self) {
+        let polls = self.polls;
+        assert!(polls < MOST_POLLS, "a future that is woken without end");
+    }
+
+    fn poll_woken(&self, cx: &mut Context<'_>) -> Poll<()> {
+        *lock(&self.alarm.watcher) = Some(cx.waker().clone());
+        if self.is_woken() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -118,14 +173,18 @@ impl<F> fmt::Debug for Task<F> {
 
 impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
-        self.woken.store(true, Ordering::Relaxed);
-        let watcher = self
-            .watcher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        if !self.woken.swap(true, Ordering::Relaxed)
+            && let Some((line, number)) = &*lock(&self.line)
+        {
+            lock(line).push_back(*number);
+        }
+        let watcher = lock(&self.watcher).take();
         if let Some(watcher) = watcher {
             watcher.wake();
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -19,7 +19,10 @@ use courteous_testkit::{CountingBody, Probe, Subject, TestBody, contract};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use tokio::time::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -29,6 +32,7 @@ enum Fault {
     ReservesInPollReady,
     CallsAFreshClone,
     WaitsWithReadiness,
+    Herd,
     LosesAWakeUp,
     WakesOnce,
     LeaksOnDrop,
@@ -59,14 +63,18 @@ struct Limited<S> {
     layer: Limit,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     in_use: AtomicUsize,
+    line: Arc<Semaphore>,
     waiting: Mutex<Vec<Waker>>,
 }
 
 #[derive(Debug)]
-struct Permit(Limit);
+struct Permit {
+    layer: Limit,
+    _line: Option<OwnedSemaphorePermit>,
+}
 
 type Inner = CountingBody<TestBody>;
 
@@ -78,16 +86,51 @@ struct Guarded {
 
 impl Limit {
     fn new(fault: Fault) -> Self {
+        let limit = State {
+            in_use: AtomicUsize::new(0),
+            line: Arc::new(Semaphore::new(2)),
+            waiting: Mutex::default(),
+        };
         Self {
             fault,
-            limit: Arc::default(),
+            limit: Arc::new(limit),
         }
+    }
+
+    /// By a line of waiters, or by a herd, which has faults of its own.
+    async fn permit(&self) -> Permit {
+        if self.has_herd() {
+            return poll_fn(|cx| self.poll(cx)).await;
+        }
+        let permit = self.limit.line.clone().acquire_owned().await.unwrap();
+        self.limit.in_use.fetch_add(1, Relaxed);
+        Permit::new(self, Some(permit))
+    }
+
+    fn has_herd(&self) -> bool {
+        use Fault::{Herd, LosesAWakeUp, ReservesInPollReady, WakesOnce};
+        matches!(
+            self.fault,
+            Herd | LosesAWakeUp | ReservesInPollReady | WakesOnce
+        )
+    }
+
+    fn try_permit(&self) -> Option<Permit> {
+        if self.has_herd() {
+            return match self.poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(permit) => Some(permit),
+                Poll::Pending => None,
+            };
+        }
+        let permit = self.limit.line.clone().try_acquire_owned().ok()?;
+        self.limit.in_use.fetch_add(1, Relaxed);
+        Some(Permit::new(self, Some(permit)))
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Permit> {
         if self.limit.in_use.load(Relaxed) < 2 {
             self.limit.in_use.fetch_add(1, Relaxed);
-            return Poll::Ready(Permit(self.clone()));
+            return Poll::Ready(Permit::new(self, None));
         }
         let mut waiting = self.limit.waiting.lock().unwrap();
         if self.fault == Fault::LosesAWakeUp {
@@ -98,12 +141,21 @@ impl Limit {
     }
 }
 
+impl Permit {
+    fn new(layer: &Limit, line: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
+            layer: layer.clone(),
+            _line: line,
+        }
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        let state = &self.0.limit;
+        let state = &self.layer.limit;
         state.in_use.fetch_sub(1, Relaxed);
         let mut waiting = state.waiting.lock().unwrap();
-        if self.0.fault == Fault::WakesOnce && !waiting.is_empty() {
+        if self.layer.fault == Fault::WakesOnce && !waiting.is_empty() {
             waiting.remove(0).wake();
             return;
         }
@@ -167,12 +219,8 @@ impl Service<Request<Full<Bytes>>> for Limited<Probe> {
         let mut reserved = self.reserved.take().and_then(Arc::into_inner);
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
-        let now = layer.limit.in_use.load(Relaxed) < 2;
-        if now && reserved.is_none() {
-            reserved = match layer.poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(permit) => Some(permit),
-                Poll::Pending => None,
-            };
+        if reserved.is_none() {
+            reserved = layer.try_permit();
         }
         match fault {
             Fault::DropsHeaders => {
@@ -189,7 +237,7 @@ impl Service<Request<Full<Bytes>>> for Limited<Probe> {
         Shown(Box::pin(async move {
             let permit = match reserved {
                 Some(permit) => permit,
-                None => poll_fn(|cx| layer.poll(cx)).await,
+                None => layer.permit().await,
             };
             if waits && fault != Fault::WaitsWithReadiness {
                 poll_fn(|cx| poll_inner(&mut inner, cx)).await?;
@@ -250,13 +298,13 @@ impl Body for Guarded {
     }
 
     fn is_end_stream(&self) -> bool {
-        let hides = |permit: &Permit| permit.0.fault == Fault::HidesTheEnd;
+        let hides = |permit: &Permit| permit.layer.fault == Fault::HidesTheEnd;
         self.inner.is_end_stream() && !self.permit.as_ref().is_some_and(hides)
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.permit {
-            Some(permit) if permit.0.fault == Fault::HidesTheSize => SizeHint::default(),
+            Some(permit) if permit.layer.fault == Fault::HidesTheSize => SizeHint::default(),
             _ => self.inner.size_hint(),
         }
     }
@@ -265,7 +313,7 @@ impl Body for Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take()
-            && permit.0.fault == Fault::LeaksOnDroppedBody
+            && permit.layer.fault == Fault::LeaksOnDroppedBody
             && !self.inner.is_end_stream()
         {
             std::mem::forget(permit);
@@ -309,6 +357,7 @@ caught! {
     every_attempt_is_readied_afresh: RetriesUnreadied CallsAFreshClone;
     waiting_holds_nothing_of_the_inner_service: WaitsWithReadiness KeepsTheResponse;
     a_dropped_waiter_wakes_the_next: WakesOnce LosesAWakeUp;
+    all_waiters_get_through: Herd LosesAWakeUp;
     a_future_dropped_after_any_poll_releases_all: LeaksOnDrop SendsForNobody;
     a_response_dropped_at_any_frame_releases_all: LeaksOnDroppedBody;
     an_inner_readiness_error_comes_through: SwallowsReadinessErrors;

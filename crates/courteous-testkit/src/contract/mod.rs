@@ -21,7 +21,7 @@ pub use transparent::{
     the_request_comes_through_unchanged, the_response_comes_through_unchanged,
 };
 pub use waits::{
-    a_dropped_waiter_wakes_the_next, poll_ready_reserves_nothing,
+    a_dropped_waiter_wakes_the_next, all_waiters_get_through, poll_ready_reserves_nothing,
     waiting_holds_nothing_of_the_inner_service,
 };
 
@@ -48,6 +48,7 @@ macro_rules! contract {
                 every_attempt_is_readied_afresh
                 waiting_holds_nothing_of_the_inner_service
                 a_dropped_waiter_wakes_the_next
+                all_waiters_get_through
                 a_future_dropped_after_any_poll_releases_all
                 a_response_dropped_at_any_frame_releases_all
                 an_inner_readiness_error_comes_through

@@ -121,6 +121,44 @@ where
     }
 }
 
+/// Many waiters are all sent, though their inner instances are pending at first when their turn comes, and none of them is
+/// polled more than a few times on its way.
+pub fn all_waiters_get_through<L>(make: impl Fn() -> Subject<L>)
+where
+    L: Layer<Probe, Service: Client>,
+{
+    const WAITERS: usize = 50;
+    for pending in [0, 1, 2] {
+        let subject = make();
+        let Some(behind) = subject.behind else {
+            return;
+        };
+        let probe = Probe::new().pending_polls(pending);
+        let service = subject.service(&probe);
+        paused(async {
+            let mut others = Others::occupy(&subject, &service, &probe).await;
+            let mut waiters = Vec::new();
+            for _ in 0..WAITERS {
+                let mut service = service.clone();
+                let call = async move { succeed(&mut service).await };
+                let mut waiter = Task::new(call);
+                assert!(waiter.settle().await.is_pending());
+                waiters.push(waiter);
+            }
+            assert_eq!(probe.calls(), behind);
+            // There is room for one at a time.
+            others.finish_one().await;
+            Task::finish_all(&mut waiters).await;
+            others.finish().await;
+            assert_eq!(probe.calls(), behind + WAITERS);
+            let polls: usize = waiters.iter().map(Task::polls).sum();
+            let most = WAITERS * (10 + 5 * pending);
+            assert!(polls <= most, "{polls} polls for {WAITERS} waiters");
+            subject.assert_nothing_held(&probe, &"after many waiters");
+        });
+    }
+}
+
 /// The calls that another one waits behind, in flight until they may finish.
 pub(super) struct Others<F> {
     calls: Vec<(Latch, Task<F>)>,
