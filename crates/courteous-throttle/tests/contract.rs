@@ -1,0 +1,17 @@
+//! The contract that every layer passes.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use courteous_testkit::{Subject, contract};
+use courteous_throttle::{Bucket, Rate, ThrottleLayer};
+
+fn rate() -> Rate {
+    "1/s".parse().unwrap()
+}
+
+contract!(mod one_bucket {
+    let bucket = Bucket::new(rate());
+    Subject::new(ThrottleLayer::from(bucket.clone()))
+        .waits_behind(1)
+        .gauge("waiting", move || bucket.waiting())
+});
+contract!(mod per_origin { Subject::new(ThrottleLayer::per_origin(rate())).waits_behind(1) });

@@ -1,0 +1,170 @@
+//! The promises of a throttle with a bucket for each key.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod support;
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use courteous_core::{RejectReason, Rejected, find_cause};
+use courteous_throttle::{Bucket, Keyed, Origin, Rate, RequestHead, ThrottleLayer};
+use http::{Request, Uri};
+use support::{Sends, ready_call, sec};
+use tokio::time::{self, Instant};
+use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
+use tower::Layer;
+
+fn rate(text: &str) -> Rate {
+    text.parse().unwrap()
+}
+
+fn to(uri: &str) -> Request<()> {
+    Request::builder().uri(uri).body(()).unwrap()
+}
+
+fn id(head: &RequestHead<'_>) -> u32 {
+    head.uri().path()[1..].parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_origin_has_a_bucket_of_its_own() {
+    let sends = Sends::default();
+    let mut service = ThrottleLayer::per_origin(rate("1/m")).layer(sends.clone());
+    for uri in [
+        "http://a.test/1",
+        "https://a.test/2",
+        "http://b.test/3",
+        "http://a.test:81/4",
+    ] {
+        assert_ready_ok!(task::spawn(ready_call(&mut service, to(uri))).poll());
+    }
+    for uri in [
+        "http://A.test:80/",
+        "https://a.test:443/",
+        "http://u:p@b.test/",
+    ] {
+        assert_pending!(task::spawn(ready_call(&mut service, to(uri))).poll());
+    }
+    assert_eq!(service.partition().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_closes_only_its_own_key() {
+    let sends = Sends::default();
+    let mut service = ThrottleLayer::per_origin(rate("1/s")).layer(sends.clone());
+    sends.answer(429, &[("retry-after", "60")]);
+    ready_call(&mut service, to("http://a.test/1"))
+        .await
+        .unwrap();
+    let start = Instant::now();
+    for _ in 0..5 {
+        ready_call(&mut service, to("http://b.test/2"))
+            .await
+            .unwrap();
+    }
+    assert_eq!(start.elapsed(), sec(4));
+    let a = Uri::from_static("http://a.test/");
+    let request = Request::builder().uri(a).body(()).unwrap();
+    let origin = Origin::of(&RequestHead::of(&request));
+    let bucket = service.partition().get(&origin).unwrap();
+    assert_eq!(bucket.closed_until(), Some(start + sec(60)));
+}
+
+#[test]
+fn an_origin_may_come_from_the_host_field() {
+    let mut request = to("/path");
+    assert_eq!(Origin::of(&RequestHead::of(&request)).authority(), None);
+    request
+        .headers_mut()
+        .insert("host", "a.test:8080".parse().unwrap());
+    let origin = Origin::of(&RequestHead::of(&request));
+    assert_eq!(origin.authority().unwrap(), "a.test:8080");
+    assert_eq!(origin.scheme(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_keys_are_forgotten_and_the_others_are_not() {
+    let sends = Sends::default();
+    let keyed = Keyed::new(Bucket::new(rate("1000/s")), id);
+    let mut service = ThrottleLayer::from(keyed.clone()).layer(sends.clone());
+    let start = Instant::now();
+    for id in 0..200_000 {
+        ready_call(&mut service, to(&format!("/{id}")))
+            .await
+            .unwrap();
+        if id % 100 == 0 {
+            time::advance(Duration::from_millis(10)).await;
+        }
+        assert!(keyed.len() <= 10_000);
+    }
+    assert!(keyed.len() < 1_000, "{}", keyed.len());
+    assert_eq!(start.elapsed(), sec(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_debt_is_not_forgotten_however_many_keys_come() {
+    let sends = Sends::default();
+    let keyed =
+        Keyed::new(Bucket::new(rate("1/m")), id).with_max_keys(NonZeroUsize::new(100).unwrap());
+    let mut service = ThrottleLayer::from(keyed.clone()).layer(sends.clone());
+    for id in 0..100 {
+        assert_ready_ok!(task::spawn(ready_call(&mut service, to(&format!("/{id}")))).poll());
+    }
+    time::sleep(sec(30)).await;
+    let error = assert_ready_err!(task::spawn(ready_call(&mut service, to("/100"))).poll());
+    let expected = Rejected::new(RejectReason::TooManyKeys);
+    assert_eq!(find_cause::<Rejected>(&*error), Some(&expected));
+    // One that is known is served as before.
+    let mut waiting = task::spawn(ready_call(&mut service, to("/7")));
+    assert_pending!(waiting.poll());
+    keyed
+        .get(&8)
+        .unwrap()
+        .close_until(Instant::now() + sec(600));
+    time::sleep(sec(30)).await;
+    assert_ready_ok!(task::spawn(ready_call(&mut service, to("/100"))).poll());
+    // The two in use, and the new one.
+    assert_eq!(keyed.len(), 3);
+    assert!(keyed.get(&7).is_some() && keyed.get(&8).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_response_is_awaited_is_not_forgotten() {
+    let keyed =
+        Keyed::new(Bucket::new(rate("1/s")), id).with_max_keys(NonZeroUsize::new(1).unwrap());
+    let mut service = ThrottleLayer::from(keyed.clone()).layer(Sends::default());
+    let call = ready_call(&mut service, to("/1"));
+    time::sleep(sec(9)).await;
+    // What the response says must reach the bucket that the next call finds.
+    assert_ready_err!(task::spawn(ready_call(&mut service, to("/2"))).poll());
+    drop(call);
+    time::sleep(sec(1)).await;
+    assert_ready_ok!(task::spawn(ready_call(&mut service, to("/2"))).poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_may_be_anything_in_the_request() {
+    let mut service = ThrottleLayer::new(rate("1/m"))
+        .keyed_by(|head| head.headers().get("authorization").cloned())
+        .layer(Sends::default());
+    let by = |who: &str| {
+        let mut request = to("/1");
+        request
+            .headers_mut()
+            .insert("authorization", who.parse().unwrap());
+        request
+    };
+    assert_ready_ok!(task::spawn(ready_call(&mut service, by("a"))).poll());
+    assert_ready_ok!(task::spawn(ready_call(&mut service, by("b"))).poll());
+    assert_pending!(task::spawn(ready_call(&mut service, by("a"))).poll());
+    service.partition().set_rate(rate("1/s"));
+    let start = Instant::now();
+    ready_call(&mut service, by("a")).await.unwrap();
+    assert_eq!(start.elapsed(), sec(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_keys_can_start_empty() {
+    let keyed = Keyed::per_origin(Bucket::new(rate("1/s"))).start_empty();
+    let mut service = ThrottleLayer::from(keyed).layer(Sends::default());
+    assert_pending!(task::spawn(ready_call(&mut service, to("http://a.test/1"))).poll());
+}
