@@ -38,6 +38,8 @@ pin_project! {
             request: Option<Request<B>>,
             refuse: R,
             phase: Phase,
+            // Whether it was ready once, and then had no token any more.
+            missed: bool,
         },
         Refused {
             rejected: Rejected,
@@ -51,7 +53,7 @@ pin_project! {
 enum Phase {
     /// It waits for its turn, and holds nothing of the inner service's.
     Queued,
-    /// It was its turn, but its clone of the inner service was not ready: it waits for that, and holds no token.
+    /// It was its turn, but its clone of the inner service was not ready: it waits for that.
     Readying,
 }
 
@@ -77,6 +79,7 @@ impl<F, S, B, St, T, R> ResponseFuture<F, S, B, St, T, R> {
                 request: Some(request),
                 refuse,
                 phase: Phase::Queued,
+                missed: false,
             },
             listen,
         }
@@ -119,6 +122,7 @@ where
                     request,
                     refuse,
                     phase,
+                    missed,
                 } => loop {
                     if *phase == Phase::Readying {
                         ready!(service.poll_ready(cx)).map_err(R::error)?;
@@ -131,6 +135,7 @@ where
                         Poll::Pending => {
                             if mem::replace(phase, Phase::Queued) == Phase::Readying {
                                 // Readied for nothing: the tokens went to others meanwhile.
+                                *missed = true;
                                 *service = service.clone();
                             }
                             return Poll::Pending;
@@ -139,7 +144,11 @@ where
                     if *phase == Phase::Queued
                         && service.poll_ready(cx).map_err(R::error)?.is_pending()
                     {
-                        turn.as_mut().pass();
+                        // One who missed its turn keeps the next one while it readies: else a crowd of such could pass
+                        // a token round for ever. It costs the others one token, which comes back to them.
+                        if !*missed {
+                            turn.as_mut().pass();
+                        }
                         *phase = Phase::Readying;
                         return Poll::Pending;
                     }
