@@ -9,14 +9,17 @@ use pin_project_lite::pin_project;
 use crate::permit::Permit;
 
 pin_project! {
-    /// The body of a limited response: the inner service's, holding its call's permit until it ended.
+    /// The body of a limited response: the inner service's, holding its call's permit until it
+    /// ended.
     ///
-    /// The permit is given back with the last frame if the body knows that it is the last, else when the body reports its
-    /// end, at its first error, or when it is dropped. Frames, trailers, errors, size and end come through unchanged; it is
-    /// `Unpin`, `Default` and `Send` if the inner body is.
+    /// The permit is given back with the last frame if the body knows that it is the last, else
+    /// when the body reports its end, at its first error, or when it is dropped. Frames, trailers,
+    /// errors, size and end come through unchanged; it is `Unpin`, `Default` and `Send` if the
+    /// inner body is.
     #[derive(Debug, Default)]
     pub struct PermitBody<B> {
-        // Before the permit, so that a dropped body lets go of its connection before the next call goes out.
+        // Before the permit, so that a dropped body lets go of its connection before the next call
+        // goes out.
         #[pin]
         inner: B,
         permit: Option<Permit>,

@@ -25,7 +25,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it gives back all that it holds: its place in the queue, or the call and its permit.
+    /// Dropping it gives back all that it holds: its place in the queue, or the call and its
+    /// permit.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct ResponseFuture<S, B, F, R> {
         #[pin]
@@ -120,7 +121,8 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
         };
         let result = ready!(future.poll(cx));
         let permit = permit.take();
-        // The inner future goes before its permit is given on, and at once: a caller may keep this one.
+        // The inner future goes before its permit is given on, and at once: a caller may keep this
+        // one.
         this.state.set(State::Done);
         Poll::Ready(match result {
             Ok(response) => {

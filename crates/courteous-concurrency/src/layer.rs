@@ -16,12 +16,14 @@ use crate::{
 
 /// Bounds the calls in flight.
 ///
-/// By default a call waits for as long as it takes, in a queue without bound, and is in flight until its response body ended.
+/// By default a call waits for as long as it takes, in a queue without bound, and is in flight
+/// until its response body ended.
 ///
 /// # Sharing
 ///
 /// Every service that this layer makes, and every clone of one, draws on the layer's limiter;
-/// `ConcurrencyLimitLayer::from(limiter)` shares it with another stack, whatever that stack's service is.
+/// `ConcurrencyLimitLayer::from(limiter)` shares it with another stack, whatever that stack's
+/// service is.
 pub struct ConcurrencyLimitLayer<R = AsError, K = ()> {
     pub(crate) scope: Scope<K>,
     pub(crate) options: Options,
@@ -29,7 +31,8 @@ pub struct ConcurrencyLimitLayer<R = AsError, K = ()> {
 }
 
 impl ConcurrencyLimitLayer {
-    /// Admits `limit` calls at a time, whatever they are for. See [`TryFrom`] for a limit that is not known to be valid.
+    /// Admits `limit` calls at a time, whatever they are for. See [`TryFrom`] for a limit that is
+    /// not known to be valid.
     #[must_use]
     pub fn new(limit: NonZeroUsize) -> Self {
         Self::from(Limiter::new(limit))
@@ -65,7 +68,9 @@ impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
     /// use http::header::AUTHORIZATION;
     ///
     /// let limit = NonZeroUsize::new(6).unwrap();
-    /// let layer = ConcurrencyLimitLayer::keyed_by(limit, |request| request.headers().get(AUTHORIZATION).cloned());
+    /// let layer = ConcurrencyLimitLayer::keyed_by(limit, |request| {
+    ///     request.headers().get(AUTHORIZATION).cloned()
+    /// });
     /// # drop(layer);
     /// ```
     #[must_use]
@@ -81,8 +86,8 @@ impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
 
     /// Answers a call that is refused with `response`, instead of failing it.
     ///
-    /// The service's error is then the inner service's, unchanged: [`Infallible`](std::convert::Infallible) around an axum
-    /// router.
+    /// The service's error is then the inner service's, unchanged:
+    /// [`Infallible`](std::convert::Infallible) around an axum router.
     #[must_use]
     pub fn reject_with<F, B>(self, response: F) -> ConcurrencyLimitLayer<AsResponse<F>, K>
     where
@@ -107,11 +112,13 @@ impl<K> ConcurrencyLimitLayer<AsError, K> {
 }
 
 impl<R, K> ConcurrencyLimitLayer<R, K> {
-    /// Refuses a call that is not sent within `max_wait`, with [`MaxWait`](courteous_core::RejectReason::MaxWait). By
-    /// default there is no bound but the call's deadline.
+    /// Refuses a call that is not sent within `max_wait`, with
+    /// [`MaxWait`](courteous_core::RejectReason::MaxWait). By default there is no bound but the
+    /// call's deadline.
     ///
-    /// Counted from the call, and over all that it waits for here: a permit, and the inner service's readiness. Zero
-    /// refuses at once what is not admitted at once; a wait that is too long to end at an instant has no bound.
+    /// Counted from the call, and over all that it waits for here: a permit, and the inner
+    /// service's readiness. Zero refuses at once what is not admitted at once; a wait that is too
+    /// long to end at an instant has no bound.
     #[must_use]
     pub fn with_max_wait(mut self, max_wait: Duration) -> Self {
         self.options.max_wait = Some(max_wait);
@@ -119,8 +126,8 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
     }
 
     /// Refuses a call that would have to wait with `max_waiting` others (of its key), with
-    /// [`QueueFull`](courteous_core::RejectReason::QueueFull). By default there is no bound. Zero is
-    /// [`fail_fast`](Self::fail_fast).
+    /// [`QueueFull`](courteous_core::RejectReason::QueueFull). By default there is no bound. Zero
+    /// is [`fail_fast`](Self::fail_fast).
     ///
     /// All calls that wait at the limiter are counted, those of other stacks too.
     #[must_use]
@@ -129,9 +136,11 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
         self
     }
 
-    /// Refuses a call that would have to wait, with [`AtCapacity`](courteous_core::RejectReason::AtCapacity).
+    /// Refuses a call that would have to wait, with
+    /// [`AtCapacity`](courteous_core::RejectReason::AtCapacity).
     ///
-    /// Only this limit is tried: it is never refused because the inner service, or the runtime, makes it wait.
+    /// Only this limit is tried: it is never refused because the inner service, or the runtime,
+    /// makes it wait.
     #[must_use]
     pub fn fail_fast(self) -> Self {
         self.with_max_waiting(0)

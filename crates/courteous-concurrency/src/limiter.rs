@@ -32,15 +32,16 @@ use crate::{
 ///
 /// limiter.set_limit(NonZeroUsize::MIN); // from now on, for every stack that has the limiter
 /// assert_eq!(limiter.limit(), NonZeroUsize::MIN);
-/// assert_eq!(Limiter::try_from(0).unwrap_err().to_string(), "a concurrency limit of 0 admits nothing");
+/// let error = Limiter::try_from(0).unwrap_err();
+/// assert_eq!(error.to_string(), "a concurrency limit of 0 admits nothing");
 /// # Ok::<(), InvalidLimit>(())
 /// ```
 ///
 /// # Sharing
 ///
-/// A cheap handle: all clones are the same limiter, in whatever stacks and around whatever services they are. It needs no
-/// runtime to be made, so it can be a `static` behind a `LazyLock`, and can be used from several runtimes, at once or in
-/// turn.
+/// A cheap handle: all clones are the same limiter, in whatever stacks and around whatever services
+/// they are. It needs no runtime to be made, so it can be a `static` behind a `LazyLock`, and can
+/// be used from several runtimes, at once or in turn.
 #[derive(Clone)]
 pub struct Limiter {
     core: Arc<Core>,
@@ -98,8 +99,9 @@ impl Limiter {
 
     /// Changes the limit from now on.
     ///
-    /// A higher one admits waiting calls at once. With a lower one than there are calls in flight, nothing is taken from
-    /// any of them: the next call is admitted when fewer than `limit` are left.
+    /// A higher one admits waiting calls at once. With a lower one than there are calls in flight,
+    /// nothing is taken from any of them: the next call is admitted when fewer than `limit` are
+    /// left.
     pub fn set_limit(&self, limit: NonZeroUsize) {
         let line = &self.core.line;
         line.update(|line, _, _| line.set_limit(limit.get()));

@@ -22,9 +22,9 @@ const FEW: usize = 64;
 
 /// One [`Limiter`] for each key, made when the key is first seen.
 ///
-/// A partition without calls is forgotten some time after: whenever the number of partitions has doubled, and before a new
-/// key is refused. So memory is bounded by twice the most keys that were in use at a time, and by
-/// [`with_max_keys`](Self::with_max_keys) in any case.
+/// A partition without calls is forgotten some time after: whenever the number of partitions has
+/// doubled, and before a new key is refused. So memory is bounded by twice the most keys that were
+/// in use at a time (or 64), and by [`with_max_keys`](Self::with_max_keys) in any case.
 ///
 /// # Sharing
 ///
@@ -35,14 +35,16 @@ pub struct Limiters<K> {
 
 struct Shared<K> {
     partitions: Mutex<Partitions<K>>,
-    /// Raised by each partition that has no permit out any more: without it, a look for idle partitions finds nothing.
+    /// Raised by each partition that has no permit out any more: without it, a look for idle
+    /// partitions finds nothing.
     went_idle: Arc<AtomicBool>,
-    /// Held while the limit is changed, so that all partitions end up with the same one. Waiters are woken under it, so it is
-    /// not the lock of the partitions.
+    /// Held while the limit is changed, so that all partitions end up with the same one. Waiters
+    /// are woken under it, so it is not the lock of the partitions.
     resizing: Mutex<()>,
 }
 
-/// Calls enter a limiter under the lock of this map only, so that an idle one stays idle while it is removed.
+/// Calls enter a limiter under the lock of this map only, so that an idle one stays idle while it
+/// is removed.
 struct Partitions<K> {
     map: HashMap<K, Limiter>,
     limit: NonZeroUsize,
@@ -71,17 +73,19 @@ impl<K: Hash + Eq> Limiters<K> {
         }
     }
 
-    /// Sets how many keys there may be at a time, for all clones. The default is 10,000, about 4 MB.
+    /// Sets how many keys there may be at a time, for all clones. The default is 10,000, about 4
+    /// MB.
     ///
-    /// A call with one more key is refused with [`RejectReason::TooManyKeys`] while all the others have calls in flight or
-    /// waiting.
+    /// A call with one more key is refused with [`RejectReason::TooManyKeys`] while all the others
+    /// have calls in flight or waiting.
     #[must_use]
     pub fn with_max_keys(self, max_keys: NonZeroUsize) -> Self {
         self.lock().max_keys = max_keys;
         self
     }
 
-    /// How many calls are in flight, for all keys. Takes one pass over the partitions, as do the other sums.
+    /// How many calls are in flight, for all keys. Takes one pass over the partitions, as do the
+    /// other sums.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.sum(Limiter::in_flight)

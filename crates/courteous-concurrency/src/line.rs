@@ -5,19 +5,21 @@ use tokio::time::Instant;
 
 use crate::slots::Slots;
 
-/// How often promises are looked at. One that is not redeemed lapses at the second look after it was made, so when it is
-/// between one and two of these old.
+/// How often promises are looked at. One that is not redeemed lapses at the second look after it
+/// was made, so when it is between one and two of these old.
 const LOOK: Duration = Duration::from_millis(5);
-/// While nothing is promised, the timer only has to be there, so that a promise made outside of a runtime can be timed.
+/// While nothing is promised, the timer only has to be there, so that a promise made outside of a
+/// runtime can be timed.
 const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Those who wait for a permit.
 ///
-/// A permit that comes free is *promised* to the front of the line, who is woken and redeems it in its next poll. A promise
-/// lapses, so that a waiter who is not polled holds up nobody; it then has no place in the line until it is polled again, and
-/// gets its old one back.
+/// A permit that comes free is *promised* to the front of the line, who is woken and redeems it in
+/// its next poll. A promise lapses, so that a waiter who is not polled holds up nobody; it then has
+/// no place in the line until it is polled again, and gets its old one back.
 ///
-/// Promises are counted by age only: redeeming and lapsing take constant time, and no list is kept of who was promised what.
+/// Promises are counted by age only: redeeming and lapsing take constant time, and no list is kept
+/// of who was promised what.
 #[derive(Debug)]
 pub(crate) struct Line {
     slots: Arc<Slots>,
@@ -27,14 +29,16 @@ pub(crate) struct Line {
     /// Promises made since the last look, and between the last two. Each has a permit of `slots`.
     fresh: usize,
     aging: usize,
-    /// When to look next. Set by the first promise and then left alone, so that the timer is not set for each promise.
+    /// When to look next. Set by the first promise and then left alone, so that the timer is not
+    /// set for each promise.
     look_at: Option<Instant>,
     far: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 struct Waiter {
-    /// Of the last poll. A waiter without one cannot be told anything: it was not polled since it joined or was woken.
+    /// Of the last poll. A waiter without one cannot be told anything: it was not polled since it
+    /// joined or was woken.
     waker: Option<Waker>,
     /// The number of looks at the time when it was promised a permit that it has not asked for yet.
     promised: Option<u64>,
@@ -92,26 +96,32 @@ impl Line {
     }
 
     /// Takes a permit for a waiter who is being polled, if there is one for it.
-    pub(crate) fn redeem(&mut self, ticket: &Ticket) -> bool {
+    ///
+    /// A waiter who was called before, and is here now, also takes one that is promised to somebody
+    /// who is not: `called` tells that it gave back what it was promised, to make ready. Where all
+    /// are polled late, or are slow to make ready, each would else only hold off the others, and
+    /// nobody would ever be admitted.
+    pub(crate) fn redeem(&mut self, ticket: &Ticket, called: bool) -> bool {
         if self.queue.is_queued(ticket) {
             return false;
         }
         match self.queue.get_mut(ticket).promised.take() {
-            // After its own promise lapsed, any other will do: a waiter who is here comes before one who was called and is
-            // not. Where all are polled late, all promises would lapse otherwise, and nobody would ever be admitted.
-            Some(look) => self.withdraw(look) || self.withdraw_any() || self.slots.take(),
-            None => self.slots.take(),
+            Some(look) if self.withdraw(look) => true,
+            None if !called => self.slots.take(),
+            _ => self.withdraw_any() || self.slots.take(),
         }
     }
 
-    /// As [`redeem`](Self::redeem); without a permit, the waiter stands in the line then, where its age says, and `waker`
-    /// is kept. Also returns the waker that it replaces, which must be dropped without the lock.
+    /// As [`redeem`](Self::redeem); without a permit, the waiter stands in the line then, where its
+    /// age says, and `waker` is kept. Also returns the waker that it replaces, which must be
+    /// dropped without the lock.
     pub(crate) fn redeem_or_stand(
         &mut self,
         ticket: &Ticket,
+        called: bool,
         waker: &Waker,
     ) -> (bool, Option<Waker>) {
-        if self.redeem(ticket) {
+        if self.redeem(ticket, called) {
             return (true, None);
         }
         if !self.queue.is_queued(ticket) {
@@ -129,7 +139,8 @@ impl Line {
         (false, replaced)
     }
 
-    /// Leaves for good. What it was promised is free again. The returned waker must be dropped without the lock.
+    /// Leaves for good. What it was promised is free again. The returned waker must be dropped
+    /// without the lock.
     pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
         let waiter = self.queue.remove(ticket);
         if waiter.promised.is_some_and(|look| self.withdraw(look)) {
@@ -143,7 +154,8 @@ impl Line {
         self.slots.give(1);
     }
 
-    /// Promises above the new limit are taken back; their waiters are woken already, and get back their places when polled.
+    /// Promises above the new limit are taken back; their waiters are woken already, and get back
+    /// their places when polled.
     pub(crate) fn set_limit(&mut self, limit: usize) {
         self.slots.set_limit(limit);
         while self.slots.taken() > limit && self.withdraw_any() {
@@ -172,7 +184,8 @@ impl Line {
         self.aging = std::mem::take(&mut self.fresh);
         self.looks += 1;
         if now >= at + LOOK {
-            // This is the second look as well: every promise was made before `at`, or it would have been preceded by a look.
+            // This is the second look as well: every promise was made before `at`, or it would have
+            // been preceded by a look.
             lapsed += std::mem::take(&mut self.aging);
             self.looks += 1;
         }
@@ -180,8 +193,8 @@ impl Line {
         self.look_at = None;
     }
 
-    /// Calls the front out of the line, with a permit in hand; says whom to wake. `None` if it cannot be woken: it keeps its
-    /// place by its age, and the permit is still in hand.
+    /// Calls the front out of the line, with a permit in hand; says whom to wake. `None` if it
+    /// cannot be woken: it keeps its place by its age, and the permit is still in hand.
     fn promise(&mut self) -> Option<Waker> {
         let looks = self.looks;
         let waiter = self.queue.take_front()?;
@@ -219,7 +232,8 @@ impl Serve for Line {
         self.look_at.or(self.far)
     }
 
-    /// Without a timer, promises lapse only when somebody comes along. Waking all who wait would not change that.
+    /// Without a timer, promises lapse only when somebody comes along. Waking all who wait would
+    /// not change that.
     fn rouse(&mut self, _: &mut Wakes) {}
 }
 

@@ -10,11 +10,12 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums)]
 pub enum HoldUntil {
-    /// The response body ended, failed or was dropped. The default: until then the server and the connection are at work.
+    /// The response body ended, failed or was dropped. The default: until then the server and the
+    /// connection are at work.
     #[default]
     Body,
-    /// The response head is there. For calls whose bodies stay open for long, such as event streams, and for callers that
-    /// collect responses before they read any.
+    /// The response head is there. For calls whose bodies stay open for long, such as event
+    /// streams, and for callers that collect responses before they read any.
     Headers,
 }
 

@@ -7,12 +7,14 @@ use courteous_queue::Ticket;
 
 use crate::{limiter::Core, permit::Permit};
 
-/// A waiter's place in the line, given up when dropped, with the permit that it may have been promised.
+/// A waiter's place in the line, given up when dropped, with the permit that it may have been
+/// promised.
 pub(crate) struct Place {
     core: Arc<Core>,
     /// Always there, until the drop.
     ticket: Option<Ticket>,
-    /// Whether it is neither in the line nor promised anything, so that nobody is served when it goes.
+    /// Whether it is neither in the line nor promised anything, so that nobody is served when it
+    /// goes.
     apart: bool,
 }
 
@@ -25,19 +27,22 @@ impl Place {
         }
     }
 
-    /// Waits for a permit, in the line.
+    /// Waits for a permit, in the line. `called` tells that there was one for the waiter before,
+    /// which it dropped.
     ///
-    /// With the permit, the waiter is out of the line. If it drops that and asks again, it is back where its age says.
-    pub(crate) fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Permit> {
+    /// With the permit, the waiter is out of the line. If it drops that and asks again, it is back
+    /// where its age says.
+    pub(crate) fn poll_permit(&mut self, called: bool, cx: &mut Context<'_>) -> Poll<Permit> {
         let Some(ticket) = &self.ticket else {
             return Poll::Pending;
         };
         let line = self.core.line();
         // First without the timer and the clock, which are needed by those only who go on waiting.
-        if !line.with(|line| line.redeem(ticket)) {
+        if !line.with(|line| line.redeem(ticket, called)) {
             self.apart = false;
             let waker = cx.waker();
-            let (redeemed, replaced) = line.join(|line, _, _| line.redeem_or_stand(ticket, waker));
+            let (redeemed, replaced) =
+                line.join(|line, _, _| line.redeem_or_stand(ticket, called, waker));
             drop(replaced);
             if !redeemed {
                 return Poll::Pending;

@@ -1,6 +1,7 @@
 use std::fmt;
 
-/// A refused call fails: the service's error is a [`BoxError`] with a [`Rejected`] inside. The default.
+/// A refused call fails: the service's error is a [`BoxError`] with a [`Rejected`] inside. The
+/// default.
 ///
 /// [`BoxError`]: courteous_core::BoxError
 /// [`Rejected`]: courteous_core::Rejected
@@ -8,7 +9,8 @@ use std::fmt;
 #[non_exhaustive]
 pub struct AsError;
 
-/// A refused call is answered with a response made by `F`, and the service's error is the inner service's.
+/// A refused call is answered with a response made by `F`, and the service's error is the inner
+/// service's.
 ///
 /// Made by [`ConcurrencyLimitLayer::reject_with`](crate::ConcurrencyLimitLayer::reject_with).
 #[derive(Clone, Copy)]

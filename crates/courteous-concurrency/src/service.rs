@@ -23,21 +23,25 @@ use crate::{
 ///
 /// # Readiness
 ///
-/// `poll_ready` asks the inner service only, and reserves no permit: a readied service that is not used holds up nobody.
+/// `poll_ready` asks the inner service only, and reserves no permit: a readied service that is not
+/// used holds up nobody.
 ///
-/// A call that is admitted at once goes to the very instance that was polled ready. One that has to wait first gives that
-/// readiness back; its future takes a permit in the order of the calls, readies a clone of its own, and calls that. While
-/// that clone is not ready it holds no permit, and when it is, it asks for one as the oldest.
+/// A call that is admitted at once goes to the very instance that was polled ready. One that has to
+/// wait first gives that readiness back; its future takes a permit in the order of the calls,
+/// readies a clone of its own, and calls that. While that clone is not ready it holds no permit,
+/// and when it is, it asks for one as the oldest.
 ///
 /// # Cancel safety
 ///
-/// Dropping the response future gives back its place in the queue or its permit, in any state; dropping the response body
-/// gives back its permit. Dropping a readied service gives back the inner readiness only.
+/// Dropping the response future gives back its place in the queue or its permit, in any state;
+/// dropping the response body gives back its permit. Dropping a readied service gives back the
+/// inner readiness only.
 ///
 /// # Errors
 ///
 /// A refused call fails with [`Rejected`], boxed; nothing was sent then. With
-/// [`reject_with`](ConcurrencyLimitLayer::reject_with) it is answered instead. The inner service's errors come through.
+/// [`reject_with`](ConcurrencyLimitLayer::reject_with) it is answered instead. The inner service's
+/// errors come through.
 pub struct ConcurrencyLimit<S, R = AsError, K = ()> {
     inner: S,
     limit: ConcurrencyLimitLayer<R, K>,
@@ -86,7 +90,8 @@ impl<S, R, K> ConcurrencyLimit<S, R, K> {
                 ResponseFuture::running(future, permit, hold)
             }
             Admission::Wait(place, bound) => {
-                // Gives the readiness back: a fresh clone takes the place of the instance that was polled.
+                // Gives the readiness back: a fresh clone takes the place of the instance that was
+                // polled.
                 self.inner = self.inner.clone();
                 let inner = self.inner.clone();
                 let waiting = Waiting::new(place, bound, inner, request, reject.clone());
@@ -159,8 +164,9 @@ impl<S: fmt::Debug, R: fmt::Debug, K> fmt::Debug for ConcurrencyLimit<S, R, K> {
     }
 }
 
-/// The calls in flight and waiting at the limiter, whoever made them: so endpoints that are to be told apart by their load
-/// need a limiter each. With keys, the sum over all of them, which takes one pass.
+/// The calls in flight and waiting at the limiter, whoever made them: so endpoints that are to be
+/// told apart by their load need a limiter each. With keys, the sum over all of them, which takes
+/// one pass.
 #[cfg(feature = "load")]
 impl<S, R, K> tower::load::Load for ConcurrencyLimit<S, R, K>
 where

@@ -7,17 +7,18 @@ const ONE: usize = 2;
 
 /// How many permits are out, and whether anybody stands in the line for one, in one atomic word.
 ///
-/// Without a line, a permit is taken and given back by one exchange of the word. With one, everybody has to go through
-/// the lock of the line. What makes that correct: the flag is set in the same exchange that sees that nothing is free
-/// ([`take_or_wait`]), and cleared under the same lock once the line is empty. So no permit comes back after that look
-/// without its giver having seen the flag, which sends it to the lock, behind whoever is joining the line.
+/// Without a line, a permit is taken and given back by one exchange of the word. With one,
+/// everybody has to go through the lock of the line. What makes that correct: the flag is set in
+/// the same exchange that sees that nothing is free ([`take_or_wait`]), and cleared under the same
+/// lock once the line is empty. So no permit comes back after that look without its giver having
+/// seen the flag, which sends it to the lock, behind whoever is joining the line.
 ///
 /// [`take_or_wait`]: Slots::take_or_wait
 #[derive(Debug)]
 pub(crate) struct Slots {
     word: AtomicUsize,
-    /// Changed under the lock only. Whoever reads an old value without the lock began before the change was made; and
-    /// whoever finds nothing free looks again under the lock.
+    /// Changed under the lock only. Whoever reads an old value without the lock began before the
+    /// change was made; and whoever finds nothing free looks again under the lock.
     limit: AtomicUsize,
 }
 
@@ -57,7 +58,8 @@ impl Slots {
         self.change(|word| self.is_free(word).then_some(word + ONE))
     }
 
-    /// Takes a permit if there is one; else, in the same instant, states that somebody waits for one.
+    /// Takes a permit if there is one; else, in the same instant, states that somebody waits for
+    /// one.
     pub(crate) fn take_or_wait(&self) -> bool {
         let mut taken = false;
         self.change(|word| {
@@ -88,7 +90,8 @@ impl Slots {
 
     #[inline]
     fn change(&self, f: impl FnMut(usize) -> Option<usize>) -> bool {
-        // Acquire, so that a call that got a permit sees all that happened before the permit was given back.
+        // Acquire, so that a call that got a permit sees all that happened before the permit was
+        // given back.
         self.word
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, f)
             .is_ok()

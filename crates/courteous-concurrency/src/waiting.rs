@@ -11,9 +11,11 @@ use tower_service::Service;
 
 use crate::{options::Bound, permit::Permit, place::Place};
 
-/// A call that waits to be sent: for a permit, and then for its own clone of the inner service to be ready.
+/// A call that waits to be sent: for a permit, and then for its own clone of the inner service to
+/// be ready.
 pub(crate) struct Waiting<S, B, R> {
-    // Dropped in this order: the readiness that the clone may have is given back before the place in the line.
+    // Dropped in this order: the readiness that the clone may have is given back before the place
+    // in the line.
     inner: S,
     request: Request<B>,
     place: Place,
@@ -96,20 +98,22 @@ where
         self.reject
     }
 
-    /// Waits until there are a permit and a ready clone, but never for the one while holding the other.
+    /// Waits until there are a permit and a ready clone, but never for the one while holding the
+    /// other.
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, S::Error>> {
         if self.turn == Turn::Readiness {
             ready!(self.inner.poll_ready(cx))?;
             self.turn = Turn::Both;
         }
-        let Poll::Ready(permit) = self.place.poll_permit(cx) else {
-            if self.turn == Turn::Both {
+        let called = self.turn == Turn::Both;
+        let Poll::Ready(permit) = self.place.poll_permit(called, cx) else {
+            if called {
                 self.inner = self.inner.clone();
                 self.turn = Turn::Permit;
             }
             return Poll::Pending;
         };
-        if self.turn == Turn::Permit && self.inner.poll_ready(cx)?.is_pending() {
+        if !called && self.inner.poll_ready(cx)?.is_pending() {
             // Without the permit, which is dropped here, but not without the place.
             self.turn = Turn::Readiness;
             return Poll::Pending;

@@ -100,6 +100,47 @@ async fn keys_that_are_not_in_use_are_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_with_nothing_but_a_waiter_outside_of_the_line_is_in_use() {
+    let limiters = Limiters::new(limit(1));
+    let layer = ConcurrencyLimitLayer::keyed_by(limiters.clone(), user_of);
+    let mut service = layer.layer(Echo);
+    let held = assert_ready_ok!(task::spawn(service.call(user(7))).poll());
+    let (gated, door) = common::Gated::new(0);
+    let mut waiting = task::spawn(layer.layer(gated).call(user(7)));
+    assert_pending!(waiting.poll());
+    drop(held);
+    // Waits for its clone to be ready now, without a permit.
+    assert_pending!(waiting.poll());
+    for number in 100..300 {
+        assert_ready_ok!(task::spawn(service.call(user(number))).poll());
+    }
+    let key = Some(HeaderValue::from(7));
+    assert_eq!(limiters.waiting_of(&key), 1);
+    door.open(1);
+    let _held = assert_ready_ok!(waiting.poll());
+    assert_eq!(limiters.in_flight_of(&key), 1);
+}
+
+#[cfg(feature = "load")]
+#[tokio::test(start_paused = true)]
+async fn the_load_is_what_is_in_flight_and_waiting_for_all_keys() {
+    use tower::load::Load;
+
+    let mut service = ConcurrencyLimitLayer::keyed_by(limit(1), user_of).layer(Echo);
+    let _one = assert_ready_ok!(task::spawn(service.call(user(1))).poll());
+    let _two = assert_ready_ok!(task::spawn(service.call(user(2))).poll());
+    let mut waiting = task::spawn(service.call(user(2)));
+    assert_pending!(waiting.poll());
+    assert_eq!(service.load(), 3);
+    drop(waiting);
+    assert_eq!(service.load(), 2);
+    let mut unkeyed = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let _one = assert_ready_ok!(call(&mut unkeyed).poll());
+    let _waiting = call(&mut unkeyed);
+    assert_eq!(unkeyed.load(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_all_keys_in_use_another_one_is_refused_until_one_is_not() {
     let limiters = Limiters::new(limit(1)).with_max_keys(limit(100));
     let mut service = ConcurrencyLimitLayer::keyed_by(limiters.clone(), user_of).layer(Echo);

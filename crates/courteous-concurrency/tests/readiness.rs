@@ -92,7 +92,8 @@ async fn a_waiter_whose_clone_is_not_ready_lets_the_next_one_go_first() {
     let mut youngest = call(&mut youngest);
     assert_pending!(youngest.poll());
 
-    // It is ready now, but there is no permit: it waits for that as the oldest, without the readiness.
+    // It is ready now, but there is no permit: it waits for that as the oldest, without the
+    // readiness.
     drop(other);
     assert!(waiting.is_woken());
     assert_pending!(waiting.poll());

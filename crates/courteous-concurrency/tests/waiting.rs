@@ -73,6 +73,20 @@ async fn a_waiter_that_is_not_polled_delays_nobody_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_promise_that_is_looked_at_too_late_lapses_at_the_first_look() {
+    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let first = assert_ready_ok!(call(&mut service).poll());
+    let (mut sleepy, mut next) = (call(&mut service), call(&mut service));
+    assert_pending!(sleepy.poll());
+    assert_pending!(next.poll());
+    drop(first);
+    time::advance(LAPSE).await;
+    tokio::task::yield_now().await;
+    assert!(next.is_woken());
+    assert_ready_ok!(next.poll());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_promise_lapses_also_when_nobody_waits_behind() {
     let limiter = Limiter::new(limit(1));
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);

@@ -63,7 +63,8 @@ pub(crate) fn reason<T>(result: Result<T, BoxError>) -> Option<RejectReason> {
     find_cause::<Rejected>(&*error).map(Rejected::reason)
 }
 
-/// Becomes ready when the test says so, instance by instance, and knows how many instances are ready.
+/// Becomes ready when the test says so, instance by instance, and knows how many instances are
+/// ready.
 ///
 /// A clone is not ready, and calling an instance that is not panics.
 #[derive(Debug)]

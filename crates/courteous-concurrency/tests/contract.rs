@@ -1,0 +1,44 @@
+//! What every layer promises, promised by the limit in each of its forms.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use courteous_concurrency::{ConcurrencyLimitLayer, HoldUntil, Limiter, Limiters};
+use courteous_testkit::{Subject, contract};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A subject that is told of its limiter's gauges: they are zero when all is over.
+fn gauged<L>(layer: L, limiter: &Limiter) -> Subject<L> {
+    let (in_flight, waiting) = (limiter.clone(), limiter.clone());
+    Subject::new(layer)
+        .gauge("in flight", move || in_flight.in_flight())
+        .gauge("waiting", move || waiting.waiting())
+}
+
+contract!(mod by_default {
+    let limiter = Limiter::new(NonZeroUsize::MIN);
+    crate::gauged(ConcurrencyLimitLayer::from(limiter.clone()), &limiter).waits_behind(1)
+});
+
+contract!(mod to_the_headers {
+    let limiter = Limiter::new(NonZeroUsize::MIN.saturating_add(1));
+    let layer = ConcurrencyLimitLayer::from(limiter.clone()).hold_until(HoldUntil::Headers);
+    crate::gauged(layer, &limiter).waits_behind(2)
+});
+
+contract!(mod with_bounds {
+    let limiter = Limiter::new(NonZeroUsize::MIN);
+    let layer = ConcurrencyLimitLayer::from(limiter.clone())
+        .with_max_wait(10 * MINUTE)
+        .with_max_waiting(10_000);
+    crate::gauged(layer, &limiter).waits_behind(1)
+});
+
+contract!(mod per_origin {
+    let limiters = Limiters::new(NonZeroUsize::MIN);
+    let (in_flight, waiting) = (limiters.clone(), limiters.clone());
+    Subject::new(ConcurrencyLimitLayer::per_origin(limiters))
+        .gauge("in flight", move || in_flight.in_flight())
+        .gauge("waiting", move || waiting.waiting())
+        .waits_behind(1)
+});
