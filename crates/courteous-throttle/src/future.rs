@@ -114,6 +114,7 @@ where
                     return Poll::Ready(outcome.map_err(R::error));
                 }
                 StateProj::Refused { rejected, refuse } => {
+                    report(rejected);
                     return Poll::Ready(refuse.refuse(*rejected));
                 }
                 StateProj::Waiting {
@@ -130,6 +131,7 @@ where
                     match turn.as_mut().poll(cx) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(rejected)) => {
+                            report(&rejected);
                             return Poll::Ready(refuse.refuse(rejected));
                         }
                         Poll::Pending => {
@@ -166,6 +168,14 @@ where
             this.state.set(State::Called { future: called });
         }
     }
+}
+
+/// Tells who listens of a refusal.
+fn report(rejected: &Rejected) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(reason = ?rejected.reason(), wait = ?rejected.wait(), "request refused");
+    #[cfg(not(feature = "tracing"))]
+    let _ = rejected;
 }
 
 impl<F, S, B, St, T, R> fmt::Debug for ResponseFuture<F, S, B, St, T, R> {

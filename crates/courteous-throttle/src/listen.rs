@@ -32,6 +32,8 @@ impl<St: Store> Listen<St> {
         );
         if refused && let Some(pause) = hints.wait().filter(|pause| !pause.is_zero()) {
             let now = Instant::now();
+            #[cfg(feature = "tracing")]
+            tracing::debug!(?pause, status = response.status().as_u16(), "bucket closed");
             self.store
                 .close_until(later(now, pause.min(self.max_pause)));
             // What the server said, not what the bucket makes of it: a retry knows its own limits.
@@ -43,9 +45,12 @@ impl<St: Store> Listen<St> {
         {
             // A quota that is reset in a day is for its user to spread: evenly could mean a call an hour.
             match quota.remaining() {
-                0 => self
-                    .store
-                    .close_until(later(Instant::now(), reset.min(self.max_pause))),
+                0 => {
+                    #[cfg(feature = "tracing")]
+                    tracing::debug!(pause = ?reset, "bucket closed, as the quota is used up");
+                    self.store
+                        .close_until(later(Instant::now(), reset.min(self.max_pause)));
+                }
                 remaining if reset <= self.max_pause => self.store.pace(remaining, reset),
                 _ => {}
             }
