@@ -1,0 +1,198 @@
+//! The layers around hyper-util's client over HTTP/2, on loopback sockets.
+
+#![allow(clippy::unwrap_used, reason = "a check that fails panics")]
+
+mod net;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use courteous::{
+    ConcurrencyLimitLayer, Elapsed, IdempotencyKeyLayer, Limiter, RetryInfo, Scope, ServiceBuilder,
+    ServiceBuilderExt, Stack, StopReason, find_cause,
+};
+use http::{HeaderMap, HeaderValue, Request, Version};
+use http_body_util::{BodyExt, Empty, Full};
+use tower::{Layer, ServiceExt};
+
+use crate::net::{RawServer, Reply, Server, brisk_retry, eventually, h2_client, streamed, text};
+
+fn stack() -> Stack {
+    Stack::new().with_retry(brisk_retry())
+}
+
+fn get(uri: &str) -> Request<Empty<Bytes>> {
+    Request::get(uri).body(Empty::new()).unwrap()
+}
+
+fn post(uri: &str) -> Request<Full<Bytes>> {
+    Request::post(uri).body("amount=100".into()).unwrap()
+}
+
+fn keyed_post(uri: &str) -> Request<Full<Bytes>> {
+    let mut request = post(uri);
+    let key = HeaderValue::from_static("one-and-only");
+    request.headers_mut().insert("idempotency-key", key);
+    request
+}
+
+#[tokio::test]
+async fn a_streaming_post_with_trailers_is_sent_again_byte_for_byte() {
+    let server = Server::start(|number, _| Reply::status(if number < 3 { 502 } else { 201 })).await;
+    let stack = stack().with_idempotency_key(IdempotencyKeyLayer::new());
+    let client = stack.build().unwrap().layer(h2_client());
+
+    let trailers =
+        HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("9"))]);
+    let request = Request::post(server.uri("/upload"))
+        .body(streamed(&["one ", "two ", "three"], trailers.clone()))
+        .unwrap();
+    let response = client.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 201);
+    assert_eq!(RetryInfo::of(&response).attempts(), 3);
+
+    let seen = server.seen();
+    assert_eq!((seen.len(), server.connections()), (3, 1));
+    for attempt in &seen {
+        assert_eq!(attempt.head.version, Version::HTTP_2);
+        assert_eq!(attempt.body, "one two three");
+        assert_eq!(attempt.trailers.as_ref(), Some(&trailers));
+        assert_eq!(attempt.head.headers, seen[0].head.headers);
+        assert!(attempt.header("idempotency-key").is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_sent_again_even_as_an_unkeyed_post() {
+    let server = Server::start(|number, _| match number {
+        1 => Reply::RefuseStream,
+        _ => Reply::status(201),
+    })
+    .await;
+    let client = stack().build().unwrap().layer(h2_client());
+
+    let response = client.oneshot(post(&server.uri("/"))).await.unwrap();
+    assert_eq!(response.status(), 201);
+    assert_eq!(server.requests(), 2);
+    assert_eq!(RetryInfo::of(&response).attempts(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_above_the_last_of_a_goaway_is_sent_again_even_as_an_unkeyed_post() {
+    let server = RawServer::going_away(0).await;
+    let client = stack().build().unwrap().layer(h2_client());
+
+    let error = client.oneshot(post(&server.uri("/"))).await.unwrap_err();
+    assert_eq!(error.attempts(), Some(3));
+    assert_eq!(error.stop_reason(), Some(StopReason::AttemptsExhausted));
+    assert!(error.find::<h2::Error>().unwrap().is_go_away());
+    assert_eq!(server.requests(), 3);
+}
+
+#[tokio::test]
+async fn a_stream_that_a_goaway_covers_is_sent_again_only_with_a_key() {
+    let server = RawServer::going_away(1).await;
+    let client = stack().build().unwrap().layer(h2_client());
+
+    let uri = server.uri("/");
+    let error = client.clone().oneshot(post(&uri)).await.unwrap_err();
+    assert_eq!(error.stop_reason(), Some(StopReason::NotIdempotent));
+    assert_eq!(server.requests(), 1);
+
+    let error = client.oneshot(keyed_post(&uri)).await.unwrap_err();
+    assert_eq!(error.attempts(), Some(3));
+    assert_eq!(server.requests(), 1 + 3);
+}
+
+#[tokio::test]
+async fn another_reset_is_sent_again_only_with_a_key() {
+    let server = Server::start(|_, _| Reply::Close).await;
+    let client = stack().build().unwrap().layer(h2_client());
+
+    let uri = server.uri("/");
+    let error = client.clone().oneshot(post(&uri)).await.unwrap_err();
+    assert_eq!(error.stop_reason(), Some(StopReason::NotIdempotent));
+    assert_eq!(server.requests(), 1);
+
+    let error = client.oneshot(keyed_post(&uri)).await.unwrap_err();
+    assert_eq!(error.attempts(), Some(3));
+    assert_eq!(server.requests(), 1 + 3);
+}
+
+#[tokio::test]
+async fn an_attempt_that_hangs_ends_in_time_for_another() {
+    let server = Server::start(|number, _| match number {
+        1 => Reply::Hang,
+        _ => Reply::status(201),
+    })
+    .await;
+    let stack = stack()
+        .with_idempotency_key(IdempotencyKeyLayer::new())
+        .with_attempt_timeout(Duration::from_millis(300));
+    let client = stack.build().unwrap().layer(h2_client());
+
+    let response = client.oneshot(post(&server.uri("/"))).await.unwrap();
+    assert_eq!(response.status(), 201);
+    let seen = server.seen();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(
+        seen[0].header("idempotency-key"),
+        seen[1].header("idempotency-key")
+    );
+}
+
+#[tokio::test]
+async fn a_dripping_body_ends_at_the_total_timeout_and_its_stream_alone_is_reset() {
+    let server = Server::start(|number, _| match number {
+        1 => Reply::status(200).with_drip(),
+        _ => Reply::status(200).with_body("hello"),
+    })
+    .await;
+    let stack = stack()
+        .with_total_timeout(Duration::from_millis(300))
+        .with_attempt_timeout(Duration::from_millis(300));
+    let client = stack.build().unwrap().layer(h2_client());
+
+    let uri = server.uri("/");
+    let dripping = client.clone().oneshot(get(&uri)).await.unwrap();
+    assert_eq!(server.open_bodies(), 1);
+    let error = dripping.into_body().collect().await.unwrap_err();
+    assert_eq!(
+        find_cause::<Elapsed>(&*error).unwrap().scope(),
+        Scope::Total
+    );
+    eventually("the stream is reset", || server.open_bodies() == 0).await;
+
+    let response = client.oneshot(get(&uri)).await.unwrap();
+    assert_eq!(text(response).await, "hello");
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn streams_are_in_flight_until_their_bodies_end() {
+    let server = Server::start(|_, _| Reply::status(200).with_drip()).await;
+    let limiter = Limiter::try_from(3).unwrap();
+    let client = ServiceBuilder::new()
+        .retry(brisk_retry())
+        .concurrency_limit(ConcurrencyLimitLayer::from(limiter.clone()))
+        .service(h2_client());
+
+    let uri = server.uri("/");
+    let mut open = Vec::new();
+    for number in 1..=3 {
+        open.push(client.clone().oneshot(get(&uri)).await.unwrap());
+        assert_eq!(
+            (limiter.in_flight(), server.open_bodies()),
+            (number, number)
+        );
+    }
+    let waiting = tokio::spawn(client.oneshot(get(&uri)));
+    eventually("the fourth call waits", || limiter.waiting() == 1).await;
+    assert_eq!(server.requests(), 3);
+
+    open.clear();
+    let response = waiting.await.unwrap().unwrap();
+    assert_eq!((limiter.in_flight(), server.requests()), (1, 4));
+    drop(response);
+    assert_eq!(limiter.in_flight(), 0);
+}
