@@ -1,1 +1,51 @@
-//! The layers, stacked.
+//! The contract that every layer passes, for every ordered pair of layers, a layer with itself included.
+//!
+//! The inner service's clones are never ready until they were polled, and a retry in the pair makes three attempts. The
+//! matrix has no gaps: each layer of the list is put around each.
+
+mod parts;
+
+use courteous_testkit::contract;
+
+/// One module for each outer layer, with one for each inner layer.
+macro_rules! pairs {
+    ($($outer:ident)*) => {
+        $(
+            mod $outer {
+                use super::*;
+
+                contract!(mod around_total_timeout {
+                    parts::$outer().around(parts::total_timeout())
+                });
+                contract!(mod around_attempt_timeout {
+                    parts::$outer().around(parts::attempt_timeout())
+                });
+                contract!(mod around_idempotency_key {
+                    parts::$outer().around(parts::idempotency_key())
+                });
+                contract!(mod around_retry {
+                    parts::$outer().around(parts::retry())
+                });
+                contract!(mod around_throttle {
+                    parts::$outer().around(parts::throttle())
+                });
+                contract!(mod around_concurrency_limit {
+                    parts::$outer().around(parts::concurrency_limit())
+                });
+            }
+        )*
+    };
+}
+
+pairs!(total_timeout attempt_timeout idempotency_key retry throttle concurrency_limit);
+
+contract!(mod the_recommended_stack {
+    parts::idempotency_key().around(
+        parts::total_timeout().around(
+            parts::retry().around(
+                parts::concurrency_limit()
+                    .around(parts::throttle().around(parts::attempt_timeout())),
+            ),
+        ),
+    )
+});

@@ -1,0 +1,196 @@
+//! How many heap allocations each layer adds to a call that neither waits nor fails: exactly.
+//!
+//! *Floor*: a long-lived service over an inner service that is ready at once and answers at once, and a request without
+//! header fields or body. *Realistic*: a service cloned for each call, an inner service that is pending once, and a `POST`
+//! with 4 header fields and a body of 128 bytes, of static bytes. *Owned*: the same, but all of the bytes were just made,
+//! so that their first clone allocates. Run with `--nocapture` to see the table.
+
+#![allow(clippy::unwrap_used, reason = "a check that fails panics")]
+
+use std::{
+    alloc::System,
+    convert::Infallible,
+    num::{NonZeroU32, NonZeroUsize},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use courteous_concurrency::ConcurrencyLimitLayer;
+use courteous_idempotency::IdempotencyKeyLayer;
+use courteous_retry::RetryLayer;
+use courteous_throttle::{Rate, ThrottleLayer};
+use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
+use http::{HeaderValue, Method, Request, Response, Uri, header};
+use http_body_util::{Empty, Full};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tower_layer::{Identity, Layer, Stack};
+use tower_service::Service;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Allocates nothing.
+#[derive(Clone, Debug)]
+struct Inner {
+    pending: bool,
+}
+
+#[derive(Debug)]
+struct Answer {
+    pending: bool,
+}
+
+impl<B> Service<Request<B>> for Inner {
+    type Response = Response<Empty<Bytes>>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Answer {
+        Answer {
+            pending: self.pending,
+        }
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Empty<Bytes>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.pending {
+            self.pending = false;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(Response::new(Empty::new())))
+    }
+}
+
+fn floor_request() -> Request<Full<Bytes>> {
+    Request::new(Full::default())
+}
+
+/// The fields, the URI and the body that a client sends with each call.
+fn realistic_request() -> Request<Full<Bytes>> {
+    static BODY: [u8; 128] = [b'x'; 128];
+    let mut request = Request::new(Full::from(Bytes::from_static(&BODY)));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::from_static("http://api.test/v1/charges");
+    for (name, value) in [
+        (header::ACCEPT, "application/json"),
+        (header::AUTHORIZATION, "Bearer token"),
+        (header::CONTENT_TYPE, "application/json"),
+        (header::USER_AGENT, "test"),
+    ] {
+        let value = HeaderValue::from_static(value);
+        request.headers_mut().insert(name, value);
+    }
+    request
+}
+
+fn owned_request() -> Request<Full<Bytes>> {
+    let text = |value: &str| HeaderValue::try_from(value.to_owned()).unwrap();
+    let uri: Uri = "http://api.test/v1/charges".to_owned().try_into().unwrap();
+    let body = Full::from(vec![b'x'; 128]);
+    let (mut parts, body) = realistic_request().map(|_| body).into_parts();
+    parts.uri = uri;
+    for value in parts.headers.values_mut() {
+        *value = text(value.to_str().unwrap());
+    }
+    Request::from_parts(parts, body)
+}
+
+/// The allocations of one call, request and service made before: the least of many, as a test's other threads may allocate.
+fn allocations<S, RB>(service: &S, clone: bool, request: fn() -> Request<Full<Bytes>>) -> usize
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<RB>> + Clone,
+{
+    let mut long_lived = service.clone();
+    (0..100)
+        .map(|_| {
+            let request = request();
+            let mut cx = Context::from_waker(Waker::noop());
+            let region = Region::new(ALLOCATOR);
+            let mut cloned = clone.then(|| service.clone());
+            let service = cloned.as_mut().unwrap_or(&mut long_lived);
+            assert!(matches!(service.poll_ready(&mut cx), Poll::Ready(Ok(()))));
+            let mut call = pin!(service.call(request));
+            let response = loop {
+                if let Poll::Ready(response) = call.as_mut().poll(&mut cx) {
+                    break response;
+                }
+            };
+            assert!(response.is_ok());
+            drop(response);
+            let change = region.change();
+            change.allocations + change.reallocations
+        })
+        .min()
+        .unwrap_or(usize::MAX)
+}
+
+/// What `layer` adds: at the floor, in the realistic case, and with a request of owned bytes.
+fn added<L, S, RB>(layer: &L) -> [usize; 3]
+where
+    L: Layer<Inner, Service = S>,
+    S: Service<Request<Full<Bytes>>, Response = Response<RB>> + Clone,
+{
+    let (floor, realistic) = (Inner { pending: false }, Inner { pending: true });
+    assert_eq!(allocations(&floor, false, floor_request), 0);
+    assert_eq!(allocations(&realistic, true, realistic_request), 0);
+    let (floor, realistic) = (layer.layer(floor), layer.layer(realistic));
+    [
+        allocations(&floor, false, floor_request),
+        allocations(&realistic, true, realistic_request),
+        allocations(&realistic, true, owned_request),
+    ]
+}
+
+#[test]
+fn a_call_that_neither_waits_nor_fails_allocates_exactly_this_often() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let idempotency_key = IdempotencyKeyLayer::new();
+    let total_timeout = TotalTimeoutLayer::new(Duration::from_secs(30));
+    let retry = RetryLayer::new();
+    let concurrency_limit = ConcurrencyLimitLayer::new(const { NonZeroUsize::new(64).unwrap() });
+    let rate = Rate::new(1_000_000, Duration::from_secs(1)).unwrap();
+    let throttle = ThrottleLayer::new(rate.with_burst(const { NonZeroU32::new(10_000).unwrap() }));
+    let attempt_timeout = AttemptTimeoutLayer::new(Duration::from_secs(5));
+    let all = Stack::new(
+        Stack::new(
+            Stack::new(attempt_timeout.clone(), throttle.clone()),
+            Stack::new(concurrency_limit.clone(), retry.clone()),
+        ),
+        Stack::new(total_timeout, idempotency_key.clone()),
+    );
+    let table = [
+        ("nothing", added(&Identity::new()), [0, 0, 0]),
+        // The key.
+        ("idempotency key", added(&idempotency_key), [0, 1, 1]),
+        // The context's entry in an empty map.
+        ("total timeout", added(&total_timeout), [3, 3, 3]),
+        // The snapshot of header fields, and the context of the attempt.
+        ("retry", added(&retry), [3, 5, 10]),
+        ("concurrency limit", added(&concurrency_limit), [0, 0, 0]),
+        ("throttle", added(&throttle), [0, 0, 0]),
+        ("attempt timeout", added(&attempt_timeout), [0, 0, 0]),
+        // One context for all; it is in the snapshot, and so is the key.
+        ("all six", added(&all), [6, 10, 15]),
+    ];
+    println!("| allocations added by | floor | realistic | owned |\n|---|---:|---:|---:|");
+    for (name, [floor, realistic, owned], _) in table {
+        println!("| {name} | {floor} | {realistic} | {owned} |");
+    }
+    for (name, measured, expected) in table {
+        assert_eq!(measured, expected, "{name}: [floor, realistic, owned]");
+    }
+}

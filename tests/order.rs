@@ -1,0 +1,285 @@
+//! Order is meaning: for each two neighbours of the recommended order, what swapping them does.
+//!
+//! key > total timeout > retry > concurrency limit > throttle > attempt timeout
+
+#![allow(clippy::unwrap_used, reason = "a check that fails panics")]
+
+mod parts;
+
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use courteous_core::{BoxError, Elapsed, find_cause};
+use courteous_idempotency::IdempotencyKeyLayer;
+use courteous_testkit::{Latch, Probe, Reply, Task};
+use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
+use http::{HeaderValue, Request, Response};
+use http_body_util::Full;
+use tokio::time::{Instant, sleep, timeout};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::parts::{limit_of, retry_waiting, throttle_of};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn put() -> Request<Full<Bytes>> {
+    Request::put("http://api.test/")
+        .body(Full::default())
+        .unwrap()
+}
+
+fn post() -> Request<Full<Bytes>> {
+    Request::post("http://api.test/")
+        .body(Full::default())
+        .unwrap()
+}
+
+async fn send<S, B>(mut service: S, request: Request<Full<Bytes>>) -> Result<Response<B>, BoxError>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+{
+    poll_fn(|cx| service.poll_ready(cx))
+        .await
+        .map_err(Into::into)?;
+    service.call(request).await.map_err(Into::into)
+}
+
+/// Stands where a dead letter box would: what it sees of a request is what it could keep.
+#[derive(Clone)]
+struct Witness<S> {
+    inner: S,
+    keys: Arc<Mutex<Vec<Option<HeaderValue>>>>,
+}
+
+struct Witnesses(Arc<Mutex<Vec<Option<HeaderValue>>>>);
+
+impl<S> Layer<S> for Witnesses {
+    type Service = Witness<S>;
+
+    fn layer(&self, inner: S) -> Witness<S> {
+        let keys = self.0.clone();
+        Witness { inner, keys }
+    }
+}
+
+impl<S, B> Service<Request<B>> for Witness<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> S::Future {
+        let key = request.headers().get("idempotency-key").cloned();
+        self.keys.lock().unwrap().push(key);
+        self.inner.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_outside_the_total_timeout_is_known_after_a_timeout() {
+    let probe = Probe::new().otherwise(|_| Reply::never());
+    let keys = Arc::new(Mutex::new(Vec::new()));
+    let witness = Witnesses(keys.clone());
+
+    let inner = witness.layer(TotalTimeoutLayer::new(SECOND).layer(probe.clone()));
+    let error = send(IdempotencyKeyLayer::new().layer(inner), post())
+        .await
+        .unwrap_err();
+    assert!(find_cause::<Elapsed>(&*error).is_some());
+    let sent = probe.seen()[0].headers.get("idempotency-key").cloned();
+    assert!(sent.is_some());
+    assert_eq!(
+        keys.lock().unwrap().pop(),
+        Some(sent),
+        "the key that was sent can be kept"
+    );
+
+    let inner = IdempotencyKeyLayer::new().layer(probe.clone());
+    let swapped = witness.layer(TotalTimeoutLayer::new(SECOND).layer(inner));
+    let error = send(swapped, post()).await.unwrap_err();
+    assert!(find_cause::<Elapsed>(&*error).is_some());
+    assert!(probe.seen()[1].headers.contains_key("idempotency-key"));
+    assert_eq!(
+        keys.lock().unwrap().pop(),
+        Some(None),
+        "nobody outside knows the key"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_total_timeout_inside_a_retry_bounds_each_attempt_and_not_the_call() {
+    let slow = || Probe::new().otherwise(|_| Reply::status(503).after(600 * MS));
+
+    let probe = slow();
+    let start = Instant::now();
+    let service =
+        TotalTimeoutLayer::new(SECOND).layer(retry_waiting(100 * MS).layer(probe.clone()));
+    let error = send(service, put()).await.unwrap_err();
+    assert!(find_cause::<Elapsed>(&*error).is_some());
+    assert_eq!(start.elapsed(), SECOND);
+    assert_eq!(probe.calls(), 2);
+
+    let probe = slow();
+    let start = Instant::now();
+    let swapped =
+        retry_waiting(100 * MS).layer(TotalTimeoutLayer::new(SECOND).layer(probe.clone()));
+    let response = send(swapped, put()).await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(start.elapsed(), 2000 * MS, "twice the timeout");
+    assert_eq!(probe.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_concurrency_limit_around_a_retry_holds_its_permit_during_the_backoff() {
+    let failing_once = || Probe::new().replies([Reply::status(503)]);
+
+    let probe = failing_once();
+    let start = Instant::now();
+    let service = retry_waiting(SECOND).layer(limit_of(1).0.layer(probe.clone()));
+    let mut first = Task::new(send(service.clone(), put()));
+    assert!(first.settle().await.is_pending());
+    send(service, put()).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO, "the permit is free");
+    first.finish().await.unwrap();
+
+    let probe = failing_once();
+    let start = Instant::now();
+    let swapped = limit_of(1)
+        .0
+        .layer(retry_waiting(SECOND).layer(probe.clone()));
+    let mut first = Task::new(send(swapped.clone(), put()));
+    assert!(first.settle().await.is_pending());
+    let second = Task::new(send(swapped, put()));
+    let (second, first) = tokio::join!(second.finish(), first.finish());
+    assert!(first.is_ok() && second.is_ok());
+    assert_eq!(
+        start.elapsed(),
+        SECOND,
+        "the second call waits for the first one's backoff"
+    );
+    assert_eq!(probe.instants().last(), Some(&(start + SECOND)));
+}
+
+/// Ten slow calls hold all slots while forty more wait; then all slots are free at once. The most sends in any 100 ms
+/// after that, at a quota of one.
+async fn burst<S, B>(service: S, probe: &Probe, slow: &Latch) -> usize
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
+    S::Error: Into<BoxError>,
+{
+    let mut calls = Vec::new();
+    for _ in 0..50 {
+        let mut call = Task::new(send(service.clone(), put()));
+        assert!(call.settle().await.is_pending());
+        calls.push(call);
+        // Polled as a runtime would.
+        for _ in 0..2 {
+            sleep(50 * MS).await;
+            for call in &mut calls {
+                assert!(call.settle().await.is_pending());
+            }
+        }
+    }
+    assert_eq!(probe.calls(), 10);
+    slow.open();
+    let opened = Instant::now();
+    let mut settled = 0;
+    while settled < 50 {
+        let mut waiting = Vec::new();
+        for mut call in calls {
+            match call.settle().await {
+                Poll::Ready(response) => {
+                    response.unwrap();
+                    settled += 1;
+                }
+                Poll::Pending => waiting.push(call),
+            }
+        }
+        calls = waiting;
+        sleep(10 * MS).await;
+    }
+    let sends: Vec<_> = probe
+        .instants()
+        .into_iter()
+        .filter(|at| *at >= opened)
+        .collect();
+    assert_eq!(sends.len(), 40);
+    sends
+        .iter()
+        .map(|from| {
+            sends
+                .iter()
+                .filter(|at| (*from..*from + 100 * MS).contains(at))
+                .count()
+        })
+        .max()
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_around_a_concurrency_limit_breaks_the_quota_in_a_burst() {
+    let slow = Latch::new();
+    let held = |latch: &Latch| {
+        let latch = latch.clone();
+        Probe::new().otherwise(move |_| Reply::ok().held_by(&latch))
+    };
+
+    let probe = held(&slow);
+    let service = limit_of(10)
+        .0
+        .layer(throttle_of(10, 1).0.layer(probe.clone()));
+    assert_eq!(burst(service, &probe, &slow).await, 1);
+
+    let slow = Latch::new();
+    let probe = held(&slow);
+    let swapped = throttle_of(10, 1)
+        .0
+        .layer(limit_of(10).0.layer(probe.clone()));
+    let sends = burst(swapped, &probe, &slow).await;
+    assert!(
+        sends > 30,
+        "tokens taken long ago are all sent at once: {sends}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_timeout_around_a_throttle_bills_the_queue_to_the_server() {
+    let probe = Probe::new().otherwise(|_| Reply::ok().after(500 * MS));
+    let service = throttle_of(1, 1)
+        .0
+        .layer(AttemptTimeoutLayer::new(800 * MS).layer(probe.clone()));
+    send(service.clone(), put()).await.unwrap();
+    let start = Instant::now();
+    timeout(10 * SECOND, send(service, put()))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        start.elapsed(),
+        SECOND,
+        "500 ms in the queue, and 500 ms at the server"
+    );
+
+    let probe = Probe::new().otherwise(|_| Reply::ok().after(500 * MS));
+    let swapped =
+        AttemptTimeoutLayer::new(800 * MS).layer(throttle_of(1, 1).0.layer(probe.clone()));
+    send(swapped.clone(), put()).await.unwrap();
+    assert!(
+        send(swapped, put()).await.is_err(),
+        "a server that takes 500 ms is never given them"
+    );
+}
