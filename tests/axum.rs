@@ -1,0 +1,223 @@
+//! The layers around an axum router, and inside of one, on a loopback socket.
+
+#![allow(clippy::unwrap_used, reason = "a check that fails panics")]
+
+mod net;
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+use courteous::{
+    Bucket, ConcurrencyLimitLayer, IdempotencyKeyLayer, Limiter, Rejected, RetryInfo, Stack,
+    StopReason, ThrottleLayer, retry::RetryLayer,
+};
+use http::{HeaderMap, Request, StatusCode, header::RETRY_AFTER};
+use http_body_util::Empty;
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tower::{Layer, Service, ServiceExt};
+
+use crate::net::{brisk_retry, eventually, h1_client, h2_client, streamed, text};
+
+/// A router that is served, until it is dropped.
+struct Served {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Served {
+    async fn new(router: Router) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        Self { address, task }
+    }
+
+    fn get(&self) -> Request<Empty<Bytes>> {
+        let uri = format!("http://{}/", self.address);
+        Request::get(uri).body(Empty::new()).unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a server says to those whom its limits refuse.
+fn come_back(rejected: &Rejected) -> Response {
+    let wait = rejected.wait().unwrap_or(Duration::from_secs(1));
+    let seconds = wait.as_secs_f64().ceil().to_string();
+    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, seconds)]).into_response()
+}
+
+/// Fails twice in three requests, and echoes in the third.
+async fn echo(
+    State(number): State<Arc<AtomicUsize>>,
+    headers: HeaderMap,
+    body: String,
+) -> Response {
+    let key = headers["idempotency-key"].to_str().unwrap();
+    match number.fetch_add(1, Ordering::SeqCst) % 3 {
+        2 => format!("{key} {body}").into_response(),
+        _ => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+#[tokio::test]
+async fn the_standard_stack_goes_around_a_router() {
+    let number = Arc::new(AtomicUsize::new(0));
+    let router = Router::new()
+        .route("/echo", post(echo))
+        .with_state(Arc::clone(&number));
+    let client = Stack::new()
+        .with_retry(brisk_retry())
+        .with_idempotency_key(IdempotencyKeyLayer::new())
+        .build()
+        .unwrap()
+        .layer(router);
+
+    let streaming = Body::new(streamed(&["one ", "two"], HeaderMap::new()));
+    for body in ["one two".into(), streaming] {
+        let request = Request::post("/echo")
+            .header("idempotency-key", "mine")
+            .body(body)
+            .unwrap();
+        let response = client.clone().oneshot(request).await.unwrap();
+        assert_eq!(RetryInfo::of(&response).attempts(), 3);
+        assert_eq!(text(response).await, "mine one two");
+    }
+    assert_eq!(number.load(Ordering::SeqCst), 6);
+}
+
+#[tokio::test]
+async fn the_standard_stack_goes_around_a_client_that_a_router_serves_with() {
+    let upstream = Served::new(Router::new().route("/", get(|| async { "hello" }))).await;
+    let address = upstream.address;
+    let client = Stack::new().build().unwrap().layer(h1_client::<Body>());
+    // The error that is not infallible becomes a response where the client is used.
+    let proxy = get(move || async move {
+        let request = Request::get(format!("http://{address}/")).body(Body::empty());
+        match client.oneshot(request.unwrap()).await {
+            Ok(response) => response.map(Body::new),
+            Err(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT.into_response(),
+            Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+        }
+    });
+    let proxy = Served::new(Router::new().route("/", proxy)).await;
+    let response = h1_client().oneshot(proxy.get()).await.unwrap();
+    assert_eq!(text(response).await, "hello");
+}
+
+#[tokio::test]
+async fn a_servers_concurrency_limit_answers_those_whom_it_refuses() {
+    let limiter = Limiter::new(NonZeroUsize::MIN);
+    let open = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&open);
+    let wait = get(move || async move { gate.acquire().await.map(drop).unwrap() });
+    let router = Router::new().route("/", wait).layer(
+        ConcurrencyLimitLayer::from(limiter.clone())
+            .fail_fast()
+            .reject_with(come_back),
+    );
+    let server = Served::new(router).await;
+
+    let client = h2_client();
+    let first = tokio::spawn(client.clone().oneshot(server.get()));
+    eventually("the first is being served", || limiter.in_flight() == 1).await;
+    let second = client.clone().oneshot(server.get()).await.unwrap();
+    assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(second.headers()[RETRY_AFTER], "1");
+
+    open.add_permits(2);
+    assert_eq!(first.await.unwrap().unwrap().status(), StatusCode::OK);
+    eventually("it was served", || limiter.in_flight() == 0).await;
+    let third = client.oneshot(server.get()).await.unwrap();
+    assert_eq!(third.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_servers_throttle_answers_those_whom_it_refuses() {
+    let bucket = Bucket::new("60/h".parse().unwrap());
+    let throttle = ThrottleLayer::from(bucket.clone())
+        .fail_fast()
+        .reject_with(come_back);
+    let router = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .layer(throttle);
+    let server = Served::new(router).await;
+
+    assert_eq!(bucket.available(), 1);
+    let client = h1_client();
+    let first = client.clone().oneshot(server.get()).await.unwrap();
+    assert_eq!(text(first).await, "hello");
+    let second = client.clone().oneshot(server.get()).await.unwrap();
+    assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let wait: u64 = second.headers()[RETRY_AFTER]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((50..=60).contains(&wait));
+
+    // A courteous client is told when to come back, and does not wait that long unasked.
+    let retry = brisk_retry().with_max_wait(Duration::from_secs(5));
+    let response = retry.layer(client).oneshot(server.get()).await.unwrap();
+    let info = RetryInfo::of(&response);
+    assert_eq!(
+        (info.attempts(), info.stop_reason()),
+        (1, StopReason::WaitTooLong)
+    );
+    assert!(info.not_before().is_some());
+}
+
+#[tokio::test]
+async fn both_limits_stand_in_a_router_and_keep_its_error() {
+    fn is_infallible<S: Service<Request<Body>, Error = Infallible>>(service: S) -> S {
+        service
+    }
+
+    let concurrency = ConcurrencyLimitLayer::try_from(8).unwrap();
+    let throttle = ThrottleLayer::new("1000/s".parse().unwrap());
+    let layers = tower::ServiceBuilder::new()
+        .layer(concurrency.reject_with(come_back))
+        .layer(throttle.reject_with(come_back));
+    let router = Router::new().route("/", get(|| async { "hello" }));
+    let wrapped = is_infallible(layers.clone().service(router.clone()));
+    let request = Request::get("/").body(Body::empty()).unwrap();
+    assert_eq!(text(wrapped.oneshot(request).await.unwrap()).await, "hello");
+
+    let server = Served::new(router.layer(layers)).await;
+    let response = h1_client().oneshot(server.get()).await.unwrap();
+    assert_eq!(text(response).await, "hello");
+}
+
+#[tokio::test]
+async fn a_retry_around_a_router_can_be_named() {
+    struct App {
+        api: courteous::retry::Retry<Router>,
+    }
+
+    let app = App {
+        api: RetryLayer::new().layer(Router::new().route("/", get(|| async { "hello" }))),
+    };
+    let request = Request::get("/").body(Body::empty()).unwrap();
+    let response = app.api.oneshot(request).await.unwrap();
+    assert_eq!(text(response).await, "hello");
+}
