@@ -4,7 +4,7 @@ use courteous_core::{CallContext, RejectReason};
 use http::Request;
 use tokio::time::Instant;
 
-use crate::{Ask, Cost, RequestHead, core::later, store::Latest};
+use crate::{Ask, Cost, RequestHead, levels::later, store::Latest};
 
 /// What a layer's users can set.
 #[derive(Clone, Copy, Debug)]

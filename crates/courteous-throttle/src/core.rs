@@ -4,22 +4,19 @@ use courteous_core::{RejectReason, Rejected};
 use courteous_queue::{Queue, Serve, Ticket, Wakes};
 use tokio::time::Instant;
 
-use crate::{Ask, Rate, meter::Meter, pace::Pace, store::Latest};
+use crate::{
+    Ask, Rate,
+    levels::{Levels, later},
+    waiter::{State, Waiter},
+};
 
-/// For an instant that cannot be told.
-const FAR: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 /// What a look at every waiter is taken to cost; it is not taken more often than that allows.
 const LOOK: Duration = Duration::from_micros(1);
 
 /// A bucket that is told the time.
 #[derive(Debug)]
 pub(crate) struct Core {
-    first: Meter,
-    more: Vec<Meter>,
-    /// When the meters were filled last.
-    filled: Instant,
-    closed_until: Option<Instant>,
-    pace: Option<Pace>,
+    levels: Levels,
     /// The greatest instant that a waiter was given at a closed bucket.
     released: Option<Instant>,
     /// The spread of the instants that are given out at a closed bucket.
@@ -30,30 +27,6 @@ pub(crate) struct Core {
     /// When to look whether waits have become too long, as some were put back; and when that was done last.
     look_at: Option<Instant>,
     looked: Option<Instant>,
-}
-
-/// One who waits.
-#[derive(Debug)]
-struct Waiter {
-    waker: Option<Waker>,
-    state: State,
-    cost: u32,
-    retried: bool,
-    latest: Option<Latest>,
-    /// It is not let through before this, after the bucket was closed.
-    release: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// In the line.
-    Waiting,
-    /// Tokens are set aside for it.
-    Granted,
-    /// It gave its tokens back, and will come again.
-    Away,
-    /// It was refused; `Rejected` states the time from when it is told.
-    Refused(RejectReason, Instant),
 }
 
 /// What a waiter finds.
@@ -73,11 +46,7 @@ pub(crate) enum Answer {
 impl Core {
     pub(crate) fn new(rate: Rate, now: Instant) -> Self {
         Self {
-            first: Meter::full(rate),
-            more: Vec::new(),
-            filled: now,
-            closed_until: None,
-            pace: None,
+            levels: Levels::new(rate, now),
             released: None,
             jitter: Duration::from_secs(1),
             queue: Queue::new(),
@@ -89,12 +58,8 @@ impl Core {
 
     /// A bucket with the same rates and jitter: full, or empty if this one has `start_empty`.
     pub(crate) fn fresh(&self, start_empty: bool, now: Instant) -> Self {
-        let mut core = Self::new(self.first.rate(), now);
-        core.more = self
-            .more
-            .iter()
-            .map(|meter| Meter::full(meter.rate()))
-            .collect();
+        let mut core = Self::new(self.levels.first(), now);
+        core.levels = self.levels.fresh(now);
         core.jitter = self.jitter;
         if start_empty {
             core.empty();
@@ -105,16 +70,22 @@ impl Core {
     /// Takes tokens, or a place in the line.
     pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> Answer {
         let Ask { cost, latest, .. } = *ask;
-        self.fill(now);
-        if self.closed_until.is_none() && self.queue.is_empty() && self.can_plan(cost, now) {
-            self.plan(cost, now);
-            self.send(cost);
+        self.levels.fill(now);
+        if self.levels.closed_until.is_none()
+            && self.queue.is_empty()
+            && self.levels.can_plan(cost, now)
+        {
+            self.levels.plan(cost, now);
+            self.levels.send(cost);
             return Answer::Taken;
         }
-        if cost > self.burst() {
+        if cost > self.levels.burst() {
             return Answer::Refused(Rejected::new(RejectReason::CostAboveBurst));
         }
-        let release = self.closed_until.map(|opens| later(opens, self.draw()));
+        let release = self
+            .levels
+            .closed_until
+            .map(|opens| later(opens, self.draw()));
         if let Some(release) = release
             && ask.retried
         {
@@ -127,6 +98,7 @@ impl Core {
             self.released
         };
         let at = self
+            .levels
             .turn(now, self.queued, cost)
             .max(release.unwrap_or(now))
             .max(line.unwrap_or(now));
@@ -192,14 +164,12 @@ impl Core {
 
     /// Sends, in the name of a waiter who was granted its turn. `false` if that was too long ago: it waits again then.
     pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
-        self.fill(now);
+        self.levels.fill(now);
         let waiter = self.queue.get(ticket);
         let (cost, granted) = (waiter.cost, waiter.state == State::Granted);
-        let sent = granted
-            && self.closed_until.is_none()
-            && self.meters().all(|meter| meter.can_send(cost));
+        let sent = granted && self.levels.closed_until.is_none() && self.levels.can_send(cost);
         if sent {
-            self.send(cost);
+            self.levels.send(cost);
         } else if granted {
             self.rejoin(ticket, now);
         }
@@ -212,7 +182,7 @@ impl Core {
         if waiter.state == State::Granted {
             waiter.state = State::Away;
             let cost = waiter.cost;
-            self.unplan(cost);
+            self.levels.unplan(cost);
         }
     }
 
@@ -221,23 +191,18 @@ impl Core {
         let waiter = self.queue.remove(ticket);
         match waiter.state {
             State::Waiting => self.queued -= u64::from(waiter.cost),
-            State::Granted if !sent => self.unplan(waiter.cost),
+            State::Granted if !sent => self.levels.unplan(waiter.cost),
             State::Granted | State::Away | State::Refused(..) => {}
         }
     }
 
     /// Closes the bucket. It opens with at most one token, so that those who waited do not leave in a burst.
     pub(crate) fn close_until(&mut self, opens: Instant, now: Instant, wakes: &mut Wakes) {
-        self.fill(now);
-        if opens <= now || self.closed_until.is_some_and(|until| opens <= until) {
+        self.levels.fill(now);
+        if opens <= now || self.levels.closed_until.is_some_and(|until| opens <= until) {
             return;
         }
-        self.closed_until = Some(opens);
-        // Nobody who was granted a turn can use it now.
-        for meter in self.meters_mut() {
-            meter.drain_to(1);
-            meter.unplan_all();
-        }
+        self.levels.close_until(opens);
         // A draw for each, in the order of the line.
         let mut draws: Vec<_> = (0..self.queue.len()).map(|_| self.draw()).collect();
         draws.sort_unstable();
@@ -263,53 +228,37 @@ impl Core {
         now: Instant,
         wakes: &mut Wakes,
     ) {
-        self.fill(now);
-        let pace = Pace::new(remaining, reset, now);
-        let known = self.pace.take();
-        self.pace = pace.and_then(|pace| pace.after(known, now));
+        self.levels.fill(now);
+        self.levels.pace(remaining, reset, now);
         self.look(now, wakes);
     }
 
     /// Goes on at other rates, with the tokens that there are.
     pub(crate) fn set_rates(&mut self, rates: &[Rate], now: Instant, wakes: &mut Wakes) {
-        self.fill(now);
-        let Some((&first, more)) = rates.split_first() else {
-            return;
-        };
-        let old: Vec<_> = self.meters().copied().collect();
-        // A rate that was not there before is no reason for a burst.
-        let at = |(i, rate): (usize, &Rate)| old.get(i).unwrap_or(&old[0]).at(*rate);
-        self.more = more
-            .iter()
-            .enumerate()
-            .map(|(i, rate)| at((i + 1, rate)))
-            .collect();
-        self.first = at((0, &first));
+        self.levels.fill(now);
+        self.levels.set_rates(rates);
         self.look(now, wakes);
     }
 
     /// Adds a rate, of which no token was spent.
     pub(crate) fn add_rate(&mut self, rate: Rate, now: Instant, wakes: &mut Wakes) {
-        self.fill(now);
-        self.more.push(Meter::full(rate));
+        self.levels.fill(now);
+        self.levels.add(rate);
         self.look(now, wakes);
     }
 
     /// Takes all tokens out.
     pub(crate) fn empty(&mut self) {
-        self.meters_mut().for_each(|meter| meter.drain_to(0));
+        self.levels.drain_to(0);
     }
 
     pub(crate) fn rates(&self) -> impl Iterator<Item = Rate> {
-        self.meters().map(Meter::rate)
+        self.levels.rates()
     }
 
     pub(crate) fn available(&mut self, now: Instant) -> u32 {
-        self.fill(now);
-        if self.closed_until.is_some() {
-            return 0;
-        }
-        self.meters().map(Meter::available).min().unwrap_or(0)
+        self.levels.fill(now);
+        self.levels.available()
     }
 
     pub(crate) const fn waiting(&self) -> usize {
@@ -317,17 +266,14 @@ impl Core {
     }
 
     pub(crate) fn closed_until(&mut self, now: Instant) -> Option<Instant> {
-        self.fill(now);
-        self.closed_until
+        self.levels.fill(now);
+        self.levels.closed_until
     }
 
     /// Whether a new bucket would do the same.
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
-        self.fill(now);
-        self.queue.tickets() == 0
-            && self.closed_until.is_none()
-            && self.pace.is_none()
-            && self.meters().all(Meter::is_full)
+        self.levels.fill(now);
+        self.queue.tickets() == 0 && self.levels.is_idle()
     }
 
     /// One draw of jitter.
@@ -335,72 +281,12 @@ impl Core {
         self.jitter.mul_f64(rand::random::<f64>())
     }
 
-    fn meters(&self) -> impl Iterator<Item = &Meter> {
-        std::iter::once(&self.first).chain(&self.more)
-    }
-
-    fn meters_mut(&mut self) -> impl Iterator<Item = &mut Meter> {
-        std::iter::once(&mut self.first).chain(&mut self.more)
-    }
-
-    fn burst(&self) -> u32 {
-        self.meters()
-            .map(|meter| meter.rate().burst().get())
-            .min()
-            .unwrap_or(0)
-    }
-
-    /// Lets the time pass until `now`.
-    fn fill(&mut self, now: Instant) {
-        if let Some(opens) = self.closed_until {
-            self.fill_to(now.min(opens), 1);
-            if now < opens {
-                return;
-            }
-            self.closed_until = None;
-        }
-        self.fill_to(now, u32::MAX);
-        if self.pace.is_some_and(|pace| pace.is_over(now)) {
-            self.pace = None;
-        }
-    }
-
-    fn fill_to(&mut self, now: Instant, cap: u32) {
-        let nanos = now.saturating_duration_since(self.filled).as_nanos();
-        // Not at every call: most clocks read the same for a while.
-        if nanos > 0 {
-            self.filled = now;
-            let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
-            self.meters_mut().for_each(|meter| meter.refill(nanos, cap));
-        }
-    }
-
-    fn can_plan(&self, cost: u32, now: Instant) -> bool {
-        self.meters().all(|meter| meter.can_plan(cost))
-            && self.pace.is_none_or(|pace| pace.next() <= now)
-    }
-
-    fn plan(&mut self, cost: u32, now: Instant) {
-        self.meters_mut().for_each(|meter| meter.plan(cost));
-        if let Some(pace) = &mut self.pace {
-            pace.spend(cost, now);
-        }
-    }
-
-    fn unplan(&mut self, cost: u32) {
-        self.meters_mut().for_each(|meter| meter.unplan(cost));
-        if let Some(pace) = &mut self.pace {
-            pace.unspend(cost);
-        }
-    }
-
-    fn send(&mut self, cost: u32) {
-        self.meters_mut().for_each(|meter| meter.send(cost));
-    }
-
     /// Puts a waiter back to where its age says, or refuses it if that has become too late.
     fn rejoin(&mut self, ticket: &Ticket, now: Instant) {
-        let release = self.closed_until.map(|opens| later(opens, self.draw()));
+        let release = self
+            .levels
+            .closed_until
+            .map(|opens| later(opens, self.draw()));
         let at = release.unwrap_or(now);
         let waiter = self.queue.get_mut(ticket);
         waiter.release = release.or(waiter.release);
@@ -421,11 +307,12 @@ impl Core {
     fn look(&mut self, now: Instant, wakes: &mut Wakes) {
         self.look_at = None;
         self.looked = Some(now);
-        let burst = self.burst();
+        let burst = self.levels.burst();
         let mut ahead = 0;
         let mut queue = std::mem::take(&mut self.queue);
         queue.retain(|waiter| {
             let at = self
+                .levels
                 .turn(now, ahead, waiter.cost)
                 .max(waiter.release.unwrap_or(now));
             let reason = match waiter.latest {
@@ -442,38 +329,22 @@ impl Core {
         self.queue = queue;
         self.queued = ahead;
     }
-
-    /// When there are tokens for one who costs `cost`, behind others who cost `ahead`.
-    fn turn(&self, now: Instant, ahead: u64, cost: u32) -> Instant {
-        let needed = ahead + u64::from(cost);
-        let wait = self.meters().map(|meter| {
-            let Some(opens) = self.closed_until else {
-                return meter.time_to(needed).unwrap_or(FAR);
-            };
-            let mut meter = *meter;
-            let closed = opens.duration_since(now);
-            meter.refill(u64::try_from(closed.as_nanos()).unwrap_or(u64::MAX), 1);
-            closed.saturating_add(meter.time_to(needed).unwrap_or(FAR))
-        });
-        let at = later(now, wait.max().unwrap_or_default());
-        self.pace.map_or(at, |pace| at.max(pace.turn(ahead)))
-    }
 }
 
 impl Serve for Core {
     fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Option<Instant> {
-        self.fill(now);
+        self.levels.fill(now);
         if self.look_at.is_some_and(|at| at <= now) {
             self.look(now, wakes);
         }
         while let Some(front) = self.queue.front() {
             let (cost, release) = (front.cost, front.release);
-            let held = self.closed_until.max(release).filter(|&at| at > now);
-            if held.is_some() || !self.can_plan(cost, now) {
-                let at = self.turn(now, 0, cost).max(held.unwrap_or(now));
+            let held = self.levels.closed_until.max(release).filter(|&at| at > now);
+            if held.is_some() || !self.levels.can_plan(cost, now) {
+                let at = self.levels.turn(now, 0, cost).max(held.unwrap_or(now));
                 return Some(self.look_at.map_or(at, |look| at.min(look)));
             }
-            self.plan(cost, now);
+            self.levels.plan(cost, now);
             self.queued -= u64::from(cost);
             if let Some(front) = self.queue.take_front() {
                 front.state = State::Granted;
@@ -492,17 +363,4 @@ impl Serve for Core {
                 .filter_map(|waiter| waiter.waker.take()),
         );
     }
-}
-
-impl Waiter {
-    fn refuse(&mut self, reason: RejectReason, at: Instant, wakes: &mut Wakes) {
-        self.state = State::Refused(reason, at);
-        wakes.extend(self.waker.take());
-    }
-}
-
-pub(crate) fn later(at: Instant, wait: Duration) -> Instant {
-    at.checked_add(wait)
-        .or_else(|| at.checked_add(FAR))
-        .unwrap_or(at)
 }

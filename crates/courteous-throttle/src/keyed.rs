@@ -10,7 +10,7 @@ use std::{
 use courteous_core::{RejectReason, Rejected};
 use tokio::time::Instant;
 
-use crate::{Bucket, Origin, Partition, Rate, RequestHead, core::later};
+use crate::{Bucket, Origin, Partition, Rate, RequestHead, levels::later};
 
 /// How many keys there may be, if nobody says.
 const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();

@@ -9,6 +9,7 @@ mod future;
 mod head;
 mod keyed;
 mod layer;
+mod levels;
 mod listen;
 mod meter;
 mod origin;
@@ -17,6 +18,7 @@ mod rate;
 mod refuse;
 mod service;
 mod store;
+mod waiter;
 
 pub use bucket::{Bucket, BucketTurn};
 pub use cost::Cost;

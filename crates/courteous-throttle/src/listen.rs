@@ -5,7 +5,7 @@ use courteous_hints::Hints;
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 
-use crate::{Store, config::Config, core::later};
+use crate::{Store, config::Config, levels::later};
 
 /// Tells a store what a response says about waiting.
 #[derive(Clone, Copy, Debug)]

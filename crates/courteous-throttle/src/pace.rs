@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::core::later;
+use crate::levels::later;
 
 /// Two resets that are no further apart are the same one: servers count in whole seconds, and responses take their time.
 const SAME: Duration = Duration::from_secs(2);

@@ -450,6 +450,34 @@ async fn a_call_whose_turn_comes_after_its_deadline_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_that_a_late_waiter_makes_too_long_is_refused_when_that_happens() {
+    let sends = Sends::default();
+    let bucket = Bucket::new(rate("1/s"));
+    let mut patient = ThrottleLayer::from(bucket.clone()).layer(sends.clone());
+    let mut service = ThrottleLayer::from(bucket)
+        .with_max_wait(sec(2))
+        .layer(sends.clone());
+    ready_call(&mut patient, request(0)).await.unwrap();
+    let mut late = task::spawn(ready_call(&mut patient, request(1)));
+    let mut prompt = task::spawn(ready_call(&mut patient, request(2)));
+    assert_pending!(late.poll());
+    assert_pending!(prompt.poll());
+    time::sleep(Duration::from_millis(1500)).await;
+    let mut impatient = task::spawn(ready_call(&mut service, request(3)));
+    assert_pending!(impatient.poll());
+    time::sleep(Duration::from_millis(500)).await;
+    assert_ready_ok!(prompt.poll());
+    // It goes first now, at 3 s, and the one behind it at 4 s: half a second too late.
+    assert_pending!(late.poll());
+    assert!(impatient.is_woken());
+    let error = assert_ready_err!(impatient.poll());
+    assert_eq!(
+        rejected(&error),
+        Rejected::new(RejectReason::MaxWait).with_wait(Instant::now(), sec(2))
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_queue_can_be_bounded() {
     let sends = Sends::default();
     let mut service = ThrottleLayer::new(rate("1/s"))

@@ -1,0 +1,39 @@
+use std::task::Waker;
+
+use courteous_core::RejectReason;
+use courteous_queue::Wakes;
+use tokio::time::Instant;
+
+use crate::store::Latest;
+
+/// One who waits.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) waker: Option<Waker>,
+    pub(crate) state: State,
+    pub(crate) cost: u32,
+    pub(crate) retried: bool,
+    pub(crate) latest: Option<Latest>,
+    /// It is not let through before this, after the bucket was closed.
+    pub(crate) release: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// In the line.
+    Waiting,
+    /// Tokens are set aside for it.
+    Granted,
+    /// It gave its tokens back, and will come again.
+    Away,
+    /// It was refused; `Rejected` states the time from when it is told.
+    Refused(RejectReason, Instant),
+}
+
+impl Waiter {
+    /// Refuses it; it is no more in the line then.
+    pub(crate) fn refuse(&mut self, reason: RejectReason, at: Instant, wakes: &mut Wakes) {
+        self.state = State::Refused(reason, at);
+        wakes.extend(self.waker.take());
+    }
+}
