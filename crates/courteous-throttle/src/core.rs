@@ -249,7 +249,7 @@ impl Core {
 
     /// Takes all tokens out.
     pub(crate) fn empty(&mut self) {
-        self.levels.drain_to(0);
+        self.levels.empty();
     }
 
     pub(crate) fn rates(&self) -> impl Iterator<Item = Rate> {

@@ -69,9 +69,9 @@ impl Levels {
         self.more.push(Meter::full(rate));
     }
 
-    /// Leaves no more than `tokens`.
-    pub(crate) fn drain_to(&mut self, tokens: u32) {
-        self.meters_mut().for_each(|meter| meter.drain_to(tokens));
+    /// Takes all tokens out.
+    pub(crate) fn empty(&mut self) {
+        self.meters_mut().for_each(Meter::empty);
     }
 
     /// Whole tokens that nobody has set aside.
@@ -82,13 +82,11 @@ impl Levels {
         self.meters().map(Meter::available).min().unwrap_or(0)
     }
 
-    /// Closes the gate, and takes all plans back: nobody who was granted a turn can use it now.
+    /// Closes the gate, and takes all plans back: nobody who was granted a turn can use it now. When it opens there is at
+    /// most one token.
     pub(crate) fn close_until(&mut self, opens: Instant) {
         self.closed_until = Some(opens);
-        for meter in self.meters_mut() {
-            meter.drain_to(1);
-            meter.unplan_all();
-        }
+        self.meters_mut().for_each(Meter::unplan_all);
     }
 
     /// Spreads a server's quota.

@@ -72,10 +72,10 @@ impl Meter {
         self.planned = self.level;
     }
 
-    /// Leaves no more than `tokens`.
-    pub(crate) fn drain_to(&mut self, tokens: u32) {
-        self.level = self.level.min(self.fractions(u64::from(tokens)));
-        self.planned = self.planned.min(self.level);
+    /// Takes all tokens out.
+    pub(crate) const fn empty(&mut self) {
+        self.level = 0;
+        self.planned = 0;
     }
 
     /// Whether it could not be fuller.

@@ -142,6 +142,27 @@ async fn those_who_waited_leave_after_the_hint_at_the_rate_and_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crowd_at_a_closed_bucket_leaves_over_the_whole_jitter() {
+    let (sends, mut service) = throttle(rate("10000/s", 1000));
+    let start = Instant::now();
+    service.partition().close_until(start + sec(5));
+    let mut calls: Vec<_> = (0..50)
+        .map(|id| tokio::spawn(ready_call(&mut service, request(id))))
+        .collect();
+    calls.extend((50..101).map(|id| tokio::spawn(ready_call(&mut service, request(id)))));
+    // Closed for longer while all wait: each draws again.
+    service.partition().close_until(start + sec(9));
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let median = sends.all()[50].1 - start - sec(9);
+    assert!(
+        median > Duration::from_millis(200) && median < Duration::from_millis(800),
+        "{median:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bucket_opens_with_one_token() {
     let sends = Sends::default();
     let bucket = Bucket::new(rate("10/s", 5)).with_jitter(Duration::ZERO);
