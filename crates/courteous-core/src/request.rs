@@ -1,3 +1,5 @@
+use std::hash::{Hash, Hasher};
+
 use http::{
     Extensions, HeaderMap, Method, Request, Uri,
     header::HOST,
@@ -62,9 +64,10 @@ impl<'a> RequestView<'a> {
 
 /// Scheme and authority: one server, as far as a client can tell.
 ///
-/// Compares without regard to case, and is cheap to clone. A request that names neither has an origin too, the same for all
-/// such requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Two are equal if scheme, host and port are (RFC 6454, section 5): without regard to case, with a port that the scheme
+/// implies the same as none, and whatever user is named. Cheap to clone. A request that names no server has an origin too,
+/// the same for all such requests.
+#[derive(Clone, Debug)]
 pub struct Origin {
     scheme: Option<Scheme>,
     authority: Option<Authority>,
@@ -81,6 +84,42 @@ impl Origin {
     #[must_use]
     pub const fn authority(&self) -> Option<&Authority> {
         self.authority.as_ref()
+    }
+
+    fn host(&self) -> Option<&str> {
+        self.authority.as_ref().map(Authority::host)
+    }
+
+    fn port(&self) -> Option<u16> {
+        let stated = self.authority.as_ref().and_then(Authority::port_u16);
+        let implied = || match self.scheme.as_ref()?.as_str() {
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => None,
+        };
+        stated.or_else(implied)
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        let host = match (self.host(), other.host()) {
+            (Some(one), Some(two)) => one.eq_ignore_ascii_case(two),
+            (one, two) => one.is_none() && two.is_none(),
+        };
+        host && self.port() == other.port() && self.scheme == other.scheme
+    }
+}
+
+impl Eq for Origin {}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.scheme.hash(state);
+        self.port().hash(state);
+        for byte in self.host().unwrap_or_default().bytes() {
+            state.write_u8(byte.to_ascii_lowercase());
+        }
     }
 }
 
@@ -102,6 +141,22 @@ mod tests {
         assert_eq!(one, origin("HTTP://API.example:8080/c", None));
         assert_ne!(one, origin("http://api.example/a", None));
         assert_ne!(one, origin("https://api.example:8080/a", None));
+    }
+
+    #[test]
+    fn neither_an_implied_port_nor_a_user_makes_another_origin() {
+        let hash = |origin: &Origin| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            origin.hash(&mut hasher);
+            hasher.finish()
+        };
+        let one = origin("https://api.example/", None);
+        for same in ["https://api.example:443/", "https://me:secret@API.example/"] {
+            let same = origin(same, None);
+            assert_eq!((&one, hash(&one)), (&same, hash(&same)));
+        }
+        assert_ne!(one, origin("https://api.example:80/", None));
+        assert_ne!(origin("/", Some("a.example")), origin("/", None));
     }
 
     #[test]

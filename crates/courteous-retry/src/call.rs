@@ -70,13 +70,14 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     ) -> (Self, Request<B>) {
         let facts = settings.facts(&request);
         let max_attempts = settings.max_attempts(&request);
+        let body_limit = settings.body_limit(&request, facts);
         let (mut parts, mut body) = request.into_parts();
         let mut context = CallContext::of(&parts.extensions);
         let mut snapshot = None;
         if max_attempts.get() > 1 {
             let unmarked = parts.clone();
             let kept;
-            (body, kept) = keep.keep(body, settings.body_limit(facts));
+            (body, kept) = keep.keep(body, body_limit);
             snapshot = Some(Snapshot {
                 parts: unmarked,
                 body: kept,

@@ -7,6 +7,7 @@ use http::{HeaderName, Request};
 
 use crate::{
     Budget, HttpClassifier, Idempotent, MaxAttempts, NoRetry, RetryEvent,
+    call::is_grpc,
     policy::{Allowance, Policy, RequestFacts, is_idempotent},
 };
 
@@ -74,10 +75,13 @@ impl Settings {
         Allowance::Allowed(own.unwrap_or(self.policy.max_attempts))
     }
 
-    /// How much of the body of such a request to keep: nothing where no failure but one *before* the body was read would
-    /// allow another attempt.
-    pub(crate) const fn body_limit(&self, request: RequestFacts) -> usize {
-        if request.idempotent || request.keyed || self.policy.retry_refused {
+    /// How much of the body of `request` to keep: nothing where no failure but one *before* the body was read would allow
+    /// another attempt.
+    ///
+    /// A gRPC client reads the body before it learns that the stream was refused (gRFC A6, transparent retries).
+    pub(crate) fn body_limit<B>(&self, request: &Request<B>, facts: RequestFacts) -> usize {
+        let repeatable = facts.idempotent || facts.keyed || self.policy.retry_refused;
+        if repeatable || is_grpc(request.headers()) {
             self.body_limit
         } else {
             0

@@ -363,6 +363,14 @@ async fn a_call_that_could_only_be_repeated_unsent_is_not_buffered() {
         StopReason::BodyNotReplayable
     );
 
+    // But for gRPC, whose clients read the body before they learn that the stream was refused.
+    let probe = Probe::new().reading_bodies().replies([refused()]);
+    let mut post = Request::post("http://api.test/").body(streaming()).unwrap();
+    let grpc = "application/grpc".parse().unwrap();
+    post.headers_mut().insert("content-type", grpc);
+    assert!(send(&steady().layer(probe.clone()), post).await.is_ok());
+    assert_eq!(probe.calls(), 2);
+
     // Not read: it can be given again whatever its size.
     let probe = Probe::new().replies([refused()]);
     let post = Request::post("http://api.test/").body(streaming()).unwrap();

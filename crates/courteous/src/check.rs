@@ -25,27 +25,38 @@ pub fn check<B, S>(service: S) -> S
 where
     B: Replay,
     S: HttpService<B> + CloneService,
+    S::Error: ServiceError,
 {
     service
 }
 
 /// A service of HTTP requests with bodies of type `B`: implemented for all that are one.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no service for `http::Request<{B}>` that courteous layers can stand on",
-    label = "not a `Service<http::Request<{B}>>` with a `Response<_>` and an error that fits",
+    message = "`{Self}` is no service of `http::Request<{B}>` that courteous layers can stand on",
+    label = "not a `Service<http::Request<{B}>>` with an `http::Response<_>`",
     note = "its request must be `http::Request<{B}>`: a reqwest client becomes such a service by `courteous::ReqwestService`",
-    note = "its response must be `http::Response<_>` with a body that is an `http_body::Body`",
-    note = "its error must turn into `Box<dyn Error + Send + Sync>`: implement `std::error::Error` for it, or use `.map_err(..)`"
+    note = "its response must be `http::Response<_>` with a body that is an `http_body::Body`"
 )]
-pub trait HttpService<B> {}
+pub trait HttpService<B>: Service<Request<B>> {}
 
+#[diagnostic::do_not_recommend]
 impl<S, B, RB> HttpService<B> for S
 where
     S: Service<Request<B>, Response = Response<RB>>,
-    S::Error: Into<BoxError>,
     RB: Body,
 {
 }
+
+/// An error that layers can wrap: implemented for all that can be boxed.
+#[diagnostic::on_unimplemented(
+    message = "errors of type `{Self}` cannot be wrapped by courteous layers",
+    label = "the service's error is no `std::error::Error`",
+    note = "implement `std::error::Error + Send + Sync + 'static` for it, or turn it into another one with `.map_err(..)`"
+)]
+pub trait ServiceError {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Into<BoxError>> ServiceError for E {}
 
 /// A service that can be cloned: implemented for all that can.
 #[diagnostic::on_unimplemented(

@@ -1,6 +1,6 @@
 use std::{error, fmt};
 
-use courteous_core::{BoxError, Elapsed, Rejected, find_cause};
+use courteous_core::{BoxError, Elapsed, RejectReason, Rejected, find_cause};
 use tokio::time::Instant;
 
 /// Why a call got no response: one error for any stack, with the questions that people ask.
@@ -28,12 +28,14 @@ impl Error {
         }
     }
 
-    /// Whether the call, or its last attempt, took too long.
+    /// Whether the call, or its last attempt, took too long, or could not have been sent within its deadline.
     ///
-    /// That says nothing about whether the server has acted on the request.
+    /// That says nothing about whether the server has acted on the request, unless the call is also
+    /// [rejected](Self::is_rejected).
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.find::<Elapsed>().is_some()
+        let refused = || self.find::<Rejected>().map(Rejected::reason);
+        self.find::<Elapsed>().is_some() || refused() == Some(RejectReason::Deadline)
     }
 
     /// Whether the last attempt was refused by a limit of ours, and so was not sent.
