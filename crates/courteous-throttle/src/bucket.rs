@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::Rejected;
+use courteous_core::{Rejected, RequestView};
 use courteous_queue::{Shared, Ticket};
 use tokio::time::Instant;
 
 use crate::{
-    Ask, Partition, Rate, RequestHead, Store, Take, Turn,
+    Ask, Partition, Rate, Store, Take, Turn,
     core::{Answer, Core, Find},
 };
 
@@ -144,7 +144,7 @@ impl Bucket {
 impl Partition for Bucket {
     type Store = Self;
 
-    fn select(&self, _: &RequestHead<'_>) -> Result<Self, Rejected> {
+    fn select(&self, _: &RequestView<'_>) -> Result<Self, Rejected> {
         Ok(self.clone())
     }
 }

@@ -1,10 +1,10 @@
 use std::{num::NonZeroU32, time::Duration};
 
-use courteous_core::{CallContext, RejectReason};
+use courteous_core::{CallContext, RejectReason, RequestView};
 use http::Request;
 use tokio::time::Instant;
 
-use crate::{Ask, Cost, RequestHead, levels::later, store::Latest};
+use crate::{Ask, Cost, levels::later, store::Latest};
 
 /// What a layer's users can set.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ pub(crate) struct Config {
     pub(crate) max_wait: Option<Duration>,
     pub(crate) max_waiting: usize,
     pub(crate) fail_fast: bool,
-    pub(crate) cost: Option<fn(&RequestHead<'_>) -> NonZeroU32>,
+    pub(crate) cost: Option<fn(&RequestView<'_>) -> NonZeroU32>,
     /// How long a server can close a bucket; `None` if it is not listened to.
     pub(crate) max_pause: Option<Duration>,
 }
@@ -30,7 +30,7 @@ impl Config {
     pub(crate) fn ask<B>(&self, request: &Request<B>) -> Ask {
         let cost = match (request.extensions().get::<Cost>(), self.cost) {
             (Some(cost), _) => cost.0,
-            (None, Some(cost)) => cost(&RequestHead::of(request)),
+            (None, Some(cost)) => cost(&RequestView::of(request)),
             (None, None) => NonZeroU32::MIN,
         };
         let context = CallContext::of(request.extensions());

@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{RejectReason, Rejected};
+use courteous_core::{Origin, RejectReason, Rejected, RequestView};
 use tokio::time::Instant;
 
-use crate::{Bucket, Origin, Partition, Rate, RequestHead, levels::later};
+use crate::{Bucket, Partition, Rate, levels::later};
 
 /// How many keys there may be, if nobody says.
 const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
@@ -34,7 +34,7 @@ pub struct Keyed<K, F> {
 }
 
 /// A bucket for each [`Origin`].
-pub type PerOrigin = Keyed<Origin, fn(&RequestHead<'_>) -> Origin>;
+pub type PerOrigin = Keyed<Origin, fn(&RequestView<'_>) -> Origin>;
 
 struct Keys<K> {
     buckets: HashMap<K, Bucket>,
@@ -50,11 +50,11 @@ impl PerOrigin {
     /// Gives every origin a bucket like `template`.
     #[must_use]
     pub fn per_origin(template: Bucket) -> Self {
-        Self::new(template, Origin::of)
+        Self::new(template, |head| head.origin())
     }
 }
 
-impl<K: Eq + Hash, F: Fn(&RequestHead<'_>) -> K> Keyed<K, F> {
+impl<K: Eq + Hash, F: Fn(&RequestView<'_>) -> K> Keyed<K, F> {
     /// Gives every key a bucket like `template`, whose tokens themselves are not used. `key_of` says which key a request
     /// has.
     ///
@@ -160,11 +160,11 @@ impl<K: Eq + Hash> Keys<K> {
 impl<K, F> Partition for Keyed<K, F>
 where
     K: Eq + Hash,
-    F: Fn(&RequestHead<'_>) -> K,
+    F: Fn(&RequestView<'_>) -> K,
 {
     type Store = Bucket;
 
-    fn select(&self, head: &RequestHead<'_>) -> Result<Bucket, Rejected> {
+    fn select(&self, head: &RequestView<'_>) -> Result<Bucket, Rejected> {
         let key = (self.key_of)(head);
         self.lock().bucket(key)
     }

@@ -1,12 +1,10 @@
 use std::{fmt, hash::Hash, num::NonZeroU32, time::Duration};
 
-use courteous_core::Rejected;
+use courteous_core::{Rejected, RequestView};
 use http::Response;
 use tower_layer::Layer;
 
-use crate::{
-    AsError, AsResponse, Bucket, Keyed, PerOrigin, Rate, RequestHead, Throttle, config::Config,
-};
+use crate::{AsError, AsResponse, Bucket, Keyed, PerOrigin, Rate, Throttle, config::Config};
 
 /// Makes every call wait for its token, at a rate that all clones keep to together.
 ///
@@ -61,7 +59,7 @@ impl<R> ThrottleLayer<Bucket, R> {
     pub fn keyed_by<K, F>(self, key_of: F) -> ThrottleLayer<Keyed<K, F>, R>
     where
         K: Eq + Hash,
-        F: Fn(&RequestHead<'_>) -> K,
+        F: Fn(&RequestView<'_>) -> K,
     {
         ThrottleLayer {
             partition: Keyed::new(self.partition, key_of),
@@ -96,7 +94,7 @@ impl<P, R> ThrottleLayer<P, R> {
 
     /// Says what each request costs, in tokens; a [`Cost`](crate::Cost) in its extensions goes before that. The default is 1.
     #[must_use]
-    pub const fn with_cost(mut self, cost: fn(&RequestHead<'_>) -> NonZeroU32) -> Self {
+    pub const fn with_cost(mut self, cost: fn(&RequestView<'_>) -> NonZeroU32) -> Self {
         self.config.cost = Some(cost);
         self
     }

@@ -3,12 +3,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use courteous_core::RequestView;
 use http::{Request, Response};
 use tower_service::Service;
 
 use crate::{
-    AsError, Bucket, Partition, Refuse, RequestHead, ResponseFuture, Store, Take, config::Config,
-    listen::Listen,
+    AsError, Bucket, Partition, Refuse, ResponseFuture, Store, Take, config::Config, listen::Listen,
 };
 
 /// Makes every call wait for its token: see [`ThrottleLayer`](crate::ThrottleLayer).
@@ -81,7 +81,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let store = match self.partition.select(&RequestHead::of(&request)) {
+        let store = match self.partition.select(&RequestView::of(&request)) {
             Ok(store) => store,
             Err(rejected) => {
                 self.inner = self.inner.clone();

@@ -4,10 +4,8 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{RejectReason, Rejected};
+use courteous_core::{RejectReason, Rejected, RequestView};
 use tokio::time::Instant;
-
-use crate::RequestHead;
 
 /// Chooses the tokens that a request draws on.
 ///
@@ -21,7 +19,7 @@ pub trait Partition {
     /// # Errors
     ///
     /// If there can be no more partitions.
-    fn select(&self, head: &RequestHead<'_>) -> Result<Self::Store, Rejected>;
+    fn select(&self, head: &RequestView<'_>) -> Result<Self::Store, Rejected>;
 }
 
 /// Keeps tokens: in this process, as a [`Bucket`](crate::Bucket), or for several machines.

@@ -5,8 +5,8 @@ mod support;
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use courteous_core::{RejectReason, Rejected, find_cause};
-use courteous_throttle::{Bucket, Keyed, Origin, Rate, RequestHead, ThrottleLayer};
+use courteous_core::{RejectReason, Rejected, RequestView, find_cause};
+use courteous_throttle::{Bucket, Keyed, Rate, ThrottleLayer};
 use http::{Request, Uri};
 use support::{Sends, ready_call, sec};
 use tokio::time::{self, Instant};
@@ -21,7 +21,7 @@ fn to(uri: &str) -> Request<()> {
     Request::builder().uri(uri).body(()).unwrap()
 }
 
-fn id(head: &RequestHead<'_>) -> u32 {
+fn id(head: &RequestView<'_>) -> u32 {
     head.uri().path()[1..].parse().unwrap()
 }
 
@@ -64,7 +64,7 @@ async fn a_429_closes_only_its_own_key() {
     assert_eq!(start.elapsed(), sec(4));
     let a = Uri::from_static("http://a.test/");
     let request = Request::builder().uri(a).body(()).unwrap();
-    let origin = Origin::of(&RequestHead::of(&request));
+    let origin = RequestView::of(&request).origin();
     let bucket = service.partition().get(&origin).unwrap();
     assert_eq!(bucket.closed_until(), Some(start + sec(60)));
 }
@@ -72,11 +72,11 @@ async fn a_429_closes_only_its_own_key() {
 #[test]
 fn an_origin_may_come_from_the_host_field() {
     let mut request = to("/path");
-    assert_eq!(Origin::of(&RequestHead::of(&request)).authority(), None);
+    assert_eq!(RequestView::of(&request).origin().authority(), None);
     request
         .headers_mut()
         .insert("host", "a.test:8080".parse().unwrap());
-    let origin = Origin::of(&RequestHead::of(&request));
+    let origin = RequestView::of(&request).origin();
     assert_eq!(origin.authority().unwrap(), "a.test:8080");
     assert_eq!(origin.scheme(), None);
 }
