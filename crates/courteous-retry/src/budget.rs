@@ -28,8 +28,9 @@ use crate::{BudgetBuilder, ledger::Ledger};
 /// | price after a server's error | 1 | |
 /// | price after a 429 | 1, or 0 if a gate was closed | who waits for the gate adds no load |
 ///
-/// A retry pays before its backoff. What it paid comes back only if it was never sent: the call was dropped during the
-/// backoff, or a limit further in refused the attempt. A refused connection is no refund: an outage of refused connections
+/// A retry pays before its backoff. What it paid comes back only if it is certain that it was not sent: the call was dropped
+/// during the backoff, or a limit further in refused the attempt. (A call that is dropped while its attempt is in the queue
+/// of such a limit has paid: that cannot be told from one that is on the wire.) A refused connection is no refund: an outage of refused connections
 /// would otherwise draw every attempt of every call.
 ///
 /// What all retries spent is never more than what was deposited plus the start, exactly: amounts are whole millionths.

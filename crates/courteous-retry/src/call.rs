@@ -75,7 +75,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         let mut context = CallContext::of(&parts.extensions);
         let mut snapshot = None;
         if max_attempts.get() > 1 {
-            let unmarked = parts.clone();
+            let unmarked = copy(&parts);
             let kept;
             (body, kept) = keep.keep(body, body_limit);
             snapshot = Some(Snapshot {
@@ -300,6 +300,21 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             not_before: stop.not_before,
         }
     }
+}
+
+/// A copy of `parts`. The extensions are left out if they hold nothing but the context, which is kept apart and written
+/// into each attempt: a copy of them would allocate three times.
+fn copy(parts: &request::Parts) -> request::Parts {
+    let (mut copy, ()) = Request::new(()).into_parts();
+    copy.method = parts.method.clone();
+    copy.uri = parts.uri.clone();
+    copy.version = parts.version;
+    copy.headers = parts.headers.clone();
+    let context = usize::from(parts.extensions.get::<CallContext>().is_some());
+    if parts.extensions.len() > context {
+        copy.extensions = parts.extensions.clone();
+    }
+    copy
 }
 
 /// Writes into an attempt's request what the layers further in, and the server, are to know of it.

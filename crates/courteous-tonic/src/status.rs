@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use courteous_core::{BoxError, Elapsed, Rejected, find_cause};
+use courteous_core::{BoxError, Elapsed, RejectReason, Rejected, find_cause};
 use tonic::{Code, Status};
 
 /// The gRPC status that says what `error` says.
@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 /// |---|---|
 /// | a [`Status`] | that one |
 /// | [`Elapsed`] | DEADLINE_EXCEEDED |
+/// | [`Rejected`], as the deadline leaves too little time | DEADLINE_EXCEEDED |
 /// | [`Rejected`] | RESOURCE_EXHAUSTED |
 /// | all else | as [`Status::from_error`] says |
 ///
@@ -23,7 +24,11 @@ pub fn to_status(error: impl Into<BoxError>) -> Status {
     let (code, message) = if let Some(elapsed) = find_cause::<Elapsed>(&*error) {
         (Code::DeadlineExceeded, elapsed.to_string())
     } else if let Some(rejected) = find_cause::<Rejected>(&*error) {
-        (Code::ResourceExhausted, rejected.to_string())
+        let code = match rejected.reason() {
+            RejectReason::Deadline => Code::DeadlineExceeded,
+            _ => Code::ResourceExhausted,
+        };
+        (code, rejected.to_string())
     } else {
         return Status::from_error(error);
     };
@@ -36,7 +41,7 @@ pub fn to_status(error: impl Into<BoxError>) -> Status {
 mod tests {
     use std::{io, time::Duration};
 
-    use courteous_core::{RejectReason, Scope};
+    use courteous_core::Scope;
 
     use super::*;
 
@@ -64,6 +69,8 @@ mod tests {
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert_eq!(find_cause::<Rejected>(&status), Some(&rejected));
         assert!(status.metadata().is_empty());
+        let late = to_status(Rejected::new(RejectReason::Deadline));
+        assert_eq!(late.code(), Code::DeadlineExceeded);
     }
 
     #[test]
