@@ -39,6 +39,7 @@
 mod cause;
 mod classify;
 mod context;
+mod dice;
 mod elapsed;
 mod gate;
 mod rejected;
@@ -47,6 +48,7 @@ mod request;
 pub use cause::{BoxError, find_cause};
 pub use classify::{Classified, Classify, Effect, Fault, Outcome, ResponseHead, Verdict};
 pub use context::{CallContext, CallId};
+pub use dice::Dice;
 pub use elapsed::{Elapsed, Scope};
 pub use gate::Gate;
 pub use rejected::{RejectReason, Rejected};

@@ -217,11 +217,12 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             now,
             deadline: self.deadline(),
         };
-        let Plan { fault, gated, wait } =
-            match self.settings.policy.decide(&situation, &mut rand::rng()) {
-                Decision::Retry(plan) => plan,
-                Decision::Stop(stop) => return Err(stop),
-            };
+        let Settings { policy, dice, .. } = &*self.settings;
+        let decision = dice.roll(|rng| policy.decide(&situation, rng));
+        let Plan { fault, gated, wait } = match decision {
+            Decision::Retry(plan) => plan,
+            Decision::Stop(stop) => return Err(stop),
+        };
         let stop = |reason| Stop {
             reason,
             not_before: wait.hinted.then_some(wait.until),

@@ -1,7 +1,7 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_backoff::Backoff;
-use courteous_core::{Classify, RequestView};
+use courteous_core::{Classify, Dice, RequestView};
 use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
 use tower_layer::Layer;
@@ -148,6 +148,12 @@ impl<K> RetryLayer<K> {
     #[must_use]
     pub fn with_attempt_header(self, name: HeaderName) -> Self {
         self.with(|settings| settings.attempt_header = Some(name))
+    }
+
+    /// Where the jitter comes from. Default: the thread's own generator; seeded dice make a run reproducible.
+    #[must_use]
+    pub fn with_dice(self, dice: Dice) -> Self {
+        self.with(|settings| settings.dice = dice)
     }
 
     /// Is called before the wait for each further attempt, on the task that polls the call.

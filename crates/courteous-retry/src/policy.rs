@@ -143,7 +143,11 @@ impl RequestFacts {
 
 impl Policy {
     /// Whether there is to be another attempt, and when: everything but the budget.
-    pub(crate) fn decide<R: Rng>(&self, situation: &Situation<'_>, rng: &mut R) -> Decision {
+    pub(crate) fn decide<R: Rng + ?Sized>(
+        &self,
+        situation: &Situation<'_>,
+        rng: &mut R,
+    ) -> Decision {
         let hints = Told::by(situation.outcome);
         let stop = |reason| {
             let not_before = hints.wait.and_then(|wait| situation.now.checked_add(wait));
@@ -209,7 +213,7 @@ impl Policy {
     }
 
     /// When the next attempt is to be made; `None` for never.
-    fn wait<R: Rng>(
+    fn wait<R: Rng + ?Sized>(
         &self,
         situation: &Situation<'_>,
         hints: &Told,

@@ -1,7 +1,7 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_backoff::Backoff;
-use courteous_core::{Classify, RequestView};
+use courteous_core::{Classify, Dice, RequestView};
 use courteous_replay::DEFAULT_LIMIT;
 use http::{HeaderName, Request};
 
@@ -23,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) budget: Budget,
     pub(crate) classifier: Arc<dyn Classify + Send + Sync>,
+    pub(crate) dice: Dice,
     pub(crate) key_header: HeaderName,
     pub(crate) body_limit: usize,
     pub(crate) is_idempotent: Option<Arc<IsIdempotent>>,
@@ -45,6 +46,7 @@ impl Settings {
             },
             budget: Budget::new(),
             classifier: Arc::new(HttpClassifier::new()),
+            dice: Dice::new(),
             key_header: IDEMPOTENCY_KEY,
             body_limit: DEFAULT_LIMIT,
             is_idempotent: None,

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use courteous_core::{
-    BoxError, CallContext, Elapsed, Gate, RejectReason, Rejected, Scope, Verdict, find_cause,
+    BoxError, CallContext, Dice, Elapsed, Gate, RejectReason, Rejected, Scope, Verdict, find_cause,
 };
 use courteous_retry::{
     Backoff, Budget, Idempotent, Jitter, MaxAttempts, NoRetry, Retried, Retry, RetryInfo,
@@ -721,6 +721,24 @@ async fn two_calls_draw_their_jitter_independently() {
         "{} different instants of 50",
         second.len()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn seeded_dice_repeat_a_run() {
+    let run = async || {
+        let probe = Probe::new().otherwise(|_| Reply::status(503));
+        let layer = RetryLayer::new().with_dice(Dice::seeded(42));
+        assert!(
+            send(&layer.layer(probe.clone()), request(Method::GET))
+                .await
+                .is_ok()
+        );
+        let instants = probe.instants();
+        instants[2].duration_since(instants[0])
+    };
+    let first = run().await;
+    assert!(!first.is_zero());
+    assert_eq!(run().await, first);
 }
 
 #[tokio::test(start_paused = true)]

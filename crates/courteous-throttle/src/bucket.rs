@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{Rejected, RequestView};
+use courteous_core::{Dice, Rejected, RequestView};
 use courteous_queue::{Shared, Ticket};
 use tokio::time::Instant;
 
@@ -81,6 +81,13 @@ impl Bucket {
     #[must_use]
     pub fn with_jitter(self, jitter: Duration) -> Self {
         self.shared.with(|core| core.jitter = jitter);
+        self
+    }
+
+    /// Where the jitter comes from. The default is the thread's own generator; seeded dice make a run reproducible.
+    #[must_use]
+    pub fn with_dice(self, dice: Dice) -> Self {
+        self.shared.with(|core| core.dice = dice);
         self
     }
 

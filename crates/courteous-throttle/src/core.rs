@@ -1,7 +1,8 @@
 use std::{task::Waker, time::Duration};
 
-use courteous_core::{RejectReason, Rejected};
+use courteous_core::{Dice, RejectReason, Rejected};
 use courteous_queue::{Queue, Serve, Ticket, Wakes};
+use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::{
@@ -21,6 +22,8 @@ pub(crate) struct Core {
     released: Option<Instant>,
     /// The spread of the instants that are given out at a closed bucket.
     pub(crate) jitter: Duration,
+    /// Where the draws come from.
+    pub(crate) dice: Dice,
     queue: Queue<Waiter>,
     /// The costs of all in the queue's line.
     queued: u64,
@@ -49,6 +52,7 @@ impl Core {
             levels: Levels::new(rate, now),
             released: None,
             jitter: Duration::from_secs(1),
+            dice: Dice::new(),
             queue: Queue::new(),
             queued: 0,
             look_at: None,
@@ -61,6 +65,7 @@ impl Core {
         let mut core = Self::new(self.levels.first(), now);
         core.levels = self.levels.fresh(now);
         core.jitter = self.jitter;
+        core.dice = self.dice.clone();
         if start_empty {
             core.empty();
         }
@@ -278,7 +283,7 @@ impl Core {
 
     /// One draw of jitter.
     pub(crate) fn draw(&self) -> Duration {
-        self.jitter.mul_f64(rand::random::<f64>())
+        self.jitter.mul_f64(self.dice.roll(|rng| rng.random()))
     }
 
     /// Puts a waiter back to where its age says, or refuses it if that has become too late.
