@@ -24,8 +24,7 @@ use tower_service::Service;
 pub fn check<B, S>(service: S) -> S
 where
     B: Replay,
-    S: HttpService<B> + CloneService,
-    S::Error: ServiceError,
+    S: HttpService<B, Error: ServiceError> + CloneService,
 {
     service
 }
@@ -34,10 +33,14 @@ where
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no service of `http::Request<{B}>` that courteous layers can stand on",
     label = "not a `Service<http::Request<{B}>>` with an `http::Response<_>`",
-    note = "its request must be `http::Request<{B}>`: a reqwest client becomes such a service by `courteous::ReqwestService`",
+    note = "its request must be `http::Request<{B}>`, with just that type of body",
+    note = "a reqwest client becomes such a service, of `reqwest::Body`, by `courteous::ReqwestService`",
     note = "its response must be `http::Response<_>` with a body that is an `http_body::Body`"
 )]
-pub trait HttpService<B>: Service<Request<B>> {}
+pub trait HttpService<B> {
+    /// The service's error.
+    type Error;
+}
 
 #[diagnostic::do_not_recommend]
 impl<S, B, RB> HttpService<B> for S
@@ -45,6 +48,7 @@ where
     S: Service<Request<B>, Response = Response<RB>>,
     RB: Body,
 {
+    type Error = S::Error;
 }
 
 /// An error that layers can wrap: implemented for all that can be boxed.

@@ -1,0 +1,93 @@
+//! Calls in `async` blocks that have to be `Send`, as those that are spawned.
+//!
+//! The compiler forgets, while it checks such a block, that the `BoxError` in the name of a type is `'static`
+//! (rust-lang/rust#110338), and says that an "implementation of `From` is not general enough", or of `Service`. Here is what
+//! works in spite of that.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use courteous::{BoxError, Courteous, Error, RetryLayer, Stack};
+use http::{Request, Response};
+use http_body_util::{Full, combinators::UnsyncBoxBody};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
+
+/// Names `BoxError`.
+type BoxedBody = UnsyncBoxBody<Bytes, BoxError>;
+/// Names `BoxError`.
+type BoxedClient = BoxCloneSyncService<Request<String>, Response<String>, BoxError>;
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Nothing names `BoxError`: all shapes work.
+fn an_unboxed_body() {
+    let request = Request::new(Full::<Bytes>::default());
+    let (oneshot, again) = (stack(hyper()), request.clone());
+    is_send(async move { oneshot.oneshot(again).await });
+    let (mut call, again) = (stack(hyper()), request.clone());
+    is_send(async move { call.ready().await?.call(again).await });
+    let mut layered = RetryLayer::new().layer(hyper());
+    is_send(async move { layered.ready().await?.call(request).await });
+}
+
+fn a_future_that_is_no_block() {
+    is_send(stack(hyper()).oneshot(Request::new(BoxedBody::default())));
+    is_send(stack(leaf()).oneshot(Request::default()));
+}
+
+fn a_boxed_future() {
+    is_send(async {
+        let response: Boxed<Result<_, Error>> =
+            Box::pin(stack(hyper()).oneshot(Request::new(BoxedBody::default())));
+        response.await
+    });
+    is_send(async {
+        let response: Boxed<Result<_, Error>> = Box::pin(stack(leaf()).oneshot(Request::default()));
+        response.await
+    });
+}
+
+/// With the requests' type in its name, a boxed stack helps with clients only, not with bodies.
+fn a_boxed_stack() {
+    let client = BoxCloneSyncService::new(stack(leaf()));
+    is_send(async move { client.oneshot(Request::default()).await });
+}
+
+fn a_generic_function() {
+    async fn send<S, B>(client: S, request: Request<B>) -> Result<S::Response, S::Error>
+    where
+        S: Service<Request<B>>,
+    {
+        client.oneshot(request).await
+    }
+    is_send(send(stack(hyper()), Request::new(BoxedBody::default())));
+    is_send(send(stack(leaf()), Request::default()));
+}
+
+fn stack<S>(client: S) -> Courteous<S> {
+    Stack::new().build().unwrap().layer(client)
+}
+
+fn hyper<B: http_body::Body<Data = Bytes> + Send>() -> Client<HttpConnector, B> {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+fn leaf() -> BoxedClient {
+    BoxCloneSyncService::new(tower::service_fn(async |request: Request<String>| {
+        Ok(Response::new(request.into_body()))
+    }))
+}
+
+fn is_send<F: Future + Send + 'static>(_: F) {}
+
+fn main() {
+    an_unboxed_body();
+    a_future_that_is_no_block();
+    a_boxed_future();
+    a_boxed_stack();
+    a_generic_function();
+}
