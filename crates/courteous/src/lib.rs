@@ -1,4 +1,91 @@
-//! Facade.
+//! Layers for Tower that make an HTTP or gRPC client polite to servers and hard to break.
+//!
+//! This crate brings the layers together, one feature for each; each is a crate of its own, too. It adds a stack of all of
+//! them with checked defaults ([`Stack`]), a builder ([`ServiceBuilder`]), one error with the questions that people ask
+//! ([`Error`]), and a [`check`] that says in plain words why a stack does not compile.
+//!
+//! # Example
+//!
+//! ```
+//! use courteous::{RetryInfo, Stack};
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let sick = std::sync::atomic::AtomicBool::new(true);
+//! # let sick = &*Box::leak(Box::new(sick));
+//! let server = service_fn(|request: Request<Full<&'static [u8]>>| {
+//!     let status = if sick.swap(false, std::sync::atomic::Ordering::Relaxed) { 503 } else { 200 };
+//!     std::future::ready(Response::builder().status(status).body(request.into_body()))
+//! });
+//! let client = Stack::new().build()?.layer(server);
+//!
+//! let request = Request::put("http://api.example/notes/1").body(Full::new(&b"a note"[..]))?;
+//! let response = client.oneshot(request).await?;
+//! assert_eq!((response.status().as_u16(), RetryInfo::of(&response).attempts()), (200, 2));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Recipes for hyper-util, reqwest, tonic and axum are in the project's README.
+//!
+//! # The order
+//!
+//! Order is meaning: a layer covers what is inside of it. The recommended one, which [`Stack`] has:
+//!
+//! ```text
+//! call > idempotency key > total timeout > retry > concurrency limit > throttle > attempt timeout > client
+//! ```
+//!
+//! - The *key* is outermost of those that act: one operation, one key, on every attempt and on any later replay. Inside of a
+//!   retry, against this order, a call still never has two keys.
+//! - The *total timeout* is outside of everything that can wait. It sets the deadline that all others read.
+//! - The *limits* are inside of the retry: each attempt pays its token, and a backoff holds no permit.
+//! - The *concurrency limit* is outside of the throttle, so that a token is spent when the request is sent. The other way
+//!   round, tokens are spent while calls wait for permits, and are then sent in one burst over the quota. So what is in
+//!   flight includes the throttle's queue; give both the same partitions.
+//! - When a server closes the throttle (a 429), the retry does the waiting, and its permit is free meanwhile.
+//! - The *attempt timeout* is innermost: time in our own queues is not billed to the server.
+//!
+//! Layers of others: telemetry of calls outermost, of attempts innermost; a cache outside of the total timeout; a balancer
+//! inside of it, as the total timeout is always ready.
+//!
+//! # The contract
+//!
+//! Every layer, and every ordered pair of layers, passes the same contract, over a client whose clones are never ready until
+//! they are polled, and with three attempts where there is a retry:
+//!
+//! | outer \ inner | key | total timeout | retry | concurrency | throttle | attempt timeout |
+//! |---|---|---|---|---|---|---|
+//! | key | yes | yes | yes | yes | yes | yes |
+//! | total timeout | yes | yes | yes | yes | yes | yes |
+//! | retry | yes | yes | yes | yes | yes | yes |
+//! | concurrency limit | yes | yes | yes | yes | yes | yes |
+//! | throttle | yes | yes | yes | yes | yes | yes |
+//! | attempt timeout | yes | yes | yes | yes | yes | yes |
+//!
+//! The contract: `poll_ready` reserves nothing of ours; the instance that was polled is the one that is called, readied afresh
+//! before every attempt; waiting holds nothing of the layers inside; dropping a future or a body in any state releases all;
+//! the next waiter is woken, and all get through; errors of the client come through as a cause; requests and responses come
+//! through unchanged; layers are built outside of a runtime, and serve two in turn; types are `Send`, `Sync`, `Clone` and
+//! `Debug`.
+//!
+//! # Errors
+//!
+//! Each layer that can fail yields a [`BoxError`] around a typed error of its own, with the cause as its source. So
+//! [`find_cause`] finds an [`Elapsed`] or a [`Rejected`] through any stack, and [`Error::new`] makes of it one error that can be
+//! asked. A *response* is never turned into an error.
+//!
+//! In a spawned task, `oneshot` over a stack can fail to compile with "implementation of `From` is not general enough" if the
+//! client's own type names `BoxError`. Give the call a `Box::pin(..)`, or give the client an error type of its own.
+//!
+//! # Features
+//!
+//! `concurrency`, `idempotency`, `retry`, `throttle`, `timeout` (default: all): the layers. `hyper-util`, `reqwest`,
+//! `reqwest-http2`, `tonic`, `axum`: reading that client's errors, and sending its bodies again. `load`: the layers forward
+//! `tower::load::Load`. `tower-http`: classifiers for its `TraceLayer`. `tracing`: the layers tell what they decide.
 
 mod builder;
 #[cfg(feature = "retry")]
@@ -23,10 +110,10 @@ mod stack;
 
 pub use builder::{ServiceBuilder, ServiceBuilderExt};
 #[cfg(feature = "retry")]
-pub use check::{CloneService, HttpService, check};
+pub use check::{CloneService, HttpService, ServiceError, check};
 pub use courteous_core::{
-    BoxError, CallContext, CallId, Classified, Classify, Effect, Elapsed, Fault, Gate, Origin,
-    Outcome, RejectReason, Rejected, RequestView, ResponseHead, Scope, Verdict, find_cause,
+    BoxError, CallContext, CallId, Classified, Classify, Dice, Effect, Elapsed, Fault, Gate,
+    Origin, Outcome, RejectReason, Rejected, RequestView, ResponseHead, Scope, Verdict, find_cause,
 };
 pub use error::Error;
 #[cfg(all(
@@ -68,3 +155,15 @@ pub use courteous_throttle::{Bucket, Cost, Rate, ThrottleLayer};
 pub use courteous_timeout::{
     AttemptTimeoutLayer, CallTimeout, PerAttemptTimeout, TotalTimeoutLayer,
 };
+#[cfg(feature = "tonic")]
+pub use courteous_tonic::{GrpcStatus, GrpcStatusLayer, TonicClassifier};
+
+#[cfg(all(
+    doctest,
+    feature = "axum",
+    feature = "hyper-util",
+    feature = "reqwest",
+    feature = "tonic"
+))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

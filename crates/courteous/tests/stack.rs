@@ -1,0 +1,227 @@
+//! The defaults of the standard stack as its documentation states them, and what its error tells.
+
+#![allow(clippy::unwrap_used, reason = "a check that fails panics")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use courteous::{
+    CallTimeout, Courteous, Error, IdempotencyKeyLayer, NoRetry, RetryInfo, Stack, StopReason,
+    ThrottleLayer,
+};
+use courteous_testkit::{Probe, Reply, TestBody};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceExt};
+
+type Client = Courteous<Probe>;
+
+fn request(method: Method, uri: &str) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(method).uri(uri);
+    request.body(Full::from("payload")).unwrap()
+}
+
+fn get() -> Request<Full<Bytes>> {
+    request(Method::GET, "http://api.test/")
+}
+
+fn by_default(probe: &Probe) -> Client {
+    Stack::new().build().unwrap().layer(probe.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_has_10_seconds_and_there_are_3() {
+    let probe = Probe::new().otherwise(|_| Reply::never());
+    let error = by_default(&probe)
+        .oneshot(get())
+        .await
+        .map(drop)
+        .unwrap_err();
+    assert!(error.is_timeout() && !error.is_rejected());
+    // A timeout costs 2 of the budget's 3 tokens, so here there are 2.
+    assert_eq!((probe.calls(), error.attempts()), (2, Some(2)));
+    assert_eq!(error.stop_reason(), Some(StopReason::BudgetExhausted));
+    let [first, second] = probe.instants()[..] else {
+        panic!()
+    };
+    let ten = Duration::from_secs(10);
+    assert!(
+        second.duration_since(first) >= ten
+            && second.duration_since(first) <= ten + Duration::from_millis(101)
+    );
+
+    let probe = Probe::new().otherwise(|_| Reply::status(503));
+    let response = by_default(&probe).oneshot(get()).await.unwrap();
+    assert_eq!(
+        (response.status(), probe.calls()),
+        (StatusCode::SERVICE_UNAVAILABLE, 3)
+    );
+    assert_eq!(
+        RetryInfo::of(&response).stop_reason(),
+        StopReason::AttemptsExhausted
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_has_30_seconds_to_the_end_of_the_body() {
+    let drip = TestBody::new().chunk("some").stall();
+    let probe = Probe::new().replies([Reply::ok().after(Duration::from_secs(9)).body(drip)]);
+    let start = Instant::now();
+    let response = by_default(&probe).oneshot(get()).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::from_secs(9));
+    let error = Error::new(response.into_body().collect().await.unwrap_err());
+    assert_eq!(start.elapsed(), Duration::from_secs(30));
+    assert!(error.is_timeout());
+    assert_eq!(error.to_string(), "call not finished within 30s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_flight_are_64_per_origin() {
+    let probe = Probe::new().otherwise(|_| Reply::never());
+    let client = by_default(&probe);
+    for origin in ["http://a.test/", "http://b.test/"] {
+        for _ in 0..100 {
+            tokio::spawn(client.clone().oneshot(request(Method::GET, origin)));
+        }
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((probe.calls(), probe.in_flight()), (128, 128));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_off_until_they_are_asked_for() {
+    let probe = Probe::new().otherwise(|_| Reply::status(500));
+    let post = || request(Method::POST, "http://api.test/charges");
+    let response = by_default(&probe).oneshot(post()).await.unwrap();
+    assert_eq!(
+        RetryInfo::of(&response).stop_reason(),
+        StopReason::NotIdempotent
+    );
+    assert!(!probe.seen()[0].headers.contains_key("idempotency-key"));
+
+    let keyed = Stack::new()
+        .with_idempotency_key(IdempotencyKeyLayer::new())
+        .build()
+        .unwrap();
+    let probe = Probe::new().otherwise(|_| Reply::status(500));
+    assert!(keyed.layer(probe.clone()).oneshot(post()).await.is_ok());
+    let keys: Vec<_> = probe
+        .seen()
+        .iter()
+        .map(|seen| seen.headers["idempotency-key"].clone())
+        .collect();
+    assert_eq!(keys.len(), 3);
+    assert!(keys.iter().all(|key| *key == keys[0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_rate_the_throttle_only_listens() {
+    let probe = Probe::new();
+    let client = by_default(&probe);
+    for _ in 0..10_000 {
+        assert!(client.clone().oneshot(get()).await.is_ok());
+    }
+    assert_eq!(probe.instants().first(), probe.instants().last());
+
+    probe.script([Reply::status(429).header("retry-after", "5")]);
+    let start = Instant::now();
+    assert!(
+        client
+            .clone()
+            .oneshot(get())
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
+    let waited = start.elapsed();
+    assert!(
+        waited >= Duration::from_secs(5) && waited <= Duration::from_millis(6_001),
+        "{waited:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_tells_when_to_come_back() {
+    let probe = Probe::new();
+    let throttle =
+        ThrottleLayer::per_origin("1/m".parse().unwrap()).with_max_wait(Duration::from_secs(1));
+    let client = Stack::new()
+        .with_throttle(throttle)
+        .build()
+        .unwrap()
+        .layer(probe.clone());
+    assert!(client.clone().oneshot(get()).await.is_ok());
+    let start = Instant::now();
+    let error = client.oneshot(get()).await.map(drop).unwrap_err();
+    assert!(error.is_rejected() && !error.is_timeout());
+    assert_eq!(error.not_before(), Some(start + Duration::from_secs(60)));
+    assert_eq!((error.attempts(), probe.calls()), (Some(0), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_a_limit_is_within_the_deadline() {
+    let probe = Probe::new();
+    let throttle = ThrottleLayer::per_origin("1/m".parse().unwrap());
+    let client = Stack::new()
+        .with_throttle(throttle)
+        .build()
+        .unwrap()
+        .layer(probe.clone());
+    assert!(client.clone().oneshot(get()).await.is_ok());
+    let start = Instant::now();
+    let error = client.oneshot(get()).await.map(drop).unwrap_err();
+    assert!(error.is_rejected() && error.is_timeout());
+    assert_eq!(
+        start.elapsed(),
+        Duration::ZERO,
+        "refused at once, as a minute is more than 30 s"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_request_may_say_otherwise() {
+    let probe = Probe::new().otherwise(|_| Reply::never());
+    let mut hurried = get();
+    hurried
+        .extensions_mut()
+        .insert(CallTimeout(Duration::from_secs(2)));
+    hurried.extensions_mut().insert(NoRetry);
+    let start = Instant::now();
+    let error = by_default(&probe)
+        .oneshot(hurried)
+        .await
+        .map(drop)
+        .unwrap_err();
+    assert_eq!(
+        (start.elapsed(), probe.calls()),
+        (Duration::from_secs(2), 1)
+    );
+    assert!(error.is_timeout());
+}
+
+#[test]
+fn an_attempt_may_not_take_longer_than_the_call() {
+    let second = Duration::from_secs(1);
+    assert!(Stack::new().with_total_timeout(10 * second).build().is_ok());
+    assert!(
+        Stack::new()
+            .with_attempt_timeout(31 * second)
+            .build()
+            .is_err()
+    );
+    let without_bounds = Stack::new()
+        .with_total_timeout(Duration::MAX)
+        .with_attempt_timeout(Duration::MAX);
+    assert!(without_bounds.build().is_ok());
+}
+
+#[test]
+fn a_stack_is_built_outside_of_a_runtime_and_gives_its_client_back() {
+    fn is_shareable<T: Clone + Send + Sync + std::fmt::Debug + 'static>(_: &T) {}
+    let client = by_default(&Probe::new());
+    is_shareable(&client);
+    assert_eq!(client.get_ref().calls(), 0);
+    assert_eq!(client.into_inner().calls(), 0);
+}
