@@ -5,8 +5,9 @@ use std::time::Duration;
 /// How late an answer is that stalls: past any client's patience.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 
-/// After so many attempts, a customer's requests are answered. A server that is never well again is another story; with this one, a
-/// client that makes five attempts gets through to every customer under every seed.
+/// After so many attempts, a customer's requests are answered. A server that is never well again is
+/// another story; with this one, a client that makes five attempts gets through to every customer
+/// under every seed.
 const MOST_FAULTS: u32 = 3;
 
 /// What is wrong with one request.

@@ -20,9 +20,10 @@ use crate::{
     quota,
 };
 
-/// Together no more than the quota takes in a burst. So however late the network delivers, no request is above the quota.
-const IN_FLIGHT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(19);
-const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
+/// Together no more than the quota takes in a burst. So however late the network delivers, no
+/// request is above the quota.
+const IN_FLIGHT: NonZeroUsize = NonZeroUsize::new(20).unwrap();
+const BURST: NonZeroU32 = NonZeroU32::new(16).unwrap();
 
 #[derive(Clone, Debug)]
 pub(crate) struct CourteousClient {
@@ -32,12 +33,14 @@ pub(crate) struct CourteousClient {
 
 impl CourteousClient {
     pub(crate) fn new(server: SocketAddr) -> Result<Self, Box<dyn Error>> {
-        // A key makes a POST be sent again. So only a server that is known to honour keys may get one.
+        // A key makes a POST be sent again. So only a server that is known to honour keys may get
+        // one.
         let key = IdempotencyKeyLayer::new().with_hosts([server.to_string()])?;
 
-        // The default budget, one retry to five successes, suits a server that is well on most days. This batch has to get
-        // through a bad one, on which every eighth request fails: hence one retry to two successes, and fifty to begin with.
-        // An outage still ends it: nothing succeeds, so after the fifty nothing is sent again.
+        // The default budget, one retry to five successes, suits a server that is well on most
+        // days. This batch has to get through a bad one, on which every eighth request fails: hence
+        // one retry to two successes, and fifty to begin with. An outage still ends it: nothing
+        // succeeds, so after fifty retries at most nothing is sent again.
         let budget = Budget::builder()
             .deposit(0.5)
             .start(50)
@@ -52,8 +55,9 @@ impl CourteousClient {
 
         let stack = Stack::new()
             .with_idempotency_key(key)
-            // Nobody waits for a single charge of a batch, so late is better than never: in two minutes there is room for
-            // all attempts, their backoffs, and a pause that the server may ask for.
+            // Nobody waits for a single charge of a batch, so late is better than never: in two
+            // minutes there is room for all attempts, their backoffs, and a pause that the server
+            // may ask for.
             .with_total_timeout(Duration::from_secs(120))
             .with_retry(retry)
             .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(IN_FLIGHT))

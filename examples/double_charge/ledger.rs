@@ -30,8 +30,9 @@ impl Ledger {
 
     /// Charges a customer, and tells the number of the receipt; `None` for nobody we know.
     ///
-    /// A key that was seen before gets the receipt that it got then, and nobody is charged. As the ledger is locked
-    /// meanwhile, a second request with a key that is just being booked waits, and is then one of those.
+    /// A key that was seen before gets the receipt that it got then, and nobody is charged. As the
+    /// ledger is locked meanwhile, a second request with a key that is just being booked waits, and
+    /// is then one of those.
     pub(crate) fn charge(&mut self, customer: u32, key: Option<&str>) -> Option<u32> {
         if let Some(receipt) = key.and_then(|key| self.receipts.get(key)) {
             return Some(*receipt);

@@ -1,8 +1,9 @@
 //! Two clients charge the same customers on the same bad day. How many pay twice?
 //!
-//! A payments server on the loopback interface loses the answers of some charges that it has booked, answers others with
-//! 503, resets a few connections, and has a quota. It is charged by the usual hand-written retry loop, and by the same HTTP
-//! client with a courteous stack around it. Who paid how often is read in the server's ledger, not asked of the clients.
+//! A payments server on the loopback interface loses the answers of some charges that it has
+//! booked, answers others with 503, resets a few connections, and has a quota. It is charged by the
+//! usual hand-written retry loop, and by the same HTTP client with a courteous stack around it. Who
+//! paid how often is read in the server's ledger, not asked of the clients.
 //!
 //! ```text
 //! cargo run --example double_charge

@@ -49,7 +49,8 @@ struct Office {
 struct Books {
     ledger: Ledger,
     quota: Quota,
-    /// How many requests each customer's charge took so far, without those that were above the quota.
+    /// How many requests each customer's charge took so far, without those that were above the
+    /// quota.
     attempts: Vec<u32>,
     requests: u32,
     throttled: u32,

@@ -1,4 +1,5 @@
-//! The payments company's quota, as its documentation would state it: 200 requests per second, in bursts of 40 at most.
+//! The payments company's quota, as its documentation would state it: 200 requests per second, in
+//! bursts of 40 at most.
 
 use tokio::time::Instant;
 

@@ -1,0 +1,105 @@
+//! One page, fetched through the stack.
+
+use std::{
+    error::Error as StdError,
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use courteous::{
+    AttemptTimeoutLayer, Budget, ConcurrencyLimitLayer, Courteous, Error, Rate, RejectReason,
+    Rejected, RetryLayer, Stack, ThrottleLayer, timeout::Coverage,
+};
+use http::{Request, StatusCode, Uri, header::USER_AGENT};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tower::{Layer, ServiceExt};
+
+/// How long a page may take, to its last byte.
+const PAGE: Duration = Duration::from_secs(30);
+const ATTEMPTS: NonZeroU32 = NonZeroU32::new(4).unwrap();
+
+/// Fetches pages within the limits that all its clones keep together.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetcher {
+    http: Courteous<Client<HttpConnector, Empty<Bytes>>>,
+    budget: Budget,
+}
+
+impl Fetcher {
+    pub(crate) fn new(rate: Rate, concurrency: NonZeroUsize) -> Result<Self, Box<dyn StdError>> {
+        // A budget keeps retries from adding to the load of a sick server. Here the throttle does,
+        // as retries are within the rate, too; and one dead host must not use up what the others
+        // need.
+        let budget = Budget::unlimited();
+        let stack = Stack::new()
+            // The last page of a long list waits for its turn for hours, and that is what was asked
+            // for.
+            .with_total_timeout(Duration::MAX)
+            .with_retry(
+                RetryLayer::new()
+                    .with_max_attempts(ATTEMPTS)
+                    .with_budget(budget.clone()),
+            )
+            .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(concurrency))
+            .with_throttle(ThrottleLayer::per_origin(rate))
+            // Without a total timeout, this one has to end a body that stops halfway.
+            .with_attempt_timeout(AttemptTimeoutLayer::new(PAGE).with_coverage(Coverage::Body))
+            .build()?;
+        let http = Client::builder(TokioExecutor::new()).build_http();
+        Ok(Self {
+            http: stack.layer(http),
+            budget,
+        })
+    }
+
+    /// Fetches a page, and tells its length, or the reason why that failed.
+    pub(crate) async fn fetch(&self, url: Uri) -> Result<u64, String> {
+        let request = Request::get(url)
+            .header(USER_AGENT, "courteous-fetch-all")
+            .body(Empty::new())
+            .map_err(|error| error.to_string())?;
+        let response = self.http.clone().oneshot(request).await;
+        let response = response.map_err(|error| reason(&error))?;
+        let status = response.status();
+        let mut body = response.into_body();
+        let mut bytes = 0;
+        // An error page is read, too: only so can its connection be used again.
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| reason(&Error::new(error)))?;
+            bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+        }
+        match status {
+            StatusCode::OK => Ok(bytes),
+            status => Err(status.to_string()),
+        }
+    }
+
+    /// How often a page was asked for again.
+    pub(crate) fn retries(&self) -> u64 {
+        self.budget.retries()
+    }
+}
+
+/// Why a page could not be fetched: in few words, so that failures of the same kind can be counted
+/// together.
+fn reason(error: &Error) -> String {
+    if error.is_timeout() {
+        return format!("no page within {PAGE:?}");
+    }
+    if let Some(rejected) = error.find::<Rejected>() {
+        return match rejected.reason() {
+            RejectReason::Closed => "the host asks for a long pause".into(),
+            other => format!("not sent: {other:?}"),
+        };
+    }
+    let mut cause: &dyn StdError = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
