@@ -117,7 +117,7 @@ async fn a_streaming_post_with_trailers_is_sent_again_byte_for_byte() {
 #[tokio::test]
 async fn a_small_discarded_body_is_drained_and_its_connection_used_again() {
     let server = Server::start(|number, _| match number {
-        1 => Reply::status(503).with_body("try later"),
+        1 => Reply::status(503).with_late_body(b"try later"),
         _ => Reply::status(503).with_body("the last word".repeat(1000)),
     })
     .await;

@@ -1,16 +1,18 @@
 use std::{
     convert::Infallible,
+    future::ready,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{self, Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use courteous::BoxError;
-use http::Response;
+use futures_util::stream;
+use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame};
-use http_body_util::{BodyExt, Empty, Full};
-use tokio::time::{Interval, interval};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use tokio::time::{Interval, interval, sleep};
 
 use super::Body;
 
@@ -44,6 +46,30 @@ impl Reply {
         self.map(|response| response.map(|_| body))
     }
 
+    /// With a body that comes a moment after the head.
+    pub(crate) fn with_late_body(self, bytes: &'static [u8]) -> Self {
+        let late = async move {
+            sleep(Duration::from_millis(1)).await;
+            Ok(Frame::data(Bytes::from_static(bytes)))
+        };
+        let body = StreamBody::new(stream::once(late)).boxed_unsync();
+        self.map(|response| response.map(|_| body))
+    }
+
+    /// gRPC: one message, and the status OK.
+    pub(crate) fn grpc_message(message: &'static [u8]) -> Self {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        let frame = [&[0], &length[..], message].concat();
+        let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), 0.into())]);
+        let body = Full::new(Bytes::from(frame))
+            .map_err(no_error)
+            .with_trailers(ready(Some(Ok(trailers))))
+            .boxed_unsync();
+        Self::status(200)
+            .with_header("content-type", "application/grpc")
+            .map(|response| response.map(|_| body))
+    }
+
     /// With a body that goes on for ever, a byte at a time.
     pub(crate) fn with_drip(self) -> Self {
         let body = Drip(interval(Duration::from_millis(10))).boxed_unsync();
@@ -72,7 +98,7 @@ impl http_body::Body for Drip {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        ready!(self.0.poll_tick(cx));
+        task::ready!(self.0.poll_tick(cx));
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b".")))))
     }
 }

@@ -1,0 +1,323 @@
+//! The layers around a tonic channel with a generated client, on loopback sockets.
+
+#![allow(clippy::unwrap_used, reason = "a check that fails panics")]
+
+mod net;
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, routing::get};
+use courteous::{
+    AttemptTimeoutLayer, ConcurrencyLimitLayer, Courteous, Elapsed, GrpcStatus, GrpcStatusLayer,
+    Idempotent, Limiter, Rejected, RetryLayer, Scope, ServiceBuilder, ServiceBuilderExt, Stack,
+    StackLayer, TonicClassifier, find_cause, retry::Retried,
+};
+use futures_util::stream::{self, Stream, StreamExt};
+use http::Request;
+use tokio::{net::TcpListener, time::Instant};
+use tonic::{
+    Code, Response, Status,
+    transport::{Channel, Endpoint, server::TcpIncoming},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse,
+    health_check_response::ServingStatus,
+    health_client::HealthClient,
+    health_server::{Health, HealthServer},
+};
+use tower::{Layer, ServiceExt};
+
+use crate::net::{RawServer, Reply, Server, brisk_retry, nobody_listens, text};
+
+/// `HealthCheckResponse { status: Serving }`.
+const SERVING: &[u8] = &[8, 1];
+
+fn channel(uri: String) -> Channel {
+    Endpoint::from_shared(uri).unwrap().connect_lazy()
+}
+
+fn retry() -> RetryLayer {
+    brisk_retry().with_classifier(TonicClassifier::new())
+}
+
+/// The standard stack around a channel, for a generated client.
+fn stacked(stack: Stack, uri: String) -> HealthClient<GrpcStatus<Courteous<Channel>>> {
+    let client = stack.build().unwrap().layer(channel(uri));
+    HealthClient::new(GrpcStatusLayer::new().layer(client))
+}
+
+/// A call that may be made twice, as it only reads.
+fn reading() -> tonic::Request<HealthCheckRequest> {
+    let mut request = tonic::Request::new(named("reads"));
+    request.extensions_mut().insert(Idempotent(true));
+    request
+}
+
+fn named(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest {
+        service: service.to_owned(),
+    }
+}
+
+fn attempts(status: &Status) -> Option<u32> {
+    Some(find_cause::<Retried>(status)?.info().attempts())
+}
+
+/// A health service of tonic's that does what it is told.
+struct Told<F>(F, AtomicU32);
+
+#[tonic::async_trait]
+impl<F> Health for Told<F>
+where
+    F: Fn(u32, tonic::Request<HealthCheckRequest>) -> Result<(), Status> + Send + Sync + 'static,
+{
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn check(
+        &self,
+        request: tonic::Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        (self.0)(self.1.fetch_add(1, Ordering::SeqCst) + 1, request)?;
+        Ok(Response::new(serving()))
+    }
+
+    async fn watch(
+        &self,
+        request: tonic::Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        (self.0)(self.1.fetch_add(1, Ordering::SeqCst) + 1, request)?;
+        // One message, and then none for ever.
+        let messages = stream::iter([Ok(serving())]).chain(stream::pending());
+        Ok(Response::new(messages.boxed()))
+    }
+}
+
+fn serving() -> HealthCheckResponse {
+    HealthCheckResponse {
+        status: ServingStatus::Serving.into(),
+    }
+}
+
+/// A server of tonic's, which ends with the test's runtime.
+async fn told<F>(answer: F) -> String
+where
+    F: Fn(u32, tonic::Request<HealthCheckRequest>) -> Result<(), Status> + Send + Sync + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}", listener.local_addr().unwrap());
+    let health = HealthServer::new(Told(answer, AtomicU32::new(0)));
+    let server = tonic::transport::Server::builder().add_service(health);
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    uri
+}
+
+#[tokio::test]
+async fn a_lone_unavailable_is_sent_again_if_the_call_is_idempotent() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&calls);
+    let uri = told(move |_, request| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let tried = request.metadata().get("grpc-previous-rpc-attempts");
+        match (request.get_ref().service.as_str(), tried) {
+            ("reads", Some(tried)) if tried == "2" => Ok(()),
+            _ => Err(Status::unavailable("try later")),
+        }
+    })
+    .await;
+    let mut client = stacked(Stack::new().with_retry(retry()), uri.clone());
+
+    // By an extension of the one call.
+    let response = client.check(reading()).await.unwrap();
+    assert_eq!(response.get_ref().status(), ServingStatus::Serving);
+    assert_eq!(calls.swap(0, Ordering::SeqCst), 3);
+
+    // By the layer, for all calls of a method.
+    let by_path = retry().with_idempotent(|request| Some(request.uri().path().ends_with("/Check")));
+    let mut by_path = stacked(Stack::new().with_retry(by_path), uri);
+    by_path.check(named("reads")).await.unwrap();
+    assert_eq!(calls.swap(0, Ordering::SeqCst), 3);
+
+    // Not at all.
+    let status = client.check(named("writes")).await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Unavailable, "try later")
+    );
+    assert_eq!(calls.swap(0, Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn the_servers_pushback_is_obeyed() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&calls);
+    let uri = told(move |number, request| {
+        count.store(number, Ordering::SeqCst);
+        let mut status = Status::unavailable("not now");
+        let pushback = match (number, request.get_ref().service.as_str()) {
+            (1, _) => "400",
+            (_, "never") => "-1",
+            _ => return Ok(()),
+        };
+        let metadata = status.metadata_mut();
+        metadata.insert("grpc-retry-pushback-ms", pushback.parse().unwrap());
+        Err(status)
+    })
+    .await;
+    let mut client = stacked(Stack::new().with_retry(retry()), uri);
+
+    let start = Instant::now();
+    client.check(reading()).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(400));
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+
+    let mut never = reading();
+    never.get_mut().service = "never".to_owned();
+    let status = client.check(never).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn the_time_that_the_server_is_given_shrinks_with_each_attempt() {
+    let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let uri = told(move |_, request| {
+        let timeout = request.metadata().get("grpc-timeout").unwrap().to_str();
+        sender.send(timeout.unwrap().to_owned()).unwrap();
+        Err(Status::unavailable("always"))
+    })
+    .await;
+    let stack = Stack::new()
+        .with_retry(retry())
+        .with_total_timeout(Duration::from_secs(20))
+        .with_attempt_timeout(
+            AttemptTimeoutLayer::new(Duration::from_secs(20)).with_grpc_timeout(),
+        );
+    let status = stacked(stack, uri).check(reading()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+
+    let mut stated = Vec::new();
+    while let Ok(timeout) = seen.try_recv() {
+        let micros: u64 = timeout.strip_suffix('u').unwrap().parse().unwrap();
+        stated.push(Duration::from_micros(micros));
+    }
+    assert_eq!(stated.len(), 3);
+    // 10 ms of backoff before each further attempt.
+    let pause = Duration::from_millis(10);
+    assert!(stated[0] <= Duration::from_secs(20));
+    assert!(stated[1] + pause <= stated[0] && stated[2] + pause <= stated[1]);
+}
+
+#[tokio::test]
+async fn a_total_timeout_of_the_standard_stack_is_deadline_exceeded() {
+    let server = Server::start(|_, _| Reply::Hang).await;
+    let stack = Stack::new()
+        .with_total_timeout(Duration::from_millis(300))
+        .with_attempt_timeout(Duration::from_millis(300));
+    let mut client = stacked(stack, server.uri(""));
+    // In a task of its own, as a server would.
+    let call = tokio::spawn(async move { client.check(reading()).await });
+    let status = call.await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(find_cause::<Elapsed>(&status).is_some());
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_total_timeout_in_the_middle_of_a_stream_is_deadline_exceeded_and_frees_its_permit() {
+    let uri = told(|_, _| Ok(())).await;
+    let limiter = Limiter::try_from(1).unwrap();
+    let client = ServiceBuilder::new()
+        .layer(GrpcStatusLayer::new())
+        .total_timeout(Duration::from_millis(300))
+        .retry(retry())
+        .concurrency_limit(ConcurrencyLimitLayer::from(limiter.clone()).fail_fast())
+        .attempt_timeout(Duration::from_secs(10))
+        .service(channel(uri));
+
+    let mut client = HealthClient::new(client);
+    let mut stream = client.watch(named("")).await.unwrap().into_inner();
+    assert_eq!(stream.message().await.unwrap(), Some(serving()));
+    assert_eq!(limiter.in_flight(), 1);
+    let status = client.check(reading()).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(find_cause::<Rejected>(&status).is_some());
+
+    let status = stream.message().await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    let elapsed = find_cause::<Elapsed>(&status).unwrap();
+    assert_eq!(elapsed.scope(), Scope::Total);
+    drop(stream);
+    assert_eq!(limiter.in_flight(), 0);
+    client.check(reading()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_sent_again_though_the_call_is_not_idempotent() {
+    let server = Server::start(|number, _| match number {
+        1 => Reply::RefuseStream,
+        _ => Reply::grpc_message(SERVING),
+    })
+    .await;
+    let mut client = stacked(Stack::new().with_retry(retry()), server.uri(""));
+    let response = client.check(named("writes")).await.unwrap();
+    assert_eq!(response.get_ref().status(), ServingStatus::Serving);
+
+    let seen = server.seen();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[0].body, seen[1].body);
+    assert!(seen[0].body.ends_with(b"writes"));
+}
+
+#[tokio::test]
+async fn a_stream_above_the_last_of_a_goaway_is_sent_again_though_the_call_is_not_idempotent() {
+    let server = RawServer::going_away(0).await;
+    let mut client = stacked(Stack::new().with_retry(retry()), server.uri(""));
+    let status = client.check(named("writes")).await.unwrap_err();
+    assert_eq!(attempts(&status), Some(3));
+    assert!(find_cause::<h2::Error>(&status).unwrap().is_go_away());
+    assert_eq!(server.requests(), 3);
+}
+
+#[tokio::test]
+async fn a_stream_that_a_goaway_covers_is_sent_again_only_if_the_call_is_idempotent() {
+    let server = RawServer::going_away(1).await;
+    let mut client = stacked(Stack::new().with_retry(retry()), server.uri(""));
+    let status = client.check(named("writes")).await.unwrap_err();
+    assert_eq!((attempts(&status), server.requests()), (Some(1), 1));
+    let status = client.check(reading()).await.unwrap_err();
+    assert_eq!((attempts(&status), server.requests()), (Some(3), 1 + 3));
+}
+
+#[tokio::test]
+async fn a_call_that_was_never_sent_is_sent_again() {
+    let (_socket, address) = nobody_listens();
+    let uri = format!("http://{address}");
+    let mut client = stacked(Stack::new().with_retry(retry()), uri);
+    let status = client.check(named("writes")).await.unwrap_err();
+    assert_eq!(attempts(&status), Some(3));
+}
+
+#[tokio::test]
+async fn one_layer_stands_around_a_router_and_around_a_channel() {
+    fn both(layer: &StackLayer, uri: String) -> (Courteous<Router>, Courteous<Channel>) {
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        (layer.layer(router), layer.layer(channel(uri)))
+    }
+
+    let uri = told(|_, _| Ok(())).await;
+    let layer = Stack::new().with_retry(retry()).build().unwrap();
+    let (router, channel) = both(&layer, uri);
+
+    let request = Request::get("/").body(axum::body::Body::empty()).unwrap();
+    assert_eq!(text(router.oneshot(request).await.unwrap()).await, "hello");
+    let mut client = HealthClient::new(channel);
+    let response = client.check(named("")).await.unwrap();
+    assert_eq!(response.into_inner(), serving());
+}
