@@ -10,6 +10,9 @@ use pin_project_lite::pin_project;
 /// How much of a discarded body is read: more would cost more than the new connection that it saves.
 const DRAIN_BYTES: u64 = 64 * 1024;
 
+/// What a frame counts at least, so that empty ones come to an end too.
+const FRAME_BYTES: u64 = 64;
+
 pin_project! {
     /// Reads what is left of a body, within a bound.
     pub(crate) struct Drain<RB> {
@@ -39,7 +42,7 @@ impl<RB: Body> Future for Drain<RB> {
                 break;
             };
             let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
-            let Some(left) = this.left.checked_sub(length) else {
+            let Some(left) = this.left.checked_sub(length.max(FRAME_BYTES)) else {
                 break;
             };
             *this.left = left;
@@ -71,6 +74,30 @@ mod tests {
             self.0 += 1;
             Poll::Ready(Some(Ok(Frame::data(&[0; 1024]))))
         }
+    }
+
+    /// A body of empty frames without an end, all of them there at once.
+    struct Empty(u64);
+
+    impl Body for Empty {
+        type Data = &'static [u8];
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Self::Data>, Infallible>>> {
+            self.0 += 1;
+            assert!(self.0 < 1_000_000, "read for ever");
+            Poll::Ready(Some(Ok(Frame::data(&[]))))
+        }
+    }
+
+    #[test]
+    fn empty_frames_without_an_end_are_not_read_for_ever() {
+        let mut drain = task::spawn(Drain::new(Empty(0)));
+        assert_ready!(drain.poll());
+        assert_eq!(drain.body.0, DRAIN_BYTES / FRAME_BYTES + 1);
     }
 
     #[test]
