@@ -12,7 +12,7 @@ use crate::{Kept, NotReplayable, Replay, ReplayBody};
 /// [`ReplayBody`], and [`SendOnce`] for the rest.
 #[diagnostic::on_unimplemented(
     message = "request bodies of type `{B}` cannot be kept for another attempt",
-    note = "send `Full`, `Empty`, or a body that was boxed by `.map_err(Into::into).boxed_unsync()`",
+    note = "send `Full`, `Empty`, or any body put into an `AnyBody`",
     note = "for the body of another library, say how to make one of a `ReplayBody`: `RetryLayer::via(..)`"
 )]
 pub trait Keep<B> {

@@ -24,6 +24,7 @@
 //!
 //! `axum`, `tonic`, `reqwest`: [`Replay`] for the bodies of these libraries. None is on by default.
 
+mod any_body;
 mod body;
 mod boxed;
 mod buffer;
@@ -36,6 +37,7 @@ mod replay;
 mod reqwest;
 mod shared;
 
+pub use any_body::{AnyBody, KeptAnyBody};
 pub use body::ReplayBody;
 pub use error::{NotReplayable, Overtaken};
 pub use keep::{Keep, Native, SendOnce, Via};

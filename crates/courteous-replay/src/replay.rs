@@ -11,6 +11,7 @@ use crate::NotReplayable;
 /// | body | what is kept |
 /// |---|---|
 /// | `Empty`, `Full`, `String` | a clone: it is in memory anyway, so the limit does not count |
+/// | [`AnyBody`](crate::AnyBody) | a clone if it was made of bytes; else what was read, up to the limit |
 /// | `BoxBody`, `UnsyncBoxBody` of `Bytes` and [`BoxError`](courteous_core::BoxError) | what was read, up to the limit |
 /// | [`ReplayBody`](crate::ReplayBody) | what was read, up to the limit |
 /// | `Either` | what its side keeps |
@@ -18,7 +19,7 @@ use crate::NotReplayable;
 /// | reqwest's `Body` (feature `reqwest`) | a clone if it was made of bytes; else what was read, up to the limit |
 #[diagnostic::on_unimplemented(
     message = "request bodies of type `{Self}` cannot be kept for another attempt",
-    note = "send `Full`, `Empty`, or a body that was boxed by `.map_err(Into::into).boxed_unsync()`",
+    note = "send `Full`, `Empty`, or any body put into an `AnyBody`",
     note = "axum's, tonic's and reqwest's bodies need the feature `axum`, `tonic` or `reqwest`",
     note = "for the body of another library, say how to make one of a `ReplayBody`: `RetryLayer::via(..)`"
 )]

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 ///
 /// let error = Error::new(Elapsed::new(Duration::from_secs(5), Scope::Total));
 /// assert!(error.is_timeout() && !error.is_rejected());
-/// assert_eq!(error.to_string(), "call not finished within 5s");
+/// assert_eq!(error.to_string(), "call timed out");
+/// assert_eq!(error.into_source().to_string(), "call not finished within 5s");
 /// ```
 pub struct Error {
     source: BoxError,
@@ -93,21 +94,25 @@ impl Error {
     }
 }
 
-/// The text of the outermost error; the causes are its sources.
+/// What kind of failure it was; more is told by the sources.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.source, f)
+        f.write_str(match (self.is_rejected(), self.is_timeout()) {
+            (true, _) => "call refused by a limit",
+            (false, true) => "call timed out",
+            (false, false) => "call failed",
+        })
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.source, f)
+        f.debug_tuple("Error").field(&self.source).finish()
     }
 }
 
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.source.source()
+        Some(&*self.source)
     }
 }

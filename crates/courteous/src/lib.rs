@@ -78,8 +78,9 @@
 //! [`find_cause`] finds an [`Elapsed`] or a [`Rejected`] through any stack, and [`Error::new`] makes of it one error that can be
 //! asked. A *response* is never turned into an error.
 //!
-//! In a spawned task, `oneshot` over a stack can fail to compile with "implementation of `From` is not general enough" if the
-//! client's own type names `BoxError`. Give the call a `Box::pin(..)`, or give the client an error type of its own.
+//! In a spawned `async` block, a call can fail to compile with "implementation of `From` is not general enough" if the
+//! client's own type names `BoxError`: by its body, or by its error (rust-lang/rust#110338). Use [`AnyBody`] in place of an
+//! `UnsyncBoxBody<Bytes, BoxError>`; or spawn the call itself, `tokio::spawn(client.oneshot(request))`; or box the future.
 //!
 //! # Features
 //!
@@ -143,6 +144,8 @@ pub use {courteous_replay as replay, courteous_retry as retry};
 pub use courteous_concurrency::{ConcurrencyLimitLayer, Limiter, Limiters};
 #[cfg(feature = "idempotency")]
 pub use courteous_idempotency::IdempotencyKeyLayer;
+#[cfg(feature = "retry")]
+pub use courteous_replay::AnyBody;
 #[cfg(feature = "reqwest")]
 pub use courteous_reqwest::ReqwestService;
 #[cfg(feature = "retry")]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use courteous::{
-    CallTimeout, Courteous, Error, IdempotencyKeyLayer, NoRetry, RetryInfo, Stack, StopReason,
-    ThrottleLayer,
+    CallTimeout, Courteous, Elapsed, Error, IdempotencyKeyLayer, NoRetry, RetryInfo, Stack,
+    StopReason, ThrottleLayer, find_cause,
 };
 use courteous_testkit::{Probe, Reply, TestBody};
 use http::{Method, Request, StatusCode};
@@ -73,7 +73,12 @@ async fn a_call_has_30_seconds_to_the_end_of_the_body() {
     let error = Error::new(response.into_body().collect().await.unwrap_err());
     assert_eq!(start.elapsed(), Duration::from_secs(30));
     assert!(error.is_timeout());
-    assert_eq!(error.to_string(), "call not finished within 30s");
+    assert_eq!(error.to_string(), "call timed out");
+    assert_eq!(
+        error.find::<Elapsed>().unwrap().limit(),
+        Duration::from_secs(30)
+    );
+    assert!(find_cause::<Elapsed>(&error).is_some(), "also from outside");
 }
 
 #[tokio::test(start_paused = true)]

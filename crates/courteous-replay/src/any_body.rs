@@ -1,0 +1,212 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use courteous_core::BoxError;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+
+use crate::{Kept, NotReplayable, Replay};
+
+/// A request body of any kind: the one to choose where a client leaves the choice.
+///
+/// Made of bytes, it is kept for another attempt by a clone that shares them, whatever its size. Made of another body, what
+/// was read of it is kept, up to the limit.
+///
+/// `UnsyncBoxBody<Bytes, BoxError>` would do, but a client whose type names it, or [`BoxError`] in another way, cannot be
+/// called in a spawned `async` block: the compiler says that an "implementation of `From` is not general enough"
+/// (rust-lang/rust#110338). With this type it can.
+///
+/// ```
+/// use bytes::Bytes;
+/// use courteous_replay::AnyBody;
+/// use http_body::Body;
+/// use http_body_util::Full;
+///
+/// assert_eq!(AnyBody::from("hello").size_hint().exact(), Some(5));
+/// assert!(AnyBody::default().is_end_stream());
+/// let streaming = AnyBody::new(Full::new(Bytes::from("any other body")));
+/// # let _ = streaming;
+/// ```
+pub struct AnyBody(Kind);
+
+enum Kind {
+    Bytes(Full<Bytes>),
+    Boxed(UnsyncBoxBody<Bytes, BoxError>),
+}
+
+impl AnyBody {
+    /// `body`, boxed.
+    #[must_use]
+    pub fn new<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(Kind::Boxed(body.map_err(Into::into).boxed_unsync()))
+    }
+
+    /// A body without content.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::from(Bytes::new())
+    }
+}
+
+impl Default for AnyBody {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl From<Bytes> for AnyBody {
+    fn from(bytes: Bytes) -> Self {
+        Self(Kind::Bytes(Full::new(bytes)))
+    }
+}
+
+impl From<Vec<u8>> for AnyBody {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl From<String> for AnyBody {
+    fn from(text: String) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<&'static str> for AnyBody {
+    fn from(text: &'static str) -> Self {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl Body for AnyBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Kind::Bytes(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
+            Kind::Boxed(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Bytes(body) => body.is_end_stream(),
+            Kind::Boxed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Bytes(body) => body.size_hint(),
+            Kind::Boxed(body) => body.size_hint(),
+        }
+    }
+}
+
+/// What stays behind of an [`AnyBody`].
+#[derive(Debug)]
+pub struct KeptAnyBody(Keeping);
+
+#[derive(Debug)]
+enum Keeping {
+    Bytes(Full<Bytes>),
+    Boxed(Kept<UnsyncBoxBody<Bytes, BoxError>>),
+}
+
+impl Replay for AnyBody {
+    type Kept = KeptAnyBody;
+
+    fn keep(self, limit: usize) -> (Self, KeptAnyBody) {
+        match self.0 {
+            Kind::Bytes(body) => {
+                let (body, kept) = body.keep(limit);
+                (Self(Kind::Bytes(body)), KeptAnyBody(Keeping::Bytes(kept)))
+            }
+            Kind::Boxed(body) => {
+                let (body, kept) = body.keep(limit);
+                (Self(Kind::Boxed(body)), KeptAnyBody(Keeping::Boxed(kept)))
+            }
+        }
+    }
+
+    fn check(kept: &KeptAnyBody) -> Result<(), NotReplayable> {
+        match &kept.0 {
+            Keeping::Bytes(_) => Ok(()),
+            Keeping::Boxed(kept) => kept.check(),
+        }
+    }
+
+    fn again(kept: &KeptAnyBody) -> Result<Self, NotReplayable> {
+        Ok(Self(match &kept.0 {
+            Keeping::Bytes(kept) => Kind::Bytes(kept.clone()),
+            Keeping::Boxed(kept) => Kind::Boxed(UnsyncBoxBody::again(kept)?),
+        }))
+    }
+}
+
+impl fmt::Debug for AnyBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyBody")
+            .field("size_hint", &self.size_hint())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_test::block_on;
+
+    use super::*;
+
+    fn read(body: AnyBody) -> Bytes {
+        block_on(body.collect()).unwrap().to_bytes()
+    }
+
+    #[test]
+    fn bytes_are_given_again_without_a_limit_and_without_a_copy() {
+        let bytes = Bytes::from(vec![7; 100]);
+        let (first, kept) = AnyBody::from(bytes.clone()).keep(0);
+        assert_eq!(read(first), bytes);
+        let again = read(AnyBody::again(&kept).unwrap());
+        assert_eq!((again.as_ptr(), again.len()), (bytes.as_ptr(), 100));
+    }
+
+    #[test]
+    fn other_bodies_are_given_again_within_the_limit() {
+        let body = || AnyBody::new(Full::new(Bytes::from_static(b"hello")));
+        let (first, kept) = body().keep(5);
+        assert_eq!(read(first), "hello");
+        assert_eq!(read(AnyBody::again(&kept).unwrap()), "hello");
+
+        let (first, kept) = body().keep(4);
+        assert_eq!(read(first), "hello");
+        assert_eq!(AnyBody::check(&kept), Err(NotReplayable::TooLarge));
+        assert!(AnyBody::again(&kept).is_err());
+    }
+
+    #[test]
+    fn it_tells_its_length_and_its_end() {
+        assert!(AnyBody::empty().is_end_stream());
+        assert_eq!(
+            AnyBody::from(String::from("four")).size_hint().exact(),
+            Some(4)
+        );
+        let boxed = AnyBody::new(Full::new(Bytes::from_static(b"hello")));
+        assert_eq!(boxed.size_hint().exact(), Some(5));
+        assert!(!boxed.is_end_stream());
+    }
+}
