@@ -1,0 +1,97 @@
+//! A stack composed by hand, and the handles that its layers share: read while the client is at
+//! work, and turned up while calls are waiting.
+//!
+//! A client fetches a hundred pages at ten a second, four at a time. Somebody looks at the gauges,
+//! and finds that the server could bear more.
+//!
+//! ```text
+//! cargo run --example composed_by_hand
+//! ```
+
+mod common;
+
+use std::{error::Error, num::NonZeroUsize, time::Duration};
+
+use axum::{Router, extract::Path, routing::get};
+use bytes::Bytes;
+use courteous::{
+    Bucket, Budget, ConcurrencyLimitLayer, Limiter, RetryLayer, ServiceBuilder, ServiceBuilderExt,
+    ThrottleLayer,
+};
+use http::{HeaderMap, HeaderName, Request, StatusCode};
+use http_body_util::Empty;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tower::ServiceExt;
+
+const ATTEMPT: HeaderName = HeaderName::from_static("x-attempt");
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let server = common::serve(Router::new().route("/pages/{number}", get(page))).await?;
+
+    // The state of a layer is in a handle: a clone of it goes into the layer, and stays of use
+    // here. The same handle can serve several stacks.
+    let budget = Budget::builder().start(5).cap(5, 10).build()?;
+    let limiter = Limiter::try_from(4)?;
+    let bucket = Bucket::new("10/s".parse()?);
+    let retry = RetryLayer::new()
+        .with_budget(budget.clone())
+        .with_attempt_header(ATTEMPT);
+    let client = ServiceBuilder::new()
+        .total_timeout(Duration::from_secs(30))
+        .retry(retry)
+        .concurrency_limit(ConcurrencyLimitLayer::from(limiter.clone()))
+        .throttle(ThrottleLayer::from(bucket.clone()))
+        .attempt_timeout(Duration::from_secs(5))
+        .service(Client::builder(TokioExecutor::new()).build_http());
+
+    let start = Instant::now();
+    let mut calls = JoinSet::new();
+    for number in 1..=100 {
+        let request = Request::get(format!("http://{server}/pages/{number}"));
+        let call = client.clone().oneshot(request.body(Empty::<Bytes>::new())?);
+        calls.spawn(call);
+    }
+    let look = || {
+        println!(
+            "after {:.1} s: {} in flight, {} wait for a permit, {} for a token; {} retries so far",
+            start.elapsed().as_secs_f64(),
+            limiter.in_flight(),
+            limiter.waiting(),
+            bucket.waiting(),
+            budget.retries(),
+        );
+    };
+
+    sleep(Duration::from_millis(500)).await;
+    look();
+    // A permit is held while its call waits for a token: so the limiter's queue is the long one.
+    assert_eq!(limiter.in_flight(), 4);
+    assert!(limiter.waiting() > bucket.waiting());
+
+    // Takes effect at once, also for those who wait already. At ten a second, all would take ten
+    // seconds.
+    bucket.set_rate("500/s".parse()?);
+    limiter.set_limit(NonZeroUsize::new(16).ok_or("not zero")?);
+    while let Some(call) = calls.join_next().await {
+        let response = call?.map_err(courteous::Error::new)?;
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+    look();
+    assert!(start.elapsed() < Duration::from_secs(9));
+    assert_eq!((limiter.in_flight(), bucket.waiting()), (0, 0));
+    assert_eq!(budget.retries(), 5);
+    Ok(())
+}
+
+/// Each twentieth page needs a second attempt.
+async fn page(Path(number): Path<u32>, headers: HeaderMap) -> StatusCode {
+    match headers.get(ATTEMPT) {
+        Some(attempt) if attempt == "1" && number % 20 == 0 => StatusCode::BAD_GATEWAY,
+        _ => StatusCode::OK,
+    }
+}
