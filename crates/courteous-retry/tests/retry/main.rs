@@ -8,67 +8,22 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use courteous_core::{
-    BoxError, CallContext, Dice, Elapsed, Gate, RejectReason, Rejected, Scope, Verdict, find_cause,
+    CallContext, Dice, Elapsed, Gate, RejectReason, Rejected, Scope, Verdict, find_cause,
 };
 use courteous_retry::{
-    Backoff, Budget, Idempotent, Jitter, MaxAttempts, NoRetry, Retried, Retry, RetryInfo,
-    RetryLayer, StopReason,
+    Backoff, Budget, Idempotent, MaxAttempts, NoRetry, RetryInfo, RetryLayer, StopReason,
 };
-use courteous_testkit::{CountingBody, Probe, Reply, Task, TestBody};
+use courteous_testkit::{Probe, Reply, Task, TestBody};
 use http::{HeaderName, Method, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use http_body_util::BodyExt;
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceExt};
 
-type Body = UnsyncBoxBody<Bytes, BoxError>;
+mod edges;
+mod support;
 
-fn body(data: &'static str) -> Body {
-    Full::from(data).map_err(Into::into).boxed_unsync()
-}
-
-fn request(method: Method) -> Request<Body> {
-    Request::builder()
-        .method(method)
-        .uri("http://api.test/charges")
-        .body(body("payload"))
-        .unwrap()
-}
-
-fn keyed() -> Request<Body> {
-    let mut request = request(Method::POST);
-    let key = HeaderName::from_static("idempotency-key");
-    request.headers_mut().insert(key, "k1".parse().unwrap());
-    request
-}
-
-/// Waits of 100 ms after a failure and of 1 s after a 429, without jitter.
-fn steady() -> RetryLayer {
-    let constant = |wait| Backoff::constant(Duration::from_millis(wait)).with_jitter(Jitter::None);
-    RetryLayer::new()
-        .with_backoff(constant(100))
-        .with_throttled_backoff(constant(1000))
-}
-
-fn send(
-    service: &Retry<Probe>,
-    request: Request<Body>,
-) -> impl Future<Output = Result<Response<CountingBody<TestBody>>, BoxError>> + use<> {
-    service.clone().oneshot(request)
-}
-
-async fn ready(service: &mut Retry<Probe>) -> &mut Retry<Probe> {
-    ServiceExt::<Request<Body>>::ready(service).await.unwrap()
-}
-
-fn retried(error: &BoxError) -> &Retried {
-    find_cause(&**error).expect("a Retried in the chain")
-}
-
-fn attempts(n: u32) -> NonZeroU32 {
-    NonZeroU32::new(n).unwrap()
-}
+use support::*;
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_comes_back_untouched() {
@@ -491,12 +446,6 @@ async fn a_gate_on_the_response_is_waited_for_instead_of_the_backoff() {
         before,
         "who waits at a gate pays nothing"
     );
-}
-
-fn closed_until(opens_at: Instant) -> Reply {
-    let now = Instant::now();
-    let wait = opens_at.saturating_duration_since(now);
-    Reply::fail(Rejected::new(RejectReason::Closed).with_wait(now, wait))
 }
 
 #[tokio::test(start_paused = true)]

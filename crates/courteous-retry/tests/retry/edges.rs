@@ -1,0 +1,67 @@
+//! What must not go wrong at the edges: between two attempts, at the deadline, when something panics.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use courteous_core::CallContext;
+use courteous_retry::{
+    Backoff, Budget, Idempotent, Jitter, NoRetry, RetryInfo, RetryLayer, StopReason,
+};
+use courteous_testkit::{Probe, Reply, Task, TestBody};
+use http::{HeaderName, Method, Response, StatusCode};
+use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceExt};
+
+use crate::support::{closed_until, keyed, request, retried, send, steady};
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_whose_service_breaks_was_not_sent_and_is_paid_back() {
+    let probe = Probe::new().replies([Reply::status(503).header("x-trace", "7")]);
+    let layer = steady();
+    let mut call = Task::new(send(&layer.layer(probe.clone()), request(Method::GET)));
+    assert!(call.settle().await.is_pending());
+    probe.break_readiness();
+    let error = call.finish().await.map(drop).unwrap_err();
+    let retried = retried(&error);
+    assert_eq!(retried.info().attempts(), 1);
+    assert_eq!(retried.last_headers().unwrap()["x-trace"], "7");
+    assert_eq!(
+        (layer.budget().balance(), layer.budget().retries()),
+        (3.0, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_dropped_while_its_service_becomes_ready_is_paid_back() {
+    let probe = Probe::new().replies([Reply::status(503)]);
+    let layer = steady();
+    let mut call = Task::new(send(&layer.layer(probe.clone()), request(Method::GET)));
+    assert!(call.settle().await.is_pending());
+    probe.withhold_readiness();
+    sleep(Duration::from_millis(200)).await;
+    assert!(call.settle().await.is_pending());
+    assert_eq!(layer.budget().balance(), 2.0);
+    drop(call);
+    assert_eq!((layer.budget().balance(), probe.calls()), (3.0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_costs_no_budget_and_breaks_no_other_call() {
+    let probe = Probe::new().replies([Reply::status(503), Reply::status(503)]);
+    let calls = Arc::new(Mutex::new(0));
+    let layer = steady().with_on_retry(move |_| {
+        let first = std::mem::replace(&mut *calls.lock().unwrap(), 1) == 0;
+        assert!(!first, "a bug in the hook");
+    });
+    let service = layer.layer(probe.clone());
+    let panicked = tokio::spawn(send(&service, request(Method::GET))).await;
+    assert!(panicked.map(drop).unwrap_err().is_panic());
+    assert_eq!(
+        (layer.budget().balance(), layer.budget().retries()),
+        (3.0, 0)
+    );
+    assert!(send(&service, request(Method::GET)).await.is_ok());
+    assert_eq!(layer.budget().retries(), 1);
+}
