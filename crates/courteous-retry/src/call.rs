@@ -102,8 +102,17 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     }
 
     /// The deadline of the call.
-    pub(crate) const fn deadline(&self) -> Option<Instant> {
+    const fn deadline(&self) -> Option<Instant> {
         self.context.deadline()
+    }
+
+    /// How long a discarded body may be read: until `limit`, unless that is so close to the deadline that it would take the
+    /// next attempt's time. Then no longer than the wait.
+    pub(crate) fn drain_until(&self, limit: Instant) -> Instant {
+        match (self.deadline(), self.next_at()) {
+            (Some(deadline), Some(next)) if limit >= deadline => limit.min(next),
+            _ => limit,
+        }
     }
 
     /// When the next attempt is to be made, if there is to be one.

@@ -86,8 +86,7 @@ where
                         }
                         Step::Wait(None) => State::Wait,
                         Step::Wait(Some(body)) => {
-                            let until = Instant::now() + DRAIN_TIME;
-                            let until = this.call.deadline().map_or(until, |end| until.min(end));
+                            let until = this.call.drain_until(Instant::now() + DRAIN_TIME);
                             State::Drain {
                                 drain: Drain::new(body),
                                 until,

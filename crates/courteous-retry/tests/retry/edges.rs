@@ -65,3 +65,15 @@ async fn a_hook_that_panics_costs_no_budget_and_breaks_no_other_call() {
     assert!(send(&service, request(Method::GET)).await.is_ok());
     assert_eq!(layer.budget().retries(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn reading_a_discarded_body_takes_no_time_from_the_deadline() {
+    let probe = Probe::new().replies([Reply::status(503).body(TestBody::new().stall())]);
+    let wait = Backoff::constant(Duration::from_millis(10)).with_jitter(Jitter::None);
+    let service = RetryLayer::new().with_backoff(wait).layer(probe.clone());
+    let mut request = request(Method::GET);
+    let start = Instant::now();
+    CallContext::edit(request.extensions_mut()).tighten(start + Duration::from_millis(30));
+    assert!(send(&service, request).await.unwrap().status().is_success());
+    assert_eq!(probe.instants()[1], start + Duration::from_millis(10));
+}
