@@ -103,7 +103,7 @@ impl<K> RetryLayer<K> {
     }
 
     /// The header field whose presence says that the server recognises a request that it has seen. Default:
-    /// `idempotency-key`.
+    /// `idempotency-key`. With an empty value it says nothing.
     #[must_use]
     pub fn with_key_header(self, name: HeaderName) -> Self {
         self.with(|settings| settings.key_header = name)
@@ -126,8 +126,8 @@ impl<K> RetryLayer<K> {
 
     /// Says of requests whether sending them twice does no more than sending them once; `None` leaves it to the method.
     ///
-    /// For gRPC, where every call is a POST, and for APIs whose POSTs only read. [`Idempotent`](crate::Idempotent) says it
-    /// of a single request, and wins.
+    /// For gRPC, where every call is a POST, and for APIs whose POSTs only read. A request with a key may be sent again in
+    /// any case. [`Idempotent`](crate::Idempotent) says it of a single request, and wins, over its key too.
     ///
     /// ```
     /// # use courteous_retry::RetryLayer;

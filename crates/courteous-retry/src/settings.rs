@@ -57,13 +57,14 @@ impl Settings {
 
     /// What a decision needs to know of `request`.
     pub(crate) fn facts<B>(&self, request: &Request<B>) -> RequestFacts {
-        let said = || match request.extensions().get() {
-            Some(Idempotent(said)) => Some(*said),
-            None => self.is_idempotent.as_ref()?(RequestView::of(request)),
-        };
+        let callers_word = request.extensions().get().map(|Idempotent(said)| *said);
+        let said = || self.is_idempotent.as_ref()?(RequestView::of(request));
+        let key = request.headers().get(&self.key_header);
         RequestFacts {
-            idempotent: said().unwrap_or_else(|| is_idempotent(request.method())),
-            keyed: request.headers().contains_key(&self.key_header),
+            idempotent: callers_word
+                .or_else(said)
+                .unwrap_or_else(|| is_idempotent(request.method())),
+            keyed: callers_word != Some(false) && key.is_some_and(|key| !key.is_empty()),
         }
     }
 

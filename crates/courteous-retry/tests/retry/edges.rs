@@ -77,3 +77,31 @@ async fn reading_a_discarded_body_takes_no_time_from_the_deadline() {
     assert!(send(&service, request).await.unwrap().status().is_success());
     assert_eq!(probe.instants()[1], start + Duration::from_millis(10));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_callers_word_against_a_second_sending_beats_the_key() {
+    let probe = Probe::new().replies([Reply::status(500)]);
+    let mut request = keyed();
+    request.extensions_mut().insert(Idempotent(false));
+    let response = send(&steady().layer(probe.clone()), request).await.unwrap();
+    assert_eq!(
+        RetryInfo::of(&response).stop_reason(),
+        StopReason::NotIdempotent
+    );
+    assert_eq!(probe.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_key_is_no_key() {
+    let probe = Probe::new().replies([Reply::status(500)]);
+    let mut request = request(Method::POST);
+    request
+        .headers_mut()
+        .insert("idempotency-key", "".parse().unwrap());
+    let response = send(&steady().layer(probe.clone()), request).await.unwrap();
+    assert_eq!(
+        RetryInfo::of(&response).stop_reason(),
+        StopReason::NotIdempotent
+    );
+    assert_eq!(probe.calls(), 1);
+}
