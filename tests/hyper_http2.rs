@@ -47,7 +47,8 @@ async fn a_streaming_post_with_trailers_is_sent_again_byte_for_byte() {
     let request = Request::post(server.uri("/upload"))
         .body(streamed(&["one ", "two ", "three"], trailers.clone()))
         .unwrap();
-    let response = client.oneshot(request).await.unwrap();
+    let response = tokio::spawn(async move { client.oneshot(request).await });
+    let response = response.await.unwrap().unwrap();
     assert_eq!(response.status(), 201);
     assert_eq!(RetryInfo::of(&response).attempts(), 3);
 

@@ -1,19 +1,16 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use courteous::{Backoff, BoxError, Budget, Jitter, RetryLayer};
+use courteous::{AnyBody, Backoff, BoxError, Budget, Jitter, RetryLayer};
 use futures_util::stream;
 use http::{HeaderMap, Response};
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, StreamBody};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use tokio::{net::TcpSocket, time::sleep};
-
-/// A body that can be anything.
-pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// hyper-util's client, with one idle connection at most.
 pub(crate) fn h1_client<B>() -> Client<HttpConnector, B>
@@ -45,10 +42,13 @@ pub(crate) fn brisk_retry() -> RetryLayer {
 }
 
 /// A body of several frames, which can be read only once, and trailers.
-pub(crate) fn streamed(chunks: &[&'static str], trailers: HeaderMap) -> Body {
+pub(crate) fn streamed(chunks: &[&'static str], trailers: HeaderMap) -> AnyBody {
     let data = chunks.iter().map(|&chunk| Frame::data(Bytes::from(chunk)));
-    let frames: Vec<_> = data.chain([Frame::trailers(trailers)]).map(Ok).collect();
-    StreamBody::new(stream::iter(frames)).boxed_unsync()
+    let frames: Vec<_> = data
+        .chain([Frame::trailers(trailers)])
+        .map(Ok::<_, BoxError>)
+        .collect();
+    AnyBody::new(StreamBody::new(stream::iter(frames)))
 }
 
 /// The response's body as text.

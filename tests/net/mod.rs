@@ -13,7 +13,7 @@ mod reply;
 mod server;
 
 pub(crate) use client::{
-    Body, brisk_retry, eventually, h1_client, h2_client, nobody_listens, streamed, text,
+    brisk_retry, eventually, h1_client, h2_client, nobody_listens, streamed, text,
 };
 pub(crate) use raw::RawServer;
 pub(crate) use reply::Reply;

@@ -1,5 +1,4 @@
 use std::{
-    convert::Infallible,
     future::ready,
     pin::Pin,
     task::{self, Context, Poll},
@@ -7,19 +6,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous::BoxError;
+use courteous::{AnyBody, BoxError};
 use futures_util::stream;
 use http::{HeaderMap, Response};
-use http_body::{Body as _, Frame};
-use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::time::{Interval, interval, sleep};
-
-use super::Body;
 
 /// What a server does with a request.
 pub(crate) enum Reply {
     /// It answers.
-    Send(Response<Body>),
+    Send(Response<AnyBody>),
     /// It closes the connection, or in HTTP/2 resets the stream.
     Close,
     /// HTTP/2: it says that it has not looked at the request.
@@ -30,8 +27,8 @@ pub(crate) enum Reply {
 
 impl Reply {
     pub(crate) fn status(code: u16) -> Self {
-        let body = Empty::new().map_err(no_error).boxed_unsync();
-        Self::Send(Response::builder().status(code).body(body).unwrap())
+        let response = Response::builder().status(code).body(AnyBody::empty());
+        Self::Send(response.unwrap())
     }
 
     pub(crate) fn with_header(self, name: &'static str, value: &str) -> Self {
@@ -42,7 +39,7 @@ impl Reply {
     }
 
     pub(crate) fn with_body(self, bytes: impl Into<Bytes>) -> Self {
-        let body = Full::new(bytes.into()).map_err(no_error).boxed_unsync();
+        let body = AnyBody::from(bytes.into());
         self.map(|response| response.map(|_| body))
     }
 
@@ -50,9 +47,9 @@ impl Reply {
     pub(crate) fn with_late_body(self, bytes: &'static [u8]) -> Self {
         let late = async move {
             sleep(Duration::from_millis(1)).await;
-            Ok(Frame::data(Bytes::from_static(bytes)))
+            Ok::<_, BoxError>(Frame::data(Bytes::from_static(bytes)))
         };
-        let body = StreamBody::new(stream::once(late)).boxed_unsync();
+        let body = AnyBody::new(StreamBody::new(stream::once(late)));
         self.map(|response| response.map(|_| body))
     }
 
@@ -61,10 +58,8 @@ impl Reply {
         let length = u32::try_from(message.len()).unwrap().to_be_bytes();
         let frame = [&[0], &length[..], message].concat();
         let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), 0.into())]);
-        let body = Full::new(Bytes::from(frame))
-            .map_err(no_error)
-            .with_trailers(ready(Some(Ok(trailers))))
-            .boxed_unsync();
+        let body = Full::new(Bytes::from(frame)).with_trailers(ready(Some(Ok(trailers))));
+        let body = AnyBody::new(body);
         Self::status(200)
             .with_header("content-type", "application/grpc")
             .map(|response| response.map(|_| body))
@@ -72,20 +67,16 @@ impl Reply {
 
     /// With a body that goes on for ever, a byte at a time.
     pub(crate) fn with_drip(self) -> Self {
-        let body = Drip(interval(Duration::from_millis(10))).boxed_unsync();
+        let body = AnyBody::new(Drip(interval(Duration::from_millis(10))));
         self.map(|response| response.map(|_| body))
     }
 
-    fn map(self, change: impl FnOnce(Response<Body>) -> Response<Body>) -> Self {
+    fn map(self, change: impl FnOnce(Response<AnyBody>) -> Response<AnyBody>) -> Self {
         match self {
             Self::Send(response) => Self::Send(change(response)),
             other => other,
         }
     }
-}
-
-fn no_error(never: Infallible) -> BoxError {
-    match never {}
 }
 
 struct Drip(Interval);

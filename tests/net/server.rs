@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous::BoxError;
+use courteous::{AnyBody, BoxError};
 use http::{HeaderMap, Request, Response, Version, request::Parts};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -24,7 +24,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::{Body, Reply};
+use super::Reply;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -161,12 +161,12 @@ async fn reply(
 
 /// A body that is counted as long as it is there.
 struct Counted {
-    body: Body,
+    body: AnyBody,
     log: Arc<Log>,
 }
 
 impl Counted {
-    fn new(body: Body, log: Arc<Log>) -> Self {
+    fn new(body: AnyBody, log: Arc<Log>) -> Self {
         log.bodies.fetch_add(1, Ordering::SeqCst);
         Self { body, log }
     }

@@ -9,10 +9,10 @@ const BLESSED: &str = "rustc 1.95.0 ";
 
 /// Each case that must not compile, and what has to be said of it.
 const REMEDIES: [(&str, &str); 7] = [
-    ("body_not_replayable", "send `Full`, `Empty`, or a body"),
+    ("body_not_replayable", "or any body put into an `AnyBody`"),
     (
         "body_not_replayable_by_retry",
-        "send `Full`, `Empty`, or a body",
+        "or any body put into an `AnyBody`",
     ),
     ("error_not_into_box_error", "implement `std::error::Error"),
     (

@@ -4,10 +4,13 @@
 //! (rust-lang/rust#110338), and says that an "implementation of `From` is not general enough", or of `Service`. Here is what
 //! works in spite of that.
 
-use std::pin::Pin;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
-use courteous::{BoxError, Courteous, Error, RetryLayer, Stack};
+use courteous::{AnyBody, BoxError, Courteous, Error, RetryLayer, Stack};
 use http::{Request, Response};
 use http_body_util::{Full, combinators::UnsyncBoxBody};
 use hyper_util::{
@@ -24,14 +27,42 @@ type BoxedClient = BoxCloneSyncService<Request<String>, Response<String>, BoxErr
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Nothing names `BoxError`: all shapes work.
-fn an_unboxed_body() {
-    let request = Request::new(Full::<Bytes>::default());
-    let (oneshot, again) = (stack(hyper()), request.clone());
-    is_send(async move { oneshot.oneshot(again).await });
-    let (mut call, again) = (stack(hyper()), request.clone());
-    is_send(async move { call.ready().await?.call(again).await });
-    let mut layered = RetryLayer::new().layer(hyper());
-    is_send(async move { layered.ready().await?.call(request).await });
+fn a_body_that_does_not_tell_what_is_in_it() {
+    let request = || Request::new(AnyBody::new(Full::<Bytes>::default()));
+    let client = stack(hyper());
+    is_send(async move { client.oneshot(request()).await });
+    let mut client = stack(hyper());
+    is_send(async move { client.ready().await?.call(request()).await });
+    let mut client = RetryLayer::new().layer(hyper());
+    is_send(async move { client.ready().await?.call(request()).await });
+
+    async fn send(client: Courteous<Client<HttpConnector, AnyBody>>) -> Result<(), Error> {
+        client.oneshot(Request::default()).await.map(drop)
+    }
+    is_send(send(stack(hyper())));
+}
+
+/// So does a client that has a name of its own.
+fn a_client_with_a_name_of_its_own() {
+    #[derive(Clone)]
+    struct Named(BoxedClient);
+
+    impl Service<Request<String>> for Named {
+        type Response = Response<String>;
+        type Error = BoxError;
+        type Future = <BoxedClient as Service<Request<String>>>::Future;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            self.0.poll_ready(cx)
+        }
+
+        fn call(&mut self, request: Request<String>) -> Self::Future {
+            self.0.call(request)
+        }
+    }
+
+    let client = stack(Named(leaf()));
+    is_send(async move { client.oneshot(Request::default()).await });
 }
 
 fn a_future_that_is_no_block() {
@@ -85,7 +116,8 @@ fn leaf() -> BoxedClient {
 fn is_send<F: Future + Send + 'static>(_: F) {}
 
 fn main() {
-    an_unboxed_body();
+    a_body_that_does_not_tell_what_is_in_it();
+    a_client_with_a_name_of_its_own();
     a_future_that_is_no_block();
     a_boxed_future();
     a_boxed_stack();
