@@ -191,7 +191,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     fn failed<RB>(&mut self, error: BoxError) -> Step<RB> {
         let planned = if let Some(rejected) = find_cause::<Rejected>(&*error) {
-            self.refused(rejected)
+            // A retry further in may have sent something before it was refused.
+            let unsent = find_cause::<Retried>(&*error).is_none();
+            self.refused(rejected, unsent)
         } else if find_cause::<Elapsed>(&*error)
             .is_some_and(|elapsed| elapsed.scope() == Scope::Total)
         {
@@ -257,14 +259,17 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     /// A limit further in has refused the attempt: it was none. If the limit is closed, it is this call that waits, with
     /// nothing held.
-    fn refused(&mut self, rejected: &Rejected) -> Result<Next<B>, Stop> {
-        self.progress.attempts = self.progress.attempts.saturating_sub(1);
-        let payment = self.receipt.take().map(Receipt::unsent);
+    fn refused(&mut self, rejected: &Rejected, unsent: bool) -> Result<Next<B>, Stop> {
         let stop = |reason| Stop {
             reason,
             not_before: rejected.not_before(),
         };
         let refused = stop(StopReason::Rejected);
+        if !unsent {
+            return Err(refused);
+        }
+        self.progress.attempts = self.progress.attempts.saturating_sub(1);
+        let payment = self.receipt.take().map(Receipt::unsent);
         let gate = rejected.gate().ok_or(refused)?;
         let kept = &self.snapshot.as_ref().ok_or(refused)?.body;
         let now = Instant::now();

@@ -62,7 +62,9 @@
 //!
 //! A throttle further in that has closed because of the answer says so by a [`Gate`](courteous_core::Gate). Then this layer
 //! waits for the gate, and for nothing else. If the throttle is closed when an attempt reaches it, it refuses, and this layer
-//! waits, so that no permit is held meanwhile; such a refusal counts as no attempt and costs no budget.
+//! waits, so that no permit is held meanwhile; such a refusal counts as no attempt and costs no budget. It is taken for the
+//! refusal of the attempt itself: what makes several requests of one, such as a follower of redirects, goes outside of the
+//! retry, lest a refusal of its second request brings the first one again.
 //!
 //! # In a stack
 //!

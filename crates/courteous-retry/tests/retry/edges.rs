@@ -105,3 +105,26 @@ async fn an_empty_key_is_no_key() {
     );
     assert_eq!(probe.calls(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_behind_another_retry_does_not_prove_that_nothing_was_sent() {
+    let start = Instant::now();
+    let closed = move || closed_until(start + Duration::from_secs(5));
+    let inner = steady().with_max_wait(Duration::from_secs(1));
+    let outer = steady();
+    // The inner retry sends once, is refused, and gives up.
+    let probe = Probe::new().replies([Reply::status(503), closed()]);
+    let stack = outer.layer(inner.layer(probe.clone()));
+    let error = stack
+        .oneshot(request(Method::GET))
+        .await
+        .map(drop)
+        .unwrap_err();
+    let info = retried(&error).info();
+    assert_eq!(
+        (info.attempts(), info.stop_reason()),
+        (1, StopReason::Rejected)
+    );
+    assert_eq!(info.not_before(), Some(start + Duration::from_secs(5)));
+    assert_eq!(probe.calls(), 2);
+}
