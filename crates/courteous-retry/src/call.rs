@@ -5,7 +5,8 @@ use courteous_core::{
 };
 use courteous_replay::Keep;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE, request, response,
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE,
+    request,
 };
 use http_body::Body;
 use tokio::time::Instant;
@@ -33,8 +34,8 @@ pub(crate) struct Call<S, K: Keep<B>, B> {
     facts: RequestFacts,
     context: CallContext,
     progress: Progress,
-    /// The response that was let go last.
-    last: Option<Box<response::Parts>>,
+    /// What the response that was let go last said.
+    last: Option<Box<(StatusCode, HeaderMap)>>,
     /// What the attempt that is under way has paid.
     receipt: Option<Receipt>,
     next: Option<Next<B>>,
@@ -179,7 +180,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             Ok(next) => {
                 self.next = Some(next);
                 let (parts, body) = response.into_parts();
-                self.last = Some(Box::new(parts));
+                self.last = Some(Box::new((parts.status, parts.headers)));
                 Step::Wait(Some(body))
             }
             Err(stop) => {

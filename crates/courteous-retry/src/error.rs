@@ -1,7 +1,7 @@
 use std::{error::Error, fmt};
 
 use courteous_core::BoxError;
-use http::{HeaderMap, StatusCode, response};
+use http::{HeaderMap, StatusCode};
 
 use crate::{RetryInfo, StopReason};
 
@@ -12,14 +12,14 @@ use crate::{RetryInfo, StopReason};
 #[derive(Debug)]
 pub struct Retried {
     info: RetryInfo,
-    last: Option<Box<response::Parts>>,
+    last: Option<Box<(StatusCode, HeaderMap)>>,
     source: BoxError,
 }
 
 impl Retried {
     pub(crate) const fn new(
         info: RetryInfo,
-        last: Option<Box<response::Parts>>,
+        last: Option<Box<(StatusCode, HeaderMap)>>,
         source: BoxError,
     ) -> Self {
         Self { info, last, source }
@@ -34,13 +34,13 @@ impl Retried {
     /// The status of the last response that was let go for another attempt.
     #[must_use]
     pub fn last_status(&self) -> Option<StatusCode> {
-        self.last.as_ref().map(|parts| parts.status)
+        self.last.as_ref().map(|last| last.0)
     }
 
     /// The header fields of the last response that was let go for another attempt.
     #[must_use]
     pub fn last_headers(&self) -> Option<&HeaderMap> {
-        self.last.as_ref().map(|parts| &parts.headers)
+        self.last.as_ref().map(|last| &last.1)
     }
 
     /// The error of the last attempt.

@@ -128,3 +128,15 @@ async fn a_refusal_behind_another_retry_does_not_prove_that_nothing_was_sent() {
     assert_eq!(info.not_before(), Some(start + Duration::from_secs(5)));
     assert_eq!(probe.calls(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_discarded_response_is_held_but_what_it_said() {
+    let held = Arc::new(());
+    let mut failed = Response::new(TestBody::new());
+    *failed.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    failed.extensions_mut().insert(Arc::clone(&held));
+    let probe = Probe::new().replies([Reply::response(failed)]);
+    let mut call = Task::new(send(&steady().layer(probe), request(Method::GET)));
+    assert!(call.settle().await.is_pending());
+    assert_eq!(Arc::strong_count(&held), 1);
+}
