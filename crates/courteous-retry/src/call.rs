@@ -136,6 +136,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     /// The end of a call whose service is not ready for another attempt.
     pub(crate) fn not_ready(&mut self, error: BoxError) -> BoxError {
+        self.next = None;
         self.end(
             Stop {
                 reason: StopReason::Permanent,

@@ -140,3 +140,20 @@ async fn nothing_of_a_discarded_response_is_held_but_what_it_said() {
     assert!(call.settle().await.is_pending());
     assert_eq!(Arc::strong_count(&held), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_resolved_owes_the_budget_nothing_even_before_it_is_dropped() {
+    let probe = Probe::new().replies([Reply::status(503)]);
+    let layer = steady();
+    let service = layer.layer(probe.clone());
+    let mut call = Box::pin(send(&service, request(Method::GET)));
+    let resolved = std::future::poll_fn(|cx| {
+        if probe.calls() == 1 {
+            probe.break_readiness();
+        }
+        call.as_mut().poll(cx)
+    });
+    assert!(resolved.await.is_err());
+    assert_eq!(layer.budget().balance(), 3.0);
+    drop(call);
+}
