@@ -85,8 +85,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             });
             context.ensure_call_id();
             context.set_attempt(NonZeroU32::MIN);
-            mark(&mut parts, &context, &settings);
+            *CallContext::edit(&mut parts.extensions) = context;
         }
+        number(&mut parts, 1, &settings);
         let call = Self {
             service,
             settings,
@@ -130,7 +131,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         if let Some(attempt) = NonZeroU32::new(self.progress.attempts) {
             self.context.set_attempt(attempt);
         }
-        mark(&mut parts, &self.context, &self.settings);
+        *CallContext::edit(&mut parts.extensions) = self.context;
+        number(&mut parts, self.progress.attempts, &self.settings);
         Some(Request::from_parts(parts, next.body))
     }
 
@@ -334,10 +336,8 @@ fn copy(parts: &request::Parts) -> request::Parts {
     copy
 }
 
-/// Writes into an attempt's request what the layers further in, and the server, are to know of it.
-fn mark(parts: &mut request::Parts, context: &CallContext, settings: &Settings) {
-    *CallContext::edit(&mut parts.extensions) = *context;
-    let attempt = context.attempt().map_or(1, NonZeroU32::get);
+/// Writes the number of the attempt into its request, for the server.
+fn number(parts: &mut request::Parts, attempt: u32, settings: &Settings) {
     if let Some(name) = &settings.attempt_header {
         parts.headers.insert(name, HeaderValue::from(attempt));
     }

@@ -157,3 +157,14 @@ async fn a_call_that_resolved_owes_the_budget_nothing_even_before_it_is_dropped(
     assert_eq!(layer.budget().balance(), 3.0);
     drop(call);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_the_attempt_is_told_of_an_only_one_too() {
+    let name = HeaderName::from_static("x-attempt");
+    let probe = Probe::new();
+    let mut request = request(Method::GET);
+    request.extensions_mut().insert(NoRetry);
+    let layer = steady().with_attempt_header(name.clone());
+    assert!(send(&layer.layer(probe.clone()), request).await.is_ok());
+    assert_eq!(probe.seen()[0].headers[&name], "1");
+}
