@@ -49,8 +49,8 @@ impl BudgetBuilder {
         self
     }
 
-    /// The bounds of the cap, in tokens. Between them, the cap is the deposits of the last [`window`](Self::window).
-    /// Default: 3 and 10.
+    /// The bounds of the cap, in tokens. Between them, the cap is the deposits of the last [`window`](Self::window). It is
+    /// never below the start. Default: 3 and 10.
     pub const fn cap(mut self, lowest: u32, highest: u32) -> Self {
         self.lowest_cap = lowest;
         self.highest_cap = highest;
@@ -114,7 +114,7 @@ impl BudgetBuilder {
         let ledger = Ledger::new(Terms {
             deposit,
             start: tokens(self.start),
-            lowest_cap: tokens(self.lowest_cap),
+            lowest_cap: tokens(self.lowest_cap.max(self.start)),
             highest_cap: tokens(self.highest_cap),
             window: self.window,
         });

@@ -168,3 +168,20 @@ async fn the_number_of_the_attempt_is_told_of_an_only_one_too() {
     assert!(send(&layer.layer(probe.clone()), request).await.is_ok());
     assert_eq!(probe.seen()[0].headers[&name], "1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_above_the_caps_lower_bound_is_not_lost_with_the_first_success() {
+    let budget = Budget::builder().start(8).build().unwrap();
+    let probe = Probe::new().replies([Reply::status(503)]);
+    let layer = steady().with_budget(budget.clone());
+    let mut call = Task::new(send(&layer.layer(probe.clone()), request(Method::GET)));
+    assert!(call.settle().await.is_pending());
+    drop(call);
+    assert_eq!(budget.balance(), 8.0, "paid back in full");
+    assert!(
+        send(&layer.layer(probe), request(Method::GET))
+            .await
+            .is_ok()
+    );
+    assert_eq!(budget.balance(), 8.0);
+}
