@@ -80,7 +80,8 @@
 //!
 //! In a spawned `async` block, a call can fail to compile with "implementation of `From` is not general enough" if the
 //! client's own type names `BoxError`: by its body, or by its error (rust-lang/rust#110338). Use [`AnyBody`] in place of an
-//! `UnsyncBoxBody<Bytes, BoxError>`; or spawn the call itself, `tokio::spawn(client.oneshot(request))`; or box the future.
+//! `UnsyncBoxBody<Bytes, BoxError>`; or spawn the call itself, `tokio::spawn(client.oneshot(request))`; or
+//! box the future as a `Pin<Box<dyn Future<Output = _> + Send>>`.
 //!
 //! # Features
 //!
