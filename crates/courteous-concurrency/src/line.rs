@@ -1,6 +1,6 @@
 use std::{sync::Arc, task::Waker, time::Duration};
 
-use courteous_queue::{Queue, Serve, Ticket, Wakes};
+use courteous_queue::{Next, Queue, Serve, Ticket, Wakes};
 use tokio::time::Instant;
 
 use crate::slots::Slots;
@@ -8,9 +8,6 @@ use crate::slots::Slots;
 /// How often promises are looked at. One that is not redeemed lapses at the second look after it
 /// was made, so when it is between one and two of these old.
 const LOOK: Duration = Duration::from_millis(5);
-/// While nothing is promised, the timer only has to be there, so that a promise made outside of a
-/// runtime can be timed.
-const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Those who wait for a permit.
 ///
@@ -32,7 +29,6 @@ pub(crate) struct Line {
     /// When to look next. Set by the first promise and then left alone, so that the timer is not
     /// set for each promise.
     look_at: Option<Instant>,
-    far: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +60,6 @@ impl Line {
             fresh: 0,
             aging: 0,
             look_at: None,
-            far: None,
         }
     }
 
@@ -212,7 +207,7 @@ impl Line {
 }
 
 impl Serve for Line {
-    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Option<Instant> {
+    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next {
         self.look(now);
         while !self.queue.is_empty() && self.slots.take() {
             match self.promise() {
@@ -224,12 +219,11 @@ impl Serve for Line {
         if self.look_at.is_none() && self.fresh + self.aging > 0 {
             self.look_at = Some(now + LOOK);
         }
-        self.far = match self.far {
-            _ if self.queue.is_empty() => None,
-            Some(far) if now < far => Some(far),
-            _ => Some(now + FAR),
-        };
-        self.look_at.or(self.far)
+        match self.look_at {
+            Some(at) => Next::At(at),
+            None if self.queue.is_empty() => Next::Nothing,
+            None => Next::Event,
+        }
     }
 
     /// Without a timer, promises lapse only when somebody comes along. Waking all who wait would

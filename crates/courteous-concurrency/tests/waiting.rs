@@ -328,3 +328,29 @@ async fn a_hundred_thousand_waiters_are_drained_in_order_with_one_wake_up_each()
     assert_eq!(executor.next(), None);
     assert_eq!((limiter.in_flight(), limiter.waiting()), (0, 0));
 }
+
+#[test]
+fn a_waiter_sets_no_timer_until_it_is_promised_a_permit() {
+    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let paused = runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    paused.block_on(async {
+        let first = assert_ready_ok!(call(&mut service).poll());
+        let waiting = call(&mut service);
+        let start = time::Instant::now();
+        // While nothing is runnable, a paused clock goes to the next timer, whatever that is.
+        let parked = std::time::Instant::now();
+        let other = std::thread::spawn(move || {
+            while parked.elapsed() < Duration::from_millis(5) {
+                std::hint::spin_loop();
+            }
+            drop(first);
+        });
+        waiting.into_inner().await.unwrap();
+        other.join().unwrap();
+        assert!(start.elapsed() < Duration::from_millis(20));
+    });
+}

@@ -6,5 +6,5 @@ mod timer;
 mod wakes;
 
 pub use queue::{Queue, Ticket};
-pub use shared::{Serve, Shared};
+pub use shared::{Next, Serve, Shared};
 pub use wakes::Wakes;

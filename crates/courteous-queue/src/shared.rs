@@ -12,15 +12,27 @@ use crate::{
 
 /// What a limit does for those who wait for it.
 pub trait Serve: Send + 'static {
-    /// Serves everybody whose turn has come by `now`, and says for which later instant the next one waits. `None` if
-    /// nobody waits for time.
+    /// Serves everybody whose turn has come by `now`, and says what the next one waits for.
     ///
     /// Called under the lock. An instant that is not later than `now` makes it be called again.
-    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Option<Instant>;
+    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next;
 
     /// Wakes everybody who waits: there is no runtime left whose timer could serve them. Each then has to
     /// [`join`](Shared::join) again, on a runtime of its own.
     fn rouse(&mut self, wakes: &mut Wakes);
+}
+
+/// What those who wait at a limit wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "there is nothing else to wait for")]
+pub enum Next {
+    /// An instant.
+    At(Instant),
+    /// Something that comes with an [`update`](Shared::update). No timer is set, but the waiting tasks' runtimes are
+    /// remembered: that update may come from a thread without one, and ask for an instant.
+    Event,
+    /// Nothing: nobody waits. The runtimes are let go of.
+    Nothing,
 }
 
 /// A limit's state under one mutex, with a timer that serves the waiting tasks by itself.
@@ -30,7 +42,7 @@ pub trait Serve: Send + 'static {
 /// # Runtimes
 ///
 /// It needs no runtime until somebody waits, and outlives runtimes: every runtime on which a task has
-/// [`join`](Self::join)ed has an alarm of its own until nobody waits for time any more. One that is shut down is noticed
+/// [`join`](Self::join)ed has an alarm of its own until nobody waits any more. One that is shut down is noticed
 /// and let go of; if none is left, all waiting tasks are woken to join again. No call panics outside of a runtime.
 pub struct Shared<T: Serve> {
     state: Mutex<State<T>>,
@@ -96,11 +108,18 @@ impl<T: Serve> Shared<T> {
         let result = f(limit, now, &mut wakes);
         let joining = joining.then_some(self);
         loop {
-            let Some(at) = limit.serve(now, &mut wakes) else {
-                timer.clear();
-                break;
+            let at = match limit.serve(now, &mut wakes) {
+                Next::At(at) => at,
+                Next::Event => {
+                    timer.rest(joining);
+                    break;
+                }
+                Next::Nothing => {
+                    timer.clear();
+                    break;
+                }
             };
-            match timer.set(at, joining) {
+            match timer.set(at, now, joining) {
                 Set::Armed => break,
                 Set::Due => now = Instant::now(),
                 Set::Deaf => {

@@ -8,7 +8,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
-    time::Duration,
 };
 
 use tokio::{
@@ -16,9 +15,6 @@ use tokio::{
     task::coop,
     time::{Instant, Sleep},
 };
-
-/// How far ahead a timer is set at most; it is then set again. Tokio's own limit is about two years.
-const HORIZON: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 thread_local! {
     /// Whether this thread is setting a timer, and so holds the lock that ringing it would take.
@@ -78,44 +74,22 @@ impl<R: Ring> Timer<R> {
         }
     }
 
-    /// Sets the timer to `at`, an instant after now. With `joining`, which needs a poll on a live runtime, it will ring on
-    /// the current runtime too, for that.
-    pub(crate) fn set(&mut self, at: Instant, joining: Option<&Arc<R>>) -> Set {
-        let now = Instant::now();
+    /// Sets the timer to `at`. With `joining`, which needs a poll on a live runtime, it will ring on the current runtime
+    /// too, for that.
+    pub(crate) fn set(&mut self, at: Instant, now: Instant, joining: Option<&Arc<R>>) -> Set {
         if at <= now {
             return Set::Due;
         }
-        let at = at.min(now + HORIZON);
+        self.remember(joining);
         let moved = self.at.replace(at) != Some(at);
         let mut due = false;
         let _setting = Setting::begin();
-        self.alarms
-            .retain_mut(|alarm| match alarm.set_if(moved, at) {
-                true => true,
-                false if Instant::now() < at => false,
-                false => {
-                    due = true;
-                    true
-                }
-            });
-        if let Some(ring) = joining
-            && let Ok(handle) = Handle::try_current()
-            && self.alarms.iter().all(|alarm| alarm.runtime != handle.id())
-        {
-            let mut alarm = Alarm {
-                runtime: handle.id(),
-                sleep: Box::pin(tokio::time::sleep_until(at)),
-                bell: Arc::new(Bell {
-                    owner: Arc::downgrade(ring),
-                    rang: AtomicBool::new(true),
-                }),
-            };
-            if alarm.set_if(true, at) {
-                self.alarms.push(alarm);
-            } else {
-                due |= Instant::now() >= at;
-            }
-        }
+        self.alarms.retain_mut(|alarm| {
+            let armed = alarm.set_if(moved, at);
+            let dead = !armed && Instant::now() < at;
+            due |= !armed && !dead;
+            !dead
+        });
         if due {
             self.at = None;
             Set::Due
@@ -124,6 +98,29 @@ impl<R: Ring> Timer<R> {
             Set::Deaf
         } else {
             Set::Armed
+        }
+    }
+
+    /// Keeps the alarms, with that of `joining`, for the next time that the timer is set. One that was set rings once more.
+    pub(crate) fn rest(&mut self, joining: Option<&Arc<R>>) {
+        self.remember(joining);
+        self.at = None;
+    }
+
+    /// Makes an alarm for the current runtime, unless there is one.
+    fn remember(&mut self, joining: Option<&Arc<R>>) {
+        if let Some(ring) = joining
+            && let Ok(handle) = Handle::try_current()
+            && self.alarms.iter().all(|alarm| alarm.runtime != handle.id())
+        {
+            self.alarms.push(Alarm {
+                runtime: handle.id(),
+                sleep: Box::pin(tokio::time::sleep_until(Instant::now())),
+                bell: Arc::new(Bell {
+                    owner: Arc::downgrade(ring),
+                    rang: AtomicBool::new(true),
+                }),
+            });
         }
     }
 

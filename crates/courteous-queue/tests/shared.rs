@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use courteous_queue::{Queue, Serve, Shared, Ticket, Wakes};
+use courteous_queue::{Next, Queue, Serve, Shared, Ticket, Wakes};
 use tokio::{
     runtime::{Builder, Runtime},
     time::{self, Instant},
@@ -28,15 +28,15 @@ struct Line {
 }
 
 impl Serve for Line {
-    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Option<Instant> {
+    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next {
         while let Some(&(at, _)) = self.queue.front() {
             if at > now {
-                return Some(at);
+                return Next::At(at);
             }
             self.served += 1;
             wakes.extend(self.queue.take_front().and_then(|(_, waker)| waker.take()));
         }
-        None
+        Next::Nothing
     }
 
     fn rouse(&mut self, wakes: &mut Wakes) {
@@ -349,4 +349,137 @@ fn runtimes_that_come_and_go_while_threads_wait_lose_nobody() {
         }
     });
     assert_eq!(line.with(|line| line.queue.tickets()), 0);
+}
+
+/// Waits for an event, which makes it wait for an instant.
+struct Door {
+    waker: Option<Waker>,
+    opens: Option<Instant>,
+}
+
+impl Serve for Door {
+    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next {
+        match (&self.waker, self.opens) {
+            (None, _) => Next::Nothing,
+            (Some(_), None) => Next::Event,
+            (Some(_), Some(opens)) if now < opens => Next::At(opens),
+            (Some(_), Some(_)) => {
+                wakes.extend(self.waker.take());
+                Next::Nothing
+            }
+        }
+    }
+
+    fn rouse(&mut self, wakes: &mut Wakes) {
+        wakes.extend(self.waker.take());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_outside_of_a_runtime_sets_the_timer_and_nothing_was_set_before() {
+    let door = Arc::new(Shared::new(Door {
+        waker: None,
+        opens: None,
+    }));
+    let mut waiting = task::spawn(std::future::poll_fn(|cx| {
+        door.join(|door, _, _| {
+            let first = door.opens.is_none();
+            door.waker = first.then(|| cx.waker().clone());
+            if first {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+    }));
+    let start = Instant::now();
+    assert_pending!(waiting.poll());
+    assert_eq!(door.armed_at(), None);
+    // With nothing set, the paused clock goes straight to the next timer that there is.
+    time::sleep(SECOND).await;
+    assert_eq!(start.elapsed(), SECOND);
+    std::thread::scope(|scope| {
+        scope.spawn(|| door.update(|door, _, _| door.opens = Some(start + 2 * SECOND)));
+    });
+    assert!(!waiting.is_woken());
+    time::sleep(SECOND).await;
+    assert!(waiting.is_woken());
+    assert_ready!(waiting.poll());
+}
+
+/// Moves the front's instant, on the thread that wakes.
+struct Mover(Handle, Instant);
+
+impl Wake for Mover {
+    fn wake(self: Arc<Self>) {
+        self.0.update(|line, _, _| {
+            if let Some((at, _)) = line.queue.front_mut() {
+                *at = self.1;
+            }
+        });
+    }
+}
+
+#[test]
+fn a_timer_that_fires_while_it_is_set_does_not_deadlock() {
+    let line = handle();
+    let dead = runtime();
+    let start = Instant::now();
+    let mut waiting = task::spawn(wait(&line, start + 9 * SECOND));
+    let mover = Waker::from(Arc::new(Mover(Arc::clone(&line), start + 8 * SECOND)));
+    // More than Tokio fires in one go: so the alarm is still pending, on a runtime that is shutting down, when it is moved.
+    let mut others: Vec<_> = dead.block_on(async {
+        assert_pending!(waiting.poll());
+        (0..100)
+            .map(|_| Box::pin(time::sleep_until(start + SECOND)))
+            .collect()
+    });
+    for other in &mut others {
+        let mut cx = Context::from_waker(&mover);
+        assert_pending!(other.as_mut().poll(&mut cx));
+    }
+    drop(dead);
+    assert!(waiting.is_woken());
+    assert!(line.with(|line| line.roused > 0));
+}
+
+#[test]
+fn a_task_without_budget_outside_of_the_scheduler_is_served_all_the_same() {
+    let line = handle();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        while tokio::task::coop::has_budget_remaining() {
+            tokio::task::coop::consume_budget().await;
+        }
+        wait(&line, Instant::now() + Duration::from_millis(5)).await;
+    });
+    assert_eq!(line.with(|line| line.served), 1);
+}
+
+#[test]
+fn setting_the_timer_while_its_runtime_is_shut_down_does_not_panic() {
+    let line = handle();
+    for _ in 0..300 {
+        let dying = runtime();
+        let start = Instant::now();
+        let mut waiting = task::spawn(wait(&line, start + 9 * SECOND));
+        dying.block_on(async { assert_pending!(waiting.poll()) });
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for i in 0..300 {
+                    line.update(|line, _, _| {
+                        if let Some((at, _)) = line.queue.front_mut() {
+                            *at = start + (9 + i % 2) * SECOND;
+                        }
+                    });
+                }
+            });
+            scope.spawn(|| drop(dying));
+        });
+        assert!(waiting.is_woken());
+    }
 }

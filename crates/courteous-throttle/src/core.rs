@@ -1,7 +1,7 @@
 use std::{task::Waker, time::Duration};
 
 use courteous_core::{Dice, RejectReason, Rejected};
-use courteous_queue::{Queue, Serve, Ticket, Wakes};
+use courteous_queue::{Next, Queue, Serve, Ticket, Wakes};
 use rand::RngExt;
 use tokio::time::Instant;
 
@@ -337,7 +337,7 @@ impl Core {
 }
 
 impl Serve for Core {
-    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Option<Instant> {
+    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next {
         self.levels.fill(now);
         if self.look_at.is_some_and(|at| at <= now) {
             self.look(now, wakes);
@@ -347,7 +347,7 @@ impl Serve for Core {
             let held = self.levels.closed_until.max(release).filter(|&at| at > now);
             if held.is_some() || !self.levels.can_plan(cost, now) {
                 let at = self.levels.turn(now, 0, cost).max(held.unwrap_or(now));
-                return Some(self.look_at.map_or(at, |look| at.min(look)));
+                return Next::At(self.look_at.map_or(at, |look| at.min(look)));
             }
             self.levels.plan(cost, now);
             self.queued -= u64::from(cost);
@@ -358,7 +358,7 @@ impl Serve for Core {
         }
         self.look_at = None;
         self.released = None;
-        None
+        Next::Nothing
     }
 
     fn rouse(&mut self, wakes: &mut Wakes) {
