@@ -2,8 +2,14 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+/// No field that is read here is near as long. What is longer is not worth its reading.
+const LONGEST: usize = 1024;
+
 /// The text of a field's value, without the blanks around it.
 pub(crate) fn text(value: &HeaderValue) -> Option<&str> {
+    if value.len() > LONGEST {
+        return None;
+    }
     let text = str::from_utf8(value.as_bytes()).ok()?;
     Some(text.trim_matches([' ', '\t']))
 }

@@ -20,6 +20,9 @@ use crate::{
     reset,
 };
 
+/// How many limits of one line are read, and policies of a response: each is looked up among these.
+const MOST: usize = 16;
+
 /// Hands out what one line of `RateLimit`, or of a field that is built like it, says about each
 /// limit.
 pub(crate) fn each_reading(
@@ -44,8 +47,9 @@ pub(crate) fn each_reading(
         });
         return;
     }
-    for item in split(value, ',').filter_map(Item::parse) {
-        let mut policies = policies().flat_map(|line| split(line, ',').filter_map(Item::parse));
+    for item in split(value, ',').take(MOST).filter_map(Item::parse) {
+        let policies = policies().flat_map(|line| split(line, ','));
+        let mut policies = policies.take(MOST).filter_map(Item::parse);
         visit(item.reading(policies.find(|policy| policy.is_of(&item))));
     }
 }

@@ -208,3 +208,47 @@ proptest! {
         prop_assert_eq!(Hints::at(&headers, received).wait(), Some(Duration::from_secs(seconds)));
     }
 }
+
+/// `count` limits with different names, of which the one numbered `used_up` has nothing left for 7 s.
+fn limits(count: usize, used_up: usize) -> String {
+    let limit = |n| match n == used_up {
+        true => format!("l{n};r=0;t=7"),
+        false => format!("l{n};r=1;t=9"),
+    };
+    (0..count).map(limit).collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn a_handful_of_limits_is_read_and_a_flood_of_them_costs_nothing() {
+    let wait = |limits: &str, lines: usize| {
+        let mut headers = HeaderMap::new();
+        for _ in 0..lines {
+            headers.append("ratelimit", limits.parse().unwrap());
+            headers.append("ratelimit-policy", limits.parse().unwrap());
+        }
+        let hints = Hints::at(&headers, UNIX_EPOCH);
+        let _ = hints.quota();
+        hints.wait()
+    };
+    let seven = Some(Duration::from_secs(7));
+    assert_eq!(wait(&limits(16, 15), 1), seven);
+    assert_eq!(wait(&limits(17, 16), 1), None);
+    // Each limit is looked up among the policies: without a bound, this takes hours.
+    assert_eq!(wait(&limits(30_000, 29_999), 1), None);
+    assert_eq!(wait(&limits(60, 59), 100), None);
+    assert_eq!(wait(&limits(16, 15), 100), seven);
+}
+
+#[test]
+fn what_is_longer_than_any_such_field_is_passed_over() {
+    let wait = |zeros: usize| {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "retry-after",
+            format!("{}5", "0".repeat(zeros)).parse().unwrap(),
+        );
+        Hints::at(&headers, UNIX_EPOCH).wait()
+    };
+    assert_eq!(wait(1023), Some(Duration::from_secs(5)));
+    assert_eq!(wait(1024), None);
+}
