@@ -16,7 +16,7 @@ use std::{
 use axum::{Router, routing::post};
 use courteous::{IdempotencyKeyLayer, ReqwestService, RetryInfo, Stack};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use tower::{Layer, ServiceExt};
+use tower::ServiceExt;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

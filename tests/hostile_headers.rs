@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::Full;
 use proptest::{collection::vec, prelude::*, sample::select};
 use tokio::time::Instant;
-use tower::{Layer, ServiceExt};
+use tower::ServiceExt;
 
 const FIELDS: &[&str] = &[
     "age",

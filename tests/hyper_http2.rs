@@ -13,7 +13,7 @@ use courteous::{
 };
 use http::{HeaderMap, HeaderValue, Request, Version};
 use http_body_util::{BodyExt, Empty, Full};
-use tower::{Layer, ServiceExt};
+use tower::ServiceExt;
 
 use crate::net::{RawServer, Reply, Server, brisk_retry, eventually, h2_client, streamed, text};
 

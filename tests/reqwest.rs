@@ -15,7 +15,7 @@ use futures_util::stream;
 use http::{HeaderValue, Request};
 use http_body_util::BodyExt;
 use reqwest::{Body, Client, ClientBuilder, redirect, retry};
-use tower::{Layer, ServiceExt};
+use tower::ServiceExt;
 
 use crate::net::{RawServer, Reply, Server, brisk_retry, eventually, nobody_listens, text};
 

@@ -11,7 +11,7 @@ use courteous::{
     Budget, ConcurrencyLimitLayer, Courteous, IdempotencyKeyLayer, Rate, RetryLayer, Stack,
     ThrottleLayer,
 };
-use tower::{Layer, ServiceExt};
+use tower::ServiceExt;
 
 use crate::{
     client::{

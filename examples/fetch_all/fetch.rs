@@ -17,7 +17,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tower::{Layer, ServiceExt};
+use tower::ServiceExt;
 
 /// How long a page may take, to its last byte.
 const PAGE: Duration = Duration::from_secs(30);

@@ -94,14 +94,21 @@ impl Error {
     }
 }
 
-/// What kind of failure it was; more is told by the sources.
+/// What kind of failure it was, and after how many attempts; more is told by the sources.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.is_rejected(), self.is_timeout()) {
             (true, _) => "call refused by a limit",
             (false, true) => "call timed out",
             (false, false) => "call failed",
-        })
+        })?;
+        #[cfg(feature = "retry")]
+        match self.attempts() {
+            None | Some(0) => {}
+            Some(1) => f.write_str(" after 1 attempt")?,
+            Some(attempts) => write!(f, " after {attempts} attempts")?,
+        }
+        Ok(())
     }
 }
 

@@ -157,7 +157,7 @@ pub use courteous_retry::{
 pub use courteous_throttle::{Bucket, Cost, Rate, ThrottleLayer};
 #[cfg(feature = "timeout")]
 pub use courteous_timeout::{
-    AttemptTimeoutLayer, CallTimeout, PerAttemptTimeout, TotalTimeoutLayer,
+    AttemptTimeoutLayer, CallTimeout, Coverage, PerAttemptTimeout, TotalTimeoutLayer,
 };
 #[cfg(feature = "tonic")]
 pub use courteous_tonic::{GrpcStatus, GrpcStatusLayer, TonicClassifier};

@@ -162,11 +162,18 @@ pub struct StackLayer {
     layers: Layers,
 }
 
+impl StackLayer {
+    /// The stack around `client`.
+    pub fn layer<S>(&self, client: S) -> Courteous<S> {
+        Courteous::new(self.layers.around(client))
+    }
+}
+
 impl<S> Layer<S> for StackLayer {
     type Service = Courteous<S>;
 
     fn layer(&self, client: S) -> Courteous<S> {
-        Courteous::new(self.layers.around(client))
+        self.layer(client)
     }
 }
 

@@ -13,7 +13,7 @@ use courteous_testkit::{Probe, Reply, TestBody};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep};
-use tower::{Layer, ServiceExt};
+use tower::ServiceExt;
 
 type Client = Courteous<Probe>;
 
@@ -42,6 +42,7 @@ async fn an_attempt_has_10_seconds_and_there_are_3() {
     // A timeout costs 2 of the budget's 3 tokens, so here there are 2.
     assert_eq!((probe.calls(), error.attempts()), (2, Some(2)));
     assert_eq!(error.stop_reason(), Some(StopReason::BudgetExhausted));
+    assert_eq!(error.to_string(), "call timed out after 2 attempts");
     let [first, second] = probe.instants()[..] else {
         panic!()
     };
