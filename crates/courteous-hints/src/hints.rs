@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap,
+    HeaderMap, HeaderValue,
     header::{DATE, RETRY_AFTER},
 };
 
@@ -115,21 +115,16 @@ impl<'a> Hints<'a> {
     }
 
     /// Whether the server wants another attempt, in `x-should-retry` (OpenAI, Anthropic) or
-    /// `stripe-should-retry`.
+    /// `stripe-should-retry`; it does also with a true `transient-error` (Adyen).
     ///
     /// It knows better than its status code tells. Where several fields contradict each other,
     /// `false` wins.
     #[must_use]
     pub fn should_retry(&self) -> Option<bool> {
         const NAMES: [&str; 2] = ["x-should-retry", "stripe-should-retry"];
-        let values = NAMES.iter().flat_map(|&name| self.headers.get_all(name));
-        values
-            .filter_map(|value| match value.as_bytes() {
-                value if value.eq_ignore_ascii_case(b"true") => Some(true),
-                value if value.eq_ignore_ascii_case(b"false") => Some(false),
-                _ => None,
-            })
-            .min()
+        let said = |name| self.headers.get_all(name).iter().filter_map(boolean);
+        let passing = said("transient-error").filter(|&passing| passing);
+        NAMES.into_iter().flat_map(said).chain(passing).min()
     }
 
     /// Whether this is the stored answer to an earlier request with the same idempotency key.
@@ -215,6 +210,14 @@ impl<'a> Hints<'a> {
 
     fn received(&self) -> Moment {
         self.received.unwrap_or_else(local_time).into()
+    }
+}
+
+fn boolean(value: &HeaderValue) -> Option<bool> {
+    match value.as_bytes() {
+        value if value.eq_ignore_ascii_case(b"true") => Some(true),
+        value if value.eq_ignore_ascii_case(b"false") => Some(false),
+        _ => None,
     }
 }
 

@@ -336,6 +336,15 @@ mod veto {
         assert_eq!(should_retry(&[]), None);
     }
 
+    // Adyen, "API idempotency": says only of a true one what follows from it.
+    #[test]
+    fn a_transient_error_asks_for_another_attempt() {
+        assert_eq!(should_retry(&[("transient-error", "true")]), Some(true));
+        assert_eq!(should_retry(&[("transient-error", "false")]), None);
+        let fields = [("transient-error", "true"), ("x-should-retry", "false")];
+        assert_eq!(should_retry(&fields), Some(false));
+    }
+
     #[test]
     fn of_two_opinions_the_veto_wins() {
         let fields = [("x-should-retry", "true"), ("stripe-should-retry", "false")];
