@@ -25,7 +25,7 @@ use crate::call::is_grpc;
 /// | gRPC UNAVAILABLE, in the head of a response that has nothing else | may pass, maybe processed; refused if it has a pushback |
 /// | gRPC RESOURCE_EXHAUSTED, likewise | may pass, refused, if it has a pushback; else answered |
 /// | gRPC, any other status | answered |
-/// | `x-should-retry: true` or `stripe-should-retry: true` on a failure that would not be retried | may pass, maybe processed |
+/// | `x-should-retry`, `stripe-should-retry` or `transient-error: true` on a failure that would not be retried | may pass, maybe processed |
 /// | an error that brings its verdict along ([`Classified`]) | that verdict |
 /// | connection not made | never sent; permanent where TLS, certificate or scheme are at fault |
 /// | HTTP/2 REFUSED_STREAM, GOAWAY below the stream's number (RFC 9113, section 8.7) | never sent |
@@ -178,8 +178,8 @@ fn error(error: &(dyn Error + 'static)) -> Verdict {
         return Verdict::Permanent;
     }
     #[cfg(feature = "h2")]
-    if let Some(cause) = find_cause::<h2::Error>(error) {
-        return h2(cause);
+    if find_cause::<h2::Error>(error).is_some_and(is_refusal) {
+        return never_sent(Fault::Server);
     }
     #[cfg(feature = "hyper-util")]
     if let Some(verdict) = hyper(error) {
@@ -193,18 +193,14 @@ fn error(error: &(dyn Error + 'static)) -> Verdict {
     maybe_processed(Fault::NoResponse)
 }
 
-/// What the peer says in HTTP/2 (RFC 9113, section 8.7).
+/// Whether the peer says in HTTP/2 that it did not process the request (RFC 9113, section 8.7).
 ///
 /// h2 reports a remote GOAWAY only to streams that it does not cover. A server that refuses streams or is going away is
 /// there: the failure is the server's, unlike a lack of response.
 #[cfg(feature = "h2")]
-fn h2(error: &h2::Error) -> Verdict {
+fn is_refusal(error: &h2::Error) -> bool {
     let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    if error.is_remote() && (refused || error.is_go_away()) {
-        never_sent(Fault::Server)
-    } else {
-        maybe_processed(Fault::NoResponse)
-    }
+    error.is_remote() && (refused || error.is_go_away())
 }
 
 #[cfg(feature = "hyper-util")]
