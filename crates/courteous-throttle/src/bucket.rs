@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::{
     Ask, Partition, Rate, Store, Take, Turn,
-    core::{Answer, Core, Find},
+    answer::{Answer, Find},
+    core::Core,
 };
 
 /// The tokens of one limit, and those who wait for them.
@@ -142,9 +143,11 @@ impl Bucket {
         Self::of(self.shared.with(|core| core.fresh(start_empty, now)))
     }
 
-    /// Whether nobody else has this bucket, and a new one would do the same.
-    pub(crate) fn is_spare(&self, now: Instant) -> bool {
-        Arc::strong_count(&self.shared) == 1 && self.shared.with(|core| core.is_idle(now))
+    /// Whether nobody else has this bucket, and a new one with `rates` would do the same.
+    pub(crate) fn is_spare(&self, rates: &[Rate], now: Instant) -> bool {
+        let is_like_new =
+            |core: &mut Core| core.is_idle(now) && core.rates().eq(rates.iter().copied());
+        Arc::strong_count(&self.shared) == 1 && self.shared.with(is_like_new)
     }
 }
 
@@ -199,10 +202,12 @@ impl Turn for BucketTurn {
         let Some(ticket) = &this.ticket else {
             return Poll::Ready(Ok(()));
         };
-        let found = this
-            .bucket
-            .shared
-            .join(|core, now, wakes| core.find(ticket, cx.waker(), now, wakes));
+        let shared = &this.bucket.shared;
+        // One that was woken needs neither the clock nor the timer.
+        if shared.with(|core| core.is_granted(ticket)) {
+            return Poll::Ready(Ok(()));
+        }
+        let found = shared.join(|core, now, wakes| core.find(ticket, cx.waker(), now, wakes));
         match found {
             Find::Granted => Poll::Ready(Ok(())),
             Find::Waiting => Poll::Pending,

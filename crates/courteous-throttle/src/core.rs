@@ -1,13 +1,15 @@
 use std::{task::Waker, time::Duration};
 
 use courteous_core::{Dice, RejectReason, Rejected};
-use courteous_queue::{Next, Queue, Serve, Ticket, Wakes};
+use courteous_queue::{Next, Serve, Ticket, Wakes};
 use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::{
     Ask, Rate,
+    answer::{Answer, Find},
     levels::{Levels, later},
+    line::Line,
     waiter::{State, Waiter},
 };
 
@@ -18,43 +20,23 @@ const LOOK: Duration = Duration::from_micros(1);
 #[derive(Debug)]
 pub(crate) struct Core {
     levels: Levels,
-    /// The greatest instant that a waiter was given at a closed bucket.
-    released: Option<Instant>,
     /// The spread of the instants that are given out at a closed bucket.
     pub(crate) jitter: Duration,
     /// Where the draws come from.
     pub(crate) dice: Dice,
-    queue: Queue<Waiter>,
-    /// The costs of all in the queue's line.
-    queued: u64,
+    line: Line,
     /// When to look whether waits have become too long, as some were put back; and when that was done last.
     look_at: Option<Instant>,
     looked: Option<Instant>,
-}
-
-/// What a waiter finds.
-pub(crate) enum Find {
-    Granted,
-    Waiting,
-    Refused(Rejected),
-}
-
-/// What one who asks finds.
-pub(crate) enum Answer {
-    Taken,
-    Queued(Ticket),
-    Refused(Rejected),
 }
 
 impl Core {
     pub(crate) fn new(rate: Rate, now: Instant) -> Self {
         Self {
             levels: Levels::new(rate, now),
-            released: None,
             jitter: Duration::from_secs(1),
             dice: Dice::new(),
-            queue: Queue::new(),
-            queued: 0,
+            line: Line::new(),
             look_at: None,
             looked: None,
         }
@@ -77,7 +59,7 @@ impl Core {
         let Ask { cost, latest, .. } = *ask;
         self.levels.fill(now);
         if self.levels.closed_until.is_none()
-            && self.queue.is_empty()
+            && self.line.is_empty()
             && self.levels.can_plan(cost, now)
         {
             self.levels.plan(cost, now);
@@ -97,22 +79,17 @@ impl Core {
             let rejected = Rejected::new(RejectReason::Closed);
             return Answer::Refused(rejected.with_wait(now, release.duration_since(now)));
         }
-        let line = if self.queue.is_empty() {
-            None
-        } else {
-            self.released
-        };
         let at = self
             .levels
-            .turn(now, self.queued, cost)
+            .turn(now, self.line.cost(), cost)
             .max(release.unwrap_or(now))
-            .max(line.unwrap_or(now));
+            .max(self.line.released().unwrap_or(now));
         let refused = if ask.fail_fast {
             Some(match release {
                 Some(_) => RejectReason::Closed,
                 None => RejectReason::AtCapacity,
             })
-        } else if self.queue.len() >= ask.max_waiting {
+        } else if self.line.len() >= ask.max_waiting {
             Some(RejectReason::QueueFull)
         } else {
             latest
@@ -123,9 +100,7 @@ impl Core {
             let rejected = Rejected::new(reason).with_wait(now, at.duration_since(now));
             return Answer::Refused(rejected);
         }
-        self.released = line.max(release);
-        self.queued += u64::from(cost);
-        Answer::Queued(self.queue.push_back(Waiter {
+        Answer::Queued(self.line.push(Waiter {
             waker: None,
             state: State::Waiting,
             cost,
@@ -133,6 +108,12 @@ impl Core {
             latest,
             release,
         }))
+    }
+
+    /// Whether a waiter was granted its turn, and may use it at any time.
+    pub(crate) fn is_granted(&self, ticket: &Ticket) -> bool {
+        let waiter = self.line.get(ticket);
+        waiter.state == State::Granted && waiter.latest.is_none()
     }
 
     /// Looks after a waiter, who is polled; `waker` is kept if it has to wait.
@@ -143,13 +124,23 @@ impl Core {
         now: Instant,
         wakes: &mut Wakes,
     ) -> Find {
-        if self.queue.get(ticket).state == State::Away {
+        if self.line.get(ticket).state == State::Away {
             self.rejoin(ticket, now);
         }
         self.serve(now, wakes);
-        let waiter = self.queue.get_mut(ticket);
+        let waiter = self.line.get_mut(ticket);
         match waiter.state {
-            State::Granted => Find::Granted,
+            State::Granted => {
+                let late = waiter.latest.filter(|latest| latest.at < now);
+                let Some(late) = late else {
+                    return Find::Granted;
+                };
+                // It is polled too late.
+                waiter.state = State::Refused(late.reason, now);
+                let cost = waiter.cost;
+                self.levels.unplan(cost);
+                Find::Refused(Rejected::new(late.reason).with_wait(now, Duration::ZERO))
+            }
             State::Refused(reason, at) => {
                 let rejected = Rejected::new(reason);
                 Find::Refused(match reason {
@@ -170,12 +161,13 @@ impl Core {
     /// Sends, in the name of a waiter who was granted its turn. `false` if that was too long ago: it waits again then.
     pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
         self.levels.fill(now);
-        let waiter = self.queue.get(ticket);
+        let waiter = self.line.get(ticket);
         let (cost, granted) = (waiter.cost, waiter.state == State::Granted);
-        let sent = granted && self.levels.closed_until.is_none() && self.levels.can_send(cost);
+        let sent = granted && self.levels.can_send(cost);
         if sent {
             self.levels.send(cost);
         } else if granted {
+            self.levels.unplan(cost);
             self.rejoin(ticket, now);
         }
         sent
@@ -183,7 +175,7 @@ impl Core {
 
     /// Takes a grant back, until the waiter is polled again.
     pub(crate) fn pass(&mut self, ticket: &Ticket) {
-        let waiter = self.queue.get_mut(ticket);
+        let waiter = self.line.get_mut(ticket);
         if waiter.state == State::Granted {
             waiter.state = State::Away;
             let cost = waiter.cost;
@@ -193,11 +185,9 @@ impl Core {
 
     /// Lets a waiter go. What it was granted is given back, unless it was `sent`.
     pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool) {
-        let waiter = self.queue.remove(ticket);
-        match waiter.state {
-            State::Waiting => self.queued -= u64::from(waiter.cost),
-            State::Granted if !sent => self.levels.unplan(waiter.cost),
-            State::Granted | State::Away | State::Refused(..) => {}
+        let waiter = self.line.remove(ticket);
+        if waiter.state == State::Granted && !sent {
+            self.levels.unplan(waiter.cost);
         }
     }
 
@@ -209,19 +199,12 @@ impl Core {
         }
         self.levels.close_until(opens);
         // A draw for each, in the order of the line.
-        let mut draws: Vec<_> = (0..self.queue.len()).map(|_| self.draw()).collect();
-        draws.sort_unstable();
-        let mut draws = draws.into_iter();
-        self.queue.retain(|waiter| {
-            let release = later(opens, draws.next().unwrap_or_default());
-            waiter.release = Some(release);
-            if waiter.retried {
-                self.queued -= u64::from(waiter.cost);
-                waiter.refuse(RejectReason::Closed, release, wakes);
-            }
-            !waiter.retried
+        let draws = (0..self.line.len()).map(|_| later(opens, self.draw()));
+        self.line.release_at(draws.collect());
+        self.line.refuse(wakes, |waiter, _| {
+            let at = waiter.release.unwrap_or(opens);
+            waiter.retried.then_some((RejectReason::Closed, at))
         });
-        self.released = Some(later(opens, self.jitter));
         self.look(now, wakes);
     }
 
@@ -267,7 +250,7 @@ impl Core {
     }
 
     pub(crate) const fn waiting(&self) -> usize {
-        self.queue.len()
+        self.line.len()
     }
 
     pub(crate) fn closed_until(&mut self, now: Instant) -> Option<Instant> {
@@ -278,7 +261,7 @@ impl Core {
     /// Whether a new bucket would do the same.
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
         self.levels.fill(now);
-        self.queue.tickets() == 0 && self.levels.is_idle()
+        self.line.is_unused() && self.levels.is_idle()
     }
 
     /// One draw of jitter.
@@ -292,18 +275,16 @@ impl Core {
             .levels
             .closed_until
             .map(|opens| later(opens, self.draw()));
-        let at = release.unwrap_or(now);
-        let waiter = self.queue.get_mut(ticket);
-        waiter.release = release.or(waiter.release);
-        if release.is_some() && waiter.retried {
+        let waiter = self.line.get_mut(ticket);
+        if let Some(at) = release
+            && waiter.retried
+        {
             waiter.state = State::Refused(RejectReason::Closed, at);
             return;
         }
-        waiter.state = State::Waiting;
-        self.queued += u64::from(waiter.cost);
-        self.queue.requeue(ticket);
+        self.line.requeue(ticket, release);
         // All behind it wait longer now.
-        let pause = LOOK.saturating_mul(u32::try_from(self.queue.len()).unwrap_or(u32::MAX));
+        let pause = LOOK.saturating_mul(u32::try_from(self.line.len()).unwrap_or(u32::MAX));
         let next = self.looked.map_or(now, |looked| later(looked, pause));
         self.look_at.get_or_insert(next.max(now));
     }
@@ -313,26 +294,17 @@ impl Core {
         self.look_at = None;
         self.looked = Some(now);
         let burst = self.levels.burst();
-        let mut ahead = 0;
-        let mut queue = std::mem::take(&mut self.queue);
-        queue.retain(|waiter| {
+        self.line.refuse(wakes, |waiter, ahead| {
             let at = self
                 .levels
                 .turn(now, ahead, waiter.cost)
                 .max(waiter.release.unwrap_or(now));
-            let reason = match waiter.latest {
-                _ if waiter.cost > burst => RejectReason::CostAboveBurst,
-                Some(latest) if at > latest.at => latest.reason,
-                _ => {
-                    ahead += u64::from(waiter.cost);
-                    return true;
-                }
-            };
-            waiter.refuse(reason, at, wakes);
-            false
+            match waiter.latest {
+                _ if waiter.cost > burst => Some((RejectReason::CostAboveBurst, at)),
+                Some(latest) if at > latest.at => Some((latest.reason, at)),
+                _ => None,
+            }
         });
-        self.queue = queue;
-        self.queued = ahead;
     }
 }
 
@@ -342,30 +314,28 @@ impl Serve for Core {
         if self.look_at.is_some_and(|at| at <= now) {
             self.look(now, wakes);
         }
-        while let Some(front) = self.queue.front() {
+        if self.levels.closed_until.is_none() {
+            self.line.order_releases();
+        }
+        while let Some(front) = self.line.front() {
             let (cost, release) = (front.cost, front.release);
-            let held = self.levels.closed_until.max(release).filter(|&at| at > now);
+            // Looked at again when it opens: the releases are brought into order then.
+            let held = self.levels.closed_until.or(release).filter(|&at| at > now);
             if held.is_some() || !self.levels.can_plan(cost, now) {
-                let at = self.levels.turn(now, 0, cost).max(held.unwrap_or(now));
+                let at = match held {
+                    Some(at) => at,
+                    None => self.levels.turn(now, 0, cost),
+                };
                 return Next::At(self.look_at.map_or(at, |look| at.min(look)));
             }
             self.levels.plan(cost, now);
-            self.queued -= u64::from(cost);
-            if let Some(front) = self.queue.take_front() {
-                front.state = State::Granted;
-                wakes.extend(front.waker.take());
-            }
+            self.line.grant_front(wakes);
         }
         self.look_at = None;
-        self.released = None;
         Next::Nothing
     }
 
     fn rouse(&mut self, wakes: &mut Wakes) {
-        wakes.extend(
-            self.queue
-                .values_mut()
-                .filter_map(|waiter| waiter.waker.take()),
-        );
+        self.line.rouse(wakes);
     }
 }

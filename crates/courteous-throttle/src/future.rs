@@ -45,6 +45,7 @@ pin_project! {
             rejected: Rejected,
             refuse: R,
         },
+        Done,
     }
 }
 
@@ -117,6 +118,8 @@ where
                     report(rejected);
                     return Poll::Ready(refuse.refuse(*rejected));
                 }
+                // Polled again after it has ended.
+                StateProj::Done => return Poll::Pending,
                 StateProj::Waiting {
                     mut turn,
                     service,
@@ -132,7 +135,10 @@ where
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(rejected)) => {
                             report(&rejected);
-                            return Poll::Ready(refuse.refuse(rejected));
+                            let outcome = refuse.refuse(rejected);
+                            // The clone may be ready, and the caller may keep this future.
+                            this.state.set(State::Done);
+                            return Poll::Ready(outcome);
                         }
                         Poll::Pending => {
                             if mem::replace(phase, Phase::Queued) == Phase::Readying {
@@ -184,6 +190,7 @@ impl<F, S, B, St, T, R> fmt::Debug for ResponseFuture<F, S, B, St, T, R> {
             State::Called { .. } => "called",
             State::Waiting { .. } => "waiting",
             State::Refused { .. } => "refused",
+            State::Done => "done",
         };
         f.debug_struct("ResponseFuture")
             .field("state", &state)

@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_micros(1);
 /// A bucket for each key: for each host, or each credential.
 ///
 /// A key's bucket is made when it is first needed, and forgotten once it would do the same as a new one: it is full, open,
-/// at its own pace, and nobody has it. So memory is bounded by the keys in use and by [`with_max_keys`](Self::with_max_keys),
+/// at the template's rates, and nobody has it. So memory is bounded by the keys in use and by [`with_max_keys`](Self::with_max_keys),
 /// and no debt is ever forgotten.
 ///
 /// # Sharing
@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_micros(1);
 /// Its clones have the same buckets.
 pub struct Keyed<K, F> {
     keys: Arc<Mutex<Keys<K>>>,
+    /// Held while the rate is changed, so that all keys end up with the same one. Waiters are woken under it, so it is not
+    /// the lock of the keys.
+    changing: Arc<Mutex<()>>,
     key_of: F,
 }
 
@@ -70,6 +73,7 @@ impl<K: Eq + Hash, F: Fn(&RequestView<'_>) -> K> Keyed<K, F> {
                 look_at: FEW,
                 looked: None,
             })),
+            changing: Arc::default(),
             key_of,
         }
     }
@@ -92,6 +96,7 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
 
     /// Goes on at `rate`, for every key: see [`Bucket::set_rate`].
     pub fn set_rate(&self, rate: Rate) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = self.lock();
         keys.template.set_rate(rate);
         let buckets: Vec<_> = keys.buckets.values().cloned().collect();
@@ -151,7 +156,9 @@ impl<K: Eq + Hash> Keys<K> {
             return;
         }
         self.looked = Some(now);
-        self.buckets.retain(|_, bucket| !bucket.is_spare(now));
+        let rates = self.template.rates();
+        self.buckets
+            .retain(|_, bucket| !bucket.is_spare(&rates, now));
         self.look_at = self.buckets.len().saturating_mul(2).max(FEW);
         self.buckets.shrink_to(self.look_at);
     }
@@ -174,6 +181,7 @@ impl<K, F: Clone> Clone for Keyed<K, F> {
     fn clone(&self) -> Self {
         Self {
             keys: Arc::clone(&self.keys),
+            changing: Arc::clone(&self.changing),
             key_of: self.key_of.clone(),
         }
     }

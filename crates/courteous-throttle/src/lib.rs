@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod answer;
 mod bucket;
 mod config;
 mod core;
@@ -9,6 +10,7 @@ mod future;
 mod keyed;
 mod layer;
 mod levels;
+mod line;
 mod listen;
 mod meter;
 mod pace;

@@ -1,7 +1,6 @@
 use std::task::Waker;
 
 use courteous_core::RejectReason;
-use courteous_queue::Wakes;
 use tokio::time::Instant;
 
 use crate::store::Latest;
@@ -28,12 +27,4 @@ pub(crate) enum State {
     Away,
     /// It was refused; `Rejected` states the time from when it is told.
     Refused(RejectReason, Instant),
-}
-
-impl Waiter {
-    /// Refuses it; it is no more in the line then.
-    pub(crate) fn refuse(&mut self, reason: RejectReason, at: Instant, wakes: &mut Wakes) {
-        self.state = State::Refused(reason, at);
-        wakes.extend(self.waker.take());
-    }
 }

@@ -345,3 +345,26 @@ async fn a_response_that_was_overtaken_only_lowers_what_is_left() {
     }
     assert!(start.elapsed() <= sec(1), "{:?}", start.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_that_comes_to_a_closed_bucket_leaves_over_the_whole_jitter() {
+    let mut medians = Vec::new();
+    for _ in 0..9 {
+        let (sends, mut service) = throttle(rate("10000/s", 1000));
+        let opens = Instant::now() + sec(5);
+        service.partition().close_until(opens);
+        let calls: Vec<_> = (0..101)
+            .map(|id| tokio::spawn(ready_call(&mut service, request(id))))
+            .collect();
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+        assert!(sends.all().is_sorted());
+        medians.push(sends.all()[50].1 - opens);
+    }
+    let (least, most) = (Duration::from_millis(250), Duration::from_millis(750));
+    assert!(
+        medians.iter().all(|at| (least..most).contains(at)),
+        "{medians:?}"
+    );
+}

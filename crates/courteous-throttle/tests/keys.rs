@@ -168,3 +168,18 @@ async fn new_keys_can_start_empty() {
     let mut service = ThrottleLayer::from(keyed).layer(Sends::default());
     assert_pending!(task::spawn(ready_call(&mut service, to("http://a.test/1"))).poll());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_with_a_rate_of_its_own_is_not_forgotten() {
+    let keyed =
+        Keyed::new(Bucket::new(rate("1/s")), id).with_max_keys(NonZeroUsize::new(2).unwrap());
+    let mut service = ThrottleLayer::from(keyed.clone()).layer(Sends::default());
+    for uri in ["/1", "/2"] {
+        assert_ready_ok!(task::spawn(ready_call(&mut service, to(uri))).poll());
+    }
+    keyed.get(&1).unwrap().set_rate(rate("1/h"));
+    time::sleep(sec(2 * 60 * 60)).await;
+    assert_ready_ok!(task::spawn(ready_call(&mut service, to("/3"))).poll());
+    assert_eq!(keyed.get(&1).unwrap().rates(), [rate("1/h")]);
+    assert!(keyed.get(&2).is_none());
+}

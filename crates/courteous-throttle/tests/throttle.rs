@@ -688,3 +688,107 @@ async fn waiting_calls_may_be_dropped_without_a_runtime() {
     assert!(sent.is_ok());
     assert_eq!(bucket.waiting(), 0);
 }
+
+/// Not ready at its first poll; counts those that are ready and not called.
+#[derive(Debug)]
+struct Slow {
+    readied: Arc<AtomicUsize>,
+    polled: bool,
+    ready: bool,
+}
+
+impl Clone for Slow {
+    fn clone(&self) -> Self {
+        Self {
+            readied: Arc::clone(&self.readied),
+            polled: false,
+            ready: false,
+        }
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.readied
+            .fetch_sub(usize::from(self.ready), Ordering::Relaxed);
+    }
+}
+
+impl tower::Service<Request<()>> for Slow {
+    type Response = Response<()>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Response<()>, Self::Error>>;
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        if !std::mem::replace(&mut self.polled, true) {
+            cx.waker().wake_by_ref();
+            return std::task::Poll::Pending;
+        }
+        if !std::mem::replace(&mut self.ready, true) {
+            self.readied.fetch_add(1, Ordering::Relaxed);
+        }
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        assert!(std::mem::take(&mut self.ready));
+        self.readied.fetch_sub(1, Ordering::Relaxed);
+        std::future::ready(Ok(Response::new(())))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_refused_holds_nothing_of_the_inner_services_any_more() {
+    let readied = Arc::new(AtomicUsize::new(0));
+    let inner = Slow {
+        readied: Arc::clone(&readied),
+        polled: false,
+        ready: false,
+    };
+    let mut service = ThrottleLayer::new(rate("1/s")).layer(inner);
+    ready(&mut service).await;
+    tower::Service::call(&mut service, request(0))
+        .await
+        .unwrap();
+    ready(&mut service).await;
+    let mut waiting = task::spawn(tower::Service::call(&mut service, retried(1, 1)));
+    assert_pending!(waiting.poll());
+    time::sleep(sec(1)).await;
+    // Its clone is not ready yet; when it is, the bucket is closed.
+    assert_pending!(waiting.poll());
+    service.partition().close_until(Instant::now() + sec(9));
+    let error = assert_ready_err!(waiting.poll());
+    assert_eq!(rejected(&error).reason(), RejectReason::Closed);
+    assert_eq!(readied.load(Ordering::Relaxed), 0);
+    assert_eq!(service.partition().waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_polled_after_its_deadline_is_not_sent() {
+    let sends = Sends::default();
+    let mut service = ThrottleLayer::new(rate("1/s"))
+        .with_max_wait(sec(10))
+        .layer(sends.clone());
+    let mut hurried = request(1);
+    CallContext::edit(hurried.extensions_mut()).tighten(Instant::now() + sec(2));
+    ready_call(&mut service, request(0)).await.unwrap();
+    let mut waiting = task::spawn(ready_call(&mut service, hurried));
+    let mut patient = task::spawn(ready_call(&mut service, request(2)));
+    assert_pending!(waiting.poll());
+    assert_pending!(patient.poll());
+    time::sleep(sec(2) + Duration::from_millis(1)).await;
+    let error = assert_ready_err!(waiting.poll());
+    assert_eq!(rejected(&error).reason(), RejectReason::Deadline);
+    assert_ready_ok!(patient.poll());
+    let mut waiting = task::spawn(ready_call(&mut service, request(3)));
+    assert_pending!(waiting.poll());
+    time::sleep(sec(11)).await;
+    let error = assert_ready_err!(waiting.poll());
+    assert_eq!(rejected(&error).reason(), RejectReason::MaxWait);
+    assert_eq!(sends.all().len(), 2);
+    // What it was granted is there for others.
+    assert_ready_ok!(task::spawn(ready_call(&mut service, request(4))).poll());
+}

@@ -1,0 +1,162 @@
+use courteous_core::RejectReason;
+use courteous_queue::{Queue, Ticket, Wakes};
+use tokio::time::Instant;
+
+use crate::waiter::{State, Waiter};
+
+/// Those who wait for tokens, and what they cost together.
+#[derive(Debug)]
+pub(crate) struct Line {
+    queue: Queue<Waiter>,
+    cost: u64,
+    /// The greatest release that was given to one in the line.
+    released: Option<Instant>,
+    /// Whether releases were drawn that may not be in the order of the line.
+    mixed: bool,
+}
+
+impl Line {
+    pub(crate) const fn new() -> Self {
+        Self {
+            queue: Queue::new(),
+            cost: 0,
+            released: None,
+            mixed: false,
+        }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether there is nobody, in the line or not.
+    pub(crate) const fn is_unused(&self) -> bool {
+        self.queue.tickets() == 0
+    }
+
+    /// What all in the line cost.
+    pub(crate) const fn cost(&self) -> u64 {
+        self.cost
+    }
+
+    /// Nobody who joins now is let through before this.
+    pub(crate) fn released(&self) -> Option<Instant> {
+        self.released.filter(|_| !self.is_empty())
+    }
+
+    pub(crate) fn get(&self, ticket: &Ticket) -> &Waiter {
+        self.queue.get(ticket)
+    }
+
+    pub(crate) fn get_mut(&mut self, ticket: &Ticket) -> &mut Waiter {
+        self.queue.get_mut(ticket)
+    }
+
+    pub(crate) fn front(&self) -> Option<&Waiter> {
+        self.queue.front()
+    }
+
+    pub(crate) fn push(&mut self, waiter: Waiter) -> Ticket {
+        self.join(waiter.cost, waiter.release);
+        self.queue.push_back(waiter)
+    }
+
+    /// Puts a waiter back to where its age says; `release` is what it has drawn for that.
+    pub(crate) fn requeue(&mut self, ticket: &Ticket, release: Option<Instant>) {
+        let waiter = self.queue.get_mut(ticket);
+        waiter.state = State::Waiting;
+        waiter.release = release.or(waiter.release);
+        let cost = waiter.cost;
+        self.join(cost, release);
+        self.queue.requeue(ticket);
+    }
+
+    fn join(&mut self, cost: u32, release: Option<Instant>) {
+        self.cost += u64::from(cost);
+        self.released = self.released().max(release);
+        self.mixed |= release.is_some();
+    }
+
+    /// Calls the front out of the line.
+    pub(crate) fn grant_front(&mut self, wakes: &mut Wakes) {
+        if let Some(front) = self.queue.take_front() {
+            self.cost -= u64::from(front.cost);
+            front.state = State::Granted;
+            wakes.extend(front.waker.take());
+        }
+    }
+
+    /// Takes a waiter out for good.
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> Waiter {
+        let waiter = self.queue.remove(ticket);
+        if waiter.state == State::Waiting {
+            self.cost -= u64::from(waiter.cost);
+        }
+        waiter
+    }
+
+    /// Refuses those in the line for whom `refusal`, which is told what those before them cost, has a reason.
+    pub(crate) fn refuse(
+        &mut self,
+        wakes: &mut Wakes,
+        mut refusal: impl FnMut(&Waiter, u64) -> Option<(RejectReason, Instant)>,
+    ) {
+        let mut ahead = 0;
+        self.queue.retain(|waiter| {
+            if let Some((reason, at)) = refusal(waiter, ahead) {
+                waiter.state = State::Refused(reason, at);
+                wakes.extend(waiter.waker.take());
+                return false;
+            }
+            ahead += u64::from(waiter.cost);
+            true
+        });
+        self.cost = ahead;
+    }
+
+    /// Gives each one in the line a new release.
+    pub(crate) fn release_at(&mut self, mut releases: Vec<Instant>) {
+        releases.sort_unstable();
+        self.released = releases.last().copied();
+        self.mixed = false;
+        let mut releases = releases.into_iter();
+        self.queue.retain(|waiter| {
+            waiter.release = releases.next().or(waiter.release);
+            true
+        });
+    }
+
+    /// Brings the releases into the order of the line: else all would leave with the greatest one before them. That makes
+    /// none of them later.
+    pub(crate) fn order_releases(&mut self) {
+        if !std::mem::take(&mut self.mixed) {
+            return;
+        }
+        let mut releases = Vec::with_capacity(self.len());
+        self.queue.retain(|waiter| {
+            releases.extend(waiter.release);
+            true
+        });
+        releases.sort_unstable();
+        let mut releases = releases.into_iter();
+        self.queue.retain(|waiter| {
+            if waiter.release.is_some() {
+                waiter.release = releases.next();
+            }
+            true
+        });
+    }
+
+    /// The wakers of all who wait.
+    pub(crate) fn rouse(&mut self, wakes: &mut Wakes) {
+        wakes.extend(
+            self.queue
+                .values_mut()
+                .filter_map(|waiter| waiter.waker.take()),
+        );
+    }
+}
