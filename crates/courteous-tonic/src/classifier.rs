@@ -16,6 +16,7 @@ const UNKNOWN: Verdict = Verdict::transient(Effect::MaybeProcessed, Fault::NoRes
 /// |---|---|
 /// | [`ConnectError`]: refused, unreachable, not in time | never sent |
 /// | [`ConnectError`]: TLS, a certificate | permanent |
+/// | [`TimeoutExpired`](tonic::TimeoutExpired): the channel's own timeout | may pass, maybe processed, as an attempt timeout |
 /// | [`Status`] UNAVAILABLE that somebody made, such as a service of the caller's | may pass, maybe processed |
 /// | any other [`Status`] of the kind | permanent |
 ///

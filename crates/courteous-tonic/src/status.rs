@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use courteous_core::{BoxError, Elapsed, RejectReason, Rejected, find_cause};
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 
 /// The gRPC status that says what `error` says.
 ///
@@ -11,7 +11,11 @@ use tonic::{Code, Status};
 /// | [`Elapsed`] | DEADLINE_EXCEEDED |
 /// | [`Rejected`], as the deadline leaves too little time | DEADLINE_EXCEEDED |
 /// | [`Rejected`] | RESOURCE_EXHAUSTED |
+/// | tonic's own [`TimeoutExpired`] | DEADLINE_EXCEEDED |
 /// | all else | as [`Status::from_error`] says |
+///
+/// Tonic itself calls an expired timeout CANCELLED. A channel heeds the `grpc-timeout` that an attempt timeout writes, and
+/// may be the first to notice: the same deadline has one status.
 ///
 /// The error stays in the status as its source, so `find_cause::<Rejected>(&status)` still tells when to come back.
 /// Nothing of that is put into the metadata: a server that passes the status on does not tell its own clients what to do.
@@ -29,6 +33,8 @@ pub fn to_status(error: impl Into<BoxError>) -> Status {
             _ => Code::ResourceExhausted,
         };
         (code, rejected.to_string())
+    } else if let Some(expired) = find_cause::<TimeoutExpired>(&*error) {
+        (Code::DeadlineExceeded, expired.to_string())
     } else {
         return Status::from_error(error);
     };

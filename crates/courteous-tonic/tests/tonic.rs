@@ -22,7 +22,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use tokio::{io::AsyncReadExt, net::TcpListener};
 use tonic::{
-    Code,
+    Code, TimeoutExpired,
     body::Body,
     transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
@@ -236,6 +236,52 @@ async fn a_refused_connection_was_never_sent() {
     drop(listener);
     let never_sent = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
     assert_eq!(verdict(address).await, never_sent);
+}
+
+/// Takes all requests, and answers none.
+async fn silent() -> SocketAddr {
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut unanswered = Vec::new();
+        while let Some(Ok(request)) = connection.accept().await {
+            unanswered.push(request);
+        }
+    });
+    address
+}
+
+/// A channel heeds the `grpc-timeout` of a request by itself, and may be the first to notice that the time is up.
+#[tokio::test]
+async fn the_channels_own_end_of_the_time_is_deadline_exceeded_too() {
+    let mut client = HealthClient::new(GrpcStatus::new(channel(silent().await)));
+    let mut request = tonic::Request::new(check());
+    request.set_timeout(Duration::from_millis(10));
+    let status = client.check(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(find_cause::<TimeoutExpired>(&status).is_some());
+
+    let endpoint = Endpoint::from_shared(format!("http://{}", silent().await)).unwrap();
+    let channel = endpoint.timeout(Duration::from_millis(10)).connect_lazy();
+    let status = HealthClient::new(GrpcStatus::new(channel))
+        .check(check())
+        .await;
+    assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn the_channels_own_end_of_the_time_may_pass_and_may_have_been_processed() {
+    let address = silent().await;
+    let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"));
+    let request = request.header("grpc-timeout", "10m").body(Body::empty());
+    let error = channel(address)
+        .oneshot(request.unwrap())
+        .await
+        .unwrap_err();
+    let unknown = Verdict::transient(Effect::MaybeProcessed, Fault::NoResponse);
+    let verdict = TonicClassifier::new().classify(Outcome::error(&error));
+    assert_eq!(verdict, unknown);
 }
 
 /// Resets all streams.
