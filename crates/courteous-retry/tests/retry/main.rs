@@ -20,6 +20,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceExt};
 
+mod budget;
 mod edges;
 mod support;
 

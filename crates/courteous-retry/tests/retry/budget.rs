@@ -1,0 +1,148 @@
+//! What all calls together spend, whatever comes of them.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use courteous_core::{RejectReason, Rejected};
+use courteous_retry::Budget;
+use courteous_testkit::{Probe, Reply};
+use http::Method;
+use proptest::{collection::vec, option, prelude::*};
+use tokio::{
+    runtime,
+    time::{sleep, timeout},
+};
+use tower::Layer;
+
+use crate::support::{attempts, closed_until, request, send, steady};
+
+/// What comes of one attempt.
+#[derive(Clone, Copy, Debug)]
+enum Attempt {
+    Success,
+    ServerError,
+    Throttled,
+    Hinted,
+    Error,
+    /// A limit further in refuses it.
+    Refused,
+    /// A closed limit does, for 70 ms.
+    Closed,
+    Never,
+}
+
+/// One call: when it begins, when its caller gives up, and what comes of its attempts; then they succeed.
+#[derive(Clone, Debug)]
+struct Call {
+    begins: u64,
+    dropped_after: Option<u64>,
+    attempts: Vec<Attempt>,
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    use Attempt::*;
+    let attempt = prop_oneof![
+        2 => Just(Success),
+        6 => Just(ServerError),
+        2 => Just(Throttled),
+        1 => Just(Hinted),
+        4 => Just(Error),
+        1 => Just(Refused),
+        2 => Just(Closed),
+        1 => Just(Never),
+    ];
+    (0..2_000_u64, option::of(0..400_u64), vec(attempt, 0..6)).prop_map(
+        |(begins, dropped_after, attempts)| Call {
+            begins,
+            dropped_after,
+            attempts,
+        },
+    )
+}
+
+#[derive(Clone)]
+struct Script(Arc<Mutex<VecDeque<Attempt>>>);
+
+/// The retries that were sent, and the calls that succeeded.
+#[derive(Clone, Default)]
+struct Count(Arc<Mutex<(u64, u64)>>);
+
+const START: u64 = 3;
+
+impl Count {
+    fn reply(&self, attempt: Attempt, is_retry: bool) -> Reply {
+        let mut count = self.0.lock().unwrap();
+        let refused = matches!(attempt, Attempt::Refused | Attempt::Closed);
+        count.0 += u64::from(is_retry && !refused);
+        // A success deposits a fifth of what a retry costs.
+        let (sent, succeeded) = *count;
+        assert!(
+            5 * sent <= 5 * START + succeeded,
+            "{sent} retries after {succeeded} successes"
+        );
+        count.1 += u64::from(matches!(attempt, Attempt::Success));
+        match attempt {
+            Attempt::Success => Reply::ok(),
+            Attempt::ServerError => Reply::status(503),
+            Attempt::Throttled => Reply::status(429),
+            Attempt::Hinted => Reply::status(429).header("retry-after-ms", "150"),
+            Attempt::Error => Reply::error(),
+            Attempt::Refused => Reply::fail(Rejected::new(RejectReason::QueueFull)),
+            Attempt::Closed => {
+                closed_until(tokio::time::Instant::now() + Duration::from_millis(70))
+            }
+            Attempt::Never => Reply::never(),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Spent <= deposits + start, exactly; and what was not sent is paid back.
+    #[test]
+    fn no_more_retries_are_sent_than_were_earned(calls in vec(call(), 1..40)) {
+        let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let count = Count::default();
+            let counting = count.clone();
+            let probe = Probe::new().otherwise(move |seen| {
+                let Script(script) = seen.extensions.get().unwrap();
+                let attempt = script.lock().unwrap().pop_front().unwrap_or(Attempt::Success);
+                let number = seen.context.attempt().unwrap();
+                counting.reply(attempt, number.get() > 1)
+            });
+            let budget = Budget::builder()
+                .price_after_no_response(1)
+                .price_after_throttling(1, 1)
+                .start(START as u32)
+                .build()
+                .unwrap();
+            let layer = steady().with_max_attempts(attempts(4)).with_budget(budget.clone());
+            let service = layer.layer(probe.clone());
+            let calls: Vec<_> = calls
+                .into_iter()
+                .map(|call| {
+                    let mut request = request(Method::GET);
+                    let script = Arc::new(Mutex::new(call.attempts.into()));
+                    request.extensions_mut().insert(Script(script));
+                    let service = service.clone();
+                    tokio::spawn(async move {
+                        sleep(Duration::from_millis(call.begins)).await;
+                        let patience = call.dropped_after.unwrap_or(60_000);
+                        let _ = timeout(Duration::from_millis(patience), send(&service, request)).await;
+                    })
+                })
+                .collect();
+            for call in calls {
+                call.await.expect("no panic");
+            }
+            assert_eq!((probe.in_flight(), probe.ready_held()), (0, 0));
+            assert_eq!(budget.retries(), count.0.lock().unwrap().0, "paid for, and not sent");
+            assert!(budget.balance() <= 10.0);
+        });
+    }
+}
