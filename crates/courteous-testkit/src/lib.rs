@@ -8,6 +8,7 @@
 //! | [`Task`] | a future that is polled only when it was woken, so that a lost wake-up shows |
 //! | [`Storm`], [`Dice`] | many calls, a part of them dropped at random points, reproducibly |
 //! | [`ScriptedServer`] | a loopback HTTP/1.1 server that closes, resets, stalls and drips on request |
+//! | [`ChaosProxy`] | a TCP proxy that delays, drips, swallows, half-closes, resets and refuses, by a script or by chance |
 //!
 //! # The contract
 //!
@@ -86,6 +87,7 @@
 )]
 
 mod body;
+mod chaos;
 pub mod contract;
 mod counting;
 mod dice;
@@ -101,6 +103,7 @@ mod storm;
 mod task;
 
 pub use body::TestBody;
+pub use chaos::{ChaosProxy, Course, Flow};
 pub use contract::Subject;
 pub use counting::{BodyCount, CountingBody};
 pub use dice::Dice;

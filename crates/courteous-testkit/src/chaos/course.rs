@@ -1,0 +1,95 @@
+use std::time::Duration;
+
+use super::Flow;
+use crate::Dice;
+
+/// What becomes of one connection through a [`ChaosProxy`](crate::ChaosProxy).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use courteous_testkit::{Course, Flow};
+///
+/// // The server does its work, and the client does not hear of it.
+/// let unheard = Course::smooth().with_down(Flow::smooth().reset_after(0));
+/// // A slow line in both directions.
+/// let slow = Flow::smooth().with_latency(Duration::from_millis(20));
+/// let far = Course::smooth().with_up(slow).with_down(slow);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Course {
+    pub(super) refused: bool,
+    pub(super) up: Flow,
+    pub(super) down: Flow,
+}
+
+impl Course {
+    /// All is handed on as it comes.
+    #[must_use]
+    pub const fn smooth() -> Self {
+        Self {
+            refused: false,
+            up: Flow::smooth(),
+            down: Flow::smooth(),
+        }
+    }
+
+    /// Reset when it is accepted, as by a balancer with no server behind it; the server sees nothing of it.
+    ///
+    /// A connection that is not accepted at all is [`ChaosProxy::refuse`](crate::ChaosProxy::refuse)'s.
+    #[must_use]
+    pub const fn refused() -> Self {
+        Self {
+            refused: true,
+            ..Self::smooth()
+        }
+    }
+
+    /// From the client to the server.
+    #[must_use]
+    pub const fn with_up(mut self, flow: Flow) -> Self {
+        self.up = flow;
+        self
+    }
+
+    /// From the server to the client.
+    #[must_use]
+    pub const fn with_down(mut self, flow: Flow) -> Self {
+        self.down = flow;
+        self
+    }
+
+    /// One that `dice` decide: a fifth is smooth, all others have one fault, which strikes somewhere in the first `most`
+    /// bytes of its direction.
+    #[must_use]
+    pub fn random(dice: &mut Dice, most: u64) -> Self {
+        let fault = dice.below(10);
+        let smooth = Flow::smooth();
+        let flow = match fault {
+            0 | 1 => return Self::smooth(),
+            2 => return Self::refused(),
+            3 => smooth.black_hole_after(dice.below(most)),
+            4 => smooth.half_close_after(dice.below(most)),
+            5 => smooth.with_latency(dice.time(Duration::from_millis(20))),
+            6 => {
+                let chunk = usize::try_from(dice.below(200)).unwrap_or(0);
+                smooth.with_drip(chunk, Duration::from_millis(1))
+            }
+            _ => smooth.reset_after(dice.below(most)),
+        };
+        if dice.one_in(2) {
+            Self::smooth().with_up(flow)
+        } else {
+            Self::smooth().with_down(flow)
+        }
+    }
+
+    /// A script of [random](Self::random) courses for [`ChaosProxy::start`](crate::ChaosProxy::start): what becomes of the
+    /// nth connection is decided by `seed` and n alone.
+    pub fn seeded(seed: u64, most: u64) -> impl Fn(usize) -> Self + Send + Sync + 'static {
+        move |connection| {
+            let mut dice = Dice::new(seed ^ Dice::new(connection as u64).bits());
+            Self::random(&mut dice, most)
+        }
+    }
+}

@@ -1,0 +1,270 @@
+mod course;
+mod flow;
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    try_join,
+};
+
+pub use self::{course::Course, flow::Flow};
+
+/// A TCP proxy on the loopback interface that does to each connection what its script says. It stops when it is dropped,
+/// and resets what is open.
+///
+/// For tests on Tokio's running clock: a paused one jumps to the next timer while a socket is waited for.
+///
+/// It knows nothing of what it carries, so real clients and real servers can stand on its sides, whatever they speak.
+pub struct ChaosProxy {
+    address: SocketAddr,
+    refusing: watch::Sender<bool>,
+    done: watch::Receiver<bool>,
+    record: Arc<Record>,
+    accepting: AbortHandle,
+    /// Bound, and not listening: the port stays ours while connections are refused.
+    _port: TcpSocket,
+}
+
+#[derive(Default)]
+struct Record {
+    connections: AtomicUsize,
+    open: AtomicUsize,
+}
+
+type Script = dyn Fn(usize) -> Course + Send + Sync;
+
+impl ChaosProxy {
+    /// Starts a proxy to `server`; `script` says what becomes of the nth connection, from 0.
+    ///
+    /// # Errors
+    ///
+    /// If no port can be bound.
+    pub async fn start(
+        server: SocketAddr,
+        script: impl Fn(usize) -> Course + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let port = bound((Ipv4Addr::LOCALHOST, 0).into())?;
+        let address = port.local_addr()?;
+        let listener = listen(address)?;
+        let record = Arc::new(Record::default());
+        let (refusing, orders) = watch::channel(false);
+        let (report, done) = watch::channel(false);
+        let door = Door {
+            address,
+            server,
+            script: Arc::new(script),
+            record: Arc::clone(&record),
+        };
+        let accepting = tokio::spawn(door.keep(listener, orders, report));
+        Ok(Self {
+            address,
+            refusing,
+            done,
+            record,
+            accepting: accepting.abort_handle(),
+            _port: port,
+        })
+    }
+
+    /// Starts a proxy to `server` with a course for each of the first connections; the others are smooth.
+    ///
+    /// # Errors
+    ///
+    /// If no port can be bound.
+    pub async fn following(
+        server: SocketAddr,
+        courses: impl IntoIterator<Item = Course>,
+    ) -> io::Result<Self> {
+        let courses: Vec<_> = courses.into_iter().collect();
+        let script = move |connection| courses.get(connection).copied().unwrap_or_default();
+        Self::start(server, script).await
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URI of `path` behind it.
+    #[must_use]
+    pub fn uri(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Has the machine refuse further connections, until [`accept`](Self::accept). Those that are open go on.
+    pub async fn refuse(&self) {
+        self.order(true).await;
+    }
+
+    /// Accepts connections again.
+    pub async fn accept(&self) {
+        self.order(false).await;
+    }
+
+    async fn order(&self, refusing: bool) {
+        self.refusing.send_replace(refusing);
+        let mut done = self.done.clone();
+        let done = done.wait_for(|state| *state == refusing).await;
+        done.expect("the port is ours, and so can be listened at again");
+    }
+
+    /// How many connections were accepted.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.record.connections.load(Relaxed)
+    }
+
+    /// How many connections are alive, black holes among them.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.record.open.load(Relaxed)
+    }
+}
+
+impl Drop for ChaosProxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl fmt::Debug for ChaosProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChaosProxy")
+            .field("address", &self.address)
+            .field("connections", &self.connections())
+            .field("open_connections", &self.open_connections())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the accepting task needs.
+struct Door {
+    address: SocketAddr,
+    server: SocketAddr,
+    script: Arc<Script>,
+    record: Arc<Record>,
+}
+
+impl Door {
+    /// Accepts until it is aborted, and then drops all connections.
+    async fn keep(
+        self,
+        listener: TcpListener,
+        mut orders: watch::Receiver<bool>,
+        report: watch::Sender<bool>,
+    ) {
+        let mut connections = JoinSet::new();
+        let mut listener = Some(listener);
+        loop {
+            while connections.try_join_next().is_some() {}
+            tokio::select! {
+                changed = orders.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let refusing = *orders.borrow_and_update();
+                    listener = match listener {
+                        _ if refusing => None,
+                        None => match listen(self.address) {
+                            Ok(listener) => Some(listener),
+                            Err(_) => return,
+                        },
+                        listening => listening,
+                    };
+                    report.send_replace(refusing);
+                }
+                Ok(client) = accept(listener.as_ref()) => {
+                    let number = self.record.connections.fetch_add(1, Relaxed);
+                    let open = Open::new(&self.record);
+                    let (course, server) = ((self.script)(number), self.server);
+                    connections.spawn(async move {
+                        // Whoever breaks a connection is told by the connection.
+                        let _ = connect(client, server, course).await;
+                        drop(open);
+                    });
+                }
+            }
+        }
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
+    match listener {
+        Some(listener) => Ok(listener.accept().await?.0),
+        None => std::future::pending().await,
+    }
+}
+
+/// Carries both directions to their ends.
+async fn connect(mut client: TcpStream, server: SocketAddr, course: Course) -> io::Result<()> {
+    // What is dropped before both directions have ended is reset.
+    client.set_zero_linger()?;
+    if course.refused {
+        return Ok(());
+    }
+    let mut server = TcpStream::connect(server).await?;
+    server.set_zero_linger()?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let up = async {
+        if course.up.carry(from_client, to_server).await? {
+            Ok(())
+        } else {
+            // The client is gone, and nobody else will ever end this.
+            Err(io::Error::from(io::ErrorKind::ConnectionReset))
+        }
+    };
+    let down = course.down.carry(from_server, to_client);
+    try_join!(up, down)?;
+    linger(&client)?;
+    linger(&server)
+}
+
+/// Takes a linger of zero back, so that a close is one in good order.
+#[allow(
+    deprecated,
+    reason = "no linger does not block; what blocks is a linger of some time"
+)]
+fn linger(stream: &TcpStream) -> io::Result<()> {
+    stream.set_linger(None)
+}
+
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    bound(address)?.listen(1024)
+}
+
+/// Counts a connection as long as it is there, however it ends.
+struct Open(Arc<Record>);
+
+impl Open {
+    fn new(record: &Arc<Record>) -> Self {
+        record.open.fetch_add(1, Relaxed);
+        Self(Arc::clone(record))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
