@@ -53,3 +53,7 @@ pub use elapsed::{Elapsed, Scope};
 pub use gate::Gate;
 pub use rejected::{RejectReason, Rejected};
 pub use request::{Origin, RequestView};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
