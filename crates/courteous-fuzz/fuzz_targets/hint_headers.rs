@@ -1,0 +1,63 @@
+//! All that a response's headers say about waiting, whatever they are.
+//!
+//! The input is a block of header fields. Reading it does not panic, allocates next to nothing, the answers fit each
+//! other, and the order of fields with different names does not matter.
+
+#![no_main]
+
+use std::{
+    alloc::System,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use courteous_fuzz::fields;
+use courteous_hints::{Hints, Pushback};
+use http::HeaderMap;
+use libfuzzer_sys::fuzz_target;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// How many bytes reading a field may allocate: the errors of a parser of dates, for what is nearly one.
+const PER_FIELD: usize = 1024;
+
+/// 2026-03-26T15:59:00Z.
+const RECEIVED: Duration = Duration::from_secs(1_774_540_740);
+
+fuzz_target!(|data: &[u8]| {
+    let headers = fields(data);
+    let received = UNIX_EPOCH + RECEIVED;
+
+    let region = Region::new(ALLOCATOR);
+    let hints = Hints::at(&headers, received);
+    let (wait, quota) = (hints.wait(), hints.quota());
+    let (retry_after, pushback) = (hints.retry_after(), hints.grpc_pushback());
+    let _ = (hints.should_retry(), hints.is_replayed());
+    let allocated = region.change().bytes_allocated;
+    assert!(allocated <= PER_FIELD * headers.len(), "{allocated} bytes");
+
+    let milliseconds = ["retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after"];
+    if !milliseconds.iter().any(|name| headers.contains_key(*name)) {
+        assert!(retry_after.is_none() || wait == retry_after);
+    }
+    if let Some(Pushback::After(wait)) = pushback {
+        assert!(wait <= Duration::from_millis(i32::MAX as u64));
+    }
+    if quota.is_some() {
+        assert!(headers.keys().any(|name| name.as_str().contains("limit")));
+    }
+
+    let mut reversed = HeaderMap::new();
+    let names: Vec<_> = headers.keys().collect();
+    for name in names.into_iter().rev() {
+        for value in headers.get_all(name) {
+            reversed.append(name, value.clone());
+        }
+    }
+    let again = Hints::at(&reversed, received);
+    assert_eq!(again.wait(), wait);
+    assert_eq!(again.retry_after(), retry_after);
+    let least = |quota: courteous_hints::Quota| (quota.remaining(), quota.reset());
+    assert_eq!(again.quota().map(least), quota.map(least));
+});
