@@ -1,0 +1,29 @@
+use crate::{
+    Tick,
+    chance::{Chance, Stream},
+    scenario::{Load, Scenario},
+};
+
+/// When calls begin, and whose they are: the same for every stack. A batch's jobs begin as its clients get round to them,
+/// so there are none here.
+pub(crate) fn arrivals(scenario: &Scenario) -> Vec<(Tick, usize)> {
+    let Load::Open {
+        per_second,
+        surge,
+        end,
+    } = &scenario.load
+    else {
+        return Vec::new();
+    };
+    let rate = |now: Tick| match surge {
+        Some((during, factor)) if during.contains(&now) => per_second * factor,
+        _ => *per_second,
+    };
+    let mut chance = Chance::new(scenario.seed, Stream::Arrivals);
+    let mut at = 0.0;
+    std::iter::from_fn(|| {
+        at += chance.exponential(1000.0 / rate(at as Tick));
+        ((at as Tick) < *end).then(|| (at as Tick, chance.below(scenario.clients)))
+    })
+    .collect()
+}

@@ -1,0 +1,248 @@
+use std::{cell::Cell, pin::Pin, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tokio::{
+    runtime::Builder,
+    task::{LocalSet, spawn_local},
+    time::{Instant, sleep, sleep_until},
+};
+use tower::ServiceExt;
+use tower_service::Service;
+
+use crate::{
+    Terms, Tick, Transport,
+    arrivals::arrivals,
+    chance::{Chance, Stream},
+    log::Log,
+    scenario::{Load, Scenario},
+    transport::CallTag,
+    world::{Forward, Shared},
+};
+
+/// A client's stack, whatever its type: makes a call, and says whether it went well.
+type Client = Rc<dyn Fn(Request<Full<Bytes>>) -> Pin<Box<dyn Future<Output = bool>>>>;
+
+/// How long after the last arrival a call may go on: one that has no timeout must not keep a run from its end.
+const PATIENCE: Tick = 60_000;
+
+/// Runs `scenario`, each client of which is made by `stack`, and tells what happened.
+pub(crate) fn run<F, S, RB>(scenario: &Scenario, stack: F) -> std::io::Result<Log>
+where
+    F: Fn(Transport, &Terms) -> S,
+    S: Service<Request<Full<Bytes>>, Response = Response<RB>> + Clone + 'static,
+{
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()?;
+    let local = LocalSet::new();
+    let log = local.block_on(&runtime, async {
+        let world = Shared::new(scenario);
+        let terms = Terms::new(scenario);
+        let mut seeds = Chance::new(scenario.seed, Stream::Clients);
+        let mut client = |tier| {
+            let transport = Transport::new(world.clone(), tier);
+            erase(stack(transport, &terms.for_client(seeds.seed())))
+        };
+        let clients: Rc<[_]> = (0..scenario.clients).map(|_| client(0)).collect();
+        let hops = (1..).zip(&scenario.tiers[..scenario.tiers.len() - 1]);
+        let hops = hops.map(|(to, tier)| (0..tier.replicas).map(|_| client(to)).collect());
+        let hops: Vec<Vec<Client>> = hops.collect();
+        spawn_local(pump(world.clone(), hops));
+        let fleet = Fleet {
+            world: world.clone(),
+            clients,
+            pending: Rc::default(),
+        };
+        match scenario.load {
+            Load::Open { .. } => fleet.open(arrivals(scenario)).await,
+            Load::Batch {
+                parallel,
+                jobs,
+                cap,
+            } => fleet.batch(parallel, jobs, cap).await,
+        }
+        // What is left is that which nobody waits for: work of the servers, and what lapses by itself.
+        let mut left = PATIENCE / 100;
+        while !world.lock().is_quiet() && left > 0 {
+            sleep(Duration::from_millis(100)).await;
+            left -= 1;
+        }
+        sleep(Duration::from_secs(10)).await;
+        let mut log = std::mem::take(&mut world.lock().log);
+        log.leaked = terms.audit();
+        log
+    });
+    Ok(log)
+}
+
+fn erase<S, RB>(stack: S) -> Client
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<RB>> + Clone + 'static,
+{
+    Rc::new(move |request| {
+        let call = stack.clone().oneshot(request);
+        Box::pin(async {
+            call.await
+                .is_ok_and(|response| response.status().is_success())
+        })
+    })
+}
+
+fn request(tag: Option<CallTag>) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(Bytes::from_static(b"{}")));
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = http::Uri::from_static("http://server.test/orders");
+    if let Some(tag) = tag {
+        request.extensions_mut().insert(tag);
+    }
+    request
+}
+
+/// Moves the world. Each replica of a tier calls the next tier with a stack of its own, in `hops`.
+async fn pump(world: Shared, hops: Vec<Vec<Client>>) {
+    let passing = world.clone();
+    let forward = move |forward: Forward| {
+        let hop = &hops[forward.to - 1][forward.attempt.replica()];
+        let (call, world) = (hop(request(None)), passing.clone());
+        spawn_local(async move {
+            let well = call.await;
+            world.lock().answer_forward(forward, well);
+        });
+    };
+    world.pump(forward).await;
+}
+
+#[derive(Clone)]
+struct Fleet {
+    world: Shared,
+    clients: Rc<[Client]>,
+    pending: Rc<Cell<usize>>,
+}
+
+impl Fleet {
+    /// Calls come when they come.
+    async fn open(&self, arrivals: Vec<(Tick, usize)>) {
+        let start = Instant::now();
+        for (at, client) in arrivals {
+            sleep_until(start + Duration::from_millis(at)).await;
+            self.pending.set(self.pending.get() + 1);
+            let (call, pending) = (self.call(client), Rc::clone(&self.pending));
+            spawn_local(async move {
+                call.await;
+                pending.set(pending.get() - 1);
+            });
+        }
+        self.rest(PATIENCE).await;
+    }
+
+    /// Each client does its jobs, so many at a time, one after another.
+    async fn batch(&self, parallel: usize, jobs: usize, cap: Tick) {
+        for client in 0..self.clients.len() {
+            let left = Rc::new(Cell::new(jobs));
+            for _ in 0..parallel.min(jobs) {
+                let fleet = self.clone();
+                let left = Rc::clone(&left);
+                self.pending.set(self.pending.get() + 1);
+                spawn_local(async move {
+                    while left.get() > 0 {
+                        left.set(left.get() - 1);
+                        fleet.call(client).await;
+                    }
+                    fleet.pending.set(fleet.pending.get() - 1);
+                });
+            }
+        }
+        self.rest(cap).await;
+    }
+
+    /// Waits until no call is pending.
+    async fn rest(&self, longest: Tick) {
+        let mut left = longest;
+        while self.pending.get() > 0 && left > 0 {
+            let step = left.min(100);
+            sleep(Duration::from_millis(step)).await;
+            left -= step;
+        }
+    }
+
+    fn call(&self, client: usize) -> impl Future<Output = ()> + use<> {
+        let world = self.world.clone();
+        let call = {
+            let mut world = world.lock();
+            let now = world.now();
+            world.log.start(client, now)
+        };
+        let made = (self.clients[client])(request(Some(CallTag(call))));
+        async move {
+            let well = made.await;
+            let mut world = world.lock();
+            let now = world.now();
+            world.log.end(call, now, well);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::timeout::Timeout;
+
+    use super::*;
+
+    /// One attempt, and its timeout.
+    fn bare(transport: Transport, terms: &Terms) -> Timeout<Transport> {
+        Timeout::new(transport, terms.attempt_timeout())
+    }
+
+    fn log(scenario: &Scenario) -> Log {
+        run(scenario, bare).unwrap()
+    }
+
+    #[test]
+    fn a_server_at_70_percent_serves_all_and_is_busy_for_70_percent_of_the_time() {
+        let log = log(&Scenario::calm(700.0));
+        let well = log
+            .calls
+            .iter()
+            .filter(|call| call.end.is_some_and(|(_, well)| well));
+        assert!(well.count() as f64 / log.calls.len() as f64 > 0.9995);
+        let busy = log.work as f64 / (50.0 * 100_000.0);
+        assert!((busy - 0.7).abs() < 0.01, "{busy}");
+        assert!(log.useful as f64 / log.work as f64 > 0.999);
+    }
+
+    #[test]
+    fn a_server_at_130_percent_serves_next_to_none_as_all_it_does_is_late() {
+        let log = log(&Scenario::calm(1300.0));
+        let late = |call: &&crate::log::Call| call.start > 50_000;
+        let calls = || log.calls.iter().filter(late);
+        let well = calls().filter(|call| call.end.is_some_and(|(_, well)| well));
+        assert_eq!(well.count(), 0);
+        assert!(calls().all(|call| matches!(call.end, Some((end, _)) if end == call.start + 500)));
+    }
+
+    #[test]
+    fn calls_and_attempts_are_neither_lost_nor_made_up() {
+        for scenario in crate::catalogue() {
+            let scenario = scenario.with_seed(3);
+            let Load::Open { end, .. } = scenario.load else {
+                continue;
+            };
+            let log = log(&scenario);
+            assert_eq!(log.calls.len(), arrivals(&scenario).len());
+            assert!(
+                log.calls
+                    .iter()
+                    .all(|call| call.end.is_some() && call.attempts == 1)
+            );
+            assert!(log.calls.iter().all(|call| call.start < end));
+            assert!(log.useful <= log.work && log.spacings.is_empty());
+            if scenario.tiers.len() == 1 {
+                let sent: u32 = log.attempts.iter().sum();
+                assert_eq!(sent as usize, log.calls.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+use std::fmt;
+
+use crate::{Report, Results, Stack};
+
+/// Something that this project's stack has to reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Floor {
+    text: String,
+    met: bool,
+}
+
+impl Floor {
+    fn new(met: bool, text: String) -> Self {
+        Self { text, met }
+    }
+
+    /// `value` is to be `most` at most.
+    fn at_most(report: &Report, what: &str, value: f64, most: f64) -> Self {
+        let text = format!("{}: {what} {value:.3}, at most {most:.3}", place(report));
+        Self::new(value <= most, text)
+    }
+
+    /// `value` is to be `least` at least.
+    fn at_least(report: &Report, what: &str, value: f64, least: f64) -> Self {
+        let text = format!("{}: {what} {value:.4}, at least {least:.4}", place(report));
+        Self::new(value >= least, text)
+    }
+
+    /// Whether it is reached.
+    #[must_use]
+    pub const fn is_met(&self) -> bool {
+        self.met
+    }
+}
+
+/// What is asked, of what, and what there is.
+impl fmt::Display for Floor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.met { "ok    " } else { "MISSED" };
+        write!(f, "{mark} {}", self.text)
+    }
+}
+
+fn place(report: &Report) -> String {
+    let at = report.scenario();
+    format!("{}, {} clients, {}", at.id(), at.clients(), report.stack())
+}
+
+pub(crate) fn floors(results: &Results) -> Vec<Floor> {
+    let mut floors = Vec::new();
+    for report in results.reports() {
+        let Some(jitter) = jitter_floor(report.stack()) else {
+            continue;
+        };
+        let (it, at) = (report.metrics(), report.scenario());
+        let held = it.late + it.leaked;
+        let text = format!(
+            "{}: {} results late, {} held in the end, none allowed",
+            place(report),
+            it.late,
+            it.leaked
+        );
+        floors.push(Floor::new(held == 0, text));
+        let bare = results.find(at.id(), at.clients(), Stack::NoRetry);
+        let bare = bare.map(Report::metrics);
+        if bare.is_some_and(|bare| bare.recovered) {
+            let text = format!("{}: comes back where no-retry does", place(report));
+            floors.push(Floor::new(it.recovered || at.is_batch(), text));
+        }
+        let done = || {
+            let best = report.oracle().makespan.unwrap_or(f64::NAN);
+            it.makespan.unwrap_or(f64::INFINITY) / best
+        };
+        match (at.group(), bare) {
+            ("S1" | "S2", Some(bare)) => {
+                let slack = if at.clients() > 100 { 1.25 } else { 1.2 };
+                let most = bare.recovery * slack;
+                floors.extend([
+                    Floor::at_most(report, "recovery", it.recovery, most),
+                    Floor::at_least(report, "served", it.served, 0.9 * bare.served),
+                ]);
+            }
+            ("S3", _) => {
+                let attempts = it.attempts_in_trouble;
+                floors.push(Floor::at_most(report, "attempts", attempts, 1.1));
+            }
+            ("S4", _) => {
+                floors.extend([
+                    Floor::at_most(report, "time against the oracle's", done(), 1.03),
+                    Floor::at_least(report, "jobs done", it.served, 1.0),
+                ]);
+                let throttled = match at.id() {
+                    "S4-200x5" => Some(1.8),
+                    "S4-20x25" | "S4-1x200" => Some(0.3),
+                    _ => None,
+                };
+                let floor =
+                    |most| Floor::at_most(report, "429s for each success", it.throttled, most);
+                floors.extend(throttled.map(floor));
+            }
+            ("S5", _) => {
+                let (served, attempts) = match (at.id(), at.clients()) {
+                    ("S5-10%", 1000) => (0.993, 1.13),
+                    ("S5-10%", _) => (0.998, 1.13),
+                    _ => (0.79, 1.2),
+                };
+                floors.extend([
+                    Floor::at_least(report, "served", it.served, served),
+                    Floor::at_most(report, "attempts", it.attempts, attempts),
+                ]);
+            }
+            ("S7", _) if at.id() == "S7-herd" => floors.push(Floor::at_most(
+                report,
+                "time against the oracle's",
+                done(),
+                jitter,
+            )),
+            _ => {}
+        }
+    }
+    floors
+}
+
+/// What a stack of ours may take in a herd, by its jitter; `None` for other people's.
+fn jitter_floor(stack: &str) -> Option<f64> {
+    if stack == Stack::Courteous.name() {
+        Some(3.8)
+    } else if stack == Stack::CourteousEqual.name() {
+        Some(2.6)
+    } else if stack == Stack::CourteousDecorrelated.name() {
+        Some(2.5)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,92 @@
+use std::{borrow::Cow, io};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tower_service::Service;
+
+use crate::{Metrics, Scenario, Terms, Transport, fleet, log::Log, oracle::oracle};
+
+/// What a stack made of a scenario.
+#[derive(Clone, Debug)]
+pub struct Report {
+    scenario: Scenario,
+    stack: Cow<'static, str>,
+    metrics: Metrics,
+    oracle: Metrics,
+    log: Log,
+}
+
+/// Runs `scenario` with a stack of your own, which `stack` puts around the transport: once for each client process, and in
+/// scenarios with several tiers once for each tier that calls another.
+///
+/// The run has a runtime of its own, and so has to be started outside of one. It is the same each time if the stack draws
+/// all its random numbers from the [seed](Terms::seed), and takes its time from Tokio's clock.
+///
+/// # Errors
+///
+/// If there can be no runtime.
+pub fn run<F, S, RB>(scenario: &Scenario, stack: F) -> io::Result<Report>
+where
+    F: Fn(Transport, &Terms) -> S,
+    S: Service<Request<Full<Bytes>>, Response = Response<RB>> + Clone + 'static,
+{
+    let log = fleet::run(scenario, stack)?;
+    Ok(Report {
+        scenario: scenario.clone(),
+        stack: "own".into(),
+        metrics: Metrics::of(scenario, &log),
+        oracle: Metrics::of(scenario, &oracle(scenario)),
+        log,
+    })
+}
+
+impl Report {
+    /// The same, under a name.
+    #[must_use]
+    pub fn with_stack(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.stack = name.into();
+        self
+    }
+
+    pub(crate) const fn with_metrics(mut self, metrics: Metrics, oracle: Metrics) -> Self {
+        (self.metrics, self.oracle) = (metrics, oracle);
+        self
+    }
+
+    /// What was run.
+    #[must_use]
+    pub const fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// The name of the stack.
+    #[must_use]
+    pub fn stack(&self) -> &str {
+        &self.stack
+    }
+
+    /// What it came to.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What an all-knowing dispatcher would have made of it.
+    #[must_use]
+    pub const fn oracle(&self) -> &Metrics {
+        &self.oracle
+    }
+
+    /// How good it was: 1 is as good as the oracle.
+    #[must_use]
+    pub fn score(&self) -> f64 {
+        self.metrics.score(&self.oracle)
+    }
+
+    /// How many attempts were sent in each second of the run; with several tiers, those to the last.
+    #[must_use]
+    pub fn attempts_per_second(&self) -> &[u32] {
+        &self.log.attempts
+    }
+}

@@ -1,0 +1,144 @@
+use std::{collections::BTreeMap, fmt};
+
+use crate::{Floor, Metrics, Report, Stack, floors};
+
+/// What a [`Suite`](crate::Suite) came to. Its text is the table.
+#[derive(Clone, Debug)]
+pub struct Results {
+    reports: Vec<Report>,
+}
+
+impl Results {
+    pub(crate) const fn new(reports: Vec<Report>) -> Self {
+        Self { reports }
+    }
+
+    /// All reports: scenario by scenario, in the order of the suite.
+    #[must_use]
+    pub fn reports(&self) -> &[Report] {
+        &self.reports
+    }
+
+    /// The report on a stack in a scenario.
+    #[must_use]
+    pub fn find(&self, scenario: &str, clients: usize, stack: Stack) -> Option<&Report> {
+        self.reports.iter().find(|report| {
+            let at = report.scenario();
+            at.id() == scenario && at.clients() == clients && report.stack() == stack.name()
+        })
+    }
+
+    /// What this project's stack has to reach, and whether it does, as far as it was run.
+    #[must_use]
+    pub fn floors(&self) -> Vec<Floor> {
+        floors::floors(self)
+    }
+
+    /// The suite's number for each stack that was run in all of its scenarios: the geometric mean over S1 to S10, and within
+    /// each of them over its variants.
+    #[must_use]
+    pub fn scores(&self) -> Vec<(&str, f64)> {
+        let mut groups = BTreeMap::new();
+        let mut stacks = Vec::new();
+        for report in &self.reports {
+            if !stacks.contains(&report.stack()) {
+                stacks.push(report.stack());
+            }
+            let group = groups
+                .entry(report.scenario().group())
+                .or_insert_with(BTreeMap::<_, Vec<_>>::new);
+            let score = report.score().max(f64::MIN_POSITIVE);
+            group.entry(report.stack()).or_default().push(score.ln());
+        }
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let scores = stacks.into_iter().filter_map(|stack| {
+            let of = |group: &BTreeMap<&str, Vec<f64>>| group.get(stack).map(|it| mean(it));
+            let means: Option<Vec<_>> = groups.values().map(of).collect();
+            Some((stack, mean(&means?).exp()))
+        });
+        scores.collect()
+    }
+}
+
+impl fmt::Display for Results {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = None;
+        for report in &self.reports {
+            let scenario = report.scenario();
+            let this = Some((scenario.id(), scenario.clients()));
+            if last != this {
+                last = this;
+                write!(f, "\n{}  {}; ", scenario.id(), scenario.title())?;
+                writeln!(
+                    f,
+                    "{} clients, seed {}",
+                    scenario.clients(),
+                    scenario.seed()
+                )?;
+                let goodput = if scenario.is_batch() {
+                    "done in"
+                } else {
+                    "served"
+                };
+                writeln!(
+                    f,
+                    "  {:<22} {goodput:>8} {:>8} {:>7} {:>6} {:>9} {:>7} {:>8} {:>8} {:>6} {:>5} {:>5} {:>6}",
+                    "",
+                    "goodput",
+                    "att/call",
+                    "peak/s",
+                    "recovery",
+                    "wasted",
+                    "p99",
+                    "429/ok",
+                    "Jain",
+                    "late",
+                    "held",
+                    "score",
+                )?;
+                row(f, "oracle", report.oracle(), report.oracle())?;
+            }
+            row(f, report.stack(), report.metrics(), report.oracle())?;
+        }
+        let scores = self.scores();
+        if !scores.is_empty() {
+            writeln!(
+                f,
+                "\nGeometric mean of the scores, each scenario counting once"
+            )?;
+        }
+        for (name, score) in scores {
+            let stack = Stack::ALL.iter().find(|stack| stack.name() == name);
+            let origin = stack.map_or("", |stack| stack.origin());
+            writeln!(f, "  {name:<22} {score:>8.3}  {origin}")?;
+        }
+        Ok(())
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, it: &Metrics, oracle: &Metrics) -> fmt::Result {
+    let done = match (oracle.makespan, it.makespan) {
+        (None, _) => format!("{:.2} %", it.served * 100.0),
+        (Some(_), Some(seconds)) => format!("{seconds:.2} s"),
+        (Some(_), None) => "never".to_owned(),
+    };
+    let recovery = if it.recovered {
+        format!("{:.0} s", it.recovery)
+    } else {
+        "never".to_owned()
+    };
+    writeln!(
+        f,
+        "  {name:<22} {done:>8} {:>8.3} {:>7.3} {:>6.0} {recovery:>9} {:>5.1} % {:>6.2} s {:>8.2} {:>6.3} {:>5} {:>5} {:>6.3}",
+        it.goodput(oracle),
+        it.attempts,
+        it.peak,
+        it.wasted * 100.0,
+        it.p99,
+        it.throttled,
+        it.fairness,
+        it.late,
+        it.leaked,
+        it.score(oracle),
+    )
+}

@@ -1,0 +1,200 @@
+use std::ops::Range;
+
+use crate::{Tick, quota::QuotaTerms};
+
+/// What a fleet is put through: a server, its troubles, and what is asked of it. [`catalogue`](crate::catalogue) has them.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub(crate) id: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) clients: usize,
+    pub(crate) seed: u64,
+    pub(crate) load: Load,
+    /// From the one that the clients call to the last.
+    pub(crate) tiers: Vec<Tier>,
+    /// When the trouble begins and ends. `None` if it is there all the time.
+    pub(crate) trigger: Option<Range<Tick>>,
+    /// Whether a budget would hide what the scenario is to show.
+    pub(crate) budget_off: bool,
+}
+
+/// What is asked of the server.
+#[derive(Clone, Debug)]
+pub(crate) enum Load {
+    /// Calls that come by themselves, whether or not those before them have ended.
+    Open {
+        per_second: f64,
+        /// So many times as much for a while.
+        surge: Option<(Range<Tick>, f64)>,
+        end: Tick,
+    },
+    /// Each client has `jobs` to do, `parallel` at a time. Given up at `cap`.
+    Batch {
+        parallel: usize,
+        jobs: usize,
+        cap: Tick,
+    },
+}
+
+/// Equal servers, among which each attempt finds one by chance.
+#[derive(Clone, Debug)]
+pub(crate) struct Tier {
+    pub(crate) replicas: usize,
+    /// Of each replica.
+    pub(crate) workers: usize,
+    /// Which share of the workers is there, from when on.
+    pub(crate) capacity: Vec<(Tick, f64)>,
+    /// How many may wait at each replica.
+    pub(crate) room: Option<usize>,
+    /// Whether a full replica says nothing, instead of answering 503.
+    pub(crate) full_silent: bool,
+    pub(crate) quota: Option<QuotaTerms>,
+    /// Whether work for clients that have given up is done all the same.
+    pub(crate) does_dead_work: bool,
+    pub(crate) faults: Vec<Fault>,
+    /// Which share of the answers is late, and by how much.
+    pub(crate) straggle: Option<(f64, Tick)>,
+    /// What it takes to connect, before each attempt.
+    pub(crate) connect: Tick,
+}
+
+/// Something is wrong for a while.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) during: Range<Tick>,
+    /// With this replica only.
+    pub(crate) replica: Option<usize>,
+    pub(crate) kind: FaultKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum FaultKind {
+    /// Nothing comes through, either way, and nobody says so.
+    BlackHole,
+    /// Connections are refused.
+    Refused,
+    /// This share of requests is answered 500, after the usual work.
+    Errors(f64),
+    /// This share of requests or of their answers, half each, is lost.
+    Loss(f64),
+}
+
+/// What one request takes, on average.
+pub(crate) const SERVICE: f64 = 50.0;
+/// How much that varies: the deviation of its logarithm.
+pub(crate) const SPREAD: f64 = 0.5;
+/// What a rejection takes.
+pub(crate) const REJECTION: Tick = 5;
+/// The way of a message, in either direction.
+pub(crate) const NETWORK: Tick = 1;
+pub(crate) const ATTEMPT_TIMEOUT: Tick = 500;
+pub(crate) const TOTAL_TIMEOUT: Tick = 2_000;
+/// Of a batch's job.
+pub(crate) const BATCH_ATTEMPTS: u32 = 50;
+/// When troubles begin, and when counting begins where there is no such moment.
+pub(crate) const WARM: Tick = 40_000;
+
+impl Scenario {
+    /// Its name, such as `S3-refused`.
+    #[must_use]
+    pub const fn id(&self) -> &'static str {
+        self.id
+    }
+
+    /// The part of its name that its variants share, such as `S3`.
+    #[must_use]
+    pub fn group(&self) -> &'static str {
+        self.id.split('-').next().unwrap_or(self.id)
+    }
+
+    /// What happens, in a few words.
+    #[must_use]
+    pub const fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// How many client processes share the calls, each with a stack of its own.
+    #[must_use]
+    pub const fn clients(&self) -> usize {
+        self.clients
+    }
+
+    /// Where the random numbers of a run begin.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The same with so many clients; of a batch, each then has as many jobs as before. None counts as one.
+    #[must_use]
+    pub fn with_clients(mut self, clients: usize) -> Self {
+        self.clients = clients.max(1);
+        self
+    }
+
+    /// The same with other chances.
+    #[must_use]
+    pub const fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Whether it is over when its jobs are done.
+    #[must_use]
+    pub const fn is_batch(&self) -> bool {
+        matches!(self.load, Load::Batch { .. })
+    }
+
+    /// The instants at which counting begins and ends.
+    pub(crate) fn counted(&self) -> Range<Tick> {
+        match (&self.load, &self.trigger) {
+            (Load::Batch { cap, .. }, _) => 0..*cap,
+            (Load::Open { end, .. }, Some(trigger)) => trigger.start..*end,
+            (Load::Open { end, .. }, None) => WARM..*end,
+        }
+    }
+}
+
+impl Tier {
+    /// 50 workers, that is 1,000 requests a second, and an endless queue.
+    pub(crate) const fn new() -> Self {
+        Self {
+            replicas: 1,
+            workers: 50,
+            capacity: Vec::new(),
+            room: None,
+            full_silent: false,
+            quota: None,
+            does_dead_work: true,
+            faults: Vec::new(),
+            straggle: None,
+            connect: 0,
+        }
+    }
+
+    pub(crate) fn with_fault(mut self, during: Range<Tick>, kind: FaultKind) -> Self {
+        self.faults.push(Fault {
+            during,
+            replica: None,
+            kind,
+        });
+        self
+    }
+
+    /// What is wrong with a replica now.
+    pub(crate) fn faults_at(
+        &self,
+        now: Tick,
+        replica: usize,
+    ) -> impl Iterator<Item = FaultKind> + '_ {
+        let here = move |fault: &&Fault| {
+            fault.during.contains(&now) && fault.replica.is_none_or(|only| only == replica)
+        };
+        self.faults.iter().filter(here).map(|fault| fault.kind)
+    }
+
+    /// The workers of a replica when `share` of them is there.
+    pub(crate) fn staff(&self, share: f64) -> usize {
+        (self.workers as f64 * share).round() as usize
+    }
+}

@@ -1,0 +1,85 @@
+use std::{num::NonZeroUsize, time::Duration};
+
+use bytes::Bytes;
+use courteous::{
+    Backoff, BoxError, Bucket, Budget, ConcurrencyLimitLayer, Dice, Jitter, Limiters, Rate,
+    RetryLayer, ServiceBuilder, ServiceBuilderExt, ThrottleLayer, throttle::Keyed,
+};
+use http::{Request, Response};
+use http_body_util::Full;
+use tower_service::Service;
+
+use super::probe::ProbeLayer;
+use crate::{Terms, Transport, chance::mix};
+
+/// What differs from the defaults.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) jitter: Option<Jitter>,
+    pub(crate) budget: Option<fn() -> Budget>,
+}
+
+impl Settings {
+    pub(crate) const fn with_jitter(jitter: Jitter) -> Self {
+        Self {
+            jitter: Some(jitter),
+            budget: None,
+        }
+    }
+}
+
+/// The layers of `courteous::Stack`, in its order and with its defaults, and a probe inside of the retry: `tests/stacks.rs`
+/// holds them against each other.
+pub(crate) fn client(
+    transport: Transport,
+    terms: &Terms,
+    settings: &Settings,
+) -> impl Service<
+    Request<Full<Bytes>>,
+    Response = Response<impl Sized + use<>>,
+    Error = BoxError,
+    Future: 'static,
+> + Clone
++ use<> {
+    let dice = |n| Dice::seeded(mix(terms.seed(), n));
+    let mut retry = RetryLayer::new().with_dice(dice(0));
+    if let Some(attempts) = terms.attempts() {
+        retry = retry.with_max_attempts(attempts);
+    }
+    if terms.is_budget_off() {
+        retry = retry.with_budget(Budget::unlimited());
+    }
+    if let Some(budget) = settings.budget {
+        retry = retry.with_budget(budget());
+    }
+    if let Some(jitter) = settings.jitter {
+        retry = retry.with_backoff(Backoff::default().with_jitter(jitter));
+    }
+    let probe = ProbeLayer::default();
+    let limiters = Limiters::new(IN_FLIGHT);
+    let buckets = Keyed::per_origin(Bucket::new(Rate::UNLIMITED).with_dice(dice(1)));
+    let client = ServiceBuilder::new()
+        .idempotency_key()
+        .total_timeout(terms.total_timeout().unwrap_or(Duration::MAX))
+        .retry(retry.clone())
+        .layer(probe.clone())
+        .concurrency_limit(ConcurrencyLimitLayer::per_origin(limiters.clone()))
+        .throttle(ThrottleLayer::of(buckets.clone()))
+        .attempt_timeout(terms.attempt_timeout())
+        .service(transport);
+    terms.at_end(move || {
+        let permits = limiters.in_flight() + limiters.waiting();
+        let tokens = probe.origin().and_then(|origin| buckets.get(&origin));
+        let tokens = tokens.map_or(0, |bucket| {
+            let taken = Rate::UNLIMITED.burst().get() - bucket.available();
+            bucket.waiting() as u64 + u64::from(taken)
+        });
+        // Each retry that was paid for, and not given back, has left the retry layer.
+        let budget = retry.budget().retries().abs_diff(probe.retries());
+        permits as u64 + tokens + budget
+    });
+    client
+}
+
+/// `courteous::Stack`'s.
+const IN_FLIGHT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);

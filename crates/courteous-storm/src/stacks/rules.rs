@@ -1,0 +1,182 @@
+//! When to try again, by other people's rules.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tower::{
+    retry::{
+        backoff::{Backoff as _, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff as _},
+        budget::{Budget as _, TpsBudget},
+    },
+    util::rng::HasherRng,
+};
+
+use crate::chance::Chance;
+
+/// A client's rule: its state is shared by all calls.
+pub(crate) trait Rule {
+    /// An attempt has succeeded.
+    fn succeeded(&mut self, call: &mut Progress) {
+        let _ = call;
+    }
+
+    /// An attempt has failed: how long to wait before the next one, or `None` to give up.
+    fn failed(&mut self, call: &mut Progress, failure: Failure) -> Option<Pause>;
+}
+
+/// A wait.
+pub(crate) enum Pause {
+    For(Duration),
+    Until(tokio::time::Sleep),
+}
+
+/// What a call has behind it.
+#[derive(Clone, Default)]
+pub(crate) struct Progress {
+    pub(crate) attempts: u32,
+    /// What its last retry has cost.
+    paid: u32,
+    backoff: Option<ExponentialBackoff<HasherRng<Seeded>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    NoResponse,
+    Status(StatusCode),
+}
+
+/// At once, or exponential with full jitter; no budget.
+pub(crate) struct Plain {
+    pub(crate) max_attempts: u32,
+    pub(crate) base: Duration,
+    pub(crate) cap: Duration,
+    pub(crate) chance: Chance,
+}
+
+impl Rule for Plain {
+    fn failed(&mut self, call: &mut Progress, _: Failure) -> Option<Pause> {
+        let retry = call.attempts;
+        (retry < self.max_attempts)
+            .then(|| full_jitter(self.base, self.cap, retry, &mut self.chance))
+    }
+}
+
+fn full_jitter(base: Duration, cap: Duration, retry: u32, chance: &mut Chance) -> Pause {
+    let grown = base.saturating_mul(2u32.saturating_pow(retry - 1)).min(cap);
+    Pause::For(if grown.is_zero() {
+        grown
+    } else {
+        grown.mul_f64(chance.unit())
+    })
+}
+
+/// Tower's: a budget of 10 a second and a fifth of the successes, in a window of 10 s, and nothing else to end it. Its
+/// backoff is cloned for each call, random numbers and all.
+pub(crate) struct Tower {
+    pub(crate) budget: Option<TpsBudget>,
+    pub(crate) backoff: Option<ExponentialBackoffMaker<HasherRng<Seeded>>>,
+    pub(crate) max_attempts: u32,
+}
+
+impl Rule for Tower {
+    fn succeeded(&mut self, _: &mut Progress) {
+        if let Some(budget) = &self.budget {
+            budget.deposit();
+        }
+    }
+
+    fn failed(&mut self, call: &mut Progress, _: Failure) -> Option<Pause> {
+        let paid = || self.budget.as_ref().is_none_or(|budget| budget.withdraw());
+        if call.attempts >= self.max_attempts || !paid() {
+            return None;
+        }
+        let Some(maker) = &mut self.backoff else {
+            return Some(Pause::For(Duration::ZERO));
+        };
+        let backoff = call.backoff.get_or_insert_with(|| maker.make_backoff());
+        Some(Pause::Until(backoff.next_backoff()))
+    }
+}
+
+/// `RandomState` with a seed.
+#[derive(Clone, Copy)]
+pub(crate) struct Seeded(pub(crate) u64);
+
+impl std::hash::BuildHasher for Seeded {
+    type Hasher = std::hash::DefaultHasher;
+
+    fn build_hasher(&self) -> Self::Hasher {
+        use std::hash::Hasher as _;
+        let mut hasher = std::hash::DefaultHasher::new();
+        hasher.write_u64(self.0);
+        hasher
+    }
+}
+
+/// The standard mode of the AWS SDKs: a bucket of 500 tokens; a retry costs 14, after a 429 it costs 5, and comes back
+/// with the success of its call; a call that needs none brings 1.
+pub(crate) struct Aws {
+    pub(crate) tokens: Option<u32>,
+    pub(crate) max_attempts: u32,
+    pub(crate) chance: Chance,
+}
+
+impl Aws {
+    pub(crate) const FULL: u32 = 500;
+}
+
+impl Rule for Aws {
+    fn succeeded(&mut self, call: &mut Progress) {
+        if let Some(tokens) = &mut self.tokens {
+            *tokens = (*tokens + call.paid.max(1)).min(Self::FULL);
+        }
+    }
+
+    fn failed(&mut self, call: &mut Progress, failure: Failure) -> Option<Pause> {
+        if call.attempts >= self.max_attempts {
+            return None;
+        }
+        let throttled = failure == Failure::Status(StatusCode::TOO_MANY_REQUESTS);
+        let (price, base) = if throttled { (5, 1_000) } else { (14, 50) };
+        if let Some(tokens) = &mut self.tokens {
+            *tokens = tokens.checked_sub(price)?;
+        }
+        call.paid = price;
+        let base = Duration::from_millis(base);
+        let cap = Duration::from_secs(20);
+        Some(full_jitter(base, cap, call.attempts, &mut self.chance))
+    }
+}
+
+/// gRFC A6: each failure takes a token, each success brings a tenth of one, and nobody retries with half of them or fewer
+/// left. Four attempts, 100 ms doubled up to 1 s, full jitter: the example there.
+pub(crate) struct Grpc {
+    /// In tenths.
+    pub(crate) tokens: Option<u32>,
+    pub(crate) max_attempts: u32,
+    pub(crate) chance: Chance,
+}
+
+impl Grpc {
+    pub(crate) const FULL: u32 = 100;
+}
+
+impl Rule for Grpc {
+    fn succeeded(&mut self, _: &mut Progress) {
+        if let Some(tokens) = &mut self.tokens {
+            *tokens = (*tokens + 1).min(Self::FULL);
+        }
+    }
+
+    fn failed(&mut self, call: &mut Progress, _: Failure) -> Option<Pause> {
+        if let Some(tokens) = &mut self.tokens {
+            *tokens = tokens.saturating_sub(10);
+            if *tokens <= Self::FULL / 2 {
+                return None;
+            }
+        }
+        let (base, cap) = (Duration::from_millis(100), Duration::from_secs(1));
+        (call.attempts < self.max_attempts)
+            .then(|| full_jitter(base, cap, call.attempts, &mut self.chance))
+    }
+}

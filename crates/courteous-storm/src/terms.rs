@@ -1,0 +1,87 @@
+use std::{cell::RefCell, fmt, num::NonZeroU32, rc::Rc, time::Duration};
+
+use crate::scenario::{ATTEMPT_TIMEOUT, BATCH_ATTEMPTS, Scenario, TOTAL_TIMEOUT};
+
+/// What a scenario asks of each client's stack, so that all stacks are judged alike.
+#[derive(Clone)]
+pub struct Terms {
+    seed: u64,
+    total_timeout: Option<Duration>,
+    attempts: Option<NonZeroU32>,
+    budget_off: bool,
+    audits: Rc<RefCell<Vec<Audit>>>,
+}
+
+type Audit = Box<dyn FnOnce() -> u64>;
+
+impl Terms {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let batch = scenario.is_batch();
+        Self {
+            seed: 0,
+            total_timeout: (!batch).then_some(Duration::from_millis(TOTAL_TIMEOUT)),
+            attempts: NonZeroU32::new(BATCH_ATTEMPTS).filter(|_| batch),
+            budget_off: scenario.budget_off,
+            audits: Rc::default(),
+        }
+    }
+
+    pub(crate) fn for_client(&self, seed: u64) -> Self {
+        Self {
+            seed,
+            ..self.clone()
+        }
+    }
+
+    /// What has leaked, by the word of all who were asked to look.
+    pub(crate) fn audit(&self) -> u64 {
+        let audits = self.audits.take();
+        audits.into_iter().map(|audit| audit()).sum()
+    }
+
+    /// The client's own seed, for all that its stack draws.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// How long an attempt may take.
+    #[must_use]
+    pub const fn attempt_timeout(&self) -> Duration {
+        Duration::from_millis(ATTEMPT_TIMEOUT)
+    }
+
+    /// How long a call may take; `None` for batches.
+    #[must_use]
+    pub const fn total_timeout(&self) -> Option<Duration> {
+        self.total_timeout
+    }
+
+    /// How many attempts a call may have; `None` for as many as the stack likes.
+    #[must_use]
+    pub const fn attempts(&self) -> Option<NonZeroU32> {
+        self.attempts
+    }
+
+    /// Whether retries are to have no budget, so that backoff is judged alone.
+    #[must_use]
+    pub const fn is_budget_off(&self) -> bool {
+        self.budget_off
+    }
+
+    /// Has `audit` called when all calls are over, for the number of permits, tokens and the like that were not given back.
+    pub fn at_end(&self, audit: impl FnOnce() -> u64 + 'static) {
+        self.audits.borrow_mut().push(Box::new(audit));
+    }
+}
+
+impl fmt::Debug for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terms")
+            .field("seed", &self.seed)
+            .field("total_timeout", &self.total_timeout)
+            .field("attempts", &self.attempts)
+            .field("budget_off", &self.budget_off)
+            .finish_non_exhaustive()
+    }
+}
