@@ -9,6 +9,7 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallContext {
     deadline: Option<Instant>,
+    timeout: Option<Duration>,
     attempt: Option<NonZeroU32>,
     call_id: Option<CallId>,
 }
@@ -42,12 +43,29 @@ impl CallContext {
             .map(|deadline| deadline.saturating_duration_since(now))
     }
 
+    /// The timeout that ends at the deadline, for errors to tell. `None` if the deadline is nobody's timeout, or was set
+    /// without telling.
+    #[must_use]
+    pub const fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
     /// Brings the deadline forward to `deadline`. A later one than there is changes nothing.
     pub fn tighten(&mut self, deadline: Instant) {
-        self.deadline = Some(
-            self.deadline
-                .map_or(deadline, |earlier| earlier.min(deadline)),
-        );
+        self.bring_forward(deadline, None);
+    }
+
+    /// Brings the deadline forward to `deadline`, at which `timeout` ends: the same as [`tighten`](Self::tighten), and tells
+    /// the [`timeout`](Self::timeout).
+    pub fn tighten_to_end_of(&mut self, timeout: Duration, deadline: Instant) {
+        self.bring_forward(deadline, Some(timeout));
+    }
+
+    fn bring_forward(&mut self, deadline: Instant, timeout: Option<Duration>) {
+        if self.deadline.is_none_or(|earlier| deadline < earlier) {
+            self.deadline = Some(deadline);
+            self.timeout = timeout;
+        }
     }
 
     /// The number of this attempt, from 1. `None` means that no retry is outside.
@@ -104,6 +122,22 @@ mod tests {
         assert_eq!(
             context.time_left(now + Duration::from_secs(9)),
             Some(Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn the_timeout_is_that_of_the_deadline_that_won() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut context = CallContext::default();
+        context.tighten_to_end_of(5 * second, now + 5 * second);
+        context.tighten_to_end_of(9 * second, now + 9 * second);
+        assert_eq!(context.timeout(), Some(5 * second));
+        context.tighten(now + 6 * second);
+        assert_eq!(context.timeout(), Some(5 * second));
+        context.tighten(now + second);
+        assert_eq!(
+            (context.timeout(), context.deadline()),
+            (None, Some(now + second))
         );
     }
 

@@ -26,7 +26,8 @@ impl Elapsed {
         Self { limit, scope }
     }
 
-    /// The timeout that has passed, counted from the beginning of its scope.
+    /// The timeout that has passed, counted from the beginning of its scope. Of a call whose deadline came from nobody's
+    /// timeout, the time that was left when it reached the layer that says so.
     #[must_use]
     pub const fn limit(&self) -> Duration {
         self.limit

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{BoxError, Elapsed, Scope};
+use courteous_core::{BoxError, CallContext, Elapsed, Scope};
 use tokio::{
     task::coop,
     time::{Instant, Sleep, sleep_until},
@@ -21,22 +21,23 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// The earlier one of `timeout` from `now` on, which is about `scope`, and of the call's own
-    /// `deadline`, which wins a tie: when it strikes, nothing more can be done.
+    /// The earlier one of `timeout` from `now` on, which is about `scope`, and of the deadline in the
+    /// call's `context`, which wins a tie: when it strikes, nothing more can be done.
     ///
     /// `None` if neither can ever strike.
     pub(crate) fn earliest(
         now: Instant,
         timeout: Duration,
         scope: Scope,
-        deadline: Option<Instant>,
+        context: CallContext,
     ) -> Option<Self> {
         let own = now
             .checked_add(timeout)
             .and_then(|deadline| Self::at(deadline, Elapsed::new(timeout, scope)));
-        let total = deadline.and_then(|deadline| {
-            let left = deadline.saturating_duration_since(now);
-            Self::at(deadline, Elapsed::new(left, Scope::Total))
+        let total = context.deadline().and_then(|deadline| {
+            let left = || deadline.saturating_duration_since(now);
+            let timeout = context.timeout().unwrap_or_else(left);
+            Self::at(deadline, Elapsed::new(timeout, Scope::Total))
         });
         match (own, total) {
             (Some(own), Some(total)) if own.deadline < total.deadline => Some(own),
@@ -49,8 +50,8 @@ impl Limit {
         Some(Self { deadline, elapsed })
     }
 
-    /// The time that there was at the `now` of the beginning.
-    pub(crate) const fn left_at_start(&self) -> Duration {
+    /// The timeout of which this is the end.
+    pub(crate) const fn timeout(&self) -> Duration {
         self.elapsed.limit()
     }
 
@@ -92,8 +93,11 @@ mod tests {
 
     fn earliest(timeout: Duration, left: Option<Duration>) -> Option<(Duration, Scope)> {
         let now = Instant::now();
-        let deadline = left.map(|left| now + left);
-        let limit = Limit::earliest(now, timeout, Scope::Attempt, deadline)?;
+        let mut context = CallContext::default();
+        if let Some(left) = left {
+            context.tighten(now + left);
+        }
+        let limit = Limit::earliest(now, timeout, Scope::Attempt, context)?;
         Some((limit.elapsed.limit(), limit.elapsed.scope()))
     }
 

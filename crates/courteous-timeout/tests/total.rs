@@ -15,7 +15,7 @@ use std::{
 
 use common::{Bytes, Late, MS, SECOND, elapsed, request};
 use courteous_core::{BoxError, CallContext, Scope};
-use courteous_timeout::{CallTimeout, TotalTimeoutLayer};
+use courteous_timeout::{AttemptTimeoutLayer, CallTimeout, TotalTimeoutLayer};
 use http::{Request, Response};
 use http_body_util::Full;
 use tokio::{
@@ -167,7 +167,7 @@ async fn the_layers_inside_are_told_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_nested_deadlines_the_earliest_wins_and_the_limit_is_the_time_that_there_was() {
+async fn of_nested_deadlines_the_earliest_wins() {
     for (outer, inner) in [(3, 5), (5, 3)] {
         let start = Instant::now();
         let service = ServiceBuilder::new()
@@ -178,6 +178,28 @@ async fn of_nested_deadlines_the_earliest_wins_and_the_limit_is_the_time_that_th
         assert_eq!(elapsed(&error), (3 * SECOND, Scope::Total));
         assert_eq!(start.elapsed(), 3 * SECOND);
     }
+}
+
+/// Whichever layer notices that the deadline has struck, it tells the timeout that somebody set.
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_a_late_call_is_its_timeout_and_not_what_an_inner_layer_had_left() {
+    let late = async |inner: Duration| {
+        let inner = ServiceBuilder::new()
+            .layer(TotalTimeoutLayer::new(inner))
+            .layer(AttemptTimeoutLayer::new(inner))
+            .service(service_fn(|_: Request<Full<Bytes>>| pending::<Answer>()));
+        let queue = service_fn(move |request| {
+            let inner = inner.clone();
+            async {
+                sleep(4700 * MS).await;
+                inner.oneshot(request).await
+            }
+        });
+        let service = TotalTimeoutLayer::new(5 * SECOND).layer(queue);
+        elapsed(&service.oneshot(request()).await.unwrap_err())
+    };
+    assert_eq!(late(60 * SECOND).await, (5 * SECOND, Scope::Total));
+    assert_eq!(late(SECOND).await, (5 * SECOND, Scope::Total));
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,8 +24,8 @@ use crate::{AttemptTimeoutLayer, DeadlineBody, PerAttemptTimeout, ResponseFuture
 /// # Errors
 /// [`Elapsed`](courteous_core::Elapsed), which does not tell whether the server has acted on the
 /// request. Its scope is [`Scope::Attempt`] if another attempt can be made, and [`Scope::Total`] if
-/// the call's deadline has struck, also if both strike at once; its limit is the time that the
-/// attempt had. Errors of the inner service come through as they are, and a response or an error
+/// the call's deadline has struck, also if both strike at once; its limit is the timeout of the one
+/// or the other. Errors of the inner service come through as they are, and a response or an error
 /// that is here at the deadline wins.
 #[derive(Clone, Debug)]
 pub struct AttemptTimeout<S> {
@@ -76,10 +76,10 @@ where
             Some(&PerAttemptTimeout(timeout)) => timeout,
             None => self.settings.timeout(),
         };
-        let deadline = CallContext::of(extensions).deadline();
-        let limit = Limit::earliest(Instant::now(), timeout, Scope::Attempt, deadline);
+        let (now, context) = (Instant::now(), CallContext::of(extensions));
+        let limit = Limit::earliest(now, timeout, Scope::Attempt, context);
         if let Some(limit) = limit {
-            let left = limit.left_at_start();
+            let left = limit.deadline().saturating_duration_since(now);
             let can_be_sent = match self.settings.header() {
                 Some(header) => header.state(left, request.headers_mut()),
                 None => !left.is_zero(),

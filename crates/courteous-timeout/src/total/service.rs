@@ -26,9 +26,8 @@ use crate::{
 ///
 /// # Errors
 /// [`Elapsed`](courteous_core::Elapsed) with [`Scope::Total`] when the deadline strikes while the
-/// call waits; its limit is the time that the call had when it reached this layer, which is less
-/// than the layer's timeout if an earlier deadline came from outside. A call that is not sent by
-/// then is never sent. Errors of the inner service come through as they are, and a response or an
+/// call waits; its limit is the timeout that has ended, which is that of a layer further out if its
+/// deadline is the earlier one. A call that is not sent by then is never sent. Errors of the inner service come through as they are, and a response or an
 /// error that is here at the deadline wins.
 #[derive(Clone, Debug)]
 pub struct TotalTimeout<S> {
@@ -79,10 +78,10 @@ where
             Some(&CallTimeout(timeout)) => timeout,
             None => self.settings.timeout(),
         };
-        let deadline = CallContext::of(extensions).deadline();
-        let limit = Limit::earliest(Instant::now(), timeout, Scope::Total, deadline);
+        let context = CallContext::of(extensions);
+        let limit = Limit::earliest(Instant::now(), timeout, Scope::Total, context);
         if let Some(limit) = limit {
-            CallContext::edit(extensions).tighten(limit.deadline());
+            CallContext::edit(extensions).tighten_to_end_of(limit.timeout(), limit.deadline());
         }
         // `self.inner` is never polled ready by us, so a plain clone leaves nothing behind.
         let call = ReadyCall::new(self.inner.clone(), request, limit);
