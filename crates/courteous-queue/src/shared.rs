@@ -111,7 +111,7 @@ impl<T: Serve> Shared<T> {
             let at = match limit.serve(now, &mut wakes) {
                 Next::At(at) => at,
                 Next::Event => {
-                    timer.rest(joining);
+                    timer.rest(now, joining);
                     break;
                 }
                 Next::Nothing => {

@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
 use tokio::{
@@ -15,6 +16,9 @@ use tokio::{
     task::coop,
     time::{Instant, Sleep},
 };
+
+/// Not yet.
+const MOMENT: Duration = Duration::from_millis(1);
 
 thread_local! {
     /// Whether this thread is setting a timer, and so holds the lock that ringing it would take.
@@ -102,13 +106,16 @@ impl<R: Ring> Timer<R> {
     }
 
     /// Keeps the alarms, with that of `joining`, for the next time that the timer is set. One that was set rings once more.
-    pub(crate) fn rest(&mut self, joining: Option<&Arc<R>>) {
-        self.remember(joining);
+    pub(crate) fn rest(&mut self, now: Instant, joining: Option<&Arc<R>>) {
+        if self.remember(joining) && self.alarms.len() > 1 {
+            // Only by setting them can be told which runtimes are dead.
+            self.set(now + MOMENT, now, None);
+        }
         self.at = None;
     }
 
-    /// Makes an alarm for the current runtime, unless there is one.
-    fn remember(&mut self, joining: Option<&Arc<R>>) {
+    /// Makes an alarm for the current runtime; says whether there was none.
+    fn remember(&mut self, joining: Option<&Arc<R>>) -> bool {
         if let Some(ring) = joining
             && let Ok(handle) = Handle::try_current()
             && self.alarms.iter().all(|alarm| alarm.runtime != handle.id())
@@ -121,7 +128,9 @@ impl<R: Ring> Timer<R> {
                     rang: AtomicBool::new(true),
                 }),
             });
+            return true;
         }
+        false
     }
 
     /// Lets go of all alarms.

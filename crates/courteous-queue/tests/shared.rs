@@ -352,6 +352,7 @@ fn runtimes_that_come_and_go_while_threads_wait_lose_nobody() {
 }
 
 /// Waits for an event, which makes it wait for an instant.
+#[derive(Debug)]
 struct Door {
     waker: Option<Waker>,
     opens: Option<Instant>,
@@ -482,4 +483,17 @@ fn setting_the_timer_while_its_runtime_is_shut_down_does_not_panic() {
         });
         assert!(waiting.is_woken());
     }
+}
+
+#[test]
+fn runtimes_that_come_and_go_while_one_waits_for_an_event_are_let_go_of() {
+    let door = Arc::new(Shared::new(Door {
+        waker: Some(Waker::noop().clone()),
+        opens: None,
+    }));
+    for _ in 0..20 {
+        runtime().block_on(async { door.join(|_, _, _| ()) });
+    }
+    let shown = format!("{door:?}");
+    assert!(shown.contains("alarms: 1 "), "{shown}");
 }
