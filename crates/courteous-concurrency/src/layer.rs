@@ -55,12 +55,13 @@ impl ConcurrencyLimitLayer<AsError, Origin> {
     /// ```
     #[must_use]
     pub fn per_origin(limiters: impl Into<Limiters<Origin>>) -> Self {
-        Self::keyed_by(limiters, |request| request.origin())
+        Self::of(limiters.into(), |request| request.origin())
     }
 }
 
-impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
-    /// Admits as many calls at a time for each key, which is what `key` makes of a request.
+impl<R> ConcurrencyLimitLayer<R> {
+    /// Admits as many calls at a time for each key, which is what `key` makes of a request, instead
+    /// of that many in all. See [`of`](ConcurrencyLimitLayer::of) for limiters to be shared or read.
     ///
     /// ```
     /// use std::num::NonZeroUsize;
@@ -68,18 +69,36 @@ impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
     /// use http::header::AUTHORIZATION;
     ///
     /// let limit = NonZeroUsize::new(6).unwrap();
-    /// let layer = ConcurrencyLimitLayer::keyed_by(limit, |request| {
-    ///     request.headers().get(AUTHORIZATION).cloned()
-    /// });
+    /// let layer = ConcurrencyLimitLayer::new(limit)
+    ///     .keyed_by(|request| request.headers().get(AUTHORIZATION).cloned());
     /// # drop(layer);
     /// ```
     #[must_use]
-    pub fn keyed_by<F>(limiters: impl Into<Limiters<K>>, key: F) -> Self
+    pub fn keyed_by<K, F>(self, key: F) -> ConcurrencyLimitLayer<R, K>
+    where
+        K: Hash + Eq,
+        F: Fn(RequestView<'_>) -> K + Send + Sync + 'static,
+    {
+        ConcurrencyLimitLayer {
+            scope: Scope::Keyed {
+                limiters: Limiters::new(self.scope.limit()),
+                key: Arc::new(key),
+            },
+            options: self.options,
+            reject: self.reject,
+        }
+    }
+}
+
+impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
+    /// Draws on `limiters`, by the key that `key` makes of a request.
+    #[must_use]
+    pub fn of<F>(limiters: Limiters<K>, key: F) -> Self
     where
         F: Fn(RequestView<'_>) -> K + Send + Sync + 'static,
     {
         Self::with_scope(Scope::Keyed {
-            limiters: limiters.into(),
+            limiters,
             key: Arc::new(key),
         })
     }

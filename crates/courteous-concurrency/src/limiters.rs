@@ -77,7 +77,8 @@ impl<K: Hash + Eq> Limiters<K> {
     /// MB.
     ///
     /// A call with one more key is refused with [`RejectReason::TooManyKeys`] while all the others
-    /// have calls in flight or waiting.
+    /// have calls in flight or waiting. At the maximum, a new key costs a pass over all of them, if
+    /// any went idle since the last one.
     #[must_use]
     pub fn with_max_keys(self, max_keys: NonZeroUsize) -> Self {
         self.lock().max_keys = max_keys;

@@ -1,4 +1,4 @@
-use std::{fmt, hash::Hash, sync::Arc};
+use std::{fmt, hash::Hash, num::NonZeroUsize, sync::Arc};
 
 use courteous_core::RequestView;
 use http::Request;
@@ -27,6 +27,14 @@ impl<K: Hash + Eq> Scope<K> {
                 let key = key(RequestView::of(request));
                 limiters.admit(key, request.extensions(), options)
             }
+        }
+    }
+
+    /// How many calls may be in flight at a time, in all or for one key.
+    pub(crate) fn limit(&self) -> NonZeroUsize {
+        match self {
+            Self::One(limiter) => limiter.limit(),
+            Self::Keyed { limiters, .. } => limiters.limit(),
         }
     }
 

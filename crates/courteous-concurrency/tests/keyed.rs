@@ -49,9 +49,9 @@ async fn origins_do_not_limit_each_other() {
 #[tokio::test(start_paused = true)]
 async fn one_set_of_limiters_serves_several_stacks() {
     let limiters = Limiters::new(limit(1));
-    let mut one = ConcurrencyLimitLayer::keyed_by(limiters.clone(), user_of).layer(Echo);
+    let mut one = ConcurrencyLimitLayer::of(limiters.clone(), user_of).layer(Echo);
     let mut two =
-        ConcurrencyLimitLayer::keyed_by(limiters, |request| request.headers().get("user").cloned())
+        ConcurrencyLimitLayer::of(limiters, |request| request.headers().get("user").cloned())
             .fail_fast()
             .layer(Echo);
     let _first = assert_ready_ok!(task::spawn(one.call(user(1))).poll());
@@ -63,7 +63,7 @@ async fn one_set_of_limiters_serves_several_stacks() {
 #[tokio::test(start_paused = true)]
 async fn the_limit_of_all_keys_can_be_changed() {
     let limiters = Limiters::new(limit(1));
-    let mut service = ConcurrencyLimitLayer::keyed_by(limiters.clone(), user_of).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::of(limiters.clone(), user_of).layer(Echo);
     let _first = assert_ready_ok!(task::spawn(service.call(user(1))).poll());
     let mut second = task::spawn(service.call(user(1)));
     assert_pending!(second.poll());
@@ -79,7 +79,7 @@ async fn the_limit_of_all_keys_can_be_changed() {
 #[tokio::test(start_paused = true)]
 async fn keys_that_are_not_in_use_are_forgotten() {
     let limiters = Limiters::new(limit(1));
-    let mut service = ConcurrencyLimitLayer::keyed_by(limiters.clone(), user_of).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::of(limiters.clone(), user_of).layer(Echo);
     let held = assert_ready_ok!(task::spawn(service.call(user(usize::MAX))).poll());
     let mut waiting = task::spawn(service.call(user(usize::MAX)));
     assert_pending!(waiting.poll());
@@ -102,7 +102,7 @@ async fn keys_that_are_not_in_use_are_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn a_key_with_nothing_but_a_waiter_outside_of_the_line_is_in_use() {
     let limiters = Limiters::new(limit(1));
-    let layer = ConcurrencyLimitLayer::keyed_by(limiters.clone(), user_of);
+    let layer = ConcurrencyLimitLayer::of(limiters.clone(), user_of);
     let mut service = layer.layer(Echo);
     let held = assert_ready_ok!(task::spawn(service.call(user(7))).poll());
     let (gated, door) = common::Gated::new(0);
@@ -126,7 +126,9 @@ async fn a_key_with_nothing_but_a_waiter_outside_of_the_line_is_in_use() {
 async fn the_load_is_what_is_in_flight_and_waiting_for_all_keys() {
     use tower::load::Load;
 
-    let mut service = ConcurrencyLimitLayer::keyed_by(limit(1), user_of).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::new(limit(1))
+        .keyed_by(user_of)
+        .layer(Echo);
     let _one = assert_ready_ok!(task::spawn(service.call(user(1))).poll());
     let _two = assert_ready_ok!(task::spawn(service.call(user(2))).poll());
     let mut waiting = task::spawn(service.call(user(2)));
@@ -143,7 +145,7 @@ async fn the_load_is_what_is_in_flight_and_waiting_for_all_keys() {
 #[tokio::test(start_paused = true)]
 async fn with_all_keys_in_use_another_one_is_refused_until_one_is_not() {
     let limiters = Limiters::new(limit(1)).with_max_keys(limit(100));
-    let mut service = ConcurrencyLimitLayer::keyed_by(limiters.clone(), user_of).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::of(limiters.clone(), user_of).layer(Echo);
     let mut held: Vec<_> = (0..100)
         .map(|number| assert_ready_ok!(task::spawn(service.call(user(number))).poll()))
         .collect();
@@ -169,4 +171,22 @@ async fn requests_without_an_origin_share_one() {
     let mut service = ConcurrencyLimitLayer::per_origin(limit(1)).layer(Echo);
     let _first = assert_ready_ok!(call(&mut service).poll());
     assert_pending!(call(&mut service).poll());
+}
+
+#[test]
+fn keys_leave_what_else_was_set() {
+    let mut service = ConcurrencyLimitLayer::new(limit(1))
+        .fail_fast()
+        .reject_with(|_| {
+            http::Response::builder()
+                .status(503)
+                .body(Default::default())
+                .unwrap()
+        })
+        .keyed_by(user_of)
+        .layer(Echo);
+    let _first = assert_ready_ok!(task::spawn(service.call(user(1))).poll());
+    let refused = assert_ready_ok!(task::spawn(service.call(user(1))).poll());
+    assert_eq!(refused.status(), 503);
+    assert_ready_ok!(task::spawn(service.call(user(2))).poll());
 }

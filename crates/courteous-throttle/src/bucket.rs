@@ -57,7 +57,8 @@ impl Bucket {
         self
     }
 
-    /// Takes all tokens out. For a process that may have been restarted: what it sent before is not known.
+    /// Takes all tokens out. For a process that may have been restarted: what it sent before is not known. A rate that is
+    /// added after that starts full.
     #[must_use]
     pub fn start_empty(self) -> Self {
         self.shared.update(|core, _, _| core.empty());
@@ -98,7 +99,8 @@ impl Bucket {
         self.set_rates(&[rate]);
     }
 
-    /// As [`set_rate`](Self::set_rate), with several rates. Without one, nothing changes.
+    /// As [`set_rate`](Self::set_rate), with several rates, each of which takes over the tokens of the one in its place;
+    /// one in no one's place, those of the first. Without a rate, nothing changes.
     pub fn set_rates(&self, rates: &[Rate]) {
         self.shared
             .update(|core, now, wakes| core.set_rates(rates, now, wakes));
@@ -154,7 +156,7 @@ impl Bucket {
 impl Partition for Bucket {
     type Store = Self;
 
-    fn select(&self, _: &RequestView<'_>) -> Result<Self, Rejected> {
+    fn select(&self, _: RequestView<'_>) -> Result<Self, Rejected> {
         Ok(self.clone())
     }
 }

@@ -11,8 +11,7 @@ use crate::{Ask, Cost, levels::later, store::Latest};
 pub(crate) struct Config {
     pub(crate) max_wait: Option<Duration>,
     pub(crate) max_waiting: usize,
-    pub(crate) fail_fast: bool,
-    pub(crate) cost: Option<fn(&RequestView<'_>) -> NonZeroU32>,
+    pub(crate) cost: Option<fn(RequestView<'_>) -> NonZeroU32>,
     /// How long a server can close a bucket; `None` if it is not listened to.
     pub(crate) max_pause: Option<Duration>,
 }
@@ -21,7 +20,6 @@ impl Config {
     pub(crate) const DEFAULT: Self = Self {
         max_wait: None,
         max_waiting: usize::MAX,
-        fail_fast: false,
         cost: None,
         max_pause: Some(Duration::from_secs(5 * 60)),
     };
@@ -30,7 +28,7 @@ impl Config {
     pub(crate) fn ask<B>(&self, request: &Request<B>) -> Ask {
         let cost = match (request.extensions().get::<Cost>(), self.cost) {
             (Some(cost), _) => cost.0,
-            (None, Some(cost)) => cost(&RequestView::of(request)),
+            (None, Some(cost)) => cost(RequestView::of(request)),
             (None, None) => NonZeroU32::MIN,
         };
         let context = CallContext::of(request.extensions());
@@ -50,7 +48,6 @@ impl Config {
             cost: cost.get(),
             latest,
             max_waiting: self.max_waiting,
-            fail_fast: self.fail_fast,
             retried: context.attempt().is_some(),
         }
     }

@@ -84,13 +84,12 @@ impl Core {
             .turn(now, self.line.cost(), cost)
             .max(release.unwrap_or(now))
             .max(self.line.released().unwrap_or(now));
-        let refused = if ask.fail_fast {
-            Some(match release {
-                Some(_) => RejectReason::Closed,
-                None => RejectReason::AtCapacity,
+        let refused = if self.line.len() >= ask.max_waiting {
+            Some(match (ask.max_waiting, release) {
+                (0, Some(_)) => RejectReason::Closed,
+                (0, None) => RejectReason::AtCapacity,
+                _ => RejectReason::QueueFull,
             })
-        } else if self.line.len() >= ask.max_waiting {
-            Some(RejectReason::QueueFull)
         } else {
             latest
                 .filter(|latest| at > latest.at)

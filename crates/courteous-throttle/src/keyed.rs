@@ -37,7 +37,7 @@ pub struct Keyed<K, F> {
 }
 
 /// A bucket for each [`Origin`].
-pub type PerOrigin = Keyed<Origin, fn(&RequestView<'_>) -> Origin>;
+pub type PerOrigin = Keyed<Origin, fn(RequestView<'_>) -> Origin>;
 
 struct Keys<K> {
     buckets: HashMap<K, Bucket>,
@@ -57,7 +57,7 @@ impl PerOrigin {
     }
 }
 
-impl<K: Eq + Hash, F: Fn(&RequestView<'_>) -> K> Keyed<K, F> {
+impl<K: Eq + Hash, F: Fn(RequestView<'_>) -> K> Keyed<K, F> {
     /// Gives every key a bucket like `template`, whose tokens themselves are not used. `key_of` says which key a request
     /// has.
     ///
@@ -81,6 +81,9 @@ impl<K: Eq + Hash, F: Fn(&RequestView<'_>) -> K> Keyed<K, F> {
 
 impl<K: Eq + Hash, F> Keyed<K, F> {
     /// Refuses a request with a new key while `max` keys are in use.
+    ///
+    /// At the maximum, new keys cost a pass over all of them, but no more than one in as many microseconds as there are
+    /// keys (10 ms for 10,000): until then, one that could be forgotten may still count as in use.
     #[must_use]
     pub fn with_max_keys(self, max: NonZeroUsize) -> Self {
         self.lock().max = max.get();
@@ -167,11 +170,11 @@ impl<K: Eq + Hash> Keys<K> {
 impl<K, F> Partition for Keyed<K, F>
 where
     K: Eq + Hash,
-    F: Fn(&RequestView<'_>) -> K,
+    F: Fn(RequestView<'_>) -> K,
 {
     type Store = Bucket;
 
-    fn select(&self, head: &RequestView<'_>) -> Result<Bucket, Rejected> {
+    fn select(&self, head: RequestView<'_>) -> Result<Bucket, Rejected> {
         let key = (self.key_of)(head);
         self.lock().bucket(key)
     }

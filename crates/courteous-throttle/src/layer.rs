@@ -59,7 +59,7 @@ impl<R> ThrottleLayer<Bucket, R> {
     pub fn keyed_by<K, F>(self, key_of: F) -> ThrottleLayer<Keyed<K, F>, R>
     where
         K: Eq + Hash,
-        F: Fn(&RequestView<'_>) -> K,
+        F: Fn(RequestView<'_>) -> K,
     {
         ThrottleLayer {
             partition: Keyed::new(self.partition, key_of),
@@ -78,23 +78,24 @@ impl<P, R> ThrottleLayer<P, R> {
         self
     }
 
-    /// Refuses a call at once if `max_waiting` others are in its queue. The default is no limit; zero never waits.
+    /// Refuses a call at once if `max_waiting` others are in its queue. The default is no limit; zero is
+    /// [`fail_fast`](Self::fail_fast).
     #[must_use]
     pub const fn with_max_waiting(mut self, max_waiting: usize) -> Self {
         self.config.max_waiting = max_waiting;
         self
     }
 
-    /// Refuses a call at once that would have to wait.
+    /// Refuses a call at once that would have to wait, with
+    /// [`AtCapacity`](courteous_core::RejectReason::AtCapacity), or [`Closed`](courteous_core::RejectReason::Closed).
     #[must_use]
-    pub const fn fail_fast(mut self) -> Self {
-        self.config.fail_fast = true;
-        self
+    pub const fn fail_fast(self) -> Self {
+        self.with_max_waiting(0)
     }
 
     /// Says what each request costs, in tokens; a [`Cost`](crate::Cost) in its extensions goes before that. The default is 1.
     #[must_use]
-    pub const fn with_cost(mut self, cost: fn(&RequestView<'_>) -> NonZeroU32) -> Self {
+    pub const fn with_cost(mut self, cost: fn(RequestView<'_>) -> NonZeroU32) -> Self {
         self.config.cost = Some(cost);
         self
     }

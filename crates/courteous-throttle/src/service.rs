@@ -81,7 +81,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let store = match self.partition.select(&RequestView::of(&request)) {
+        let store = match self.partition.select(RequestView::of(&request)) {
             Ok(store) => store,
             Err(rejected) => {
                 self.inner = self.inner.clone();

@@ -19,7 +19,7 @@ pub trait Partition {
     /// # Errors
     ///
     /// If there can be no more partitions.
-    fn select(&self, head: &RequestView<'_>) -> Result<Self::Store, Rejected>;
+    fn select(&self, head: RequestView<'_>) -> Result<Self::Store, Rejected>;
 }
 
 /// Keeps tokens: in this process, as a [`Bucket`](crate::Bucket), or for several machines.
@@ -83,7 +83,6 @@ pub struct Ask {
     pub(crate) cost: u32,
     pub(crate) latest: Option<Latest>,
     pub(crate) max_waiting: usize,
-    pub(crate) fail_fast: bool,
     pub(crate) retried: bool,
 }
 
@@ -101,19 +100,13 @@ impl Ask {
         self.cost
     }
 
-    /// Whether the call must be refused if it would have to wait.
-    #[must_use]
-    pub const fn is_fail_fast(&self) -> bool {
-        self.fail_fast
-    }
-
     /// The instant up to which the call may wait, if there is one, and why a longer wait is refused.
     #[must_use]
     pub fn latest(&self) -> Option<(Instant, RejectReason)> {
         self.latest.map(|latest| (latest.at, latest.reason))
     }
 
-    /// How many may be in the queue before the call.
+    /// How many may be in the queue before the call. With zero it must be refused if it would have to wait.
     #[must_use]
     pub const fn max_waiting(&self) -> usize {
         self.max_waiting

@@ -21,7 +21,7 @@ fn to(uri: &str) -> Request<()> {
     Request::builder().uri(uri).body(()).unwrap()
 }
 
-fn id(head: &RequestView<'_>) -> u32 {
+fn id(head: RequestView<'_>) -> u32 {
     head.uri().path()[1..].parse().unwrap()
 }
 
