@@ -60,8 +60,11 @@ mod tests {
 
     use super::*;
 
-    /// A body without an end, that does not tell so.
-    struct Endless(u64);
+    /// A body without an end, that does not tell so: all its frames are there at once.
+    struct Endless {
+        frame: &'static [u8],
+        given: u64,
+    }
 
     impl Body for Endless {
         type Data = &'static [u8];
@@ -71,39 +74,25 @@ mod tests {
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Self::Data>, Infallible>>> {
-            self.0 += 1;
-            Poll::Ready(Some(Ok(Frame::data(&[0; 1024]))))
+            self.given += 1;
+            assert!(self.given < 1_000_000, "read for ever");
+            Poll::Ready(Some(Ok(Frame::data(self.frame))))
         }
     }
 
-    /// A body of empty frames without an end, all of them there at once.
-    struct Empty(u64);
-
-    impl Body for Empty {
-        type Data = &'static [u8];
-        type Error = Infallible;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Self::Data>, Infallible>>> {
-            self.0 += 1;
-            assert!(self.0 < 1_000_000, "read for ever");
-            Poll::Ready(Some(Ok(Frame::data(&[]))))
-        }
-    }
-
-    #[test]
-    fn empty_frames_without_an_end_are_not_read_for_ever() {
-        let mut drain = task::spawn(Drain::new(Empty(0)));
+    fn frames_read_of(frame: &'static [u8]) -> u64 {
+        let mut drain = task::spawn(Drain::new(Endless { frame, given: 0 }));
         assert_ready!(drain.poll());
-        assert_eq!(drain.body.0, DRAIN_BYTES / FRAME_BYTES + 1);
+        drain.body.given
     }
 
     #[test]
     fn a_body_of_unknown_length_is_read_up_to_the_bound() {
-        let mut drain = task::spawn(Drain::new(Endless(0)));
-        assert_ready!(drain.poll());
-        assert_eq!(drain.body.0, 65);
+        assert_eq!(frames_read_of(&[0; 1024]), 65);
+    }
+
+    #[test]
+    fn empty_frames_without_an_end_are_not_read_for_ever() {
+        assert_eq!(frames_read_of(&[]), DRAIN_BYTES / FRAME_BYTES + 1);
     }
 }

@@ -1,20 +1,27 @@
 //! What must not go wrong at the edges: between two attempts, at the deadline, when something panics.
 
 use std::{
+    future::ready,
+    pin::Pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use courteous_core::CallContext;
+use bytes::Bytes;
+use courteous_core::{BoxError, CallContext, find_cause};
+use courteous_replay::{NotReplayable, Overtaken, Replay};
 use courteous_retry::{
     Backoff, Budget, Idempotent, Jitter, NoRetry, RetryInfo, RetryLayer, StopReason,
 };
 use courteous_testkit::{Probe, Reply, Task, TestBody};
-use http::{HeaderName, Method, Response, StatusCode};
+use http::{HeaderName, Method, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep};
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::support::{closed_until, keyed, request, retried, send, steady};
+use crate::support::{Body, closed_until, keyed, request, retried, send, steady};
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_whose_service_breaks_was_not_sent_and_is_paid_back() {
@@ -184,4 +191,82 @@ async fn a_start_above_the_caps_lower_bound_is_not_lost_with_the_first_success()
             .is_ok()
     );
     assert_eq!(budget.balance(), 8.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_was_answered_early_fails_when_the_next_attempt_takes_over() {
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let uploads = Arc::clone(&bodies);
+    let early = move |request: Request<Body>| {
+        let mut uploads = uploads.lock().unwrap();
+        let mut response = Response::new(Full::<Bytes>::default());
+        if uploads.is_empty() {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        uploads.push(request.into_body());
+        ready(Ok::<_, BoxError>(response))
+    };
+    let service = steady().layer(service_fn(early));
+    let streaming = TestBody::new().chunk("one").chunk("two").boxed_unsync();
+    let request = Request::put("http://api.test/").body(streaming).unwrap();
+    let response = service.oneshot(request).await.unwrap();
+    assert!(response.status().is_success());
+    let uploads = std::mem::take(&mut *bodies.lock().unwrap());
+    let [first, second] = <[Body; 2]>::try_from(uploads).unwrap();
+    let error = first.collect().await.map(drop).unwrap_err();
+    assert!(find_cause::<Overtaken>(&*error).is_some());
+    // The answer came before the end of this one, too: it goes on.
+    assert_eq!(second.collect().await.unwrap().to_bytes(), "onetwo");
+}
+
+/// A body that shows for how long it is kept.
+struct Spy(Arc<()>);
+
+impl http_body::Body for Spy {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready(None)
+    }
+}
+
+impl Replay for Spy {
+    type Kept = Arc<()>;
+
+    fn keep(self, _: usize) -> (Self, Arc<()>) {
+        let kept = Arc::clone(&self.0);
+        (self, kept)
+    }
+
+    fn check(_: &Arc<()>) -> Result<(), NotReplayable> {
+        Ok(())
+    }
+
+    fn again(kept: &Arc<()>) -> Result<Self, NotReplayable> {
+        Ok(Self(Arc::clone(kept)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_is_released_with_the_answer() {
+    let spy = Arc::new(());
+    let answer =
+        |_: Request<Spy>| ready(Ok::<_, BoxError>(Response::new(Full::<Bytes>::default())));
+    let mut service = steady().layer(service_fn(answer));
+    let request = Request::put("http://api.test/")
+        .body(Spy(Arc::clone(&spy)))
+        .unwrap();
+    let mut call = Box::pin(service.call(request));
+    assert_eq!(
+        Arc::strong_count(&spy),
+        2,
+        "the request was dropped, its body is kept"
+    );
+    assert!(call.as_mut().await.is_ok());
+    assert_eq!(Arc::strong_count(&spy), 1);
+    drop(call);
 }
