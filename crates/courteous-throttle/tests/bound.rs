@@ -31,6 +31,10 @@ enum Step {
     Drop(usize),
     Sleep(u64),
     Close(u64),
+    /// Goes on at half the rates, or at the whole ones again.
+    SetRate {
+        half: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -41,6 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Drop),
         4 => (0..400u64).prop_map(Step::Sleep),
         1 => (0..500u64).prop_map(Step::Close),
+        1 => any::<bool>().prop_map(|half| Step::SetRate { half }),
     ]
 }
 
@@ -74,14 +79,18 @@ async fn run(tokens: u32, burst: u32, other: Option<u32>, steps: &[Step]) -> Vec
         })
     };
     let burst = NonZeroU32::new(burst).unwrap();
-    let mut bucket = Bucket::new(
-        Rate::new(tokens, Duration::from_secs(1))
-            .unwrap()
-            .with_burst(burst),
-    );
-    if let Some(other) = other {
-        let rate = Rate::new(other, Duration::from_secs(3)).unwrap();
-        bucket = bucket.and(rate.with_burst(NonZeroU32::new(other).unwrap()));
+    let rates = |half: bool| {
+        let per = |seconds| Duration::from_secs(seconds) * if half { 2 } else { 1 };
+        let mut rates = vec![Rate::new(tokens, per(1)).unwrap().with_burst(burst)];
+        rates.extend(other.map(|other| {
+            let rate = Rate::new(other, per(3)).unwrap();
+            rate.with_burst(NonZeroU32::new(other).unwrap())
+        }));
+        rates
+    };
+    let mut bucket = Bucket::new(rates(false)[0]);
+    if let Some(&other) = rates(false).get(1) {
+        bucket = bucket.and(other);
     }
     let mut service = ThrottleLayer::from(bucket.clone()).layer(inner);
     let mut waiting = Vec::new();
@@ -115,9 +124,11 @@ async fn run(tokens: u32, burst: u32, other: Option<u32>, steps: &[Step]) -> Vec
             Step::Close(millis) => {
                 bucket.close_until(Instant::now() + Duration::from_millis(millis))
             }
+            Step::SetRate { half } => bucket.set_rates(&rates(half)),
             Step::Poll(_) | Step::Drop(_) => {}
         }
     }
+    bucket.set_rates(&rates(false));
     // Nobody is forgotten: polled only when woken from here on, all get through.
     waiting.retain_mut(|call| call.poll().is_pending());
     let mut patience = 1_000;
