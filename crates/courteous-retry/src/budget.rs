@@ -30,8 +30,8 @@ use crate::{BudgetBuilder, ledger::Ledger};
 ///
 /// A retry pays before its backoff. What it paid comes back only if it is certain that it was not sent: the call was dropped
 /// during the backoff, or a limit further in refused the attempt. (A call that is dropped while its attempt is in the queue
-/// of such a limit has paid: that cannot be told from one that is on the wire.) A refused connection is no refund: an outage of refused connections
-/// would otherwise draw every attempt of every call.
+/// of such a limit has paid: that cannot be told from one that is on the wire.) A refused connection is no refund: an outage
+/// of refused connections would otherwise draw every attempt of every call.
 ///
 /// What all retries spent is never more than what was deposited plus the start, exactly: amounts are whole millionths.
 ///

@@ -195,8 +195,11 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     fn failed<RB>(&mut self, error: BoxError) -> Step<RB> {
         let planned = if let Some(rejected) = find_cause::<Rejected>(&*error) {
-            // A retry further in may have sent something before it was refused.
-            let unsent = find_cause::<Retried>(&*error).is_none();
+            // A retry further in may have sent something before it was refused, unless it is off.
+            let unsent = find_cause::<Retried>(&*error).is_none_or(|inner| {
+                let info = inner.info();
+                info.attempts == 0 && info.stop_reason == StopReason::Rejected
+            });
             self.refused(rejected, unsent)
         } else if find_cause::<Elapsed>(&*error)
             .is_some_and(|elapsed| elapsed.scope() == Scope::Total)

@@ -21,7 +21,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::support::{Body, closed_until, keyed, request, retried, send, steady};
+use crate::support::{Body, attempts, closed_until, keyed, request, retried, send, steady};
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_whose_service_breaks_was_not_sent_and_is_paid_back() {
@@ -269,4 +269,31 @@ async fn what_was_kept_is_released_with_the_answer() {
     assert!(call.as_mut().await.is_ok());
     assert_eq!(Arc::strong_count(&spy), 1);
     drop(call);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_hint_is_too_long_for_the_clock() {
+    for seconds in [u64::MAX, 1 << 63, (1 << 63) - 1, 1 << 62, 1 << 33] {
+        let hinted = Reply::status(503).header("retry-after", &seconds.to_string());
+        let probe = Probe::new().replies([hinted]);
+        let layer = RetryLayer::new().with_max_wait(Duration::MAX);
+        let mut call = Task::new(send(&layer.layer(probe.clone()), request(Method::GET)));
+        if let Poll::Ready(response) = call.settle().await {
+            let info = RetryInfo::of(&response.unwrap());
+            assert_eq!(info.stop_reason(), StopReason::WaitTooLong);
+        }
+        sleep(Duration::from_secs(1 << 25)).await;
+        assert_eq!(probe.calls(), 1, "{seconds}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_off_leaves_the_wait_for_a_closed_limit_to_one_outside() {
+    let opens_at = Instant::now() + Duration::from_secs(2);
+    let probe = Probe::new().replies([closed_until(opens_at)]);
+    let off = steady().with_max_attempts(attempts(1));
+    let stack = steady().layer(off.layer(probe.clone()));
+    let response = stack.oneshot(request(Method::GET)).await.unwrap();
+    assert_eq!(RetryInfo::of(&response).attempts(), 1);
+    assert_eq!(probe.instants()[1], opens_at);
 }
