@@ -59,21 +59,24 @@ impl Course {
         self
     }
 
-    /// One that `dice` decide: a fifth is smooth, all others have one fault, which strikes somewhere in the first `most`
-    /// bytes of its direction.
+    /// One that `dice` decide: a tenth is smooth, a tenth is refused, and all others break somewhere in the first `most`
+    /// bytes of one direction, some of them slow until then.
     #[must_use]
     pub fn random(dice: &mut Dice, most: u64) -> Self {
-        let fault = dice.below(10);
-        let smooth = Flow::smooth();
-        let flow = match fault {
-            0 | 1 => return Self::smooth(),
-            2 => return Self::refused(),
-            3 => smooth.black_hole_after(dice.below(most)),
-            4 => smooth.half_close_after(dice.below(most)),
-            5 => smooth.with_latency(dice.time(Duration::from_millis(20))),
-            6 => {
+        let (kind, smooth) = (dice.below(10), Flow::smooth());
+        let flow = match kind {
+            0 => return Self::smooth(),
+            1 => return Self::refused(),
+            2 => smooth.black_hole_after(dice.below(most)),
+            3 => smooth.half_close_after(dice.below(most)),
+            4 => {
+                let late = smooth.with_latency(dice.time(Duration::from_millis(20)));
+                late.reset_after(dice.below(most))
+            }
+            5 => {
                 let chunk = usize::try_from(dice.below(200)).unwrap_or(0);
-                smooth.with_drip(chunk, Duration::from_millis(1))
+                let drip = smooth.with_drip(chunk, Duration::from_millis(1));
+                drip.reset_after(dice.below(most))
             }
             _ => smooth.reset_after(dice.below(most)),
         };
