@@ -3,6 +3,7 @@
 mod arrivals;
 mod catalogue;
 mod chance;
+mod chart;
 mod fleet;
 mod floors;
 mod log;

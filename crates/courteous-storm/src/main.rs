@@ -1,6 +1,6 @@
 //! Runs storms, and prints one table of them.
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, builder::PossibleValuesParser};
 use courteous_storm::{Stack, Suite};
@@ -24,6 +24,9 @@ struct Args {
     /// How many clients share the calls, but for batches
     #[arg(long, value_name = "M")]
     clients: Option<usize>,
+    /// Draws each scenario into a file of its own in this folder
+    #[arg(long, value_name = "DIR")]
+    svg: Option<PathBuf>,
     /// Where the random numbers begin
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -55,6 +58,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         return Err("no scenario has that name, or none is for that stack".into());
     }
     print!("{results}");
+    if let Some(folder) = &args.svg {
+        results.draw(folder)?;
+    }
     if !args.check {
         return Ok(ExitCode::SUCCESS);
     }

@@ -5,7 +5,11 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower_service::Service;
 
-use crate::{Metrics, Scenario, Terms, Transport, fleet, log::Log, oracle::oracle};
+use crate::{
+    Metrics, Scenario, Terms, Tick, Transport, fleet,
+    log::{Call, Log},
+    oracle::oracle,
+};
 
 /// What a stack made of a scenario.
 #[derive(Clone, Debug)]
@@ -89,4 +93,37 @@ impl Report {
     pub fn attempts_per_second(&self) -> &[u32] {
         &self.log.attempts
     }
+
+    /// How many calls ended well in each second.
+    pub(crate) fn successes(&self) -> Vec<u32> {
+        let well = |call: &Call| call.end.filter(|(_, well)| *well).map(|(end, _)| end);
+        by_second(self.log.calls.iter().filter_map(well))
+    }
+
+    /// How many calls began in each second.
+    pub(crate) fn offered(&self) -> Vec<u32> {
+        by_second(self.log.calls.iter().map(|call| call.start))
+    }
+
+    /// When each retry was sent, and how long after the attempt before it.
+    pub(crate) fn spacings(&self) -> &[(Tick, Tick)] {
+        &self.log.spacings
+    }
+
+    /// The seconds until the last attempt.
+    pub(crate) const fn seconds(&self) -> usize {
+        self.log.attempts.len()
+    }
+}
+
+fn by_second(instants: impl Iterator<Item = Tick>) -> Vec<u32> {
+    let mut seconds = Vec::new();
+    for at in instants {
+        let second = (at / 1000) as usize;
+        if seconds.len() <= second {
+            seconds.resize(second + 1, 0);
+        }
+        seconds[second] += 1;
+    }
+    seconds
 }

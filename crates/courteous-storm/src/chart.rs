@@ -1,0 +1,172 @@
+use std::{error::Error, fs, io, path::Path};
+
+use plotters::{
+    chart::{ChartBuilder, LabelAreaPosition, SeriesLabelPosition},
+    drawing::{DrawingArea, IntoDrawingArea},
+    element::{Circle, PathElement},
+    prelude::{IntoLogRange, SVGBackend},
+    series::LineSeries,
+    style::{BLACK, Color, RGBColor, ShapeStyle, WHITE},
+};
+
+use crate::{Report, Results, Stack, Tick};
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+type Drawn = Result<(), Box<dyn Error>>;
+
+/// At most so many retries of a stack are drawn, evenly chosen.
+const POINTS: usize = 400;
+
+impl Results {
+    /// Draws each scenario into a file of its own in `folder`, which is made if it is not there: goodput, attempts in each
+    /// second, and how long each retry came after the attempt before it.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be written.
+    pub fn draw(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        let same = |a: &Report, b: &Report| {
+            (a.scenario().id(), a.scenario().clients())
+                == (b.scenario().id(), b.scenario().clients())
+        };
+        for reports in self.reports().chunk_by(same) {
+            if let Some(first) = reports.first() {
+                let at = first.scenario();
+                let file = format!("{}-{}.svg", at.id().replace('%', ""), at.clients());
+                let drawn = draw(reports, first, &folder.join(file));
+                drawn.map_err(|error| io::Error::other(error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn draw(reports: &[Report], first: &Report, file: &Path) -> Drawn {
+    let root = SVGBackend::new(file, (1000, 1100)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let at = first.scenario();
+    let title = format!("{}  {}; {} clients", at.id(), at.title(), at.clients());
+    let panels = root
+        .titled(&title, ("sans-serif", 22))?
+        .split_evenly((3, 1));
+    let last = reports
+        .iter()
+        .map(Report::seconds)
+        .max()
+        .unwrap_or(1)
+        .max(1) as f64;
+    if let [goodput, attempts, spacing] = &panels[..] {
+        let lines: Vec<_> = reports
+            .iter()
+            .map(|it| (it.stack(), it.successes()))
+            .collect();
+        let offered = (!at.is_batch()).then(|| ("calls", first.offered()));
+        lines_in(
+            goodput,
+            "successes per second",
+            last,
+            offered.into_iter().chain(lines),
+        )?;
+        let lines = reports
+            .iter()
+            .map(|it| (it.stack(), it.attempts_per_second().to_vec()));
+        lines_in(attempts, "attempts per second", last, lines)?;
+        points_in(spacing, last, reports)?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+fn lines_in<'a>(
+    area: &Area<'_>,
+    what: &str,
+    last: f64,
+    lines: impl IntoIterator<Item = (&'a str, Vec<u32>)>,
+) -> Drawn {
+    let lines: Vec<_> = lines.into_iter().collect();
+    // One stack that goes through the roof must not flatten the others: what is above is drawn at the edge.
+    let mut peaks: Vec<_> = (lines.iter().filter_map(|(_, line)| line.iter().max())).collect();
+    peaks.sort_unstable();
+    let median = peaks.get(peaks.len() / 2).map_or(1, |peak| **peak);
+    let highest = peaks.last().map_or(1, |peak| **peak).min(median * 5);
+    let highest = f64::from(highest.max(1)) * 1.05;
+    let mut chart = ChartBuilder::on(area)
+        .margin(10)
+        .set_label_area_size(LabelAreaPosition::Left, 60)
+        .set_label_area_size(LabelAreaPosition::Bottom, 35)
+        .build_cartesian_2d(0.0..last, 0.0..highest)?;
+    chart
+        .configure_mesh()
+        .x_desc("seconds")
+        .y_desc(what)
+        .draw()?;
+    for (name, line) in lines {
+        let style = style(name);
+        let points = line.iter().enumerate();
+        let points = points.map(|(second, n)| (second as f64, f64::from(*n).min(highest)));
+        chart
+            .draw_series(LineSeries::new(points, style))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 15, y)], style));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK)
+        .draw()?;
+    Ok(())
+}
+
+fn points_in(area: &Area<'_>, last: f64, reports: &[Report]) -> Drawn {
+    let longest = reports
+        .iter()
+        .flat_map(|it| it.spacings())
+        .map(|(_, after)| *after);
+    let longest = longest.max().unwrap_or(10).max(10) as f64;
+    let mut chart = ChartBuilder::on(area)
+        .margin(10)
+        .set_label_area_size(LabelAreaPosition::Left, 60)
+        .set_label_area_size(LabelAreaPosition::Bottom, 35)
+        .build_cartesian_2d(0.0..last, (1.0..longest * 1.2).log_scale())?;
+    chart
+        .configure_mesh()
+        .x_desc("seconds")
+        .y_desc("ms from the last attempt to a retry")
+        .draw()?;
+    for report in reports {
+        let style = style(report.stack()).filled();
+        let step = (report.spacings().len() / POINTS).max(1);
+        let chosen = report.spacings().iter().step_by(step);
+        // Log scales have no zero: a retry at once is drawn at a millisecond.
+        let point = |&(at, after): &(Tick, Tick)| (at as f64 / 1000.0, after.max(1) as f64);
+        chart.draw_series(chosen.map(|it| Circle::new(point(it), 2, style)))?;
+    }
+    Ok(())
+}
+
+/// The same for a stack in all charts.
+fn style(name: &str) -> ShapeStyle {
+    const COLOURS: [RGBColor; 10] = [
+        RGBColor(120, 120, 120),
+        RGBColor(214, 39, 40),
+        RGBColor(255, 127, 14),
+        RGBColor(140, 86, 75),
+        RGBColor(227, 119, 194),
+        RGBColor(148, 103, 189),
+        RGBColor(188, 189, 34),
+        RGBColor(31, 119, 180),
+        RGBColor(23, 190, 207),
+        RGBColor(44, 160, 44),
+    ];
+    let place = Stack::ALL.iter().position(|stack| stack.name() == name);
+    let width = if name == Stack::Courteous.name() {
+        3
+    } else {
+        1
+    };
+    place
+        .map_or(BLACK, |place| COLOURS[place])
+        .stroke_width(width)
+}
