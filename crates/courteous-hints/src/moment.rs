@@ -1,6 +1,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::{Timestamp, civil::DateTime, tz::Offset};
+use jiff::{
+    Timestamp,
+    civil::{DateTime, date},
+    tz::Offset,
+};
 
 use crate::number::duration;
 
@@ -36,14 +40,18 @@ impl Moment {
         }
         match text.parse::<Timestamp>() {
             Ok(timestamp) => Some(Self(timestamp.as_nanosecond())),
-            Err(_) => Self::from_utc(text.parse().ok()?),
+            // No zone, or the last day of the year 9999, at which a timestamp ends.
+            Err(_) => {
+                let time = text.strip_suffix(['Z', 'z']).unwrap_or(text);
+                Some(Self::from_utc(time.parse().ok()?))
+            }
         }
     }
 
     /// The moment at which it is `time` in Greenwich.
-    pub(crate) fn from_utc(time: DateTime) -> Option<Self> {
-        let timestamp = Offset::UTC.to_timestamp(time).ok()?;
-        Some(Self(timestamp.as_nanosecond()))
+    pub(crate) fn from_utc(time: DateTime) -> Self {
+        let epoch = date(1970, 1, 1).at(0, 0, 0, 0);
+        Self(time.duration_since(epoch).as_nanos())
     }
 
     /// What time it is in Greenwich, if it is one of the years -9999 to 9999.
@@ -90,6 +98,14 @@ mod tests {
         let later = noon.map(|noon| noon + SECONDS / 4);
         assert_eq!(iso("2025-08-21T12:00:00.25Z"), later);
         assert_eq!(iso("2025-08-21T12:00:00.25"), later);
+    }
+
+    // What servers write for "never".
+    #[test]
+    fn the_last_second_of_the_year_9999_is_a_moment() {
+        let last = Some(Moment(253_402_300_799 * SECONDS));
+        assert_eq!(Moment::from_iso("9999-12-31T23:59:59Z"), last);
+        assert_eq!(Moment::from_iso("9999-12-31T23:59:59"), last);
     }
 
     #[test]
