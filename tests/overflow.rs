@@ -318,7 +318,7 @@ async fn second_attempt(fields: &[(&'static str, &'static str)]) -> Option<Durat
     let refusal = fields
         .iter()
         .fold(Reply::status(503), |reply, (name, value)| {
-            reply.header(*name, *value)
+            reply.header(name, value)
         });
     let probe = Probe::new().replies([refusal]);
     let backoff = Backoff::constant(SECOND).with_jitter(Jitter::None);

@@ -1,7 +1,7 @@
 //! All that a response's headers say about waiting, whatever they are.
 //!
-//! The input is a block of header fields. Reading it does not panic, allocates next to nothing, the answers fit each
-//! other, and the order of fields with different names does not matter.
+//! The input is a block of header fields. Reading it neither panics nor allocates, the answers fit each other, and the
+//! order of fields with different names does not matter.
 
 #![no_main]
 
@@ -19,9 +19,6 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// How many bytes reading a field may allocate: the errors of a parser of dates, for what is nearly one.
-const PER_FIELD: usize = 1024;
-
 /// 2026-03-26T15:59:00Z.
 const RECEIVED: Duration = Duration::from_secs(1_774_540_740);
 
@@ -34,8 +31,7 @@ fuzz_target!(|data: &[u8]| {
     let (wait, quota) = (hints.wait(), hints.quota());
     let (retry_after, pushback) = (hints.retry_after(), hints.grpc_pushback());
     let _ = (hints.should_retry(), hints.is_replayed());
-    let allocated = region.change().bytes_allocated;
-    assert!(allocated <= PER_FIELD * headers.len(), "{allocated} bytes");
+    assert_eq!(region.change().allocations, 0);
 
     let milliseconds = ["retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after"];
     if !milliseconds.iter().any(|name| headers.contains_key(*name)) {

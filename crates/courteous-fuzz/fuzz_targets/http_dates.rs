@@ -15,8 +15,8 @@ use http::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// 9999-12-30T22:00:00Z: beyond, not all time zones have a year of four digits.
-const LAST: u64 = 253_402_207_200;
+/// 9999-12-31T23:59:59Z.
+const LAST: u64 = 253_402_300_799;
 
 fuzz_target!(|data: &[u8]| {
     let Some((time, text)) = data.split_first_chunk() else {
@@ -51,9 +51,6 @@ fuzz_target!(|data: &[u8]| {
             (httpdate::fmt_http_date(time) == text).then_some(time)
         });
         if let Some(time) = read {
-            if time > last() {
-                continue;
-            }
             let expected = time.duration_since(UNIX_EPOCH).unwrap_or_default();
             assert_eq!(wait(text, None, UNIX_EPOCH), expected);
         }
