@@ -23,7 +23,9 @@ use crate::{Courteous, service::Layers};
 ///
 /// # Sharing
 ///
-/// Every service that a [`StackLayer`] makes, and every clone of one, shares its limits and its budget.
+/// Every service that a [`StackLayer`] makes, and every clone of one, shares its limits and its budget. The limits are for
+/// each origin apart; the budget is one. A client of several servers that fail by themselves is best given a stack for each,
+/// so that the retries of one are not spent on another.
 ///
 /// # Example
 ///
