@@ -1,3 +1,6 @@
+#[cfg(courteous_loom)]
+use loom::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(not(courteous_loom))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Set while somebody may stand in the line.
@@ -23,7 +26,7 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) const fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             word: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
@@ -98,7 +101,7 @@ impl Slots {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(courteous_loom)))]
 mod tests {
     use super::*;
 
