@@ -21,7 +21,8 @@ pub fn catalogue() -> Vec<Scenario> {
         stragglers("S8-10%", "2 % late by 0.5 s, 10 % load", 100.0),
         stragglers("S8-90%", "2 % late by 0.5 s, 90 % load", 900.0),
     ]);
-    all.extend([lossy(), depth()]);
+    all.push(lossy());
+    all.extend(depths());
     all
 }
 
@@ -260,18 +261,27 @@ fn lossy() -> Scenario {
     scenario
 }
 
-fn depth() -> Scenario {
-    let last = Tier::new().with_fault(TROUBLE, FaultKind::Errors(1.0));
-    let mut scenario = open(
-        "S10",
-        "depth: client, A, B, C; C fails for 30 s",
-        120 * SECOND,
-        last,
-    );
-    // Ten processes each: a client that calls as one process what 700 a second need would be another scenario.
-    let mut hop = Tier::new();
-    (hop.replicas, hop.workers) = (10, 5);
-    scenario.tiers.splice(0..0, [hop.clone(), hop]);
-    scenario.trigger = Some(TROUBLE);
-    scenario
+fn depths() -> [Scenario; 2] {
+    let depth = |id, title, processes| {
+        let last = Tier::new().with_fault(TROUBLE, FaultKind::Errors(1.0));
+        let mut scenario = open(id, title, 120 * SECOND, last);
+        let mut hop = Tier::new();
+        (hop.replicas, hop.workers) = (processes, 50 / processes);
+        scenario.tiers.splice(0..0, [hop.clone(), hop]);
+        scenario.trigger = Some(TROUBLE);
+        scenario
+    };
+    [
+        depth(
+            "S10",
+            "depth: client, A, B, C, ten processes of A and B; C fails for 30 s",
+            10,
+        ),
+        // Each process has 73 calls of the next tier in flight then: more than the 64 of the default limit.
+        depth(
+            "S10-narrow",
+            "depth: the same, with one process of A and one of B",
+            1,
+        ),
+    ]
 }

@@ -15,6 +15,9 @@ struct Args {
     /// Says what this project's stack has to reach, and fails if it does not
     #[arg(long)]
     check: bool,
+    /// Prints a short table in Markdown instead
+    #[arg(long)]
+    summary: bool,
     /// Only this scenario: S3 for all of its variants, or S3-silent; can be repeated
     #[arg(long, value_name = "ID")]
     scenario: Vec<String>,
@@ -57,7 +60,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     if results.reports().is_empty() {
         return Err("no scenario has that name, or none is for that stack".into());
     }
-    print!("{results}");
+    if args.summary {
+        print!("{}", results.summary());
+    } else {
+        print!("{results}");
+    }
     if let Some(folder) = &args.svg {
         results.draw(folder)?;
     }

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fmt};
 
-use crate::{Floor, Metrics, Report, Stack, floors};
+use crate::{Floor, Metrics, Report, Scenario, Stack, floors};
 
 /// What a [`Suite`](crate::Suite) came to. Its text is the table.
 #[derive(Clone, Debug)]
@@ -32,6 +32,42 @@ impl Results {
     #[must_use]
     pub fn floors(&self) -> Vec<Floor> {
         floors::floors(self)
+    }
+
+    /// A short table in Markdown, of the stacks that were run in all scenarios: which share of the calls was served, or how
+    /// long a batch took; the attempts for each call; and where there was trouble, the recovery. The last line is the score.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let stacks: Vec<_> = self.scores().into_iter().map(|(name, _)| name).collect();
+        let mut lines = vec![
+            format!("| | clients | oracle | {} |", stacks.join(" | ")),
+            format!("|---|---:|---:{}|", "|---:".repeat(stacks.len())),
+        ];
+        let same = |a: &Report, b: &Report| {
+            (a.scenario().id(), a.scenario().clients())
+                == (b.scenario().id(), b.scenario().clients())
+        };
+        for reports in self.reports.chunk_by(same) {
+            let Some(first) = reports.first() else {
+                continue;
+            };
+            let at = first.scenario();
+            let of = |name| reports.iter().find(|report| report.stack() == name);
+            let cells = stacks.iter().filter_map(|name| of(*name));
+            let cells = cells.map(|report| short(at, report.metrics()));
+            lines.push(format!(
+                "| {} | {} | {} | {} |",
+                at.id(),
+                at.clients(),
+                done(first.oracle(), first.oracle()),
+                cells.collect::<Vec<_>>().join(" | ")
+            ));
+        }
+        let scores = self.scores();
+        let scores = scores.iter().map(|(_, score)| format!("{score:.3}"));
+        let scores: Vec<_> = scores.collect();
+        lines.push(format!("| score | | 1 | {} |", scores.join(" | ")));
+        lines.join("\n") + "\n"
     }
 
     /// The suite's number for each stack that was run in all of its scenarios: the geometric mean over S1 to S10, and within
@@ -116,17 +152,39 @@ impl fmt::Display for Results {
     }
 }
 
-fn row(f: &mut fmt::Formatter<'_>, name: &str, it: &Metrics, oracle: &Metrics) -> fmt::Result {
-    let done = match (oracle.makespan, it.makespan) {
+fn done(it: &Metrics, oracle: &Metrics) -> String {
+    match (oracle.makespan, it.makespan) {
         (None, _) => format!("{:.2} %", it.served * 100.0),
         (Some(_), Some(seconds)) => format!("{seconds:.2} s"),
         (Some(_), None) => "never".to_owned(),
-    };
-    let recovery = if it.recovered {
+    }
+}
+
+fn recovery(it: &Metrics) -> String {
+    if it.recovered {
         format!("{:.0} s", it.recovery)
     } else {
         "never".to_owned()
-    };
+    }
+}
+
+/// A cell of the short table.
+fn short(at: &Scenario, it: &Metrics) -> String {
+    match it.makespan {
+        Some(seconds) => format!("{seconds:.1} s, {:.2}", it.attempts),
+        None if at.is_batch() => format!("never, {:.2}", it.attempts),
+        None if at.trigger.is_none() => format!("{:.1} %, {:.2}", it.served * 100.0, it.attempts),
+        None => format!(
+            "{:.1} %, {:.2}, {}",
+            it.served * 100.0,
+            it.attempts,
+            recovery(it)
+        ),
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, it: &Metrics, oracle: &Metrics) -> fmt::Result {
+    let (done, recovery) = (done(it, oracle), recovery(it));
     writeln!(
         f,
         "  {name:<22} {done:>8} {:>8.3} {:>7.3} {:>6.0} {recovery:>9} {:>5.1} % {:>6.2} s {:>8.2} {:>6.3} {:>5} {:>5} {:>6.3}",
