@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod agenda;
 mod arrivals;
 mod catalogue;
 mod chance;

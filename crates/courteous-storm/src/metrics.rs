@@ -219,3 +219,82 @@ fn ratio(part: usize, whole: usize) -> f64 {
 fn seconds(ticks: Tick) -> f64 {
     ticks as f64 / 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spike() -> Scenario {
+        let mut all = crate::catalogue().into_iter();
+        all.find(|scenario| scenario.id() == "S1").unwrap()
+    }
+
+    /// A call each 100 ms by each of two clients, of which those at `bad` instants fail; all take 50 ms.
+    fn log(bad: impl Fn(u32, Tick) -> bool) -> Log {
+        let mut log = Log::default();
+        for at in (0..180_000).step_by(100) {
+            for client in 0..2 {
+                let call = log.start(client, at);
+                log.attempted(call, at);
+                log.sent(at);
+                log.end(call, at + 50, !bad(client as u32, at));
+            }
+        }
+        log
+    }
+
+    #[test]
+    fn recovery_is_the_first_of_five_good_seconds_after_the_trouble() {
+        // The spike ends at 50 s; four good seconds from 52 s on are not enough.
+        let log = log(|_, at| at < 52_000 || (56_000..57_000).contains(&at));
+        let it = Metrics::of(&spike(), &log);
+        assert_eq!((it.recovery, it.recovered), (7.0, true));
+    }
+
+    #[test]
+    fn what_does_not_come_back_takes_the_rest_of_the_run() {
+        let it = Metrics::of(&spike(), &log(|_, at| at > 100_000 || at % 1000 == 0));
+        assert_eq!((it.recovery, it.recovered), (130.0, false));
+    }
+
+    #[test]
+    fn shares_are_counted_from_the_beginning_of_the_trouble() {
+        let it = Metrics::of(&spike(), &log(|_, at| !(40_000..145_000).contains(&at)));
+        assert_eq!((it.served, it.attempts, it.peak), (0.75, 1.0, 20.0));
+        assert_eq!((it.p99, it.late), (0.05, 0));
+    }
+
+    #[test]
+    fn one_of_two_is_half_fair() {
+        let it = Metrics::of(&spike().with_clients(2), &log(|client, _| client == 0));
+        assert_eq!(it.fairness, 0.5);
+    }
+
+    #[test]
+    fn a_call_that_ends_after_its_deadline_or_never_is_late() {
+        let mut log = log(|_, _| false);
+        let (late, _never) = (log.start(0, 0), log.start(1, 0));
+        log.end(late, TOTAL_TIMEOUT + 1, true);
+        assert_eq!(Metrics::of(&spike(), &log).late, 2);
+    }
+
+    #[test]
+    fn the_score_of_the_oracle_is_one_and_each_fault_lowers_it() {
+        let best = Metrics::of(&spike(), &log(|_, _| false));
+        assert_eq!(best.score(&best), 1.0);
+        let half = Metrics {
+            served: 0.5,
+            ..best
+        };
+        let loud = Metrics {
+            peak: best.peak * 2.4,
+            ..best
+        };
+        let slow = Metrics {
+            recovery: 30.0,
+            ..best
+        };
+        let scores = [half, loud, slow].map(|it| it.score(&best));
+        assert_eq!(scores, [0.5, 0.5, 0.5]);
+    }
+}

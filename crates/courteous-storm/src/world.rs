@@ -1,9 +1,7 @@
 use std::{
-    cmp::{Ordering, Reverse},
-    collections::BinaryHeap,
     future::poll_fn,
     io::{self, ErrorKind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -19,6 +17,7 @@ use tokio::{
 
 use crate::{
     Tick,
+    agenda::Agenda,
     chance::{Chance, Stream},
     log::Log,
     scenario::{FaultKind, NETWORK, REJECTION, SERVICE, SPREAD, Scenario, Tier},
@@ -34,8 +33,7 @@ pub(crate) type Answer = io::Result<Response<Empty<Bytes>>>;
 #[derive(Debug)]
 pub(crate) struct World {
     start: Instant,
-    events: BinaryHeap<Reverse<Planned>>,
-    planned: u64,
+    events: Agenda<Event>,
     tiers: Vec<Tier>,
     servers: Vec<Vec<Server<Attempt>>>,
     work: Chance,
@@ -81,13 +79,6 @@ enum Event {
     Staff(usize, f64),
 }
 
-#[derive(Debug)]
-struct Planned {
-    at: Tick,
-    order: u64,
-    event: Event,
-}
-
 impl Attempt {
     /// Which one of its tier's replicas has it.
     pub(crate) const fn replica(&self) -> usize {
@@ -104,8 +95,7 @@ impl World {
         });
         let mut world = Self {
             start: Instant::now(),
-            events: BinaryHeap::new(),
-            planned: 0,
+            events: Agenda::new(),
             servers: servers.collect(),
             work: Chance::new(scenario.seed, Stream::Work),
             network: Chance::new(scenario.seed, Stream::Network),
@@ -174,7 +164,7 @@ impl World {
 
     /// Whether nothing is under way.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.events.is_empty() && self.passed_on == 0
+        self.events.next_at().is_none() && self.passed_on == 0
     }
 
     /// Answers a request that was passed on.
@@ -190,9 +180,7 @@ impl World {
     }
 
     fn plan(&mut self, at: Tick, event: Event) {
-        self.planned += 1;
-        let order = self.planned;
-        self.events.push(Reverse(Planned { at, order, event }));
+        self.events.plan(at, event);
         if at < self.armed
             && let Some(pump) = self.pump.take()
         {
@@ -203,14 +191,7 @@ impl World {
     /// Lets everything happen that is due.
     fn run(&mut self) {
         let now = self.now();
-        while self
-            .events
-            .peek()
-            .is_some_and(|Reverse(next)| next.at <= now)
-        {
-            let Some(Reverse(Planned { event, .. })) = self.events.pop() else {
-                break;
-            };
+        while let Some(event) = self.events.due(now) {
             match event {
                 Event::Arrive(attempt) => self.arrive(now, attempt),
                 Event::Done(tier, replica, job) => {
@@ -357,14 +338,14 @@ impl Shared {
     fn poll_pump(
         &self,
         cx: &mut Context<'_>,
-        mut timer: std::pin::Pin<&mut Sleep>,
+        mut timer: Pin<&mut Sleep>,
         forward: &mut impl FnMut(Forward),
     ) -> Poll<()> {
         loop {
             let mut world = self.lock();
             world.run();
             world.pump = Some(cx.waker().clone());
-            let next = world.events.peek().map(|Reverse(next)| next.at);
+            let next = world.events.next_at();
             world.armed = next.unwrap_or(Tick::MAX);
             let start = world.start;
             let forwards = std::mem::take(&mut world.forwards);
@@ -378,23 +359,3 @@ impl Shared {
         }
     }
 }
-
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Planned {}

@@ -180,3 +180,67 @@ impl Rule for Grpc {
             .then(|| full_jitter(base, cap, call.attempts, &mut self.chance))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chance::Stream;
+
+    fn first() -> Progress {
+        Progress {
+            attempts: 1,
+            ..Progress::default()
+        }
+    }
+
+    /// How many calls may retry once, one after another, without a success.
+    fn retries(rule: &mut impl Rule, failure: Failure) -> usize {
+        (0..10_000)
+            .take_while(|_| rule.failed(&mut first(), failure).is_some())
+            .count()
+    }
+
+    fn aws() -> Aws {
+        Aws {
+            tokens: Some(Aws::FULL),
+            max_attempts: 3,
+            chance: Chance::new(1, Stream::Clients),
+        }
+    }
+
+    #[test]
+    fn aws_has_500_tokens_of_which_a_retry_takes_14_and_after_a_429_it_takes_5() {
+        assert_eq!(retries(&mut aws(), Failure::NoResponse), 500 / 14);
+        let throttled = Failure::Status(StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(retries(&mut aws(), throttled), 500 / 5);
+    }
+
+    #[test]
+    fn aws_gives_back_what_a_retry_took_that_succeeds_and_one_to_a_call_without() {
+        let mut rule = aws();
+        let (mut good, mut call) = (first(), first());
+        retries(&mut rule, Failure::NoResponse);
+        assert_eq!(rule.tokens, Some(500 % 14));
+        rule.succeeded(&mut good);
+        assert_eq!(rule.tokens, Some(500 % 14 + 1));
+        rule.tokens = Some(14);
+        assert!(rule.failed(&mut call, Failure::NoResponse).is_some());
+        rule.succeeded(&mut call);
+        assert_eq!(rule.tokens, Some(14));
+    }
+
+    #[test]
+    fn grpc_stops_at_half_of_its_tokens_and_every_failure_counts() {
+        let mut rule = Grpc {
+            tokens: Some(Grpc::FULL),
+            max_attempts: 4,
+            chance: Chance::new(1, Stream::Clients),
+        };
+        assert_eq!(retries(&mut rule, Failure::NoResponse), 4);
+        // The fifth failure has left it with half; ten successes bring one token.
+        (0..10).for_each(|_| rule.succeeded(&mut first()));
+        assert_eq!(retries(&mut rule, Failure::NoResponse), 0);
+        (0..11).for_each(|_| rule.succeeded(&mut first()));
+        assert_eq!(retries(&mut rule, Failure::NoResponse), 1);
+    }
+}
