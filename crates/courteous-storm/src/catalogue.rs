@@ -277,7 +277,7 @@ fn depths() -> [Scenario; 2] {
             "depth: client, A, B, C, ten processes of A and B; C fails for 30 s",
             10,
         ),
-        // Each process has 73 calls of the next tier in flight then: more than the 64 of the default limit.
+        // Each process needs 73 calls of the next tier in flight then: its limit must leave room for that.
         depth(
             "S10-narrow",
             "depth: the same, with one process of A and one of B",

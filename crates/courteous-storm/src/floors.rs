@@ -41,9 +41,6 @@ impl fmt::Display for Floor {
     }
 }
 
-/// Lost to no-retry for ever, and known to be: README.md says why, and what helps. The table shows it; a floor it is not.
-const LOST: &str = "S10-narrow";
-
 fn place(report: &Report) -> String {
     let at = report.scenario();
     format!("{}, {} clients, {}", at.id(), at.clients(), report.stack())
@@ -66,7 +63,7 @@ pub(crate) fn floors(results: &Results) -> Vec<Floor> {
         floors.push(Floor::new(held == 0, text));
         let bare = results.find(at.id(), at.clients(), Stack::NoRetry);
         let bare = bare.map(Report::metrics);
-        if bare.is_some_and(|bare| bare.recovered) && at.id() != LOST {
+        if bare.is_some_and(|bare| bare.recovered) {
             let text = format!("{}: comes back where no-retry does", place(report));
             floors.push(Floor::new(it.recovered || at.is_batch(), text));
         }

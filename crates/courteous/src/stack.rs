@@ -17,7 +17,7 @@ use crate::{Courteous, service::Layers};
 /// | idempotency key | off | a key makes a POST be sent again: only for servers that honour it |
 /// | total timeout | 30 s, to the body's end | what a person waits for, and a proxy allows |
 /// | retry | [`RetryLayer::new`]: 3 attempts, full jitter, a budget | see there |
-/// | concurrency limit | 64 per origin, to the body's end | what one server may have at a time |
+/// | concurrency limit | 128 per origin, to the body's end | far from ten thousand; see below |
 /// | throttle | no rate; listens to what each origin says | see [`ThrottleLayer`] |
 /// | attempt timeout | 10 s, to the head | three of them within the total timeout |
 ///
@@ -26,6 +26,13 @@ use crate::{Courteous, service::Layers};
 /// Every service that a [`StackLayer`] makes, and every clone of one, shares its limits and its budget. The limits are for
 /// each origin apart; the budget is one. A client of several servers that fail by themselves is best given a stack for each,
 /// so that the retries of one are not spent on another.
+///
+/// # How many in flight
+///
+/// A process needs *calls per second x seconds each* permits, and at 100 ms a call the default is enough for 1,280 a second. A
+/// limit that is below the need lets a queue grow until every call waits as long as its deadline lets it; then permits go to
+/// calls whose callers have given up. Set it with room to spare, or bound the wait by
+/// [`ConcurrencyLimitLayer::with_max_wait`].
 ///
 /// # Example
 ///
@@ -150,7 +157,7 @@ impl Stack {
 }
 
 /// In flight per origin.
-const IN_FLIGHT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+const IN_FLIGHT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(127);
 
 impl Default for Stack {
     fn default() -> Self {

@@ -83,16 +83,16 @@ async fn a_call_has_30_seconds_to_the_end_of_the_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_flight_are_64_per_origin() {
+async fn in_flight_are_128_per_origin() {
     let probe = Probe::new().otherwise(|_| Reply::never());
     let client = by_default(&probe);
     for origin in ["http://a.test/", "http://b.test/"] {
-        for _ in 0..100 {
+        for _ in 0..200 {
             tokio::spawn(client.clone().oneshot(request(Method::GET, origin)));
         }
     }
     sleep(Duration::from_secs(1)).await;
-    assert_eq!((probe.calls(), probe.in_flight()), (128, 128));
+    assert_eq!((probe.calls(), probe.in_flight()), (256, 256));
 }
 
 #[tokio::test(start_paused = true)]

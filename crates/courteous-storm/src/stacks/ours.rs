@@ -82,4 +82,4 @@ pub(crate) fn client(
 }
 
 /// `courteous::Stack`'s.
-const IN_FLIGHT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+const IN_FLIGHT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(127);
