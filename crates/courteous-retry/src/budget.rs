@@ -4,7 +4,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use courteous_core::Fault;
@@ -94,7 +93,7 @@ impl Budget {
     /// A budget that never ends, for batches whose attempts are bounded in another way.
     #[must_use]
     pub fn unlimited() -> Self {
-        Self::with(Prices::default(), None)
+        Self::with(Prices::DEFAULT, None)
     }
 
     pub(crate) fn with(prices: Prices, ledger: Option<Ledger>) -> Self {
@@ -182,6 +181,13 @@ impl fmt::Debug for Budget {
 }
 
 impl Prices {
+    pub(crate) const DEFAULT: Self = Self {
+        no_response: 2,
+        server: 1,
+        throttled: 1,
+        gated: 0,
+    };
+
     const fn of(self, fault: Fault, gated: bool) -> u32 {
         match fault {
             Fault::Throttled if gated => self.gated,
@@ -189,17 +195,6 @@ impl Prices {
             Fault::Server => self.server,
             // A kind that is not known here yet is priced with caution.
             _ => self.no_response,
-        }
-    }
-}
-
-impl Default for Prices {
-    fn default() -> Self {
-        Self {
-            no_response: 2,
-            server: 1,
-            throttled: 1,
-            gated: 0,
         }
     }
 }
@@ -246,6 +241,3 @@ impl Receipt {
         }
     }
 }
-
-/// How far back successes count for the cap, by default.
-pub(crate) const WINDOW: Duration = Duration::from_secs(10);

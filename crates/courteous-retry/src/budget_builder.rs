@@ -2,7 +2,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use crate::{
     Budget,
-    budget::{Prices, WINDOW},
+    budget::Prices,
     ledger::{Ledger, TOKEN, Terms},
 };
 
@@ -27,13 +27,8 @@ impl BudgetBuilder {
             start: 3,
             lowest_cap: 3,
             highest_cap: 10,
-            window: WINDOW,
-            prices: Prices {
-                no_response: 2,
-                server: 1,
-                throttled: 1,
-                gated: 0,
-            },
+            window: Duration::from_secs(10),
+            prices: Prices::DEFAULT,
         }
     }
 
