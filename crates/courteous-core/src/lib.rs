@@ -36,23 +36,35 @@
 //!
 //! There is no layer here, and no timer. What a response says about waiting is read by `courteous-hints`.
 
+mod attempt;
 mod cause;
 mod classify;
 mod context;
 mod dice;
 mod elapsed;
 mod gate;
+mod rate;
 mod rejected;
 mod request;
+mod retried;
+mod retry_info;
+mod store;
+mod trail;
 
+pub use attempt::{Attempt, History};
 pub use cause::{BoxError, find_cause};
 pub use classify::{Classified, Classify, Effect, Fault, Outcome, ResponseHead, Verdict};
 pub use context::{CallContext, CallId};
 pub use dice::Dice;
 pub use elapsed::{Elapsed, Scope};
 pub use gate::Gate;
+pub use rate::{InvalidRate, Rate};
 pub use rejected::{RejectReason, Rejected};
 pub use request::{Origin, RequestView};
+pub use retried::Retried;
+pub use retry_info::{RetryInfo, StopReason};
+pub use store::{Ask, Partition, Store, Take, Turn};
+pub use trail::Trail;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -32,6 +32,8 @@ pub enum RejectReason {
     CostAboveBurst,
     /// There are as many partitions as there may be, and all of them are in use.
     TooManyKeys,
+    /// What several machines share could not be reached in time, so that nobody knows whether the limit allows it.
+    Unavailable,
 }
 
 impl Rejected {
@@ -93,6 +95,7 @@ impl fmt::Display for Rejected {
             RejectReason::Closed => "the server asked for a pause",
             RejectReason::CostAboveBurst => "it costs more than the limit can hold",
             RejectReason::TooManyKeys => "the limit has too many keys in use",
+            RejectReason::Unavailable => "the limit's shared store could not be reached",
         })?;
         match self.wait {
             Some(wait) => write!(f, " (could be sent in {wait:?})"),

@@ -1,7 +1,8 @@
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{mem, num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_core::{
-    BoxError, CallContext, Elapsed, Outcome, Rejected, Scope, Verdict, find_cause,
+    Attempt, BoxError, CallContext, Effect, Elapsed, Fault, History, Outcome, Rejected, Retried,
+    RetryInfo, Scope, StopReason, Trail, Verdict, find_cause,
 };
 use courteous_replay::Keep;
 use http::{
@@ -12,7 +13,7 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use crate::{
-    Retried, RetryEvent, RetryInfo, StopReason,
+    RetryEvent,
     budget::{Payment, Receipt},
     policy::{Decision, Plan, Progress, RequestFacts, Situation, Stop, Wait},
     settings::Settings,
@@ -34,6 +35,9 @@ pub(crate) struct Call<S, K: Keep<B>, B> {
     facts: RequestFacts,
     context: CallContext,
     progress: Progress,
+    history: History,
+    /// Where a layer outside reads how the call goes.
+    trail: Option<Trail>,
     /// What the response that was let go last said.
     last: Option<Box<(StatusCode, HeaderMap)>>,
     /// What the attempt that is under way has paid.
@@ -74,6 +78,10 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         let body_limit = settings.body_limit(&request, facts);
         let (mut parts, mut body) = request.into_parts();
         let mut context = CallContext::of(&parts.extensions);
+        let trail = parts.extensions.remove::<Trail>();
+        if let Some(trail) = &trail {
+            trail.begin(1);
+        }
         let mut snapshot = None;
         if max_attempts.get() > 1 {
             let unmarked = copy(&parts);
@@ -96,6 +104,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             facts,
             context,
             progress: Progress::new(max_attempts),
+            history: History::new(),
+            trail,
             last: None,
             receipt: None,
             next: None,
@@ -130,6 +140,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         self.progress.attempts = self.progress.attempts.saturating_add(1);
         if let Some(attempt) = NonZeroU32::new(self.progress.attempts) {
             self.context.set_attempt(attempt);
+        }
+        if let Some(trail) = &self.trail {
+            trail.begin(self.progress.attempts);
         }
         *CallContext::edit(&mut parts.extensions) = self.context;
         number(&mut parts, self.progress.attempts, &self.settings);
@@ -178,6 +191,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             }
             return Step::Return(Ok(response));
         }
+        self.remember(verdict, Some(response.status()));
         // Decided while the response is still here, to be returned if this was the last attempt.
         match self.plan(Outcome::response(&response), verdict) {
             Ok(next) => {
@@ -198,20 +212,26 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             // A retry further in may have sent something before it was refused, unless it is off.
             let unsent = find_cause::<Retried>(&*error).is_none_or(|inner| {
                 let info = inner.info();
-                info.attempts == 0 && info.stop_reason == StopReason::Rejected
+                info.attempts() == 0 && info.stop_reason() == StopReason::Rejected
             });
             self.refused(rejected, unsent)
         } else if find_cause::<Elapsed>(&*error)
             .is_some_and(|elapsed| elapsed.scope() == Scope::Total)
         {
+            self.remember(
+                Verdict::transient(Effect::MaybeProcessed, Fault::NoResponse),
+                None,
+            );
             Err(Stop {
                 reason: StopReason::Deadline,
                 not_before: None,
             })
         } else {
             let outcome = Outcome::error(&*error);
+            let verdict = self.settings.classifier.classify(outcome);
             self.receipt = None;
-            self.plan(outcome, self.settings.classifier.classify(outcome))
+            self.remember(verdict, None);
+            self.plan(outcome, verdict)
         };
         match planned {
             Ok(next) => {
@@ -276,6 +296,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             return Err(refused);
         }
         self.progress.attempts = self.progress.attempts.saturating_sub(1);
+        if let Some(trail) = &self.trail {
+            trail.refuse();
+        }
         let payment = self.receipt.take().map(Receipt::unsent);
         let gate = rejected.gate().ok_or(refused)?;
         let kept = &self.snapshot.as_ref().ok_or(refused)?.body;
@@ -307,20 +330,34 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     }
 
     fn end(&mut self, stop: Stop, error: BoxError) -> BoxError {
-        Retried::new(self.info(stop), self.last.take(), error).into()
+        let retried = Retried::new(self.info(stop), error);
+        match self.last.take() {
+            Some(last) => retried.with_last(last.0, last.1).into(),
+            None => retried.into(),
+        }
     }
 
-    fn info(&self, stop: Stop) -> RetryInfo {
+    /// Writes down that an attempt has failed.
+    fn remember(&mut self, verdict: Verdict, status: Option<StatusCode>) {
+        let attempt = Attempt::new(self.progress.attempts, Instant::now(), verdict, status);
+        self.history.push(attempt);
+        if let Some(trail) = &self.trail {
+            trail.fail(attempt);
+        }
+    }
+
+    fn info(&mut self, stop: Stop) -> RetryInfo {
         #[cfg(feature = "tracing")]
         if stop.reason != StopReason::Answered {
             tracing::debug!(attempts = self.progress.attempts, reason = ?stop.reason, "no retry");
         }
-        RetryInfo {
-            attempts: self.progress.attempts,
-            waited: self.progress.waited,
-            stop_reason: stop.reason,
-            not_before: stop.not_before,
-        }
+        RetryInfo::new(
+            self.progress.attempts,
+            self.progress.waited,
+            stop.reason,
+            stop.not_before,
+            mem::take(&mut self.history),
+        )
     }
 }
 

@@ -1,13 +1,11 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use courteous_backoff::{Backoff, Jitter};
-use courteous_core::{Effect, Fault, Gate, Outcome, Verdict};
+use courteous_core::{Effect, Fault, Gate, Outcome, StopReason, Verdict};
 use courteous_hints::{Hints, Pushback};
 use http::Method;
 use rand::Rng;
 use tokio::time::Instant;
-
-use crate::StopReason;
 
 /// The numbers that a decision depends on.
 #[derive(Clone, Copy, Debug)]

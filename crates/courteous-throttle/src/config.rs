@@ -1,10 +1,10 @@
 use std::{num::NonZeroU32, time::Duration};
 
-use courteous_core::{CallContext, RejectReason, RequestView};
+use courteous_core::{Ask, CallContext, RejectReason, RequestView};
 use http::Request;
 use tokio::time::Instant;
 
-use crate::{Ask, Cost, levels::later, store::Latest};
+use crate::{Cost, levels::later};
 
 /// What a layer's users can set.
 #[derive(Clone, Copy, Debug)]
@@ -32,23 +32,15 @@ impl Config {
             (None, None) => NonZeroU32::MIN,
         };
         let context = CallContext::of(request.extensions());
-        let deadline = context.deadline().map(|at| Latest {
-            at,
-            reason: RejectReason::Deadline,
-        });
-        let wait = self.max_wait.map(|wait| Latest {
-            at: later(Instant::now(), wait),
-            reason: RejectReason::MaxWait,
-        });
-        let latest = match (deadline, wait) {
-            (Some(deadline), Some(wait)) if wait.at < deadline.at => Some(wait),
-            (deadline, wait) => deadline.or(wait),
-        };
-        Ask {
-            cost: cost.get(),
-            latest,
-            max_waiting: self.max_waiting,
-            retried: context.attempt().is_some(),
+        let mut ask = Ask::new(cost)
+            .with_max_waiting(self.max_waiting)
+            .with_retried(context.attempt().is_some());
+        if let Some(deadline) = context.deadline() {
+            ask = ask.with_latest(deadline, RejectReason::Deadline);
         }
+        if let Some(wait) = self.max_wait {
+            ask = ask.with_latest(later(Instant::now(), wait), RejectReason::MaxWait);
+        }
+        ask
     }
 }

@@ -56,7 +56,7 @@ impl Core {
 
     /// Takes tokens, or a place in the line.
     pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> Answer {
-        let Ask { cost, latest, .. } = *ask;
+        let (cost, latest) = (ask.cost(), ask.latest());
         self.levels.fill(now);
         if self.levels.closed_until.is_none()
             && self.line.is_empty()
@@ -74,7 +74,7 @@ impl Core {
             .closed_until
             .map(|opens| later(opens, self.draw()));
         if let Some(release) = release
-            && ask.retried
+            && ask.is_retried()
         {
             let rejected = Rejected::new(RejectReason::Closed);
             return Answer::Refused(rejected.with_wait(now, release.duration_since(now)));
@@ -84,16 +84,16 @@ impl Core {
             .turn(now, self.line.cost(), cost)
             .max(release.unwrap_or(now))
             .max(self.line.released().unwrap_or(now));
-        let refused = if self.line.len() >= ask.max_waiting {
-            Some(match (ask.max_waiting, release) {
+        let refused = if self.line.len() >= ask.max_waiting() {
+            Some(match (ask.max_waiting(), release) {
                 (0, Some(_)) => RejectReason::Closed,
                 (0, None) => RejectReason::AtCapacity,
                 _ => RejectReason::QueueFull,
             })
         } else {
             latest
-                .filter(|latest| at > latest.at)
-                .map(|latest| latest.reason)
+                .filter(|&(latest, _)| at > latest)
+                .map(|(_, reason)| reason)
         };
         if let Some(reason) = refused {
             let rejected = Rejected::new(reason).with_wait(now, at.duration_since(now));
@@ -103,7 +103,7 @@ impl Core {
             waker: None,
             state: State::Waiting,
             cost,
-            retried: ask.retried,
+            retried: ask.is_retried(),
             latest,
             release,
         }))
@@ -130,15 +130,15 @@ impl Core {
         let waiter = self.line.get_mut(ticket);
         match waiter.state {
             State::Granted => {
-                let late = waiter.latest.filter(|latest| latest.at < now);
-                let Some(late) = late else {
+                let late = waiter.latest.filter(|&(latest, _)| latest < now);
+                let Some((_, reason)) = late else {
                     return Find::Granted;
                 };
                 // It is polled too late.
-                waiter.state = State::Refused(late.reason, now);
+                waiter.state = State::Refused(reason, now);
                 let cost = waiter.cost;
                 self.levels.unplan(cost);
-                Find::Refused(Rejected::new(late.reason).with_wait(now, Duration::ZERO))
+                Find::Refused(Rejected::new(reason).with_wait(now, Duration::ZERO))
             }
             State::Refused(reason, at) => {
                 let rejected = Rejected::new(reason);
@@ -300,7 +300,7 @@ impl Core {
                 .max(waiter.release.unwrap_or(now));
             match waiter.latest {
                 _ if waiter.cost > burst => Some((RejectReason::CostAboveBurst, at)),
-                Some(latest) if at > latest.at => Some((latest.reason, at)),
+                Some((latest, reason)) if at > latest => Some((reason, at)),
                 _ => None,
             }
         });

@@ -3,8 +3,6 @@ use std::task::Waker;
 use courteous_core::RejectReason;
 use tokio::time::Instant;
 
-use crate::store::Latest;
-
 /// One who waits.
 #[derive(Debug)]
 pub(crate) struct Waiter {
@@ -12,7 +10,8 @@ pub(crate) struct Waiter {
     pub(crate) state: State,
     pub(crate) cost: u32,
     pub(crate) retried: bool,
-    pub(crate) latest: Option<Latest>,
+    /// Until when it waits at the longest, and why no longer.
+    pub(crate) latest: Option<(Instant, RejectReason)>,
     /// It is not let through before this, after the bucket was closed.
     pub(crate) release: Option<Instant>,
 }

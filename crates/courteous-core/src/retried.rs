@@ -1,9 +1,8 @@
 use std::{error::Error, fmt};
 
-use courteous_core::BoxError;
 use http::{HeaderMap, StatusCode};
 
-use crate::{RetryInfo, StopReason};
+use crate::{BoxError, RetryInfo, StopReason};
 
 /// A call failed without a response, after all the attempts that were allowed.
 ///
@@ -12,23 +11,32 @@ use crate::{RetryInfo, StopReason};
 #[derive(Debug)]
 pub struct Retried {
     info: RetryInfo,
-    last: Option<Box<(StatusCode, HeaderMap)>>,
+    last: Option<(StatusCode, HeaderMap)>,
     source: BoxError,
 }
 
 impl Retried {
-    pub(crate) const fn new(
-        info: RetryInfo,
-        last: Option<Box<(StatusCode, HeaderMap)>>,
-        source: BoxError,
-    ) -> Self {
-        Self { info, last, source }
+    /// The last attempt failed with `source`.
+    #[must_use]
+    pub const fn new(info: RetryInfo, source: BoxError) -> Self {
+        Self {
+            info,
+            last: None,
+            source,
+        }
+    }
+
+    /// States what the last response said that was let go.
+    #[must_use]
+    pub fn with_last(mut self, status: StatusCode, headers: HeaderMap) -> Self {
+        self.last = Some((status, headers));
+        self
     }
 
     /// What was tried, and why it ended.
     #[must_use]
-    pub const fn info(&self) -> RetryInfo {
-        self.info
+    pub const fn info(&self) -> &RetryInfo {
+        &self.info
     }
 
     /// The status of the last response that was let go for another attempt.
@@ -52,9 +60,10 @@ impl Retried {
 
 impl fmt::Display for Retried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let s = if self.info.attempts == 1 { "" } else { "s" };
-        write!(f, "gave up after {} attempt{s}: ", self.info.attempts)?;
-        f.write_str(match self.info.stop_reason {
+        let attempts = self.info.attempts();
+        let s = if attempts == 1 { "" } else { "s" };
+        write!(f, "gave up after {attempts} attempt{s}: ")?;
+        f.write_str(match self.info.stop_reason() {
             StopReason::Answered => "the server answered",
             StopReason::Permanent => "another one would fail alike",
             StopReason::Vetoed => "the server asked for no other",

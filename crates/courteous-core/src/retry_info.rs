@@ -3,16 +3,19 @@ use std::time::Duration;
 use http::Response;
 use tokio::time::Instant;
 
+use crate::History;
+
 /// What a retry did for one call.
 ///
 /// Rides in the extensions of a response and in [`Retried`](crate::Retried). A response that was the answer to the first
 /// attempt carries none, as putting it there would allocate: [`of`](Self::of) tells the same for both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryInfo {
-    pub(crate) attempts: u32,
-    pub(crate) waited: Duration,
-    pub(crate) stop_reason: StopReason,
-    pub(crate) not_before: Option<Instant>,
+    attempts: u32,
+    waited: Duration,
+    stop_reason: StopReason,
+    not_before: Option<Instant>,
+    history: History,
 }
 
 /// Why there was no further attempt.
@@ -25,7 +28,7 @@ pub enum StopReason {
     Permanent,
     /// The server asked for no further attempt.
     Vetoed,
-    /// The caller asked for no further attempt, with [`NoRetry`](crate::NoRetry).
+    /// The caller asked for no further attempt.
     Disabled,
     /// All attempts that were allowed have been made.
     AttemptsExhausted,
@@ -44,15 +47,35 @@ pub enum StopReason {
 }
 
 impl RetryInfo {
+    /// A call that ended for `stop_reason` after so many `attempts`, with the retry's own waits in sum.
+    #[must_use]
+    pub const fn new(
+        attempts: u32,
+        waited: Duration,
+        stop_reason: StopReason,
+        not_before: Option<Instant>,
+        history: History,
+    ) -> Self {
+        Self {
+            attempts,
+            waited,
+            stop_reason,
+            not_before,
+            history,
+        }
+    }
+
     /// What the retry around it did to get `response`.
     #[must_use]
     pub fn of<B>(response: &Response<B>) -> Self {
-        response.extensions().get().copied().unwrap_or(Self {
-            attempts: 1,
-            waited: Duration::ZERO,
-            stop_reason: StopReason::Answered,
-            not_before: None,
-        })
+        let info = response.extensions().get().cloned();
+        info.unwrap_or(Self::new(
+            1,
+            Duration::ZERO,
+            StopReason::Answered,
+            None,
+            History::new(),
+        ))
     }
 
     /// How many attempts were made, the first included. Zero if a limit refused the first one.
@@ -77,5 +100,11 @@ impl RetryInfo {
     #[must_use]
     pub const fn not_before(&self) -> Option<Instant> {
         self.not_before
+    }
+
+    /// The attempts that failed.
+    #[must_use]
+    pub const fn history(&self) -> &History {
+        &self.history
     }
 }

@@ -1,15 +1,17 @@
 use std::{
+    num::NonZeroU32,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
-use courteous_core::{RejectReason, Rejected, RequestView};
 use tokio::time::Instant;
+
+use crate::{RejectReason, Rejected, RequestView};
 
 /// Chooses the tokens that a request draws on.
 ///
-/// A [`Bucket`](crate::Bucket) is itself, for all requests; [`Keyed`](crate::Keyed) has a bucket for each key.
+/// One store is itself, for all requests; a keyed one has a store for each host, or each credential.
 pub trait Partition {
     /// What keeps the tokens.
     type Store: Store;
@@ -22,10 +24,10 @@ pub trait Partition {
     fn select(&self, head: RequestView<'_>) -> Result<Self::Store, Rejected>;
 }
 
-/// Keeps tokens: in this process, as a [`Bucket`](crate::Bucket), or for several machines.
+/// Keeps the tokens of a throttle: in this process, or for several machines.
 ///
-/// A store is a handle, cheap to clone. One that has to ask another machine always answers [`Take::Wait`], and does the
-/// asking when its [`Turn`] is polled.
+/// A store is a handle, cheap to clone. One that has to ask another machine answers [`Take::Wait`] unless it has tokens at
+/// hand, and does the asking when its [`Turn`] is polled, or by itself.
 pub trait Store {
     /// A place among those who wait.
     type Turn: Turn;
@@ -80,30 +82,57 @@ pub enum Take<T> {
 /// What a call asks a [`Store`] for.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
-    pub(crate) cost: u32,
-    pub(crate) latest: Option<Latest>,
-    pub(crate) max_waiting: usize,
-    pub(crate) retried: bool,
-}
-
-/// The instant after which waiting makes no sense, and whose it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Latest {
-    pub(crate) at: Instant,
-    pub(crate) reason: RejectReason,
+    cost: NonZeroU32,
+    latest: Option<(Instant, RejectReason)>,
+    max_waiting: usize,
+    retried: bool,
 }
 
 impl Ask {
+    /// Asks for `cost` tokens, however long it takes, and whoever waits before.
+    #[must_use]
+    pub const fn new(cost: NonZeroU32) -> Self {
+        Self {
+            cost,
+            latest: None,
+            max_waiting: usize::MAX,
+            retried: false,
+        }
+    }
+
+    /// Waits until `latest` at the longest; a longer wait is refused for `reason`. The earliest such instant counts.
+    #[must_use]
+    pub fn with_latest(mut self, latest: Instant, reason: RejectReason) -> Self {
+        if self.latest.is_none_or(|(earlier, _)| latest < earlier) {
+            self.latest = Some((latest, reason));
+        }
+        self
+    }
+
+    /// Is refused if it would have to wait behind `max_waiting` others.
+    #[must_use]
+    pub const fn with_max_waiting(mut self, max_waiting: usize) -> Self {
+        self.max_waiting = max_waiting;
+        self
+    }
+
+    /// States whether a retry is outside, which will do the waiting for a closed bucket.
+    #[must_use]
+    pub const fn with_retried(mut self, retried: bool) -> Self {
+        self.retried = retried;
+        self
+    }
+
     /// How many tokens.
     #[must_use]
     pub const fn cost(&self) -> u32 {
-        self.cost
+        self.cost.get()
     }
 
     /// The instant up to which the call may wait, if there is one, and why a longer wait is refused.
     #[must_use]
-    pub fn latest(&self) -> Option<(Instant, RejectReason)> {
-        self.latest.map(|latest| (latest.at, latest.reason))
+    pub const fn latest(&self) -> Option<(Instant, RejectReason)> {
+        self.latest
     }
 
     /// How many may be in the queue before the call. With zero it must be refused if it would have to wait.

@@ -1,6 +1,4 @@
-use std::{num::NonZeroU32, str::FromStr, time::Duration};
-
-use crate::InvalidRate;
+use std::{error::Error, fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 const SECOND: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -106,11 +104,15 @@ impl Rate {
         Duration::from_nanos(self.per / self.tokens)
     }
 
-    pub(crate) const fn tokens(&self) -> u64 {
+    /// How many tokens come back in each [`per`](Self::per). With it, the exact rate.
+    #[must_use]
+    pub const fn tokens(&self) -> u64 {
         self.tokens
     }
 
-    pub(crate) const fn per(&self) -> u64 {
+    /// The nanoseconds in which [`tokens`](Self::tokens) come back.
+    #[must_use]
+    pub const fn per(&self) -> u64 {
         self.per
     }
 
@@ -188,3 +190,28 @@ impl FromStr for Rate {
         Self::fractional(tokens, per, unit).map_err(|error| invalid(error.rule()))
     }
 }
+
+/// A rate that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidRate {
+    value: String,
+    rule: &'static str,
+}
+
+impl InvalidRate {
+    const fn new(value: String, rule: &'static str) -> Self {
+        Self { value, rule }
+    }
+
+    const fn rule(&self) -> &'static str {
+        self.rule
+    }
+}
+
+impl fmt::Display for InvalidRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid rate `{}`: {}", self.value, self.rule)
+    }
+}
+
+impl Error for InvalidRate {}

@@ -1,0 +1,98 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{Attempt, History};
+
+/// What a retry has done so far for one call, readable from outside while the call is under way, and after it was dropped.
+///
+/// A layer that has to know puts one into the request's extensions and keeps a clone. A retry takes it out, and writes down
+/// each attempt; so nothing further in sees it.
+///
+/// # Sharing
+///
+/// Clones are the same trail.
+#[derive(Clone, Debug, Default)]
+pub struct Trail(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    attempts: u32,
+    under_way: bool,
+    history: History,
+}
+
+impl Trail {
+    /// A trail without an attempt.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Attempt `number`, counted from 1, is handed to the inner service.
+    pub fn begin(&self, number: u32) {
+        let mut state = self.lock();
+        state.attempts = number;
+        state.under_way = true;
+    }
+
+    /// The attempt that was under way has failed.
+    pub fn fail(&self, attempt: Attempt) {
+        let mut state = self.lock();
+        state.under_way = false;
+        state.history.push(attempt);
+    }
+
+    /// A limit has refused the attempt that was under way: it was none.
+    pub fn refuse(&self) {
+        let mut state = self.lock();
+        state.under_way = false;
+        state.attempts = state.attempts.saturating_sub(1);
+    }
+
+    /// How many attempts were made, with the one that is under way.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.lock().attempts
+    }
+
+    /// Those that failed.
+    #[must_use]
+    pub fn history(&self) -> History {
+        self.lock().history.clone()
+    }
+
+    /// Whether an attempt may have reached the server: one that is under way, or was answered, or failed after it was sent.
+    #[must_use]
+    pub fn is_maybe_sent(&self) -> bool {
+        let state = self.lock();
+        state.under_way || state.history.is_maybe_sent()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{Effect, Fault, Verdict};
+
+    #[test]
+    fn an_attempt_that_is_under_way_may_have_been_sent() {
+        let trail = Trail::new();
+        assert!(!trail.is_maybe_sent());
+        trail.begin(1);
+        assert!(trail.is_maybe_sent());
+        let verdict = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
+        trail.fail(Attempt::new(1, Instant::now(), verdict, None));
+        assert!(!trail.is_maybe_sent());
+        trail.begin(2);
+        trail.refuse();
+        assert_eq!((trail.attempts(), trail.is_maybe_sent()), (1, false));
+        trail.begin(2);
+        assert_eq!((trail.attempts(), trail.is_maybe_sent()), (2, true));
+        assert_eq!(trail.history().attempts().len(), 1);
+    }
+}
