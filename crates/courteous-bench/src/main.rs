@@ -1,0 +1,3 @@
+//! courteous and its peers, measured side by side.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Keeps what could not be delivered, and sends it again safely.

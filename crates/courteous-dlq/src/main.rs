@@ -1,0 +1,3 @@
+//! A command that lists, replays and discards dead letters.
+
+fn main() {}
