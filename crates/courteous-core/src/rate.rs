@@ -84,6 +84,24 @@ impl Rate {
         Self::fractional(tokens, HOUR, "h")
     }
 
+    /// The rate that cannot exceed a server's fixed window of `quota` requests in each `window`, wherever the window begins:
+    /// `burst` at once, and the rest evenly, `(quota - burst) / window`.
+    ///
+    /// # Errors
+    ///
+    /// If `burst` leaves nothing of the quota, and as [`new`](Self::new).
+    pub fn within_window(
+        quota: u32,
+        window: Duration,
+        burst: NonZeroU32,
+    ) -> Result<Self, InvalidRate> {
+        let Some(rest @ 1..) = quota.checked_sub(burst.get()) else {
+            let shown = format!("{quota} per {window:?} with a burst of {burst}");
+            return Err(InvalidRate::new(shown, "the burst must be below the quota"));
+        };
+        Self::new(rest, window).map(|rate| rate.with_burst(burst))
+    }
+
     /// Lets a bucket that was left alone hold `burst` tokens, which may then be spent at once. A call that costs more than
     /// that is refused.
     #[must_use]

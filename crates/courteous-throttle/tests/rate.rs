@@ -1,7 +1,7 @@
 //! What is a rate, and what is none.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use courteous_throttle::Rate;
 
@@ -83,4 +83,18 @@ fn the_extremes_are_rates() {
     let slow = Rate::new(1, Duration::from_nanos(u64::MAX)).unwrap();
     assert_eq!(slow.interval(), Duration::from_nanos(u64::MAX));
     assert!(Rate::new(u32::MAX, Duration::from_nanos(u64::MAX)).is_ok());
+}
+
+#[test]
+fn a_fixed_window_cannot_be_exceeded_wherever_it_begins() {
+    let burst = NonZeroU32::new(20).unwrap();
+    let minute = Duration::from_secs(60);
+    let rate = Rate::within_window(100, minute, burst).unwrap();
+    assert_eq!(rate, Rate::new(80, minute).unwrap().with_burst(burst));
+    assert_eq!(
+        Rate::within_window(20, minute, burst)
+            .unwrap_err()
+            .to_string(),
+        "invalid rate `20 per 60s with a burst of 20`: the burst must be below the quota",
+    );
 }
