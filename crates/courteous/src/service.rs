@@ -19,20 +19,33 @@ use crate::Error;
 
 /// The layers of a [`Stack`](crate::Stack), outermost first.
 #[derive(Clone, Debug)]
-pub(crate) struct Layers {
+pub(crate) struct Layers<P> {
     pub(crate) key: IdempotencyKeyLayer,
     pub(crate) total: TotalTimeoutLayer,
     pub(crate) retry: RetryLayer,
     pub(crate) concurrency: ConcurrencyLimitLayer<AsError, Origin>,
-    pub(crate) throttle: ThrottleLayer<PerOrigin>,
+    pub(crate) throttle: ThrottleLayer<P>,
     pub(crate) attempt: AttemptTimeoutLayer,
 }
 
-type Limited<S> = ConcurrencyLimit<Throttle<AttemptTimeout<S>, PerOrigin>, AsError, Origin>;
-type Layered<S> = IdempotencyKey<TotalTimeout<Retry<Limited<S>>>>;
+type Limited<S, P> = ConcurrencyLimit<Throttle<AttemptTimeout<S>, P>, AsError, Origin>;
+type Layered<S, P> = IdempotencyKey<TotalTimeout<Retry<Limited<S, P>>>>;
 
-impl Layers {
-    pub(crate) fn around<S>(&self, client: S) -> Layered<S> {
+impl<P> Layers<P> {
+    pub(crate) fn with_throttle<Q>(self, throttle: ThrottleLayer<Q>) -> Layers<Q> {
+        Layers {
+            key: self.key,
+            total: self.total,
+            retry: self.retry,
+            concurrency: self.concurrency,
+            throttle,
+            attempt: self.attempt,
+        }
+    }
+}
+
+impl<P: Clone> Layers<P> {
+    pub(crate) fn around<S>(&self, client: S) -> Layered<S, P> {
         let limited = self.throttle.layer(self.attempt.layer(client));
         let limited = self.concurrency.layer(limited);
         let whole = self.total.layer(self.retry.layer(limited));
@@ -54,12 +67,12 @@ impl Layers {
 ///
 /// [`Error`], if the last attempt had no response. A response is returned as it is, whatever its status.
 #[derive(Clone)]
-pub struct Courteous<S> {
-    inner: Layered<S>,
+pub struct Courteous<S, P = PerOrigin> {
+    inner: Layered<S, P>,
 }
 
-impl<S> Courteous<S> {
-    pub(crate) const fn new(inner: Layered<S>) -> Self {
+impl<S, P> Courteous<S, P> {
+    pub(crate) const fn new(inner: Layered<S, P>) -> Self {
         Self { inner }
     }
 
@@ -84,13 +97,13 @@ impl<S> Courteous<S> {
     }
 }
 
-impl<S, B> Service<Request<B>> for Courteous<S>
+impl<S, P, B> Service<Request<B>> for Courteous<S, P>
 where
-    Layered<S>: Service<Request<B>, Error = BoxError>,
+    Layered<S, P>: Service<Request<B>, Error = BoxError>,
 {
-    type Response = <Layered<S> as Service<Request<B>>>::Response;
+    type Response = <Layered<S, P> as Service<Request<B>>>::Response;
     type Error = Error;
-    type Future = ResponseFuture<<Layered<S> as Service<Request<B>>>::Future>;
+    type Future = ResponseFuture<<Layered<S, P> as Service<Request<B>>>::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx).map_err(Error::new)
@@ -103,7 +116,7 @@ where
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for Courteous<S> {
+impl<S: fmt::Debug, P: fmt::Debug> fmt::Debug for Courteous<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Courteous").field(&self.inner).finish()
     }

@@ -76,8 +76,8 @@ use crate::{Courteous, service::Layers};
 /// );
 /// ```
 #[derive(Clone, Debug)]
-pub struct Stack {
-    layers: Layers,
+pub struct Stack<P = PerOrigin> {
+    layers: Layers<P>,
 }
 
 impl Stack {
@@ -96,7 +96,9 @@ impl Stack {
             },
         }
     }
+}
 
+impl<P> Stack<P> {
     /// Gives each POST and PATCH a key, so that it can be sent again. Only for servers that honour it: name them by
     /// [`IdempotencyKeyLayer::with_hosts`].
     #[must_use]
@@ -126,11 +128,12 @@ impl Stack {
         self
     }
 
-    /// The throttle, for each origin.
+    /// The throttle: for each origin, or as its partition says.
     #[must_use]
-    pub fn with_throttle(mut self, layer: ThrottleLayer<PerOrigin>) -> Self {
-        self.layers.throttle = layer;
-        self
+    pub fn with_throttle<Q>(self, layer: ThrottleLayer<Q>) -> Stack<Q> {
+        Stack {
+            layers: self.layers.with_throttle(layer),
+        }
     }
 
     /// The timeout of an attempt: a `Duration`, or a layer.
@@ -145,7 +148,7 @@ impl Stack {
     /// # Errors
     ///
     /// When an attempt may take longer than the whole call.
-    pub fn build(self) -> Result<StackLayer, InvalidStack> {
+    pub fn build(self) -> Result<StackLayer<P>, InvalidStack> {
         let (attempt, total) = (self.layers.attempt.timeout(), self.layers.total.timeout());
         if attempt > total {
             return Err(InvalidStack { attempt, total });
@@ -167,21 +170,21 @@ impl Default for Stack {
 
 /// A [`Stack`] whose settings fit together.
 #[derive(Clone, Debug)]
-pub struct StackLayer {
-    layers: Layers,
+pub struct StackLayer<P = PerOrigin> {
+    layers: Layers<P>,
 }
 
-impl StackLayer {
+impl<P: Clone> StackLayer<P> {
     /// The stack around `client`.
-    pub fn layer<S>(&self, client: S) -> Courteous<S> {
+    pub fn layer<S>(&self, client: S) -> Courteous<S, P> {
         Courteous::new(self.layers.around(client))
     }
 }
 
-impl<S> Layer<S> for StackLayer {
-    type Service = Courteous<S>;
+impl<S, P: Clone> Layer<S> for StackLayer<P> {
+    type Service = Courteous<S, P>;
 
-    fn layer(&self, client: S) -> Courteous<S> {
+    fn layer(&self, client: S) -> Courteous<S, P> {
         self.layer(client)
     }
 }
