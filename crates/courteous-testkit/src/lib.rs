@@ -9,6 +9,8 @@
 //! | [`Storm`], [`Dice`] | many calls, a part of them dropped at random points, reproducibly |
 //! | [`ScriptedServer`] | a loopback HTTP/1.1 server that closes, resets, stalls and drips on request |
 //! | [`ChaosProxy`] | a TCP proxy that delays, drips, swallows, half-closes, resets and refuses, by a script or by chance |
+//! | [`Redis`], [`RedisCluster`], [`Postgres`] | real servers of a test's own, that can be killed, hung and restarted |
+//! | [`Process`] | a process that ends with the test, however that ends |
 //!
 //! # The contract
 //!
@@ -98,6 +100,8 @@ mod probe_future;
 mod reply;
 mod seen;
 mod server;
+#[cfg(unix)]
+mod services;
 mod shared;
 mod storm;
 mod task;
@@ -114,5 +118,7 @@ pub use probe_future::ProbeFuture;
 pub use reply::Reply;
 pub use seen::{Seen, SeenBody};
 pub use server::{Act, Moment, RawRequest, ScriptedServer};
+#[cfg(unix)]
+pub use services::{Postgres, Process, Redis, RedisCluster};
 pub use storm::{Calm, Storm};
 pub use task::{MOST_POLLS, PATIENCE, Task};

@@ -204,6 +204,19 @@ async fn while_it_refuses_the_port_is_closed_and_open_connections_go_on() {
 }
 
 #[tokio::test]
+async fn a_diverted_proxy_leads_new_connections_elsewhere_and_leaves_open_ones() {
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (proxy, mut stays) = through(Course::smooth()).await;
+    stays.write_all(b"a").await.unwrap();
+    stays.read_exact(&mut [0]).await.unwrap();
+    proxy.divert(other.local_addr().unwrap());
+    let _elsewhere = TcpStream::connect(proxy.address()).await.unwrap();
+    let accepted = timeout(Duration::from_secs(10), other.accept()).await;
+    accepted.expect("a connection within ten seconds").unwrap();
+    assert_eq!(exchange(&mut stays, b"bc").await.0, b"bc");
+}
+
+#[tokio::test]
 async fn a_dropped_proxy_resets_its_connections_and_frees_its_port() {
     let (proxy, mut stream) = through(Course::smooth()).await;
     stream.write_all(b"1").await.unwrap();

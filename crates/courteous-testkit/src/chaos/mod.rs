@@ -5,7 +5,7 @@ use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -30,6 +30,7 @@ pub struct ChaosProxy {
     refusing: watch::Sender<bool>,
     done: watch::Receiver<bool>,
     record: Arc<Record>,
+    server: Arc<Mutex<SocketAddr>>,
     accepting: AbortHandle,
     /// Bound, and not listening: the port stays ours while connections are refused.
     _port: TcpSocket,
@@ -59,9 +60,10 @@ impl ChaosProxy {
         let record = Arc::new(Record::default());
         let (refusing, orders) = watch::channel(false);
         let (report, done) = watch::channel(false);
+        let server = Arc::new(Mutex::new(server));
         let door = Door {
             address,
-            server,
+            server: Arc::clone(&server),
             script: Arc::new(script),
             record: Arc::clone(&record),
         };
@@ -71,6 +73,7 @@ impl ChaosProxy {
             refusing,
             done,
             record,
+            server,
             accepting: accepting.abort_handle(),
             _port: port,
         })
@@ -112,6 +115,12 @@ impl ChaosProxy {
         self.order(false).await;
     }
 
+    /// Leads further connections to another `server`, as a balancer or a name does after a failover. Those that are open
+    /// stay where they are.
+    pub fn divert(&self, server: SocketAddr) {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+    }
+
     async fn order(&self, refusing: bool) {
         self.refusing.send_replace(refusing);
         let mut done = self.done.clone();
@@ -151,7 +160,7 @@ impl fmt::Debug for ChaosProxy {
 /// What the accepting task needs.
 struct Door {
     address: SocketAddr,
-    server: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
     script: Arc<Script>,
     record: Arc<Record>,
 }
@@ -187,7 +196,8 @@ impl Door {
                 Ok(client) = accept(listener.as_ref()) => {
                     let number = self.record.connections.fetch_add(1, Relaxed);
                     let open = Open::new(&self.record);
-                    let (course, server) = ((self.script)(number), self.server);
+                    let course = (self.script)(number);
+                    let server = *self.server.lock().unwrap_or_else(PoisonError::into_inner);
                     connections.spawn(async move {
                         // Whoever breaks a connection is told by the connection.
                         let _ = connect(client, server, course).await;

@@ -1,0 +1,70 @@
+use super::{Redis, port::Port, wait_for};
+
+/// A Redis Cluster of three primaries without replicas, each with a third of the slots. It is stopped when it is dropped.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<Redis>,
+    /// Of the nodes' talk among themselves.
+    _buses: Vec<Port>,
+}
+
+/// A node's bus listens so far above its port.
+const BUS: u16 = 10_000;
+
+impl RedisCluster {
+    /// Starts one, and waits until all its nodes know all slots. `None` as of [`Redis::start`].
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        let program = Redis::program()?;
+        let mut nodes = Vec::new();
+        let mut buses = Vec::new();
+        for _ in 0..3 {
+            let (port, bus) = Port::pair(BUS).expect("two free ports");
+            let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+            nodes.push(Redis::start_at(program.clone(), port, &options));
+            buses.push(bus);
+        }
+        let cluster = Self {
+            nodes,
+            _buses: buses,
+        };
+        cluster.join();
+        Some(cluster)
+    }
+
+    /// The URLs of all nodes.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(Redis::url).collect()
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Redis] {
+        &self.nodes
+    }
+
+    /// The nodes, to be killed and restarted.
+    pub fn nodes_mut(&mut self) -> &mut [Redis] {
+        &mut self.nodes
+    }
+
+    fn join(&self) {
+        let slots = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
+        let commanded = |node: &Redis, words: &[&str]| {
+            node.command(words).expect("a command for a cluster");
+        };
+        for (number, (node, (first, last))) in self.nodes.iter().zip(slots).enumerate() {
+            let epoch = (number + 1).to_string();
+            commanded(node, &["CLUSTER", "SET-CONFIG-EPOCH", &epoch]);
+            commanded(node, &["CLUSTER", "ADDSLOTSRANGE", first, last]);
+            let port = node.address().port().to_string();
+            commanded(&self.nodes[0], &["CLUSTER", "MEET", "127.0.0.1", &port]);
+        }
+        let complete = |node: &Redis| {
+            let info = node.command(&["CLUSTER", "INFO"]).unwrap_or_default();
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+        };
+        wait_for(|| self.nodes.iter().all(complete).then_some(())).expect("a complete cluster");
+    }
+}

@@ -1,0 +1,196 @@
+use std::{
+    fmt, fs, io,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use super::{Process, missing, path, port::Port, program, resp, wait_for};
+
+/// A `redis-server` of a test's own, on a free port of the loopback interface. It is stopped when it is dropped.
+///
+/// All functions block: for some milliseconds, and 30 s at the most.
+///
+/// ```
+/// use courteous_testkit::Redis;
+///
+/// let Some(mut redis) = Redis::start() else {
+///     return Ok(()); // skipped: it has said so
+/// };
+/// redis.command(&["SET", "key", "value"])?;
+/// redis.restart();
+/// assert_eq!(redis.command(&["GET", "key"])?, ""); // it keeps nothing
+/// # std::io::Result::Ok(())
+/// ```
+pub struct Redis {
+    process: Process,
+    program: PathBuf,
+    options: Vec<String>,
+    folder: TempDir,
+    port: Port,
+}
+
+impl Redis {
+    /// Starts one that keeps its data in memory only. `None` if there is no `redis-server`: then it has said so, and the
+    /// test is to end. With `CI=true` it panics instead.
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts one that has written each command to disk when it answers.
+    #[must_use]
+    pub fn persistent() -> Option<Self> {
+        Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// Starts one with further `options`, as on its command line.
+    #[must_use]
+    pub fn start_with(options: &[&str]) -> Option<Self> {
+        let program = Self::program()?;
+        let port = Port::free().expect("a free port");
+        Some(Self::start_at(program, port, options))
+    }
+
+    pub(super) fn program() -> Option<PathBuf> {
+        let found = program("redis-server", &path());
+        if found.is_none() {
+            missing("redis-server", "redis-server");
+        }
+        found
+    }
+
+    pub(super) fn start_at(program: PathBuf, port: Port, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
+        let mut redis = Self {
+            process: spawn(&program, &port, &folder, &options),
+            program,
+            options,
+            folder,
+            port,
+        };
+        redis.await_ready();
+        redis
+    }
+
+    /// Where it listens, also after a restart.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// `redis://127.0.0.1:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    /// Sends it a command and yields the reply's text: that of an array's elements line by line, and the empty text for
+    /// nil.
+    ///
+    /// # Errors
+    ///
+    /// If it answers with an error, which is the error's text, or not within 10 s.
+    pub fn command(&self, words: &[&str]) -> io::Result<String> {
+        resp::command(self.address(), words)
+    }
+
+    /// What `INFO` says of `field`.
+    ///
+    /// # Errors
+    ///
+    /// As [`command`](Self::command), and if there is no such field.
+    pub fn info(&self, field: &str) -> io::Result<String> {
+        let info = self.command(&["INFO", "everything"])?;
+        let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+        let found = fields.find(|(name, _)| *name == field);
+        let (_, value) = found.ok_or(io::ErrorKind::NotFound)?;
+        Ok(value.trim_end().to_owned())
+    }
+
+    /// Kills it. Connections are refused until it is restarted; the port stays its own.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same port, with what it has written to disk. It is killed if it runs.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        self.process = spawn(&self.program, &self.port, &self.folder, &self.options);
+        self.await_ready();
+    }
+
+    /// Hangs it (`SIGSTOP`): connections are still accepted, by its machine, and nobody answers.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Lets it go on. It answers what it was sent meanwhile.
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
+    /// Makes it a replica of `primary`, and waits until it has all of that one's data.
+    pub fn replicate(&self, primary: &Self) {
+        let primary = primary.address();
+        let (host, port) = (primary.ip().to_string(), primary.port().to_string());
+        let followed = self.command(&["REPLICAOF", &host, &port]);
+        followed.expect("a replica");
+        let in_step = || {
+            self.info("master_link_status")
+                .is_ok_and(|link| link == "up")
+        };
+        wait_for(|| in_step().then_some(())).expect("a replica that is in step");
+    }
+
+    /// Makes it a primary of its own, with the data that it has.
+    pub fn promote(&self) {
+        let promoted = self.command(&["REPLICAOF", "NO", "ONE"]);
+        promoted.expect("a primary");
+    }
+
+    fn await_ready(&mut self) {
+        let ready = wait_for(|| {
+            if !self.process.is_running() {
+                return Some(false);
+            }
+            let pong = self.command(&["PING"]);
+            pong.is_ok_and(|pong| pong == "PONG").then_some(true)
+        });
+        assert_eq!(ready, Some(true), "{}", self.log());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default()
+    }
+}
+
+const LOG: &str = "redis.log";
+
+fn spawn(program: &PathBuf, port: &Port, folder: &TempDir, options: &[String]) -> Process {
+    let port = port.address().port().to_string();
+    let mut command = Command::new(program);
+    command
+        .current_dir(folder)
+        .args(["--port", &port, "--bind", "127.0.0.1", "--logfile", LOG])
+        .args(["--save", "", "--appendonly", "no"])
+        // A replica is in step at once, and not after five seconds.
+        .args(["--repl-diskless-sync-delay", "0"])
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Process::spawn(&mut command).expect("a redis-server")
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("address", &self.address())
+            .field("process", &self.process)
+            .finish_non_exhaustive()
+    }
+}
