@@ -10,6 +10,7 @@
 //! | [`ScriptedServer`] | a loopback HTTP/1.1 server that closes, resets, stalls and drips on request |
 //! | [`ChaosProxy`] | a TCP proxy that delays, drips, swallows, half-closes, resets and refuses, by a script or by chance |
 //! | [`Redis`], [`RedisCluster`], [`Postgres`] | real servers of a test's own, that can be killed, hung and restarted |
+//! | [`Sends`] | when requests were sent, by which process, and the window in which there were the most |
 //! | [`Process`] | a process that ends with the test, however that ends |
 //!
 //! # The contract
@@ -99,6 +100,8 @@ mod probe_error;
 mod probe_future;
 mod reply;
 mod seen;
+#[cfg(unix)]
+mod sends;
 mod server;
 #[cfg(unix)]
 mod services;
@@ -117,6 +120,8 @@ pub use probe_error::ProbeError;
 pub use probe_future::ProbeFuture;
 pub use reply::Reply;
 pub use seen::{Seen, SeenBody};
+#[cfg(unix)]
+pub use sends::{Sends, Sent, Window, jain_index, machine_clock};
 pub use server::{Act, Moment, RawRequest, ScriptedServer};
 #[cfg(unix)]
 pub use services::{Postgres, Process, Redis, RedisCluster};
