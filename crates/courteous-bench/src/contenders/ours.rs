@@ -1,0 +1,51 @@
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
+
+use courteous::{
+    AttemptTimeoutLayer, ConcurrencyLimitLayer, IdempotencyKeyLayer, Rate, RetryLayer, Stack,
+    ThrottleLayer, TotalTimeoutLayer,
+};
+use tower::Layer;
+
+use super::{Contender, Kind, OURS};
+
+const TOTAL: Duration = Duration::from_secs(30);
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+pub(super) fn contenders() -> Vec<Contender> {
+    let key = IdempotencyKeyLayer::new();
+    let total = TotalTimeoutLayer::new(TOTAL);
+    let retry = RetryLayer::new();
+    let limit = ConcurrencyLimitLayer::new(LIMIT);
+    let throttle = ThrottleLayer::new(rate());
+    let attempt = AttemptTimeoutLayer::new(ATTEMPT);
+    let stack = Stack::new()
+        .with_idempotency_key(key.clone())
+        .with_throttle(ThrottleLayer::per_origin(rate()))
+        .build()
+        .unwrap_or_else(|error| panic!("{error}"));
+    vec![
+        Contender::by_hand(Kind::Concurrency, OURS, |inner| limit.layer(inner)),
+        Contender::by_hand(Kind::Throttle, OURS, |inner| throttle.layer(inner)),
+        Contender::by_hand(Kind::Retry, OURS, |inner| retry.layer(inner)),
+        Contender::by_hand(Kind::Key, OURS, |inner| key.layer(inner)),
+        Contender::by_hand(Kind::TotalTimeout, OURS, |inner| total.layer(inner)),
+        Contender::by_hand(Kind::AttemptTimeout, OURS, |inner| attempt.layer(inner)),
+        Contender::by_hand(Kind::Five, OURS, |inner| {
+            let limited = limit.layer(throttle.layer(inner));
+            key.layer(total.layer(retry.layer(limited)))
+        }),
+        Contender::by_hand(Kind::Stack, OURS, |inner| stack.layer(inner)),
+    ]
+}
+
+const LIMIT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+
+/// One that no round reaches.
+fn rate() -> Rate {
+    let rate = Rate::new(100_000_000, Duration::from_secs(1));
+    let rate = rate.unwrap_or_else(|error| panic!("{error}"));
+    rate.with_burst(const { NonZeroU32::new(1_000_000).unwrap() })
+}

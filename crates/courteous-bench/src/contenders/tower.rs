@@ -1,0 +1,107 @@
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method};
+use tokio::{runtime::Runtime, time::Sleep};
+use tower::{
+    Layer, ServiceBuilder,
+    buffer::Buffer,
+    limit::{ConcurrencyLimitLayer, RateLimitLayer},
+    retry::{
+        Policy, RetryLayer,
+        backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff},
+        budget::{Budget, TpsBudget},
+    },
+    timeout::TimeoutLayer,
+    util::MapRequestLayer,
+};
+use uuid::Uuid;
+
+use super::{Contender, Kind};
+use crate::kit::{Request, Transport};
+
+const WHO: &str = "tower";
+
+pub(super) fn contenders(runtime: &Rc<Runtime>) -> Vec<Contender> {
+    let limit = ConcurrencyLimitLayer::new(64);
+    let timeout = TimeoutLayer::new(Duration::from_secs(30));
+    let attempt = TimeoutLayer::new(Duration::from_secs(10));
+    let retry = RetryLayer::new(Standard::new());
+    let key = MapRequestLayer::new(with_key);
+    // Without a buffer, each clone would have a rate of its own.
+    let shared = RateLimitLayer::new(100_000_000, Duration::from_secs(1));
+    let throttle = |inner: Transport| {
+        let _entered = runtime.enter();
+        Buffer::new(shared.layer(inner), 1024)
+    };
+    vec![
+        Contender::by_hand(Kind::Concurrency, WHO, |inner| limit.layer(inner)),
+        Contender::in_runtime(Kind::Throttle, "tower: Buffer + RateLimit", runtime, throttle),
+        Contender::by_hand(Kind::Retry, WHO, |inner| retry.layer(inner)),
+        Contender::by_hand(Kind::Key, "by hand, `Uuid::new_v4`", |inner| key.layer(inner)),
+        Contender::by_hand(Kind::TotalTimeout, WHO, |inner| timeout.layer(inner)),
+        Contender::by_hand(Kind::AttemptTimeout, WHO, |inner| attempt.layer(inner)),
+        Contender::in_runtime(Kind::Five, WHO, runtime, |inner| {
+            ServiceBuilder::new()
+                .layer(&key)
+                .layer(&timeout)
+                .layer(&retry)
+                .layer(&limit)
+                .service(throttle(inner))
+        }),
+    ]
+}
+
+/// What those write who have no layer for it.
+pub(super) fn with_key(mut request: Request) -> Request {
+    if request.method() == Method::POST && !request.headers().contains_key("idempotency-key") {
+        let key = Uuid::new_v4().to_string();
+        if let Ok(key) = HeaderValue::try_from(key) {
+            request.headers_mut().insert("idempotency-key", key);
+        }
+    }
+    request
+}
+
+/// A policy as in tower's own documentation: up to two more attempts after an error or a 5xx, from a budget, with backoff.
+#[derive(Clone)]
+pub(super) struct Standard {
+    budget: Arc<TpsBudget>,
+    backoff: ExponentialBackoff,
+    left: usize,
+}
+
+impl Standard {
+    pub(super) fn new() -> Self {
+        Self {
+            budget: Arc::default(),
+            backoff: ExponentialBackoffMaker::default().make_backoff(),
+            left: 2,
+        }
+    }
+}
+
+impl<RB, E> Policy<Request, http::Response<RB>, E> for Standard {
+    type Future = Sleep;
+
+    fn retry(
+        &mut self,
+        _: &mut Request,
+        result: &mut Result<http::Response<RB>, E>,
+    ) -> Option<Sleep> {
+        match result {
+            Ok(response) if !response.status().is_server_error() => {
+                self.budget.deposit();
+                None
+            }
+            _ if self.left == 0 || !self.budget.withdraw() => None,
+            _ => {
+                self.left -= 1;
+                Some(self.backoff.next_backoff())
+            }
+        }
+    }
+
+    fn clone_request(&mut self, request: &Request) -> Option<Request> {
+        Some(request.clone())
+    }
+}

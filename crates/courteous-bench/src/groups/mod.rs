@@ -1,0 +1,21 @@
+//! What is measured, one group to a file.
+
+pub(crate) mod layers;
+mod primitives;
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    Quick,
+    Full,
+}
+
+impl Effort {
+    /// The number for this effort.
+    pub(crate) const fn of(self, quick: usize, full: usize) -> usize {
+        match self {
+            Self::Quick => quick,
+            Self::Full => full,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+use std::time::Duration;
+
+use cpu_time::ThreadTime;
+
+/// The CPU time that this thread spends on `work`. Allocations are not counted meanwhile, as that takes time.
+pub(crate) fn cpu_of(work: impl FnOnce()) -> Duration {
+    let mut spent = Duration::ZERO;
+    allocation_counter::opt_out(|| {
+        let start = ThreadTime::now();
+        work();
+        spent = start.elapsed();
+    });
+    spent
+}
+
+/// The heap that this thread uses for `work`: how many allocations, and how many bytes in all.
+pub(crate) fn heap_of(work: impl FnOnce()) -> (u64, u64) {
+    let info = allocation_counter::measure(work);
+    (info.count_total, info.bytes_total)
+}

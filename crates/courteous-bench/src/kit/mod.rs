@@ -1,0 +1,19 @@
+//! What all groups measure with.
+
+mod calls;
+mod clock;
+mod instructions;
+mod machine;
+mod request;
+mod spread;
+mod table;
+mod transport;
+
+pub(crate) use calls::{Calls, by_hand, collected, in_runtime};
+pub(crate) use clock::{cpu_of, heap_of};
+pub(crate) use instructions::{count, is_available};
+pub(crate) use machine::{RUSTC, machine, versions};
+pub(crate) use request::{Request, Shape};
+pub(crate) use spread::Spread;
+pub(crate) use table::Table;
+pub(crate) use transport::{Answer, Transport};
