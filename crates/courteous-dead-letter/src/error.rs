@@ -1,0 +1,120 @@
+use std::{error::Error, fmt, time::SystemTime};
+
+use courteous_core::BoxError;
+
+/// Why a [`Sink`](crate::Sink) has not kept a letter.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The sink, and what it may hold in memory meanwhile, is full.
+    Full,
+    /// The sink takes nothing more: it was closed, or its thread has ended.
+    Closed,
+    /// The write failed.
+    Failed(BoxError),
+}
+
+impl PushError {
+    /// The write failed by `error`.
+    pub fn failed(error: impl Into<BoxError>) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the store of dead letters is full",
+            Self::Closed => "the store of dead letters is closed",
+            Self::Failed(_) => "the dead letter could not be written",
+        })
+    }
+}
+
+impl Error for PushError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(source) => Some(&**source),
+            Self::Full | Self::Closed => None,
+        }
+    }
+}
+
+/// Why a [`Store`](crate::Store) has not done what it was asked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no such record.
+    NotFound,
+    /// Somebody else has claimed the record since, or it was marked: the outcome was not written.
+    StaleFence,
+    /// The record is being sent again, and must not be changed before `until`.
+    Claimed {
+        /// When the claim ends, by the store's clock.
+        until: SystemTime,
+    },
+    /// The store was written by a newer version of this crate. It was left as it is.
+    NewerSchema {
+        /// The version of the store's schema.
+        found: u32,
+        /// The newest one that this crate knows.
+        known: u32,
+    },
+    /// What is stored cannot be read.
+    Corrupt {
+        /// The column that is at fault.
+        column: &'static str,
+    },
+    /// A body was encrypted with another key, or was changed.
+    WrongKey,
+    /// The store is closed.
+    Closed,
+    /// The database failed, or could not be reached.
+    Failed(BoxError),
+}
+
+impl StoreError {
+    /// The database failed by `error`.
+    pub fn failed(error: impl Into<BoxError>) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("there is no such dead letter"),
+            Self::StaleFence => f.write_str("the dead letter is claimed by somebody else by now"),
+            Self::Claimed { .. } => f.write_str("the dead letter is being sent again"),
+            Self::NewerSchema { found, known } => write!(
+                f,
+                "the store has schema {found}, and this version knows {known} at most"
+            ),
+            Self::Corrupt { column } => write!(f, "a stored {column:?} cannot be read"),
+            Self::WrongKey => f.write_str("a body was encrypted with another key, or was changed"),
+            Self::Closed => f.write_str("the store of dead letters is closed"),
+            Self::Failed(_) => f.write_str("the store of dead letters failed"),
+        }
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(source) => Some(&**source),
+            _ => None,
+        }
+    }
+}
+
+/// A word that is none of those that are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownWord(pub(crate) ());
+
+impl fmt::Display for UnknownWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a word that is known here")
+    }
+}
+
+impl Error for UnknownWord {}

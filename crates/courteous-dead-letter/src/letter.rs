@@ -1,0 +1,256 @@
+use std::time::SystemTime;
+
+use courteous_core::{Attempt, Verdict};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+
+use crate::{Clock, LetterId, Payload, Reason, Tags, Withheld};
+
+/// A call that has finally failed: all that is needed to understand it, and to send it again.
+///
+/// Secrets are not in it: see [`Withheld`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Letter {
+    /// The name of the record that it becomes.
+    pub id: LetterId,
+    /// The request's method.
+    pub method: Method,
+    /// The request's target, without secrets.
+    pub uri: Uri,
+    /// The request's header fields, without secrets; the idempotency key is among them.
+    pub headers: HeaderMap,
+    /// What was left out.
+    pub withheld: Withheld,
+    /// The request's body.
+    pub payload: Payload,
+    /// The header field that holds the idempotency key. `None` if the request had no key.
+    pub key_header: Option<HeaderName>,
+    /// When the call began: its first attempt was made then, or later.
+    pub first_at: SystemTime,
+    /// The caller's tags.
+    pub tags: Tags,
+    /// How it failed: a replay that fails too writes another one here.
+    pub failure: Failure,
+}
+
+/// How a call has failed, its replays included.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// Why it was given up, at the last time.
+    pub reason: Reason,
+    /// How many attempts were made in all, if a retry counted them. Without one, 1.
+    pub attempts: u32,
+    /// Those that failed: the first, and the last seven.
+    pub history: Vec<PastAttempt>,
+    /// Whether one of them may have reached the server.
+    pub maybe_sent: bool,
+    /// The status of the last response.
+    pub last_status: Option<StatusCode>,
+    /// The last error, with its causes and without secrets; `None` if the last attempt had a response.
+    pub last_error: Option<String>,
+    /// When it was given up, at the last time.
+    pub last_at: SystemTime,
+    /// When it may be sent again at the earliest, if the server or a limit has said so.
+    pub not_before: Option<SystemTime>,
+}
+
+/// One attempt that failed, in brief.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PastAttempt {
+    /// Which one it was, from 1, counted through all replays.
+    pub number: u32,
+    /// When it was known to have failed.
+    pub ended: SystemTime,
+    /// What its failure meant for another one.
+    pub verdict: Verdict,
+    /// The status of its response, if it had one.
+    pub status: Option<StatusCode>,
+}
+
+impl Letter {
+    /// A request without header fields, a body or a key, that has failed by `failure`. The other fields are there to be set.
+    #[must_use]
+    pub fn new(id: LetterId, method: Method, uri: Uri, failure: Failure) -> Self {
+        Self {
+            id,
+            method,
+            uri,
+            headers: HeaderMap::new(),
+            withheld: Withheld::new(),
+            payload: Payload::Whole(bytes::Bytes::new()),
+            key_header: None,
+            first_at: failure.last_at,
+            tags: Tags::new(),
+            failure,
+        }
+    }
+
+    /// The idempotency key.
+    #[must_use]
+    pub fn key(&self) -> Option<&HeaderValue> {
+        self.headers.get(self.key_header.as_ref()?)
+    }
+
+    /// Whether sending it again can do no more than was done: by its key, by its method (RFC 9110, section 9.2.2), or as it
+    /// was never sent.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        let idempotent = matches!(
+            self.method,
+            Method::GET
+                | Method::HEAD
+                | Method::OPTIONS
+                | Method::TRACE
+                | Method::PUT
+                | Method::DELETE
+        );
+        idempotent || self.key().is_some() || !self.failure.maybe_sent
+    }
+}
+
+impl Failure {
+    /// One that was given up for `reason` at `now`, after one attempt that may have been sent. The other fields are there to
+    /// be set.
+    #[must_use]
+    pub const fn new(reason: Reason, now: SystemTime) -> Self {
+        Self {
+            reason,
+            attempts: 1,
+            history: Vec::new(),
+            maybe_sent: true,
+            last_status: None,
+            last_error: None,
+            last_at: now,
+            not_before: None,
+        }
+    }
+
+    /// This failure, and then `later`, which is that of a replay: attempts and history of both, and for the rest the later
+    /// one's word.
+    #[must_use]
+    pub fn and_then(mut self, later: Self) -> Self {
+        let before = self.attempts;
+        for mut attempt in later.history {
+            attempt.number = attempt.number.saturating_add(before);
+            push(&mut self.history, attempt);
+        }
+        Self {
+            attempts: before.saturating_add(later.attempts),
+            history: self.history,
+            maybe_sent: self.maybe_sent || later.maybe_sent,
+            last_status: later.last_status.or(self.last_status),
+            ..Self {
+                history: Vec::new(),
+                ..later
+            }
+        }
+    }
+}
+
+impl PastAttempt {
+    /// Attempt `number`, counted from 1, which failed at `ended`; with the `status` of its response, if it had one.
+    #[must_use]
+    pub const fn new(
+        number: u32,
+        ended: SystemTime,
+        verdict: Verdict,
+        status: Option<StatusCode>,
+    ) -> Self {
+        Self {
+            number,
+            ended,
+            verdict,
+            status,
+        }
+    }
+
+    pub(crate) fn of(attempt: &Attempt, clock: &Clock) -> Self {
+        Self {
+            number: attempt.number(),
+            ended: clock.at(attempt.ended()),
+            verdict: attempt.verdict(),
+            status: attempt.status(),
+        }
+    }
+}
+
+/// Adds one to those that are kept: the second oldest makes room for the ninth.
+fn push(history: &mut Vec<PastAttempt>, attempt: PastAttempt) {
+    if history.len() >= courteous_core::History::MAX {
+        history.remove(1);
+    }
+    history.push(attempt);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use courteous_core::{Effect, Fault};
+
+    use super::*;
+
+    fn failure(attempts: u32, maybe_sent: bool) -> Failure {
+        let effect = match maybe_sent {
+            true => Effect::MaybeProcessed,
+            false => Effect::NeverSent,
+        };
+        let verdict = Verdict::transient(effect, Fault::NoResponse);
+        let past = |number| PastAttempt::new(number, UNIX_EPOCH, verdict, None);
+        Failure {
+            attempts,
+            history: (1..=attempts).map(past).collect(),
+            maybe_sent,
+            ..Failure::new(Reason::Attempts, UNIX_EPOCH)
+        }
+    }
+
+    #[test]
+    fn a_replays_attempts_are_added_to_those_before() {
+        let mut whole = failure(3, true);
+        for _ in 0..3 {
+            whole = whole.and_then(failure(3, false));
+        }
+        let numbers: Vec<_> = whole.history.iter().map(|past| past.number).collect();
+        assert_eq!(numbers, [1, 6, 7, 8, 9, 10, 11, 12]);
+        assert_eq!((whole.attempts, whole.maybe_sent), (12, true));
+    }
+
+    #[test]
+    fn the_last_word_is_the_replays() {
+        let mut first = failure(1, false);
+        first.last_status = Some(StatusCode::BAD_GATEWAY);
+        first.last_error = Some("reset".to_owned());
+        let mut then = failure(1, false);
+        then.reason = Reason::Deadline;
+        then.last_error = Some("too late".to_owned());
+        let whole = first.clone().and_then(then);
+        assert_eq!(whole.reason, Reason::Deadline);
+        assert_eq!(whole.last_status, Some(StatusCode::BAD_GATEWAY));
+        assert_eq!(whole.last_error.as_deref(), Some("too late"));
+        assert!(!whole.maybe_sent && first.and_then(failure(1, true)).maybe_sent);
+    }
+
+    #[test]
+    fn a_letter_is_repeatable_by_its_method_its_key_or_as_it_was_never_sent() {
+        let letter = |method, maybe_sent| {
+            let id = LetterId::new(UNIX_EPOCH);
+            Letter::new(id, method, Uri::from_static("/"), failure(1, maybe_sent))
+        };
+        assert!(letter(Method::PUT, true).is_repeatable());
+        assert!(letter(Method::POST, false).is_repeatable());
+        let mut post = letter(Method::POST, true);
+        assert!(!post.is_repeatable());
+        let name = HeaderName::from_static("idempotency-key");
+        post.key_header = Some(name.clone());
+        assert!(
+            !post.is_repeatable(),
+            "a field that is not there holds no key"
+        );
+        post.headers.insert(name, HeaderValue::from_static("k"));
+        assert!(post.is_repeatable());
+        assert_eq!(post.key().unwrap(), "k");
+    }
+}

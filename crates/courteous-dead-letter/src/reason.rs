@@ -1,0 +1,114 @@
+use std::{fmt, str::FromStr};
+
+use courteous_core::StopReason;
+
+use crate::UnknownWord;
+
+/// Why a call has finally failed, and so is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// All attempts that were allowed have failed.
+    Attempts,
+    /// The retry budget had not the price of another attempt.
+    Budget,
+    /// The call's time was up, or the wait for another attempt would have outlasted it.
+    Deadline,
+    /// The server asked for a longer wait than one call may have: the letter's `not_before` says until when.
+    WaitTooLong,
+    /// A limit of ours refused the call, or its next attempt.
+    Rejected,
+    /// It may have been processed, and nothing made another attempt safe: neither its method nor a key.
+    NotIdempotent,
+    /// Its body could not be sent again.
+    BodyNotReplayable,
+    /// It failed in a way that may pass, and there was no retry, or retries were off for this call.
+    NotRetried,
+    /// It failed, and would fail alike again.
+    Permanent,
+    /// It failed, and the server asked for no further attempt.
+    Vetoed,
+    /// Its caller dropped it before it had ended.
+    Abandoned,
+}
+
+impl Reason {
+    /// All there are.
+    pub const ALL: [Self; 11] = [
+        Self::Attempts,
+        Self::Budget,
+        Self::Deadline,
+        Self::WaitTooLong,
+        Self::Rejected,
+        Self::NotIdempotent,
+        Self::BodyNotReplayable,
+        Self::NotRetried,
+        Self::Permanent,
+        Self::Vetoed,
+        Self::Abandoned,
+    ];
+
+    /// The word for it, as it is stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Attempts => "attempts",
+            Self::Budget => "budget",
+            Self::Deadline => "deadline",
+            Self::WaitTooLong => "wait_too_long",
+            Self::Rejected => "rejected",
+            Self::NotIdempotent => "not_idempotent",
+            Self::BodyNotReplayable => "body_not_replayable",
+            Self::NotRetried => "not_retried",
+            Self::Permanent => "permanent",
+            Self::Vetoed => "vetoed",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// The reason that a retry gives; `None` if the server answered.
+    pub(crate) const fn of(stop: StopReason) -> Option<Self> {
+        Some(match stop {
+            StopReason::Answered => return None,
+            StopReason::AttemptsExhausted => Self::Attempts,
+            StopReason::BudgetExhausted => Self::Budget,
+            StopReason::Deadline => Self::Deadline,
+            StopReason::WaitTooLong => Self::WaitTooLong,
+            StopReason::Rejected => Self::Rejected,
+            StopReason::NotIdempotent => Self::NotIdempotent,
+            StopReason::BodyNotReplayable => Self::BodyNotReplayable,
+            StopReason::Disabled => Self::NotRetried,
+            StopReason::Vetoed => Self::Vetoed,
+            _ => Self::Permanent,
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Reason {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|reason| reason.as_str() == word)
+            .ok_or(UnknownWord(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_word() {
+        for reason in Reason::ALL {
+            assert_eq!(reason.as_str().parse(), Ok(reason));
+        }
+        assert_eq!("Attempts".parse::<Reason>(), Err(UnknownWord(())));
+    }
+}

@@ -1,0 +1,154 @@
+use std::{fmt, str::FromStr, time::SystemTime};
+
+use http::StatusCode;
+
+use crate::{Letter, UnknownWord};
+
+/// A [`Letter`] as a store holds it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Record {
+    /// What was recorded.
+    pub letter: Letter,
+    /// What has become of it.
+    pub state: State,
+    /// How often it was sent again.
+    pub replays: u32,
+    /// When `state` last changed, by the store's clock.
+    pub changed_at: SystemTime,
+}
+
+/// What has become of a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// It waits to be sent again.
+    Pending,
+    /// It is being sent again by whoever holds the fencing number.
+    Claimed {
+        /// Higher than that of every claim of this letter before.
+        fence: u64,
+        /// When the claim ends by the store's clock, and another one is allowed.
+        until: SystemTime,
+    },
+    /// It was answered with success.
+    Delivered {
+        /// The status of the answer.
+        status: StatusCode,
+    },
+    /// It was answered, and would be answered so again: a final 4xx, for one.
+    Refused {
+        /// The status of the answer.
+        status: StatusCode,
+    },
+    /// It is too old, or was sent again too often, to be sent once more.
+    Expired,
+    /// Somebody has decided that it is not to be sent again.
+    Discarded,
+}
+
+/// A [`State`] without what belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum StateKind {
+    /// [`State::Pending`]
+    Pending,
+    /// [`State::Claimed`], also after its time.
+    Claimed,
+    /// [`State::Delivered`]
+    Delivered,
+    /// [`State::Refused`]
+    Refused,
+    /// [`State::Expired`]
+    Expired,
+    /// [`State::Discarded`]
+    Discarded,
+}
+
+impl Record {
+    /// `letter` as it is recorded at `now`: pending, and never sent again so far.
+    #[must_use]
+    pub const fn new(letter: Letter, now: SystemTime) -> Self {
+        Self {
+            letter,
+            state: State::Pending,
+            replays: 0,
+            changed_at: now,
+        }
+    }
+}
+
+impl State {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> StateKind {
+        match self {
+            Self::Pending => StateKind::Pending,
+            Self::Claimed { .. } => StateKind::Claimed,
+            Self::Delivered { .. } => StateKind::Delivered,
+            Self::Refused { .. } => StateKind::Refused,
+            Self::Expired => StateKind::Expired,
+            Self::Discarded => StateKind::Discarded,
+        }
+    }
+}
+
+impl StateKind {
+    /// All there are.
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Claimed,
+        Self::Delivered,
+        Self::Refused,
+        Self::Expired,
+        Self::Discarded,
+    ];
+
+    /// The word for it, as it is stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Claimed => "claimed",
+            Self::Delivered => "delivered",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// Whether nothing more becomes of it by itself: neither pending nor claimed.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Claimed)
+    }
+}
+
+impl fmt::Display for StateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for StateKind {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|kind| kind.as_str() == word)
+            .ok_or(UnknownWord(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_has_its_word() {
+        for kind in StateKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+        assert_eq!("lost".parse::<StateKind>(), Err(UnknownWord(())));
+    }
+}

@@ -1,0 +1,332 @@
+//! A record as the columns of a table, the same ones in every store.
+//!
+//! Times are microseconds since 1970; headers, history, tags and what was withheld are JSON.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use courteous_core::{Effect, Fault, Verdict};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Failure, Letter, LetterId, PastAttempt, Payload, Record, State, StateKind, StoreError, Tags,
+    Withheld, clock::later,
+};
+
+/// The version of these columns: that of the stores' schema. To be raised with every change of a column or of its form.
+pub(crate) const VERSION: u32 = 1;
+
+/// One row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) id: LetterId,
+    pub(crate) method: String,
+    pub(crate) uri: String,
+    /// `[["name", "value"], ...]`, in their order; a value that is not UTF-8 is an array of its bytes.
+    pub(crate) headers: String,
+    /// `{"headers": [...], "query": [...], "userinfo": true}`; what is not there is none.
+    pub(crate) withheld: String,
+    /// [`Payload::kind`].
+    pub(crate) body_kind: String,
+    pub(crate) body: Bytes,
+    pub(crate) key_header: Option<String>,
+    /// To be looked for: it is read from the headers.
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) first_at: i64,
+    /// `{"name": "value", ...}`
+    pub(crate) tags: String,
+    pub(crate) failure: FailureRow,
+    /// [`StateKind`]
+    pub(crate) state: String,
+    /// Of what was delivered or refused.
+    pub(crate) status: Option<u16>,
+    /// The last fencing number; zero if it was never claimed.
+    pub(crate) fence: i64,
+    /// Of what is claimed.
+    pub(crate) lease_until: Option<i64>,
+    pub(crate) replays: u32,
+    pub(crate) changed_at: i64,
+}
+
+/// The columns that a failed replay writes anew.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FailureRow {
+    pub(crate) reason: String,
+    pub(crate) attempts: u32,
+    /// `[[number, ended, "effect", "fault", status or null], ...]`
+    pub(crate) history: String,
+    pub(crate) maybe_sent: bool,
+    pub(crate) last_status: Option<u16>,
+    pub(crate) last_error: Option<String>,
+    pub(crate) last_at: i64,
+    pub(crate) not_before: Option<i64>,
+}
+
+impl Row {
+    /// The row of `letter` as it is recorded at `now`: pending.
+    pub(crate) fn new(letter: &Letter, now: SystemTime) -> Self {
+        let key = letter.key();
+        Self {
+            id: letter.id,
+            method: letter.method.as_str().to_owned(),
+            uri: letter.uri.to_string(),
+            headers: headers_to_json(&letter.headers),
+            withheld: withheld_to_json(&letter.withheld),
+            body_kind: letter.payload.kind().to_owned(),
+            body: letter.payload.bytes().clone(),
+            key_header: letter.key_header.as_ref().map(HeaderName::to_string),
+            idempotency_key: key.map(|key| String::from_utf8_lossy(key.as_bytes()).into_owned()),
+            first_at: micros(letter.first_at),
+            tags: Value::Object(letter.tags.iter().map(pair).collect()).to_string(),
+            failure: FailureRow::new(&letter.failure),
+            state: StateKind::Pending.as_str().to_owned(),
+            status: None,
+            fence: 0,
+            lease_until: None,
+            replays: 0,
+            changed_at: micros(now),
+        }
+    }
+
+    /// The record that was written so.
+    pub(crate) fn into_record(self) -> Result<Record, StoreError> {
+        let letter = Letter {
+            method: read("method", || self.method.parse().ok())?,
+            uri: read("uri", || self.uri.parse().ok())?,
+            headers: read("headers", || headers_of_json(&self.headers))?,
+            withheld: read("withheld", || withheld_of_json(&self.withheld))?,
+            payload: read("body_kind", || Payload::of(&self.body_kind, self.body))?,
+            key_header: match self.key_header {
+                Some(name) => Some(read("key_header", || name.parse().ok())?),
+                None => None,
+            },
+            first_at: time(self.first_at),
+            tags: read("tags", || tags_of_json(&self.tags))?,
+            ..Letter::new(
+                self.id,
+                Method::GET,
+                http::Uri::default(),
+                self.failure.into_failure()?,
+            )
+        };
+        let status = || read("status", || StatusCode::from_u16(self.status?).ok());
+        let state = match read("state", || self.state.parse().ok())? {
+            StateKind::Pending => State::Pending,
+            StateKind::Claimed => State::Claimed {
+                fence: read("fence", || u64::try_from(self.fence).ok())?,
+                until: time(read("lease_until", || self.lease_until)?),
+            },
+            StateKind::Delivered => State::Delivered { status: status()? },
+            StateKind::Refused => State::Refused { status: status()? },
+            StateKind::Expired => State::Expired,
+            StateKind::Discarded => State::Discarded,
+        };
+        Ok(Record {
+            letter,
+            state,
+            replays: self.replays,
+            changed_at: time(self.changed_at),
+        })
+    }
+}
+
+impl FailureRow {
+    pub(crate) fn new(failure: &Failure) -> Self {
+        Self {
+            reason: failure.reason.as_str().to_owned(),
+            attempts: failure.attempts,
+            history: history_to_json(&failure.history),
+            maybe_sent: failure.maybe_sent,
+            last_status: failure.last_status.map(|status| status.as_u16()),
+            last_error: failure.last_error.clone(),
+            last_at: micros(failure.last_at),
+            not_before: failure.not_before.map(micros),
+        }
+    }
+
+    fn into_failure(self) -> Result<Failure, StoreError> {
+        let status = |status| read("last_status", || StatusCode::from_u16(status).ok());
+        Ok(Failure {
+            reason: read("reason", || self.reason.parse().ok())?,
+            attempts: self.attempts,
+            history: read("history", || history_of_json(&self.history))?,
+            maybe_sent: self.maybe_sent,
+            last_status: self.last_status.map(status).transpose()?,
+            last_error: self.last_error,
+            last_at: time(self.last_at),
+            not_before: self.not_before.map(time),
+        })
+    }
+}
+
+/// Microseconds since 1970; the nearest ones that there are.
+pub(crate) fn micros(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The opposite of [`micros`].
+pub(crate) fn time(micros: i64) -> SystemTime {
+    let since = Duration::from_micros(micros.try_into().unwrap_or_default());
+    later(UNIX_EPOCH, since)
+}
+
+fn read<T>(column: &'static str, value: impl FnOnce() -> Option<T>) -> Result<T, StoreError> {
+    value().ok_or(StoreError::Corrupt { column })
+}
+
+fn pair((name, value): (&str, &str)) -> (String, Value) {
+    (name.to_owned(), value.into())
+}
+
+fn headers_to_json(headers: &HeaderMap) -> String {
+    let field = |(name, value): (&HeaderName, &HeaderValue)| match str::from_utf8(value.as_bytes())
+    {
+        Ok(text) => json!([name.as_str(), text]),
+        Err(_) => json!([name.as_str(), value.as_bytes()]),
+    };
+    headers.iter().map(field).collect::<Value>().to_string()
+}
+
+fn headers_of_json(json: &str) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for field in array(json)? {
+        let name = HeaderName::try_from(field.get(0)?.as_str()?).ok()?;
+        let value = match field.get(1)? {
+            Value::String(text) => HeaderValue::from_bytes(text.as_bytes()),
+            bytes => {
+                let byte = |byte: &Value| u8::try_from(byte.as_u64()?).ok();
+                let bytes: Option<Vec<u8>> = bytes.as_array()?.iter().map(byte).collect();
+                HeaderValue::from_bytes(&bytes?)
+            }
+        };
+        headers.try_append(name, value.ok()?).ok()?;
+    }
+    Some(headers)
+}
+
+fn withheld_to_json(withheld: &Withheld) -> String {
+    let mut json = Map::new();
+    if !withheld.headers.is_empty() {
+        let names = withheld.headers.iter().map(HeaderName::as_str);
+        json.insert("headers".to_owned(), names.collect());
+    }
+    if !withheld.query.is_empty() {
+        json.insert("query".to_owned(), withheld.query.clone().into());
+    }
+    if withheld.userinfo {
+        json.insert("userinfo".to_owned(), true.into());
+    }
+    Value::Object(json).to_string()
+}
+
+fn withheld_of_json(json: &str) -> Option<Withheld> {
+    let json: Map<String, Value> = serde_json::from_str(json).ok()?;
+    let names = |key| match json.get(key) {
+        Some(names) => names.as_array().map(Vec::as_slice),
+        None => Some(&[][..]),
+    };
+    let header = |name: &Value| HeaderName::try_from(name.as_str()?).ok();
+    let query = |name: &Value| Some(name.as_str()?.to_owned());
+    Some(Withheld {
+        headers: names("headers")?
+            .iter()
+            .map(header)
+            .collect::<Option<_>>()?,
+        query: names("query")?.iter().map(query).collect::<Option<_>>()?,
+        userinfo: json
+            .get("userinfo")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
+    })
+}
+
+fn tags_of_json(json: &str) -> Option<Tags> {
+    let json: Map<String, Value> = serde_json::from_str(json).ok()?;
+    let tag = |(name, value): (String, Value)| match value {
+        Value::String(value) => Some((name, value)),
+        _ => None,
+    };
+    json.into_iter().map(tag).collect()
+}
+
+fn history_to_json(history: &[PastAttempt]) -> String {
+    let attempt = |attempt: &PastAttempt| {
+        let (effect, fault) = words(attempt.verdict);
+        let status = attempt.status.map(|status| status.as_u16());
+        json!([attempt.number, micros(attempt.ended), effect, fault, status])
+    };
+    history.iter().map(attempt).collect::<Value>().to_string()
+}
+
+fn history_of_json(json: &str) -> Option<Vec<PastAttempt>> {
+    let attempt = |json: Value| {
+        let status = match json.get(4)? {
+            Value::Null => None,
+            status => {
+                let status = u16::try_from(status.as_u64()?).ok()?;
+                Some(StatusCode::from_u16(status).ok()?)
+            }
+        };
+        Some(PastAttempt::new(
+            u32::try_from(json.get(0)?.as_u64()?).ok()?,
+            time(json.get(1)?.as_i64()?),
+            verdict(json.get(2)?.as_str()?, json.get(3)?.as_str()?)?,
+            status,
+        ))
+    };
+    array(json)?.into_iter().map(attempt).collect()
+}
+
+fn array(json: &str) -> Option<Vec<Value>> {
+    serde_json::from_str(json).ok()
+}
+
+/// Effect and fault; a verdict without them has its word, and none.
+const fn words(verdict: Verdict) -> (&'static str, &'static str) {
+    match verdict {
+        Verdict::Answered => ("answered", ""),
+        Verdict::Transient { effect, fault } => (effect_word(effect), fault_word(fault)),
+        // `Permanent`, and what is not known here yet.
+        _ => ("permanent", ""),
+    }
+}
+
+const fn effect_word(effect: Effect) -> &'static str {
+    match effect {
+        Effect::NeverSent => "never_sent",
+        Effect::Refused => "refused",
+        Effect::InProgress => "in_progress",
+        // `MaybeProcessed`, and what is not known here yet.
+        _ => "maybe_processed",
+    }
+}
+
+const fn fault_word(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Server => "server",
+        Fault::Throttled => "throttled",
+        // `NoResponse`, and what is not known here yet.
+        _ => "no_response",
+    }
+}
+
+fn verdict(effect: &str, fault: &str) -> Option<Verdict> {
+    let effect = match effect {
+        "answered" => return Some(Verdict::Answered),
+        "permanent" => return Some(Verdict::Permanent),
+        "never_sent" => Effect::NeverSent,
+        "refused" => Effect::Refused,
+        "in_progress" => Effect::InProgress,
+        "maybe_processed" => Effect::MaybeProcessed,
+        _ => return None,
+    };
+    let fault = match fault {
+        "server" => Fault::Server,
+        "throttled" => Fault::Throttled,
+        "no_response" => Fault::NoResponse,
+        _ => return None,
+    };
+    Some(Verdict::transient(effect, fault))
+}

@@ -1,0 +1,258 @@
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::StatusCode;
+
+use crate::{BoxFuture, Failure, LetterId, Reason, Record, Sink, StateKind, Stats, StoreError};
+
+/// Where letters are kept, to be looked at and sent again.
+///
+/// All times are those of the store's own clock, which for a store that many machines share is the database's.
+///
+/// ```text
+///             claim                    settle: Delivered
+///  pending  ---------->  claimed  --------------------------->  delivered
+///     ^  ^                |  |  |      settle: Refused
+///     |  `----------------'  |  `---------------------------->  refused
+///     |   settle: Failed,    |         settle: Exhausted, Expired
+///     |   Released, or the   `------------------------------->  expired
+///     |   end of the lease                                        |
+///     `-------------------- mark: Pending ------------------------' (and of refused, discarded)
+///                           mark: Discarded, Expired: from any state but claimed
+/// ```
+///
+/// # Cancel safety
+///
+/// Dropping a future leaves the record as it was, or changes it as was asked; never anything between.
+///
+/// # Errors
+///
+/// Those that each method names, and [`StoreError::Failed`], [`Closed`](StoreError::Closed) and
+/// [`Corrupt`](StoreError::Corrupt) from all of them.
+pub trait Store: Sink {
+    /// Claims the oldest records that can be claimed, at most [`max`](Claim::max) of them, sorted by id.
+    ///
+    /// A record can be claimed if it is pending, or claimed until a time that has come, and its `not_before` is not to come.
+    /// Each claim gets a fencing number that is higher than the record's last one, and ends after the
+    /// [lease](Claim::lease). Two callers never get the same record at the same time.
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
+
+    /// Writes what became of a claimed record, and so ends the claim; durable when the future resolves.
+    ///
+    /// # Errors
+    ///
+    /// [`StaleFence`](StoreError::StaleFence) if the record is not claimed with `fence` any more. A claim whose lease has
+    /// ended can still be settled, as long as nobody has claimed or marked the record since.
+    /// [`NotFound`](StoreError::NotFound) if it is gone.
+    fn settle(
+        &self,
+        id: LetterId,
+        fence: u64,
+        outcome: Settlement,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The record of this id.
+    fn get(&self, id: LetterId) -> BoxFuture<'_, Result<Option<Record>, StoreError>>;
+
+    /// The records that `filter` lets through, sorted by id, which is oldest first.
+    fn list(&self, filter: Filter, page: Page) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
+
+    /// How many records there are, by reason and state, and the age of the oldest that is not settled.
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>>;
+
+    /// Changes the state of one record by hand. Marking a record as what it is changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](StoreError::NotFound), or [`Claimed`](StoreError::Claimed) if it is claimed until a time that is to come.
+    fn mark(&self, id: LetterId, mark: Mark) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Removes the records that have been delivered, refused, expired or discarded for longer than `older_than`, and returns
+    /// how many there were. What is pending or claimed stays, whatever its age.
+    fn purge(&self, older_than: Duration) -> BoxFuture<'_, Result<u64, StoreError>>;
+}
+
+/// What to claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Claim {
+    /// How many records at most. Zero claims nothing.
+    pub max: u32,
+    /// How long until others may claim them again.
+    pub lease: Duration,
+    /// Only those that sort after this id: what lets a replay go through the records once.
+    pub after: Option<LetterId>,
+    /// Only the record of this id.
+    pub id: Option<LetterId>,
+    /// Only those that it lets through. Its `state` is not looked at.
+    pub filter: Filter,
+}
+
+impl Claim {
+    /// The oldest records, at most `max`, for `lease`.
+    #[must_use]
+    pub const fn new(max: u32, lease: Duration) -> Self {
+        Self {
+            max,
+            lease,
+            after: None,
+            id: None,
+            filter: Filter::new(),
+        }
+    }
+}
+
+/// Which records: those that meet all that is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filter {
+    /// Those in this state.
+    pub state: Option<StateKind>,
+    /// Those that failed for this reason, at the last time.
+    pub reason: Option<Reason>,
+    /// Those with this tag, by name and value.
+    pub tag: Option<(String, String)>,
+    /// Those that were recorded before this time, which means: whose id sorts before [`LetterId::floor`] of it.
+    pub before: Option<SystemTime>,
+}
+
+impl Filter {
+    /// All records.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            state: None,
+            reason: None,
+            tag: None,
+            before: None,
+        }
+    }
+
+    /// Only those in this state.
+    #[must_use]
+    pub fn with_state(mut self, state: StateKind) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Only those that failed for this reason, at the last time.
+    #[must_use]
+    pub fn with_reason(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// Only those with this tag.
+    #[must_use]
+    pub fn with_tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tag = Some((name.into(), value.into()));
+        self
+    }
+
+    /// Only those that were recorded before `time`, to the millisecond.
+    #[must_use]
+    pub fn with_before(mut self, time: SystemTime) -> Self {
+        self.before = Some(time);
+        self
+    }
+}
+
+/// A part of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page {
+    /// Only the records that sort after this id: the last one of the page before.
+    pub after: Option<LetterId>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+impl Page {
+    /// The first `limit` records.
+    #[must_use]
+    pub const fn first(limit: u32) -> Self {
+        Self { after: None, limit }
+    }
+
+    /// The next `limit` records after the one of this id.
+    #[must_use]
+    pub const fn after(id: LetterId, limit: u32) -> Self {
+        Self {
+            after: Some(id),
+            limit,
+        }
+    }
+}
+
+/// What became of a claimed record.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Settlement {
+    /// It was sent, and answered with success: delivered. Counts a replay.
+    Delivered {
+        /// The status of the answer.
+        status: StatusCode,
+    },
+    /// It was sent, and answered in a way that would come again: refused. Counts a replay.
+    Refused {
+        /// The status of the answer.
+        status: StatusCode,
+    },
+    /// It was sent, and failed: pending again, with this failure in place of the one before. Counts a replay.
+    Failed(Failure),
+    /// It was sent, and failed for the last time: expired, with this failure in place of the one before. Counts a replay.
+    Exhausted(Failure),
+    /// It was not sent, and is too old to be: expired.
+    Expired,
+    /// It was not sent: pending again, as it was before it was claimed.
+    Released,
+}
+
+/// What a record is made by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mark {
+    /// To be sent again, though it was settled. The count of replays starts anew.
+    Pending,
+    /// Not to be sent again, by decision.
+    Discarded,
+    /// Not to be sent again, as it is too old.
+    Expired,
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        (**self).claim(claim)
+    }
+
+    fn settle(
+        &self,
+        id: LetterId,
+        fence: u64,
+        outcome: Settlement,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        (**self).settle(id, fence, outcome)
+    }
+
+    fn get(&self, id: LetterId) -> BoxFuture<'_, Result<Option<Record>, StoreError>> {
+        (**self).get(id)
+    }
+
+    fn list(&self, filter: Filter, page: Page) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        (**self).list(filter, page)
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {
+        (**self).stats()
+    }
+
+    fn mark(&self, id: LetterId, mark: Mark) -> BoxFuture<'_, Result<(), StoreError>> {
+        (**self).mark(id, mark)
+    }
+
+    fn purge(&self, older_than: Duration) -> BoxFuture<'_, Result<u64, StoreError>> {
+        (**self).purge(older_than)
+    }
+}

@@ -1,0 +1,80 @@
+use std::collections::{BTreeMap, btree_map};
+
+/// What the caller wants to find in the record: a request extension, and a part of a [`Letter`](crate::Letter).
+///
+/// The layer takes it out of the request, so that nothing further in sees it, or copies it. It is written as it is: what is
+/// secret does not belong here.
+///
+/// ```
+/// use courteous_dead_letter::Tags;
+/// use http::Request;
+///
+/// let tags = Tags::new().with("order", "42").with("shop", "berlin");
+/// assert_eq!(tags.get("order"), Some("42"));
+/// let request = Request::post("https://api.example.com/charges").extension(tags).body(())?;
+/// # let _ = request;
+/// # Ok::<_, http::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags(BTreeMap<String, String>);
+
+impl Tags {
+    /// None.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// One more, or another value of the one that has this name.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.insert(name.into(), value.into());
+        self
+    }
+
+    /// The value of the one that has this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.into_iter()
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Tags {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(tags: I) -> Self {
+        let tags = tags.into_iter();
+        Self(tags.map(|(n, v)| (n.into(), v.into())).collect())
+    }
+}
+
+impl<'a> IntoIterator for &'a Tags {
+    type Item = (&'a str, &'a str);
+    type IntoIter = TagsIter<'a>;
+
+    fn into_iter(self) -> TagsIter<'a> {
+        TagsIter(self.0.iter())
+    }
+}
+
+/// The tags of [`Tags`], sorted by name.
+#[derive(Clone, Debug)]
+pub struct TagsIter<'a>(btree_map::Iter<'a, String, String>);
+
+impl<'a> Iterator for TagsIter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = self.0.next()?;
+        Some((name, value))
+    }
+}
