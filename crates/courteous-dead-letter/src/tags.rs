@@ -25,10 +25,11 @@ impl Tags {
         Self(BTreeMap::new())
     }
 
-    /// One more, or another value of the one that has this name.
+    /// One more, or another value of the one that has this name. A NUL character is left out, as not every store can hold it.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.0.insert(name.into(), value.into());
+        self.0
+            .insert(without_nul(name.into()), without_nul(value.into()));
         self
     }
 
@@ -53,8 +54,13 @@ impl Tags {
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Tags {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(tags: I) -> Self {
         let tags = tags.into_iter();
-        Self(tags.map(|(n, v)| (n.into(), v.into())).collect())
+        tags.fold(Self::new(), |tags, (name, value)| tags.with(name, value))
     }
+}
+
+pub(crate) fn without_nul(mut text: String) -> String {
+    text.retain(|char| char != '\0');
+    text
 }
 
 impl<'a> IntoIterator for &'a Tags {
@@ -76,5 +82,21 @@ impl<'a> Iterator for TagsIter<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let (name, value) = self.0.next()?;
         Some((name, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_sorted_unique_and_without_nul() {
+        let tags: Tags = [("b", "1"), ("a\0", "\0\0"), ("b", "2")]
+            .into_iter()
+            .collect();
+        let all: Vec<_> = tags.iter().collect();
+        assert_eq!(all, [("a", ""), ("b", "2")]);
+        assert_eq!((tags.get("b"), tags.get("c")), (Some("2"), None));
+        assert!(!tags.is_empty() && Tags::new().is_empty());
     }
 }

@@ -1,27 +1,27 @@
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::StoreError;
+use super::SqliteError;
 
 /// Something that a handle wants from the thread.
 pub(super) trait Job: Send {
     fn kind(&self) -> Kind;
 
-    /// Nobody waits for the answer any more.
+    /// Nobody waits for the answer any more, and nothing is to be done without.
     fn is_forgotten(&self) -> bool;
 
-    /// Does it. What was done is undone, and is done again, if another one of the same transaction fails.
+    /// Does it; and once more, if it was undone because another job of the same transaction failed.
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
 
-    /// Tells what came of it, now that it is durable, or why it is not.
-    fn answer(self: Box<Self>, result: Result<(), StoreError>);
+    /// Tells what came of it, now that it is durable, or why it could not be done.
+    fn answer(self: Box<Self>, done: Result<(), SqliteError>);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Changes what is kept, even if nobody waits for it any more.
     Change,
-    /// Changes what is kept for the one who waits.
+    /// Changes what is kept for the sake of whoever waits.
     Claim,
     /// Changes nothing.
     Look,
@@ -32,10 +32,10 @@ pub(super) struct Asked<F, T> {
     kind: Kind,
     run: F,
     found: Option<T>,
-    answer: oneshot::Sender<Result<T, StoreError>>,
+    answer: oneshot::Sender<Result<T, SqliteError>>,
 }
 
-pub(super) type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
+pub(super) type Answer<T> = oneshot::Receiver<Result<T, SqliteError>>;
 
 impl<F, T> Asked<F, T> {
     pub(super) fn new(kind: Kind, run: F) -> (Self, Answer<T>) {
@@ -68,13 +68,17 @@ where
         Ok(())
     }
 
-    fn answer(self: Box<Self>, result: Result<(), StoreError>) {
-        let answer = match (result, self.found) {
+    fn answer(self: Box<Self>, done: Result<(), SqliteError>) {
+        let answer = match (done, self.found) {
+            (Err(error), _) => Err(error),
             (Ok(()), Some(found)) => Ok(found),
             (Ok(()), None) => return,
-            (Err(error), _) => Err(error),
         };
-        // Whoever asked may have gone.
-        drop(self.answer.send(answer));
+        if let Err(Err(_error)) = self.answer.send(answer)
+            && self.kind == Kind::Change
+        {
+            #[cfg(feature = "tracing")]
+            tracing::error!(error = %_error, "dead letter lost or not settled, and nobody waits to be told");
+        }
     }
 }

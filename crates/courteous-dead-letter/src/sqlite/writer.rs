@@ -1,69 +1,97 @@
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
+    SqliteError, SqliteFault,
     file::File,
     job::{Job, Kind},
     queue::Queue,
 };
-use crate::StoreError;
 
-/// What the thread does, until the last handle is gone and all that it asked for is done.
+type Jobs = Vec<Box<dyn Job>>;
+
+/// The thread's life: until the last handle is gone, and all that was asked for is done.
 ///
-/// All changes that were asked for while the last ones were made durable share one transaction, and so one sync of the
-/// disk. What only looks comes after them, and needs no lock.
+/// All changes that were asked for while the ones before were made durable share one transaction, and one sync of the disk.
+/// What only looks comes after them, and needs no lock.
 pub(super) fn run(mut connection: Connection, file: &File, queue: Arc<Queue<Box<dyn Job>>>) {
-    let queue = Ended(queue);
-    while let Some(mut jobs) = queue.0.take() {
+    let ended = Ended(queue);
+    while let Some(mut jobs) = ended.0.take() {
         jobs.retain(|job| !job.is_forgotten());
-        let (looks, changes) = jobs.into_iter().partition::<Vec<_>, _>(|job| job.kind() == Kind::Look);
+        let (looks, changes): (Jobs, Jobs) =
+            jobs.into_iter().partition(|job| job.kind() == Kind::Look);
         if !changes.is_empty() {
             change(&mut connection, file, changes);
         }
         for mut job in looks {
-            let result = job.run(&connection).map_err(StoreError::from);
-            job.answer(result);
+            let done = job.run(&connection).map_err(SqliteError::from);
+            job.answer(done);
         }
     }
-    // Before the handle learns of the end: the last connection removes the log.
+    // Before the handle learns of the end: the last connection to a file puts everything into it, and removes its log.
     drop(connection);
 }
 
-/// Makes all changes or, if one of them fails, each by itself, so that it fails alone.
-fn change(connection: &mut Connection, file: &File, mut jobs: Vec<Box<dyn Job>>) {
-    let result = in_one_transaction(connection, file, &mut jobs);
-    match result {
-        Err(error) if jobs.len() > 1 && !error.is_unavailable() => {
-            for job in jobs {
-                change(connection, file, vec![job]);
-            }
+/// Makes the changes, all or none; or, if one of them fails, each by itself, so that only that one fails.
+fn change(connection: &mut Connection, file: &File, mut jobs: Jobs) {
+    let alone = jobs.len() == 1;
+    let done = match transaction(connection, file, &mut jobs) {
+        Err(Failed::Midway(_)) if !alone => {
+            return change_each(connection, file, jobs);
         }
-        result => {
-            for job in jobs {
-                job.answer(result.clone());
-            }
-        }
-    }
-}
-
-/// Begins with the lock for writing, for which it waits as long as the connection's busy timeout says.
-fn in_one_transaction(
-    connection: &mut Connection,
-    file: &File,
-    jobs: &mut [Box<dyn Job>],
-) -> Result<(), StoreError> {
-    if !file.is_in_place() {
-        return Err(StoreError::moved());
-    }
-    let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
+        Err(Failed::Outset(error) | Failed::Midway(error)) => Err(error),
+        Ok(()) => Ok(()),
+    };
     for job in jobs {
-        job.run(&transaction)?;
+        job.answer(done.clone());
     }
-    Ok(transaction.commit()?)
 }
 
-/// Tells the handles, also if the thread panics.
+fn change_each(connection: &mut Connection, file: &File, jobs: Jobs) {
+    let mut outset = None;
+    for mut job in jobs {
+        let done = match &outset {
+            // The rest would have to wait as long, one after another.
+            Some(error) => Err(SqliteError::clone(error)),
+            None => transaction(connection, file, slice::from_mut(&mut job)).map_err(|failed| match failed {
+                Failed::Outset(error) => outset.insert(error).clone(),
+                Failed::Midway(error) => error,
+            }),
+        };
+        job.answer(done);
+    }
+}
+
+fn transaction(connection: &mut Connection, file: &File, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+    if !file.is_in_place() {
+        return Err(Failed::Outset(SqliteError::new(SqliteFault::Moved)));
+    }
+    // With the lock for writing, which is waited for as long as the connection's busy timeout says.
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|error| Failed::Outset(error.into()))?;
+    let mut run = || {
+        for job in jobs.iter_mut() {
+            job.run(&transaction)?;
+        }
+        Ok(())
+    };
+    match run() {
+        Ok(()) => transaction.commit(),
+        Err(error) => Err(error),
+    }
+    .map_err(|error| Failed::Midway(SqliteError::from(error)))
+}
+
+enum Failed {
+    /// Whatever the jobs are.
+    Outset(SqliteError),
+    /// Maybe by one of the jobs.
+    Midway(SqliteError),
+}
+
+/// Tells the handles, even if the thread panics.
 struct Ended(Arc<Queue<Box<dyn Job>>>);
 
 impl Drop for Ended {

@@ -1,0 +1,23 @@
+//! The store in memory keeps what every store promises.
+
+mod conformance;
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use courteous_dead_letter::{Clock, MemoryStore, Store};
+
+use conformance::conformance;
+
+fn store(clock: Clock) -> MemoryStore {
+    MemoryStore::new().with_clock(clock)
+}
+
+conformance!(mod memory { async |clock| (Arc::new(store(clock)) as Arc<dyn Store>, ()) });
+
+#[tokio::test]
+async fn a_full_store_says_so() {
+    let clock = Clock::fixed(Clock::system().now());
+    let capacity = NonZeroUsize::new(3).unwrap();
+    let store = Arc::new(store(clock.clone()).with_capacity(capacity)) as Arc<dyn Store>;
+    conformance::a_full_store_says_so(&store, &clock, 3).await;
+}
