@@ -8,7 +8,14 @@ use std::{io, process::ExitCode};
 
 use clap::Parser;
 
-use crate::groups::{Effort, layers};
+use crate::{
+    contenders::Kind,
+    groups::{
+        Effort,
+        instructions::{self, instructions, instructions_table},
+        layers,
+    },
+};
 
 /// Measures courteous and its peers side by side, and prints markdown tables.
 #[derive(Debug, Parser)]
@@ -22,6 +29,9 @@ struct Arguments {
     /// Counts the instructions of group 1, under valgrind.
     #[arg(long)]
     instructions: bool,
+    /// Tells where one of our layers spends its instructions, under valgrind.
+    #[arg(long, value_name = "LAYER")]
+    profile: Option<Kind>,
     /// What the program is told when it runs itself under valgrind.
     #[arg(long, hide = true)]
     counted: Option<String>,
@@ -39,15 +49,19 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> io::Result<()> {
     if let Some(which) = &arguments.counted {
-        return layers::run_counted(which == "ours");
+        return instructions::run_counted(which);
     }
     let effort = match arguments.quick {
         true => Effort::Quick,
         false => Effort::Full,
     };
     println!("{}\n{}\n", kit::machine(), kit::versions());
+    if let Some(kind) = arguments.profile {
+        println!("{}", instructions::profile_table(kind)?);
+        return Ok(());
+    }
     if arguments.instructions {
-        println!("{}", layers::instructions_table(&layers::instructions(false)?));
+        println!("{}", instructions_table(&instructions(false)?));
         return Ok(());
     }
     println!("{}", layers::run(effort)?);

@@ -10,10 +10,10 @@ use std::{fmt, rc::Rc};
 use ::tower::Service;
 use tokio::runtime::Runtime;
 
-use crate::kit::{Calls, Request, Shape, Transport, by_hand, in_runtime};
+use crate::kit::{Calls, Request, Shape, Transport, by_hand, collected, in_runtime};
 
 /// The layers that are compared, in the order of the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Kind {
     Concurrency,
     Throttle,
@@ -54,18 +54,22 @@ impl Kind {
     const fn keyed(self) -> bool {
         !matches!(self, Self::Key | Self::Five | Self::Stack)
     }
-
-    pub(crate) fn request(self, shape: Shape) -> Request {
-        shape.request(self.keyed())
-    }
 }
 
 /// A layer, or a stack of them, around the transport.
 pub(crate) struct Contender {
     pub(crate) kind: Kind,
     pub(crate) who: &'static str,
-    pub(crate) driver: Driver,
+    pub(crate) setting: Setting,
     calls: [Box<dyn Calls>; 2],
+}
+
+/// What decides what the bare transport costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) driver: Driver,
+    /// Whether the request may be sent again as it is: see [`Shape::request`].
+    pub(crate) keyed: bool,
 }
 
 /// Who polls the calls.
@@ -76,8 +80,21 @@ pub(crate) enum Driver {
     Runtime,
 }
 
+impl Setting {
+    pub(crate) const fn name(self) -> &'static str {
+        match (self.driver, self.keyed) {
+            (Driver::ByHand, false) => "by hand",
+            (Driver::ByHand, true) => "by hand, sent again as it is",
+            (Driver::Runtime, false) => "by a runtime",
+            (Driver::Runtime, true) => "by a runtime, sent again as it is",
+        }
+    }
+}
+
 /// The name of this project among the contenders.
 pub(crate) const OURS: &str = "courteous";
+/// The name of the bare transport among the contenders.
+pub(crate) const BARE: &str = "bare";
 
 impl Contender {
     fn by_hand<S>(kind: Kind, who: &'static str, around: impl Fn(Transport) -> S) -> Self
@@ -91,7 +108,10 @@ impl Contender {
         Self {
             kind,
             who,
-            driver: Driver::ByHand,
+            setting: Setting {
+                driver: Driver::ByHand,
+                keyed: kind.keyed(),
+            },
             calls,
         }
     }
@@ -113,31 +133,47 @@ impl Contender {
         Self {
             kind,
             who,
-            driver: Driver::Runtime,
+            setting: Setting {
+                driver: Driver::Runtime,
+                keyed: kind.keyed(),
+            },
             calls,
         }
     }
 
-    pub(crate) fn is_ours(&self) -> bool {
-        self.who == OURS
+    /// The layer's name, or the setting of the bare transport.
+    pub(crate) fn name(&self) -> String {
+        match self.who {
+            BARE => format!("(bare transport, {})", self.setting.name()),
+            _ => self.kind.name().to_owned(),
+        }
     }
 
-    pub(crate) fn calls(&mut self, shape: Shape) -> &mut dyn Calls {
-        let [floor, realistic] = &mut self.calls;
-        match shape {
-            Shape::Floor => &mut **floor,
-            Shape::Realistic => &mut **realistic,
-        }
+    /// Makes so many calls that are not to be measured.
+    pub(crate) fn warm(&mut self, shape: Shape, times: usize) {
+        let keyed = self.setting.keyed;
+        self.calls[shape as usize].run(times, &move || shape.request(keyed));
+    }
+
+    /// Makes so many calls.
+    pub(crate) fn run(&mut self, shape: Shape, times: usize) {
+        let keyed = self.setting.keyed;
+        let make = move || shape.request(keyed);
+        collected(self.calls[shape as usize].as_mut(), times, &make);
+    }
+
+    pub(crate) fn future_bytes(&self) -> [usize; 2] {
+        Shape::ALL.map(|shape| self.calls[shape as usize].future_bytes())
     }
 }
 
-/// The bare transport, as a contender of each driver's.
-pub(crate) fn baselines(runtime: &Rc<Runtime>) -> [Contender; 2] {
+/// The bare transport, as a contender in each setting.
+pub(crate) fn bare(runtime: &Rc<Runtime>) -> Vec<Contender> {
     let bare = |transport| transport;
-    [
-        Contender::by_hand(Kind::Five, "bare", bare),
-        Contender::in_runtime(Kind::Five, "bare", runtime, bare),
-    ]
+    let kinds = [Kind::Key, Kind::Retry];
+    let by_hand = kinds.map(|kind| Contender::by_hand(kind, BARE, bare));
+    let in_runtime = kinds.map(|kind| Contender::in_runtime(kind, BARE, runtime, bare));
+    by_hand.into_iter().chain(in_runtime).collect()
 }
 
 /// This project's layers. Must be called inside of a runtime, as all of these.
@@ -152,10 +188,6 @@ pub(crate) fn all(runtime: &Rc<Runtime>) -> Vec<Contender> {
     all.extend(resilience::contenders());
     all.extend(limiters::contenders());
     // Stable: within a kind, ours is the first.
-    all.sort_by_key(|contender| {
-        Kind::ALL
-            .iter()
-            .position(|kind| *kind == contender.kind)
-    });
+    all.sort_by_key(|contender| contender.kind);
     all
 }

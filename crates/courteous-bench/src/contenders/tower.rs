@@ -17,7 +17,7 @@ use tower::{
 use uuid::Uuid;
 
 use super::{Contender, Kind};
-use crate::kit::{Request, Transport};
+use crate::kit::{KEY, Request, Transport};
 
 const WHO: &str = "tower";
 
@@ -35,9 +35,16 @@ pub(super) fn contenders(runtime: &Rc<Runtime>) -> Vec<Contender> {
     };
     vec![
         Contender::by_hand(Kind::Concurrency, WHO, |inner| limit.layer(inner)),
-        Contender::in_runtime(Kind::Throttle, "tower: Buffer + RateLimit", runtime, throttle),
+        Contender::in_runtime(
+            Kind::Throttle,
+            "tower: Buffer + RateLimit",
+            runtime,
+            throttle,
+        ),
         Contender::by_hand(Kind::Retry, WHO, |inner| retry.layer(inner)),
-        Contender::by_hand(Kind::Key, "by hand, `Uuid::new_v4`", |inner| key.layer(inner)),
+        Contender::by_hand(Kind::Key, "by hand, `Uuid::new_v4`", |inner| {
+            key.layer(inner)
+        }),
         Contender::by_hand(Kind::TotalTimeout, WHO, |inner| timeout.layer(inner)),
         Contender::by_hand(Kind::AttemptTimeout, WHO, |inner| attempt.layer(inner)),
         Contender::in_runtime(Kind::Five, WHO, runtime, |inner| {
@@ -53,10 +60,10 @@ pub(super) fn contenders(runtime: &Rc<Runtime>) -> Vec<Contender> {
 
 /// What those write who have no layer for it.
 pub(super) fn with_key(mut request: Request) -> Request {
-    if request.method() == Method::POST && !request.headers().contains_key("idempotency-key") {
+    if request.method() == Method::POST && !request.headers().contains_key(KEY) {
         let key = Uuid::new_v4().to_string();
         if let Ok(key) = HeaderValue::try_from(key) {
-            request.headers_mut().insert("idempotency-key", key);
+            request.headers_mut().insert(KEY, key);
         }
     }
     request

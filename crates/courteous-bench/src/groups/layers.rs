@@ -6,17 +6,14 @@ use tokio::{runtime::Runtime, time::sleep};
 
 use super::{Effort, primitives::Primitives};
 use crate::{
-    contenders::{self, Contender, Driver, Kind, OURS},
-    kit::{Shape, Spread, Table, collected, count, cpu_of, heap_of},
+    contenders::{self, BARE, Contender, Kind, OURS},
+    kit::{Shape, Spread, Table, cpu_of, heap_of},
 };
 
-/// Requests in a batch: made before, so that only the calls are measured, and few enough for the cache.
-const BATCH: usize = 128;
-/// Batches to a sample.
-const BATCHES: usize = 16;
-
-/// The argument by which the program is told that it runs under callgrind.
-pub(crate) const COUNTED: &str = "--counted";
+/// Calls to a sample.
+const CALLS: usize = 2048;
+/// Calls whose use of the heap is counted.
+const EXACT: usize = 128;
 
 /// What one contender costs, by shape.
 #[derive(Default)]
@@ -40,17 +37,17 @@ struct Added {
 pub(crate) fn run(effort: Effort) -> io::Result<String> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
-    let mut contenders = Vec::from(contenders::baselines(&runtime));
+    let mut contenders = contenders::bare(&runtime);
     contenders.extend(contenders::all(&runtime));
     let mut primitives = Primitives::new();
     let mut costs: Vec<Cost> = contenders.iter().map(|_| Cost::default()).collect();
     for (contender, cost) in contenders.iter_mut().zip(&mut costs) {
         for shape in Shape::ALL {
-            nanos(contender, shape);
+            contender.warm(shape, EXACT);
             cost.heap[shape as usize] = heap(contender, shape);
         }
     }
-    for round in 0..effort.of(20, 100) {
+    for round in 0..effort.of(20, 200) {
         primitives.sample();
         // Nobody is always the first one.
         for index in 0..contenders.len() {
@@ -61,10 +58,10 @@ pub(crate) fn run(effort: Effort) -> io::Result<String> {
             }
         }
     }
-    let added = added(&mut contenders, &costs);
+    let added = added(&contenders, &costs);
     Ok(format!(
         "{}\n{}\n{}",
-        costs_table(&added, &costs),
+        costs_table(&contenders, &costs, &added),
         goals_table(&added, &primitives),
         primitives.table()
     ))
@@ -84,32 +81,26 @@ pub(crate) fn runtime() -> io::Result<Rc<Runtime>> {
 }
 
 fn nanos(contender: &mut Contender, shape: Shape) -> f64 {
-    let mut spent = Duration::ZERO;
-    let mut requests = Vec::with_capacity(BATCH);
-    for _ in 0..BATCHES {
-        requests.extend((0..BATCH).map(|_| contender.kind.request(shape)));
-        let calls = contender.calls(shape);
-        spent += cpu_of(|| collected(calls, &mut requests));
-    }
-    spent.as_nanos() as f64 / (BATCHES * BATCH) as f64
+    let spent = cpu_of(|| contender.run(shape, CALLS));
+    spent.as_nanos() as f64 / CALLS as f64
 }
 
 fn heap(contender: &mut Contender, shape: Shape) -> (f64, f64) {
-    let mut requests: Vec<_> = (0..BATCH).map(|_| contender.kind.request(shape)).collect();
-    let calls = contender.calls(shape);
-    let (allocations, bytes) = heap_of(|| collected(calls, &mut requests));
+    let (allocations, bytes) = heap_of(|| contender.run(shape, EXACT));
     (
-        allocations as f64 / BATCH as f64,
-        bytes as f64 / BATCH as f64,
+        allocations as f64 / EXACT as f64,
+        bytes as f64 / EXACT as f64,
     )
 }
 
-/// The costs without those of the bare transport, which are the first two.
-fn added(contenders: &mut [Contender], costs: &[Cost]) -> Vec<Added> {
-    let contenders = contenders.iter_mut().zip(costs).skip(2);
+/// The costs of all but the bare transport, without those of the bare transport in the same setting.
+fn added(contenders: &[Contender], costs: &[Cost]) -> Vec<Added> {
     contenders
+        .iter()
+        .zip(costs)
+        .filter(|(contender, _)| contender.who != BARE)
         .map(|(contender, cost)| {
-            let bare = &costs[usize::from(contender.driver == Driver::Runtime)];
+            let bare = &costs[bare_index(contenders, contender)];
             let nanos = Shape::ALL.map(|shape| {
                 let pairs = cost.nanos[shape as usize].iter();
                 let pairs = pairs.zip(&bare.nanos[shape as usize]);
@@ -125,13 +116,19 @@ fn added(contenders: &mut [Contender], costs: &[Cost]) -> Vec<Added> {
                 who: contender.who,
                 nanos,
                 heap,
-                future: Shape::ALL.map(|shape| contender.calls(shape).future_bytes()),
+                future: contender.future_bytes(),
             }
         })
         .collect()
 }
 
-fn costs_table(added: &[Added], costs: &[Cost]) -> Table {
+/// Where the bare transport is in the setting of `contender`.
+pub(super) fn bare_index(contenders: &[Contender], contender: &Contender) -> usize {
+    let same = |bare: &Contender| bare.who == BARE && bare.setting == contender.setting;
+    contenders.iter().position(same).unwrap_or(0)
+}
+
+fn costs_table(contenders: &[Contender], costs: &[Cost], added: &[Added]) -> Table {
     let mut table = Table::new(
         2,
         [
@@ -144,10 +141,13 @@ fn costs_table(added: &[Added], costs: &[Cost]) -> Table {
             "future, bytes",
         ],
     );
-    for (name, cost) in ["by hand", "by a runtime"].iter().zip(costs) {
+    for (contender, cost) in contenders.iter().zip(costs) {
+        if contender.who != BARE {
+            continue;
+        }
         table.row([
-            "(bare transport, not added)".to_owned(),
-            format!("polled {name}"),
+            contender.name(),
+            "not added".to_owned(),
             Spread::of(&cost.nanos[0]).to_string(),
             Spread::of(&cost.nanos[1]).to_string(),
             pair(cost.heap.map(|heap| heap.0)),
@@ -231,72 +231,4 @@ fn pair([floor, realistic]: [f64; 2]) -> String {
 
 fn none() -> String {
     "-".to_owned()
-}
-
-/// The instructions of a call: a name, and those of each shape.
-pub(crate) type Instructions = Vec<(Kind, &'static str, [f64; 2])>;
-
-/// How many instructions the layers add to a call; those of the bare transport by hand come first, not added.
-pub(crate) fn instructions(ours_only: bool) -> io::Result<Instructions> {
-    let which = if ours_only { "ours" } else { "all" };
-    let counts = count(&[COUNTED, which])?;
-    let runtime = runtime()?;
-    let _entered = runtime.enter();
-    let contenders = counted(&runtime, ours_only);
-    if counts.len() != 2 * contenders.len() {
-        return Err(io::Error::other("a count is missing"));
-    }
-    let per_call = |index: usize| -> [f64; 2] {
-        [0, 1].map(|shape| counts[2 * index + shape] as f64 / BATCH as f64)
-    };
-    let mut instructions = vec![(Kind::Five, "bare", per_call(0))];
-    for (index, contender) in contenders.iter().enumerate().skip(2) {
-        let bare = per_call(usize::from(contender.driver == Driver::Runtime));
-        let with = per_call(index);
-        let added = [with[0] - bare[0], with[1] - bare[1]];
-        instructions.push((contender.kind, contender.who, added));
-    }
-    Ok(instructions)
-}
-
-/// What is to be run under callgrind: each contender once, in each shape, after a first batch that does not count.
-pub(crate) fn run_counted(ours_only: bool) -> io::Result<()> {
-    let runtime = runtime()?;
-    let _entered = runtime.enter();
-    for mut contender in counted(&runtime, ours_only) {
-        for shape in Shape::ALL {
-            let batch = || (0..BATCH).map(|_| contender.kind.request(shape)).collect();
-            let (mut first, mut second) = (batch(), batch());
-            let calls = contender.calls(shape);
-            calls.run(&mut first);
-            collected(calls, &mut second);
-        }
-    }
-    Ok(())
-}
-
-fn counted(runtime: &Rc<Runtime>, ours_only: bool) -> Vec<Contender> {
-    let mut contenders = Vec::from(contenders::baselines(runtime));
-    contenders.extend(match ours_only {
-        true => contenders::ours(),
-        false => contenders::all(runtime),
-    });
-    contenders
-}
-
-pub(crate) fn instructions_table(instructions: &Instructions) -> Table {
-    let mut table = Table::new(2, ["layer", "who", "instructions, floor", "realistic"]);
-    for (index, (kind, who, [floor, realistic])) in instructions.iter().enumerate() {
-        let name = match index {
-            0 => "(bare transport, not added)",
-            _ => kind.name(),
-        };
-        table.row([
-            name.to_owned(),
-            (*who).to_owned(),
-            format!("{floor:.0}"),
-            format!("{realistic:.0}"),
-        ]);
-    }
-    table
 }

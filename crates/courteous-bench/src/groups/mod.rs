@@ -1,5 +1,6 @@
 //! What is measured, one group to a file.
 
+pub(crate) mod instructions;
 pub(crate) mod layers;
 mod primitives;
 

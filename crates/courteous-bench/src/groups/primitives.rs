@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     contenders::Kind,
-    kit::{Shape, Spread, Table, cpu_of},
+    kit::{KEY, Shape, Spread, Table, cpu_of},
 };
 
 /// How often a primitive is done for a sample.
@@ -44,7 +44,7 @@ const CLONE: [&str; 2] = [
     "request cloned and dropped: floor",
     "request cloned and dropped: realistic",
 ];
-const KEY: [&str; 2] = [
+const KEY_WRITTEN: [&str; 2] = [
     "key drawn, written, into the header fields: floor",
     "key drawn, written, into the header fields: realistic",
 ];
@@ -113,13 +113,13 @@ impl Primitives {
                 drop(black_box(black_box(&request).clone()));
             });
         }
-        self.add(KEY[0], || {
+        self.add(KEY_WRITTEN[0], || {
             let mut fields = HeaderMap::new();
             insert_key(&mut fields);
             drop(black_box(fields));
         });
         let mut fields = Shape::Realistic.request(true).headers().clone();
-        self.add(KEY[1], move || insert_key(black_box(&mut fields)));
+        self.add(KEY_WRITTEN[1], move || insert_key(black_box(&mut fields)));
     }
 
     fn add(&mut self, name: &'static str, mut once: impl FnMut() + 'static) {
@@ -155,7 +155,10 @@ impl Primitives {
     /// The least that the promises of a layer cost, in each shape.
     pub(super) fn sum(&self, kind: Kind) -> Option<[f64; 2]> {
         let of = |name| {
-            let primitive = self.primitives.iter().find(|primitive| primitive.name == name);
+            let primitive = self
+                .primitives
+                .iter()
+                .find(|primitive| primitive.name == name);
             primitive.map_or(f64::NAN, |primitive| Spread::of(&primitive.samples).median)
         };
         let both = |nanos| [nanos, nanos];
@@ -166,7 +169,7 @@ impl Primitives {
             Kind::Throttle => both(of(CLOCK) + of(CAS) + of(ARC)),
             // The request for another attempt, the settings, and the deposit.
             Kind::Retry => CLONE.map(|clone| of(clone) + of(ARC) + of(CAS)),
-            Kind::Key => KEY.map(of),
+            Kind::Key => KEY_WRITTEN.map(of),
             // The deadline for the layers inside, and the timer if there is a wait.
             Kind::TotalTimeout => {
                 let deadline = of(CLOCK) + of(CONTEXT);
@@ -201,6 +204,6 @@ fn insert_key(fields: &mut HeaderMap) {
     let key = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
     let key = key.hyphenated().encode_lower(&mut buffer);
     if let Ok(key) = HeaderValue::from_str(key) {
-        fields.insert("idempotency-key", key);
+        fields.insert(KEY, key);
     }
 }

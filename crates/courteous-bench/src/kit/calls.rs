@@ -14,8 +14,8 @@ use super::Request;
 
 /// A way to make calls.
 pub(crate) trait Calls {
-    /// Makes a call for each request, one after the other, and drops the responses.
-    fn run(&mut self, requests: &mut Vec<Request>);
+    /// Makes so many calls with requests of `make`'s, one after the other, and drops the responses.
+    fn run(&mut self, times: usize, make: &dyn Fn() -> Request);
 
     /// The size of a response future.
     fn future_bytes(&self) -> usize;
@@ -24,10 +24,10 @@ pub(crate) trait Calls {
 /// The full name of [`collected`].
 pub(super) const COLLECTED: &str = concat!(module_path!(), "::collected");
 
-/// `calls` on `requests`, under a name that a profiler can be told.
+/// Runs `calls` under a name that a profiler can be told.
 #[inline(never)]
-pub(crate) fn collected(calls: &mut dyn Calls, requests: &mut Vec<Request>) {
-    calls.run(requests);
+pub(crate) fn collected(calls: &mut dyn Calls, times: usize, make: &dyn Fn() -> Request) {
+    calls.run(times, make);
     // So that this is no tail call, which would end the function before the work.
     black_box(());
 }
@@ -52,9 +52,10 @@ impl<S> Calls for LongLived<S>
 where
     S: Service<Request, Error: fmt::Debug>,
 {
-    fn run(&mut self, requests: &mut Vec<Request>) {
+    fn run(&mut self, times: usize, make: &dyn Fn() -> Request) {
         let mut cx = Context::from_waker(Waker::noop());
-        for request in requests.drain(..) {
+        for _ in 0..times {
+            let request = make();
             let ready = self.service.poll_ready(&mut cx);
             assert!(matches!(ready, Poll::Ready(Ok(()))), "not ready");
             finish(self.service.call(request), &mut cx);
@@ -74,9 +75,10 @@ impl<S> Calls for Cloning<S>
 where
     S: Service<Request, Error: fmt::Debug> + Clone,
 {
-    fn run(&mut self, requests: &mut Vec<Request>) {
+    fn run(&mut self, times: usize, make: &dyn Fn() -> Request) {
         let mut cx = Context::from_waker(Waker::noop());
-        for request in requests.drain(..) {
+        for _ in 0..times {
+            let request = make();
             let mut service = black_box(&self.service).clone();
             let ready = service.poll_ready(&mut cx);
             assert!(matches!(ready, Poll::Ready(Ok(()))), "not ready");
@@ -131,9 +133,10 @@ impl<S> Calls for InRuntime<S>
 where
     S: Service<Request, Error: fmt::Debug> + Clone,
 {
-    fn run(&mut self, requests: &mut Vec<Request>) {
+    fn run(&mut self, times: usize, make: &dyn Fn() -> Request) {
         self.runtime.block_on(async {
-            for request in requests.drain(..) {
+            for _ in 0..times {
+                let request = make();
                 let mut cloned = self.clone.then(|| self.service.clone());
                 let service = cloned.as_mut().unwrap_or(&mut self.service);
                 let ready = poll_fn(|cx| service.poll_ready(cx)).await;

@@ -5,12 +5,17 @@ use cpu_time::ThreadTime;
 /// The CPU time that this thread spends on `work`. Allocations are not counted meanwhile, as that takes time.
 pub(crate) fn cpu_of(work: impl FnOnce()) -> Duration {
     let mut spent = Duration::ZERO;
-    allocation_counter::opt_out(|| {
+    uncounted(|| {
         let start = ThreadTime::now();
         work();
         spent = start.elapsed();
     });
     spent
+}
+
+/// Does the work with as little accounting of the heap as there can be.
+pub(crate) fn uncounted(work: impl FnOnce()) {
+    allocation_counter::opt_out(work);
 }
 
 /// The heap that this thread uses for `work`: how many allocations, and how many bytes in all.

@@ -10,10 +10,10 @@ mod table;
 mod transport;
 
 pub(crate) use calls::{Calls, by_hand, collected, in_runtime};
-pub(crate) use clock::{cpu_of, heap_of};
-pub(crate) use instructions::{count, is_available};
+pub(crate) use clock::{cpu_of, heap_of, uncounted};
+pub(crate) use instructions::{count, is_available, profile};
 pub(crate) use machine::{RUSTC, machine, versions};
-pub(crate) use request::{Request, Shape};
+pub(crate) use request::{KEY, Request, Shape};
 pub(crate) use spread::Spread;
 pub(crate) use table::Table;
-pub(crate) use transport::{Answer, Transport};
+pub(crate) use transport::Transport;

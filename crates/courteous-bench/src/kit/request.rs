@@ -1,6 +1,9 @@
 use bytes::Bytes;
-use http::{HeaderValue, Method, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Uri, header};
 use http_body_util::Full;
+
+/// The field of the idempotency key.
+pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 pub(crate) type Request = http::Request<Full<Bytes>>;
 
@@ -17,10 +20,18 @@ pub(crate) enum Shape {
 impl Shape {
     pub(crate) const ALL: [Self; 2] = [Self::Floor, Self::Realistic];
 
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Realistic => "realistic",
+        }
+    }
+
     /// A request of this shape.
     ///
     /// `keyed` asks for one that a retry may send again as it is: at the floor by its method, else by an idempotency key,
     /// which is one of its 4 fields. One that is not gets a key from a key layer.
+    #[inline(never)]
     pub(crate) fn request(self, keyed: bool) -> Request {
         match self {
             Self::Floor => floor(keyed),
@@ -51,7 +62,7 @@ fn realistic(keyed: bool) -> Request {
         fields.insert(name, HeaderValue::from_static(value));
     }
     if keyed {
-        fields.insert("idempotency-key", HeaderValue::from_static("9b2f"));
+        fields.insert(KEY, HeaderValue::from_static("9b2f"));
     } else {
         fields.insert(header::USER_AGENT, HeaderValue::from_static("test"));
     }

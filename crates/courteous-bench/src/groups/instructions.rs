@@ -1,0 +1,138 @@
+//! The instructions of group 1, which do not depend on what else the machine does.
+
+use std::{collections::HashMap, io, rc::Rc};
+
+use tokio::runtime::Runtime;
+
+use super::layers::{bare_index, runtime};
+use crate::{
+    contenders::{self, BARE, Contender, Kind},
+    kit::{Shape, Table, count, profile, uncounted},
+};
+
+/// Calls that are counted.
+const CALLS: usize = 128;
+
+/// The argument by which the program is told that it runs under callgrind; then one of these, or the name of a contender
+/// of ours and a shape, as in `throttle@floor`.
+const COUNTED: &str = "--counted";
+const OURS_ONLY: &str = "ours";
+const ALL: &str = "all";
+
+/// The instructions of a call, in each shape: those that a contender adds, or all of the bare transport.
+pub(crate) struct Instructions {
+    pub(crate) name: String,
+    pub(crate) who: &'static str,
+    pub(crate) counts: [f64; 2],
+}
+
+/// Counts them for all contenders, or for ours.
+pub(crate) fn instructions(ours_only: bool) -> io::Result<Vec<Instructions>> {
+    let which = if ours_only { OURS_ONLY } else { ALL };
+    let counts = count(&[COUNTED, which])?;
+    let runtime = runtime()?;
+    let _entered = runtime.enter();
+    let contenders = named(&runtime, which);
+    if counts.len() != 2 * contenders.len() {
+        return Err(io::Error::other("a count is missing"));
+    }
+    let per_call = |index: usize| -> [f64; 2] {
+        [0, 1].map(|shape| counts[2 * index + shape] as f64 / CALLS as f64)
+    };
+    let instructions = contenders.iter().enumerate().map(|(index, contender)| {
+        let with = per_call(index);
+        let bare = match contender.who {
+            BARE => [0.0, 0.0],
+            _ => per_call(bare_index(&contenders, contender)),
+        };
+        Instructions {
+            name: contender.name(),
+            who: contender.who,
+            counts: [with[0] - bare[0], with[1] - bare[1]],
+        }
+    });
+    Ok(instructions.collect())
+}
+
+/// As a table.
+pub(crate) fn instructions_table(instructions: &[Instructions]) -> Table {
+    let mut table = Table::new(2, ["layer", "who", "instructions, floor", "realistic"]);
+    for instructions in instructions {
+        let [floor, realistic] = instructions.counts;
+        table.row([
+            instructions.name.clone(),
+            instructions.who.to_owned(),
+            format!("{floor:.0}"),
+            format!("{realistic:.0}"),
+        ]);
+    }
+    table
+}
+
+/// In which functions one of our layers adds instructions to those of the bare transport.
+pub(crate) fn profile_table(kind: Kind) -> io::Result<String> {
+    let (ours, bare) = {
+        let runtime = runtime()?;
+        let _entered = runtime.enter();
+        let contenders = named(&runtime, OURS_ONLY);
+        let ours = contenders
+            .iter()
+            .find(|contender| contender.who != BARE && contender.kind == kind)
+            .ok_or_else(|| io::Error::other("no such layer"))?;
+        let bare = &contenders[bare_index(&contenders, ours)];
+        (ours.name(), bare.name())
+    };
+    let mut text = String::new();
+    for shape in Shape::ALL {
+        let of = |name: &str| profile(&[COUNTED, &format!("{name}@{}", shape.name())]);
+        let bare: HashMap<_, _> = of(&bare)?
+            .into_iter()
+            .map(|(count, function)| (function, count))
+            .collect();
+        let mut added: Vec<_> = of(&ours)?
+            .into_iter()
+            .map(|(count, function)| {
+                let bare = bare.get(&function).copied().unwrap_or(0);
+                ((count as f64 - bare as f64) / CALLS as f64, function)
+            })
+            .filter(|(added, _)| *added >= 1.0)
+            .collect();
+        added.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        let title = format!("{ours}, {}: function", shape.name());
+        let mut table = Table::new(1, [title.as_str(), "instructions added"]);
+        for (added, function) in added {
+            table.row([format!("`{function}`"), format!("{added:.0}")]);
+        }
+        text += &format!("{table}\n");
+    }
+    Ok(text)
+}
+
+/// What is to be run under callgrind: each contender in each shape, after calls that do not count.
+pub(crate) fn run_counted(which: &str) -> io::Result<()> {
+    let runtime = runtime()?;
+    let _entered = runtime.enter();
+    let only = which.split_once('@').map(|(_, shape)| shape);
+    for mut contender in named(&runtime, which) {
+        for shape in Shape::ALL {
+            if only.is_none_or(|only| only == shape.name()) {
+                contender.warm(shape, CALLS);
+                uncounted(|| contender.run(shape, CALLS));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn named(runtime: &Rc<Runtime>, which: &str) -> Vec<Contender> {
+    let bare = contenders::bare(runtime).into_iter();
+    let ours = contenders::ours().into_iter();
+    match which.split_once('@') {
+        None if which == ALL => bare.chain(contenders::all(runtime)).collect(),
+        None => bare.chain(ours).collect(),
+        Some((name, _)) => bare
+            .chain(ours)
+            .filter(|contender| contender.name() == name)
+            .collect(),
+    }
+}
