@@ -12,6 +12,8 @@ mod record;
 #[allow(dead_code, reason = "until both stores are here")]
 mod row;
 mod sink;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod stats;
 mod store;
 mod tags;
@@ -26,6 +28,8 @@ pub use payload::Payload;
 pub use reason::Reason;
 pub use record::{Record, State, StateKind};
 pub use sink::{BoxFuture, Sink};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteError, SqliteFault, SqliteOptions, SqliteStore};
 pub use stats::{Count, Stats};
 pub use store::{Claim, Filter, Mark, Page, Settlement, Store};
 pub use tags::{Tags, TagsIter};

@@ -29,6 +29,8 @@ pub enum SqliteFault {
     Moved,
     /// There is no such file, or it may not be opened or written.
     Inaccessible,
+    /// Too many callers wait for the store already.
+    Overloaded,
     /// Something else; the source says what.
     Other,
 }
@@ -57,6 +59,7 @@ impl fmt::Display for SqliteError {
             SqliteFault::Alien => "the file is not one of dead letters",
             SqliteFault::Moved => "the file of dead letters was removed or replaced",
             SqliteFault::Inaccessible => "the file of dead letters cannot be opened or written",
+            SqliteFault::Overloaded => "too many callers wait for the store of dead letters",
             SqliteFault::Other => "SQLite failed",
         })
     }

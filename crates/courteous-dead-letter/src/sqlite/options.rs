@@ -1,4 +1,200 @@
-use std::{fs, io, num::NonZeroUsize, path::Path, thread, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
-use rusqlite::{Connection, OpenFlags};
-use std::sync::{Arc, Mutex, PoisonError};
+use rusqlite::{Connection, OpenFlags, ToSql};
+
+use super::{
+    Handle, SqliteError, SqliteFault, SqliteStore,
+    file::File,
+    queue::{Limits, Queue},
+    schema, writer,
+};
+use crate::{Clock, StoreError};
+
+/// How to open an [`SqliteStore`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use courteous_dead_letter::SqliteOptions;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("dead-letters.db");
+/// let store = SqliteOptions::new()
+///     .with_max_file_bytes(256 * 1024 * 1024)
+///     .with_lock_timeout(Duration::from_secs(2))
+///     .open(path)?;
+/// # drop(store);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    create: bool,
+    max_queued: NonZeroUsize,
+    max_queued_bytes: usize,
+    max_file_bytes: u64,
+    lock_timeout: Duration,
+    clock: Clock,
+}
+
+const MIB: u64 = 1024 * 1024;
+
+/// What the log is cut down to after a checkpoint: the size at which SQLite makes one by default.
+const LOG_BYTES: i64 = 4 * MIB as i64;
+
+impl SqliteOptions {
+    /// The defaults.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            create: true,
+            max_queued: match NonZeroUsize::new(16_384) {
+                Some(letters) => letters,
+                None => NonZeroUsize::MIN,
+            },
+            max_queued_bytes: 64 * MIB as usize,
+            max_file_bytes: 4096 * MIB,
+            lock_timeout: Duration::from_secs(10),
+            clock: Clock::system(),
+        }
+    }
+
+    /// Whether a file that is not there is created, as it is by default. A command that only looks had better not: a name
+    /// that was mistyped would be an empty store.
+    #[must_use]
+    pub const fn with_create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// How many letters may be in memory, handed over and not yet durable. The next one is refused by
+    /// [`PushError::Full`](crate::PushError::Full), and [counted](SqliteStore::refused).
+    ///
+    /// The default is 16,384: what a disk that syncs a hundred times a second makes durable in a fraction of a second.
+    #[must_use]
+    pub const fn with_max_queued(mut self, letters: NonZeroUsize) -> Self {
+        self.max_queued = letters;
+        self
+    }
+
+    /// How many bytes these letters may have in sum, 64 MiB by default. A letter that is larger than that by itself is taken
+    /// if there is no other one.
+    #[must_use]
+    pub const fn with_max_queued_bytes(mut self, bytes: usize) -> Self {
+        self.max_queued_bytes = bytes;
+        self
+    }
+
+    /// How large the file may grow, 4 GiB by default, so that an outage does not fill the disk: that is some millions of small
+    /// letters. What does not fit is refused by [`PushError::Full`](crate::PushError::Full) until letters are purged; a file
+    /// that is larger already does not shrink. The log beside it comes on top: a few MiB, and what one sync makes durable.
+    ///
+    /// It is a matter of this store, not of the file: another process has its own.
+    #[must_use]
+    pub const fn with_max_file_bytes(mut self, bytes: u64) -> Self {
+        self.max_file_bytes = bytes;
+        self
+    }
+
+    /// How long to wait while somebody else is writing to the file, 10 s by default: after that, what was asked for fails by
+    /// [`SqliteFault::Locked`]. Letters that are pushed meanwhile are queued. Zero does not wait; the most is 24 days.
+    #[must_use]
+    pub const fn with_lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// By another clock than the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens the file at `path`, and starts the thread that writes to it.
+    ///
+    /// This blocks: for milliseconds, or while somebody else has the file locked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NewerSchema`], or [`StoreError::Failed`] with an [`SqliteError`]: the file cannot be opened, or written,
+    /// or is none of dead letters. It was left as it is.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+        let (connection, file) = self.connect(path.as_ref())?;
+        let queue = Arc::new(Queue::new(Limits {
+            letters: self.max_queued.get(),
+            bytes: self.max_queued_bytes,
+            others: self.max_queued.get(),
+        }));
+        let theirs = Arc::clone(&queue);
+        let thread = thread::Builder::new()
+            .name("dead-letters".to_owned())
+            .spawn(move || writer::run(connection, &file, theirs))
+            .map_err(SqliteError::from)?;
+        Ok(SqliteStore {
+            handle: Arc::new(Handle {
+                queue,
+                thread: thread.thread().id(),
+            }),
+            clock: self.clock,
+        })
+    }
+
+    fn connect(&self, path: &Path) -> Result<(Connection, File), StoreError> {
+        // One at a time: a file that was just created is closed once more, which would release the locks of a connection
+        // that another thread has opened meanwhile.
+        static OPENING: Mutex<()> = Mutex::new(());
+        let _opening = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
+
+        let file = File::at(path, self.create).map_err(SqliteError::from)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection =
+            Connection::open_with_flags(file.path(), flags).map_err(SqliteError::from)?;
+        self.configure(&mut connection)?;
+        Ok((connection, file))
+    }
+
+    /// Nothing is written before it is known whose file it is.
+    fn configure(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        let longest = Duration::from_millis(i32::MAX as u64);
+        let timeout = self.lock_timeout.min(longest);
+        connection
+            .busy_timeout(timeout)
+            .map_err(SqliteError::from)?;
+        let is_new = schema::is_new(connection)?;
+        if connection.is_readonly("main").map_err(SqliteError::from)? {
+            return Err(SqliteError::new(SqliteFault::Inaccessible).into());
+        }
+        self.set_pragmas(connection).map_err(SqliteError::from)?;
+        if is_new {
+            schema::create(connection)?;
+        }
+        Ok(())
+    }
+
+    fn set_pragmas(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let set = |name, value: &dyn ToSql| connection.pragma_update(None, name, value);
+        // So that a purge can give pages back; only while there are no tables.
+        set("auto_vacuum", &"INCREMENTAL")?;
+        // Readers do not wait for the writer then, and a commit costs one sync.
+        set("journal_mode", &"WAL")?;
+        // A commit that was answered outlives a loss of power; on macOS only with the second one.
+        set("synchronous", &"FULL")?;
+        set("fullfsync", &true)?;
+        set("journal_size_limit", &LOG_BYTES)?;
+        let page = connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?;
+        let bytes = i64::try_from(self.max_file_bytes).unwrap_or(i64::MAX);
+        set("max_page_count", &(bytes / page).clamp(1, u32::MAX.into()))
+    }
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

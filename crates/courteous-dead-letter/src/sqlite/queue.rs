@@ -95,7 +95,10 @@ impl<J> Queue<J> {
         let mut state = self.lock();
         state.taken = Load::default();
         while state.jobs.is_empty() && !state.closed {
-            state = self.asked.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .asked
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.taken = mem::take(&mut state.waiting);
         let jobs = mem::take(&mut state.jobs);
@@ -123,7 +126,10 @@ impl<J> Queue<J> {
     /// Waits for the thread's end, so long at the most.
     pub(super) fn wait_for_end(&self, at_most: Duration) {
         let state = self.lock();
-        drop(self.ended.wait_timeout_while(state, at_most, |state| !state.ended));
+        drop(
+            self.ended
+                .wait_timeout_while(state, at_most, |state| !state.ended),
+        );
     }
 
     pub(super) fn load(&self) -> Load {
@@ -172,7 +178,11 @@ impl From<Weight> for Load {
             Weight::Letter(bytes) => (1, bytes, 0),
             Weight::Other => (0, 0, 1),
         };
-        Self { letters, bytes, others }
+        Self {
+            letters,
+            bytes,
+            others,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ const APPLICATION: i64 = 0x6372_744c;
 const TABLES: &str = "
 CREATE TABLE letters (
     seq INTEGER PRIMARY KEY,
-    id BLOB NOT NULL UNIQUE,
+    id BLOB NOT NULL,
     first_at INTEGER NOT NULL,
     tags TEXT NOT NULL,
     reason TEXT NOT NULL,
@@ -42,42 +42,27 @@ CREATE TABLE requests (
     body_kind TEXT NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX letters_by_id ON letters (id);
 CREATE INDEX letters_open ON letters (id, due_at) WHERE state IN ('pending', 'claimed');
 CREATE INDEX letters_final ON letters (changed_at) WHERE state NOT IN ('pending', 'claimed');
 CREATE INDEX letters_by_state ON letters (state, id, reason);
 ";
 
-/// Makes an empty file one of dead letters, and refuses one that is something else, before anything is changed.
+/// Whether the tables are still to be made. A file that is something else is refused.
 ///
-/// An older version will be brought up to this one here, step by step and in the same transaction.
-pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
-    if is_ready(connection)? {
-        return Ok(());
-    }
-    // Another process may be just as far: who comes second finds all done.
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(SqliteError::from)?;
-    if !is_ready(&transaction)? {
-        create(&transaction).map_err(SqliteError::from)?;
-    }
-    transaction.commit().map_err(SqliteError::from)?;
-    Ok(())
-}
-
-/// Whether the tables are there; an error if those of somebody else are.
-fn is_ready(connection: &Connection) -> Result<bool, StoreError> {
+/// An older version will be brought up to this one where a new file gets its tables: step by step, in one transaction.
+pub(super) fn is_new(connection: &Connection) -> Result<bool, StoreError> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let application = pragma("application_id").map_err(SqliteError::from)?;
     let version = pragma("user_version").map_err(SqliteError::from)?;
     if application == 0 && version == 0 && is_empty(connection).map_err(SqliteError::from)? {
-        return Ok(false);
+        return Ok(true);
     }
     if application != APPLICATION {
         return Err(SqliteError::new(SqliteFault::Alien).into());
     }
     match u32::try_from(version) {
-        Ok(row::VERSION) => Ok(true),
+        Ok(row::VERSION) => Ok(false),
         Ok(found) if found > row::VERSION => Err(StoreError::NewerSchema {
             found,
             known: row::VERSION,
@@ -86,12 +71,24 @@ fn is_ready(connection: &Connection) -> Result<bool, StoreError> {
     }
 }
 
+/// Makes the tables, unless another process has just done it.
+pub(super) fn create(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(SqliteError::from)?;
+    if is_new(&transaction)? {
+        make_tables(&transaction).map_err(SqliteError::from)?;
+    }
+    transaction.commit().map_err(SqliteError::from)?;
+    Ok(())
+}
+
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     let table = connection.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(()));
     Ok(table.optional()?.is_none())
 }
 
-fn create(connection: &Connection) -> rusqlite::Result<()> {
+fn make_tables(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
     connection.pragma_update(None, "application_id", APPLICATION)?;
     connection.pragma_update(None, "user_version", i64::from(row::VERSION))

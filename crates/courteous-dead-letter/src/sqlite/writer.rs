@@ -54,16 +54,22 @@ fn change_each(connection: &mut Connection, file: &File, jobs: Jobs) {
         let done = match &outset {
             // The rest would have to wait as long, one after another.
             Some(error) => Err(SqliteError::clone(error)),
-            None => transaction(connection, file, slice::from_mut(&mut job)).map_err(|failed| match failed {
-                Failed::Outset(error) => outset.insert(error).clone(),
-                Failed::Midway(error) => error,
+            None => transaction(connection, file, slice::from_mut(&mut job)).map_err(|failed| {
+                match failed {
+                    Failed::Outset(error) => outset.insert(error).clone(),
+                    Failed::Midway(error) => error,
+                }
             }),
         };
         job.answer(done);
     }
 }
 
-fn transaction(connection: &mut Connection, file: &File, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+fn transaction(
+    connection: &mut Connection,
+    file: &File,
+    jobs: &mut [Box<dyn Job>],
+) -> Result<(), Failed> {
     if !file.is_in_place() {
         return Err(Failed::Outset(SqliteError::new(SqliteFault::Moved)));
     }

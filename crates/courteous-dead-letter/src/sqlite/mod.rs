@@ -1,0 +1,256 @@
+mod columns;
+mod error;
+mod file;
+mod job;
+mod options;
+mod queue;
+mod schema;
+mod statements;
+mod writer;
+
+use std::{
+    fmt,
+    path::Path,
+    sync::Arc,
+    thread::{self, ThreadId},
+    time::Duration,
+};
+
+use rusqlite::Connection;
+
+pub use self::{
+    error::{SqliteError, SqliteFault},
+    options::SqliteOptions,
+};
+use self::{
+    job::{Answer, Asked, Job, Kind},
+    queue::{Queue, Refusal, Weight},
+};
+use crate::{
+    BoxFuture, Claim, Clock, Filter, Letter, LetterId, Mark, Page, PushError, Record, Settlement,
+    Sink, Stats, Store, StoreError, row::Row,
+};
+
+/// Keeps letters in an SQLite file.
+///
+/// One thread, named `dead-letters`, does all that has to do with the file. A push resolves when its commit is durable, and all
+/// that is pushed while the one before is made durable shares one commit (*group commit*): the more is pushed, the less each
+/// push costs.
+///
+/// ```text
+///  push --.                          one transaction
+///  push ---+--> queue, bounded ----> [push push settle claim] --> sync --> all are answered
+///  settle -'                         then what only looks: get, list, stats
+/// ```
+///
+/// # Sharing
+///
+/// A store is a handle: its clones are the same store. It needs no runtime, and may be used from several, one after another or
+/// at once. Several processes may open the same file, on the same machine: each waits for the others as long as its
+/// [lock timeout](SqliteOptions::with_lock_timeout) allows. A network file system is no place for it: see "Write-Ahead
+/// Logging" in SQLite's documentation.
+///
+/// # The file
+///
+/// It is created so that only its owner may read it (mode 0600), and so are the two that SQLite puts beside it, `-wal` and `-shm`;
+/// together they are the store, and are to be copied together. Bodies are in it as they are.
+///
+/// A file of an older version of this crate is brought up to date when it is opened; one of a newer version is refused by
+/// [`StoreError::NewerSchema`].
+///
+/// # Cancel safety
+///
+/// A letter that was handed over is written, whether its future is polled or dropped. When the last handle is dropped, the thread
+/// writes what was handed over, and ends; the drop waits for that, for a second at the most. If a process ends before,
+/// what was not answered may be lost.
+///
+/// A claim whose future is dropped may have been made: its letters can be claimed again when the lease is over.
+///
+/// # Errors
+///
+/// [`PushError::Full`]: so many letters wait to be written as [may](SqliteOptions::with_max_queued), or the file has the
+/// size that it [may have](SqliteOptions::with_max_file_bytes), or the disk is full. All others hold an [`SqliteError`].
+#[derive(Clone)]
+pub struct SqliteStore {
+    handle: Arc<Handle>,
+    clock: Clock,
+}
+
+/// Ends the thread.
+struct Handle {
+    queue: Arc<Queue<Box<dyn Job>>>,
+    thread: ThreadId,
+}
+
+/// Enough for what is queued on a disk that works. It is a thread of the caller's that waits.
+const DROP_WAIT: Duration = Duration::from_secs(1);
+
+impl SqliteStore {
+    /// Opens the file at `path`, or creates it, with the default [options](SqliteOptions).
+    ///
+    /// This blocks: for milliseconds, or while somebody else has the file locked.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteOptions::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        SqliteOptions::new().open(path)
+    }
+
+    /// How many letters were handed over and are not durable yet.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.handle.queue.load().letters
+    }
+
+    /// How many bytes they have.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.handle.queue.load().bytes
+    }
+
+    /// How many letters were refused since the store was opened, because too many were queued.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.handle.queue.refused()
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        weight: Weight,
+        run: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<Answer<T>, Refusal> {
+        let (job, answer) = Asked::new(kind, run);
+        self.handle.queue.ask(Box::new(job), weight)?;
+        Ok(answer)
+    }
+
+    async fn asked<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        run: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let answer = self
+            .ask(kind, Weight::Other, run)
+            .map_err(|refusal| match refusal {
+                Refusal::Full => SqliteError::new(SqliteFault::Overloaded).into(),
+                Refusal::Closed => StoreError::Closed,
+            })?;
+        Ok(answer.await.map_err(|_| StoreError::Closed)??)
+    }
+}
+
+impl Sink for SqliteStore {
+    fn push(&self, letter: Letter) -> BoxFuture<'static, Result<(), PushError>> {
+        let row = Row::new(&letter, self.clock.now());
+        drop(letter);
+        let weight = Weight::Letter(columns::size(&row));
+        let asked = self.ask(Kind::Change, weight, move |connection| {
+            columns::insert(connection, &row)
+        });
+        #[cfg(feature = "tracing")]
+        if let Err(refusal) = &asked {
+            tracing::error!(?refusal, "dead letter refused");
+        }
+        Box::pin(async move {
+            let answer = asked.map_err(|refusal| match refusal {
+                Refusal::Full => PushError::Full,
+                Refusal::Closed => PushError::Closed,
+            })?;
+            Ok(answer.await.map_err(|_| PushError::Closed)??)
+        })
+    }
+}
+
+impl Store for SqliteStore {
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        let clock = self.clock.clone();
+        let claimed = self.asked(Kind::Claim, move |connection| {
+            statements::claim(connection, &claim, clock.now())
+        });
+        Box::pin(async move { claimed.await? })
+    }
+
+    fn settle(
+        &self,
+        id: LetterId,
+        fence: u64,
+        outcome: Settlement,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let clock = self.clock.clone();
+        let settled = self.asked(Kind::Change, move |connection| {
+            statements::settle(connection, id, fence, &outcome, clock.now())
+        });
+        Box::pin(async move { settled.await? })
+    }
+
+    fn get(&self, id: LetterId) -> BoxFuture<'_, Result<Option<Record>, StoreError>> {
+        let found = self.asked(Kind::Look, move |connection| {
+            statements::get(connection, id)
+        });
+        Box::pin(async move { found.await? })
+    }
+
+    fn list(&self, filter: Filter, page: Page) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        let found = self.asked(Kind::Look, move |connection| {
+            statements::list(connection, &filter, page)
+        });
+        Box::pin(async move { found.await? })
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {
+        let clock = self.clock.clone();
+        let counted = self.asked(Kind::Look, move |connection| {
+            statements::stats(connection, clock.now())
+        });
+        Box::pin(async move { counted.await? })
+    }
+
+    fn mark(&self, id: LetterId, mark: Mark) -> BoxFuture<'_, Result<(), StoreError>> {
+        let clock = self.clock.clone();
+        let marked = self.asked(Kind::Change, move |connection| {
+            statements::mark(connection, id, mark, clock.now())
+        });
+        Box::pin(async move { marked.await? })
+    }
+
+    fn purge(&self, older_than: Duration) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let cutoff = self.clock.now().checked_sub(older_than);
+        Box::pin(async move {
+            let Some(cutoff) = cutoff else { return Ok(0) };
+            let mut removed = 0;
+            loop {
+                let batch = self.asked(Kind::Claim, move |connection| {
+                    statements::purge(connection, cutoff)
+                });
+                let batch = batch.await?;
+                removed += batch as u64;
+                if batch < statements::PURGE_BATCH {
+                    return Ok(removed);
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.queue.close();
+        // The thread itself may be the last to wake somebody who has a handle.
+        if thread::current().id() != self.thread {
+            self.queue.wait_for_end(DROP_WAIT);
+        }
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let load = self.handle.queue.load();
+        f.debug_struct("SqliteStore")
+            .field("queued", &load.letters)
+            .field("queued_bytes", &load.bytes)
+            .field("refused", &self.refused())
+            .finish_non_exhaustive()
+    }
+}
