@@ -13,7 +13,7 @@ use crate::{
     groups::{
         Effort,
         instructions::{self, instructions, instructions_table},
-        layers,
+        layers, queues,
     },
 };
 
@@ -64,6 +64,14 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         println!("{}", instructions_table(&instructions(false)?));
         return Ok(());
     }
-    println!("{}", layers::run(effort)?);
+    let groups: [(u8, &str, fn(Effort) -> io::Result<String>); 2] = [
+        (1, "What each layer adds to a call", layers::run),
+        (3, "Queues", queues::run),
+    ];
+    for (number, title, run) in groups {
+        if arguments.group.is_none_or(|only| only == number) {
+            println!("## {number}. {title}\n\n{}", run(effort)?);
+        }
+    }
     Ok(())
 }

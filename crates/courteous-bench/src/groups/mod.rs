@@ -3,6 +3,7 @@
 pub(crate) mod instructions;
 pub(crate) mod layers;
 mod primitives;
+pub(crate) mod queues;
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

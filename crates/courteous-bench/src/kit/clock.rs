@@ -23,3 +23,8 @@ pub(crate) fn heap_of(work: impl FnOnce()) -> (u64, u64) {
     let info = allocation_counter::measure(work);
     (info.count_total, info.bytes_total)
 }
+
+/// The bytes that this thread allocates during `work`, less those that it gives back.
+pub(crate) fn heap_left_by(work: impl FnOnce()) -> f64 {
+    allocation_counter::measure(work).bytes_current as f64
+}

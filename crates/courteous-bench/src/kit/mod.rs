@@ -10,7 +10,7 @@ mod table;
 mod transport;
 
 pub(crate) use calls::{Calls, by_hand, collected, in_runtime};
-pub(crate) use clock::{cpu_of, heap_of, uncounted};
+pub(crate) use clock::{cpu_of, heap_left_by, heap_of, uncounted};
 pub(crate) use instructions::{count, is_available, profile};
 pub(crate) use machine::{RUSTC, machine, versions};
 pub(crate) use request::{KEY, Request, Shape};
