@@ -82,7 +82,9 @@ impl Clock {
     pub fn at(&self, instant: Instant) -> SystemTime {
         let (now, wall) = (Instant::now(), self.now());
         match now.checked_duration_since(instant) {
-            Some(ago) => wall.checked_sub(ago).unwrap_or(UNIX_EPOCH),
+            Some(ago) => wall
+                .checked_sub(ago)
+                .map_or(UNIX_EPOCH, |then| then.max(UNIX_EPOCH)),
             None => later(wall, instant.saturating_duration_since(now)),
         }
     }

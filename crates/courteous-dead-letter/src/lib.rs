@@ -1,32 +1,62 @@
 //! Keeps what could not be delivered, and sends it again safely.
 
+mod classifier;
 mod clock;
+mod collect;
 mod error;
+mod event;
+mod fate;
+mod future;
 mod id;
+mod layer;
 mod letter;
 mod memory;
 mod payload;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[allow(dead_code, reason = "until the replay is here")]
+mod query;
 mod reason;
 mod record;
+mod recording;
+#[allow(dead_code, reason = "until the replay is here")]
+mod replaying;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 #[allow(dead_code, reason = "until both stores are here")]
 mod row;
+mod scrub;
+#[allow(dead_code, reason = "until the replay is here")]
+mod secrecy;
+mod service;
+mod settings;
 mod sink;
+#[cfg(feature = "postgres")]
+mod spill;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod stats;
 mod store;
 mod tags;
+mod ticket;
+mod verdict;
 mod withheld;
 
 pub use clock::Clock;
 pub use error::{PushError, StoreError, UnknownWord};
+pub use event::{Fate, LetterEvent};
+pub use fate::{DeadLettered, NotRecorded, NotRecordedCause};
+pub use future::ResponseFuture;
 pub use id::{InvalidId, LetterId};
+pub use layer::DeadLetterLayer;
 pub use letter::{Failure, Letter, PastAttempt};
 pub use memory::MemoryStore;
 pub use payload::Payload;
+#[cfg(feature = "postgres")]
+pub use postgres::{Backlog, PostgresBuilder, PostgresError, PostgresStore};
 pub use reason::Reason;
 pub use record::{Record, State, StateKind};
+pub use replaying::Replaying;
+pub use service::DeadLetter;
 pub use sink::{BoxFuture, Sink};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteError, SqliteFault, SqliteOptions, SqliteStore};

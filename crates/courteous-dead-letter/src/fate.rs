@@ -1,0 +1,150 @@
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use courteous_core::BoxError;
+use http::Response;
+
+use crate::{LetterId, PushError, Reason};
+
+/// A call has finally failed, and is kept as a dead letter.
+///
+/// It rides in the extensions of the response, or is the error, with the call's own one as its source: found by
+/// [`find_cause`](courteous_core::find_cause).
+#[derive(Clone, Debug)]
+pub struct DeadLettered {
+    id: LetterId,
+    reason: Reason,
+    source: Option<Arc<BoxError>>,
+}
+
+/// A call has finally failed, and could not be kept as a dead letter.
+///
+/// It is found in the same places as [`DeadLettered`]. Whether the letter is kept after all is not known after a
+/// [timeout](NotRecordedCause::TimedOut); after the other causes it is not.
+#[derive(Clone, Debug)]
+pub struct NotRecorded {
+    id: LetterId,
+    reason: Reason,
+    cause: NotRecordedCause,
+    source: Option<Arc<BoxError>>,
+}
+
+/// Why a call could not be kept as a dead letter.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum NotRecordedCause {
+    /// The sink has not said within this time that the letter is durable. It may be later.
+    TimedOut(Duration),
+    /// The sink has refused the letter.
+    Refused(Arc<PushError>),
+    /// There is a retry outside of the layer, against its place in a stack: nobody knows here whether the call has failed for
+    /// good.
+    RetryOutside,
+}
+
+impl DeadLettered {
+    pub(crate) const fn new(id: LetterId, reason: Reason) -> Self {
+        Self {
+            id,
+            reason,
+            source: None,
+        }
+    }
+
+    pub(crate) fn with_source(mut self, source: BoxError) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// What the layer says of a response; `None` for one that is an answer, or that could not be recorded.
+    #[must_use]
+    pub fn of<B>(response: &Response<B>) -> Option<&Self> {
+        response.extensions().get()
+    }
+
+    /// The name of the record.
+    #[must_use]
+    pub const fn id(&self) -> LetterId {
+        self.id
+    }
+
+    /// Why the call was given up.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+}
+
+impl NotRecorded {
+    pub(crate) const fn new(id: LetterId, reason: Reason, cause: NotRecordedCause) -> Self {
+        Self {
+            id,
+            reason,
+            cause,
+            source: None,
+        }
+    }
+
+    pub(crate) fn with_source(mut self, source: BoxError) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// What the layer says of a response; `None` for one that is an answer, or that was recorded.
+    #[must_use]
+    pub fn of<B>(response: &Response<B>) -> Option<&Self> {
+        response.extensions().get()
+    }
+
+    /// What the name of the record would have been.
+    #[must_use]
+    pub const fn id(&self) -> LetterId {
+        self.id
+    }
+
+    /// Why the call was given up.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Why it is not recorded.
+    #[must_use]
+    pub const fn cause(&self) -> &NotRecordedCause {
+        &self.cause
+    }
+}
+
+impl fmt::Display for DeadLettered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "call failed, and is kept as dead letter {}", self.id)
+    }
+}
+
+impl fmt::Display for NotRecorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("call failed, and is not kept as a dead letter: ")?;
+        match &self.cause {
+            NotRecordedCause::TimedOut(limit) => write!(f, "not durable within {limit:?}"),
+            NotRecordedCause::Refused(error) => write!(f, "{error}"),
+            NotRecordedCause::RetryOutside => f.write_str("a retry is outside of the layer"),
+        }
+    }
+}
+
+impl Error for DeadLettered {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        source(self.source.as_ref())
+    }
+}
+
+impl Error for NotRecorded {
+    /// The call's error, if it had no response; [`cause`](NotRecorded::cause) has the sink's.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        source(self.source.as_ref())
+    }
+}
+
+fn source(source: Option<&Arc<BoxError>>) -> Option<&(dyn Error + 'static)> {
+    let source: &BoxError = source?;
+    Some(&**source)
+}

@@ -1,0 +1,194 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use courteous_core::{Classify, RequestView};
+use courteous_replay::{Native, ReplayBody, Via};
+use http::HeaderName;
+use tower_layer::Layer;
+
+use crate::{Clock, DeadLetter, LetterEvent, Reason, Sink, settings::Settings};
+
+/// Keeps the calls that have finally failed.
+///
+/// | setting | default | why |
+/// |---|---|---|
+/// | reasons | all but `Permanent`, `Vetoed` and `Abandoned` | what may succeed later |
+/// | requests | all | a read that nobody waits for need not be kept: see [`with_filter`](Self::with_filter) |
+/// | body bytes kept | 64 KiB | as the retry |
+/// | time to record | 2 s | the call has failed, and its caller waits |
+/// | key header | `idempotency-key` | the IETF draft's name |
+/// | classifier, where no retry is inside | 408, 429, 5xx that may pass, and errors | as the retry's |
+///
+/// # Secrets
+///
+/// These are never written, and known in the record by their names only: the header fields `authorization`,
+/// `proxy-authorization`, `cookie`, `x-api-key`, `api-key`, `x-auth-token`, `x-goog-api-key`, `x-amz-security-token`, those
+/// whose value is marked as sensitive, and those that hold one of the request's secrets or a URL with one; the user in the
+/// target; and the query values named `token`, `access_token`, `refresh_token`, `id_token`, `api_key`, `api-key`, `apikey`,
+/// `key`, `sig`, `signature`, `password`, `secret`, `client_secret`, `x-amz-signature`, `x-amz-security-token` and
+/// `x-goog-signature`, in any case and however they are encoded. The text of an error is written without them. The idempotency
+/// key is no secret. **A body is written as it is**, and so is the path.
+///
+/// # Sharing
+///
+/// Every service that this layer makes, and every clone of one, hands its letters to the layer's sink.
+#[derive(Clone)]
+pub struct DeadLetterLayer<K = Native> {
+    settings: Arc<Settings>,
+    keep: K,
+}
+
+impl DeadLetterLayer {
+    /// The layer with its defaults, whose letters go to `sink`.
+    #[must_use]
+    pub fn new(sink: impl Sink + 'static) -> Self {
+        Self {
+            settings: Arc::new(Settings::new(Arc::new(sink))),
+            keep: Native::new(),
+        }
+    }
+}
+
+impl<K> DeadLetterLayer<K> {
+    /// Records calls that failed for `reason`, too: those that their callers have dropped, for one.
+    ///
+    /// ```
+    /// # use courteous_dead_letter::{DeadLetterLayer, MemoryStore, Reason};
+    /// DeadLetterLayer::new(MemoryStore::new()).with_reason(Reason::Abandoned);
+    /// ```
+    #[must_use]
+    pub fn with_reason(self, reason: Reason) -> Self {
+        self.with(|settings| settings.reasons = settings.reasons.with(reason))
+    }
+
+    /// Does not record calls that failed for `reason`.
+    #[must_use]
+    pub fn without_reason(self, reason: Reason) -> Self {
+        self.with(|settings| settings.reasons = settings.reasons.without(reason))
+    }
+
+    /// Records only the calls for which `only` is true of the request. The others pass through untouched, at no cost.
+    ///
+    /// ```
+    /// # use courteous_dead_letter::{DeadLetterLayer, MemoryStore};
+    /// let layer = DeadLetterLayer::new(MemoryStore::new());
+    /// layer.with_filter(|request| !request.method().is_safe());
+    /// ```
+    #[must_use]
+    pub fn with_filter<F>(self, only: F) -> Self
+    where
+        F: Fn(RequestView<'_>) -> bool + Send + Sync + 'static,
+    {
+        self.with(|settings| settings.filter = Some(Arc::new(only)))
+    }
+
+    /// What judges calls around which there is no retry: which responses are failures, and whether a request may have been
+    /// sent. With a retry inside, its word counts.
+    #[must_use]
+    pub fn with_classifier<C>(self, classifier: C) -> Self
+    where
+        C: Classify + Send + Sync + 'static,
+    {
+        self.with(|settings| settings.classifier = Arc::new(classifier))
+    }
+
+    /// The header field that holds the idempotency key. Default: `idempotency-key`.
+    #[must_use]
+    pub fn with_key_header(self, name: HeaderName) -> Self {
+        self.with(|settings| settings.key_header = name)
+    }
+
+    /// How many bytes of a body are kept, in memory while the call is under way, and then in the record. Default: 64 KiB.
+    ///
+    /// A request with a longer body is recorded with the beginning at most, and cannot be sent again. Bodies that are in memory
+    /// anyway, such as `Full`, are held whole until the call has ended.
+    #[must_use]
+    pub fn with_body_limit(self, bytes: usize) -> Self {
+        self.with(|settings| settings.body_limit = bytes)
+    }
+
+    /// One more header field that is not to be written.
+    #[must_use]
+    pub fn with_secret_header(self, name: HeaderName) -> Self {
+        self.with(|settings| settings.secrecy.headers.push(name))
+    }
+
+    /// One more query parameter whose value is not to be written, in any case and however it is encoded.
+    #[must_use]
+    pub fn with_secret_query(self, name: &str) -> Self {
+        let name = name.to_lowercase();
+        self.with(|settings| settings.secrecy.query.push(name.into()))
+    }
+
+    /// How long a call that has failed may wait for its letter to be durable. Default: 2 s.
+    ///
+    /// It is counted from the failure on, beyond the call's deadline, which may have passed. Zero hands the letter over and waits
+    /// for nothing; `Duration::MAX` waits as long as it takes.
+    #[must_use]
+    pub fn with_record_timeout(self, timeout: Duration) -> Self {
+        self.with(|settings| settings.record_timeout = timeout)
+    }
+
+    /// Whether a call that has finally failed with a *response*, and cannot be recorded, fails with
+    /// [`NotRecorded`](crate::NotRecorded) instead. Default: no; the response is returned, and carries that.
+    #[must_use]
+    pub fn with_must_record(self, must: bool) -> Self {
+        self.with(|settings| settings.must_record = must)
+    }
+
+    /// Is called for each call that has finally failed, on the task that polls it, or that drops it.
+    #[must_use]
+    pub fn with_on_letter<F>(self, on_letter: F) -> Self
+    where
+        F: Fn(&LetterEvent<'_>) + Send + Sync + 'static,
+    {
+        self.with(|settings| settings.on_letter = Some(Arc::new(on_letter)))
+    }
+
+    /// The wall clock that the times in letters are from: the system's by default.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        self.with(|settings| settings.clock = clock)
+    }
+
+    /// Keeps bodies of a type that this crate does not know, by a function that makes one of a [`ReplayBody`].
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use courteous_core::BoxError;
+    /// # use courteous_dead_letter::{DeadLetterLayer, MemoryStore};
+    /// # use http_body_util::combinators::UnsyncBoxBody;
+    /// type Body = UnsyncBoxBody<Bytes, BoxError>; // or the `Body` of your client's library
+    /// DeadLetterLayer::new(MemoryStore::new()).via(Body::new);
+    /// ```
+    #[must_use]
+    pub fn via<B, F>(self, wrap: F) -> DeadLetterLayer<Via<F>>
+    where
+        F: Fn(ReplayBody<B>) -> B,
+    {
+        DeadLetterLayer {
+            settings: self.settings,
+            keep: Via::new(wrap),
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+impl<S, K: Clone> Layer<S> for DeadLetterLayer<K> {
+    type Service = DeadLetter<S, K>;
+
+    fn layer(&self, inner: S) -> DeadLetter<S, K> {
+        DeadLetter::new(inner, Arc::clone(&self.settings), self.keep.clone())
+    }
+}
+
+impl<K> fmt::Debug for DeadLetterLayer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetterLayer")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

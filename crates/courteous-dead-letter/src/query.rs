@@ -1,0 +1,155 @@
+//! The names and values of a query, as hostile as they come.
+
+use std::borrow::Cow;
+
+/// `query` with some values replaced: those for which `replace`, which is given the normalised name and the value as it is
+/// written, has another one.
+///
+/// Values end at `&`. A `;` separates too, for some servers, so names are looked for after it; but what follows a name whose
+/// value is replaced is replaced up to the `&`, as for other servers it is a part of the value.
+pub(crate) fn rewrite(
+    query: &str,
+    mut replace: impl FnMut(&str, &str) -> Option<String>,
+) -> String {
+    let mut written = String::with_capacity(query.len());
+    for (index, segment) in query.split('&').enumerate() {
+        if index > 0 {
+            written.push('&');
+        }
+        let mut from = 0;
+        let replaced = segment.split_inclusive(';').find_map(|pair| {
+            let start = from;
+            from += pair.len();
+            let end = start + pair.trim_end_matches(';').find('=')?;
+            let new = replace(&normal_name(&segment[start..end]), &segment[end + 1..])?;
+            Some((end + 1, new))
+        });
+        match replaced {
+            Some((kept, new)) => {
+                written.push_str(&segment[..kept]);
+                written.push_str(&new);
+            }
+            None => written.push_str(segment),
+        }
+    }
+    written
+}
+
+/// A name as servers read it: decoded, in lower case, and without space around it.
+pub(crate) fn normal_name(name: &str) -> String {
+    let decoded = decode(name);
+    let name = decoded.trim_matches(|char: char| char.is_whitespace() || char.is_control());
+    name.to_lowercase()
+}
+
+/// Whether a normalised name is one of `names`, or one of its parts in brackets is, as in `user[password]`.
+pub(crate) fn is_one_of(name: &str, names: &[Cow<'static, str>]) -> bool {
+    name.split(['[', ']'])
+        .any(|part| !part.is_empty() && names.iter().any(|secret| secret == part))
+}
+
+/// `text` with its percent-encoded bytes decoded; what is encoded wrongly stays as it is.
+pub(crate) fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let digit = |index| char::from(*bytes.get(index)?).to_digit(16);
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// `text` with all but RFC 3986's unreserved characters percent-encoded.
+pub(crate) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn withhold(query: &str) -> String {
+        let names = ["token".into(), "api_key".into()];
+        rewrite(query, |name, _| {
+            is_one_of(name, &names).then(|| "-".to_owned())
+        })
+    }
+
+    #[test]
+    fn names_are_found_however_they_are_written() {
+        for secret in [
+            "token=abc",
+            "TOKEN=abc",
+            "%74oken=abc",
+            "%54%6f%4B%65n=abc",
+            "%20token=abc",
+            "token%00=abc",
+            "user[token]=abc",
+            "token[]=abc",
+            "%61pi%5Fkey=abc",
+            "token==abc",
+            "token=abc;def",
+            "to\u{212a}en=abc",
+        ] {
+            let (name, _) = secret.split_once('=').unwrap();
+            assert_eq!(withhold(secret), format!("{name}=-"));
+            let among = format!("a=1&{secret}&b=%zz;c=3");
+            assert_eq!(withhold(&among), format!("a=1&{name}=-&b=%zz;c=3"));
+        }
+    }
+
+    #[test]
+    fn a_secret_after_a_semicolon_is_found_and_ends_at_the_next_ampersand() {
+        assert_eq!(withhold("a=1;token=x;b=2&c=3"), "a=1;token=-&c=3");
+        assert_eq!(withhold("a;token=x"), "a;token=-");
+        assert_eq!(withhold(";;token=x"), ";;token=-");
+    }
+
+    #[test]
+    fn what_is_no_secret_is_left_as_it_is() {
+        for query in [
+            "",
+            "&",
+            "&&;;=&",
+            "token",
+            "tokens=1",
+            "my_token=1",
+            "a=token",
+            "=token=1",
+            "a=%74oken&%",
+            "%2574oken=1",
+            "a=1&a=2",
+        ] {
+            assert_eq!(withhold(query), query);
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_again() {
+        let text = "a b&c=ü%41";
+        assert_eq!(encode(text), "a%20b%26c%3D%C3%BC%2541");
+        assert_eq!(decode(&encode(text)), text);
+        assert_eq!(decode("%"), "%");
+        assert_eq!(decode("%4"), "%4");
+        assert_eq!(decode("%+1%zz%41"), "%+1%zzA");
+    }
+}

@@ -1,0 +1,215 @@
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+    thread,
+    time::Duration,
+};
+
+use http_body::Body;
+use tokio::{
+    task::coop,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::{
+    BoxFuture, DeadLettered, Fate, Letter, LetterEvent, LetterId, NotRecorded, NotRecordedCause,
+    Payload, PushError, Reason, collect::Collect, settings::Settings,
+};
+
+/// A letter on its way to the sink.
+///
+/// Dropped before the sink has it, it is handed over with what is there of its body.
+pub(crate) struct Recording<B: Body> {
+    settings: Arc<Settings>,
+    id: LetterId,
+    reason: Reason,
+    state: State<B>,
+    /// For the hook, if there is one.
+    shown: Option<Letter>,
+    timer: Timer,
+}
+
+enum State<B> {
+    /// The body is read.
+    Collecting {
+        letter: Box<Letter>,
+        body: Collect<B>,
+    },
+    /// The sink has the letter.
+    Pushed(BoxFuture<'static, Result<(), PushError>>),
+    /// It must not be recorded.
+    Refused,
+    Done,
+}
+
+/// What a recording has come to.
+pub(crate) type Recorded = Result<DeadLettered, NotRecorded>;
+
+impl<B: Body> Recording<B> {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        letter: Letter,
+        body: Option<Collect<B>>,
+        inside_retry: bool,
+    ) -> Self {
+        let timer = Timer::new(settings.record_timeout);
+        let mut recording = Self {
+            settings,
+            id: letter.id,
+            reason: letter.failure.reason,
+            state: State::Refused,
+            shown: None,
+            timer,
+        };
+        if inside_retry {
+            recording.show(&letter);
+        } else if let Some(body) = body {
+            recording.state = State::Collecting {
+                letter: Box::new(letter),
+                body,
+            };
+        } else {
+            recording.push(letter);
+        }
+        recording
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Recorded> {
+        let mut result = self.advance(cx, false);
+        if result.is_pending() {
+            ready!(self.timer.poll(cx));
+            result = self.advance(cx, true);
+        }
+        Poll::Ready(self.end(match result {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(NotRecordedCause::TimedOut(self.settings.record_timeout)),
+        }))
+    }
+
+    /// Goes as far as it can without waiting. If this is the last time, what is there of the body must do.
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_last: bool,
+    ) -> Poll<Result<(), NotRecordedCause>> {
+        loop {
+            match &mut self.state {
+                State::Collecting { letter, body } => {
+                    letter.payload = match body.poll(cx) {
+                        Poll::Ready(payload) => payload,
+                        Poll::Pending if is_last => Payload::Gone,
+                        Poll::Pending => return Poll::Pending,
+                    };
+                    self.push_collected();
+                }
+                State::Pushed(receipt) => {
+                    let result = ready!(receipt.as_mut().poll(cx));
+                    let refused = |error| NotRecordedCause::Refused(Arc::new(error));
+                    return Poll::Ready(result.map_err(refused));
+                }
+                State::Refused => return Poll::Ready(Err(NotRecordedCause::RetryOutside)),
+                State::Done => return Poll::Pending,
+            }
+        }
+    }
+
+    fn end(&mut self, result: Result<(), NotRecordedCause>) -> Recorded {
+        self.state = State::Done;
+        match result {
+            Ok(()) => {
+                self.tell(Fate::Recorded);
+                Ok(DeadLettered::new(self.id, self.reason))
+            }
+            Err(cause) => {
+                let error = NotRecorded::new(self.id, self.reason, cause);
+                self.tell(Fate::NotRecorded(&error));
+                Err(error)
+            }
+        }
+    }
+
+    fn push_collected(&mut self) {
+        if let State::Collecting { letter, .. } = std::mem::replace(&mut self.state, State::Done) {
+            self.push(*letter);
+        }
+    }
+
+    fn push(&mut self, letter: Letter) {
+        self.show(&letter);
+        self.state = State::Pushed(self.settings.sink.push(letter));
+    }
+
+    fn show(&mut self, letter: &Letter) {
+        self.shown = self.settings.on_letter.as_ref().map(|_| letter.clone());
+    }
+
+    fn tell(&self, fate: Fate<'_>) {
+        #[cfg(feature = "tracing")]
+        match fate {
+            Fate::Recorded => {
+                tracing::info!(id = %self.id, reason = %self.reason, "dead letter recorded");
+            }
+            Fate::NotRecorded(error) => {
+                tracing::error!(
+                    id = %self.id, reason = %self.reason, cause = ?error.cause(), "dead letter not recorded"
+                );
+            }
+            Fate::HandedOver => {
+                tracing::info!(id = %self.id, reason = %self.reason, "dead letter handed over");
+            }
+        }
+        if let (Some(on_letter), Some(letter)) = (&self.settings.on_letter, &self.shown) {
+            on_letter(&LetterEvent::new(letter, fate));
+        }
+    }
+}
+
+impl<B: Body> Drop for Recording<B> {
+    fn drop(&mut self) {
+        if let State::Collecting { body, .. } = &mut self.state
+            && thread::panicking()
+        {
+            // If it panicked, too, the process would end.
+            body.forget();
+        }
+        if matches!(self.state, State::Done) {
+            return;
+        }
+        match self.advance(&mut Context::from_waker(Waker::noop()), true) {
+            Poll::Ready(result) => drop(self.end(result)),
+            Poll::Pending => self.tell(Fate::HandedOver),
+        }
+    }
+}
+
+/// A timer that is made at the first wait.
+struct Timer {
+    /// `None` if there is no end.
+    end: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    fn new(timeout: Duration) -> Self {
+        // Tokio rounds a timer up to its next millisecond with an addition that is not checked.
+        let end = Instant::now().checked_add(timeout);
+        let is_safe = |end: &Instant| end.checked_add(Duration::from_millis(1)).is_some();
+        Self {
+            end: end.filter(is_safe),
+            sleep: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(end) = self.end else {
+            return Poll::Pending;
+        };
+        if end <= Instant::now() {
+            return Poll::Ready(());
+        }
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        // Also if the task's budget is spent: what is waited for may always spend it.
+        pin!(coop::unconstrained(sleep.as_mut())).poll(cx)
+    }
+}

@@ -1,0 +1,266 @@
+use std::borrow::Cow;
+
+use crate::query::{decode, is_one_of, normal_name};
+
+/// What stands in a text in the place of a secret.
+const MARK: &str = "[withheld]";
+
+/// A secret that is shorter is taken for one only where it is a word of its own: `me` is not searched for in `time`.
+const LONG: usize = 6;
+
+/// No text is longer than this, in bytes.
+const MAX_TEXT: usize = 1024;
+
+/// Takes secrets out of texts: those that the request had, and what looks like one in a URL.
+pub(crate) struct Scrubber {
+    names: Vec<Cow<'static, str>>,
+    known: Vec<String>,
+}
+
+impl Scrubber {
+    pub(crate) const fn new(names: Vec<Cow<'static, str>>) -> Self {
+        Self {
+            names,
+            known: Vec::new(),
+        }
+    }
+
+    /// A secret, also as `Debug` would show it.
+    pub(crate) fn learn(&mut self, secret: &str) {
+        for secret in [secret.trim().to_owned(), secret.escape_debug().to_string()] {
+            if !secret.is_empty() && !self.known.contains(&secret) {
+                self.known.push(secret);
+            }
+        }
+        // The longest first, so that no part of one is left.
+        self.known.sort_by_key(|known| usize::MAX - known.len());
+    }
+
+    /// The value of a header field, and what of it could be shown by itself: credentials without their scheme, a cookie
+    /// without its name.
+    pub(crate) fn learn_field(&mut self, value: &[u8]) {
+        let value = String::from_utf8_lossy(value);
+        self.learn(&value);
+        let words = value.split_whitespace().count();
+        let is_scheme = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphabetic());
+        for (index, word) in value.split_whitespace().enumerate() {
+            if words == 1 || index > 0 || !is_scheme(word) {
+                self.learn_part(word);
+                let word = word.trim_matches([';', ',', '"']);
+                let (_, value) = word.split_once('=').unwrap_or(("", word));
+                self.learn_part(value.trim_matches('"'));
+            }
+        }
+        for cookie in value.split(';') {
+            let (_, value) = cookie.split_once('=').unwrap_or(("", cookie));
+            self.learn_part(value);
+        }
+    }
+
+    /// A part of a secret, unless it is so short that it may be anything, as in the cookie `lang=en`.
+    fn learn_part(&mut self, part: &str) {
+        if part.len() >= LONG {
+            self.learn(part);
+        }
+    }
+
+    /// `user` or `user:password`.
+    pub(crate) fn learn_userinfo(&mut self, userinfo: &str) {
+        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+        for text in [userinfo, password] {
+            self.learn(text);
+            self.learn(&decode(text));
+        }
+        self.learn_part(user);
+        self.learn_part(&decode(user));
+    }
+
+    /// Whether there is a secret in `text` that the request had.
+    pub(crate) fn knows_part_of(&self, text: &str) -> bool {
+        self.known.iter().any(|known| find(text, known).is_some())
+    }
+
+    /// `text` without the secrets.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for known in &self.known {
+            let mut from = 0;
+            while let Some(at) = find(&text[from..], known) {
+                let at = from + at;
+                text.replace_range(at..at + known.len(), MARK);
+                from = at + MARK.len();
+            }
+        }
+        self.without_values(&without_userinfo(&text))
+    }
+
+    /// The texts of an error and its causes, outermost first, without secrets, and not too long.
+    pub(crate) fn error(&self, error: &(dyn std::error::Error + 'static)) -> String {
+        let mut text = String::new();
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        for cause in causes.take(MAX_TEXT) {
+            let cause = cause.to_string();
+            // Some show their cause themselves.
+            if text.ends_with(&cause) {
+                continue;
+            }
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+        let mut text = crate::tags::without_nul(self.scrub(&text));
+        while text.len() > MAX_TEXT {
+            text.pop();
+        }
+        text
+    }
+
+    /// `name=value` without the value, for all names that are secret.
+    fn without_values(&self, text: &str) -> String {
+        let mut scrubbed = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(equals) = rest.find('=') {
+            let (before, value) = (&rest[..equals], &rest[equals + 1..]);
+            let name = before.rfind(|char| !is_of_name(char)).map_or(before, |at| {
+                let mut name = before[at..].chars();
+                name.next();
+                name.as_str()
+            });
+            scrubbed.push_str(&rest[..=equals]);
+            rest = value;
+            if is_one_of(&normal_name(name), &self.names) {
+                let end = value.find(ends_value).unwrap_or(value.len());
+                if end > 0 {
+                    scrubbed.push_str(MARK);
+                }
+                rest = &value[end..];
+            }
+        }
+        scrubbed.push_str(rest);
+        scrubbed
+    }
+}
+
+/// Where `secret` is in `text`.
+fn find(text: &str, secret: &str) -> Option<usize> {
+    if secret.len() >= LONG {
+        return text.find(secret);
+    }
+    let mut all = text.match_indices(secret);
+    let found = all.find(|(at, _)| {
+        let before = text[..*at].chars().next_back();
+        let after = text[at + secret.len()..].chars().next();
+        !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
+    });
+    found.map(|(at, _)| at)
+}
+
+/// `scheme://user@host` without the user.
+fn without_userinfo(text: &str) -> String {
+    let mut scrubbed = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let start = at + 3;
+        scrubbed.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let end = rest.find(|char: char| matches!(char, '/' | '?' | '#') || ends_value(char));
+        if let Some(user) = rest[..end.unwrap_or(rest.len())].rfind('@') {
+            scrubbed.push_str(MARK);
+            rest = &rest[user..];
+        }
+    }
+    scrubbed.push_str(rest);
+    scrubbed
+}
+
+fn is_of_name(char: char) -> bool {
+    char.is_alphanumeric() || matches!(char, '_' | '-' | '.' | '~' | '%' | '+' | '[' | ']')
+}
+
+/// Whether a value in a URL has ended. What could be a part of it does not end it.
+fn ends_value(char: char) -> bool {
+    char.is_whitespace() || matches!(char, '&' | '"' | '<' | '>')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn scrubber(known: &[&str]) -> Scrubber {
+        let mut scrubber = Scrubber::new(vec!["token".into(), "sig".into()]);
+        known.iter().for_each(|known| scrubber.learn(known));
+        scrubber
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_in_a_url_is_withheld() {
+        for (text, expected) in [
+            (
+                "for url (https://me:pw@a.example/b?x=1&Token=abc&y=2): refused",
+                "for url (https://[withheld]@a.example/b?x=1&Token=[withheld]&y=2): refused",
+            ),
+            (
+                "https://a.example/?sig=abc",
+                "https://a.example/?sig=[withheld]",
+            ),
+            ("\"/?%74oken=abc\"", "\"/?%74oken=[withheld]\""),
+            ("token=", "token="),
+            ("token=a token=b", "token=[withheld] token=[withheld]"),
+            ("token=a=b;c", "token=[withheld]"),
+            ("http://a@b@c.example/", "http://[withheld]@c.example/"),
+            ("http://a.example/@b", "http://a.example/@b"),
+            ("mytoken=1, key=2", "mytoken=1, key=2"),
+            ("ü=token=x", "ü=token=[withheld]"),
+            ("", ""),
+        ] {
+            assert_eq!(scrubber(&[]).scrub(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_secret_is_found_anywhere_and_a_short_one_as_a_word() {
+        let scrubber = scrubber(&["hunter2hunter2", "hunter2", "me"]);
+        let text = "xhunter2hunter2x hunter2 me time (me) ";
+        let expected = "x[withheld]x [withheld] [withheld] time ([withheld]) ";
+        assert_eq!(scrubber.scrub(text), expected);
+        assert!(scrubber.knows_part_of("for me") && !scrubber.knows_part_of("time"));
+    }
+
+    #[test]
+    fn credentials_are_known_without_their_scheme_and_cookies_without_their_name() {
+        let mut scrubber = scrubber(&[]);
+        scrubber.learn_field(b"Bearer abcdefgh");
+        scrubber.learn_field(b"session=ijklmnop; theme=qrstuvwx");
+        scrubber.learn_field(b"Digest username=\"mufasa\", response=\"6629fae4\"");
+        for secret in ["abcdefgh", "ijklmnop", "qrstuvwx", "mufasa", "6629fae4"] {
+            assert_eq!(scrubber.scrub(&format!("<{secret}>")), "<[withheld]>");
+        }
+        assert_eq!(scrubber.scrub("no Bearer here"), "no Bearer here");
+    }
+
+    #[test]
+    fn an_error_is_shown_with_its_causes_and_not_too_long() {
+        #[derive(Debug)]
+        struct Outer(io::Error);
+        impl std::fmt::Display for Outer {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("not sent\0")
+            }
+        }
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let error = Outer(io::Error::other("no hunter2"));
+        let scrubber = scrubber(&["hunter2"]);
+        assert_eq!(scrubber.error(&error), "not sent: no [withheld]");
+        // Cut after the secrets are out: the cut leaves no half of one.
+        let long = "ü".repeat(511) + "hunter2hunter2";
+        let text = scrubber.error(&io::Error::other(long));
+        assert_eq!(text, "ü".repeat(511) + "[w");
+    }
+}

@@ -1,0 +1,106 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use courteous_core::BoxError;
+use courteous_replay::{Keep, Native};
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::{ResponseFuture, settings::Settings, ticket::Ticket};
+
+/// The service that [`DeadLetterLayer`](crate::DeadLetterLayer) makes.
+///
+/// # Readiness
+///
+/// The inner service's. A readiness error is no call that has failed, and is not recorded.
+///
+/// # Cancel safety
+///
+/// Dropping the response future of a call that is under way records nothing, unless the layer was given the reason
+/// [`Abandoned`](crate::Reason::Abandoned): then the letter is handed to the sink, and nobody waits for it. Dropping the
+/// future of a call that has failed, while its letter is being recorded, takes nothing back.
+///
+/// # Errors
+///
+/// A call that has failed, and is recorded, has the same outcome as without the layer, with [`DeadLettered`] among the
+/// extensions of the response, or around the error; or [`NotRecorded`] in the same places. All others are passed through.
+///
+/// [`DeadLettered`]: crate::DeadLettered
+/// [`NotRecorded`]: crate::NotRecorded
+#[derive(Clone)]
+pub struct DeadLetter<S, K = Native> {
+    inner: S,
+    settings: Arc<Settings>,
+    keep: K,
+}
+
+impl<S, K> DeadLetter<S, K> {
+    pub(crate) const fn new(inner: S, settings: Arc<Settings>, keep: K) -> Self {
+        Self {
+            inner,
+            settings,
+            keep,
+        }
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, to be changed.
+    #[must_use]
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service, without the layer.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, K, B, RB> Service<Request<B>> for DeadLetter<S, K>
+where
+    S: Service<Request<B>, Response = Response<RB>>,
+    S::Error: Into<BoxError>,
+    K: Keep<B> + Clone,
+    B: Body,
+{
+    type Response = Response<RB>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future, K, B, RB>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (ticket, request) = Ticket::of(request, &self.settings, &self.keep);
+        ResponseFuture::new(self.inner.call(request), ticket, self.settings.must_record)
+    }
+}
+
+#[cfg(feature = "load")]
+impl<S: tower::load::Load, K> tower::load::Load for DeadLetter<S, K> {
+    type Metric = S::Metric;
+
+    fn load(&self) -> S::Metric {
+        self.inner.load()
+    }
+}
+
+impl<S: fmt::Debug, K> fmt::Debug for DeadLetter<S, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetter")
+            .field("inner", &self.inner)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,294 @@
+//! What a call has come to, as far as letters go: pure, and the same for the layer and for a replay.
+
+use std::error::Error;
+
+use courteous_core::{
+    Attempt, Classify, Effect, Elapsed, Gate, History, Outcome, RejectReason, Rejected, Retried,
+    RetryInfo, Scope, Trail, Verdict, find_cause,
+};
+use courteous_hints::Hints;
+use http::{Response, StatusCode};
+use tokio::time::Instant;
+
+use crate::{Clock, Failure, PastAttempt, Reason};
+
+/// A call that has failed for good.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Failed {
+    pub(crate) reason: Reason,
+    attempts: u32,
+    history: History,
+    maybe_sent: bool,
+    status: Option<StatusCode>,
+    not_before: Option<Instant>,
+}
+
+impl Failed {
+    /// What `response` means. `None` if it is an answer.
+    pub(crate) fn of_response<B>(
+        response: &Response<B>,
+        trail: &Trail,
+        classifier: &dyn Classify,
+    ) -> Option<Self> {
+        let status = Some(response.status());
+        if let Some(info) = response.extensions().get::<RetryInfo>() {
+            return Self::of_info(info, status);
+        }
+        if trail.attempts() > 0 {
+            // A retry says nothing of a first attempt that was answered.
+            return None;
+        }
+        let verdict = classifier.classify(Outcome::head(response));
+        let gate = response.extensions().get().map(Gate::opens_at);
+        let hint = || {
+            let wait = Hints::of(response.headers()).wait()?;
+            Instant::now().checked_add(wait)
+        };
+        let single = Self::of_single(verdict, status)?;
+        Some(Self {
+            not_before: gate.or_else(hint),
+            ..single
+        })
+    }
+
+    /// What `error` means. `None` if it is a server's answer after all.
+    pub(crate) fn of_error(
+        error: &(dyn Error + 'static),
+        trail: &Trail,
+        classifier: &dyn Classify,
+    ) -> Option<Self> {
+        let rejected = find_cause::<Rejected>(error);
+        let mut failed = if let Some(retried) = find_cause::<Retried>(error) {
+            Self::of_info(retried.info(), retried.last_status())?
+        } else {
+            let verdict = classifier.classify(Outcome::error(error));
+            let mut failed = Self::of_single(verdict, None)?;
+            if trail.attempts() > 0 {
+                failed.attempts = trail.attempts();
+                failed.history = trail.history();
+                failed.maybe_sent = trail.is_maybe_sent();
+                failed.status = last_status(&failed.history);
+            } else if rejected.is_some() {
+                failed.attempts = 0;
+                failed.history = History::new();
+            }
+            let total =
+                find_cause::<Elapsed>(error).is_some_and(|elapsed| elapsed.scope() == Scope::Total);
+            if total {
+                failed.reason = Reason::Deadline;
+            } else if rejected.is_some() && failed.reason != Reason::Permanent {
+                failed.reason = Reason::Rejected;
+            }
+            failed
+        };
+        if let Some(rejected) = rejected {
+            failed.not_before = failed.not_before.or(rejected.not_before());
+            if rejected.reason() == RejectReason::CostAboveBurst {
+                failed.reason = Reason::Permanent;
+            }
+        }
+        Some(failed)
+    }
+
+    /// What a call means that was dropped before it had come to anything.
+    pub(crate) fn abandoned(trail: &Trail) -> Self {
+        let history = trail.history();
+        Self {
+            reason: Reason::Abandoned,
+            attempts: trail.attempts().max(1),
+            // Without a retry nobody has said whether it was sent.
+            maybe_sent: trail.attempts() == 0 || trail.is_maybe_sent(),
+            status: last_status(&history),
+            history,
+            not_before: None,
+        }
+    }
+
+    fn of_info(info: &RetryInfo, status: Option<StatusCode>) -> Option<Self> {
+        let history = info.history().clone();
+        Some(Self {
+            reason: Reason::of(info.stop_reason())?,
+            attempts: info.attempts(),
+            maybe_sent: history.is_maybe_sent(),
+            status: status.or(last_status(&history)),
+            history,
+            not_before: info.not_before(),
+        })
+    }
+
+    /// A call without a retry, of which nothing but its end is known.
+    fn of_single(verdict: Verdict, status: Option<StatusCode>) -> Option<Self> {
+        let (reason, maybe_sent) = match verdict {
+            Verdict::Answered => return None,
+            Verdict::Transient { effect, .. } => (Reason::NotRetried, effect != Effect::NeverSent),
+            _ => (Reason::Permanent, true),
+        };
+        let mut history = History::new();
+        history.push(Attempt::new(1, Instant::now(), verdict, status));
+        Some(Self {
+            reason,
+            attempts: 1,
+            history,
+            maybe_sent,
+            status,
+            not_before: None,
+        })
+    }
+
+    /// The same, for a letter: with wall-clock times, and the text of the error.
+    pub(crate) fn into_failure(self, clock: &Clock, error: Option<String>) -> Failure {
+        let attempts = self.history.attempts().iter();
+        Failure {
+            attempts: self.attempts,
+            history: attempts.map(|past| PastAttempt::of(past, clock)).collect(),
+            maybe_sent: self.maybe_sent,
+            last_status: self.status,
+            last_error: error,
+            not_before: self.not_before.map(|instant| clock.at(instant)),
+            ..Failure::new(self.reason, clock.now())
+        }
+    }
+}
+
+fn last_status(history: &History) -> Option<StatusCode> {
+    let mut attempts = history.attempts().iter().rev();
+    attempts.find_map(Attempt::status)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use courteous_core::{BoxError, Fault, StopReason};
+
+    use super::*;
+    use crate::classifier::HttpStatus;
+
+    const NEVER: Verdict = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
+    const MAYBE: Verdict = Verdict::transient(Effect::MaybeProcessed, Fault::Server);
+
+    fn history(verdicts: &[Verdict]) -> History {
+        let mut history = History::new();
+        for (number, &verdict) in (1..).zip(verdicts) {
+            let status = (verdict == MAYBE).then_some(StatusCode::BAD_GATEWAY);
+            history.push(Attempt::new(number, Instant::now(), verdict, status));
+        }
+        history
+    }
+
+    fn info(stop: StopReason, verdicts: &[Verdict]) -> RetryInfo {
+        let attempts = verdicts.len() as u32;
+        RetryInfo::new(attempts, Duration::ZERO, stop, None, history(verdicts))
+    }
+
+    fn of_error(error: impl Into<BoxError>, trail: &Trail) -> Option<Failed> {
+        Failed::of_error(&*error.into(), trail, &HttpStatus)
+    }
+
+    fn response(status: u16) -> Response<()> {
+        Response::builder().status(status).body(()).unwrap()
+    }
+
+    #[test]
+    fn what_a_retry_says_counts_and_not_the_status() {
+        let of = |response: &Response<()>| {
+            Failed::of_response(response, &Trail::new(), &HttpStatus).map(|failed| failed.reason)
+        };
+        let mut one = response(503);
+        assert_eq!(of(&one), Some(Reason::NotRetried));
+        one.extensions_mut().insert(info(StopReason::Answered, &[]));
+        assert_eq!(of(&one), None);
+        let mut other = response(404);
+        assert_eq!(of(&other), None);
+        other
+            .extensions_mut()
+            .insert(info(StopReason::AttemptsExhausted, &[MAYBE]));
+        assert_eq!(of(&other), Some(Reason::Attempts));
+    }
+
+    #[test]
+    fn a_retry_that_took_the_trail_and_says_nothing_was_answered() {
+        let trail = Trail::new();
+        trail.begin(1);
+        assert_eq!(
+            Failed::of_response(&response(503), &trail, &HttpStatus),
+            None
+        );
+    }
+
+    #[test]
+    fn after_a_retry_it_is_known_whether_the_request_was_sent() {
+        for (verdicts, sent) in [(&[NEVER, NEVER][..], false), (&[MAYBE, NEVER], true)] {
+            let info = info(StopReason::AttemptsExhausted, verdicts);
+            let failed = of_error(Retried::new(info, "refused".into()), &Trail::new()).unwrap();
+            assert_eq!((failed.attempts, failed.maybe_sent), (2, sent));
+            assert_eq!(failed.status, sent.then_some(StatusCode::BAD_GATEWAY));
+        }
+    }
+
+    #[test]
+    fn after_a_total_timeout_the_trail_tells() {
+        let elapsed = || Elapsed::new(Duration::from_secs(1), Scope::Total);
+        let trail = Trail::new();
+        // Nobody took it: there may be no retry that would have told.
+        let failed = of_error(elapsed(), &trail).unwrap();
+        assert_eq!(
+            (failed.reason, failed.attempts, failed.maybe_sent),
+            (Reason::Deadline, 1, true)
+        );
+        trail.begin(1);
+        trail.fail(Attempt::new(1, Instant::now(), NEVER, None));
+        let failed = of_error(elapsed(), &trail).unwrap();
+        assert_eq!((failed.attempts, failed.maybe_sent), (1, false));
+        trail.begin(2);
+        let failed = of_error(elapsed(), &trail).unwrap();
+        assert_eq!((failed.attempts, failed.maybe_sent), (2, true));
+        assert_eq!(failed.history.attempts().len(), 1);
+    }
+
+    #[test]
+    fn what_a_limit_refused_was_not_sent_and_may_be_later() {
+        let wait = Duration::from_secs(9);
+        let now = Instant::now();
+        let rejected = Rejected::new(RejectReason::Closed).with_wait(now, wait);
+        let failed = of_error(rejected, &Trail::new()).unwrap();
+        assert_eq!(
+            (failed.reason, failed.attempts, failed.maybe_sent),
+            (Reason::Rejected, 0, false)
+        );
+        assert_eq!(failed.not_before, Some(now + wait));
+
+        let never = Rejected::new(RejectReason::CostAboveBurst);
+        let failed = of_error(never, &Trail::new()).unwrap();
+        assert_eq!(failed.reason, Reason::Permanent);
+        let retried = Retried::new(info(StopReason::Rejected, &[]), never.into());
+        let failed = of_error(retried, &Trail::new()).unwrap();
+        assert_eq!(failed.reason, Reason::Permanent);
+    }
+
+    #[test]
+    fn without_a_retry_the_hint_is_read_here() {
+        let mut response = response(429);
+        response
+            .headers_mut()
+            .insert("retry-after", "60".parse().unwrap());
+        let failed = Failed::of_response(&response, &Trail::new(), &HttpStatus).unwrap();
+        assert!(failed.not_before.unwrap() > Instant::now() + Duration::from_secs(50));
+        let gate = Gate::new(Instant::now());
+        response.extensions_mut().insert(gate);
+        let failed = Failed::of_response(&response, &Trail::new(), &HttpStatus).unwrap();
+        assert_eq!(failed.not_before, Some(gate.opens_at()));
+    }
+
+    #[test]
+    fn a_dropped_call_may_have_been_sent_unless_a_retry_knows_better() {
+        let trail = Trail::new();
+        assert!(Failed::abandoned(&trail).maybe_sent);
+        trail.begin(1);
+        trail.fail(Attempt::new(1, Instant::now(), NEVER, None));
+        assert!(!Failed::abandoned(&trail).maybe_sent);
+        trail.begin(2);
+        let failed = Failed::abandoned(&trail);
+        assert_eq!((failed.attempts, failed.maybe_sent), (2, true));
+    }
+}
