@@ -2,6 +2,7 @@
 
 mod contenders;
 mod groups;
+mod guard;
 mod kit;
 
 use std::{io, process::ExitCode};
@@ -29,6 +30,12 @@ struct Arguments {
     /// Counts the instructions of group 1, under valgrind.
     #[arg(long)]
     instructions: bool,
+    /// Compares the instructions of our layers with the committed ones; fails where they are more than a tenth more.
+    #[arg(long)]
+    check: bool,
+    /// Writes the instructions of our layers to be committed.
+    #[arg(long)]
+    write_baseline: bool,
     /// Tells where one of our layers spends its instructions, under valgrind.
     #[arg(long, value_name = "LAYER")]
     profile: Option<Kind>,
@@ -50,6 +57,12 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> io::Result<()> {
     if let Some(which) = &arguments.counted {
         return instructions::run_counted(which);
+    }
+    if arguments.check {
+        return guard::check();
+    }
+    if arguments.write_baseline {
+        return guard::write();
     }
     let effort = match arguments.quick {
         true => Effort::Quick,

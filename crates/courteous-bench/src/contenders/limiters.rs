@@ -4,40 +4,38 @@ use governor::{Quota, RateLimiter};
 use leaky_bucket::RateLimiter as LeakyBucket;
 use tower::{Service, service_fn};
 
-use super::{Contender, Kind};
-use crate::kit::{Request, Transport};
+use super::{Kind, Visit, Who};
+use crate::kit::Request;
 
 /// Limiters that are no layers, with the least that makes them one.
-pub(super) fn contenders() -> Vec<Contender> {
-    vec![
-        Contender::by_hand(Kind::Throttle, "governor, by hand", |inner| {
-            let quota = Quota::per_second(RATE);
-            let limiter = Arc::new(RateLimiter::direct(quota));
-            service_fn(move |request: Request| {
-                let (limiter, mut inner): (_, Transport) = (Arc::clone(&limiter), inner.clone());
-                async move {
-                    limiter.until_ready().await;
-                    inner.call(request).await
-                }
-            })
-        }),
-        Contender::by_hand(Kind::Throttle, "leaky-bucket, by hand", |inner| {
-            let limiter = LeakyBucket::builder()
-                .max(PLENTY)
-                .initial(PLENTY)
-                .refill(100_000)
-                .interval(Duration::from_millis(1))
-                .build();
-            let limiter = Arc::new(limiter);
-            service_fn(move |request: Request| {
-                let (limiter, mut inner): (_, Transport) = (Arc::clone(&limiter), inner.clone());
-                async move {
-                    limiter.acquire_one().await;
-                    inner.call(request).await
-                }
-            })
-        }),
-    ]
+pub(super) fn visit<V: Visit>(visit: &mut V) {
+    visit.visit(Who::new(Kind::Throttle, "governor, by hand"), |inner| {
+        let quota = Quota::per_second(RATE);
+        let limiter = Arc::new(RateLimiter::direct(quota));
+        service_fn(move |request: Request| {
+            let (limiter, mut inner): (_, V::Client) = (Arc::clone(&limiter), inner.clone());
+            async move {
+                limiter.until_ready().await;
+                inner.call(request).await
+            }
+        })
+    });
+    visit.visit(Who::new(Kind::Throttle, "leaky-bucket, by hand"), |inner| {
+        let limiter = LeakyBucket::builder()
+            .max(PLENTY)
+            .initial(PLENTY)
+            .refill(100_000)
+            .interval(Duration::from_millis(1))
+            .build();
+        let limiter = Arc::new(limiter);
+        service_fn(move |request: Request| {
+            let (limiter, mut inner): (_, V::Client) = (Arc::clone(&limiter), inner.clone());
+            async move {
+                limiter.acquire_one().await;
+                inner.call(request).await
+            }
+        })
+    });
 }
 
 const RATE: NonZeroU32 = NonZeroU32::new(100_000_000).unwrap();

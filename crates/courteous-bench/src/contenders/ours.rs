@@ -9,12 +9,12 @@ use courteous::{
 };
 use tower::Layer;
 
-use super::{Contender, Kind, OURS};
+use super::{Kind, OURS, Visit, Who};
 
 const TOTAL: Duration = Duration::from_secs(30);
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-pub(super) fn contenders() -> Vec<Contender> {
+pub(super) fn visit<V: Visit>(visit: &mut V) {
     let key = IdempotencyKeyLayer::new();
     let total = TotalTimeoutLayer::new(TOTAL);
     let retry = RetryLayer::new();
@@ -26,19 +26,25 @@ pub(super) fn contenders() -> Vec<Contender> {
         .with_throttle(ThrottleLayer::per_origin(rate()))
         .build()
         .unwrap_or_else(|error| panic!("{error}"));
-    vec![
-        Contender::by_hand(Kind::Concurrency, OURS, |inner| limit.layer(inner)),
-        Contender::by_hand(Kind::Throttle, OURS, |inner| throttle.layer(inner)),
-        Contender::by_hand(Kind::Retry, OURS, |inner| retry.layer(inner)),
-        Contender::by_hand(Kind::Key, OURS, |inner| key.layer(inner)),
-        Contender::by_hand(Kind::TotalTimeout, OURS, |inner| total.layer(inner)),
-        Contender::by_hand(Kind::AttemptTimeout, OURS, |inner| attempt.layer(inner)),
-        Contender::by_hand(Kind::Five, OURS, |inner| {
-            let limited = limit.layer(throttle.layer(inner));
-            key.layer(total.layer(retry.layer(limited)))
-        }),
-        Contender::by_hand(Kind::Stack, OURS, |inner| stack.layer(inner)),
-    ]
+    visit.visit(Who::new(Kind::Concurrency, OURS), |inner| {
+        limit.layer(inner)
+    });
+    visit.visit(Who::new(Kind::Throttle, OURS), |inner| {
+        throttle.layer(inner)
+    });
+    visit.visit(Who::new(Kind::Retry, OURS), |inner| retry.layer(inner));
+    visit.visit(Who::new(Kind::Key, OURS), |inner| key.layer(inner));
+    visit.visit(Who::new(Kind::TotalTimeout, OURS), |inner| {
+        total.layer(inner)
+    });
+    visit.visit(Who::new(Kind::AttemptTimeout, OURS), |inner| {
+        attempt.layer(inner)
+    });
+    visit.visit(Who::new(Kind::Five, OURS), |inner| {
+        let limited = limit.layer(throttle.layer(inner));
+        key.layer(total.layer(retry.layer(limited)))
+    });
+    visit.visit(Who::new(Kind::Stack, OURS), |inner| stack.layer(inner));
 }
 
 const LIMIT: NonZeroUsize = NonZeroUsize::new(64).unwrap();

@@ -6,12 +6,12 @@ use tower_resilience_ratelimiter::RateLimiterLayer;
 use tower_resilience_retry::{RetryBudgetBuilder, RetryLayer};
 use tower_resilience_timelimiter::TimeLimiterLayer;
 
-use super::{Contender, Kind, tower::with_key};
+use super::{Kind, Visit, Who, tower::with_key};
 use crate::kit::Request;
 
 const WHO: &str = "tower-resilience";
 
-pub(super) fn contenders() -> Vec<Contender> {
+pub(super) fn visit<V: Visit>(visit: &mut V) {
     let limit = BulkheadLayer::builder()
         .max_concurrent_calls(64)
         .build()
@@ -27,17 +27,19 @@ pub(super) fn contenders() -> Vec<Contender> {
         .timeout_duration(Duration::from_secs(10))
         .build();
     let key = MapRequestLayer::new(with_key);
-    vec![
-        Contender::by_hand(Kind::Concurrency, WHO, |inner| limit.layer(inner)),
-        Contender::by_hand(Kind::Throttle, WHO, |inner| throttle.layer(inner)),
-        Contender::by_hand(Kind::Retry, WHO, |inner| retry().layer(inner)),
-        Contender::by_hand(Kind::TotalTimeout, WHO, |inner| total.layer(inner)),
-        Contender::by_hand(Kind::AttemptTimeout, WHO, |inner| attempt.layer(inner)),
-        Contender::by_hand(Kind::Five, WHO, |inner| {
-            let limited = limit.layer(throttle.layer(inner));
-            key.layer(total.layer(retry().layer(limited)))
-        }),
-    ]
+    visit.visit(Who::new(Kind::Concurrency, WHO), |inner| limit.layer(inner));
+    visit.visit(Who::new(Kind::Throttle, WHO), |inner| throttle.layer(inner));
+    visit.visit(Who::new(Kind::Retry, WHO), |inner| retry().layer(inner));
+    visit.visit(Who::new(Kind::TotalTimeout, WHO), |inner| {
+        total.layer(inner)
+    });
+    visit.visit(Who::new(Kind::AttemptTimeout, WHO), |inner| {
+        attempt.layer(inner)
+    });
+    visit.visit(Who::new(Kind::Five, WHO), |inner| {
+        let limited = limit.layer(throttle.layer(inner));
+        key.layer(total.layer(retry().layer(limited)))
+    });
 }
 
 fn retry<RB, E>() -> RetryLayer<Request, http::Response<RB>, E> {

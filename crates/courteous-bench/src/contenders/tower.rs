@@ -1,7 +1,7 @@
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method};
-use tokio::{runtime::Runtime, time::Sleep};
+use tokio::time::Sleep;
 use tower::{
     Layer, ServiceBuilder,
     buffer::Buffer,
@@ -16,12 +16,12 @@ use tower::{
 };
 use uuid::Uuid;
 
-use super::{Contender, Kind};
-use crate::kit::{KEY, Request, Transport};
+use super::{Kind, Visit, Who};
+use crate::kit::{KEY, Request};
 
 const WHO: &str = "tower";
 
-pub(super) fn contenders(runtime: &Rc<Runtime>) -> Vec<Contender> {
+pub(super) fn visit<V: Visit>(visit: &mut V) {
     let limit = ConcurrencyLimitLayer::new(64);
     let timeout = TimeoutLayer::new(Duration::from_secs(30));
     let attempt = TimeoutLayer::new(Duration::from_secs(10));
@@ -29,33 +29,30 @@ pub(super) fn contenders(runtime: &Rc<Runtime>) -> Vec<Contender> {
     let key = MapRequestLayer::new(with_key);
     // Without a buffer, each clone would have a rate of its own.
     let shared = RateLimitLayer::new(100_000_000, Duration::from_secs(1));
-    let throttle = |inner: Transport| {
-        let _entered = runtime.enter();
-        Buffer::new(shared.layer(inner), 1024)
-    };
-    vec![
-        Contender::by_hand(Kind::Concurrency, WHO, |inner| limit.layer(inner)),
-        Contender::in_runtime(
-            Kind::Throttle,
-            "tower: Buffer + RateLimit",
-            runtime,
-            throttle,
-        ),
-        Contender::by_hand(Kind::Retry, WHO, |inner| retry.layer(inner)),
-        Contender::by_hand(Kind::Key, "by hand, `Uuid::new_v4`", |inner| {
-            key.layer(inner)
-        }),
-        Contender::by_hand(Kind::TotalTimeout, WHO, |inner| timeout.layer(inner)),
-        Contender::by_hand(Kind::AttemptTimeout, WHO, |inner| attempt.layer(inner)),
-        Contender::in_runtime(Kind::Five, WHO, runtime, |inner| {
-            ServiceBuilder::new()
-                .layer(&key)
-                .layer(&timeout)
-                .layer(&retry)
-                .layer(&limit)
-                .service(throttle(inner))
-        }),
-    ]
+    let throttle = |inner: V::Client| Buffer::new(shared.layer(inner), 1024);
+    visit.visit(Who::new(Kind::Concurrency, WHO), |inner| limit.layer(inner));
+    visit.visit(
+        Who::new(Kind::Throttle, "tower: Buffer + RateLimit").with_task(),
+        throttle,
+    );
+    visit.visit(Who::new(Kind::Retry, WHO), |inner| retry.layer(inner));
+    visit.visit(Who::new(Kind::Key, "by hand, `Uuid::new_v4`"), |inner| {
+        key.layer(inner)
+    });
+    visit.visit(Who::new(Kind::TotalTimeout, WHO), |inner| {
+        timeout.layer(inner)
+    });
+    visit.visit(Who::new(Kind::AttemptTimeout, WHO), |inner| {
+        attempt.layer(inner)
+    });
+    visit.visit(Who::new(Kind::Five, WHO).with_task(), |inner| {
+        ServiceBuilder::new()
+            .layer(&key)
+            .layer(&timeout)
+            .layer(&retry)
+            .layer(&limit)
+            .service(throttle(inner))
+    });
 }
 
 /// What those write who have no layer for it.

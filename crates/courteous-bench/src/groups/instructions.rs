@@ -1,12 +1,10 @@
 //! The instructions of group 1, which do not depend on what else the machine does.
 
-use std::{collections::HashMap, io, rc::Rc};
+use std::{collections::HashMap, io};
 
-use tokio::runtime::Runtime;
-
-use super::layers::{bare_index, runtime};
+use super::layers::{Contender, Contenders, runtime};
 use crate::{
-    contenders::{self, BARE, Contender, Kind},
+    contenders::Kind,
     kit::{Shape, Table, count, profile, uncounted},
 };
 
@@ -32,22 +30,23 @@ pub(crate) fn instructions(ours_only: bool) -> io::Result<Vec<Instructions>> {
     let counts = count(&[COUNTED, which])?;
     let runtime = runtime()?;
     let _entered = runtime.enter();
-    let contenders = named(&runtime, which);
-    if counts.len() != 2 * contenders.len() {
+    let contenders = Contenders::new(&runtime, !ours_only);
+    if counts.len() != 2 * contenders.all.len() {
         return Err(io::Error::other("a count is missing"));
     }
     let per_call = |index: usize| -> [f64; 2] {
         [0, 1].map(|shape| counts[2 * index + shape] as f64 / CALLS as f64)
     };
-    let instructions = contenders.iter().enumerate().map(|(index, contender)| {
+    let all = contenders.all.iter().enumerate();
+    let instructions = all.map(|(index, contender)| {
         let with = per_call(index);
-        let bare = match contender.who {
-            BARE => [0.0, 0.0],
-            _ => per_call(bare_index(&contenders, contender)),
+        let bare = match contender.who.is_bare() {
+            true => [0.0, 0.0],
+            false => per_call(contenders.bare(contender)),
         };
         Instructions {
             name: contender.name(),
-            who: contender.who,
+            who: contender.who.name,
             counts: [with[0] - bare[0], with[1] - bare[1]],
         }
     });
@@ -74,13 +73,11 @@ pub(crate) fn profile_table(kind: Kind) -> io::Result<String> {
     let (ours, bare) = {
         let runtime = runtime()?;
         let _entered = runtime.enter();
-        let contenders = named(&runtime, OURS_ONLY);
-        let ours = contenders
-            .iter()
-            .find(|contender| contender.who != BARE && contender.kind == kind)
-            .ok_or_else(|| io::Error::other("no such layer"))?;
-        let bare = &contenders[bare_index(&contenders, ours)];
-        (ours.name(), bare.name())
+        let contenders = Contenders::new(&runtime, false);
+        let is_it = |contender: &&Contender| contender.who.is_ours() && contender.who.kind == kind;
+        let ours = contenders.all.iter().find(is_it);
+        let ours = ours.ok_or_else(|| io::Error::other("no such layer"))?;
+        (ours.name(), contenders.all[contenders.bare(ours)].name())
     };
     let mut text = String::new();
     for shape in Shape::ALL {
@@ -112,27 +109,14 @@ pub(crate) fn profile_table(kind: Kind) -> io::Result<String> {
 pub(crate) fn run_counted(which: &str) -> io::Result<()> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
-    let only = which.split_once('@').map(|(_, shape)| shape);
-    for mut contender in named(&runtime, which) {
+    let only = which.split_once('@');
+    for mut contender in Contenders::new(&runtime, which == ALL).all {
         for shape in Shape::ALL {
-            if only.is_none_or(|only| only == shape.name()) {
+            if only.is_none_or(|(name, of)| name == contender.name() && of == shape.name()) {
                 contender.warm(shape, CALLS);
                 uncounted(|| contender.run(shape, CALLS));
             }
         }
     }
     Ok(())
-}
-
-fn named(runtime: &Rc<Runtime>, which: &str) -> Vec<Contender> {
-    let bare = contenders::bare(runtime).into_iter();
-    let ours = contenders::ours().into_iter();
-    match which.split_once('@') {
-        None if which == ALL => bare.chain(contenders::all(runtime)).collect(),
-        None => bare.chain(ours).collect(),
-        Some((name, _)) => bare
-            .chain(ours)
-            .filter(|contender| contender.name() == name)
-            .collect(),
-    }
 }

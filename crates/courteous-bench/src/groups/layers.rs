@@ -1,19 +1,131 @@
 //! Group 1: what each layer, and all five together, add to a call that neither waits nor fails.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{convert::Infallible, io, rc::Rc, time::Duration};
 
+use bytes::Bytes;
+use http_body_util::Empty;
 use tokio::{runtime::Runtime, time::sleep};
 
 use super::{Effort, primitives::Primitives};
 use crate::{
-    contenders::{self, BARE, Contender, Kind, OURS},
-    kit::{Shape, Spread, Table, cpu_of, heap_of},
+    contenders::{self, Kind, Measurable, Visit, Who},
+    kit::{
+        Calls, Shape, Spread, Table, Transport, by_hand, collected, cpu_of, heap_of, in_runtime,
+    },
 };
 
 /// Calls to a sample.
 const CALLS: usize = 2048;
 /// Calls whose use of the heap is counted.
 const EXACT: usize = 128;
+
+/// Layers around the transport, in each shape.
+pub(super) struct Contender {
+    pub(super) who: Who,
+    calls: [Box<dyn Calls>; 2],
+}
+
+impl Contender {
+    /// The layer's name, or what is polled how of the bare transport.
+    pub(super) fn name(&self) -> String {
+        if !self.who.is_bare() {
+            return self.who.kind.name().to_owned();
+        }
+        let how = match self.who.has_task {
+            true => "by a runtime",
+            false => "by hand",
+        };
+        match self.who.kind.is_keyed() {
+            true => format!("(bare transport, {how}, idempotent requests)"),
+            false => format!("(bare transport, {how})"),
+        }
+    }
+
+    /// Whether the two differ in their layers only.
+    pub(super) fn is_set_up_like(&self, other: &Self) -> bool {
+        let setting = |who: Who| (who.has_task, who.kind.is_keyed());
+        setting(self.who) == setting(other.who)
+    }
+
+    /// Makes so many calls, which can be told from all else in a profile.
+    pub(super) fn run(&mut self, shape: Shape, times: usize) {
+        let keyed = self.who.kind.is_keyed();
+        let calls = self.calls[shape as usize].as_mut();
+        collected(calls, times, &move || shape.request(keyed));
+    }
+
+    /// Makes so many calls that are not to be measured.
+    pub(super) fn warm(&mut self, shape: Shape, times: usize) {
+        let keyed = self.who.kind.is_keyed();
+        self.calls[shape as usize].run(times, &move || shape.request(keyed));
+    }
+}
+
+/// All that was asked for, and the bare transport.
+pub(super) struct Contenders {
+    runtime: Rc<Runtime>,
+    pub(super) all: Vec<Contender>,
+}
+
+impl Contenders {
+    /// Inside of `runtime`, which the caller has entered.
+    pub(super) fn new(runtime: &Rc<Runtime>, with_peers: bool) -> Self {
+        let mut new = Self {
+            runtime: Rc::clone(runtime),
+            all: Vec::new(),
+        };
+        contenders::bare(&mut new);
+        contenders::ours(&mut new);
+        if with_peers {
+            contenders::peers(&mut new);
+        }
+        // In the order of the tables: the bare transport, then by layer, of which ours is the first.
+        let order = |contender: &Contender| (!contender.who.is_bare(), contender.who.kind);
+        new.all.sort_by_key(order);
+        new
+    }
+
+    /// Where the bare transport is that is called like `contender`.
+    pub(super) fn bare(&self, contender: &Contender) -> usize {
+        let is_it = |bare: &Contender| bare.who.is_bare() && bare.is_set_up_like(contender);
+        self.all.iter().position(is_it).unwrap_or(0)
+    }
+}
+
+impl Visit for Contenders {
+    type Body = Empty<Bytes>;
+    type Error = Infallible;
+    type Client = Transport;
+
+    fn visit<S: Measurable>(&mut self, who: Who, around: impl Fn(Transport) -> S) {
+        let calls = Shape::ALL.map(|shape| {
+            let realistic = shape == Shape::Realistic;
+            let service = around(Transport { pending: realistic });
+            match who.has_task {
+                true => in_runtime(service, realistic, Rc::clone(&self.runtime)),
+                false => by_hand(service, realistic),
+            }
+        });
+        self.all.push(Contender { who, calls });
+    }
+}
+
+/// A runtime on which timers can be registered without its driver being woken for each of them, as if others were
+/// earlier: in a busy client there always is one.
+pub(super) fn runtime() -> io::Result<Rc<Runtime>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        tokio::spawn(async {
+            loop {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        sleep(Duration::from_millis(1)).await;
+    });
+    Ok(Rc::new(runtime))
+}
 
 /// What one contender costs, by shape.
 #[derive(Default)]
@@ -24,36 +136,26 @@ struct Cost {
     heap: [(f64, f64); 2],
 }
 
-/// What contenders add to the bare transport.
-struct Added {
-    kind: Kind,
-    who: &'static str,
-    nanos: [Spread; 2],
-    heap: [(f64, f64); 2],
-    future: [usize; 2],
-}
-
 /// The tables of the group.
 pub(crate) fn run(effort: Effort) -> io::Result<String> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
-    let mut contenders = contenders::bare(&runtime);
-    contenders.extend(contenders::all(&runtime));
+    let mut contenders = Contenders::new(&runtime, true);
     let mut primitives = Primitives::new();
-    let mut costs: Vec<Cost> = contenders.iter().map(|_| Cost::default()).collect();
-    for (contender, cost) in contenders.iter_mut().zip(&mut costs) {
+    let mut costs: Vec<Cost> = contenders.all.iter().map(|_| Cost::default()).collect();
+    for (contender, cost) in contenders.all.iter_mut().zip(&mut costs) {
         for shape in Shape::ALL {
             contender.warm(shape, EXACT);
             cost.heap[shape as usize] = heap(contender, shape);
         }
     }
+    let count = costs.len();
     for round in 0..effort.of(20, 200) {
         primitives.sample();
         // Nobody is always the first one.
-        for index in 0..contenders.len() {
-            let index = (index + round) % contenders.len();
+        for index in (0..count).map(|index| (index + round) % count) {
             for shape in Shape::ALL {
-                let sample = nanos(&mut contenders[index], shape);
+                let sample = nanos(&mut contenders.all[index], shape);
                 costs[index].nanos[shape as usize].push(sample);
             }
         }
@@ -65,19 +167,6 @@ pub(crate) fn run(effort: Effort) -> io::Result<String> {
         goals_table(&added, &primitives),
         primitives.table()
     ))
-}
-
-/// A runtime on which timers can be registered without its driver being woken for each of them, as if others were
-/// earlier: in a busy client there always is one.
-pub(crate) fn runtime() -> io::Result<Rc<Runtime>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        tokio::spawn(sleep(Duration::from_secs(1)));
-        sleep(Duration::from_millis(1)).await;
-    });
-    Ok(Rc::new(runtime))
 }
 
 fn nanos(contender: &mut Contender, shape: Shape) -> f64 {
@@ -93,15 +182,22 @@ fn heap(contender: &mut Contender, shape: Shape) -> (f64, f64) {
     )
 }
 
-/// The costs of all but the bare transport, without those of the bare transport in the same setting.
-fn added(contenders: &[Contender], costs: &[Cost]) -> Vec<Added> {
-    contenders
-        .iter()
-        .zip(costs)
-        .filter(|(contender, _)| contender.who != BARE)
+/// What a contender adds to the bare transport.
+struct Added {
+    who: Who,
+    nanos: [Spread; 2],
+    heap: [(f64, f64); 2],
+    future: [usize; 2],
+}
+
+fn added(contenders: &Contenders, costs: &[Cost]) -> Vec<Added> {
+    let layered = contenders.all.iter().zip(costs);
+    layered
+        .filter(|(contender, _)| !contender.who.is_bare())
         .map(|(contender, cost)| {
-            let bare = &costs[bare_index(contenders, contender)];
+            let bare = &costs[contenders.bare(contender)];
             let nanos = Shape::ALL.map(|shape| {
+                // By rounds, so that what slows down a whole round does not count.
                 let pairs = cost.nanos[shape as usize].iter();
                 let pairs = pairs.zip(&bare.nanos[shape as usize]);
                 let added: Vec<_> = pairs.map(|(with, without)| with - without).collect();
@@ -112,23 +208,16 @@ fn added(contenders: &[Contender], costs: &[Cost]) -> Vec<Added> {
                 (with.0 - without.0, with.1 - without.1)
             });
             Added {
-                kind: contender.kind,
                 who: contender.who,
                 nanos,
                 heap,
-                future: contender.future_bytes(),
+                future: Shape::ALL.map(|shape| contender.calls[shape as usize].future_bytes()),
             }
         })
         .collect()
 }
 
-/// Where the bare transport is in the setting of `contender`.
-pub(super) fn bare_index(contenders: &[Contender], contender: &Contender) -> usize {
-    let same = |bare: &Contender| bare.who == BARE && bare.setting == contender.setting;
-    contenders.iter().position(same).unwrap_or(0)
-}
-
-fn costs_table(contenders: &[Contender], costs: &[Cost], added: &[Added]) -> Table {
+fn costs_table(contenders: &Contenders, costs: &[Cost], added: &[Added]) -> Table {
     let mut table = Table::new(
         2,
         [
@@ -141,10 +230,8 @@ fn costs_table(contenders: &[Contender], costs: &[Cost], added: &[Added]) -> Tab
             "future, bytes",
         ],
     );
-    for (contender, cost) in contenders.iter().zip(costs) {
-        if contender.who != BARE {
-            continue;
-        }
+    let bare = contenders.all.iter().zip(costs);
+    for (contender, cost) in bare.filter(|(contender, _)| contender.who.is_bare()) {
         table.row([
             contender.name(),
             "not added".to_owned(),
@@ -152,13 +239,13 @@ fn costs_table(contenders: &[Contender], costs: &[Cost], added: &[Added]) -> Tab
             Spread::of(&cost.nanos[1]).to_string(),
             pair(cost.heap.map(|heap| heap.0)),
             pair(cost.heap.map(|heap| heap.1)),
-            String::new(),
+            none(),
         ]);
     }
     for added in added {
         table.row([
-            added.kind.name().to_owned(),
-            added.who.to_owned(),
+            added.who.kind.name().to_owned(),
+            added.who.name.to_owned(),
             added.nanos[0].to_string(),
             added.nanos[1].to_string(),
             pair(added.heap.map(|heap| heap.0)),
@@ -184,26 +271,25 @@ fn goals_table(added: &[Added], primitives: &Primitives) -> Table {
         ],
     );
     for kind in Kind::ALL {
-        let of_kind = || added.iter().filter(|added| added.kind == kind);
-        let Some(ours) = of_kind().find(|added| added.who == OURS) else {
+        let of_kind = || added.iter().filter(move |added| added.who.kind == kind);
+        let Some(ours) = of_kind().find(|added| added.who.is_ours()) else {
             continue;
         };
         let nanos = ours.nanos.map(|nanos| nanos.median);
         let best = |what: &dyn Fn(&Added) -> [f64; 2]| {
             of_kind()
-                .filter(|added| added.who != OURS)
+                .filter(|added| !added.who.is_ours())
                 .map(what)
                 .reduce(|[a, b], [c, d]| [a.min(c), b.min(d)])
         };
         let peer = best(&|added| added.nanos.map(|nanos| nanos.median));
         let ratio = peer.map(|peer| [nanos[0] / peer[0], nanos[1] / peer[1]]);
-        let sum = primitives.sum(kind);
         table.row([
             kind.name().to_owned(),
             pair(nanos),
             peer.map_or_else(none, pair),
             ratio.map_or_else(none, |[a, b]| format!("{a:.2} / {b:.2}")),
-            sum.map_or_else(none, pair),
+            primitives.sum(kind).map_or_else(none, pair),
             goal(kind).map_or_else(none, pair),
             pair(ours.heap.map(|heap| heap.0)),
             best(&|added| added.heap.map(|heap| heap.0)).map_or_else(none, pair),
