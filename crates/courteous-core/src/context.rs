@@ -21,6 +21,7 @@ pub struct CallId(u128);
 impl CallContext {
     /// The context in `extensions`; an empty one if there is none.
     #[must_use]
+    #[inline]
     pub fn of(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
     }

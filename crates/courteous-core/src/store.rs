@@ -102,6 +102,7 @@ impl Ask {
 
     /// Waits until `latest` at the longest; a longer wait is refused for `reason`. The earliest such instant counts.
     #[must_use]
+    #[inline]
     pub fn with_latest(mut self, latest: Instant, reason: RejectReason) -> Self {
         if self.latest.is_none_or(|(earlier, _)| latest < earlier) {
             self.latest = Some((latest, reason));
