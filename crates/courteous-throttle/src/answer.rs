@@ -8,9 +8,8 @@ pub(crate) enum Find {
     Refused(Rejected),
 }
 
-/// What one who asks finds.
-pub(crate) enum Answer {
-    Taken,
-    Queued(Ticket),
+/// What one finds who cannot be let through at once.
+pub(crate) enum Entry {
+    Place(Ticket),
     Refused(Rejected),
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     Ask, Partition, Rate, Store, Take, Turn,
-    answer::{Answer, Find},
+    answer::{Entry, Find},
     core::Core,
 };
 
@@ -166,13 +166,17 @@ impl Store for Bucket {
 
     fn take(&self, ask: &Ask) -> Take<BucketTurn> {
         let now = Instant::now();
-        match self.shared.with(|core| core.take(ask, now)) {
-            Answer::Taken => Take::Taken,
-            Answer::Queued(ticket) => Take::Wait(BucketTurn {
+        let entry = self.shared.with(|core| {
+            let taken = core.try_take(ask.cost(), now);
+            (!taken).then(|| core.enter(ask, now))
+        });
+        match entry {
+            None => Take::Taken,
+            Some(Entry::Place(ticket)) => Take::Wait(BucketTurn {
                 bucket: self.clone(),
                 ticket: Some(ticket),
             }),
-            Answer::Refused(rejected) => Take::Refused(rejected),
+            Some(Entry::Refused(rejected)) => Take::Refused(rejected),
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     Ask, Rate,
-    answer::{Answer, Find},
+    answer::{Entry, Find},
     levels::{Levels, later},
     line::Line,
     waiter::{State, Waiter},
@@ -54,20 +54,26 @@ impl Core {
         core
     }
 
-    /// Takes tokens, or a place in the line.
-    pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> Answer {
-        let (cost, latest) = (ask.cost(), ask.latest());
+    /// Takes tokens, if they are there and nobody waits for them.
+    #[inline]
+    pub(crate) fn try_take(&mut self, cost: u32, now: Instant) -> bool {
         self.levels.fill(now);
-        if self.levels.closed_until.is_none()
+        let free = self.levels.closed_until.is_none()
             && self.line.is_empty()
-            && self.levels.can_plan(cost, now)
-        {
+            && self.levels.can_plan(cost, now);
+        if free {
             self.levels.plan(cost, now);
             self.levels.send(cost);
-            return Answer::Taken;
         }
+        free
+    }
+
+    /// A place in the line, right after a vain attempt to [take](Self::try_take).
+    #[cold]
+    pub(crate) fn enter(&mut self, ask: &Ask, now: Instant) -> Entry {
+        let (cost, latest) = (ask.cost(), ask.latest());
         if cost > self.levels.burst() {
-            return Answer::Refused(Rejected::new(RejectReason::CostAboveBurst));
+            return Entry::Refused(Rejected::new(RejectReason::CostAboveBurst));
         }
         let release = self
             .levels
@@ -77,7 +83,7 @@ impl Core {
             && ask.is_retried()
         {
             let rejected = Rejected::new(RejectReason::Closed);
-            return Answer::Refused(rejected.with_wait(now, release.duration_since(now)));
+            return Entry::Refused(rejected.with_wait(now, release.duration_since(now)));
         }
         let at = self
             .levels
@@ -97,9 +103,9 @@ impl Core {
         };
         if let Some(reason) = refused {
             let rejected = Rejected::new(reason).with_wait(now, at.duration_since(now));
-            return Answer::Refused(rejected);
+            return Entry::Refused(rejected);
         }
-        Answer::Queued(self.line.push(Waiter {
+        Entry::Place(self.line.push(Waiter {
             waker: None,
             state: State::Waiting,
             cost,
@@ -294,15 +300,15 @@ impl Core {
         self.looked = Some(now);
         let burst = self.levels.burst();
         self.line.refuse(wakes, |waiter, ahead| {
+            if waiter.cost > burst {
+                return Some((RejectReason::CostAboveBurst, now));
+            }
+            let (latest, reason) = waiter.latest?;
             let at = self
                 .levels
                 .turn(now, ahead, waiter.cost)
                 .max(waiter.release.unwrap_or(now));
-            match waiter.latest {
-                _ if waiter.cost > burst => Some((RejectReason::CostAboveBurst, at)),
-                Some((latest, reason)) if at > latest => Some((reason, at)),
-                _ => None,
-            }
+            (at > latest).then_some((reason, at))
         });
     }
 }

@@ -1,7 +1,6 @@
 use std::{
     fmt,
     future::Future,
-    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -11,7 +10,11 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{Refuse, Store, Turn, listen::Listen};
+use crate::{
+    Refuse, Store, Turn,
+    listen::Listen,
+    waiting::{Failure, Waiting},
+};
 
 pin_project! {
     /// The response of a [`Throttle`](crate::Throttle), or its refusal.
@@ -30,16 +33,9 @@ pin_project! {
             #[pin]
             future: F,
         },
+        // Boxed, so that a call that need not wait does not carry the room for it.
         Waiting {
-            #[pin]
-            turn: T,
-            service: S,
-            // Taken when it is sent.
-            request: Option<Request<B>>,
-            refuse: R,
-            phase: Phase,
-            // Whether it was ready once, and then had no token any more.
-            missed: bool,
+            waiting: Pin<Box<Waiting<S, B, T, R>>>,
         },
         Refused {
             rejected: Rejected,
@@ -47,15 +43,6 @@ pin_project! {
         },
         Done,
     }
-}
-
-/// What a waiting call is at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// It waits for its turn, and holds nothing of the inner service's.
-    Queued,
-    /// It was its turn, but its clone of the inner service was not ready: it waits for that.
-    Readying,
 }
 
 impl<F, S, B, St, T, R> ResponseFuture<F, S, B, St, T, R> {
@@ -66,22 +53,10 @@ impl<F, S, B, St, T, R> ResponseFuture<F, S, B, St, T, R> {
         }
     }
 
-    pub(crate) const fn waiting(
-        turn: T,
-        service: S,
-        request: Request<B>,
-        refuse: R,
-        listen: Option<Listen<St>>,
-    ) -> Self {
+    pub(crate) fn waiting(waiting: Waiting<S, B, T, R>, listen: Option<Listen<St>>) -> Self {
+        let waiting = Box::pin(waiting);
         Self {
-            state: State::Waiting {
-                turn,
-                service,
-                request: Some(request),
-                refuse,
-                phase: Phase::Queued,
-                missed: false,
-            },
+            state: State::Waiting { waiting },
             listen,
         }
     }
@@ -105,73 +80,39 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
-            let called = match this.state.as_mut().project() {
-                StateProj::Called { future } => {
-                    let mut outcome = ready!(future.poll(cx));
-                    if let (Ok(response), Some(listen)) = (&mut outcome, this.listen.as_ref()) {
-                        listen.hear(response);
-                    }
-                    return Poll::Ready(outcome.map_err(R::error));
+        if let StateProj::Waiting { waiting } = this.state.as_mut().project() {
+            let outcome = match ready!(waiting.as_mut().poll_call(cx)) {
+                // Drops the clone that was called, and the turn that was spent.
+                Ok(future) => {
+                    this.state.set(State::Called { future });
+                    None
                 }
-                StateProj::Refused { rejected, refuse } => {
-                    report(rejected);
-                    return Poll::Ready(refuse.refuse(*rejected));
+                Err(Failure::Inner(error)) => Some(Err(R::error(error))),
+                Err(Failure::Rejected(rejected)) => {
+                    report(&rejected);
+                    Some(waiting.refuse().refuse(rejected))
                 }
-                // Polled again after it has ended.
-                StateProj::Done => return Poll::Pending,
-                StateProj::Waiting {
-                    mut turn,
-                    service,
-                    request,
-                    refuse,
-                    phase,
-                    missed,
-                } => loop {
-                    if *phase == Phase::Readying {
-                        ready!(service.poll_ready(cx)).map_err(R::error)?;
-                    }
-                    match turn.as_mut().poll(cx) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(rejected)) => {
-                            report(&rejected);
-                            let outcome = refuse.refuse(rejected);
-                            // The clone may be ready, and the caller may keep this future.
-                            this.state.set(State::Done);
-                            return Poll::Ready(outcome);
-                        }
-                        Poll::Pending => {
-                            if mem::replace(phase, Phase::Queued) == Phase::Readying {
-                                // Readied for nothing: the tokens went to others meanwhile.
-                                *missed = true;
-                                *service = service.clone();
-                            }
-                            return Poll::Pending;
-                        }
-                    }
-                    if *phase == Phase::Queued
-                        && service.poll_ready(cx).map_err(R::error)?.is_pending()
-                    {
-                        // One who missed its turn keeps the next one while it readies: else a crowd of such could pass
-                        // a token round for ever. It costs the others one token, which comes back to them.
-                        if !*missed {
-                            turn.as_mut().pass();
-                        }
-                        *phase = Phase::Readying;
-                        return Poll::Pending;
-                    }
-                    *phase = Phase::Queued;
-                    if turn.as_mut().spend()
-                        && let Some(request) = request.take()
-                    {
-                        break service.call(request);
-                    }
-                    // Granted too long ago. Gives the readiness back, and waits again.
-                    *service = service.clone();
-                },
             };
-            // Drops the clone that was called, and the turn that was spent.
-            this.state.set(State::Called { future: called });
+            if let Some(outcome) = outcome {
+                // The clone may be ready, and the caller may keep this future.
+                this.state.set(State::Done);
+                return Poll::Ready(outcome);
+            }
+        }
+        match this.state.project() {
+            StateProj::Called { future } => {
+                let mut outcome = ready!(future.poll(cx));
+                if let (Ok(response), Some(listen)) = (&mut outcome, this.listen.as_ref()) {
+                    listen.hear(response);
+                }
+                Poll::Ready(outcome.map_err(R::error))
+            }
+            StateProj::Refused { rejected, refuse } => {
+                report(rejected);
+                Poll::Ready(refuse.refuse(*rejected))
+            }
+            // Polled again after it has ended.
+            StateProj::Waiting { .. } | StateProj::Done => Poll::Pending,
         }
     }
 }

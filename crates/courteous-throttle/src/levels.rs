@@ -71,7 +71,7 @@ impl Levels {
 
     /// Takes all tokens out.
     pub(crate) fn empty(&mut self) {
-        self.meters_mut().for_each(Meter::empty);
+        self.each(Meter::empty);
     }
 
     /// Whole tokens that nobody has set aside.
@@ -86,7 +86,7 @@ impl Levels {
     /// most one token.
     pub(crate) fn close_until(&mut self, opens: Instant) {
         self.closed_until = Some(opens);
-        self.meters_mut().for_each(Meter::unplan_all);
+        self.each(Meter::unplan_all);
     }
 
     /// Spreads a server's quota.
@@ -97,19 +97,25 @@ impl Levels {
 
     /// Whether new levels would do the same.
     pub(crate) fn is_idle(&self) -> bool {
-        self.closed_until.is_none() && self.pace.is_none() && self.meters().all(Meter::is_full)
+        self.closed_until.is_none() && self.pace.is_none() && self.all(Meter::is_full)
     }
 
     pub(crate) fn can_send(&self, cost: u32) -> bool {
-        self.closed_until.is_none() && self.meters().all(|meter| meter.can_send(cost))
+        self.closed_until.is_none() && self.all(|meter| meter.can_send(cost))
     }
 
     fn meters(&self) -> impl Iterator<Item = &Meter> {
         std::iter::once(&self.first).chain(&self.more)
     }
 
-    fn meters_mut(&mut self) -> impl Iterator<Item = &mut Meter> {
-        std::iter::once(&mut self.first).chain(&mut self.more)
+    // Not by an iterator over both: there nearly always is one meter, and this is the fast path.
+    fn all(&self, holds: impl Fn(&Meter) -> bool) -> bool {
+        holds(&self.first) && self.more.iter().all(holds)
+    }
+
+    fn each(&mut self, mut f: impl FnMut(&mut Meter)) {
+        f(&mut self.first);
+        self.more.iter_mut().for_each(f);
     }
 
     pub(crate) fn burst(&self) -> u32 {
@@ -140,31 +146,30 @@ impl Levels {
         if nanos > 0 {
             self.filled = now;
             let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
-            self.meters_mut().for_each(|meter| meter.refill(nanos, cap));
+            self.each(|meter| meter.refill(nanos, cap));
         }
     }
 
     pub(crate) fn can_plan(&self, cost: u32, now: Instant) -> bool {
-        self.meters().all(|meter| meter.can_plan(cost))
-            && self.pace.is_none_or(|pace| pace.next() <= now)
+        self.all(|meter| meter.can_plan(cost)) && self.pace.is_none_or(|pace| pace.next() <= now)
     }
 
     pub(crate) fn plan(&mut self, cost: u32, now: Instant) {
-        self.meters_mut().for_each(|meter| meter.plan(cost));
+        self.each(|meter| meter.plan(cost));
         if let Some(pace) = &mut self.pace {
             pace.spend(cost, now);
         }
     }
 
     pub(crate) fn unplan(&mut self, cost: u32) {
-        self.meters_mut().for_each(|meter| meter.unplan(cost));
+        self.each(|meter| meter.unplan(cost));
         if let Some(pace) = &mut self.pace {
             pace.unspend(cost);
         }
     }
 
     pub(crate) fn send(&mut self, cost: u32) {
-        self.meters_mut().for_each(|meter| meter.send(cost));
+        self.each(|meter| meter.send(cost));
     }
 
     /// When there are tokens for one who costs `cost`, behind others who cost `ahead`.

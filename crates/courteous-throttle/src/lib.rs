@@ -16,6 +16,7 @@ mod pace;
 mod refuse;
 mod service;
 mod waiter;
+mod waiting;
 
 pub use bucket::{Bucket, BucketTurn};
 pub use cost::Cost;

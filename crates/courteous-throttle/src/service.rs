@@ -8,7 +8,8 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::{
-    AsError, Bucket, Partition, Refuse, ResponseFuture, Store, Take, config::Config, listen::Listen,
+    AsError, Bucket, Partition, Refuse, ResponseFuture, Store, Take, config::Config,
+    listen::Listen, waiting::Waiting,
 };
 
 /// Makes every call wait for its token: see [`ThrottleLayer`](crate::ThrottleLayer).
@@ -98,7 +99,8 @@ where
                 self.inner = self.inner.clone();
                 let listen = Listen::new(store, &self.config);
                 let service = self.inner.clone();
-                ResponseFuture::waiting(turn, service, request, self.refuse.clone(), listen)
+                let waiting = Waiting::new(turn, service, request, self.refuse.clone());
+                ResponseFuture::waiting(waiting, listen)
             }
             Take::Refused(rejected) => {
                 self.inner = self.inner.clone();

@@ -1,0 +1,109 @@
+use std::{
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use courteous_core::Rejected;
+use http::Request;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::Turn;
+
+pin_project! {
+    /// A call that waits to be sent: for its turn, and then for its own clone of the inner service to be ready.
+    pub(crate) struct Waiting<S, B, T, R> {
+        #[pin]
+        turn: T,
+        service: S,
+        // Taken when it is sent.
+        request: Option<Request<B>>,
+        refuse: R,
+        phase: Phase,
+        // Whether it was ready once, and then had no token any more.
+        missed: bool,
+    }
+}
+
+/// What a waiting call is at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It waits for its turn, and holds nothing of the inner service's.
+    Queued,
+    /// It was its turn, but its clone of the inner service was not ready: it waits for that.
+    Readying,
+}
+
+/// Why a call that waited is not sent.
+pub(crate) enum Failure<E> {
+    Inner(E),
+    Rejected(Rejected),
+}
+
+impl<S, B, T, R> Waiting<S, B, T, R> {
+    pub(crate) const fn new(turn: T, service: S, request: Request<B>, refuse: R) -> Self {
+        Self {
+            turn,
+            service,
+            request: Some(request),
+            refuse,
+            phase: Phase::Queued,
+            missed: false,
+        }
+    }
+
+    pub(crate) const fn refuse(&self) -> &R {
+        &self.refuse
+    }
+}
+
+impl<S, B, T, R> Waiting<S, B, T, R>
+where
+    S: Service<Request<B>> + Clone,
+    T: Turn,
+{
+    /// Sends the request when its turn has come.
+    pub(crate) fn poll_call(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Future, Failure<S::Error>>> {
+        let mut this = self.project();
+        loop {
+            if *this.phase == Phase::Readying {
+                ready!(this.service.poll_ready(cx)).map_err(Failure::Inner)?;
+            }
+            match this.turn.as_mut().poll(cx) {
+                Poll::Ready(turn) => turn.map_err(Failure::Rejected)?,
+                Poll::Pending => {
+                    if mem::replace(this.phase, Phase::Queued) == Phase::Readying {
+                        // Readied for nothing: the tokens went to others meanwhile.
+                        *this.missed = true;
+                        *this.service = this.service.clone();
+                    }
+                    return Poll::Pending;
+                }
+            }
+            if *this.phase == Phase::Queued {
+                let ready = this.service.poll_ready(cx).map_err(Failure::Inner)?;
+                if ready.is_pending() {
+                    // One who missed its turn keeps the next one while it readies: else a crowd of such could pass a token
+                    // round for ever. It costs the others one token, which comes back to them.
+                    if !*this.missed {
+                        this.turn.as_mut().pass();
+                    }
+                    *this.phase = Phase::Readying;
+                    return Poll::Pending;
+                }
+            }
+            *this.phase = Phase::Queued;
+            if this.turn.as_mut().spend()
+                && let Some(request) = this.request.take()
+            {
+                return Poll::Ready(Ok(this.service.call(request)));
+            }
+            // Granted too long ago. Gives the readiness back, and waits again.
+            *this.service = this.service.clone();
+        }
+    }
+}
