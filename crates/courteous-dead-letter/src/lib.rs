@@ -14,19 +14,18 @@ mod memory;
 mod payload;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[allow(dead_code, reason = "until the replay is here")]
 mod query;
 mod reason;
 mod record;
 mod recording;
-#[allow(dead_code, reason = "until the replay is here")]
+mod replay;
 mod replaying;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 #[allow(dead_code, reason = "until both stores are here")]
 mod row;
 mod scrub;
-#[allow(dead_code, reason = "until the replay is here")]
 mod secrecy;
+mod secrets;
 mod service;
 mod settings;
 mod sink;
@@ -36,6 +35,7 @@ mod spill;
 mod sqlite;
 mod stats;
 mod store;
+mod summary;
 mod tags;
 mod ticket;
 mod verdict;
@@ -55,12 +55,15 @@ pub use payload::Payload;
 pub use postgres::{Backlog, PostgresBuilder, PostgresError, PostgresStore};
 pub use reason::Reason;
 pub use record::{Record, State, StateKind};
+pub use replay::{Replay, replay};
 pub use replaying::Replaying;
+pub use secrets::{SecretSource, Secrets};
 pub use service::DeadLetter;
 pub use sink::{BoxFuture, Sink};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteError, SqliteFault, SqliteOptions, SqliteStore};
 pub use stats::{Count, Stats};
 pub use store::{Claim, Filter, Mark, Page, Settlement, Store};
+pub use summary::{NotSent, Progress, ReplayOutcome, Summary};
 pub use tags::{Tags, TagsIter};
 pub use withheld::Withheld;

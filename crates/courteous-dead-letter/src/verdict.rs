@@ -104,6 +104,23 @@ impl Failed {
         }
     }
 
+    /// Nothing is known.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            reason: Reason::NotRetried,
+            attempts: 1,
+            history: History::new(),
+            maybe_sent: true,
+            status: None,
+            not_before: None,
+        }
+    }
+
+    /// Whether a limit of ours has refused it before anything was sent.
+    pub(crate) fn was_refused_here(&self) -> bool {
+        self.reason == Reason::Rejected && self.attempts == 0
+    }
+
     fn of_info(info: &RetryInfo, status: Option<StatusCode>) -> Option<Self> {
         let history = info.history().clone();
         Some(Self {

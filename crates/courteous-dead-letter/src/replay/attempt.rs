@@ -1,0 +1,197 @@
+use std::{future::poll_fn, pin::pin, time::Duration};
+
+use bytes::{Buf, Bytes};
+use courteous_core::{BoxError, CallContext, Elapsed, Scope, Trail};
+use http::{HeaderName, Request, Response};
+use http_body::Body;
+use tokio::time::{Instant, timeout, timeout_at};
+use tower_service::Service;
+
+use crate::{
+    Letter, NotSent, Reason, Record, Replay, ReplayOutcome, Replaying, Secrets, Settlement,
+    scrub::Scrubber, secrecy::Secrecy, verdict::Failed,
+};
+
+/// How long a stack may go on beyond the deadline that it was told, to say so itself.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What is read of a response's body, so that its connection is used again.
+const DRAIN_TIME: Duration = Duration::from_millis(50);
+const DRAIN_BYTES: usize = 64 * 1024;
+
+/// What came of sending a record: how it is settled, and shown; and the rest of a response.
+pub(super) struct Attempted<RB> {
+    pub(super) settlement: Settlement,
+    pub(super) outcome: ReplayOutcome,
+    pub(super) rest: Option<RB>,
+}
+
+impl<RB> Attempted<RB> {
+    pub(super) const fn not_sent(why: NotSent) -> Self {
+        Self {
+            settlement: Settlement::Released,
+            outcome: ReplayOutcome::NotSent(why),
+            rest: None,
+        }
+    }
+}
+
+impl Replay {
+    /// Sends `record`, which was claimed at `claimed_at` or later.
+    pub(super) async fn send<S, B, RB>(
+        &self,
+        record: &Record,
+        service: S,
+        claimed_at: Instant,
+    ) -> Attempted<RB>
+    where
+        S: Service<Request<B>, Response = Response<RB>>,
+        S::Error: Into<BoxError>,
+        B: From<Bytes>,
+    {
+        let letter = &record.letter;
+        let secrets = match &self.secrets {
+            Some(source) if !letter.withheld.is_empty() => source.secrets(letter).await,
+            _ => Ok(Secrets::new()),
+        };
+        let secrets = match secrets {
+            Ok(secrets) => secrets,
+            Err(error) => return Attempted::not_sent(NotSent::SecretsFailed(error)),
+        };
+        let (uri, headers) = match secrets.fill(letter) {
+            Ok(filled) => filled,
+            Err(missing) => return Attempted::not_sent(NotSent::MissingSecrets(missing)),
+        };
+        let mut request = Request::new(B::from(letter.payload.bytes().clone()));
+        *request.method_mut() = letter.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let trail = Trail::new();
+        let extensions = request.extensions_mut();
+        extensions.insert(Replaying::new(letter.id));
+        extensions.insert(trail.clone());
+        let end = claimed_at.checked_add(self.total_timeout);
+        if let Some(deadline) = end {
+            CallContext::edit(extensions).tighten_to_end_of(self.total_timeout, deadline);
+        }
+        let scrubber = scrubber(letter, &request);
+        let call = call(service, request);
+        let result = match end.and_then(|end| end.checked_add(GRACE)) {
+            Some(end) => timeout_at(end, call)
+                .await
+                .unwrap_or_else(|_| Err(Elapsed::new(self.total_timeout, Scope::Total).into())),
+            None => call.await,
+        };
+        self.judge(record, result, &trail, &scrubber)
+    }
+
+    fn judge<RB>(
+        &self,
+        record: &Record,
+        result: Result<Response<RB>, BoxError>,
+        trail: &Trail,
+        scrubber: &Scrubber,
+    ) -> Attempted<RB> {
+        let (failed, error, response) = match result {
+            Ok(response) => {
+                let failed = Failed::of_response(&response, trail, &*self.classifier);
+                (failed, None, Some(response))
+            }
+            Err(error) => {
+                let failed = Failed::of_error(&*error, trail, &*self.classifier);
+                (failed, Some(scrubber.error(&*error)), None)
+            }
+        };
+        let status = response.as_ref().map(Response::status);
+        let rest = response.map(Response::into_body);
+        let (settlement, outcome) = match (failed, status) {
+            (None, Some(status)) if status.is_success() => (
+                Settlement::Delivered { status },
+                ReplayOutcome::Delivered { status },
+            ),
+            (None, Some(status)) => refused(status),
+            (Some(failed), Some(status)) if would_come_again(failed.reason) => refused(status),
+            (Some(failed), _) if failed.was_refused_here() => {
+                return Attempted::not_sent(NotSent::Limited);
+            }
+            (Some(failed), _) => self.failed(record, failed, error),
+            // A classifier that takes an error for an answer.
+            (None, None) => self.failed(record, Failed::unknown(), error),
+        };
+        Attempted {
+            settlement,
+            outcome,
+            rest,
+        }
+    }
+
+    fn failed(
+        &self,
+        record: &Record,
+        failed: Failed,
+        error: Option<String>,
+    ) -> (Settlement, ReplayOutcome) {
+        let reason = failed.reason;
+        let later = failed.into_failure(&self.clock, error);
+        let failure = record.letter.failure.clone().and_then(later);
+        match record.replays.saturating_add(1) >= self.max_replays {
+            true => (
+                Settlement::Exhausted(failure),
+                ReplayOutcome::Exhausted { reason },
+            ),
+            false => (
+                Settlement::Failed(failure),
+                ReplayOutcome::Failed { reason },
+            ),
+        }
+    }
+}
+
+const fn refused(status: http::StatusCode) -> (Settlement, ReplayOutcome) {
+    (
+        Settlement::Refused { status },
+        ReplayOutcome::Refused { status },
+    )
+}
+
+const fn would_come_again(reason: Reason) -> bool {
+    matches!(reason, Reason::Permanent | Reason::Vetoed)
+}
+
+/// What takes the secrets of `request` out of texts: those that it has by name, and those that were just filled in.
+fn scrubber<B>(letter: &Letter, request: &Request<B>) -> Scrubber {
+    let mut secrecy = Secrecy::new();
+    let names = letter.withheld.query.iter().cloned();
+    secrecy.query.extend(names.map(Into::into));
+    let no_key = HeaderName::from_static("idempotency-key");
+    let key_header = letter.key_header.as_ref().unwrap_or(&no_key);
+    let headers = request.headers().clone();
+    secrecy.strip(request.uri(), headers, key_header).scrubber
+}
+
+async fn call<S, B, RB>(mut service: S, request: Request<B>) -> Result<Response<RB>, BoxError>
+where
+    S: Service<Request<B>, Response = Response<RB>>,
+    S::Error: Into<BoxError>,
+{
+    let ready = poll_fn(|cx| service.poll_ready(cx)).await;
+    ready.map_err(Into::into)?;
+    service.call(request).await.map_err(Into::into)
+}
+
+/// Reads what is left of a response, within bounds.
+pub(super) async fn drain<RB: Body>(body: RB) {
+    let mut body = pin!(body);
+    let mut left = DRAIN_BYTES;
+    let read = async {
+        while let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            let len = frame.data_ref().map_or(0, Buf::remaining);
+            if len > left {
+                return;
+            }
+            left -= len;
+        }
+    };
+    // What is not there in time is dropped with its connection.
+    let _ = timeout(DRAIN_TIME, read).await;
+}

@@ -1,0 +1,41 @@
+//! Whether a record may be sent: pure, and told the time.
+
+use std::time::SystemTime;
+
+use crate::{NotSent, Payload, Record, Replay};
+
+/// Why a record is not to be sent.
+#[derive(Debug)]
+pub(super) enum Hold {
+    Expire,
+    Keep(NotSent),
+}
+
+impl Replay {
+    /// Whether `record` may be sent at `now`, as far as can be told without fresh secrets.
+    pub(super) fn check(&self, record: &Record, now: SystemTime) -> Result<(), Hold> {
+        let letter = &record.letter;
+        if record.replays >= self.max_replays {
+            return Err(Hold::Expire);
+        }
+        // A clock that went back makes a key younger than it is: the hour that is left below a day must do for that.
+        let age = now.duration_since(letter.first_at).unwrap_or_default();
+        if letter.key().is_some() && age > self.key_lifetime.saturating_sub(self.total_timeout) {
+            return Err(Hold::Expire);
+        }
+        match letter.payload {
+            Payload::Whole(_) => {}
+            Payload::Sealed(_) => return Err(Hold::Keep(NotSent::Sealed)),
+            _ => return Err(Hold::Keep(NotSent::BodyIncomplete)),
+        }
+        let is_chosen = self.may_run_twice && self.id == Some(letter.id);
+        if !letter.is_repeatable() && !is_chosen {
+            return Err(Hold::Keep(NotSent::MayRunTwice));
+        }
+        if self.secrets.is_none() && !letter.withheld.is_empty() {
+            let missing = letter.withheld.clone();
+            return Err(Hold::Keep(NotSent::MissingSecrets(missing)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,260 @@
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use courteous_core::BoxError;
+use futures_util::future::join_all;
+use http::{Request, Response};
+use http_body::Body;
+use tokio::time::{Instant, sleep};
+use tower_service::Service;
+
+use super::{
+    MARGIN,
+    attempt::{Attempted, drain},
+    plan::Hold,
+};
+use crate::{
+    Claim, Filter, LetterId, Page, Progress, Record, Replay, ReplayOutcome, Settlement, State,
+    StateKind, Store, StoreError, Summary, clock::later,
+};
+
+/// A run includes what is recorded until this long after its beginning, by the clocks of those who record: so it ends,
+/// though more may come, and clocks may disagree a bit.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// How many records a dry run reads at once.
+const PAGE: u32 = 100;
+
+/// What the workers of one run share.
+struct Run(Mutex<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// The newest record that was claimed.
+    cursor: Option<LetterId>,
+    summary: Summary,
+    failures_in_row: u32,
+    error: Option<StoreError>,
+}
+
+impl Replay {
+    /// Sends the letters of `store` again, by `service`.
+    ///
+    /// # Errors
+    ///
+    /// The store's: the run ends when what is under way has ended. A settlement is tried again until the claim has run out,
+    /// so an error means that a record may be sent again, with the same key, that was answered already.
+    pub async fn run<St, S, B, RB>(&self, store: &St, service: S) -> Result<Summary, StoreError>
+    where
+        St: Store + ?Sized,
+        S: Service<Request<B>, Response = Response<RB>> + Clone,
+        S::Error: Into<BoxError>,
+        B: From<Bytes>,
+        RB: Body,
+    {
+        let run = Run(Mutex::default());
+        let mut filter = self.filter.clone();
+        let end = later(self.clock.now(), SKEW);
+        filter.before = Some(filter.before.map_or(end, |before| before.min(end)));
+        if self.dry_run {
+            self.look(&run, store, filter).await?;
+        } else {
+            let worker = |_| self.work(&run, store, service.clone(), &filter);
+            join_all((0..self.concurrency.get()).map(worker)).await;
+        }
+        let shared = run.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match shared.error {
+            Some(error) => Err(error),
+            None => Ok(shared.summary),
+        }
+    }
+
+    /// Claims one record after the other, and sends it.
+    async fn work<St, S, B, RB>(&self, run: &Run, store: &St, service: S, filter: &Filter)
+    where
+        St: Store + ?Sized,
+        S: Service<Request<B>, Response = Response<RB>> + Clone,
+        S::Error: Into<BoxError>,
+        B: From<Bytes>,
+        RB: Body,
+    {
+        while let Some(after) = run.cursor() {
+            let claimed_at = Instant::now();
+            let claim = Claim {
+                after,
+                id: self.id,
+                filter: filter.clone(),
+                ..Claim::new(1, self.lease())
+            };
+            match store.claim(claim).await.map(|mut records| records.pop()) {
+                Ok(Some(record)) => {
+                    run.advance(record.letter.id);
+                    if let Err(error) = self
+                        .replay(run, store, service.clone(), record, claimed_at)
+                        .await
+                    {
+                        run.fail(error);
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => run.fail(error),
+            }
+        }
+    }
+
+    async fn replay<St, S, B, RB>(
+        &self,
+        run: &Run,
+        store: &St,
+        service: S,
+        record: Record,
+        claimed_at: Instant,
+    ) -> Result<(), StoreError>
+    where
+        St: Store + ?Sized,
+        S: Service<Request<B>, Response = Response<RB>>,
+        S::Error: Into<BoxError>,
+        B: From<Bytes>,
+        RB: Body,
+    {
+        let State::Claimed { fence, .. } = record.state else {
+            return Err(StoreError::StaleFence);
+        };
+        let attempted = match self.check(&record, self.clock.now()) {
+            Ok(()) => self.send(&record, service, claimed_at).await,
+            Err(Hold::Keep(why)) => Attempted::not_sent(why),
+            Err(Hold::Expire) => Attempted {
+                settlement: Settlement::Expired,
+                outcome: ReplayOutcome::Expired,
+                rest: None,
+            },
+        };
+        let id = record.letter.id;
+        let until = claimed_at.checked_add(self.lease());
+        let outcome = match settle(store, id, fence, attempted.settlement, until).await {
+            Ok(()) => attempted.outcome,
+            Err(StoreError::StaleFence | StoreError::NotFound) => ReplayOutcome::Lost,
+            Err(error) => return Err(error),
+        };
+        self.tell(run, id, &outcome);
+        // After the settlement: until it is there, a crash means a duplicate.
+        if let Some(rest) = attempted.rest {
+            drain(rest).await;
+        }
+        Ok(())
+    }
+
+    /// A dry run.
+    async fn look<St>(&self, run: &Run, store: &St, filter: Filter) -> Result<(), StoreError>
+    where
+        St: Store + ?Sized,
+    {
+        let now = self.clock.now();
+        let filter = filter.with_state(StateKind::Pending);
+        let mut page = Page::first(PAGE);
+        loop {
+            let records = store.list(filter.clone(), page).await?;
+            let Some(last) = records.last() else {
+                return Ok(());
+            };
+            page.after = Some(last.letter.id);
+            for record in &records {
+                let id = record.letter.id;
+                let not_before = record.letter.failure.not_before;
+                if self.id.is_some_and(|only| id != only)
+                    || not_before.is_some_and(|then| then > now)
+                {
+                    continue;
+                }
+                let outcome = match self.check(record, now) {
+                    Ok(()) => ReplayOutcome::WouldSend,
+                    Err(Hold::Expire) => ReplayOutcome::Expired,
+                    Err(Hold::Keep(why)) => ReplayOutcome::NotSent(why),
+                };
+                self.tell(run, id, &outcome);
+            }
+        }
+    }
+
+    fn tell(&self, run: &Run, id: LetterId, outcome: &ReplayOutcome) {
+        let summary = run.count(outcome, self.max_failures_in_row.map(Into::into));
+        #[cfg(feature = "tracing")]
+        tracing::debug!(%id, ?outcome, "dead letter replayed");
+        if let Some(on_progress) = &self.on_progress {
+            on_progress(&Progress::new(id, outcome, &summary));
+        }
+    }
+
+    const fn lease(&self) -> Duration {
+        self.total_timeout.saturating_add(MARGIN)
+    }
+}
+
+impl Run {
+    /// Where to go on; `None` if the run is over.
+    fn cursor(&self) -> Option<Option<LetterId>> {
+        let shared = self.lock();
+        let over = shared.summary.stopped_early || shared.error.is_some();
+        (!over).then_some(shared.cursor)
+    }
+
+    fn advance(&self, claimed: LetterId) {
+        let mut shared = self.lock();
+        shared.cursor = shared.cursor.max(Some(claimed));
+    }
+
+    fn fail(&self, error: StoreError) {
+        self.lock().error.get_or_insert(error);
+    }
+
+    fn count(&self, outcome: &ReplayOutcome, max_failures: Option<u32>) -> Summary {
+        let mut shared = self.lock();
+        shared.summary.count(outcome);
+        match outcome {
+            ReplayOutcome::Failed { .. } | ReplayOutcome::Exhausted { .. } => {
+                shared.failures_in_row = shared.failures_in_row.saturating_add(1);
+                if max_failures.is_some_and(|max| shared.failures_in_row >= max) {
+                    shared.summary.stopped_early = true;
+                }
+            }
+            ReplayOutcome::Delivered { .. } | ReplayOutcome::Refused { .. } => {
+                shared.failures_in_row = 0;
+            }
+            _ => {}
+        }
+        shared.summary
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Settles a record, again and again until the claim is over: what was sent should not be sent again for want of a word.
+async fn settle<St>(
+    store: &St,
+    id: LetterId,
+    fence: u64,
+    settlement: Settlement,
+    until: Option<Instant>,
+) -> Result<(), StoreError>
+where
+    St: Store + ?Sized,
+{
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let error = match store.settle(id, fence, settlement.clone()).await {
+            Err(error @ StoreError::Failed(_)) => error,
+            settled => return settled,
+        };
+        let next = Instant::now() + pause;
+        if until.is_some_and(|until| next >= until) {
+            return Err(error);
+        }
+        sleep(pause).await;
+        pause = (2 * pause).min(Duration::from_secs(5));
+    }
+}
