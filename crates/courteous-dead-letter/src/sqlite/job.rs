@@ -17,14 +17,23 @@ pub(super) trait Job: Send {
     fn answer(self: Box<Self>, done: Result<(), SqliteError>);
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// In the order in which they are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// Changes what is kept, even if nobody waits for it any more.
-    Change,
     /// Changes what is kept for the sake of whoever waits.
     Claim,
+    /// Changes what is kept, even if nobody waits for it any more.
+    Settle,
+    /// Adds a letter, even if nobody waits for it any more.
+    Push,
     /// Changes nothing.
     Look,
+}
+
+impl Kind {
+    const fn is_lasting(self) -> bool {
+        matches!(self, Self::Settle | Self::Push)
+    }
 }
 
 /// A closure, and where its answer goes.
@@ -60,7 +69,7 @@ where
     }
 
     fn is_forgotten(&self) -> bool {
-        self.kind != Kind::Change && self.answer.is_closed()
+        !self.kind.is_lasting() && self.answer.is_closed()
     }
 
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
@@ -74,11 +83,13 @@ where
             (Ok(()), Some(found)) => Ok(found),
             (Ok(()), None) => return,
         };
-        if let Err(Err(_error)) = self.answer.send(answer)
-            && self.kind == Kind::Change
+        let unheard = self.answer.send(answer);
+        #[cfg(feature = "tracing")]
+        if let Err(Err(error)) = &unheard
+            && self.kind.is_lasting()
         {
-            #[cfg(feature = "tracing")]
-            tracing::error!(error = %_error, "dead letter lost or not settled, and nobody waits to be told");
+            tracing::error!(%error, change = ?self.kind, "nobody waits to be told that a dead letter is not kept");
         }
+        drop(unheard);
     }
 }

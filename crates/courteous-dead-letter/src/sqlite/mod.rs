@@ -146,7 +146,7 @@ impl Sink for SqliteStore {
         let row = Row::new(&letter, self.clock.now());
         drop(letter);
         let weight = Weight::Letter(columns::size(&row));
-        let asked = self.ask(Kind::Change, weight, move |connection| {
+        let asked = self.ask(Kind::Push, weight, move |connection| {
             columns::insert(connection, &row)
         });
         #[cfg(feature = "tracing")]
@@ -179,7 +179,7 @@ impl Store for SqliteStore {
         outcome: Settlement,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         let clock = self.clock.clone();
-        let settled = self.asked(Kind::Change, move |connection| {
+        let settled = self.asked(Kind::Settle, move |connection| {
             statements::settle(connection, id, fence, &outcome, clock.now())
         });
         Box::pin(async move { settled.await? })
@@ -209,7 +209,7 @@ impl Store for SqliteStore {
 
     fn mark(&self, id: LetterId, mark: Mark) -> BoxFuture<'_, Result<(), StoreError>> {
         let clock = self.clock.clone();
-        let marked = self.asked(Kind::Change, move |connection| {
+        let marked = self.asked(Kind::Settle, move |connection| {
             statements::mark(connection, id, mark, clock.now())
         });
         Box::pin(async move { marked.await? })

@@ -12,7 +12,8 @@ use super::{
     Handle, SqliteError, SqliteFault, SqliteStore,
     file::File,
     queue::{Limits, Queue},
-    schema, writer,
+    schema,
+    writer::Writer,
 };
 use crate::{Clock, StoreError};
 
@@ -47,6 +48,9 @@ const MIB: u64 = 1024 * 1024;
 /// What the log is cut down to after a checkpoint: the size at which SQLite makes one by default.
 const LOG_BYTES: i64 = 4 * MIB as i64;
 
+/// The longest that SQLite waits for a lock.
+const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX as u64);
+
 impl SqliteOptions {
     /// The defaults.
     #[must_use]
@@ -75,7 +79,8 @@ impl SqliteOptions {
     /// How many letters may be in memory, handed over and not yet durable. The next one is refused by
     /// [`PushError::Full`](crate::PushError::Full), and [counted](SqliteStore::refused).
     ///
-    /// The default is 16,384: what a disk that syncs a hundred times a second makes durable in a fraction of a second.
+    /// The default is 16,384, which one commit makes durable in a fraction of a second: a store that refuses letters for longer
+    /// is one that cannot write.
     #[must_use]
     pub const fn with_max_queued(mut self, letters: NonZeroUsize) -> Self {
         self.max_queued = letters;
@@ -91,8 +96,9 @@ impl SqliteOptions {
     }
 
     /// How large the file may grow, 4 GiB by default, so that an outage does not fill the disk: that is some millions of small
-    /// letters. What does not fit is refused by [`PushError::Full`](crate::PushError::Full) until letters are purged; a file
-    /// that is larger already does not shrink. The log beside it comes on top: a few MiB, and what one sync makes durable.
+    /// letters. A letter that does not fit is refused by [`PushError::Full`](crate::PushError::Full) until others are purged.
+    /// What is there can always be claimed and settled, which may add a little; and the log beside the file has a few MiB, or
+    /// as much as one commit.
     ///
     /// It is a matter of this store, not of the file: another process has its own.
     #[must_use]
@@ -125,7 +131,7 @@ impl SqliteOptions {
     /// [`StoreError::NewerSchema`], or [`StoreError::Failed`] with an [`SqliteError`]: the file cannot be opened, or written,
     /// or is none of dead letters. It was left as it is.
     pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
-        let (connection, file) = self.connect(path.as_ref())?;
+        let writer = self.connect(path.as_ref())?;
         let queue = Arc::new(Queue::new(Limits {
             letters: self.max_queued.get(),
             bytes: self.max_queued_bytes,
@@ -134,7 +140,7 @@ impl SqliteOptions {
         let theirs = Arc::clone(&queue);
         let thread = thread::Builder::new()
             .name("dead-letters".to_owned())
-            .spawn(move || writer::run(connection, &file, theirs))
+            .spawn(move || writer.run(theirs))
             .map_err(SqliteError::from)?;
         Ok(SqliteStore {
             handle: Arc::new(Handle {
@@ -145,7 +151,7 @@ impl SqliteOptions {
         })
     }
 
-    fn connect(&self, path: &Path) -> Result<(Connection, File), StoreError> {
+    fn connect(&self, path: &Path) -> Result<Writer, StoreError> {
         // One at a time: a file that was just created is closed once more, which would release the locks of a connection
         // that another thread has opened meanwhile.
         static OPENING: Mutex<()> = Mutex::new(());
@@ -155,42 +161,45 @@ impl SqliteOptions {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
             Connection::open_with_flags(file.path(), flags).map_err(SqliteError::from)?;
-        self.configure(&mut connection)?;
-        Ok((connection, file))
-    }
-
-    /// Nothing is written before it is known whose file it is.
-    fn configure(&self, connection: &mut Connection) -> Result<(), StoreError> {
-        let longest = Duration::from_millis(i32::MAX as u64);
-        let timeout = self.lock_timeout.min(longest);
+        let timeout = self.lock_timeout.min(LONGEST_WAIT);
         connection
             .busy_timeout(timeout)
             .map_err(SqliteError::from)?;
-        let is_new = schema::is_new(connection)?;
+        // Nothing is written before it is known whose file it is.
+        let is_new = schema::is_new(&connection)?;
         if connection.is_readonly("main").map_err(SqliteError::from)? {
             return Err(SqliteError::new(SqliteFault::Inaccessible).into());
         }
-        self.set_pragmas(connection).map_err(SqliteError::from)?;
         if is_new {
-            schema::create(connection)?;
+            // So that a purge can give pages back; it has to come first.
+            set(&connection, "auto_vacuum", "INCREMENTAL")?;
         }
-        Ok(())
+        // A commit costs one sync, and nobody who looks waits for the one who writes.
+        set(&connection, "journal_mode", "WAL")?;
+        // A commit that was answered outlives a loss of power; on macOS only with the second one.
+        set(&connection, "synchronous", "FULL")?;
+        set(&connection, "fullfsync", true)?;
+        set(&connection, "journal_size_limit", LOG_BYTES)?;
+        if is_new {
+            schema::create(&mut connection)?;
+        }
+        let max_pages = self.max_pages(&connection).map_err(SqliteError::from)?;
+        Ok(Writer {
+            connection,
+            file,
+            max_pages,
+        })
     }
 
-    fn set_pragmas(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let set = |name, value: &dyn ToSql| connection.pragma_update(None, name, value);
-        // So that a purge can give pages back; only while there are no tables.
-        set("auto_vacuum", &"INCREMENTAL")?;
-        // Readers do not wait for the writer then, and a commit costs one sync.
-        set("journal_mode", &"WAL")?;
-        // A commit that was answered outlives a loss of power; on macOS only with the second one.
-        set("synchronous", &"FULL")?;
-        set("fullfsync", &true)?;
-        set("journal_size_limit", &LOG_BYTES)?;
-        let page = connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?;
-        let bytes = i64::try_from(self.max_file_bytes).unwrap_or(i64::MAX);
-        set("max_page_count", &(bytes / page).clamp(1, u32::MAX.into()))
+    fn max_pages(&self, connection: &Connection) -> rusqlite::Result<u32> {
+        let page = connection.pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))?;
+        let pages = self.max_file_bytes / u64::from(page.max(1));
+        Ok(u32::try_from(pages).unwrap_or(u32::MAX).max(1))
     }
+}
+
+fn set(connection: &Connection, pragma: &str, value: impl ToSql) -> Result<(), SqliteError> {
+    Ok(connection.pragma_update(None, pragma, value)?)
 }
 
 impl Default for SqliteOptions {

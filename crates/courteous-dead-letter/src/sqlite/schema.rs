@@ -1,10 +1,10 @@
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::{SqliteError, SqliteFault};
 use crate::{StoreError, row};
 
 /// Marks a file as one of dead letters: its header has "crtL" at offset 68.
-const APPLICATION: i64 = 0x6372_744c;
+const APPLICATION: i32 = 0x6372_744c;
 
 /// What changes is apart from what does not: a claim then writes some hundred bytes, however long the body is.
 ///
@@ -48,14 +48,20 @@ CREATE INDEX letters_final ON letters (changed_at) WHERE state NOT IN ('pending'
 CREATE INDEX letters_by_state ON letters (state, id, reason);
 ";
 
+/// One statement, and so one state of the file: another process may just be making the tables.
+const HEADER: &str = "SELECT application_id, user_version, NOT EXISTS (SELECT 1 FROM sqlite_schema)
+    FROM pragma_application_id, pragma_user_version";
+
 /// Whether the tables are still to be made. A file that is something else is refused.
 ///
 /// An older version will be brought up to this one where a new file gets its tables: step by step, in one transaction.
 pub(super) fn is_new(connection: &Connection) -> Result<bool, StoreError> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let application = pragma("application_id").map_err(SqliteError::from)?;
-    let version = pragma("user_version").map_err(SqliteError::from)?;
-    if application == 0 && version == 0 && is_empty(connection).map_err(SqliteError::from)? {
+    let (application, version, is_empty): (i32, i32, bool) = connection
+        .query_row(HEADER, (), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .map_err(SqliteError::from)?;
+    if (application, version, is_empty) == (0, 0, true) {
         return Ok(true);
     }
     if application != APPLICATION {
@@ -83,13 +89,8 @@ pub(super) fn create(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
-    let table = connection.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(()));
-    Ok(table.optional()?.is_none())
-}
-
 fn make_tables(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
     connection.pragma_update(None, "application_id", APPLICATION)?;
-    connection.pragma_update(None, "user_version", i64::from(row::VERSION))
+    connection.pragma_update(None, "user_version", row::VERSION)
 }

@@ -1,0 +1,102 @@
+use std::{num::NonZeroUsize, time::Duration};
+
+use courteous_dead_letter::{PushError, Sink, SqliteOptions, Store};
+
+use crate::{claim, heavy_letter, intruder, letter, numbers, push, settle};
+
+const KIB: usize = 1024;
+
+#[tokio::test]
+async fn a_full_file_refuses_letters_and_can_be_emptied() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("letters.db");
+    let options = SqliteOptions::new().with_max_file_bytes(512 * KIB as u64);
+    let store = options.open(&path).unwrap();
+    let mut kept = 0;
+    let error = loop {
+        match store.push(heavy_letter(kept, 4 * KIB)).await {
+            Ok(()) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, PushError::Full), "{error:?}");
+    assert!((64..128).contains(&kept), "{kept}");
+    assert_eq!(
+        numbers(&store).await,
+        Vec::from_iter(0..kept),
+        "what was acknowledged is there"
+    );
+    // It is the file that is full, and not the queue.
+    assert_eq!((store.refused(), store.queued()), (0, 0));
+
+    for record in claim(&store, kept).await {
+        settle(&store, &record).await;
+    }
+    let length = || std::fs::metadata(&path).unwrap().len();
+    let full = length();
+    assert_eq!(store.purge(Duration::ZERO).await.unwrap(), u64::from(kept));
+    store.push(heavy_letter(0, 4 * KIB)).await.unwrap();
+    drop(store);
+    assert!(length() < full / 4, "{} of {full} bytes", length());
+}
+
+#[tokio::test]
+async fn a_letter_that_does_not_fit_fails_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("letters.db");
+    let options = SqliteOptions::new().with_max_file_bytes(512 * KIB as u64);
+    let store = options.open(&path).unwrap();
+    // All in one transaction.
+    let lock = intruder(&path);
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let pushes: Vec<_> = (0..9)
+        .map(|number| match number {
+            4 => store.push(heavy_letter(4, 1024 * KIB)),
+            number => store.push(letter(number)),
+        })
+        .collect();
+    lock.execute_batch("ROLLBACK").unwrap();
+    for (number, push) in pushes.into_iter().enumerate() {
+        match push.await {
+            Ok(()) => assert_ne!(number, 4),
+            Err(error) => assert!(
+                matches!((number, &error), (4, PushError::Full)),
+                "{number}: {error:?}"
+            ),
+        }
+    }
+    assert_eq!(numbers(&store).await, [0, 1, 2, 3, 5, 6, 7, 8]);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_letters_at_once_and_counts_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("letters.db");
+    let store = SqliteOptions::new()
+        .with_max_queued(NonZeroUsize::new(10).unwrap())
+        .with_max_queued_bytes(64 * KIB)
+        .open(&path)
+        .unwrap();
+    let lock = intruder(&path);
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut pushes: Vec<_> = (0..10).map(|number| store.push(letter(number))).collect();
+    for number in 10..15 {
+        let error = store.push(letter(number)).await.unwrap_err();
+        assert!(matches!(error, PushError::Full), "{error:?}");
+    }
+    assert_eq!((store.queued(), store.refused()), (10, 5));
+    lock.execute_batch("ROLLBACK").unwrap();
+    for push in pushes.drain(..) {
+        push.await.unwrap();
+    }
+
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let first = store.push(heavy_letter(10, 60 * KIB));
+    let error = store.push(heavy_letter(11, 10 * KIB)).await.unwrap_err();
+    assert!(matches!(error, PushError::Full), "{error:?}");
+    assert_eq!(store.refused(), 6);
+    lock.execute_batch("ROLLBACK").unwrap();
+    first.await.unwrap();
+    push(&store, 11..12).await;
+    assert_eq!(numbers(&store).await, Vec::from_iter(0..12));
+}
