@@ -1,0 +1,344 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use courteous_core::{Ask, Dice, Partition, Rate, Rejected, RequestView, Store, Take, Turn};
+use courteous_queue::{Shared, Ticket};
+use tokio::time::Instant;
+
+use crate::{
+    Gauges, InvalidShare, LocalShare, Redis,
+    core::{Answer, Core, Find},
+    keys::Keys,
+    link::Link,
+    outage::Outage,
+};
+
+/// The tokens of one limit, which all workers share that name it alike, and those in this process who wait for them.
+///
+/// In any window of length `w`, the calls that all workers send cost at most `burst + rate * w` tokens.
+///
+/// # Sharing
+///
+/// A bucket is a handle: its clones are the same bucket, and the same worker. It can be read and changed at any time,
+/// needs no runtime to be made, and may be a `static` that is used from several runtimes, one after another or at once.
+///
+/// # Waiting
+///
+/// Those who wait form one queue, in the order of their calls, and are woken one by one, each when its slot is open. One
+/// that is woken and not polled holds up nobody: it loses its slot when that expires, and goes before all younger ones
+/// when it is polled at last.
+///
+/// # Outages
+///
+/// While Redis cannot be reached, a call waits until its deadline, or its `max_wait`, and is then refused with
+/// [`Unavailable`](courteous_core::RejectReason::Unavailable); one that has neither, when Redis has been away for 5 s
+/// ([`with_patience`](Self::with_patience)). [`with_local_share`](Self::with_local_share) and
+/// [`fail_open`](Self::fail_open) choose otherwise.
+#[derive(Clone)]
+pub struct RedisBucket {
+    shared: Arc<Shared<Core>>,
+    link: Arc<Link>,
+    name: Arc<str>,
+}
+
+impl RedisBucket {
+    /// The bucket that is called `name` by all workers, at `rate`.
+    ///
+    /// Workers that state other rates for the same name are kept to the strictest rate and the smallest burst that was
+    /// stated in the last 5 s: see [`Gauges::rates`].
+    #[must_use]
+    pub fn new(redis: &Redis, name: &str, rate: Rate) -> Self {
+        let link = Arc::clone(&redis.link);
+        let keys = Keys::new(name, None);
+        let shared = Core::shared(rate, Outage::DEFAULT, &link, keys, Instant::now());
+        Self {
+            shared,
+            link,
+            name: name.into(),
+        }
+    }
+
+    /// Lets calls without a deadline wait until Redis has been away for `patience`. The default is 5 s; zero refuses them
+    /// at once. This is the default way in an outage: it takes back [`fail_open`](Self::fail_open) and
+    /// [`with_local_share`](Self::with_local_share).
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        self.with_outage(Outage::Closed { patience })
+    }
+
+    /// Keeps a part of the rate back, with which workers go on that cannot reach Redis.
+    ///
+    /// All workers must state the same share.
+    ///
+    /// # Errors
+    ///
+    /// If the burst is not above the number of workers, each of which needs a part of it.
+    pub fn with_local_share(self, share: LocalShare) -> Result<Self, InvalidShare> {
+        let share = share.check(self.rate())?;
+        Ok(self.with_outage(Outage::Share(share)))
+    }
+
+    /// Sends all calls at once while Redis is away: nothing is limited then.
+    #[must_use]
+    pub fn fail_open(self) -> Self {
+        self.with_outage(Outage::Open)
+    }
+
+    /// Spreads the calls with a retry outside, which a closed bucket refuses, over `jitter` from its opening on: each is
+    /// told a draw of its own. The default is a second; zero is none. Those who wait here leave at the rate, in order.
+    #[must_use]
+    pub fn with_jitter(self, jitter: Duration) -> Self {
+        self.shared.with(|core| core.jitter = jitter);
+        self
+    }
+
+    /// Where the jitter comes from. The default is the thread's own generator; seeded dice make a run reproducible.
+    #[must_use]
+    pub fn with_dice(self, dice: Dice) -> Self {
+        self.shared.with(|core| core.dice = dice);
+        self
+    }
+
+    /// Goes on at `rate`. A stricter one holds for all workers from the next call to Redis on; a laxer one once no worker
+    /// has stated a stricter one for 5 s. Then the bucket starts anew, empty.
+    ///
+    /// # Errors
+    ///
+    /// If there is a local share, and the burst is not above the number of workers.
+    pub fn set_rate(&self, rate: Rate) -> Result<(), InvalidShare> {
+        self.change(|core, wakes, now| {
+            if let Outage::Share(share) = core.outage {
+                share.check(rate)?;
+            }
+            core.set(rate, core.outage, now);
+            core.look(now, wakes);
+            Ok(())
+        })
+    }
+
+    /// Lets nobody pass before `opens`; a bucket that opens later already stays so. Redis is told at once, and all other
+    /// workers know when they call it next.
+    ///
+    /// Waiters with a retry outside are refused at once, to wait there.
+    pub fn close_until(&self, opens: Instant) {
+        self.change(|core, wakes, now| core.close_until(opens, now, wakes));
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The rate that this worker states.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.shared.with(|core| core.rate)
+    }
+
+    /// The rate at which all workers together can really send: lower than [`rate`](Self::rate) where the burst is too
+    /// small for a lease (a burst of 4 costs nothing down to 5 ms a token), where a part of it is a
+    /// [`LocalShare`], or where another worker states a lower one.
+    #[must_use]
+    pub fn effective_rate(&self) -> Rate {
+        self.shared.with(|core| {
+            let terms = core.calls.terms();
+            let rate = Rate::new(1, terms.spacing_time()).unwrap_or(core.rate);
+            match std::num::NonZeroU32::new(terms.burst()) {
+                Some(burst) => rate.with_burst(burst),
+                None => rate,
+            }
+        })
+    }
+
+    /// The most that one call can cost: all its slots must be open at once.
+    #[must_use]
+    pub fn max_cost(&self) -> u32 {
+        self.shared.with(|core| core.calls.terms().max_cost())
+    }
+
+    /// How many calls are in this process's queue.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.with(|core| core.line.len())
+    }
+
+    /// When the bucket opens, if it is closed as far as this worker knows.
+    #[must_use]
+    pub fn closed_until(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.shared.with(|core| core.closed_until(now))
+    }
+
+    /// What happens between this worker and Redis.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        let now = Instant::now();
+        self.shared.with(|core| Gauges::of(core, now))
+    }
+
+    /// What went wrong last between this worker and Redis, in the words of who noticed.
+    #[must_use]
+    pub fn last_fault(&self) -> Option<Arc<str>> {
+        self.shared.with(|core| core.calls.fault.clone())
+    }
+
+    fn with_outage(self, outage: Outage) -> Self {
+        let now = Instant::now();
+        self.shared.with(|core| core.set(core.rate, outage, now));
+        self
+    }
+
+    /// A bucket like this one for a part of its name, as new.
+    pub(crate) fn part(&self, part: &[u8], now: Instant) -> Self {
+        let (rate, outage, jitter, dice) = self
+            .shared
+            .with(|core| (core.rate, core.outage, core.jitter, core.dice.clone()));
+        let keys = Keys::new(&self.name, Some(part));
+        let shared = Core::shared(rate, outage, &self.link, keys, now);
+        shared.with(|core| {
+            core.jitter = jitter;
+            core.dice = dice;
+        });
+        Self {
+            shared,
+            link: Arc::clone(&self.link),
+            name: Arc::clone(&self.name),
+        }
+    }
+
+    /// Whether nobody else has this bucket, and a new one would do the same.
+    pub(crate) fn is_spare(&self, now: Instant) -> bool {
+        Arc::strong_count(&self.shared) == 1 && self.shared.with(|core| core.is_idle(now))
+    }
+
+    fn change<R>(&self, f: impl FnOnce(&mut Core, &mut courteous_queue::Wakes, Instant) -> R) -> R {
+        let result = self.shared.update(|core, now, wakes| f(core, wakes, now));
+        self.link.ensure_task();
+        result
+    }
+}
+
+impl Partition for RedisBucket {
+    type Store = Self;
+
+    fn select(&self, _: RequestView<'_>) -> Result<Self, Rejected> {
+        Ok(self.clone())
+    }
+}
+
+impl Store for RedisBucket {
+    type Turn = RedisTurn;
+
+    fn take(&self, ask: &Ask) -> Take<RedisTurn> {
+        let now = Instant::now();
+        let (answer, asked) = self
+            .shared
+            .with(|core| (core.take(ask, now), core.calls.asked().is_some()));
+        if asked {
+            self.link.ensure_task();
+        }
+        match answer {
+            Answer::Taken => Take::Taken,
+            Answer::Queued(ticket) => Take::Wait(RedisTurn {
+                bucket: self.clone(),
+                ticket: Some(ticket),
+            }),
+            Answer::Refused(rejected) => Take::Refused(rejected),
+        }
+    }
+
+    fn close_until(&self, opens: Instant) {
+        Self::close_until(self, opens);
+    }
+
+    fn pace(&self, remaining: u64, reset: Duration) {
+        let now = Instant::now();
+        // Told with the next call: what is leased until then is within the quota.
+        self.shared
+            .with(|core| core.calls.pace(remaining, reset, now));
+    }
+
+    fn jitter(&self) -> Duration {
+        self.shared.with(|core| core.draw())
+    }
+}
+
+/// A place in a [`RedisBucket`]'s queue.
+#[derive(Debug)]
+pub struct RedisTurn {
+    bucket: RedisBucket,
+    /// `None` once it is spent.
+    ticket: Option<Ticket>,
+}
+
+impl Turn for RedisTurn {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
+        let this = self.get_mut();
+        let Some(ticket) = &this.ticket else {
+            return Poll::Ready(Ok(()));
+        };
+        let shared = &this.bucket.shared;
+        // One that was woken needs neither the clock nor the timer.
+        if shared.with(|core| core.is_granted(ticket)) {
+            return Poll::Ready(Ok(()));
+        }
+        let found = shared.join(|core, now, wakes| core.find(ticket, cx.waker(), now, wakes));
+        match found {
+            Find::Granted => Poll::Ready(Ok(())),
+            Find::Waiting => {
+                this.bucket.link.ensure_task();
+                Poll::Pending
+            }
+            Find::Refused(rejected) => Poll::Ready(Err(rejected)),
+        }
+    }
+
+    fn spend(self: Pin<&mut Self>) -> bool {
+        let this = self.get_mut();
+        let now = Instant::now();
+        let ticket = &mut this.ticket;
+        this.bucket.shared.with(|core| {
+            let spent = ticket
+                .as_ref()
+                .is_some_and(|ticket| core.spend(ticket, now));
+            if spent && let Some(ticket) = ticket.take() {
+                core.leave(ticket, true, now);
+            }
+            spent
+        })
+    }
+
+    fn pass(self: Pin<&mut Self>) {
+        let this = self.get_mut();
+        if let Some(ticket) = &this.ticket {
+            this.bucket
+                .shared
+                .update(|core, now, _| core.pass(ticket, now));
+        }
+    }
+}
+
+impl Drop for RedisTurn {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.bucket
+                .shared
+                .update(|core, now, _| core.leave(ticket, false, now));
+        }
+    }
+}
+
+impl fmt::Debug for RedisBucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBucket")
+            .field("rate", &self.rate())
+            .field("gauges", &self.gauges())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,395 @@
+use std::{sync::Arc, time::Duration};
+
+use courteous_queue::Wakes;
+use tokio::time::Instant;
+
+use crate::{
+    clock::Clock,
+    connection::Fault,
+    core::Core,
+    demand::Demand,
+    hand::Hand,
+    local::later,
+    script::{Call, Reply},
+    terms::Terms,
+};
+
+/// Below this demand in a lease's time nothing is reserved in advance: most of it would be lost to all.
+const BUSY: u64 = 2;
+/// No call goes on for so long, with its timeouts, unless nobody drives its runtime.
+pub(crate) const HUNG: Duration = Duration::from_secs(30);
+/// What a timer may be late.
+const LATENESS: Duration = Duration::from_millis(2);
+
+/// When Redis is called, and what is known from its answers.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    worker: u64,
+    /// What this worker states, and what is in force as another one may be stricter.
+    stated: Terms,
+    strict: Terms,
+    demand: Demand,
+    /// The cost of a request that could not wait for an answer.
+    missed: u32,
+    clock: Clock,
+    contact: Contact,
+    /// Since when somebody has been asked to call, and since when the call has been going on.
+    asked: Option<Instant>,
+    calling: Option<Instant>,
+    /// Nothing is tried before this, after a failure; and there is no room before that.
+    retry_at: Option<Instant>,
+    room_at: Option<Instant>,
+    /// The schedule does not end before this.
+    ends: Option<Instant>,
+    /// What Redis is to be told: until when a server asked this worker for a pause, and how a server's quota is spread.
+    closing: Option<Instant>,
+    telling: Option<Instant>,
+    closed: Option<Instant>,
+    pacing: Option<(Duration, Instant)>,
+    paced: bool,
+    round_trip: Duration,
+    /// What went wrong last.
+    pub(crate) fault: Option<Arc<str>>,
+    pub(crate) gauges: Gauges,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gauges {
+    pub(crate) calls: u64,
+    pub(crate) failures: u64,
+    pub(crate) late: u64,
+    pub(crate) cold_starts: u64,
+    pub(crate) steps: u64,
+    pub(crate) workers: u32,
+    pub(crate) rates: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Contact {
+    Unknown,
+    Up,
+    Down(Instant),
+}
+
+impl Calls {
+    pub(crate) fn new(worker: u64, terms: Terms, now: Instant) -> Self {
+        Self {
+            worker,
+            stated: terms,
+            strict: terms,
+            demand: Demand::new(now),
+            missed: 0,
+            clock: Clock::default(),
+            contact: Contact::Unknown,
+            asked: None,
+            calling: None,
+            retry_at: None,
+            room_at: None,
+            ends: None,
+            closing: None,
+            telling: None,
+            closed: None,
+            pacing: None,
+            paced: false,
+            round_trip: Duration::ZERO,
+            fault: None,
+            gauges: Gauges::default(),
+        }
+    }
+
+    pub(crate) const fn set_terms(&mut self, terms: Terms) {
+        self.stated = terms;
+        self.strict = terms;
+        self.room_at = None;
+    }
+
+    pub(crate) const fn terms(&self) -> Terms {
+        self.strict
+    }
+
+    pub(crate) const fn is_disputed(&self) -> bool {
+        self.gauges.rates > 1
+    }
+
+    pub(crate) const fn is_up(&self) -> bool {
+        matches!(self.contact, Contact::Up)
+    }
+
+    pub(crate) const fn is_down(&self) -> bool {
+        matches!(self.contact, Contact::Down(_))
+    }
+
+    pub(crate) const fn down_since(&self) -> Option<Instant> {
+        match self.contact {
+            Contact::Down(since) => Some(since),
+            _ => None,
+        }
+    }
+
+    /// Whether nobody knows what the limit allows: Redis is away, or has kept us waiting for so long that its answer would
+    /// be of no use.
+    pub(crate) fn is_unavailable(&self, now: Instant) -> bool {
+        let hangs = |since| now.saturating_duration_since(since) >= self.strict.lease_time();
+        self.is_down() || self.calling.is_some_and(hangs)
+    }
+
+    pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
+        self.calling.is_none()
+            && self.asked.is_none()
+            && self.closing.is_none()
+            && self.demand.per_period(now, self.strict.lease_time()) == 0
+    }
+
+    pub(crate) fn demand(&mut self, cost: u32, now: Instant) {
+        self.demand.add(cost, now, self.strict.lease_time());
+    }
+
+    /// A request was refused for want of an answer: the next one shall find one.
+    pub(crate) fn missed(&mut self, cost: u32) {
+        self.missed = self.missed.max(cost.min(self.strict.max_cost()));
+    }
+
+    pub(crate) const fn asked(&self) -> Option<Instant> {
+        self.asked
+    }
+
+    pub(crate) const fn ask(&mut self, now: Instant) {
+        self.asked = Some(now);
+    }
+
+    /// Since when a call has been going on. One that has gone on for too long is on a runtime that nobody drives.
+    pub(crate) const fn calling(&self) -> Option<Instant> {
+        self.calling
+    }
+
+    fn is_calling(&self, now: Instant) -> bool {
+        self.calling.is_some_and(|since| now < since + HUNG)
+    }
+
+    pub(crate) fn close(&mut self, opens: Instant) {
+        self.closing = Some(opens);
+        self.closed = Some(opens);
+    }
+
+    /// A server's quota of `remaining` is reset after `reset`.
+    pub(crate) fn pace(&mut self, remaining: u64, reset: Duration, now: Instant) {
+        let Some(interval) = reset.as_nanos().checked_div(u128::from(remaining)) else {
+            return;
+        };
+        let interval = Duration::from_nanos(u64::try_from(interval).unwrap_or(u64::MAX));
+        let slower = interval > self.strict.spacing_time();
+        if slower || self.paced {
+            self.pacing = Some((interval, later(now, reset)));
+        }
+        self.paced = slower;
+    }
+
+    /// The earliest instant at which the slot can begin that is `count` slots after the last known one.
+    pub(crate) fn slot_after(&self, count: u64) -> Option<Instant> {
+        let spacing = u128::from(self.stated.spacing());
+        let nanos = spacing * u128::from(count.saturating_sub(1));
+        let wait = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.ends.map(|ends| later(ends, wait))
+    }
+
+    /// When Redis is to be called next, if at all: `front` is the cost of the one at the front of the line.
+    pub(crate) fn due(
+        &mut self,
+        front: Option<u32>,
+        hand: &Hand,
+        closed_until: Option<Instant>,
+        now: Instant,
+    ) -> Option<Instant> {
+        if self.is_calling(now) || self.asked.is_some() {
+            return None;
+        }
+        self.wanted_at(front, hand, closed_until, now)
+    }
+
+    fn wanted_at(
+        &mut self,
+        front: Option<u32>,
+        hand: &Hand,
+        closed_until: Option<Instant>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let tell = (self.closing.is_some() || self.clock.step().is_some()).then_some(now);
+        let slots = self.slots_wanted_at(front, hand, closed_until, now);
+        let at = tell.into_iter().chain(slots).min()?;
+        Some(self.retry_at.map_or(at, |retry| at.max(retry)))
+    }
+
+    /// When slots are to be reserved: before the lease runs dry.
+    fn slots_wanted_at(
+        &mut self,
+        front: Option<u32>,
+        hand: &Hand,
+        closed_until: Option<Instant>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let lead = self.lead();
+        let at = match (front, hand.last()) {
+            (Some(cost), Some((opens, _))) if hand.len() >= u64::from(cost) => {
+                opens.checked_sub(lead).unwrap_or(now)
+            }
+            (Some(_), _) => now,
+            (None, _) if self.missed > 0 && hand.is_empty() => now,
+            (None, last) => {
+                let lease = self.strict.lease_time();
+                let demand = self.demand.per_period(now, lease);
+                if demand < BUSY {
+                    return None;
+                }
+                let lasts = lease.mul_f64(hand.len() as f64 / demand as f64);
+                let dry = last.map_or(now, |(opens, ends)| opens.max(later(now, lasts)).min(ends));
+                if dry > now + lead {
+                    return None;
+                }
+                now
+            }
+        };
+        // Slots can be had from a horizon before the opening on.
+        let opening = closed_until.and_then(|until| until.checked_sub(self.strict.horizon_time()));
+        Some(
+            at.max(opening.unwrap_or(at))
+                .max(self.room_at.unwrap_or(at)),
+        )
+    }
+
+    /// How long before it runs dry a lease is renewed.
+    fn lead(&self) -> Duration {
+        let network = self.round_trip * 2 + LATENESS;
+        let lead = network.max(self.strict.lease_time() / 4);
+        lead.min(self.strict.horizon_time() / 2)
+    }
+}
+
+impl Core {
+    /// Begins a call to Redis, if there is still a reason to.
+    pub(crate) fn begin_call(&mut self, now: Instant) -> Option<Call> {
+        self.settle(now);
+        let front = self.line.front().map(|front| front.cost);
+        let Self { calls, hand, .. } = self;
+        calls.asked = None;
+        if calls.is_calling(now) {
+            return None;
+        }
+        let due = calls.wanted_at(front, hand, self.closed_until, now);
+        if due.is_none_or(|due| due > now) {
+            return None;
+        }
+        let slots = calls.slots_wanted_at(front, hand, self.closed_until, now);
+        let need = match front {
+            _ if slots.is_none_or(|at| at > now) => 0,
+            Some(cost) if hand.len() < u64::from(cost) => cost,
+            Some(_) => 1,
+            None => calls.missed.max(1),
+        };
+        let expected = calls.demand.per_period(now, calls.strict.lease_time());
+        let want = self
+            .line_cost
+            .saturating_add(expected)
+            .saturating_sub(hand.len());
+        let want = u32::try_from(want).unwrap_or(u32::MAX).max(need);
+        let left = |until: Instant| until.saturating_duration_since(now);
+        let step = calls.clock.step();
+        let pacing = calls.pacing.take();
+        calls.telling = calls.closing.filter(|&until| until > now);
+        if calls.telling.is_none() {
+            calls.closing = None;
+        }
+        calls.calling = Some(now);
+        calls.gauges.calls += 1;
+        Some(Call {
+            worker: calls.worker,
+            terms: calls.stated,
+            need,
+            want,
+            closed_for: calls.telling.map_or(Duration::ZERO, left),
+            pace: pacing.map_or(Duration::ZERO, |(pace, _)| pace),
+            paced_for: pacing.map_or(Duration::ZERO, |(_, until)| left(until)),
+            skew: step.map_or(0, |step| step.skew),
+            step: step.map_or(0, |step| step.step),
+        })
+    }
+
+    /// Redis has answered a `call` that was about to be sent at `before`.
+    pub(crate) fn answered(
+        &mut self,
+        call: &Call,
+        reply: &Reply,
+        before: Instant,
+        received: Instant,
+        wakes: &mut Wakes,
+    ) {
+        let calls = &mut self.calls;
+        calls.calling = None;
+        calls.retry_at = None;
+        calls.round_trip = received.saturating_duration_since(before);
+        if !calls.clock.agrees(reply, before, received) {
+            calls.gauges.steps += 1;
+            calls.contact = Contact::Up;
+            return;
+        }
+        if calls.closing == calls.telling {
+            calls.closing = None;
+        }
+        if reply.cold {
+            calls.gauges.cold_starts += 1;
+            // It was told before, and is forgotten there.
+            if calls.closing.is_none() && calls.telling.is_none() {
+                calls.closing = calls.closed.filter(|&until| until > received);
+            }
+        }
+        calls.gauges.workers = reply.workers;
+        calls.gauges.rates = reply.rates;
+        calls.strict = reply.terms;
+        calls.ends = Some(later(before, nanos(reply.ends)));
+        calls.room_at = None;
+        if call.need > 0 {
+            calls.missed = 0;
+            calls.room_at = (reply.granted == 0).then(|| later(received, reply.wait));
+        }
+        if !reply.closed_for.is_zero() {
+            self.shut(later(received, reply.closed_for), received, wakes);
+        }
+        let usable = self.hand.add(reply, before, received);
+        let calls = &mut self.calls;
+        if usable < reply.granted {
+            // The way to Redis is longer than a lease: there is no use in trying at once.
+            calls.gauges.late += 1;
+            let pause = calls.round_trip.max(calls.strict.lease_time()) * 4;
+            self.disconnected(received, later(received, pause), wakes);
+            return;
+        }
+        calls.contact = Contact::Up;
+        self.look(received, wakes);
+    }
+
+    /// Redis did not answer; nothing is to be tried before `retry_at`.
+    pub(crate) fn failed(&mut self, fault: &Fault, now: Instant, wakes: &mut Wakes) {
+        self.calls.gauges.failures += 1;
+        self.calls.fault = Some(Arc::clone(&fault.text));
+        let retry_at = fault.retry_at;
+        self.disconnected(now, retry_at, wakes);
+    }
+
+    fn disconnected(&mut self, now: Instant, retry_at: Instant, wakes: &mut Wakes) {
+        let calls = &mut self.calls;
+        calls.calling = None;
+        calls.retry_at = Some(retry_at);
+        if !calls.is_down() {
+            calls.contact = Contact::Down(now);
+        }
+        self.look(now, wakes);
+    }
+
+    /// Whether Redis has to be told something without anybody waiting for that.
+    pub(crate) const fn has_news(&self) -> bool {
+        self.calls.closing.is_some()
+    }
+}
+
+fn nanos(nanos: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}

@@ -1,0 +1,591 @@
+use std::{
+    sync::{Arc, Weak},
+    task::Waker,
+    time::Duration,
+};
+
+use courteous_core::{Ask, Dice, Rate, RejectReason, Rejected};
+use courteous_queue::{Next, Queue, Serve, Shared, Ticket, Wakes};
+use rand::RngExt;
+use tokio::time::Instant;
+
+use crate::{
+    calls::{Calls, HUNG},
+    hand::Hand,
+    inbox::Inbox,
+    keys::Keys,
+    link::Link,
+    local::{Local, later},
+    outage::Outage,
+    waiter::{Grant, State, Waiter},
+};
+
+/// What a look at every waiter is taken to cost; it is not taken more often than that allows.
+const LOOK: Duration = Duration::from_micros(1);
+/// Whoever is asked to call Redis and has not begun after this long is on a runtime that nobody drives.
+pub(crate) const DEAF: Duration = Duration::from_secs(1);
+
+/// A bucket that is told the time.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) rate: Rate,
+    pub(crate) outage: Outage,
+    /// The spread of the instants that are given out at a closed bucket.
+    pub(crate) jitter: Duration,
+    pub(crate) dice: Dice,
+    /// What there is to be had while Redis is away.
+    pub(crate) local: Option<Local>,
+    pub(crate) line: Queue<Waiter>,
+    /// What all in the line cost.
+    pub(crate) line_cost: u64,
+    pub(crate) hand: Hand,
+    pub(crate) closed_until: Option<Instant>,
+    /// How many times it was closed: slots that were set aside before are void.
+    pub(crate) closings: u32,
+    pub(crate) calls: Calls,
+    /// What the schedule's keys are called in Redis.
+    pub(crate) keys: Arc<Keys>,
+    /// When to look whether somebody waits in vain; and when that was done last.
+    soonest: Option<Instant>,
+    looked: Option<Instant>,
+    /// Where to say that Redis is to be called.
+    inbox: Arc<Inbox>,
+    me: Weak<Shared<Self>>,
+}
+
+/// What one who asks finds.
+pub(crate) enum Answer {
+    Taken,
+    Queued(Ticket),
+    Refused(Rejected),
+}
+
+/// What a waiter finds.
+pub(crate) enum Find {
+    Granted,
+    Waiting,
+    Refused(Rejected),
+}
+
+impl Core {
+    pub(crate) fn shared(
+        rate: Rate,
+        outage: Outage,
+        link: &Link,
+        keys: Keys,
+        now: Instant,
+    ) -> Arc<Shared<Self>> {
+        Arc::new_cyclic(|me| {
+            Shared::new(Self {
+                rate,
+                outage,
+                jitter: Duration::from_secs(1),
+                dice: Dice::new(),
+                local: outage.local(rate, now),
+                line: Queue::new(),
+                line_cost: 0,
+                hand: Hand::default(),
+                closed_until: None,
+                closings: 0,
+                calls: Calls::new(link.worker(), outage.terms(rate), now),
+                keys: Arc::new(keys),
+                soonest: None,
+                looked: None,
+                inbox: Arc::clone(link.inbox()),
+                me: me.clone(),
+            })
+        })
+    }
+
+    /// Goes on with another rate, or other ways in an outage.
+    pub(crate) fn set(&mut self, rate: Rate, outage: Outage, now: Instant) {
+        self.rate = rate;
+        self.outage = outage;
+        self.local = outage.local(rate, now);
+        self.calls.set_terms(outage.terms(rate));
+    }
+
+    /// Takes tokens, or a place in the line.
+    pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> Answer {
+        let cost = ask.cost();
+        self.settle(now);
+        self.calls.demand(cost, now);
+        if self.closed_until.is_none() && self.line.is_empty() {
+            let sent = self
+                .set_aside(cost, now)
+                .is_ok_and(|grant| self.send(grant, now));
+            if sent {
+                self.call_if_due(now);
+                return Answer::Taken;
+            }
+        }
+        if let Some(rejected) = self.refusal(ask, now) {
+            if matches!(
+                rejected.reason(),
+                RejectReason::AtCapacity
+                    | RejectReason::MaxWait
+                    | RejectReason::Deadline
+                    | RejectReason::Unavailable
+            ) {
+                self.calls.missed(cost);
+                self.call_if_due(now);
+            }
+            return Answer::Refused(rejected);
+        }
+        self.line_cost += u64::from(cost);
+        let ticket = self.line.push_back(Waiter {
+            waker: None,
+            state: State::Waiting,
+            cost,
+            retried: ask.is_retried(),
+            latest: ask.latest(),
+        });
+        let vain = self.vain_at(ask.latest());
+        self.soonest = earliest(self.soonest, vain);
+        self.call_if_due(now);
+        Answer::Queued(ticket)
+    }
+
+    /// Why one who asks cannot even wait.
+    fn refusal(&self, ask: &Ask, now: Instant) -> Option<Rejected> {
+        if ask.cost() > self.calls.terms().max_cost() {
+            return Some(Rejected::new(RejectReason::CostAboveBurst));
+        }
+        if let Some(opens) = self.closed_until
+            && ask.is_retried()
+        {
+            let rejected = Rejected::new(RejectReason::Closed);
+            return Some(with_wait(rejected, now, later(opens, self.draw())));
+        }
+        let at = self.turn(self.line_cost, ask.cost(), now);
+        let reason = if self.line.len() >= ask.max_waiting() {
+            match (ask.max_waiting(), self.closed_until) {
+                (0, Some(_)) => RejectReason::Closed,
+                (0, None) if self.is_unavailable(now) => RejectReason::Unavailable,
+                (0, None) => RejectReason::AtCapacity,
+                _ => RejectReason::QueueFull,
+            }
+        } else {
+            self.vain(ask.latest(), at, now)?
+        };
+        Some(with_wait(Rejected::new(reason), now, at))
+    }
+
+    /// Whether a waiter was granted its turn, and may use it at any time.
+    pub(crate) fn is_granted(&self, ticket: &Ticket) -> bool {
+        let waiter = self.line.get(ticket);
+        matches!(waiter.state, State::Granted(_)) && waiter.latest.is_none()
+    }
+
+    /// Looks after a waiter, who is polled; `waker` is kept if it has to wait.
+    pub(crate) fn find(
+        &mut self,
+        ticket: &Ticket,
+        waker: &Waker,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Find {
+        self.settle(now);
+        match self.line.get(ticket).state {
+            State::Away => self.rejoin(ticket, now),
+            State::Granted(grant) if !self.is_good(grant, now) => {
+                self.put_back(grant, now);
+                self.rejoin(ticket, now);
+            }
+            _ => {}
+        }
+        self.serve(now, wakes);
+        let unavailable = self.is_unavailable(now);
+        let waiter = self.line.get_mut(ticket);
+        match waiter.state {
+            State::Granted(grant) => {
+                let late = waiter.latest.filter(|&(latest, _)| latest < now);
+                let Some((_, reason)) = late else {
+                    return Find::Granted;
+                };
+                // It is polled too late.
+                waiter.state = State::Refused(reason, Some(now));
+                self.put_back(grant, now);
+                Find::Refused(Rejected::new(reason).with_wait(now, Duration::ZERO))
+            }
+            State::Refused(reason, at) => Find::Refused(match at {
+                Some(at) => with_wait(Rejected::new(reason), now, at),
+                None => Rejected::new(reason),
+            }),
+            State::Waiting | State::Away => {
+                if let Some((latest, reason)) = waiter.latest
+                    && latest < now
+                {
+                    let reason = if unavailable {
+                        RejectReason::Unavailable
+                    } else {
+                        reason
+                    };
+                    waiter.state = State::Refused(reason, None);
+                    self.line_cost -= u64::from(waiter.cost);
+                    self.line.take(ticket);
+                    return Find::Refused(Rejected::new(reason));
+                }
+                match &mut waiter.waker {
+                    Some(kept) => kept.clone_from(waker),
+                    None => waiter.waker = Some(waker.clone()),
+                }
+                Find::Waiting
+            }
+        }
+    }
+
+    /// Sends, in the name of a waiter who was granted its turn. `false` if that was too long ago: it waits again then.
+    pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
+        self.settle(now);
+        let State::Granted(grant) = self.line.get(ticket).state else {
+            return false;
+        };
+        let sent = self.send(grant, now);
+        if !sent {
+            self.put_back(grant, now);
+            self.rejoin(ticket, now);
+        }
+        sent
+    }
+
+    /// Takes a grant back, until the waiter is polled again.
+    pub(crate) fn pass(&mut self, ticket: &Ticket, now: Instant) {
+        let waiter = self.line.get_mut(ticket);
+        if let State::Granted(grant) = waiter.state {
+            waiter.state = State::Away;
+            self.put_back(grant, now);
+        }
+    }
+
+    /// Lets a waiter go. What it was granted is given back, unless it was `sent`.
+    pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool, now: Instant) {
+        let waiter = self.line.remove(ticket);
+        match waiter.state {
+            State::Waiting => self.line_cost -= u64::from(waiter.cost),
+            State::Granted(grant) if !sent => self.put_back(grant, now),
+            _ => {}
+        }
+    }
+
+    /// Closes the bucket, and has Redis told.
+    pub(crate) fn close_until(&mut self, opens: Instant, now: Instant, wakes: &mut Wakes) {
+        if self.shut(opens, now, wakes) {
+            self.calls.close(opens);
+        }
+    }
+
+    /// Closes the bucket here: all slots that open before are void. Says whether that made a difference.
+    pub(crate) fn shut(&mut self, opens: Instant, now: Instant, wakes: &mut Wakes) -> bool {
+        self.settle(now);
+        if opens <= now || self.closed_until.is_some_and(|until| opens <= until) {
+            return false;
+        }
+        self.closed_until = Some(opens);
+        self.closings = self.closings.wrapping_add(1);
+        self.hand.void_before(opens);
+        if let Some(local) = &mut self.local {
+            local.hold(opens);
+        }
+        let Self {
+            line,
+            line_cost,
+            jitter,
+            dice,
+            ..
+        } = self;
+        line.retain(|waiter| {
+            if waiter.retried {
+                waiter.state = State::Refused(
+                    RejectReason::Closed,
+                    Some(later(opens, draw(*jitter, dice))),
+                );
+                *line_cost -= u64::from(waiter.cost);
+                wakes.extend(waiter.waker.take());
+            }
+            !waiter.retried
+        });
+        self.look(now, wakes);
+        true
+    }
+
+    pub(crate) fn closed_until(&mut self, now: Instant) -> Option<Instant> {
+        self.settle(now);
+        self.closed_until
+    }
+
+    /// Whether nothing is known here that Redis does not know.
+    pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
+        self.settle(now);
+        self.line.tickets() == 0
+            && self.closed_until.is_none()
+            && self.hand.is_empty()
+            && self.calls.is_idle(now)
+            && self.local.is_none_or(|local| local.is_full(now))
+    }
+
+    /// One draw of jitter.
+    pub(crate) fn draw(&self) -> Duration {
+        draw(self.jitter, &self.dice)
+    }
+
+    /// Lets the time pass.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        if self.closed_until.is_some_and(|until| until <= now) {
+            self.closed_until = None;
+        }
+        self.hand.purge(now);
+    }
+
+    /// Sets tokens aside for a request; else says when there will be some, if that is known.
+    fn set_aside(&mut self, cost: u32, now: Instant) -> Result<Grant, Option<Instant>> {
+        if let Some(held) = self.hand.take(cost, now) {
+            return Ok(Grant::Slots(held, self.closings));
+        }
+        let mut at = self.hand.opens_at(cost);
+        if self.calls.is_down() {
+            self.calls.missed(cost);
+            match (self.outage, &mut self.local) {
+                (Outage::Open, _) => return Ok(Grant::Free),
+                (Outage::Share(_), Some(local)) => {
+                    if local.promise(cost, now) {
+                        return Ok(Grant::Local(cost));
+                    }
+                    at = earliest(at, local.opens_at(cost, now));
+                }
+                _ => {}
+            }
+        }
+        Err(at)
+    }
+
+    fn is_good(&self, grant: Grant, now: Instant) -> bool {
+        match grant {
+            Grant::Slots(held, closings) => closings == self.closings && now < held.expires,
+            Grant::Local(_) | Grant::Free => true,
+        }
+    }
+
+    /// Uses what was set aside.
+    fn send(&mut self, grant: Grant, now: Instant) -> bool {
+        self.closed_until.is_none()
+            && self.is_good(grant, now)
+            && match (grant, &mut self.local) {
+                (Grant::Local(cost), Some(local)) => local.send(cost, now),
+                (Grant::Local(_), None) => false,
+                (Grant::Slots(..) | Grant::Free, _) => true,
+            }
+    }
+
+    fn put_back(&mut self, grant: Grant, now: Instant) {
+        match grant {
+            Grant::Slots(held, _) if self.is_good(grant, now) => self.hand.give_back(held, now),
+            Grant::Local(cost) => {
+                if let Some(local) = &mut self.local {
+                    local.take_back(cost);
+                }
+            }
+            Grant::Slots(..) | Grant::Free => {}
+        }
+    }
+
+    /// Puts a waiter back to where its age says.
+    fn rejoin(&mut self, ticket: &Ticket, now: Instant) {
+        let release = self.closed_until.map(|opens| later(opens, self.draw()));
+        let waiter = self.line.get_mut(ticket);
+        if release.is_some() && waiter.retried {
+            waiter.state = State::Refused(RejectReason::Closed, release);
+            return;
+        }
+        waiter.state = State::Waiting;
+        self.line_cost += u64::from(waiter.cost);
+        let latest = waiter.latest;
+        self.line.requeue(ticket);
+        self.soonest = earliest(self.soonest, self.vain_at(latest)).map(|at| at.max(now));
+    }
+
+    /// When the turn comes at the earliest of one who is behind others that cost `ahead`.
+    fn turn(&self, ahead: u64, cost: u32, now: Instant) -> Instant {
+        let needed = ahead.saturating_add(u64::from(cost));
+        let open = self.closed_until.unwrap_or(now).max(now);
+        if self.calls.is_down() {
+            return open;
+        }
+        let held = self.hand.len();
+        let at = if needed <= held {
+            self.hand
+                .opens_at(u32::try_from(needed).unwrap_or(u32::MAX))
+        } else {
+            self.calls.slot_after(needed - held)
+        };
+        at.map_or(open, |at| at.max(open))
+    }
+
+    /// Why it makes no sense to wait for a turn at `at` or later.
+    fn vain(
+        &self,
+        latest: Option<(Instant, RejectReason)>,
+        at: Instant,
+        now: Instant,
+    ) -> Option<RejectReason> {
+        match latest {
+            Some((latest, reason)) if latest <= now && at <= now => {
+                Some(if self.is_unavailable(now) {
+                    RejectReason::Unavailable
+                } else {
+                    reason
+                })
+            }
+            Some((latest, reason)) => (at > latest).then_some(reason),
+            None => {
+                let given_up = self.gives_up_at().is_some_and(|at| at <= now);
+                given_up.then_some(RejectReason::Unavailable)
+            }
+        }
+    }
+
+    /// When it will have made no sense.
+    fn vain_at(&self, latest: Option<(Instant, RejectReason)>) -> Option<Instant> {
+        latest
+            .map(|(latest, _)| latest)
+            .or_else(|| self.gives_up_at())
+    }
+
+    fn gives_up_at(&self) -> Option<Instant> {
+        match self.outage {
+            Outage::Closed { patience } => {
+                self.calls.down_since().map(|since| later(since, patience))
+            }
+            _ => None,
+        }
+    }
+
+    fn is_unavailable(&self, now: Instant) -> bool {
+        self.calls.is_unavailable(now)
+    }
+
+    /// Refuses all who wait in vain.
+    pub(crate) fn look(&mut self, now: Instant, wakes: &mut Wakes) {
+        self.looked = Some(now);
+        self.soonest = None;
+        let (mut ahead, mut soonest) = (0, None);
+        let max_cost = self.calls.terms().max_cost();
+        // Out of the core while its waiters are looked at.
+        let mut line = std::mem::take(&mut self.line);
+        line.retain(|waiter| {
+            let at = self.turn(ahead, waiter.cost, now);
+            let reason = if waiter.cost > max_cost {
+                Some((RejectReason::CostAboveBurst, None))
+            } else {
+                self.vain(waiter.latest, at, now)
+                    .map(|reason| (reason, Some(at)))
+            };
+            if let Some((reason, at)) = reason {
+                waiter.state = State::Refused(reason, at);
+                wakes.extend(waiter.waker.take());
+                return false;
+            }
+            ahead += u64::from(waiter.cost);
+            soonest = earliest(soonest, self.vain_at(waiter.latest));
+            true
+        });
+        self.line = line;
+        self.line_cost = ahead;
+        self.soonest = soonest;
+    }
+
+    /// Looks if it is time to, but not too often. Says whether it did.
+    fn look_if_due(&mut self, now: Instant, wakes: &mut Wakes) -> bool {
+        if self.soonest.is_none_or(|at| at > now) {
+            return false;
+        }
+        let pause = LOOK.saturating_mul(u32::try_from(self.line.len()).unwrap_or(u32::MAX));
+        let next = self.looked.map(|looked| later(looked, pause));
+        match next.filter(|&next| next > now) {
+            Some(next) => {
+                self.soonest = Some(next);
+                false
+            }
+            None => {
+                self.look(now, wakes);
+                true
+            }
+        }
+    }
+
+    /// Has Redis called if that is due; else says when it will be.
+    pub(crate) fn call_if_due(&mut self, now: Instant) -> Option<Instant> {
+        let front = self.line.front().map(|front| front.cost);
+        let at = self.calls.due(front, &self.hand, self.closed_until, now)?;
+        if at > now {
+            return Some(at);
+        }
+        self.calls.ask(now);
+        self.inbox.push(self.me.clone(), now);
+        None
+    }
+
+    /// Grants turns to those at the front; says when the next one can be granted, if that is known.
+    fn grant(&mut self, now: Instant, wakes: &mut Wakes) -> Option<Instant> {
+        while let Some(cost) = self.line.front().map(|front| front.cost) {
+            if self.closed_until.is_some() {
+                return self.closed_until;
+            }
+            let grant = match self.set_aside(cost, now) {
+                Ok(grant) => grant,
+                Err(at) => return at,
+            };
+            if let Some(front) = self.line.take_front() {
+                self.line_cost -= u64::from(cost);
+                front.state = State::Granted(grant);
+                wakes.extend(front.waker.take());
+            }
+        }
+        None
+    }
+}
+
+impl Serve for Core {
+    fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next {
+        self.settle(now);
+        let mut turn = self.grant(now, wakes);
+        if self.look_if_due(now, wakes) {
+            turn = self.grant(now, wakes);
+        }
+        let due = self.call_if_due(now);
+        if self.line.is_empty() {
+            self.soonest = None;
+            return Next::Nothing;
+        }
+        let asked = self.calls.asked().map(|asked| asked + DEAF);
+        let mut deaf = asked.or(self.calls.calling().map(|since| since + HUNG));
+        if deaf.is_some_and(|at| at <= now) {
+            // Who is polled then sees to it, on a runtime of its own.
+            self.calls.ask(now);
+            self.rouse(wakes);
+            deaf = Some(now + DEAF);
+        }
+        let next = [turn, due, self.soonest, deaf].into_iter().flatten().min();
+        next.map_or(Next::Event, Next::At)
+    }
+
+    fn rouse(&mut self, wakes: &mut Wakes) {
+        wakes.extend(
+            self.line
+                .values_mut()
+                .filter_map(|waiter| waiter.waker.take()),
+        );
+    }
+}
+
+fn with_wait(rejected: Rejected, now: Instant, at: Instant) -> Rejected {
+    rejected.with_wait(now, at.saturating_duration_since(now))
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}
+
+fn draw(jitter: Duration, dice: &Dice) -> Duration {
+    jitter.mul_f64(dice.roll(|rng| rng.random()))
+}

@@ -1,0 +1,48 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How many slots were asked for in the last period, whose length is that of a lease.
+#[derive(Debug)]
+pub(crate) struct Demand {
+    began: Instant,
+    now: u64,
+    before: u64,
+}
+
+impl Demand {
+    pub(crate) const fn new(began: Instant) -> Self {
+        Self {
+            began,
+            now: 0,
+            before: 0,
+        }
+    }
+
+    pub(crate) fn add(&mut self, count: u32, now: Instant, period: Duration) {
+        self.turn(now, period);
+        self.now = self.now.saturating_add(u64::from(count));
+    }
+
+    /// What to expect in a period.
+    pub(crate) fn per_period(&mut self, now: Instant, period: Duration) -> u64 {
+        self.turn(now, period);
+        let rest = period.saturating_sub(now.saturating_duration_since(self.began));
+        let share = rest.as_secs_f64() / period.as_secs_f64();
+        // Rounded down: what is reserved and not used is lost to all.
+        self.now.saturating_add((self.before as f64 * share) as u64)
+    }
+
+    fn turn(&mut self, now: Instant, period: Duration) {
+        let passed = now.saturating_duration_since(self.began);
+        if passed >= period {
+            self.before = if passed < period * 2 { self.now } else { 0 };
+            self.now = 0;
+            self.began = if passed < period * 2 {
+                self.began + period
+            } else {
+                now
+            };
+        }
+    }
+}

@@ -1,0 +1,99 @@
+use tokio::time::Instant;
+
+use crate::core::Core;
+
+/// What happens between a worker and Redis, for one bucket: at one instant, or since the bucket was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gauges {
+    connected: bool,
+    waiting: usize,
+    leased: u64,
+    calls: u64,
+    failures: u64,
+    late: u64,
+    cold_starts: u64,
+    clock_steps: u64,
+    workers: u32,
+    rates: u32,
+}
+
+impl Gauges {
+    pub(crate) fn of(core: &mut Core, now: Instant) -> Self {
+        core.settle(now);
+        let counts = core.calls.gauges;
+        Self {
+            connected: core.calls.is_up(),
+            waiting: core.line.len(),
+            leased: core.hand.len(),
+            calls: counts.calls,
+            failures: counts.failures,
+            late: counts.late,
+            cold_starts: counts.cold_starts,
+            clock_steps: counts.steps,
+            workers: counts.workers,
+            rates: counts.rates,
+        }
+    }
+
+    /// Whether the last call to Redis was answered, and in time.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// How many calls wait in this worker's queue.
+    #[must_use]
+    pub const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many slots this worker has leased and not used, open or not yet.
+    #[must_use]
+    pub const fn leased(&self) -> u64 {
+        self.leased
+    }
+
+    /// How many calls to Redis were made.
+    #[must_use]
+    pub const fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// How many of these were not answered, or with an error.
+    #[must_use]
+    pub const fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// How many answers came so late that no slot in them was of use: the way to Redis takes longer than a lease.
+    #[must_use]
+    pub const fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// How many times this worker found that Redis knew nothing of the schedule, so that it was begun anew: the first call
+    /// ever, a restart, a promotion, lost data, or a step of its clock.
+    #[must_use]
+    pub const fn cold_starts(&self) -> u64 {
+        self.cold_starts
+    }
+
+    /// How many times this worker saw that Redis' clock was set forward.
+    #[must_use]
+    pub const fn clock_steps(&self) -> u64 {
+        self.clock_steps
+    }
+
+    /// How many workers used the bucket lately, as of the last answer.
+    #[must_use]
+    pub const fn workers(&self) -> u32 {
+        self.workers
+    }
+
+    /// How many different rates the workers stated in the last 5 s, as of the last answer. With more than one, the
+    /// strictest is in force: somebody is configured wrongly, or a change of the rate is on its way.
+    #[must_use]
+    pub const fn rates(&self) -> u32 {
+        self.rates
+    }
+}

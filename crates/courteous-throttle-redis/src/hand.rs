@@ -1,0 +1,206 @@
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::script::Reply;
+
+/// Slots that are given back count as one group if they expire this close to each other.
+const CLOSE: Duration = Duration::from_millis(1);
+
+/// The slots that a worker holds and has not set aside, in the order of the schedule.
+#[derive(Debug, Default)]
+pub(crate) struct Hand {
+    runs: VecDeque<Run>,
+}
+
+/// Consecutive slots of one reservation.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// The first slot's offset, and the way to the next one's, in nanoseconds.
+    offset: i64,
+    spacing: i64,
+    left: u32,
+    /// What the offset counts from: for a slot's opening the receipt of the answer; for its end, a lease after the call
+    /// was about to be sent. So both lie on the safe side of the script's run. A past offset counts as 0.
+    opens: Instant,
+    expires: Instant,
+}
+
+/// Slots that are set aside for one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) count: u32,
+    pub(crate) expires: Instant,
+}
+
+impl Run {
+    const fn offset(&self, index: u32) -> u64 {
+        let offset = self
+            .offset
+            .saturating_add(self.spacing.saturating_mul(index as i64));
+        if offset > 0 { offset.unsigned_abs() } else { 0 }
+    }
+
+    fn opens(&self, index: u32) -> Instant {
+        self.opens + Duration::from_nanos(self.offset(index))
+    }
+
+    fn expires(&self, index: u32) -> Instant {
+        self.expires + Duration::from_nanos(self.offset(index))
+    }
+
+    fn skip(&mut self, count: u32) {
+        self.offset = self
+            .offset
+            .saturating_add(self.spacing.saturating_mul(i64::from(count)));
+        self.left -= count;
+    }
+
+    /// How many of the first slots have an offset of `offset` at most.
+    fn up_to(&self, offset: u64) -> u32 {
+        let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+        if self.offset.max(0) > offset {
+            return 0;
+        }
+        if self.spacing == 0 {
+            return self.left;
+        }
+        let more = offset.saturating_sub(self.offset) / self.spacing;
+        u32::try_from(more)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1)
+            .min(self.left)
+    }
+
+    /// How many of the first slots are over at `now`.
+    fn expired(&self, now: Instant) -> u32 {
+        match now.checked_duration_since(self.expires) {
+            Some(late) => self.up_to(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX)),
+            None => 0,
+        }
+    }
+
+    /// How many of the first slots open before `at`.
+    fn opening_before(&self, at: Instant) -> u32 {
+        match at.checked_duration_since(self.opens) {
+            Some(time) if !time.is_zero() => {
+                self.up_to(u64::try_from(time.as_nanos() - 1).unwrap_or(u64::MAX))
+            }
+            _ => 0,
+        }
+    }
+}
+
+impl Hand {
+    /// Takes the slots of an answer to a call that was about to be sent at `before`. Says how many of them are of use.
+    pub(crate) fn add(&mut self, reply: &Reply, before: Instant, received: Instant) -> u32 {
+        let run = Run {
+            offset: reply.first,
+            spacing: i64::try_from(reply.terms.spacing()).unwrap_or(i64::MAX),
+            left: reply.granted,
+            opens: received,
+            expires: before + reply.terms.lease_time(),
+        };
+        // Whatever its offset: none would ever be open.
+        if run.left == 0 || run.expires <= run.opens {
+            return 0;
+        }
+        self.runs.push_back(run);
+        run.left
+    }
+
+    /// Takes slots back that were set aside.
+    pub(crate) fn give_back(&mut self, held: Held, now: Instant) {
+        if held.expires <= now || held.count == 0 {
+            return;
+        }
+        if let Some(run) = self.runs.front_mut()
+            && run.spacing == 0
+        {
+            let (early, late) = (run.expires.min(held.expires), run.expires.max(held.expires));
+            if late - early <= CLOSE {
+                run.expires = early;
+                run.left = run.left.saturating_add(held.count);
+                return;
+            }
+        }
+        self.runs.push_front(Run {
+            offset: 0,
+            spacing: 0,
+            left: held.count,
+            opens: now,
+            expires: held.expires,
+        });
+    }
+
+    /// Drops what has expired.
+    pub(crate) fn purge(&mut self, now: Instant) {
+        self.runs.retain_mut(|run| {
+            run.skip(run.expired(now));
+            run.left > 0
+        });
+    }
+
+    /// Drops what opens before `at`.
+    pub(crate) fn void_before(&mut self, at: Instant) {
+        self.runs.retain_mut(|run| {
+            run.skip(run.opening_before(at));
+            run.left > 0
+        });
+    }
+
+    /// Sets `count` slots aside that are all open. Nothing in the hand may have expired.
+    pub(crate) fn take(&mut self, count: u32, now: Instant) -> Option<Held> {
+        if self.opens_at(count)? > now {
+            return None;
+        }
+        let mut expires: Option<Instant> = None;
+        let mut missing = count;
+        while missing > 0 {
+            let run = self.runs.front_mut()?;
+            let taken = run.left.min(missing);
+            let ends = run.expires(0);
+            expires = Some(expires.map_or(ends, |earlier| earlier.min(ends)));
+            run.skip(taken);
+            missing -= taken;
+            if run.left == 0 {
+                self.runs.pop_front();
+            }
+        }
+        expires.map(|expires| Held { count, expires })
+    }
+
+    /// When the first `count` slots are open; `None` if there are not so many.
+    pub(crate) fn opens_at(&self, count: u32) -> Option<Instant> {
+        let mut missing = count;
+        let mut at: Option<Instant> = None;
+        for run in &self.runs {
+            let last = run.left.min(missing);
+            if last > 0 {
+                at = at.max(Some(run.opens(last - 1)));
+            }
+            missing -= last;
+            if missing == 0 {
+                return at;
+            }
+        }
+        None
+    }
+
+    /// How many there are, open or not.
+    pub(crate) fn len(&self) -> u64 {
+        self.runs.iter().map(|run| u64::from(run.left)).sum()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// When the last one opens, and when it expires.
+    pub(crate) fn last(&self) -> Option<(Instant, Instant)> {
+        let run = self.runs.back()?;
+        let last = run.left.checked_sub(1)?;
+        Some((run.opens(last), run.expires(last)))
+    }
+
+}

@@ -1,0 +1,148 @@
+use std::{error::Error, fmt, num::NonZeroU32, time::Duration};
+
+use courteous_core::Rate;
+use tokio::time::Instant;
+
+use crate::{local::Local, terms::Terms};
+
+/// What becomes of calls while Redis is away.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Outage {
+    /// They wait for it; one without a deadline until it has been away for `patience`.
+    Closed { patience: Duration },
+    /// They get this worker's own share.
+    Share(LocalShare),
+    /// They are sent.
+    Open,
+}
+
+impl Outage {
+    pub(crate) const DEFAULT: Self = Self::Closed {
+        patience: Duration::from_secs(5),
+    };
+
+    /// What Redis hands out.
+    pub(crate) fn terms(self, rate: Rate) -> Terms {
+        match self {
+            Self::Share(share) => share.redis(rate),
+            Self::Closed { .. } | Self::Open => Terms::of(rate),
+        }
+    }
+
+    /// What this worker has to itself.
+    pub(crate) fn local(self, rate: Rate, now: Instant) -> Option<Local> {
+        match self {
+            Self::Share(share) => Some(Local::new(share.local(rate), now)),
+            Self::Closed { .. } | Self::Open => None,
+        }
+    }
+}
+
+/// A part of a rate that is never handed out by Redis, so that workers which cannot reach it have something to go on with.
+///
+/// With a `reserve` of 0.2 and `max_workers` of 8, Redis hands out 80 % of the rate, and each worker that is cut off goes
+/// on at 2.5 %. However many are cut off, in whatever groups, all together never exceed the rate, if there are no more
+/// than `max_workers`. While Redis is there, the reserve is not used.
+///
+/// The burst is split as the rate is, and each worker's part of it is at least 1: so the burst must be above
+/// `max_workers`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LocalShare {
+    reserve: f64,
+    max_workers: NonZeroU32,
+}
+
+impl LocalShare {
+    /// Keeps the ratio `reserve` of the rate back, for `max_workers` at most.
+    ///
+    /// # Errors
+    ///
+    /// If `reserve` is not above 0 and below 1.
+    pub fn new(reserve: f64, max_workers: NonZeroU32) -> Result<Self, InvalidShare> {
+        if reserve > 0.0 && reserve < 1.0 {
+            Ok(Self {
+                reserve,
+                max_workers,
+            })
+        } else {
+            Err(InvalidShare::Reserve(reserve))
+        }
+    }
+
+    /// The ratio of the rate that Redis does not hand out.
+    #[must_use]
+    pub const fn reserve(&self) -> f64 {
+        self.reserve
+    }
+
+    /// How many workers there are at most.
+    #[must_use]
+    pub const fn max_workers(&self) -> NonZeroU32 {
+        self.max_workers
+    }
+
+    pub(crate) fn check(self, rate: Rate) -> Result<Self, InvalidShare> {
+        let (burst, workers) = (rate.burst().get(), self.max_workers.get());
+        if burst > workers {
+            Ok(self)
+        } else {
+            Err(InvalidShare::Burst { burst, workers })
+        }
+    }
+
+    /// The burst of each worker.
+    fn burst(self, rate: Rate) -> u32 {
+        let burst = f64::from(rate.burst().get());
+        ((burst * self.reserve) as u32 / self.max_workers).max(1)
+    }
+
+    fn redis(self, rate: Rate) -> Terms {
+        let locals = self.burst(rate).saturating_mul(self.max_workers.get());
+        let burst = rate.burst().get().saturating_sub(locals);
+        Terms::new(stretched(rate, 1.0 - self.reserve), burst)
+    }
+
+    fn local(self, rate: Rate) -> Terms {
+        let part = self.reserve / f64::from(self.max_workers.get());
+        Terms::new(stretched(rate, part), self.burst(rate))
+    }
+}
+
+/// The interval of a `part` of `rate`. Casts from a float saturate.
+fn stretched(rate: Rate, part: f64) -> u64 {
+    (rate.per() as f64 / rate.tokens() as f64 / part).ceil() as u64
+}
+
+/// A local share that cannot be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum InvalidShare {
+    /// The reserve is not above 0 and below 1.
+    Reserve(f64),
+    /// The burst is not above the number of workers, each of which needs a part of it.
+    Burst {
+        /// The rate's burst.
+        burst: u32,
+        /// The most workers that there may be.
+        workers: u32,
+    },
+}
+
+impl fmt::Display for InvalidShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reserve(reserve) => {
+                write!(
+                    f,
+                    "invalid reserve {reserve}: it must be above 0 and below 1"
+                )
+            }
+            Self::Burst { burst, workers } => write!(
+                f,
+                "a burst of {burst} cannot be shared by Redis and {workers} workers: it must be above their number"
+            ),
+        }
+    }
+}
+
+impl Error for InvalidShare {}

@@ -1,0 +1,109 @@
+use std::time::Duration;
+
+use crate::terms::Terms;
+
+/// The script that reserves slots.
+pub(crate) const SOURCE: &str = include_str!("reserve.lua");
+
+/// What the script is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) worker: u64,
+    pub(crate) terms: Terms,
+    /// Less than this is of no use. With zero, no slot is asked for.
+    pub(crate) need: u32,
+    pub(crate) want: u32,
+    /// A server asked this worker for a pause, which goes on for this long.
+    pub(crate) closed_for: Duration,
+    /// A server's quota lasts with a call in each `pace`, and is reset after `paced_for`.
+    pub(crate) pace: Duration,
+    pub(crate) paced_for: Duration,
+    /// Redis' clock was set forward by `step` microseconds, as a worker saw when the skew was `skew`.
+    pub(crate) skew: i64,
+    pub(crate) step: i64,
+}
+
+impl Call {
+    pub(crate) fn args(&self) -> [String; 10] {
+        let nanos = |time: Duration| bounded(time).to_string();
+        [
+            format!("{:016x}", self.worker),
+            self.terms.interval().to_string(),
+            self.terms.burst().to_string(),
+            self.need.to_string(),
+            self.want.to_string(),
+            nanos(self.closed_for),
+            nanos(self.pace),
+            nanos(self.paced_for),
+            self.skew.to_string(),
+            self.step.to_string(),
+        ]
+    }
+}
+
+/// In nanoseconds, and exact in floating point.
+pub(crate) fn bounded(time: Duration) -> i64 {
+    const MAX: i64 = 1 << 52;
+    i64::try_from(time.as_nanos()).unwrap_or(MAX).min(MAX)
+}
+
+/// What the script answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) granted: u32,
+    /// When the first slot begins, and where the schedule ends now: nanoseconds from the script's run on.
+    pub(crate) first: i64,
+    pub(crate) ends: i64,
+    /// If nothing was granted: how long until there may be something.
+    pub(crate) wait: Duration,
+    pub(crate) workers: u32,
+    /// How many different rates were stated lately; and the strictest of all.
+    pub(crate) rates: u32,
+    pub(crate) terms: Terms,
+    pub(crate) closed_for: Duration,
+    /// Redis' clock in microseconds, as corrected by `skew`.
+    pub(crate) now: i64,
+    pub(crate) skew: i64,
+    /// Which run of which server this is.
+    pub(crate) run: i64,
+    /// Nothing was known of the schedule, which was begun anew.
+    pub(crate) cold: bool,
+}
+
+impl Reply {
+    /// `None` if it is no answer of this script's.
+    pub(crate) fn read(values: &[i64]) -> Option<Self> {
+        let &[
+            granted,
+            first,
+            ends,
+            wait,
+            workers,
+            rates,
+            interval,
+            burst,
+            closed,
+            now,
+            skew,
+            run,
+            cold,
+        ] = values
+        else {
+            return None;
+        };
+        Some(Self {
+            granted: u32::try_from(granted).ok()?,
+            first,
+            ends,
+            wait: Duration::from_nanos(u64::try_from(wait).ok()?),
+            workers: u32::try_from(workers).ok()?,
+            rates: u32::try_from(rates).ok()?,
+            terms: Terms::new(u64::try_from(interval).ok()?, u32::try_from(burst).ok()?),
+            closed_for: Duration::from_nanos(u64::try_from(closed).ok()?),
+            now,
+            skew,
+            run,
+            cold: cold != 0,
+        })
+    }
+}

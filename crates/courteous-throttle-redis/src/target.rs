@@ -1,0 +1,114 @@
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
+
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, aio::MultiplexedConnection};
+
+/// Where Redis is, and how long to wait for it.
+pub(crate) struct Target {
+    place: Place,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) response_timeout: Duration,
+    /// Tests only: how much Redis' clock is set forward, in microseconds.
+    pub(crate) step: AtomicI64,
+}
+
+#[derive(Clone)]
+pub(crate) enum Place {
+    Single(Client),
+    #[cfg(feature = "cluster")]
+    Cluster(redis::cluster::ClusterClient),
+    #[cfg(feature = "sentinel")]
+    Sentinel(std::sync::Arc<tokio::sync::Mutex<redis::sentinel::SentinelClient>>),
+}
+
+/// A connection; its clones are the same one.
+#[derive(Clone)]
+pub(crate) enum Open {
+    Single(MultiplexedConnection),
+    #[cfg(feature = "cluster")]
+    Cluster(redis::cluster_async::ClusterConnection),
+}
+
+impl Target {
+    pub(crate) const fn new(place: Place) -> Self {
+        Self {
+            place,
+            connect_timeout: Duration::from_secs(1),
+            response_timeout: Duration::from_millis(500),
+            step: AtomicI64::new(0),
+        }
+    }
+
+    pub(crate) fn set(&self, connect_timeout: Duration, response_timeout: Duration) -> Self {
+        Self {
+            place: self.place.clone(),
+            connect_timeout,
+            response_timeout,
+            step: AtomicI64::new(self.step.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// The last argument of the script.
+    pub(crate) fn clock(&self) -> String {
+        match self.step.load(Ordering::Relaxed) {
+            0 => String::new(),
+            step => format!("{step:+}"),
+        }
+    }
+
+    /// The caller limits the time.
+    pub(crate) async fn connect(&self) -> Result<Open, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        match &self.place {
+            Place::Single(client) => {
+                let open = client.get_multiplexed_async_connection_with_config(&config);
+                Ok(Open::Single(open.await?))
+            }
+            #[cfg(feature = "cluster")]
+            Place::Cluster(client) => {
+                let config = redis::cluster::ClusterConfig::new()
+                    .set_connection_timeout(self.connect_timeout)
+                    .set_response_timeout(self.response_timeout);
+                let open = client.get_async_connection_with_config(config);
+                Ok(Open::Cluster(open.await?))
+            }
+            #[cfg(feature = "sentinel")]
+            Place::Sentinel(client) => {
+                let mut client = client.lock().await;
+                let open = client.get_async_connection_with_config(&config);
+                Ok(Open::Single(open.await?))
+            }
+        }
+    }
+}
+
+impl Open {
+    pub(crate) async fn query(&mut self, command: Cmd) -> Result<Vec<i64>, RedisError> {
+        match self {
+            Self::Single(open) => command.query_async(open).await,
+            #[cfg(feature = "cluster")]
+            Self::Cluster(open) => command.query_async(open).await,
+        }
+    }
+}
+
+// Not the clients: they have passwords.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("connect_timeout", &self.connect_timeout)
+            .field("response_timeout", &self.response_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Open").finish_non_exhaustive()
+    }
+}

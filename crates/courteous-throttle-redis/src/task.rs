@@ -1,0 +1,103 @@
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{Arc, Weak},
+    task::Poll,
+};
+
+use courteous_queue::Shared;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    connection::{Connection, Fault},
+    core::Core,
+    inbox::Inbox,
+    keys::Keys,
+    script::{Call, Reply},
+};
+
+/// The background task: makes all calls of a link's, one at a time for each bucket.
+pub(crate) async fn run(inbox: Arc<Inbox>, connection: Arc<Connection>) {
+    let mut calls = FuturesUnordered::new();
+    loop {
+        let buckets = inbox.take();
+        calls.extend(
+            buckets
+                .into_iter()
+                .map(|bucket| serve(bucket, Arc::clone(&connection))),
+        );
+        let mut filled = pin!(inbox.filled.notified());
+        poll_fn(|cx| {
+            while let Poll::Ready(Some(())) = calls.poll_next_unpin(cx) {}
+            filled.as_mut().poll(cx)
+        })
+        .await;
+    }
+}
+
+async fn serve(bucket: Weak<Shared<Core>>, connection: Arc<Connection>) {
+    loop {
+        let Some(call) = Ongoing::begin(&bucket) else {
+            return;
+        };
+        let outcome = connection.call(&call.keys, &call.call).await;
+        match call.end(outcome) {
+            // Nobody may wait for what it has to be told.
+            Some(retry_at) => sleep_until(retry_at).await,
+            None => return,
+        }
+    }
+}
+
+/// A call that fails if it is dropped.
+struct Ongoing {
+    /// `None` once it has ended.
+    bucket: Option<Arc<Shared<Core>>>,
+    keys: Arc<Keys>,
+    call: Call,
+}
+
+impl Ongoing {
+    fn begin(bucket: &Weak<Shared<Core>>) -> Option<Self> {
+        let bucket = bucket.upgrade()?;
+        let (keys, call) = bucket.update(|core, now, _| {
+            let call = core.begin_call(now)?;
+            Some((Arc::clone(&core.keys), call))
+        })?;
+        Some(Self {
+            bucket: Some(bucket),
+            keys,
+            call,
+        })
+    }
+
+    /// Says when to try again, if that has to be done whether or not somebody waits.
+    fn end(mut self, outcome: Result<(Reply, Instant), Fault>) -> Option<Instant> {
+        let bucket = self.bucket.take()?;
+        bucket.update(|core, now, wakes| match outcome {
+            Ok((reply, before)) => {
+                core.answered(&self.call, &reply, before, now, wakes);
+                None
+            }
+            Err(fault) => {
+                core.failed(&fault, now, wakes);
+                core.has_news().then_some(fault.retry_at)
+            }
+        })
+    }
+}
+
+impl Drop for Ongoing {
+    fn drop(&mut self) {
+        if let Some(bucket) = self.bucket.take() {
+            bucket.update(|core, now, wakes| {
+                let fault = Fault {
+                    text: "its runtime was shut down".into(),
+                    retry_at: now,
+                };
+                core.failed(&fault, now, wakes);
+            });
+        }
+    }
+}

@@ -1,0 +1,40 @@
+use std::task::Waker;
+
+use courteous_core::RejectReason;
+use tokio::time::Instant;
+
+use crate::hand::Held;
+
+/// One who waits.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) waker: Option<Waker>,
+    pub(crate) state: State,
+    pub(crate) cost: u32,
+    pub(crate) retried: bool,
+    /// Until when it waits at the longest, and why no longer.
+    pub(crate) latest: Option<(Instant, RejectReason)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// In the line.
+    Waiting,
+    /// It may send.
+    Granted(Grant),
+    /// It gave back what it had, and will come again.
+    Away,
+    /// It was refused; the instant is when it could have been sent.
+    Refused(RejectReason, Option<Instant>),
+}
+
+/// What a waiter was given, and gives back if it does not use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grant {
+    /// Slots, leased while the bucket had been closed so many times.
+    Slots(Held, u32),
+    /// From this worker's own share.
+    Local(u32),
+    /// Nothing is limited while Redis is away.
+    Free,
+}
