@@ -181,7 +181,7 @@ fn processes_that_open_a_new_file_at_once_share_its_letters() {
                 ("FIRST", (LETTERS * number).to_string()),
             ]
         };
-        let mut processes: Vec<_> = (0..6)
+        let mut processes: Vec<_> = (0..PROCESSES)
             .map(|number| again(NAME, &variables(number)))
             .collect();
         let mut sent: Vec<u32> = Vec::new();
