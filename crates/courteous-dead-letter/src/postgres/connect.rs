@@ -1,22 +1,30 @@
-use std::{fmt, pin::Pin};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
 
 use tokio_postgres::{
     Client, Config, Error, NoTls, Socket,
     tls::{MakeTlsConnect, TlsConnect},
 };
 
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// A client, and what has to be polled for it to do anything.
-pub(super) type Connected = (Client, BoxFuture<'static, Result<(), Error>>);
+use crate::BoxFuture;
 
 /// Makes connections, however they are encrypted.
 pub(super) trait Connect: Send + Sync {
-    fn connect<'a>(&'a self, config: &'a Config) -> BoxFuture<'a, Result<Connected, Error>>;
+    fn connect<'a>(&'a self, config: &'a Config) -> BoxFuture<'a, Result<(Client, Driver), Error>>;
 }
 
-/// Connections by a TLS connector of the user's choice.
+/// By a TLS connector of the user's choice.
 pub(super) struct By<T>(pub(super) T);
+
+/// Without encryption.
+pub(super) const PLAIN: By<NoTls> = By(NoTls);
+
+/// What has to be polled for a client to do anything.
+pub(super) struct Driver(Option<BoxFuture<'static, ()>>);
 
 impl<T> Connect for By<T>
 where
@@ -25,16 +33,47 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    fn connect<'a>(&'a self, config: &'a Config) -> BoxFuture<'a, Result<Connected, Error>> {
+    fn connect<'a>(&'a self, config: &'a Config) -> BoxFuture<'a, Result<(Client, Driver), Error>> {
         Box::pin(async move {
             let (client, connection) = config.connect(self.0.clone()).await?;
-            Ok((client, Box::pin(connection) as BoxFuture<'static, _>))
+            // How it ends is told to whoever waits for an answer, too.
+            let driver = Box::pin(async move { drop(connection.await) });
+            Ok((client, Driver(Some(driver))))
         })
     }
 }
 
-/// Unencrypted ones.
-pub(super) const PLAIN: By<NoTls> = By(NoTls);
+impl Driver {
+    /// Drives the connection for as long as `future` takes.
+    pub(super) async fn along<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            self.poll(cx);
+            future.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// The same, but `None` as soon as the connection has ended.
+    pub(super) async fn until<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match self.poll(cx) {
+            true => future.as_mut().poll(cx).map(Some),
+            false => Poll::Ready(None),
+        })
+        .await
+    }
+
+    /// Whether the connection is there.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(driver) = &mut self.0
+            && Pin::new(driver).poll(cx).is_ready()
+        {
+            self.0 = None;
+        }
+        self.0.is_some()
+    }
+}
 
 impl fmt::Debug for dyn Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

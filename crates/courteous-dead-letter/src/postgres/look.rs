@@ -1,0 +1,218 @@
+//! What is asked one at a time.
+
+use std::time::Duration;
+
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::{
+    columns::{COLUMNS, id_of, records, uuid},
+    error::Fault,
+    session::{NOW, Param, Session, TABLE, micros},
+};
+use crate::{
+    Claim, Count, Filter, LetterId, Mark, Page, Record, StateKind, Stats, StoreError, row::time,
+};
+
+pub(super) async fn claim(session: &Session, claim: &Claim) -> Result<Vec<Record>, Fault> {
+    let wanted = Wanted::new(&claim.filter, claim.after);
+    let statement = format!(
+        "WITH t AS ({NOW}), due AS (
+             SELECT d.id FROM {TABLE} d, t
+             WHERE d.state IN ('pending', 'claimed')
+                 AND (d.state = 'pending' OR d.lease_until <= t.now)
+                 AND (d.not_before IS NULL OR d.not_before <= t.now)
+                 AND ($7::uuid IS NULL OR d.id = $7)
+                 {WANTED}
+             ORDER BY d.id
+             LIMIT $8
+             FOR UPDATE OF d SKIP LOCKED
+         )
+         UPDATE {TABLE} d SET state = 'claimed', fence = d.fence + 1, changed_at = t.now,
+             lease_until = LEAST(t.now::numeric + $9::int8, 9223372036854775807)::int8
+         FROM due, t
+         WHERE d.id = due.id
+         RETURNING {COLUMNS}"
+    );
+    let (id, max) = (claim.id.map(uuid), i64::from(claim.max));
+    let (advanced, lease) = (session.advanced(), micros(claim.lease));
+    let rows = session
+        .query(
+            &statement,
+            &[
+                (&advanced, Type::INT8),
+                (&wanted.after, Type::UUID),
+                (&wanted.reason, Type::TEXT),
+                (&wanted.tag, Type::TEXT),
+                (&wanted.value, Type::TEXT),
+                (&wanted.before, Type::UUID),
+                (&id, Type::UUID),
+                (&max, Type::INT8),
+                (&lease, Type::INT8),
+            ],
+        )
+        .await?;
+    records(&rows)
+}
+
+pub(super) async fn get(session: &Session, id: LetterId) -> Result<Option<Record>, Fault> {
+    let statement = format!("SELECT {COLUMNS} FROM {TABLE} d WHERE d.id = $1");
+    let rows = session
+        .query(&statement, &[(&uuid(id), Type::UUID)])
+        .await?;
+    Ok(records(&rows)?.pop())
+}
+
+pub(super) async fn list(
+    session: &Session,
+    filter: &Filter,
+    page: Page,
+) -> Result<Vec<Record>, Fault> {
+    let wanted = Wanted::new(filter, page.after);
+    let statement = format!(
+        "SELECT {COLUMNS} FROM {TABLE} d
+         WHERE ($1::text IS NULL OR d.state = $1) {WANTED}
+         ORDER BY d.id
+         LIMIT $7"
+    );
+    let (state, limit) = (filter.state.map(StateKind::as_str), i64::from(page.limit));
+    let rows = session
+        .query(
+            &statement,
+            &[
+                (&state, Type::TEXT),
+                (&wanted.after, Type::UUID),
+                (&wanted.reason, Type::TEXT),
+                (&wanted.tag, Type::TEXT),
+                (&wanted.value, Type::TEXT),
+                (&wanted.before, Type::UUID),
+                (&limit, Type::INT8),
+            ],
+        )
+        .await?;
+    records(&rows)
+}
+
+/// What claims and lists have in common: parameters 2 to 6.
+const WANTED: &str = "AND ($2::uuid IS NULL OR d.id > $2)
+    AND ($3::text IS NULL OR d.reason = $3)
+    AND ($4::text IS NULL OR d.tags ->> $4 = $5::text)
+    AND ($6::uuid IS NULL OR d.id < $6)";
+
+struct Wanted<'a> {
+    after: Option<Uuid>,
+    reason: Option<&'static str>,
+    tag: Option<&'a str>,
+    value: Option<&'a str>,
+    before: Option<Uuid>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(filter: &'a Filter, after: Option<LetterId>) -> Self {
+        let tag = filter.tag.as_ref();
+        Self {
+            after: after.map(uuid),
+            reason: filter.reason.map(|reason| reason.as_str()),
+            tag: tag.map(|(name, _)| name.as_str()),
+            value: tag.map(|(_, value)| value.as_str()),
+            before: filter.before.map(LetterId::floor).map(uuid),
+        }
+    }
+}
+
+pub(super) async fn stats(session: &Session) -> Result<Stats, Fault> {
+    let counts = format!("SELECT reason, state, count(*) FROM {TABLE} GROUP BY reason, state");
+    let counts = session.query(&counts, &[]).await?;
+    let counts = counts.iter().map(|row| {
+        let (reason, state): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+        let count: i64 = row.try_get(2)?;
+        Ok(Count::new(
+            reason
+                .parse()
+                .map_err(|_| StoreError::Corrupt { column: "reason" })?,
+            state
+                .parse()
+                .map_err(|_| StoreError::Corrupt { column: "state" })?,
+            count.unsigned_abs(),
+        ))
+    });
+    let counts = counts.collect::<Result<Vec<_>, Fault>>()?;
+
+    let oldest = format!(
+        "WITH t AS ({NOW})
+         SELECT d.id, t.now FROM {TABLE} d, t WHERE d.state IN ('pending', 'claimed') ORDER BY d.id LIMIT 1"
+    );
+    let oldest = session
+        .query(&oldest, &[(&session.advanced(), Type::INT8)])
+        .await?;
+    let age = match oldest.first() {
+        None => None,
+        Some(row) => {
+            let (id, now) = (id_of(row.try_get(0)?), time(row.try_get(1)?));
+            Some(now.duration_since(id.recorded_at()).unwrap_or_default())
+        }
+    };
+    Ok(Stats::new(counts, age))
+}
+
+pub(super) async fn mark(session: &Session, id: LetterId, mark: Mark) -> Result<(), Fault> {
+    let to = match mark {
+        Mark::Pending => StateKind::Pending,
+        Mark::Discarded => StateKind::Discarded,
+        Mark::Expired => StateKind::Expired,
+    };
+    let statement = format!(
+        "WITH t AS ({NOW}), old AS (
+             SELECT id, state = 'claimed' AND lease_until > t.now AS held, lease_until FROM {TABLE}, t WHERE id = $2 FOR UPDATE OF {TABLE}
+         ), changed AS (
+             UPDATE {TABLE} d SET state = $3, status = NULL, lease_until = NULL, changed_at = t.now,
+                 replays = CASE WHEN $3 = 'pending' THEN 0 ELSE d.replays END
+             FROM old, t
+             WHERE d.id = old.id AND NOT old.held AND d.state <> $3
+         )
+         SELECT held, lease_until FROM old"
+    );
+    let to = to.as_str();
+    let (advanced, id) = (session.advanced(), uuid(id));
+    let rows = session
+        .query(
+            &statement,
+            &[
+                (&advanced, Type::INT8),
+                (&id, Type::UUID),
+                (&to, Type::TEXT),
+            ],
+        )
+        .await?;
+    let row = rows.first().ok_or(StoreError::NotFound)?;
+    let (held, until): (bool, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+    match (held, until) {
+        (true, Some(until)) => Err(StoreError::Claimed { until: time(until) }.into()),
+        _ => Ok(()),
+    }
+}
+
+/// In parts, each a transaction of its own, so that no statement takes long.
+pub(super) async fn purge(session: &Session, older_than: Duration) -> Result<u64, Fault> {
+    let statement = format!(
+        "WITH t AS ({NOW}), old AS (
+             SELECT id FROM {TABLE}, t
+             WHERE state NOT IN ('pending', 'claimed') AND changed_at < t.now::numeric - $2::int8
+             LIMIT {PART}
+         )
+         DELETE FROM {TABLE} d USING old WHERE d.id = old.id AND d.state NOT IN ('pending', 'claimed')
+         RETURNING 1"
+    );
+    let (advanced, older_than) = (session.advanced(), micros(older_than));
+    let mut purged = 0;
+    loop {
+        let params: &[Param<'_>] = &[(&advanced, Type::INT8), (&older_than, Type::INT8)];
+        let part = session.query(&statement, params).await?.len();
+        purged += part as u64;
+        if part < PART {
+            return Ok(purged);
+        }
+    }
+}
+
+const PART: usize = 10_000;

@@ -1,0 +1,105 @@
+//! Where letters wait on this machine while the database is away.
+
+use std::{
+    num::NonZeroU64,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use crate::{
+    BoxFuture, Filter, Letter, LetterId, Mark, Page, PushError, StateKind, Store, StoreError,
+};
+
+/// A store of its own, bounded, that holds letters for a database until it is back.
+#[derive(Clone, Debug)]
+pub(crate) struct Spill {
+    store: Arc<dyn Store>,
+    max: u64,
+    /// How many there are. What was handed over since counts too, until it is known not to be kept.
+    count: u64,
+}
+
+impl Spill {
+    pub(crate) fn new(store: impl Store + 'static, max: NonZeroU64) -> Self {
+        Self {
+            store: Arc::new(store),
+            max: max.get(),
+            count: 0,
+        }
+    }
+
+    /// Finds those that an earlier process has left.
+    pub(crate) async fn recount(&mut self) -> Result<(), StoreError> {
+        self.count = self.store.stats().await?.undelivered();
+        Ok(())
+    }
+
+    pub(crate) const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Keeps letters, all of them by one commit if the store has that. The answers are in their order.
+    pub(crate) async fn keep(&mut self, letters: Vec<Letter>) -> Vec<Result<(), PushError>> {
+        let mut keeping = Vec::new();
+        for letter in letters {
+            keeping.push((self.count < self.max).then(|| self.store.push(letter)));
+            self.count = (self.count + 1).min(self.max);
+        }
+        let mut kept = Vec::new();
+        for push in keeping {
+            let done = match push {
+                None => Err(PushError::Full),
+                Some(push) => push.await.inspect_err(|_| self.count -= 1),
+            };
+            kept.push(done);
+        }
+        kept
+    }
+
+    /// The oldest letters after that of this id.
+    pub(crate) async fn next(
+        &self,
+        after: Option<LetterId>,
+        limit: u32,
+    ) -> Result<Vec<Letter>, StoreError> {
+        let page = match after {
+            None => Page::first(limit),
+            Some(after) => Page::after(after, limit),
+        };
+        let filter = Filter::new().with_state(StateKind::Pending);
+        let records = self.store.list(filter, page).await?;
+        Ok(records.into_iter().map(|record| record.letter).collect())
+    }
+
+    /// Removes letters that the database has.
+    pub(crate) async fn forget(&mut self, ids: &[LetterId]) -> Result<(), StoreError> {
+        let marks = ids.iter().map(|id| self.store.mark(*id, Mark::Discarded));
+        let marked = all(marks.collect()).await;
+        let forgotten = marked.iter().filter(|marked| marked.is_ok()).count();
+        self.count = self.count.saturating_sub(forgotten as u64);
+        self.store.purge(Duration::ZERO).await?;
+        marked.into_iter().collect()
+    }
+}
+
+/// Waits for all of them at once.
+async fn all<T>(mut futures: Vec<BoxFuture<'_, T>>) -> Vec<T> {
+    let mut done: Vec<_> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|cx: &mut Context<'_>| {
+        for (future, done) in futures.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let Poll::Ready(output) = Pin::new(future).poll(cx)
+            {
+                *done = Some(output);
+            }
+        }
+        match done.iter().all(Option::is_some) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}

@@ -1,0 +1,137 @@
+use std::{num::NonZeroU64, time::Duration};
+
+use courteous_dead_letter::{MemoryStore, PostgresStore, PushError, Sink, StateKind, Store};
+use courteous_testkit::Postgres;
+
+use crate::server::{all, letter, wait_for};
+
+const MOST: NonZeroU64 = NonZeroU64::new(100).unwrap();
+
+/// A local store: in a file if there are files, as nothing else outlives the process.
+#[cfg(feature = "sqlite")]
+fn local() -> (courteous_dead_letter::SqliteStore, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("spilled.db");
+    (
+        courteous_dead_letter::SqliteStore::open(file).unwrap(),
+        folder,
+    )
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn local() -> (MemoryStore, ()) {
+    (MemoryStore::new(), ())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_are_kept_on_this_machine_while_postgres_is_away_and_handed_over_when_it_is_back() {
+    let Some(mut server) = Postgres::start() else {
+        return;
+    };
+    let (local, _folder) = local();
+    let store = PostgresStore::builder(&server.url()).unwrap();
+    let store = store
+        .with_spill(local.clone(), MOST)
+        .connect()
+        .await
+        .unwrap();
+    store.push(letter(0)).await.unwrap();
+
+    server.crash();
+    for number in 1..=20 {
+        store.push(letter(number)).await.unwrap();
+    }
+    assert_eq!(local.stats().await.unwrap().undelivered(), 20);
+    wait_for("it is seen", async || store.backlog().spilled == 20).await;
+
+    server.restart();
+    wait_for("all are handed over", async || store.backlog().spilled == 0).await;
+    let there = all(&store).await;
+    assert_eq!(there.len(), 21);
+    assert!(
+        there
+            .iter()
+            .all(|record| record.state.kind() == StateKind::Pending)
+    );
+    // Nothing stays behind.
+    wait_for("nothing is left", async || {
+        local.stats().await.unwrap().total() == 0
+    })
+    .await;
+    assert_eq!(store.backlog().refused, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_process_has_spilled_is_handed_over_once() {
+    let Some(server) = Postgres::start_with(&["fsync=off"]) else {
+        return;
+    };
+    let (local, _folder) = local();
+    let before = PostgresStore::connect(&server.url()).await.unwrap();
+    for number in 0..600 {
+        let letter = letter(number);
+        if number % 2 == 0 {
+            // It was handed over, and the process was killed before it was removed here.
+            before.push(letter.clone()).await.unwrap();
+        }
+        local.push(letter).await.unwrap();
+    }
+    let store = PostgresStore::builder(&server.url()).unwrap();
+    let store = store
+        .with_spill(local.clone(), MOST)
+        .connect()
+        .await
+        .unwrap();
+    wait_for("nothing is left", async || {
+        local.stats().await.unwrap().total() == 0
+    })
+    .await;
+    assert_eq!(all(&store).await.len(), 600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_spill_refuses_letters_and_counts_them() {
+    let builder = PostgresStore::builder("postgres://postgres@127.0.0.1:1/postgres").unwrap();
+    let three = NonZeroU64::new(3).unwrap();
+    let store = builder.with_spill(MemoryStore::new(), three).open();
+    let mut refused = 0;
+    for number in 0..5 {
+        match store.push(letter(number)).await {
+            Ok(()) => {}
+            Err(PushError::Full) => refused += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(refused, 2);
+    wait_for("it is seen", async || store.backlog().spilled == 3).await;
+    assert_eq!(store.backlog().refused, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_postgres_refuses_stays_and_holds_up_no_other() {
+    let Some(server) = Postgres::start_with(&["fsync=off"]) else {
+        return;
+    };
+    let url = server.url();
+    drop(PostgresStore::connect(&url).await.unwrap());
+    let refuse = "ALTER TABLE courteous_dead_letter ADD CHECK (idempotency_key <> 'key-of-7')";
+    crate::server::execute(&url, refuse).await;
+    let local = MemoryStore::new();
+    for number in 0..20 {
+        local.push(letter(number)).await.unwrap();
+    }
+    let store = PostgresStore::builder(&url).unwrap();
+    let store = store
+        .with_spill(local.clone(), MOST)
+        .connect()
+        .await
+        .unwrap();
+    wait_for("one is left", async || {
+        local.stats().await.unwrap().total() == 1
+    })
+    .await;
+    assert_eq!(all(&store).await.len(), 19);
+    assert_eq!(store.backlog().spilled, 1);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    store.push(letter(21)).await.unwrap();
+}
