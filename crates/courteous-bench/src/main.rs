@@ -12,9 +12,9 @@ use clap::Parser;
 use crate::{
     contenders::Kind,
     groups::{
-        Effort,
+        Effort, client,
         instructions::{self, instructions, instructions_table},
-        layers, queues,
+        layers, queues, threads,
     },
 };
 
@@ -77,9 +77,11 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         println!("{}", instructions_table(&instructions(false)?));
         return Ok(());
     }
-    let groups: [(u8, &str, fn(Effort) -> io::Result<String>); 2] = [
+    let groups: [(u8, &str, fn(Effort) -> io::Result<String>); 4] = [
         (1, "What each layer adds to a call", layers::run),
-        (3, "Queues", queues::run),
+        (2, "Whole clients", client::run),
+        (3, "Crowds", queues::run),
+        (4, "Two threads", threads::run),
     ];
     for (number, title, run) in groups {
         if arguments.group.is_none_or(|only| only == number) {

@@ -5,11 +5,12 @@ mod ours;
 mod resilience;
 mod tower;
 
-use std::fmt;
+use std::{fmt, future::Future, pin::pin};
 
 use ::tower::{BoxError, Service};
 use http::Response;
 use http_body::Body;
+use http_body_util::BodyExt;
 
 use crate::kit::Request;
 
@@ -59,7 +60,7 @@ impl Kind {
 
 /// Who wants to measure contenders, around a client of its own.
 pub(crate) trait Visit {
-    type Body: Body<Error: Into<BoxError>> + Send + 'static;
+    type Body: Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
     type Error: Into<BoxError> + fmt::Debug + Send + Sync + 'static;
     type Client: Service<
             Request,
@@ -81,7 +82,7 @@ pub(crate) trait Measurable:
     Service<
         Request,
         Future: Send + 'static,
-        Response: Send + 'static,
+        Response: Finish + Send + 'static,
         Error: fmt::Debug + Send + 'static,
     > + Clone
     + Send
@@ -93,12 +94,27 @@ impl<S> Measurable for S where
     S: Service<
             Request,
             Future: Send + 'static,
-            Response: Send + 'static,
+            Response: Finish + Send + 'static,
             Error: fmt::Debug + Send + 'static,
         > + Clone
         + Send
         + 'static
 {
+}
+
+/// A response that can be read to its end.
+pub(crate) trait Finish {
+    /// Reads all.
+    fn finish(self) -> impl Future<Output = ()> + Send;
+}
+
+impl<B: Body<Data: Send> + Send> Finish for Response<B> {
+    async fn finish(self) {
+        let mut body = pin!(self.into_body());
+        while let Some(frame) = body.frame().await {
+            assert!(frame.is_ok(), "half a body");
+        }
+    }
 }
 
 /// Names a contender.

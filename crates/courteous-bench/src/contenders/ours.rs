@@ -23,6 +23,7 @@ pub(super) fn visit<V: Visit>(visit: &mut V) {
     let attempt = AttemptTimeoutLayer::new(ATTEMPT);
     let stack = Stack::new()
         .with_idempotency_key(key.clone())
+        .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(LIMIT))
         .with_throttle(ThrottleLayer::per_origin(rate()))
         .build()
         .unwrap_or_else(|error| panic!("{error}"));
@@ -47,7 +48,8 @@ pub(super) fn visit<V: Visit>(visit: &mut V) {
     visit.visit(Who::new(Kind::Stack, OURS), |inner| stack.layer(inner));
 }
 
-const LIMIT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+/// More than the calls of any group that are in flight at a time: nobody waits.
+const LIMIT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 /// One that no round reaches.
 fn rate() -> Rate {

@@ -13,7 +13,7 @@ const WHO: &str = "tower-resilience";
 
 pub(super) fn visit<V: Visit>(visit: &mut V) {
     let limit = BulkheadLayer::builder()
-        .max_concurrent_calls(64)
+        .max_concurrent_calls(1024)
         .build()
         .unwrap_or_else(|error| panic!("{error}"));
     // `burst` is its token bucket, which is what ours is.

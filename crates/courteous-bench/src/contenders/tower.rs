@@ -22,7 +22,7 @@ use crate::kit::{KEY, Request};
 const WHO: &str = "tower";
 
 pub(super) fn visit<V: Visit>(visit: &mut V) {
-    let limit = ConcurrencyLimitLayer::new(64);
+    let limit = ConcurrencyLimitLayer::new(1024);
     let timeout = TimeoutLayer::new(Duration::from_secs(30));
     let attempt = TimeoutLayer::new(Duration::from_secs(10));
     let retry = RetryLayer::new(Standard::new());

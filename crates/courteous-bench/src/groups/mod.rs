@@ -1,9 +1,11 @@
 //! What is measured, one group to a file.
 
+pub(crate) mod client;
 pub(crate) mod instructions;
 pub(crate) mod layers;
 mod primitives;
 pub(crate) mod queues;
+pub(crate) mod threads;
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

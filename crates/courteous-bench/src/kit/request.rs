@@ -5,6 +5,9 @@ use http_body_util::Full;
 /// The field of the idempotency key.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// The body of a realistic request.
+pub(crate) const BODY: Bytes = Bytes::from_static(&[b'x'; 128]);
+
 pub(crate) type Request = http::Request<Full<Bytes>>;
 
 /// What is sent, and how.
@@ -49,8 +52,7 @@ fn floor(keyed: bool) -> Request {
 }
 
 fn realistic(keyed: bool) -> Request {
-    static BODY: [u8; 128] = [b'x'; 128];
-    let mut request = Request::new(Full::from(Bytes::from_static(&BODY)));
+    let mut request = Request::new(Full::from(BODY));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = Uri::from_static("http://api.test/v1/charges");
     let fields = request.headers_mut();
