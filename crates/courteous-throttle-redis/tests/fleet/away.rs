@@ -1,0 +1,155 @@
+//! What happens to calls while Redis is away, by each of the three choices.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use courteous_core::{Ask, RejectReason};
+use courteous_testkit::{Redis, machine_clock};
+use courteous_throttle_redis::LocalShare;
+use tokio::time::{Instant, timeout};
+
+use crate::support::{Fleet, Line, Load, bucket, quota, rate, send, since, stand_still};
+
+const WORKERS: usize = 4;
+const PATIENCE: Duration = Duration::from_millis(200);
+
+fn impatient() -> Load {
+    Load {
+        callers: 5,
+        patience: Some(PATIENCE),
+        ..Load::default()
+    }
+}
+
+#[test]
+fn calls_are_refused_as_unavailable_while_redis_is_away_and_sent_when_it_is_back() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let fleet = Fleet::start(WORKERS, impatient(), |_| bucket(&redis.url(), quota()));
+    fleet.each_sends(20);
+    redis.pause();
+    fleet.refuses(50, RejectReason::Unavailable);
+    redis.resume();
+    fleet.each_sends(20);
+    redis.kill();
+    fleet.refuses(50, RejectReason::Unavailable);
+    redis.restart();
+    fleet.each_sends(20);
+    fleet.stop().assert_within(quota());
+}
+
+/// Calls that ask a Redis at `url` that does not answer are refused, each at its deadline or before it.
+async fn no_call_outlives_its_deadline(url: &str) {
+    let bucket = bucket(url, quota());
+    // As long as a lease or longer: before that, nobody knows that there will be no answer.
+    for patience in [50, 200, 700] {
+        let patience = Duration::from_millis(patience);
+        let deadline = Instant::now() + patience;
+        let ask = Ask::new(NonZeroU32::MIN).with_latest(deadline, RejectReason::Deadline);
+        // Far below what clients of Redis take by default, and far above what a busy machine adds.
+        let outcome = timeout(patience + Duration::from_secs(2), send(&bucket, &ask)).await;
+        let rejected = outcome.expect("an end at the deadline").unwrap_err();
+        assert_eq!(rejected.reason(), RejectReason::Unavailable, "{patience:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_call_outlives_its_deadline_where_nobody_listens() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    redis.kill();
+    no_call_outlives_its_deadline(&redis.url()).await;
+}
+
+#[tokio::test]
+async fn no_call_outlives_its_deadline_where_nobody_answers() {
+    let Some(redis) = Redis::start() else { return };
+    redis.pause();
+    no_call_outlives_its_deadline(&redis.url()).await;
+}
+
+#[test]
+fn calls_without_a_deadline_wait_for_the_stated_patience() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let fleet = Fleet::start(WORKERS, Load::default(), |_| {
+        bucket(&redis.url(), quota()).with_patience(Duration::from_millis(300))
+    });
+    fleet.each_sends(20);
+    redis.kill();
+    fleet.refuses(50, RejectReason::Unavailable);
+    redis.restart();
+    fleet.each_sends(20);
+    fleet.stop().assert_within(quota());
+}
+
+/// Half of the rate is kept back for workers that are cut off.
+fn shared() -> LocalShare {
+    LocalShare::new(0.5, NonZeroU32::new(4).unwrap()).unwrap()
+}
+
+#[test]
+fn workers_that_are_cut_off_go_on_with_their_share() {
+    let Some(redis) = Redis::start() else { return };
+    let mut lines: Vec<_> = (0..WORKERS).map(|_| Line::to(redis.address())).collect();
+    let fleet = Fleet::start(WORKERS, Load::default(), |number| {
+        let bucket = bucket(&lines[number].url(), quota());
+        bucket.with_local_share(shared()).unwrap()
+    });
+    fleet.each_sends(20);
+    // One by one, until all are.
+    while lines.pop().is_some() {
+        fleet.each_sends(20);
+    }
+    fleet.stop().assert_within(quota());
+}
+
+#[test]
+fn workers_with_a_share_go_on_through_an_outage_of_all() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let fleet = Fleet::start(WORKERS, Load::default(), |_| {
+        let bucket = bucket(&redis.url(), quota());
+        bucket.with_local_share(shared()).unwrap()
+    });
+    fleet.each_sends(20);
+    for _ in 0..2 {
+        redis.kill();
+        fleet.each_sends(20);
+        redis.restart();
+        fleet.each_sends(20);
+        redis.pause();
+        fleet.each_sends(20);
+        redis.resume();
+        fleet.each_sends(20);
+    }
+    fleet.stop().assert_within(quota());
+}
+
+#[test]
+fn a_bucket_that_fails_open_limits_nothing_while_redis_is_away_and_all_when_it_is_back() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let load = Load {
+        callers: 4,
+        rest: Duration::from_millis(5),
+        ..Load::default()
+    };
+    let slow = rate(20, 10);
+    let fleet = Fleet::start(WORKERS, load, |_| bucket(&redis.url(), slow).fail_open());
+    fleet.each_sends(1);
+    redis.kill();
+    let away = machine_clock();
+    fleet.each_sends(100);
+    assert!(!since(fleet.sends(), away).worst(slow).unwrap().is_within());
+    redis.restart();
+    // All have noticed.
+    stand_still(Duration::from_secs(2));
+    let back = machine_clock();
+    fleet.each_sends(4);
+    since(&fleet.stop(), back).assert_within(slow);
+}

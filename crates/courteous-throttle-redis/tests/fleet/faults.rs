@@ -1,0 +1,231 @@
+//! One test for each fault of Redis, or on the way to it.
+
+use std::time::Duration;
+
+use courteous_testkit::{Course, Flow, Redis};
+
+use crate::support::{Fleet, Line, Load, bucket, quota, stand_still};
+
+const WORKERS: usize = 4;
+/// In which a worker has surely noticed that Redis is gone, and leases have ended.
+const LONG: Duration = Duration::from_millis(700);
+
+fn fleet(url: &str) -> Fleet {
+    Fleet::start(WORKERS, Load::default(), |_| bucket(url, quota()))
+}
+
+/// All go on, and never was it too much.
+fn end(fleet: Fleet) {
+    fleet.each_sends(20);
+    fleet.stop().assert_within(quota());
+}
+
+#[test]
+fn a_redis_that_is_killed_and_comes_back_without_its_data() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let fleet = fleet(&redis.url());
+    fleet.each_sends(20);
+    redis.restart();
+    fleet.each_sends(20);
+    redis.kill();
+    stand_still(LONG);
+    redis.restart();
+    end(fleet);
+}
+
+#[test]
+fn a_redis_that_is_killed_and_comes_back_with_its_data() {
+    let Some(mut redis) = Redis::persistent() else {
+        return;
+    };
+    let fleet = fleet(&redis.url());
+    fleet.each_sends(20);
+    redis.restart();
+    fleet.each_sends(20);
+    redis.kill();
+    stand_still(LONG);
+    redis.restart();
+    end(fleet);
+}
+
+#[test]
+fn a_redis_that_is_killed_and_comes_back_with_old_data() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let fleet = fleet(&redis.url());
+    fleet.each_sends(20);
+    redis.command(&["SAVE"]).unwrap();
+    fleet.each_sends(60);
+    redis.restart();
+    assert_ne!(redis.command(&["DBSIZE"]).unwrap(), "0");
+    end(fleet);
+}
+
+#[test]
+fn a_redis_that_is_flushed_again_and_again() {
+    let Some(redis) = Redis::start() else { return };
+    let fleet = fleet(&redis.url());
+    fleet.each_sends(20);
+    for _ in 0..3 {
+        redis.command(&["FLUSHALL"]).unwrap();
+        fleet.each_sends(10);
+    }
+    end(fleet);
+}
+
+#[test]
+fn a_redis_that_forgets_its_scripts() {
+    let Some(redis) = Redis::start() else { return };
+    let fleet = fleet(&redis.url());
+    for _ in 0..5 {
+        fleet.each_sends(20);
+        redis.command(&["SCRIPT", "FLUSH"]).unwrap();
+    }
+    end(fleet);
+}
+
+#[test]
+fn a_redis_that_hangs() {
+    let Some(redis) = Redis::start() else { return };
+    let fleet = fleet(&redis.url());
+    fleet.each_sends(20);
+    for time in [30, 60, 150, 700] {
+        redis.pause();
+        stand_still(Duration::from_millis(time));
+        redis.resume();
+        fleet.each_sends(10);
+    }
+    end(fleet);
+}
+
+#[test]
+fn workers_that_stand_still() {
+    let Some(redis) = Redis::start() else { return };
+    let fleet = fleet(&redis.url());
+    fleet.each_sends(20);
+    for (first, second) in [(0, 1), (1, 2), (2, 3)] {
+        fleet.stall(first, Duration::from_millis(600));
+        fleet.stall(second, Duration::from_millis(60));
+        fleet.each_sends(10);
+    }
+    end(fleet);
+}
+
+#[test]
+fn a_primary_that_becomes_a_replica() {
+    let (Some(old), Some(new)) = (Redis::start(), Redis::start()) else {
+        return;
+    };
+    let line = Line::to(old.address());
+    let fleet = fleet(&line.url());
+    fleet.each_sends(20);
+    // Its connections stay, and refuse to write for ever.
+    new.replicate(&old);
+    new.promote();
+    old.replicate(&new);
+    line.proxy().divert(new.address());
+    end(fleet);
+}
+
+#[test]
+fn a_replica_that_lost_the_last_writes_and_is_promoted() {
+    let (Some(mut old), Some(new)) = (Redis::start(), Redis::start()) else {
+        return;
+    };
+    let line = Line::to(old.address());
+    let fleet = fleet(&line.url());
+    new.replicate(&old);
+    fleet.each_sends(20);
+    new.promote();
+    fleet.each_sends(60);
+    line.proxy().divert(new.address());
+    old.kill();
+    end(fleet);
+}
+
+#[test]
+fn connections_that_go_silent() {
+    let Some(redis) = Redis::start() else { return };
+    // Each worker's first connections: what is asked, or what is answered, is swallowed after some calls.
+    let silent = Flow::smooth().black_hole_after(3000);
+    let line = Line::with(redis.address(), move |connection| match connection {
+        0..WORKERS => Course::smooth().with_down(silent),
+        connection if connection < 2 * WORKERS => Course::smooth().with_up(silent),
+        _ => Course::smooth(),
+    });
+    let fleet = fleet(&line.url());
+    fleet.each_sends(200);
+    assert!(
+        line.proxy().connections() >= 2 * WORKERS,
+        "{:?}",
+        line.proxy()
+    );
+    end(fleet);
+}
+
+#[test]
+fn a_network_that_swallows_all_for_a_while() {
+    let Some(redis) = Redis::start() else { return };
+    let silent = Flow::smooth().black_hole_after(3000);
+    let line = Line::with(redis.address(), move |connection| match connection {
+        0..WORKERS => Course::smooth().with_up(silent),
+        _ => Course::smooth(),
+    });
+    let fleet = fleet(&line.url());
+    fleet.each_sends(20);
+    line.set_hole(true);
+    stand_still(2 * LONG);
+    line.set_hole(false);
+    end(fleet);
+}
+
+#[test]
+fn a_line_on_which_connections_break_by_chance() {
+    let Some(redis) = Redis::start() else { return };
+    let line = Line::with(redis.address(), Course::seeded(4, 4000));
+    let fleet = fleet(&line.url());
+    fleet.each_sends(100);
+    end(fleet);
+}
+
+#[test]
+fn a_line_that_is_as_slow_as_a_lease_is_long() {
+    let Some(redis) = Redis::start() else { return };
+    let late = Flow::smooth().with_latency(Duration::from_millis(12));
+    let course = Course::smooth().with_up(late).with_down(late);
+    let line = Line::with(redis.address(), move |_| course);
+    let fleet = fleet(&line.url());
+    fleet.each_sends(60);
+    end(fleet);
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn a_cluster_of_three_nodes_each_with_some_of_the_keys() {
+    use courteous_testkit::RedisCluster;
+    use courteous_throttle_redis::{Redis, RedisBucket};
+
+    let Some(mut cluster) = RedisCluster::start() else {
+        return;
+    };
+    let fleets: Vec<_> = ["a", "b", "c", "d"]
+        .map(|key| {
+            let link = || Redis::cluster(cluster.urls()).unwrap();
+            let store = |_| RedisBucket::new(&link(), key, quota());
+            Fleet::start(2, Load::default(), store)
+        })
+        .into();
+    for fleet in &fleets {
+        fleet.each_sends(20);
+    }
+    let nodes = cluster.nodes().iter();
+    let keys = nodes.map(|node| node.command(&["DBSIZE"]).unwrap());
+    assert!(keys.filter(|keys| keys != "0").count() >= 2);
+    for node in cluster.nodes_mut() {
+        node.restart();
+    }
+    fleets.into_iter().for_each(end);
+}

@@ -1,0 +1,166 @@
+//! What the quota means for several keys, costs and rates, and for calls that are given up.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use courteous_core::{Ask, RejectReason};
+use courteous_testkit::{Dice, Redis, Sends, Sent, machine_clock};
+use courteous_throttle_redis::RedisBucket;
+use tokio::{
+    runtime,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use crate::support::{Fleet, Load, bucket, link, quota, rate, send, since, stand_still};
+
+#[test]
+fn idle_workers_that_all_call_at_once_get_a_burst_and_no_more() {
+    let Some(redis) = Redis::start() else { return };
+    // 80 calls at once, and then none for a while.
+    let load = Load {
+        rest: Duration::from_millis(400),
+        ..Load::default()
+    };
+    let fleet = Fleet::start(4, load, |_| bucket(&redis.url(), quota()));
+    fleet.each_sends(100);
+    fleet.stop().assert_within(quota());
+}
+
+#[test]
+fn even_without_a_burst_all_workers_together_keep_the_interval() {
+    let Some(redis) = Redis::start() else { return };
+    let smooth = rate(50, 1);
+    let fleet = Fleet::start(4, Load::default(), |_| bucket(&redis.url(), smooth));
+    fleet.each_sends(10);
+    fleet.stop().assert_within(smooth);
+}
+
+#[test]
+fn a_call_that_costs_five_counts_five_times() {
+    let Some(redis) = Redis::start() else { return };
+    let load = Load {
+        cost: 5,
+        ..Load::default()
+    };
+    let fleet = Fleet::start(4, load, |_| bucket(&redis.url(), quota()));
+    fleet.each_sends(20);
+    let sends = Sends::new();
+    for sent in fleet.stop().all() {
+        (0..5).for_each(|_| sends.push(sent));
+    }
+    sends.assert_within(quota());
+}
+
+#[tokio::test]
+async fn a_call_that_costs_more_than_a_lease_can_hold_is_refused_at_once() {
+    let Some(redis) = Redis::start() else { return };
+    let bucket = bucket(&redis.url(), quota());
+    let dearest = NonZeroU32::new(bucket.max_cost()).unwrap();
+    let outcome = timeout(Duration::from_secs(20), send(&bucket, &Ask::new(dearest))).await;
+    assert!(outcome.expect("a lease that holds it").is_ok());
+    let dearer = dearest.checked_add(1).unwrap();
+    let rejected = send(&bucket, &Ask::new(dearer)).await.unwrap_err();
+    assert_eq!(rejected.reason(), RejectReason::CostAboveBurst);
+}
+
+#[test]
+fn limits_of_other_names_have_their_own_rate() {
+    let Some(redis) = Redis::start() else { return };
+    let fleets = ["one", "two"].map(|name| {
+        let store = |_| RedisBucket::new(&link(&redis.url()), name, quota());
+        Fleet::start(2, Load::default(), store)
+    });
+    let start = machine_clock();
+    stand_still(Duration::from_secs(3));
+    let sends = fleets.map(|fleet| fleet.stop());
+    sends.iter().for_each(|sends| sends.assert_within(quota()));
+    let together: usize = sends.iter().map(|sends| since(sends, start).len()).sum();
+    // Less two cold starts, and room for a busy machine.
+    assert!(together > 1500, "{together}");
+}
+
+#[test]
+fn of_workers_that_disagree_the_strictest_is_right_until_it_is_gone() {
+    let Some(redis) = Redis::start() else { return };
+    let (lax, strict) = (quota(), rate(100, 20));
+    let careful = Fleet::start(1, Load::default(), |_| bucket(&redis.url(), strict));
+    careful.each_sends(1);
+    let careless = Fleet::start(2, Load::default(), |_| bucket(&redis.url(), lax));
+    careless.each_sends(10);
+    stand_still(Duration::from_secs(2));
+    let (one, others) = (careful.stop(), careless.sends().all());
+    others.into_iter().for_each(|sent| {
+        one.push(Sent {
+            worker: 1 + sent.worker,
+            ..sent
+        })
+    });
+    one.assert_within(strict);
+    // In five seconds it is forgotten: then so much more is sent as that it did not forbid.
+    let start = machine_clock();
+    let faster = crate::support::await_that(|| {
+        let recent = machine_clock() - 1_000_000_000;
+        since(careless.sends(), recent.max(start)).len() > 250
+    });
+    assert!(faster, "{}", careless.sends().len());
+    careless.stop().assert_within(lax);
+}
+
+#[test]
+fn slots_of_calls_that_are_given_up_are_used_by_others() {
+    let Some(redis) = Redis::start() else { return };
+    let bucket = bucket(&redis.url(), quota());
+    let sends = Sends::new();
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut calls = JoinSet::new();
+        for seed in 0..60 {
+            let (bucket, sends) = (bucket.clone(), sends.clone());
+            calls.spawn(async move {
+                let (mut dice, worker) = (Dice::new(seed), 0);
+                loop {
+                    // Dropped wherever it is by then.
+                    let patience = dice.time(Duration::from_millis(200));
+                    let ask = Ask::new(NonZeroU32::MIN);
+                    if let Ok(Ok((after, by))) = timeout(patience, send(&bucket, &ask)).await {
+                        sends.push(Sent { worker, after, by });
+                    }
+                }
+            });
+        }
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(4) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        calls.shutdown().await;
+    });
+    // 1,700 after the cold start, if none is lost.
+    assert!(sends.len() > 1200, "{}", sends.len());
+    sends.assert_within(quota());
+}
+
+#[test]
+fn a_bucket_outlives_its_runtime() {
+    let Some(redis) = Redis::start() else { return };
+    let bucket = bucket(&redis.url(), quota());
+    for _ in 0..3 {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let sent = runtime.block_on(async {
+            for _ in 0..20 {
+                timeout(
+                    Duration::from_secs(20),
+                    send(&bucket, &Ask::new(NonZeroU32::MIN)),
+                )
+                .await??;
+            }
+            Ok::<_, Box<dyn std::error::Error>>(())
+        });
+        assert!(sent.is_ok(), "{sent:?}");
+    }
+}
