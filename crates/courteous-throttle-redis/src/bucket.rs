@@ -188,6 +188,12 @@ impl RedisBucket {
         self.shared.with(|core| core.calls.fault.clone())
     }
 
+    /// Whether this worker knows the clock of Redis in its current run.
+    #[cfg(test)]
+    pub(crate) fn has_seen(&self, run: i64) -> bool {
+        self.shared.with(|core| core.calls.has_seen(run))
+    }
+
     fn with_outage(self, outage: Outage) -> Self {
         let now = Instant::now();
         self.shared.with(|core| core.set(core.rate, outage, now));

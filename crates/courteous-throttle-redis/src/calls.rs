@@ -133,6 +133,11 @@ impl Calls {
         self.is_down() || self.calling.is_some_and(hangs)
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_seen(&self, run: i64) -> bool {
+        self.clock.has_seen(run)
+    }
+
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
         self.calling.is_none()
             && self.asked.is_none()

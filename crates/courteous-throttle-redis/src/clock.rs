@@ -60,6 +60,11 @@ impl Clock {
         true
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_seen(&self, run: i64) -> bool {
+        self.seen.is_some_and(|seen| seen.run == run)
+    }
+
     /// What Redis has to be told.
     pub(crate) const fn step(&self) -> Option<Step> {
         self.step

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use courteous_core::Dice;
 use rand::RngExt;
-use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind};
+use redis::RedisError;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -54,10 +54,12 @@ impl Connection {
 
     /// Calls the script. Also says when the call was about to be sent.
     pub(crate) async fn call(&self, keys: &Keys, call: &Call) -> Result<(Reply, Instant), Fault> {
-        let (open, generation) = self.open().await?;
+        let (mut open, generation) = self.open().await?;
         let before = Instant::now();
         let limit = self.target.response_timeout;
-        let fault = match timeout(limit, self.invoke(open, keys, call)).await {
+        let clock = self.target.clock();
+        let answer = open.call(&self.script, keys, call, &clock);
+        let fault = match timeout(limit, answer).await {
             Ok(Ok(values)) => match Reply::read(&values) {
                 Some(reply) => {
                     self.state.lock().await.failures = 0;
@@ -96,30 +98,6 @@ impl Connection {
         };
         state.pause();
         Err(state.fault(fault))
-    }
-
-    async fn invoke(
-        &self,
-        mut open: Open,
-        keys: &Keys,
-        call: &Call,
-    ) -> Result<Vec<i64>, RedisError> {
-        let command = |name, script: &str| {
-            let mut command = Cmd::new();
-            command.arg(name).arg(script).arg(keys.names().len());
-            command
-                .arg(keys.names())
-                .arg(&call.args())
-                .arg(self.target.clock());
-            command
-        };
-        let known = open.query(command("EVALSHA", self.script.get_hash())).await;
-        match known {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                open.query(command("EVAL", SOURCE)).await
-            }
-            answer => answer,
-        }
     }
 }
 

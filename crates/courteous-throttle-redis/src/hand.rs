@@ -202,5 +202,4 @@ impl Hand {
         let last = run.left.checked_sub(1)?;
         Some((run.opens(last), run.expires(last)))
     }
-
 }

@@ -6,6 +6,8 @@ mod clock;
 mod connection;
 mod core;
 mod demand;
+#[cfg(test)]
+mod fake;
 mod gauges;
 mod hand;
 mod inbox;
@@ -17,11 +19,12 @@ mod local;
 mod model;
 mod outage;
 mod script;
+#[cfg(test)]
+mod simulation;
 mod target;
 mod task;
 mod terms;
 mod waiter;
-mod window;
 
 pub use bucket::{RedisBucket, RedisTurn};
 pub use courteous_core::{Ask, InvalidRate, Partition, Rate, Store, Take, Turn};
@@ -29,4 +32,3 @@ pub use gauges::Gauges;
 pub use keyed::{RedisKeyed, RedisPerOrigin};
 pub use link::{InvalidUrl, Redis};
 pub use outage::{InvalidShare, LocalShare};
-pub use window::{InvalidWindow, rate_of_window};

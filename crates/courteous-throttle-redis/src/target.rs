@@ -4,7 +4,15 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Script, ServerErrorKind,
+    aio::{ConnectionLike, MultiplexedConnection},
+};
+
+use crate::{
+    keys::Keys,
+    script::{Call, SOURCE},
+};
 
 /// Where Redis is, and how long to wait for it.
 pub(crate) struct Target {
@@ -22,6 +30,8 @@ pub(crate) enum Place {
     Cluster(redis::cluster::ClusterClient),
     #[cfg(feature = "sentinel")]
     Sentinel(std::sync::Arc<tokio::sync::Mutex<redis::sentinel::SentinelClient>>),
+    #[cfg(test)]
+    Fake(crate::fake::Fake),
 }
 
 /// A connection; its clones are the same one.
@@ -30,6 +40,8 @@ pub(crate) enum Open {
     Single(MultiplexedConnection),
     #[cfg(feature = "cluster")]
     Cluster(redis::cluster_async::ClusterConnection),
+    #[cfg(test)]
+    Fake(crate::fake::Fake),
 }
 
 impl Target {
@@ -83,17 +95,49 @@ impl Target {
                 let open = client.get_async_connection_with_config(&config);
                 Ok(Open::Single(open.await?))
             }
+            #[cfg(test)]
+            Place::Fake(fake) => Ok(Open::Fake(fake.clone())),
         }
     }
 }
 
 impl Open {
-    pub(crate) async fn query(&mut self, command: Cmd) -> Result<Vec<i64>, RedisError> {
+    /// Calls the script; the last argument is the clock's. The caller limits the time.
+    pub(crate) async fn call(
+        &mut self,
+        script: &Script,
+        keys: &Keys,
+        call: &Call,
+        clock: &str,
+    ) -> Result<Vec<i64>, RedisError> {
+        let command = |name, script: &str| {
+            let mut command = Cmd::new();
+            command.arg(name).arg(script).arg(keys.names().len());
+            command.arg(keys.names()).arg(&call.args()).arg(clock);
+            command
+        };
         match self {
-            Self::Single(open) => command.query_async(open).await,
+            Self::Single(open) => query(open, script, command).await,
             #[cfg(feature = "cluster")]
-            Self::Cluster(open) => command.query_async(open).await,
+            Self::Cluster(open) => query(open, script, command).await,
+            #[cfg(test)]
+            Self::Fake(fake) => fake.call(keys, call).await,
         }
+    }
+}
+
+/// By its hash; by its text if the server does not know it yet, or any more.
+async fn query<C: ConnectionLike>(
+    open: &mut C,
+    script: &Script,
+    command: impl Fn(&'static str, &str) -> Cmd,
+) -> Result<Vec<i64>, RedisError> {
+    let by_hash = command("EVALSHA", script.get_hash());
+    match by_hash.query_async(open).await {
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+            command("EVAL", SOURCE).query_async(open).await
+        }
+        answer => answer,
     }
 }
 

@@ -9,6 +9,7 @@ const MIN_LEASE: u64 = 20 * MILLI;
 const MAX_LEASE: u64 = 1_000 * MILLI;
 const MIN_HORIZON: u64 = 500 * MILLI;
 const MAX_HORIZON: u64 = 2_000 * MILLI;
+#[cfg(test)]
 /// Idle time beyond this (46 days) earns nothing, so that all counts are exact in a script's floating point.
 const MAX_CREDIT: u64 = 4_000_000_000_000_000;
 /// No interval is longer than this (36 years).
@@ -53,6 +54,7 @@ impl Terms {
         narrow(half).clamp(MIN_LEASE, MAX_LEASE)
     }
 
+    #[cfg(test)]
     /// How far in the past the first slot of a schedule may be that was left alone.
     pub(crate) fn credit(self) -> u64 {
         let full = u128::from(self.burst - 1) * u128::from(self.interval);

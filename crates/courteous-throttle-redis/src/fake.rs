@@ -1,0 +1,144 @@
+//! A Redis in this process, on the paused clock: what is slow, lost, or wrong is said by the test.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use redis::RedisError;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    Redis,
+    keys::Keys,
+    link::Link,
+    model::Model,
+    script::{Call, Reply},
+    target::{Place, Target},
+};
+
+/// When this Redis' clock read 0.
+const EPOCH: i64 = 1_790_000_000_000_000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Fake(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+pub(crate) struct State {
+    schedules: HashMap<String, Model>,
+    began: Instant,
+    rng: SmallRng,
+    pub(crate) run: i64,
+    /// What the clock reads too much, in microseconds.
+    pub(crate) offset: i64,
+    /// How long each way takes at most, and how many answers of a hundred get lost.
+    pub(crate) delay: Duration,
+    pub(crate) lost: u32,
+    /// Whether it refuses, or does not answer.
+    pub(crate) away: bool,
+    pub(crate) hung: bool,
+    pub(crate) calls: Vec<Call>,
+}
+
+impl Fake {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            schedules: HashMap::new(),
+            began: Instant::now(),
+            rng: SmallRng::seed_from_u64(seed),
+            run: 1,
+            offset: 0,
+            delay: Duration::ZERO,
+            lost: 0,
+            away: false,
+            hung: false,
+            calls: Vec::new(),
+        })))
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// A worker.
+    pub(crate) fn open(&self) -> Redis {
+        let target = Target::new(Place::Fake(self.clone()));
+        Redis {
+            link: Arc::new(Link::new(target)),
+        }
+    }
+
+    pub(crate) fn flush(&self) {
+        self.state().schedules.clear();
+    }
+
+    pub(crate) fn restart(&self) {
+        self.state().run += 1;
+    }
+
+    pub(crate) async fn call(&self, keys: &Keys, call: &Call) -> Result<Vec<i64>, RedisError> {
+        let refused = || Err(io::Error::from(io::ErrorKind::ConnectionReset).into());
+        let way = self.way();
+        sleep(way).await;
+        if self.state().hung {
+            std::future::pending::<()>().await;
+        }
+        if self.state().away {
+            return refused();
+        }
+        let reply = self.state().answer(keys, call);
+        let lost = {
+            let mut state = self.state();
+            let lost = state.lost;
+            state.rng.random_range(0..100) < lost
+        };
+        if lost {
+            std::future::pending::<()>().await;
+        }
+        let way = self.way();
+        sleep(way).await;
+        Ok(values(&reply))
+    }
+
+    fn way(&self) -> Duration {
+        let mut state = self.state();
+        let delay = state.delay;
+        // Sometimes a packet gets lost, and is sent again.
+        if state.rng.random_range(0..50) == 0 {
+            delay * 10
+        } else {
+            delay.mul_f64(state.rng.random())
+        }
+    }
+}
+
+impl State {
+    fn answer(&mut self, keys: &Keys, call: &Call) -> Reply {
+        self.calls.push(*call);
+        let now = EPOCH + self.offset + i64::try_from(self.began.elapsed().as_micros()).unwrap();
+        let schedule = self.schedules.entry(keys.names()[0].clone()).or_default();
+        schedule.run(call, self.run, now)
+    }
+}
+
+fn values(reply: &Reply) -> Vec<i64> {
+    let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap();
+    vec![
+        reply.granted.into(),
+        reply.first,
+        reply.ends,
+        nanos(reply.wait),
+        reply.workers.into(),
+        reply.rates.into(),
+        i64::try_from(reply.terms.interval()).unwrap(),
+        reply.terms.burst().into(),
+        nanos(reply.closed_for),
+        reply.now,
+        reply.skew,
+        reply.run,
+        reply.cold.into(),
+    ]
+}

@@ -1,0 +1,247 @@
+//! Whole workers around the model of the script, on the paused clock: late, lost, restarted, and counted.
+
+use std::{
+    future::poll_fn,
+    num::NonZeroU32,
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use courteous_core::{Ask, Rate, RejectReason, Store, Take, Turn};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{RedisBucket, fake::Fake};
+
+/// What was sent when.
+#[derive(Clone, Debug, Default)]
+struct Sent(Arc<Mutex<Vec<(Instant, u32)>>>);
+
+impl Sent {
+    fn push(&self, cost: u32) {
+        self.0.lock().unwrap().push((Instant::now(), cost));
+    }
+
+    fn total(&self) -> u64 {
+        let sent = self.0.lock().unwrap();
+        sent.iter().map(|&(_, cost)| u64::from(cost)).sum()
+    }
+
+    /// By how many tokens the worst of all windows is above `burst + rate * length`; negative if none is.
+    fn excess(&self, rate: Rate) -> i128 {
+        let sent = self.0.lock().unwrap();
+        let (tokens, per) = (i128::from(rate.tokens()), i128::from(rate.per()));
+        let burst = i128::from(rate.burst().get());
+        let (mut before, mut least, mut worst) = (0_i128, i128::MAX, i128::MIN);
+        let Some(&(start, _)) = sent.first() else {
+            return 0;
+        };
+        // In tokens times `per`: those sent before a window's first, less what the rate allows until then, is to be
+        // small for all windows; so the least is kept.
+        for &(at, cost) in sent.iter() {
+            let allowed = i128::try_from((at - start).as_nanos()).unwrap() * tokens;
+            least = least.min(before * per - allowed);
+            before += i128::from(cost);
+            worst = worst.max(before * per - allowed - least - burst * per);
+        }
+        worst.div_euclid(per) + i128::from(worst.rem_euclid(per) > 0)
+    }
+}
+
+async fn send(
+    bucket: &RedisBucket,
+    ask: &Ask,
+    sent: &Sent,
+    lazy: Duration,
+) -> Result<(), RejectReason> {
+    match bucket.take(ask) {
+        Take::Taken => {}
+        Take::Refused(rejected) => return Err(rejected.reason()),
+        Take::Wait(turn) => {
+            let mut turn = pin!(turn);
+            loop {
+                poll_fn(|cx| turn.as_mut().poll(cx))
+                    .await
+                    .map_err(|rejected| rejected.reason())?;
+                if !lazy.is_zero() {
+                    // Something else is not ready.
+                    if lazy.as_millis() % 2 == 0 {
+                        turn.as_mut().pass();
+                    }
+                    sleep(lazy).await;
+                    if lazy.as_millis() % 2 == 0 {
+                        poll_fn(|cx| turn.as_mut().poll(cx))
+                            .await
+                            .map_err(|rejected| rejected.reason())?;
+                    }
+                }
+                if turn.as_mut().spend() {
+                    break;
+                }
+            }
+        }
+    }
+    sent.push(ask.cost());
+    Ok(())
+}
+
+fn one() -> Ask {
+    Ask::new(NonZeroU32::MIN)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Scene {
+    seed: u64,
+    interval: Duration,
+    burst: u32,
+    workers: u64,
+    delay: Duration,
+    lost: u32,
+    chaos: bool,
+}
+
+fn scene() -> impl Strategy<Value = Scene> {
+    (
+        any::<u64>(),
+        1_u64..60,
+        1_u32..=50,
+        1_u64..6,
+        0_u64..12,
+        0_u32..5,
+        any::<bool>(),
+    )
+        .prop_map(
+            |(seed, interval, burst, workers, delay, lost, chaos)| Scene {
+                seed,
+                interval: Duration::from_millis(interval),
+                burst,
+                workers,
+                delay: Duration::from_millis(delay),
+                lost,
+                chaos,
+            },
+        )
+}
+
+/// Callers of one worker: in a crowd or now and then, patient or not, dropped in all states.
+async fn calls(bucket: RedisBucket, sent: Sent, seed: u64) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let busy: bool = rng.random();
+    loop {
+        if !busy || rng.random_range(0..20) == 0 {
+            sleep(Duration::from_millis(rng.random_range(0..300))).await;
+        }
+        let cost = if rng.random_range(0..10) == 0 {
+            rng.random_range(1..=bucket.max_cost())
+        } else {
+            1
+        };
+        let mut ask = Ask::new(NonZeroU32::new(cost).unwrap());
+        if rng.random_range(0..5) == 0 {
+            let latest = Instant::now() + Duration::from_millis(rng.random_range(0..900));
+            ask = ask.with_latest(latest, RejectReason::MaxWait);
+        }
+        let lazy = match rng.random_range(0..12) {
+            0 => Duration::from_millis(rng.random_range(1..900)),
+            _ => Duration::ZERO,
+        };
+        let patience = Duration::from_millis(rng.random_range(1..2_000));
+        if let Ok(Err(reason)) = timeout(patience, send(&bucket, &ask, &sent, lazy)).await {
+            assert_ne!(reason, RejectReason::CostAboveBurst);
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// What goes wrong.
+async fn chaos(redis: Fake, buckets: Vec<RedisBucket>, seed: u64) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    loop {
+        sleep(Duration::from_millis(rng.random_range(1..1_500))).await;
+        match rng.random_range(0..8) {
+            0 => redis.flush(),
+            1 => redis.restart(),
+            2 => redis.state().offset -= rng.random_range(0..20_000_000),
+            3 => {
+                // Only who saw the clock before can tell.
+                let run = redis.state().run;
+                let ready = buckets.iter().all(|bucket| bucket.has_seen(run));
+                if ready {
+                    redis.state().offset += rng.random_range(5_000_000..20_000_000);
+                }
+            }
+            4 => {
+                redis.state().away = true;
+                sleep(Duration::from_millis(rng.random_range(1..1_500))).await;
+                redis.state().away = false;
+            }
+            5 => {
+                redis.state().hung = true;
+                sleep(Duration::from_millis(rng.random_range(1..1_500))).await;
+                redis.state().hung = false;
+            }
+            6 => {
+                let pause = Duration::from_millis(rng.random_range(1..900));
+                let bucket = &buckets[rng.random_range(0..buckets.len())];
+                bucket.close_until(Instant::now() + pause);
+            }
+            _ => bucket_pace(&buckets[0], &mut rng),
+        }
+    }
+}
+
+fn bucket_pace(bucket: &RedisBucket, rng: &mut SmallRng) {
+    let reset = Duration::from_millis(rng.random_range(1..2_000));
+    Store::pace(bucket, rng.random_range(1..100), reset);
+}
+
+async fn run(scene: Scene) -> (Rate, Sent) {
+    let rate = Rate::new(1, scene.interval).unwrap();
+    let rate = rate.with_burst(NonZeroU32::new(scene.burst).unwrap());
+    let redis = Fake::new(scene.seed);
+    redis.state().delay = scene.delay;
+    redis.state().lost = scene.lost;
+    let sent = Sent::default();
+    let mut buckets = Vec::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    for worker in 0..scene.workers {
+        let bucket = RedisBucket::new(&redis.open(), "simulated", rate);
+        for caller in 0..6 {
+            let seed = scene.seed.wrapping_add(worker * 100 + caller);
+            tasks.spawn(calls(bucket.clone(), sent.clone(), seed));
+        }
+        buckets.push(bucket);
+    }
+    if scene.chaos {
+        tasks.spawn(chaos(redis, buckets, scene.seed));
+    }
+    sleep(Duration::from_secs(8)).await;
+    tasks.abort_all();
+    while let Some(ended) = tasks.join_next().await {
+        assert!(ended.is_err_and(|error| error.is_cancelled()));
+    }
+    (rate, sent)
+}
+
+fn paused<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// The promise, for bursts from 1 to 50: whatever is late, lost, dropped, closed, or wrong about the time.
+    #[test]
+    fn no_window_sees_more_than_the_burst_and_the_rate(scene in scene()) {
+        let (rate, sent) = paused(run(scene));
+        let excess = sent.excess(rate);
+        prop_assert!(excess <= 0, "{excess} above the bound, of {}", sent.total());
+    }
+}
