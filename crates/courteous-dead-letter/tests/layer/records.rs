@@ -1,0 +1,290 @@
+use std::{convert::Infallible, io};
+
+use bytes::Bytes;
+use courteous_core::{
+    Attempt, CallContext, Classified, Elapsed, RejectReason, Rejected, Retried, Scope, StopReason,
+    Trail, Verdict, find_cause,
+};
+use courteous_dead_letter::{DeadLettered, NotRecorded, NotRecordedCause, Payload, Reason, Tags};
+use http::{HeaderName, Request, StatusCode};
+use tokio::time::{Instant, sleep};
+
+use crate::support::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_has_finally_failed_is_recorded_with_all_it_takes_to_send_it_again() {
+    let (clock, store, layer) = layer();
+    let mut request = post();
+    request
+        .headers_mut()
+        .insert("idempotency-key", "8e03".parse().unwrap());
+    request
+        .headers_mut()
+        .insert("content-type", "text/plain".parse().unwrap());
+    request
+        .extensions_mut()
+        .insert(Tags::new().with("order", "42"));
+    let response = call(&layer, request, async |mut request| {
+        let trail = take_trail(&mut request);
+        trail.begin(1);
+        sleep(2 * SECOND).await;
+        let mut response = status(503);
+        let info = info(StopReason::AttemptsExhausted, &[NEVER_SENT, FAILED]);
+        response.extensions_mut().insert(info);
+        Ok::<_, Infallible>(response)
+    })
+    .await
+    .unwrap();
+    assert_eq!(response.status(), 503);
+
+    let letter = letter(&store).await;
+    let recorded = DeadLettered::of(&response).unwrap();
+    assert_eq!(
+        (recorded.id(), recorded.reason()),
+        (letter.id, Reason::Attempts)
+    );
+    assert!(NotRecorded::of(&response).is_none());
+    assert_eq!(
+        (letter.method.as_str(), letter.uri.path()),
+        ("POST", "/charges")
+    );
+    assert_eq!(letter.payload, Payload::Whole(Bytes::from("amount=42")));
+    assert_eq!(letter.headers.len(), 2);
+    assert_eq!(letter.key().unwrap(), "8e03");
+    assert_eq!(letter.tags, Tags::new().with("order", "42"));
+    assert_eq!(letter.first_at, clock.now() - 2 * SECOND);
+    let failure = letter.failure;
+    assert_eq!((failure.attempts, failure.maybe_sent), (2, true));
+    assert_eq!(failure.last_status, Some(StatusCode::SERVICE_UNAVAILABLE));
+    assert_eq!((failure.last_error, failure.last_at), (None, clock.now()));
+    let verdicts: Vec<_> = failure.history.iter().map(|past| past.verdict).collect();
+    assert_eq!(verdicts, [NEVER_SENT, FAILED]);
+    assert_eq!(failure.history[0].ended, clock.now());
+}
+
+#[tokio::test]
+async fn an_answer_is_not_recorded_and_carries_nothing() {
+    let (_, store, layer) = layer();
+    for code in [200, 204, 302, 400, 404, 409, 422, 501] {
+        let response = answered(&layer, code).await;
+        assert!(DeadLettered::of(&response).is_none(), "{code}");
+        assert!(NotRecorded::of(&response).is_none(), "{code}");
+    }
+    assert!(letters(&store).await.is_empty());
+}
+
+#[tokio::test]
+async fn without_a_retry_what_may_pass_is_recorded() {
+    let (_, store, layer) = layer();
+    for code in [408, 429, 500, 502, 503, 504] {
+        let response = answered(&layer, code).await;
+        let recorded = DeadLettered::of(&response).unwrap();
+        assert_eq!(recorded.reason(), Reason::NotRetried);
+    }
+    let all = letters(&store).await;
+    assert_eq!(all.len(), 6);
+    assert!(all.iter().all(|letter| letter.failure.attempts == 1));
+    assert!(all.iter().all(|letter| letter.failure.history.len() == 1));
+}
+
+#[tokio::test]
+async fn a_classifier_of_ones_own_judges_where_no_retry_does() {
+    let (_, store, layer) = layer();
+    let layer = layer.with_classifier(|_: courteous_core::Outcome<'_>| FAILED);
+    answered(&layer, 404).await;
+    let letter = letter(&store).await;
+    assert_eq!(letter.failure.last_status, Some(StatusCode::NOT_FOUND));
+}
+
+#[tokio::test]
+async fn the_retrys_reason_is_the_records() {
+    for (stop, reason) in [
+        (StopReason::AttemptsExhausted, Reason::Attempts),
+        (StopReason::BudgetExhausted, Reason::Budget),
+        (StopReason::Deadline, Reason::Deadline),
+        (StopReason::WaitTooLong, Reason::WaitTooLong),
+        (StopReason::NotIdempotent, Reason::NotIdempotent),
+        (StopReason::BodyNotReplayable, Reason::BodyNotReplayable),
+        (StopReason::Disabled, Reason::NotRetried),
+        (StopReason::Rejected, Reason::Rejected),
+    ] {
+        let (_, store, layer) = layer();
+        let error = call(&layer, post(), async |_| {
+            Err(Retried::new(info(stop, &[NEVER_SENT]), "reset".into()))
+        })
+        .await
+        .unwrap_err();
+        let recorded = find_cause::<DeadLettered>(&*error).unwrap();
+        assert_eq!(recorded.reason(), reason);
+        let letter = letter(&store).await;
+        assert_eq!((letter.id, letter.failure.reason), (recorded.id(), reason));
+        assert!(!letter.failure.maybe_sent);
+    }
+}
+
+#[tokio::test]
+async fn what_would_fail_alike_again_is_not_recorded_unless_it_is_asked_for() {
+    for (stop, reason) in [
+        (StopReason::Permanent, Reason::Permanent),
+        (StopReason::Vetoed, Reason::Vetoed),
+    ] {
+        let (_, store, layer) = layer();
+        let server = async |_| {
+            let info = info(stop, &[Verdict::Permanent]);
+            Err::<_, Retried>(Retried::new(info, "no such scheme".into()))
+        };
+        let error = call(&layer, post(), server).await.unwrap_err();
+        assert!(error.is::<Retried>(), "passed through as it is");
+        assert!(letters(&store).await.is_empty());
+        call(&layer.with_reason(reason), post(), server)
+            .await
+            .unwrap_err();
+        assert_eq!(letter(&store).await.failure.reason, reason);
+    }
+}
+
+#[tokio::test]
+async fn a_reason_that_does_not_count_is_passed_through() {
+    let (_, store, layer) = layer();
+    let response = answered(&layer.without_reason(Reason::NotRetried), 503).await;
+    assert!(DeadLettered::of(&response).is_none());
+    assert!(letters(&store).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_filter_does_not_let_through_is_left_alone() {
+    let (_, store, layer) = layer();
+    let layer = layer.with_filter(|request| !request.method().is_safe());
+    let get = Request::get("/").body(Body::default()).unwrap();
+    let response = call(&layer, get, async |request| {
+        assert!(request.extensions().get::<Trail>().is_none());
+        Ok::<_, Infallible>(status(503))
+    });
+    assert!(DeadLettered::of(&response.await.unwrap()).is_none());
+    answered(&layer, 503).await;
+    assert_eq!(letters(&store).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_total_timeout_the_trail_tells_what_was_tried() {
+    for sent in [false, true] {
+        let (_, store, layer) = layer();
+        call(&layer, post(), async |mut request| {
+            let trail = take_trail(&mut request);
+            trail.begin(1);
+            trail.fail(Attempt::new(1, Instant::now(), NEVER_SENT, None));
+            if sent {
+                trail.begin(2);
+            }
+            Err(Elapsed::new(SECOND, Scope::Total))
+        })
+        .await
+        .unwrap_err();
+        let failure = letter(&store).await.failure;
+        assert_eq!(failure.reason, Reason::Deadline);
+        assert_eq!(
+            (failure.attempts, failure.maybe_sent),
+            (1 + u32::from(sent), sent)
+        );
+        assert_eq!(failure.last_error.unwrap(), "call not finished within 1s");
+        assert_eq!(failure.history.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_known_to_be_unsent_may_have_been_sent() {
+    for (error, maybe_sent) in [
+        (Elapsed::new(SECOND, Scope::Total).into(), true),
+        (Elapsed::new(SECOND, Scope::Attempt).into(), true),
+        (io::Error::from(io::ErrorKind::ConnectionReset).into(), true),
+        (
+            io::Error::from(io::ErrorKind::ConnectionRefused).into(),
+            false,
+        ),
+        (Rejected::new(RejectReason::QueueFull).into(), false),
+        (Classified::new(NEVER_SENT, "dns").into(), false),
+    ] {
+        let (_, store, layer) = layer();
+        let error: courteous_core::BoxError = error;
+        let text = error.to_string();
+        let error = std::sync::Mutex::new(Some(error));
+        let server = async |_| Err(error.lock().unwrap().take().unwrap());
+        call(&layer, post(), server).await.unwrap_err();
+        assert_eq!(
+            letter(&store).await.failure.maybe_sent,
+            maybe_sent,
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn not_before_is_what_the_server_or_a_limit_has_said() {
+    let (clock, store, layer) = layer();
+    call(&layer, post(), async |_| {
+        let mut response = status(429);
+        response
+            .headers_mut()
+            .insert("retry-after", "90".parse().unwrap());
+        Ok::<_, Infallible>(response)
+    })
+    .await
+    .unwrap();
+    let expected = Some(clock.now() + 90 * SECOND);
+    assert_eq!(letter(&store).await.failure.not_before, expected);
+
+    let (clock, store, layer) = crate::support::layer();
+    call(&layer, post(), async |_| {
+        let rejected = Rejected::new(RejectReason::Closed);
+        Err(rejected.with_wait(Instant::now(), 30 * SECOND))
+    })
+    .await
+    .unwrap_err();
+    let expected = Some(clock.now() + 30 * SECOND);
+    assert_eq!(letter(&store).await.failure.not_before, expected);
+}
+
+#[tokio::test]
+async fn the_key_may_have_another_name() {
+    let (_, store, layer) = layer();
+    let name = HeaderName::from_static("paypal-request-id");
+    let layer = layer.with_key_header(name.clone());
+    let mut request = post();
+    request
+        .headers_mut()
+        .insert(&name, "order-42".parse().unwrap());
+    call(&layer, request, async |_| Ok::<_, Infallible>(status(503)))
+        .await
+        .unwrap();
+    let letter = letter(&store).await;
+    assert_eq!(letter.key().unwrap(), "order-42");
+    assert_eq!(letter.key_header, Some(name));
+}
+
+#[tokio::test]
+async fn inside_a_retry_it_records_nothing_and_says_so() {
+    let (_, store, layer) = layer();
+    let mut request = post();
+    CallContext::edit(request.extensions_mut()).set_attempt(std::num::NonZeroU32::MIN);
+    let server = async |_| Ok::<_, Infallible>(status(503));
+    let response = call(&layer, request, server).await.unwrap();
+    let not = NotRecorded::of(&response).unwrap();
+    assert!(matches!(not.cause(), NotRecordedCause::RetryOutside));
+    assert!(letters(&store).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_tags_go_no_further_in_and_the_trail_does() {
+    let (_, _, layer) = layer();
+    let mut request = post();
+    request
+        .extensions_mut()
+        .insert(Tags::new().with("order", "42"));
+    call(&layer, request, async |request| {
+        assert!(request.extensions().get::<Tags>().is_none());
+        assert!(request.extensions().get::<Trail>().is_some());
+        Ok::<_, Infallible>(status(200))
+    })
+    .await
+    .unwrap();
+}

@@ -1,0 +1,213 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use courteous_dead_letter::{DeadLetterLayer, Letter};
+use http::{HeaderName, HeaderValue, Request, header::REFERER};
+use proptest::prelude::*;
+
+use crate::support::*;
+
+/// Fails as clients do that show where a request went.
+#[derive(Debug)]
+struct Talkative(String);
+
+impl fmt::Display for Talkative {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Talkative {}
+
+/// What a sink gets of a call that fails with the error `text`, and what the hook sees of it.
+async fn recorded(request: Request<Body>, text: &str, adjust: Adjust) -> (Letter, String) {
+    let sink = Scripted::default();
+    let shown = Arc::new(Mutex::new(String::new()));
+    let hook = shown.clone();
+    let layer = adjust(DeadLetterLayer::new(sink.clone()))
+        .with_on_letter(move |event| *hook.lock().unwrap() = format!("{event:?}"));
+    let server = async |_| Err(Talkative(text.to_owned()));
+    call(&layer, request, server).await.unwrap_err();
+    let letter = sink.letters.lock().unwrap().remove(0);
+    (letter, shown.lock().unwrap().clone())
+}
+
+type Adjust = fn(DeadLetterLayer) -> DeadLetterLayer;
+
+fn as_it_is(layer: DeadLetterLayer) -> DeadLetterLayer {
+    layer
+}
+
+/// All that a store could write of a letter, but the body.
+fn written(letter: &Letter) -> String {
+    let fields = letter.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        format!("{name}: {value}\n")
+    });
+    let fields: String = fields.collect();
+    let withheld = &letter.withheld;
+    let error = letter.failure.last_error.as_deref().unwrap_or_default();
+    format!("{}\n{fields}{withheld}\n{error}\n{letter:?}", letter.uri)
+}
+
+#[tokio::test]
+async fn no_secret_of_a_request_is_written_and_each_is_named() {
+    let uri = "https://alice:hunter2@api.example.com/charges?order=42&Access%5FToken=SESAME-1&sig=SESAME-2";
+    let mut request = Request::post(uri).body(Body::default()).unwrap();
+    let headers = request.headers_mut();
+    for (name, value) in [
+        ("authorization", "Bearer SESAME-3"),
+        ("proxy-authorization", "Basic SESAME-4"),
+        ("cookie", "session=SESAME-5; lang=en"),
+        ("x-api-key", "SESAME-6"),
+        ("x-custom", "SESAME-7"),
+        ("accept-language", "en"),
+        ("idempotency-key", "8e03978e"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let mut marked = HeaderValue::from_static("SESAME-8");
+    marked.set_sensitive(true);
+    headers.insert("x-marked", marked);
+    headers.insert(
+        REFERER,
+        HeaderValue::from_static("https://b.example/?password=SESAME-9"),
+    );
+    let text = format!("error sending request for url ({uri}): SESAME-3 SESAME-5 hunter2 refused");
+    let adjust =
+        |layer: DeadLetterLayer| layer.with_secret_header(HeaderName::from_static("x-custom"));
+    let (letter, shown) = recorded(request, &text, adjust).await;
+    for text in [written(&letter), shown] {
+        assert!(!text.contains("SESAME") && !text.contains("hunter2") && !text.contains("alice"));
+    }
+    assert_eq!(
+        letter.uri,
+        "https://api.example.com/charges?order=42&Access%5FToken=withheld&sig=withheld"
+    );
+    let mut names: Vec<_> = letter
+        .withheld
+        .headers
+        .iter()
+        .map(HeaderName::as_str)
+        .collect();
+    names.sort_unstable();
+    let expected = [
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "referer",
+        "x-api-key",
+        "x-custom",
+        "x-marked",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(letter.withheld.query, ["access_token", "sig"]);
+    assert!(letter.withheld.userinfo);
+    assert_eq!(letter.key().unwrap(), "8e03978e");
+    assert_eq!(letter.headers["accept-language"], "en");
+    let error = letter.failure.last_error.unwrap();
+    assert!(
+        error.starts_with("error sending request for url (https://[withheld]@api.example.com/")
+    );
+    assert!(
+        error.ends_with("[withheld] [withheld] [withheld] refused"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn query_names_of_ones_own_are_withheld_too() {
+    let uri = "/?Card=4242&x=1";
+    let request = Request::post(uri).body(Body::default()).unwrap();
+    let adjust = |layer: DeadLetterLayer| layer.with_secret_query("CARD");
+    let (letter, _) = recorded(request, "at /?card=4242", adjust).await;
+    assert_eq!(letter.uri, "/?Card=withheld&x=1");
+    assert_eq!(letter.failure.last_error.unwrap(), "at /?card=[withheld]");
+}
+
+/// A name that is secret, in some case, some of it percent-encoded.
+fn secret_name() -> impl Strategy<Value = String> {
+    let names = [
+        "token",
+        "access_token",
+        "api_key",
+        "key",
+        "sig",
+        "signature",
+        "password",
+    ];
+    let ways = prop::collection::vec(0..3_u8, 12);
+    (prop::sample::select(names.to_vec()), ways).prop_map(|(name, ways)| {
+        let written = name.chars().zip(ways).map(|(char, way)| match way {
+            0 => char.to_string(),
+            1 => char.to_ascii_uppercase().to_string(),
+            _ => format!("%{:02x}", char as u8),
+        });
+        written.collect()
+    })
+}
+
+/// Long enough not to be there by chance, and anything that a query value can hold.
+fn secret_value() -> impl Strategy<Value = String> {
+    "[A-Za-z0-9!$'()*+,:@/?._~-]{0,4}[G-Zg-z]{8,12}(%[2-7][0-9A-F]|[;=])?[A-Za-z0-9]{0,4}"
+}
+
+/// How an error may show a secret.
+fn mention() -> impl Strategy<Value = fn(&str) -> String> {
+    prop::sample::select(vec![
+        (|secret| secret.to_owned()) as fn(&str) -> String,
+        |secret| format!("<{secret}>"),
+        |secret| format!("{secret:?}"),
+        |secret| format!("xx{secret}xx"),
+        |secret| format!("https://x:{secret}@h/?a=1&TOKEN={secret}"),
+        |secret| format!("Sig={secret}"),
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_secret_byte_string_ever_reaches_a_sink(
+        names in prop::collection::vec(secret_name(), 1..4),
+        values in prop::collection::vec(secret_value(), 4),
+        plain in prop::collection::vec("[a-f]{1,5}=[a-f0-9]{0,5}", 0..4),
+        headers in prop::collection::vec("[G-Zg-z]{8,20}", 3),
+        user in "[g-z]{8}:[G-Z]{8}",
+        mentions in prop::collection::vec((0..20_usize, mention()), 0..6),
+    ) {
+        let mut pairs: Vec<_> = plain.clone();
+        let secret = names.iter().zip(&values).map(|(name, value)| format!("{name}={value}"));
+        pairs.extend(secret);
+        let rotate = pairs.len() / 2;
+        pairs.rotate_left(rotate);
+        let uri = format!("https://{user}@h.example/path?{}", pairs.join("&"));
+        let mut request = Request::post(&uri).body(Body::default()).unwrap();
+        let value = |text: String| HeaderValue::try_from(text).unwrap();
+        request.headers_mut().insert("authorization", value(format!("Bearer {}", headers[0])));
+        request.headers_mut().insert("cookie", value(format!("a={}; b=1", headers[1])));
+        let mut marked = value(headers[2].clone());
+        marked.set_sensitive(true);
+        request.headers_mut().insert("x-any", marked);
+        request.headers_mut().insert("x-copy", value(format!("{uri} {}", headers[1])));
+
+        let mut secrets: Vec<String> = headers;
+        secrets.extend(values.into_iter().take(names.len()));
+        secrets.extend(user.split(':').map(str::to_owned));
+        let said = mentions.iter().map(|(which, how)| how(&secrets[which % secrets.len()]));
+        let text: Vec<_> = said.chain([uri.clone()]).collect();
+
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (letter, shown) = runtime.block_on(recorded(request, &text.join(" "), as_it_is));
+        let written = written(&letter) + &shown;
+        for secret in &secrets {
+            prop_assert!(!written.contains(secret.as_str()), "{secret:?} in {written}");
+        }
+        // And what is none is still there.
+        for pair in plain {
+            prop_assert!(letter.uri.query().unwrap().split('&').any(|other| other == pair));
+        }
+    }
+}

@@ -1,0 +1,251 @@
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
+
+use courteous_core::{
+    Attempt, CallContext, Effect, Fault, History, RejectReason, Rejected, RetryInfo, StopReason,
+    Verdict,
+};
+use courteous_dead_letter::{
+    DeadLetterLayer, Failure, MemoryStore, NotSent, Payload, Reason, ReplayOutcome, Replaying,
+    Sink, State, Store, replay,
+};
+use http::{HeaderName, Request, StatusCode};
+use http_body_util::BodyExt;
+use std::time::Duration;
+use tokio::time::Instant;
+use tower::{Layer, service_fn};
+
+use crate::support::*;
+
+#[tokio::test(start_paused = true)]
+async fn the_same_request_is_sent_with_the_same_key_and_bytes_and_is_delivered() {
+    let (clock, store, replay) = setup();
+    let letter = letter(&clock, HOUR);
+    let id = push(&store, letter.clone()).await;
+    let server = boxed(service_fn(move |request: Request<Body>| {
+        assert_eq!(request.method(), letter.method);
+        assert_eq!(*request.uri(), letter.uri);
+        assert_eq!(*request.headers(), letter.headers);
+        let replaying = request.extensions().get::<Replaying>().unwrap();
+        assert_eq!(replaying.id(), letter.id);
+        let context = CallContext::of(request.extensions());
+        assert_eq!(context.time_left(Instant::now()), Some(30 * SECOND));
+        async {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, "amount=42");
+            Ok::<_, Infallible>(response(201))
+        }
+    }));
+    let summary = replay.run(&store, server).await.unwrap();
+    assert_eq!((summary.delivered, summary.total()), (1, 1));
+    assert!(summary.is_success());
+    let record = get(&store, id).await;
+    let status = StatusCode::CREATED;
+    assert_eq!(
+        (record.state, record.replays),
+        (State::Delivered { status }, 1)
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_would_come_again_is_refused_and_kept_with_its_status() {
+    for code in [304, 400, 404, 409, 422, 501] {
+        let (clock, store, replay) = setup();
+        let id = push(&store, letter(&clock, HOUR)).await;
+        let summary = replay
+            .run(&store, Ledger::default().server(code))
+            .await
+            .unwrap();
+        assert_eq!((summary.refused, summary.total()), (1, 1));
+        assert!(!summary.is_success());
+        let status = StatusCode::from_u16(code).unwrap();
+        assert_eq!(state(&store, id).await, State::Refused { status });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_again_goes_back_to_its_record_with_the_attempts_of_both() {
+    let (clock, store, replay) = setup();
+    let id = push(&store, letter(&clock, HOUR)).await;
+    // A stack with a dead-letter layer of its own, which must not record it anew, and a retry.
+    let other = MemoryStore::new();
+    let server = service_fn(async |_: Request<Body>| {
+        let mut response = response(503);
+        let mut history = History::new();
+        for number in 1..=3 {
+            let verdict = Verdict::transient(Effect::Refused, Fault::Server);
+            let status = Some(StatusCode::SERVICE_UNAVAILABLE);
+            history.push(Attempt::new(number, Instant::now(), verdict, status));
+        }
+        let not_before = Some(Instant::now() + 90 * SECOND);
+        let stop = StopReason::WaitTooLong;
+        let info = RetryInfo::new(3, Duration::ZERO, stop, not_before, history);
+        response.extensions_mut().insert(info);
+        Ok::<_, Infallible>(response)
+    });
+    let stack = boxed(DeadLetterLayer::new(other.clone()).layer(server));
+    let summary = replay.run(&store, stack).await.unwrap();
+    assert_eq!((summary.failed, summary.total()), (1, 1));
+    assert_eq!(other.stats().await.unwrap().total(), 0);
+
+    let record = get(&store, id).await;
+    assert_eq!((record.state, record.replays), (State::Pending, 1));
+    let Failure {
+        reason,
+        attempts,
+        history,
+        last_status,
+        last_at,
+        not_before,
+        ..
+    } = record.letter.failure;
+    assert_eq!((reason, attempts), (Reason::WaitTooLong, 4));
+    let numbers: Vec<_> = history.iter().map(|past| past.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    assert_eq!(last_status, Some(StatusCode::SERVICE_UNAVAILABLE));
+    assert_eq!(
+        (last_at, not_before),
+        (clock.now(), Some(clock.now() + 90 * SECOND))
+    );
+    // The first attempt stays the one from which the key's age is counted.
+    assert_eq!(record.letter.first_at, clock.now() - HOUR);
+}
+
+#[tokio::test]
+async fn an_error_is_written_into_the_record() {
+    let (clock, store, replay) = setup();
+    let id = push(&store, letter(&clock, HOUR)).await;
+    let server = service_fn(async |_: Request<Body>| {
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused))
+    });
+    replay.run(&store, boxed(server)).await.unwrap();
+    let failure = get(&store, id).await.letter.failure;
+    assert_eq!(failure.last_error.unwrap(), "connection refused");
+    // The attempt before may have been sent, whatever became of this one.
+    assert!(failure.maybe_sent);
+}
+
+#[tokio::test]
+async fn a_record_is_replayed_so_often_and_then_expires() {
+    let (clock, store, replay) = setup();
+    let replay = replay.with_max_replays(3);
+    let id = push(&store, letter(&clock, HOUR)).await;
+    let ledger = Ledger::default();
+    for round in 1..=4 {
+        let summary = replay.run(&store, ledger.server(503)).await.unwrap();
+        let expected = match round {
+            1 | 2 => (1, 0),
+            3 => (0, 1),
+            _ => (0, 0),
+        };
+        assert_eq!((summary.failed, summary.expired), expected, "round {round}");
+    }
+    let record = get(&store, id).await;
+    assert_eq!((record.state, record.replays), (State::Expired, 3));
+    assert_eq!(record.letter.failure.attempts, 4);
+    assert_eq!(ledger.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn what_a_limit_of_ours_refuses_is_not_sent_and_counts_no_replay() {
+    let (clock, store, replay) = setup();
+    let id = push(&store, letter(&clock, HOUR)).await;
+    let before = get(&store, id).await.letter;
+    let server = service_fn(async |_: Request<Body>| Err(Rejected::new(RejectReason::QueueFull)));
+    let summary = replay.run(&store, boxed(server)).await.unwrap();
+    assert_eq!((summary.not_sent, summary.total()), (1, 1));
+    let record = get(&store, id).await;
+    assert_eq!((record.state, record.replays), (State::Pending, 0));
+    assert_eq!(record.letter, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_that_goes_on_beyond_the_deadline_is_cut_off_within_the_lease() {
+    let (clock, store, replay) = setup();
+    let replay = replay.with_total_timeout(10 * SECOND);
+    let id = push(&store, letter(&clock, HOUR)).await;
+    let start = Instant::now();
+    let slow = Ledger::default().server_after(HOUR, 200);
+    replay.run(&store, slow).await.unwrap();
+    assert_eq!(start.elapsed(), 15 * SECOND);
+    let failure = get(&store, id).await.letter.failure;
+    assert_eq!(
+        (failure.reason, failure.maybe_sent),
+        (Reason::Deadline, true)
+    );
+}
+
+#[tokio::test]
+async fn the_hook_hears_of_each_record_and_all_so_far() {
+    let (clock, store, replay) = setup();
+    let first = push(&store, letter(&clock, 2 * HOUR)).await;
+    let mut gone = letter(&clock, HOUR);
+    gone.payload = Payload::Gone;
+    let second = push(&store, gone).await;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hook = heard.clone();
+    let replay = replay
+        .with_concurrency(std::num::NonZeroUsize::MIN)
+        .with_on_progress(move |progress| {
+            let outcome = match progress.outcome() {
+                ReplayOutcome::Delivered { status } => status.to_string(),
+                ReplayOutcome::NotSent(why @ NotSent::BodyIncomplete) => why.to_string(),
+                other => panic!("{other:?}"),
+            };
+            let so_far = progress.summary().total();
+            hook.lock().unwrap().push((progress.id(), outcome, so_far));
+        });
+    replay
+        .run(&store, Ledger::default().server(200))
+        .await
+        .unwrap();
+    let expected = [
+        (first, "200 OK".to_owned(), 1),
+        (second, "its body was not kept whole".to_owned(), 2),
+    ];
+    assert_eq!(*heard.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn letters_of_a_layer_are_replayed_through_the_same_stack_by_the_short_form() {
+    let store = MemoryStore::new();
+    let up = Arc::new(Mutex::new(false));
+    let server = {
+        let up = up.clone();
+        service_fn(move |request: Request<Body>| {
+            assert_eq!(request.headers()["paypal-request-id"], "42");
+            let code = if *up.lock().unwrap() { 200 } else { 503 };
+            async move { Ok::<_, Infallible>(response(code)) }
+        })
+    };
+    let name = HeaderName::from_static("paypal-request-id");
+    let layer = DeadLetterLayer::new(store.clone()).with_key_header(name.clone());
+    let stack = boxed(layer.layer(server));
+    let mut request = Request::post("https://api.example.com/")
+        .body(Body::from("pay"))
+        .unwrap();
+    request.headers_mut().insert(name, "42".parse().unwrap());
+    let response = tower::ServiceExt::oneshot(stack.clone(), request)
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 503);
+
+    assert_eq!(replay(&store, stack.clone()).await.unwrap().failed, 1);
+    *up.lock().unwrap() = true;
+    assert_eq!(replay(&store, stack).await.unwrap().delivered, 1);
+    assert_eq!(store.stats().await.unwrap().undelivered(), 0);
+}
+
+#[tokio::test]
+async fn a_replay_can_be_spawned() {
+    let (clock, store, replay) = setup();
+    store.push(letter(&clock, HOUR)).await.unwrap();
+    let server = Ledger::default().server(200);
+    let summary = tokio::spawn(async move {
+        let store: Arc<dyn Store> = Arc::new(store);
+        replay.run(&*store, server).await
+    });
+    assert_eq!(summary.await.unwrap().unwrap().delivered, 1);
+}

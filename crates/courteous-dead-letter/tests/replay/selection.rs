@@ -1,0 +1,233 @@
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use courteous_dead_letter::{Filter, Payload, Reason, State, Tags};
+use http::{Method, Request};
+use tower::service_fn;
+
+use crate::support::*;
+
+const ONE: NonZeroUsize = NonZeroUsize::MIN;
+
+#[tokio::test]
+async fn the_oldest_goes_first_and_each_once_in_a_run() {
+    let (clock, store, replay) = setup();
+    let mut expected = Vec::new();
+    for age in [3, 1, 4, 2] {
+        expected.push(push(&store, letter(&clock, age * HOUR)).await);
+    }
+    expected.sort();
+    let ledger = Ledger::default();
+    let summary = replay
+        .with_concurrency(ONE)
+        .run(&store, ledger.server(503))
+        .await
+        .unwrap();
+    assert_eq!(summary.failed, 4);
+    let expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
+    assert_eq!(ledger.requests(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_are_under_way_at_a_time_than_was_said() {
+    let (clock, store, replay) = setup();
+    for age in 1..=20 {
+        push(&store, letter(&clock, age * SECOND)).await;
+    }
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let server = {
+        let most = most.clone();
+        service_fn(move |_: Request<Body>| {
+            let (now, most) = (now.clone(), most.clone());
+            async move {
+                most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                tokio::time::sleep(SECOND).await;
+                now.fetch_sub(1, SeqCst);
+                Ok::<_, std::convert::Infallible>(response(200))
+            }
+        })
+    };
+    let replay = replay.with_concurrency(NonZeroUsize::new(3).unwrap());
+    let summary = replay.run(&store, boxed(server)).await.unwrap();
+    assert_eq!((summary.delivered, most.load(SeqCst)), (20, 3));
+}
+
+#[tokio::test]
+async fn what_is_not_due_is_left_for_later() {
+    let (clock, store, replay) = setup();
+    let mut later = letter(&clock, HOUR);
+    later.failure.not_before = Some(clock.now() + HOUR);
+    let id = push(&store, later).await;
+    let ledger = Ledger::default();
+    let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+    assert_eq!(summary.total(), 0);
+    clock.advance(HOUR);
+    replay.run(&store, ledger.server(200)).await.unwrap();
+    assert_eq!(state(&store, id).await, DELIVERED);
+}
+
+#[tokio::test]
+async fn a_keys_life_is_counted_from_the_first_attempt_and_less_the_total_timeout() {
+    let (clock, store, replay) = setup();
+    let edge = 23 * HOUR - 30 * SECOND;
+    let young = push(&store, letter(&clock, edge)).await;
+    let mut recorded_lately = letter(&clock, HOUR);
+    recorded_lately.first_at = clock.now() - edge - Duration::from_millis(1);
+    let old = push(&store, recorded_lately).await;
+    let ledger = Ledger::default();
+    let summary = replay
+        .clone()
+        .run(&store, ledger.server(200))
+        .await
+        .unwrap();
+    assert_eq!((summary.delivered, summary.expired), (1, 1));
+    assert_eq!(state(&store, young).await, DELIVERED);
+    let record = get(&store, old).await;
+    assert_eq!((record.state, record.replays), (State::Expired, 0));
+    assert_eq!(ledger.requests(), [young.to_string()]);
+}
+
+#[tokio::test]
+async fn a_key_can_be_said_to_live_longer_and_a_request_without_one_has_none_that_ages() {
+    let (clock, store, replay) = setup();
+    let keyed = push(&store, letter(&clock, 1000 * HOUR)).await;
+    let mut put = without_key(letter(&clock, 1000 * HOUR));
+    put.method = Method::PUT;
+    let put = push(&store, put).await;
+    let ledger = Ledger::default();
+    let summary = replay
+        .with_key_lifetime(Duration::MAX)
+        .run(&store, ledger.server(200))
+        .await;
+    assert_eq!(summary.unwrap().delivered, 2);
+    assert_eq!(state(&store, keyed).await, DELIVERED);
+    assert_eq!(state(&store, put).await, DELIVERED);
+}
+
+#[tokio::test]
+async fn what_may_run_twice_is_sent_only_by_itself_and_by_decision() {
+    let (clock, store, replay) = setup();
+    let id = push(&store, without_key(letter(&clock, HOUR))).await;
+    let other = push(&store, without_key(letter(&clock, HOUR))).await;
+    let ledger = Ledger::default();
+    // Not in bulk, not in bulk though it be wanted, and not by its name alone.
+    for replay in [
+        replay.clone(),
+        replay.clone().with_may_run_twice(true),
+        replay.clone().with_id(id),
+    ] {
+        let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+        assert!(summary.not_sent >= 1 && summary.not_sent == summary.total());
+    }
+    assert!(ledger.requests().is_empty());
+    assert_eq!(get(&store, id).await.replays, 0);
+    let replay = replay.with_id(id).with_may_run_twice(true);
+    assert_eq!(
+        replay
+            .run(&store, ledger.server(200))
+            .await
+            .unwrap()
+            .delivered,
+        1
+    );
+    assert_eq!(state(&store, id).await, DELIVERED);
+    assert_eq!(state(&store, other).await, State::Pending);
+}
+
+#[tokio::test]
+async fn what_was_never_sent_or_is_idempotent_needs_no_key() {
+    let (clock, store, replay) = setup();
+    let mut never = without_key(letter(&clock, HOUR));
+    never.failure.maybe_sent = false;
+    push(&store, never).await;
+    let mut delete = without_key(letter(&clock, HOUR));
+    delete.method = Method::DELETE;
+    push(&store, delete).await;
+    let summary = replay
+        .run(&store, Ledger::default().server(200))
+        .await
+        .unwrap();
+    assert_eq!((summary.delivered, summary.total()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_whole_or_is_sealed_is_not_sent() {
+    let (clock, store, replay) = setup();
+    for payload in [
+        Payload::Gone,
+        Payload::Truncated(Bytes::from("amount=42")),
+        Payload::Sealed(Bytes::from("amount=42")),
+    ] {
+        let mut letter = letter(&clock, HOUR);
+        letter.payload = payload;
+        push(&store, letter).await;
+    }
+    let ledger = Ledger::default();
+    let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+    assert_eq!((summary.not_sent, summary.total()), (3, 3));
+    assert!(ledger.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_filter_narrows_what_is_sent() {
+    let (clock, store, replay) = setup();
+    let mut tagged = letter(&clock, HOUR);
+    tagged.tags = Tags::new().with("shop", "berlin");
+    tagged.failure.reason = Reason::Budget;
+    let id = push(&store, tagged).await;
+    push(&store, letter(&clock, HOUR)).await;
+    let ledger = Ledger::default();
+    let none = Filter::new().with_tag("shop", "paris");
+    let summary = replay
+        .clone()
+        .with_filter(none)
+        .run(&store, ledger.server(200))
+        .await;
+    assert_eq!(summary.unwrap().total(), 0);
+    let berlin = Filter::new()
+        .with_tag("shop", "berlin")
+        .with_reason(Reason::Budget);
+    replay
+        .with_filter(berlin)
+        .run(&store, ledger.server(200))
+        .await
+        .unwrap();
+    assert_eq!(ledger.requests(), [id.to_string()]);
+}
+
+#[tokio::test]
+async fn a_run_ends_early_when_too_many_fail_in_a_row() {
+    let (clock, store, replay) = setup();
+    for age in 1..=50 {
+        push(&store, letter(&clock, age * SECOND)).await;
+    }
+    let ledger = Ledger::default();
+    let replay = replay.with_concurrency(ONE);
+    let summary = replay.run(&store, ledger.server(503)).await.unwrap();
+    assert!(summary.stopped_early && !summary.is_success());
+    assert_eq!((summary.failed, ledger.requests().len()), (20, 20));
+
+    let all = replay.clone().with_max_failures_in_row(None);
+    assert_eq!(
+        all.run(&store, ledger.server(503)).await.unwrap().failed,
+        50
+    );
+
+    // In a row: one that is delivered begins a new count.
+    let calls = AtomicUsize::new(0);
+    let calls = Arc::new(calls);
+    let flaky = service_fn(move |_: Request<Body>| {
+        let good = calls.fetch_add(1, SeqCst) % 3 == 2;
+        async move { Ok::<_, std::convert::Infallible>(response(if good { 200 } else { 503 })) }
+    });
+    let three = replay.with_max_failures_in_row(NonZeroU32::new(3));
+    let summary = three.run(&store, boxed(flaky)).await.unwrap();
+    assert_eq!((summary.failed, summary.delivered), (34, 16));
+}
