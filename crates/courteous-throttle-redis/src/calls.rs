@@ -133,6 +133,11 @@ impl Calls {
         self.is_down() || self.calling.is_some_and(hangs)
     }
 
+    /// Whether a call is going on, or would be made for who asks now.
+    pub(crate) fn is_trying(&self, now: Instant) -> bool {
+        self.calling.is_some() || self.asked.is_some() || self.retry_at.is_none_or(|at| at <= now)
+    }
+
     #[cfg(test)]
     pub(crate) fn has_seen(&self, run: i64) -> bool {
         self.clock.has_seen(run)

@@ -140,7 +140,7 @@ impl Core {
             retried: ask.is_retried(),
             latest: ask.latest(),
         });
-        let vain = self.vain_at(ask.latest());
+        let vain = self.vain_at(ask.latest(), now);
         self.soonest = earliest(self.soonest, vain);
         self.call_if_due(now);
         Answer::Queued(ticket)
@@ -401,7 +401,7 @@ impl Core {
         self.line_cost += u64::from(waiter.cost);
         let latest = waiter.latest;
         self.line.requeue(ticket);
-        self.soonest = earliest(self.soonest, self.vain_at(latest)).map(|at| at.max(now));
+        self.soonest = earliest(self.soonest, self.vain_at(latest, now)).map(|at| at.max(now));
     }
 
     /// When the turn comes at the earliest of one who is behind others that cost `ahead`.
@@ -438,17 +438,19 @@ impl Core {
             }
             Some((latest, reason)) => (at > latest).then_some(reason),
             None => {
+                // While it is being tried, nobody knows.
                 let given_up = self.gives_up_at().is_some_and(|at| at <= now);
-                given_up.then_some(RejectReason::Unavailable)
+                (given_up && !self.calls.is_trying(now)).then_some(RejectReason::Unavailable)
             }
         }
     }
 
-    /// When it will have made no sense.
-    fn vain_at(&self, latest: Option<(Instant, RejectReason)>) -> Option<Instant> {
-        latest
-            .map(|(latest, _)| latest)
-            .or_else(|| self.gives_up_at())
+    /// When it will have made no sense; `None` if that comes with a call that fails.
+    fn vain_at(&self, latest: Option<(Instant, RejectReason)>, now: Instant) -> Option<Instant> {
+        match latest {
+            Some((latest, _)) => Some(latest),
+            None => self.gives_up_at().filter(|&at| at > now),
+        }
     }
 
     fn gives_up_at(&self) -> Option<Instant> {
@@ -486,7 +488,7 @@ impl Core {
                 return false;
             }
             ahead += u64::from(waiter.cost);
-            soonest = earliest(soonest, self.vain_at(waiter.latest));
+            soonest = earliest(soonest, self.vain_at(waiter.latest, now));
             true
         });
         self.line = line;

@@ -18,7 +18,11 @@ mod local;
 #[cfg(test)]
 mod model;
 mod outage;
+#[cfg(test)]
+mod promises;
 mod script;
+#[cfg(test)]
+mod sent;
 #[cfg(test)]
 mod simulation;
 mod target;

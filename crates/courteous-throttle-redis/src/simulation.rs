@@ -1,95 +1,17 @@
 //! Whole workers around the model of the script, on the paused clock: late, lost, restarted, and counted.
 
-use std::{
-    future::poll_fn,
-    num::NonZeroU32,
-    pin::pin,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{num::NonZeroU32, time::Duration};
 
-use courteous_core::{Ask, Rate, RejectReason, Store, Take, Turn};
+use courteous_core::{Ask, Rate, RejectReason, Store};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{RedisBucket, fake::Fake};
-
-/// What was sent when.
-#[derive(Clone, Debug, Default)]
-struct Sent(Arc<Mutex<Vec<(Instant, u32)>>>);
-
-impl Sent {
-    fn push(&self, cost: u32) {
-        self.0.lock().unwrap().push((Instant::now(), cost));
-    }
-
-    fn total(&self) -> u64 {
-        let sent = self.0.lock().unwrap();
-        sent.iter().map(|&(_, cost)| u64::from(cost)).sum()
-    }
-
-    /// By how many tokens the worst of all windows is above `burst + rate * length`; negative if none is.
-    fn excess(&self, rate: Rate) -> i128 {
-        let sent = self.0.lock().unwrap();
-        let (tokens, per) = (i128::from(rate.tokens()), i128::from(rate.per()));
-        let burst = i128::from(rate.burst().get());
-        let (mut before, mut least, mut worst) = (0_i128, i128::MAX, i128::MIN);
-        let Some(&(start, _)) = sent.first() else {
-            return 0;
-        };
-        // In tokens times `per`: those sent before a window's first, less what the rate allows until then, is to be
-        // small for all windows; so the least is kept.
-        for &(at, cost) in sent.iter() {
-            let allowed = i128::try_from((at - start).as_nanos()).unwrap() * tokens;
-            least = least.min(before * per - allowed);
-            before += i128::from(cost);
-            worst = worst.max(before * per - allowed - least - burst * per);
-        }
-        worst.div_euclid(per) + i128::from(worst.rem_euclid(per) > 0)
-    }
-}
-
-async fn send(
-    bucket: &RedisBucket,
-    ask: &Ask,
-    sent: &Sent,
-    lazy: Duration,
-) -> Result<(), RejectReason> {
-    match bucket.take(ask) {
-        Take::Taken => {}
-        Take::Refused(rejected) => return Err(rejected.reason()),
-        Take::Wait(turn) => {
-            let mut turn = pin!(turn);
-            loop {
-                poll_fn(|cx| turn.as_mut().poll(cx))
-                    .await
-                    .map_err(|rejected| rejected.reason())?;
-                if !lazy.is_zero() {
-                    // Something else is not ready.
-                    if lazy.as_millis() % 2 == 0 {
-                        turn.as_mut().pass();
-                    }
-                    sleep(lazy).await;
-                    if lazy.as_millis() % 2 == 0 {
-                        poll_fn(|cx| turn.as_mut().poll(cx))
-                            .await
-                            .map_err(|rejected| rejected.reason())?;
-                    }
-                }
-                if turn.as_mut().spend() {
-                    break;
-                }
-            }
-        }
-    }
-    sent.push(ask.cost());
-    Ok(())
-}
-
-fn one() -> Ask {
-    Ask::new(NonZeroU32::MIN)
-}
+use crate::{
+    RedisBucket,
+    fake::Fake,
+    sent::{Sent, paused, send},
+};
 
 #[derive(Clone, Copy, Debug)]
 struct Scene {
@@ -223,15 +145,6 @@ async fn run(scene: Scene) -> (Rate, Sent) {
         assert!(ended.is_err_and(|error| error.is_cancelled()));
     }
     (rate, sent)
-}
-
-fn paused<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(future)
 }
 
 proptest! {
