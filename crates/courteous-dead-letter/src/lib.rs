@@ -3,6 +3,8 @@
 mod classifier;
 mod clock;
 mod collect;
+#[cfg(feature = "encryption")]
+mod encrypted;
 mod error;
 mod event;
 mod fate;
@@ -42,6 +44,8 @@ mod verdict;
 mod withheld;
 
 pub use clock::Clock;
+#[cfg(feature = "encryption")]
+pub use encrypted::{Encrypted, EncryptionKey, InvalidEncryptionKey};
 pub use error::{PushError, StoreError, UnknownWord};
 pub use event::{Fate, LetterEvent};
 pub use fate::{DeadLettered, NotRecorded, NotRecordedCause};

@@ -103,7 +103,7 @@ pub enum NotSent {
     SecretsFailed(BoxError),
     /// Its body was not kept, or not wholly.
     BodyIncomplete,
-    /// Its body is encrypted, and the store was not opened with the key.
+    /// Its body is encrypted, with a key that the store was not given.
     Sealed,
     /// It may have been processed before, and nothing keeps it from being processed twice: neither its method nor a key. To be
     /// sent again only by itself, by somebody who knows that: see
@@ -119,7 +119,7 @@ impl fmt::Display for NotSent {
             Self::MissingSecrets(missing) => write!(f, "no fresh secrets for {missing}"),
             Self::SecretsFailed(_) => f.write_str("the source of fresh secrets failed"),
             Self::BodyIncomplete => f.write_str("its body was not kept whole"),
-            Self::Sealed => f.write_str("its body is encrypted, and there is no key"),
+            Self::Sealed => f.write_str("its body is encrypted with a key that is not here"),
             Self::MayRunTwice => f.write_str("it may have been processed, and might be again"),
             Self::Limited => f.write_str("a limit has refused it"),
         }

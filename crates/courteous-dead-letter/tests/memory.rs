@@ -16,7 +16,7 @@ conformance!(mod memory { async |clock| (Arc::new(store(clock)) as Arc<dyn Store
 
 #[tokio::test]
 async fn a_full_store_says_so() {
-    let clock = Clock::fixed(Clock::system().now());
+    let clock = conformance::clock();
     let capacity = NonZeroUsize::new(3).unwrap();
     let store = Arc::new(store(clock.clone()).with_capacity(capacity)) as Arc<dyn Store>;
     conformance::a_full_store_says_so(&store, &clock, 3).await;

@@ -1,0 +1,323 @@
+use std::{error::Error, fmt, str::FromStr, sync::Arc, time::Duration};
+
+use bytes::{BufMut, Bytes};
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce, aead, aead::Aead};
+
+use crate::{
+    BoxFuture, Claim, Filter, Letter, LetterId, Mark, Page, Payload, PushError, Record, Settlement,
+    Sink, Stats, Store, StoreError,
+};
+
+/// A store whose bodies are encrypted: around any [`Sink`], and around any [`Store`].
+///
+/// A body is encrypted by XChaCha20-Poly1305 with a random nonce of 192 bits, and bound to the id of its letter, so that it
+/// cannot be put into the place of another. Everything else is written as it is: the target, the header fields, the texts of
+/// errors, the tags. The length of a body can be seen.
+///
+/// A body that was written without a key is read as it is. One that cannot be opened, as it was written with a key that is not
+/// here, stays [`Payload::Sealed`]: it can be listed, and is not sent. [`get`](Store::get) says
+/// [`StoreError::WrongKey`] of it.
+///
+/// # Example
+///
+/// ```
+/// use courteous_dead_letter::{Encrypted, EncryptionKey, MemoryStore, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let text = "00".repeat(32); // of a secret store, and not of zeros
+/// let store = Encrypted::new(MemoryStore::new(), text.parse::<EncryptionKey>()?);
+/// assert_eq!(store.stats().await?.total(), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Encrypted<S> {
+    inner: S,
+    keys: Arc<Keys>,
+}
+
+/// The key is the first; the others only open what was sealed before.
+#[derive(Clone)]
+struct Keys(Vec<EncryptionKey>);
+
+/// A key of 256 bits. Not shown by `Debug`.
+#[derive(Clone)]
+pub struct EncryptionKey(XChaCha20Poly1305);
+
+/// The first byte of what is sealed: how it was.
+const VERSION: u8 = 1;
+
+const NONCE_LEN: usize = 24;
+
+/// The first byte of what is in it.
+const WHOLE: u8 = 0;
+const TRUNCATED: u8 = 1;
+
+impl EncryptionKey {
+    /// The key of these bytes, which are to be random: a password is none.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(XChaCha20Poly1305::new(&bytes.into()))
+    }
+
+    /// `payload` sealed for the letter of this id; `None` if it is longer than any body can be.
+    fn seal(&self, id: LetterId, payload: &Payload) -> Option<Payload> {
+        let kind = match payload {
+            Payload::Whole(_) => WHOLE,
+            Payload::Truncated(_) => TRUNCATED,
+            // Nothing to be sealed, or sealed already.
+            Payload::Gone | Payload::Sealed(_) => return Some(payload.clone()),
+        };
+        let body = payload.bytes();
+        let mut plain = Vec::with_capacity(1 + body.len());
+        plain.put_u8(kind);
+        plain.put_slice(body);
+        let nonce: [u8; NONCE_LEN] = rand::random();
+        let id = id.to_bits().to_be_bytes();
+        let message = aead::Payload {
+            msg: &plain,
+            aad: &id,
+        };
+        let cipher = self.0.encrypt(&XNonce::from(nonce), message).ok()?;
+        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + cipher.len());
+        sealed.put_u8(VERSION);
+        sealed.put_slice(&nonce);
+        sealed.put_slice(&cipher);
+        Some(Payload::Sealed(sealed.into()))
+    }
+
+    /// What was sealed for the letter of this id by this key; `None` if it was not.
+    fn open(&self, id: LetterId, sealed: &[u8]) -> Option<Payload> {
+        let (nonce, cipher) = sealed
+            .strip_prefix(&[VERSION])?
+            .split_first_chunk::<NONCE_LEN>()?;
+        let id = id.to_bits().to_be_bytes();
+        let message = aead::Payload {
+            msg: cipher,
+            aad: &id,
+        };
+        let plain = self.0.decrypt(&XNonce::from(*nonce), message).ok()?;
+        let mut plain = Bytes::from(plain);
+        match plain.split_to(plain.len().min(1)).first()? {
+            &WHOLE => Some(Payload::Whole(plain)),
+            &TRUNCATED => Some(Payload::Truncated(plain)),
+            _ => None,
+        }
+    }
+}
+
+/// 64 hexadecimal digits.
+impl FromStr for EncryptionKey {
+    type Err = InvalidEncryptionKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEncryptionKey> {
+        let digits = text.as_bytes();
+        let mut bytes = [0; 32];
+        if digits.len() != 2 * bytes.len() {
+            return Err(InvalidEncryptionKey(()));
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            for &digit in pair {
+                let digit = char::from(digit).to_digit(16);
+                *byte = *byte << 4 | digit.ok_or(InvalidEncryptionKey(()))? as u8;
+            }
+        }
+        Ok(Self::new(bytes))
+    }
+}
+
+impl fmt::Debug for EncryptionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EncryptionKey")
+    }
+}
+
+/// A text that is no [`EncryptionKey`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidEncryptionKey(());
+
+impl fmt::Display for InvalidEncryptionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an encryption key is 64 hexadecimal digits")
+    }
+}
+
+impl Error for InvalidEncryptionKey {}
+
+impl Keys {
+    fn open(&self, record: &mut Record) -> Result<(), StoreError> {
+        let letter = &mut record.letter;
+        if let Payload::Sealed(sealed) = &letter.payload {
+            let mut opened = self.0.iter().map(|key| key.open(letter.id, sealed));
+            letter.payload = opened
+                .find_map(|opened| opened)
+                .ok_or(StoreError::WrongKey)?;
+        }
+        Ok(())
+    }
+
+    /// Opens those that can be opened.
+    fn open_all(
+        &self,
+        records: Result<Vec<Record>, StoreError>,
+    ) -> Result<Vec<Record>, StoreError> {
+        let mut records = records?;
+        for record in &mut records {
+            // What cannot be opened stays sealed, and is seen to be.
+            let _ = self.open(record);
+        }
+        Ok(records)
+    }
+}
+
+impl<S> Encrypted<S> {
+    /// `inner`, whose bodies are encrypted with `key` from now on.
+    #[must_use]
+    pub fn new(inner: S, key: EncryptionKey) -> Self {
+        Self {
+            inner,
+            keys: Arc::new(Keys(vec![key])),
+        }
+    }
+
+    /// Opens what was encrypted with `key`, too, which is used for nothing new: so a key can be replaced.
+    #[must_use]
+    pub fn with_old_key(mut self, key: EncryptionKey) -> Self {
+        Arc::make_mut(&mut self.keys).0.push(key);
+        self
+    }
+
+    /// The store, whose bodies are encrypted.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S: Sink> Sink for Encrypted<S> {
+    fn push(&self, mut letter: Letter) -> BoxFuture<'static, Result<(), PushError>> {
+        let sealed = self
+            .keys
+            .0
+            .first()
+            .map(|key| key.seal(letter.id, &letter.payload));
+        match sealed.flatten() {
+            Some(sealed) => {
+                letter.payload = sealed;
+                self.inner.push(letter)
+            }
+            None => Box::pin(async { Err(PushError::failed("the body cannot be encrypted")) }),
+        }
+    }
+}
+
+impl<S: Store> Store for Encrypted<S> {
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        Box::pin(async { self.keys.open_all(self.inner.claim(claim).await) })
+    }
+
+    fn settle(
+        &self,
+        id: LetterId,
+        fence: u64,
+        outcome: Settlement,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.settle(id, fence, outcome)
+    }
+
+    fn get(&self, id: LetterId) -> BoxFuture<'_, Result<Option<Record>, StoreError>> {
+        Box::pin(async move {
+            let mut record = self.inner.get(id).await?;
+            record
+                .as_mut()
+                .map_or(Ok(()), |record| self.keys.open(record))?;
+            Ok(record)
+        })
+    }
+
+    fn list(&self, filter: Filter, page: Page) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        Box::pin(async move { self.keys.open_all(self.inner.list(filter, page).await) })
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {
+        self.inner.stats()
+    }
+
+    fn mark(&self, id: LetterId, mark: Mark) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.mark(id, mark)
+    }
+
+    fn purge(&self, older_than: Duration) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.purge(older_than)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Encrypted<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encrypted")
+            .field("inner", &self.inner)
+            .field("keys", &self.keys.0.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_is_opened_by_the_same_key_for_the_same_letter_only() {
+        let key = EncryptionKey::new([7; 32]);
+        let (id, other) = (LetterId::new(UNIX_EPOCH), LetterId::new(UNIX_EPOCH));
+        for payload in [
+            Payload::Whole(Bytes::from_static(b"card=4242")),
+            Payload::Whole(Bytes::new()),
+            Payload::Truncated(Bytes::from_static(b"card=4242")),
+        ] {
+            let Some(Payload::Sealed(sealed)) = key.seal(id, &payload) else {
+                panic!("not sealed");
+            };
+            assert!(!sealed.windows(4).any(|bytes| bytes == b"4242"));
+            assert_eq!(key.open(id, &sealed), Some(payload.clone()));
+            assert_eq!(key.open(other, &sealed), None);
+            assert_eq!(EncryptionKey::new([8; 32]).open(id, &sealed), None);
+            // And twice the same looks different.
+            assert_ne!(
+                key.seal(id, &payload),
+                Some(Payload::Sealed(sealed.clone()))
+            );
+            for at in 0..sealed.len() {
+                let mut changed = sealed.to_vec();
+                changed[at] ^= 1;
+                assert_eq!(key.open(id, &changed), None, "byte {at}");
+                assert_eq!(key.open(id, &sealed[..at]), None, "{at} bytes");
+            }
+        }
+        assert_eq!(key.seal(id, &Payload::Gone), Some(Payload::Gone));
+    }
+
+    #[test]
+    fn a_key_is_64_hexadecimal_digits_and_not_shown() {
+        let text = "0123456789abcdefABCDEF".repeat(3);
+        let key: EncryptionKey = text[..64].parse().unwrap();
+        assert_eq!(format!("{key:?}"), "EncryptionKey");
+        let bytes = std::array::from_fn(|at| u8::from_str_radix(&text[2 * at..][..2], 16).unwrap());
+        let id = LetterId::new(UNIX_EPOCH);
+        let Some(sealed) = EncryptionKey::new(bytes).seal(id, &Payload::Whole(Bytes::new())) else {
+            panic!("not sealed");
+        };
+        assert!(key.open(id, sealed.bytes()).is_some());
+        for wrong in [
+            "",
+            &text[..63],
+            &text[..65],
+            &"0g".repeat(32),
+            &"é".repeat(32),
+        ] {
+            assert!(wrong.parse::<EncryptionKey>().is_err(), "{wrong}");
+        }
+    }
+}
