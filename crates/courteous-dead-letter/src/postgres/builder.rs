@@ -66,6 +66,14 @@ impl PostgresBuilder {
         self
     }
 
+    /// The password, if the URL has none: from where passwords are kept.
+    pub fn with_password(mut self, password: impl AsRef<[u8]>) -> Self {
+        if self.settings.config.get_password().is_none() {
+            self.settings.config.password(password);
+        }
+        self
+    }
+
     /// How long what was asked waits for a database that is away, how long a statement may take, and how long it may take
     /// to connect: 5 s by default. All of them together are the longest that anything can take.
     pub const fn with_patience(mut self, patience: Duration) -> Self {

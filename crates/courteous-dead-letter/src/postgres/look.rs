@@ -18,10 +18,10 @@ pub(super) async fn claim(session: &Session, claim: &Claim) -> Result<Vec<Record
     let wanted = Wanted::new(&claim.filter, claim.after);
     let statement = format!(
         "WITH t AS ({NOW}), due AS (
-             SELECT d.id FROM {TABLE} d, t
+             SELECT d.id FROM {TABLE} d
              WHERE d.state IN ('pending', 'claimed')
-                 AND (d.state = 'pending' OR d.lease_until <= t.now)
-                 AND (d.not_before IS NULL OR d.not_before <= t.now)
+                 AND (d.state = 'pending' OR d.lease_until <= (SELECT now FROM t))
+                 AND (d.not_before IS NULL OR d.not_before <= (SELECT now FROM t))
                  AND ($7::uuid IS NULL OR d.id = $7)
                  {WANTED}
              ORDER BY d.id
@@ -30,8 +30,8 @@ pub(super) async fn claim(session: &Session, claim: &Claim) -> Result<Vec<Record
          )
          UPDATE {TABLE} d SET state = 'claimed', fence = d.fence + 1, changed_at = t.now,
              lease_until = LEAST(t.now::numeric + $9::int8, 9223372036854775807)::int8
-         FROM due, t
-         WHERE d.id = due.id
+         FROM t
+         WHERE d.id = ANY (ARRAY(SELECT id FROM due))
          RETURNING {COLUMNS}"
     );
     let (id, max) = (claim.id.map(uuid), i64::from(claim.max));
@@ -140,7 +140,7 @@ pub(super) async fn stats(session: &Session) -> Result<Stats, Fault> {
 
     let oldest = format!(
         "WITH t AS ({NOW})
-         SELECT d.id, t.now FROM {TABLE} d, t WHERE d.state IN ('pending', 'claimed') ORDER BY d.id LIMIT 1"
+         SELECT d.id, (SELECT now FROM t) FROM {TABLE} d WHERE d.state IN ('pending', 'claimed') ORDER BY d.id LIMIT 1"
     );
     let oldest = session
         .query(&oldest, &[(&session.advanced(), Type::INT8)])
@@ -196,8 +196,8 @@ pub(super) async fn mark(session: &Session, id: LetterId, mark: Mark) -> Result<
 pub(super) async fn purge(session: &Session, older_than: Duration) -> Result<u64, Fault> {
     let statement = format!(
         "WITH t AS ({NOW}), old AS (
-             SELECT id FROM {TABLE}, t
-             WHERE state NOT IN ('pending', 'claimed') AND changed_at < t.now::numeric - $2::int8
+             SELECT id FROM {TABLE}
+             WHERE state NOT IN ('pending', 'claimed') AND changed_at < (SELECT now FROM t)::numeric - $2::int8
              LIMIT {PART}
          )
          DELETE FROM {TABLE} d USING old WHERE d.id = old.id AND d.state NOT IN ('pending', 'claimed')

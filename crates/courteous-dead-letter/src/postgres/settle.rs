@@ -35,9 +35,6 @@ pub(super) async fn settle(
                  $9::text[], $10::bool[], $11::int2[], $12::text[], $13::int8[], $14::int8[])
                  AS n (id, fence, state, status, replays, reason, attempts, history, maybe_sent, last_status, last_error,
                      last_at, not_before)
-         ), locked AS (
-             -- In the order of their ids, so that two of these statements never wait for each other.
-             SELECT d.id FROM {TABLE} d JOIN n ON n.id = d.id ORDER BY d.id FOR UPDATE OF d
          )
          UPDATE {TABLE} d SET state = n.state, status = n.status, lease_until = NULL, changed_at = t.now,
              replays = LEAST(d.replays + n.replays, 4294967295),
@@ -49,8 +46,9 @@ pub(super) async fn settle(
              last_error = CASE WHEN n.reason IS NULL THEN d.last_error ELSE n.last_error END,
              last_at = COALESCE(n.last_at, d.last_at),
              not_before = CASE WHEN n.reason IS NULL THEN d.not_before ELSE n.not_before END
-         FROM t, n JOIN locked ON locked.id = n.id
-         WHERE d.id = n.id AND d.state = 'claimed' AND d.fence = n.fence
+         FROM t, n
+         -- The first condition is in the last one, and says that few rows are meant.
+         WHERE d.id = ANY ($2) AND d.state = 'claimed' AND d.fence = n.fence AND d.id = n.id
          RETURNING d.id"
     );
     let c = &columns;

@@ -1,0 +1,118 @@
+//! What only looks at letters, or changes their state by hand.
+
+use std::time::Duration;
+
+use courteous::BoxError;
+use courteous_dead_letter::{Filter, LetterId, Mark, Page, Record, Store, StoreError};
+use serde_json::{Value, json};
+
+use crate::{
+    args,
+    exit::Exit,
+    output::{Output, report},
+    view,
+};
+
+/// How many letters are read at once: each may have a body of some size.
+const PAGE: u32 = 200;
+
+pub(crate) async fn list(
+    store: &dyn Store,
+    args: args::List,
+    output: Output,
+) -> Result<Exit, BoxError> {
+    let filter = args.select.filter(args.state);
+    let shown = each(store, filter, args.limit.get(), |record| {
+        output.write(&view::json(record, false), || view::line(record) + "\n");
+    });
+    if shown.await? == args.limit.get() && output == Output::People {
+        report("there may be more: see --limit");
+    }
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn show(
+    store: &dyn Store,
+    args: args::Show,
+    output: Output,
+) -> Result<Exit, BoxError> {
+    let Some(record) = store.get(args.id).await? else {
+        report(&format!("{}: there is no such letter", args.id));
+        return Ok(Exit::NotFound);
+    };
+    output.write(&view::json(&record, args.body), || {
+        view::page(&record, args.body)
+    });
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn export(store: &dyn Store, args: args::Export) -> Result<Exit, BoxError> {
+    let filter = args.select.filter(args.state);
+    each(store, filter, usize::MAX, |record| {
+        Output::Json.write(&view::json(record, args.bodies), String::new);
+    })
+    .await?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn stats(store: &dyn Store, output: Output) -> Result<Exit, BoxError> {
+    let stats = store.stats().await?;
+    output.write(&view::stats_json(&stats), || view::stats_page(&stats));
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn mark(
+    store: &dyn Store,
+    ids: Vec<LetterId>,
+    mark: Mark,
+    output: Output,
+) -> Result<Exit, BoxError> {
+    let mut exit = Exit::Done;
+    let (mut marked, mut failed) = (Vec::new(), Vec::new());
+    for id in ids {
+        match store.mark(id, mark).await {
+            Ok(()) => marked.push(id.to_string()),
+            Err(error @ (StoreError::NotFound | StoreError::Claimed { .. })) => {
+                report(&format!("{id}: {error}"));
+                failed.push(json!({ "id": id.to_string(), "error": error.to_string() }));
+                exit = Exit::NotFound;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let json: Value = json!({ "changed": marked, "not_changed": failed });
+    output.write(&json, || format!("{} changed\n", marked.len()));
+    Ok(exit)
+}
+
+pub(crate) async fn purge(
+    store: &dyn Store,
+    older_than: Duration,
+    output: Output,
+) -> Result<Exit, BoxError> {
+    let purged = store.purge(older_than).await?;
+    output.write(&json!({ "purged": purged }), || {
+        format!("{purged} deleted\n")
+    });
+    Ok(Exit::Done)
+}
+
+/// Shows the first letters, and returns how many there were.
+async fn each(
+    store: &dyn Store,
+    filter: Filter,
+    limit: usize,
+    mut show: impl FnMut(&Record),
+) -> Result<usize, StoreError> {
+    let (mut shown, mut page) = (0, Page::first(PAGE));
+    while shown < limit {
+        let left = u32::try_from(limit - shown).unwrap_or(PAGE);
+        page.limit = left.min(PAGE);
+        let records = store.list(filter.clone(), page).await?;
+        let Some(last) = records.last() else { break };
+        page.after = Some(last.letter.id);
+        records.iter().for_each(&mut show);
+        shown += records.len();
+    }
+    Ok(shown)
+}

@@ -1,0 +1,238 @@
+use std::{pin::pin, sync::Mutex, sync::PoisonError};
+
+use courteous::BoxError;
+use courteous_dead_letter::{
+    LetterId, Progress, Replay, ReplayOutcome, State, Store, StoreError, Summary,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use tokio::signal::ctrl_c;
+
+use crate::{
+    args, client,
+    exit::Exit,
+    fresh_headers::FreshHeaders,
+    output::{Output, report},
+    window::Window,
+};
+
+/// Sends letters again.
+pub(crate) async fn replay(
+    store: &dyn Store,
+    args: args::Replay,
+    output: Output,
+) -> Result<Exit, BoxError> {
+    let fresh = FreshHeaders::parse(&args.headers)?;
+    let client = client::client(args.timeout, args.rate, args.concurrency)?;
+    let limit = args.limit.map_or(usize::MAX, Into::into);
+    let bar = progress_bar(store, &args, limit).await?;
+    let teller = Teller {
+        output,
+        bar: bar.clone(),
+        told: Mutex::default(),
+    };
+    let window = Window::new(store, limit);
+    let mut replay = Replay::new()
+        .with_concurrency(args.concurrency)
+        .with_total_timeout(args.timeout)
+        .with_key_lifetime(args.key_lifetime)
+        .with_filter(args.select.filter(None))
+        .with_dry_run(args.dry_run)
+        .with_on_progress(move |progress| teller.tell(progress));
+    if !args.headers.is_empty() {
+        replay = replay.with_secrets(move |letter: &_| fresh.secrets(letter));
+    }
+
+    let chosen: Vec<_> = args.ids.iter().map(|id| (*id, false)).collect();
+    let twice = args.i_know_it_may_run_twice.iter().map(|id| (*id, true));
+    let chosen: Vec<_> = chosen.into_iter().chain(twice).collect();
+    let run = async {
+        if chosen.is_empty() {
+            return Ok((replay.run(&window, client).await?, Exit::Done));
+        }
+        let (mut sum, mut exit) = (Summary::default(), Exit::Done);
+        for (id, twice) in chosen {
+            let replay = replay.clone().with_id(id).with_may_run_twice(twice);
+            let summary = replay.run(&window, client.clone()).await?;
+            if summary.total() == 0 && !window.is_closed() {
+                report(&why_not(store, id).await?);
+                exit = Exit::NotFound;
+            }
+            add(&mut sum, &summary);
+        }
+        Ok::<_, StoreError>((sum, exit))
+    };
+    let (summary, exit) = until_interrupted(run, &window).await?;
+    bar.finish_and_clear();
+    output.write(&summary_json(&summary), || summary_line(&summary));
+    Ok(match (window.is_closed(), summary.is_success()) {
+        (true, _) => Exit::Interrupted,
+        (false, false) => Exit::Undelivered,
+        (false, true) => exit,
+    })
+}
+
+/// The first Ctrl-C lets what is under way come to its end, and be settled. The second one does not: those letters stay
+/// claimed until their lease ends.
+async fn until_interrupted<T>(
+    run: impl Future<Output = Result<T, StoreError>>,
+    window: &Window<'_>,
+) -> Result<T, BoxError> {
+    let mut run = pin!(run);
+    let interrupted = async {
+        // Where there is no such signal, there is nothing to wait for.
+        if ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        done = &mut run => return Ok(done?),
+        () = interrupted => window.close(),
+    }
+    report(
+        "interrupted: what is under way comes to its end; a second Ctrl-C leaves it claimed until its lease ends",
+    );
+    tokio::select! {
+        done = &mut run => Ok(done?),
+        _ = ctrl_c() => Err("interrupted twice: letters that were under way are claimed until their lease ends".into()),
+    }
+}
+
+/// Why a letter that was asked for by its id was not looked at.
+async fn why_not(store: &dyn Store, id: LetterId) -> Result<String, StoreError> {
+    let Some(record) = store.get(id).await? else {
+        return Ok(format!("{id}: there is no such letter"));
+    };
+    Ok(match record.state {
+        State::Pending => format!("{id} is not due yet, or is none of those that were selected"),
+        state => format!("{id} is {}", state.kind()),
+    })
+}
+
+/// On a terminal only.
+async fn progress_bar(
+    store: &dyn Store,
+    args: &args::Replay,
+    limit: usize,
+) -> Result<ProgressBar, BoxError> {
+    let bar = ProgressBar::no_length();
+    if bar.is_hidden() {
+        return Ok(bar);
+    }
+    let chosen = args.ids.len() + args.i_know_it_may_run_twice.len();
+    let letters = match chosen {
+        0 => store.stats().await?.undelivered(),
+        chosen => chosen as u64,
+    };
+    bar.set_length(letters.min(limit as u64));
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}, {msg}{eta} left")?;
+    Ok(bar.with_style(style))
+}
+
+/// Tells what was done about each letter: to scripts all, to people what was not delivered.
+struct Teller {
+    output: Output,
+    bar: ProgressBar,
+    /// One line at a time.
+    told: Mutex<()>,
+}
+
+impl Teller {
+    fn tell(&self, progress: &Progress<'_>) {
+        let (id, outcome) = (progress.id(), progress.outcome());
+        let _one = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        self.bar.inc(1);
+        let failed = progress.summary().total() - progress.summary().delivered;
+        if failed > 0 {
+            self.bar.set_message(format!("{failed} not delivered, "));
+        }
+        let is_fine = matches!(outcome, ReplayOutcome::Delivered { .. });
+        if self.output == Output::Json || !is_fine {
+            self.bar.suspend(|| {
+                self.output.write(&outcome_json(id, outcome), || {
+                    format!("{id}  {}\n", in_words(outcome))
+                });
+            });
+        }
+    }
+}
+
+fn outcome_json(id: LetterId, outcome: &ReplayOutcome) -> Value {
+    let (word, status, why) = match outcome {
+        ReplayOutcome::Delivered { status } => ("delivered", Some(status), None),
+        ReplayOutcome::Refused { status } => ("refused", Some(status), None),
+        ReplayOutcome::Failed { reason } => ("failed", None, Some(reason.to_string())),
+        ReplayOutcome::Exhausted { reason } => ("exhausted", None, Some(reason.to_string())),
+        ReplayOutcome::Expired => ("expired", None, None),
+        ReplayOutcome::NotSent(why) => ("not_sent", None, Some(why.to_string())),
+        ReplayOutcome::Lost => ("lost", None, None),
+        ReplayOutcome::WouldSend => ("would_send", None, None),
+        other => ("other", None, Some(format!("{other:?}"))),
+    };
+    let status = status.map(|status| status.as_u16());
+    json!({ "id": id.to_string(), "outcome": word, "status": status, "reason": why })
+}
+
+fn in_words(outcome: &ReplayOutcome) -> String {
+    match outcome {
+        ReplayOutcome::Delivered { status } => format!("delivered ({})", status.as_u16()),
+        ReplayOutcome::Refused { status } => format!("refused ({})", status.as_u16()),
+        ReplayOutcome::Failed { reason } => format!("failed again ({reason}), and is pending"),
+        ReplayOutcome::Exhausted { reason } => {
+            format!("failed for the last time ({reason}), and is expired")
+        }
+        ReplayOutcome::Expired => "expired: too old, or sent too often".to_owned(),
+        ReplayOutcome::NotSent(why) => format!("not sent: {why}"),
+        ReplayOutcome::Lost => "claimed by another replay meanwhile".to_owned(),
+        ReplayOutcome::WouldSend => "would be sent".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn summary_json(summary: &Summary) -> Value {
+    json!({
+        "delivered": summary.delivered,
+        "refused": summary.refused,
+        "failed": summary.failed,
+        "expired": summary.expired,
+        "not_sent": summary.not_sent,
+        "lost": summary.lost,
+        "would_send": summary.would_send,
+        "stopped_early": summary.stopped_early,
+    })
+}
+
+fn summary_line(summary: &Summary) -> String {
+    let counts = [
+        (summary.delivered, "delivered"),
+        (summary.would_send, "would be sent"),
+        (summary.refused, "refused"),
+        (summary.failed, "failed again"),
+        (summary.expired, "expired"),
+        (summary.not_sent, "not sent"),
+        (summary.lost, "claimed by another replay"),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<_> = counts
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    let mut line = match counts.is_empty() {
+        true => "nothing to be sent".to_owned(),
+        false => counts.join(", "),
+    };
+    if summary.stopped_early {
+        line += "; stopped early, as too many failed in a row: is the server down?";
+    }
+    line + "\n"
+}
+
+fn add(sum: &mut Summary, summary: &Summary) {
+    sum.delivered += summary.delivered;
+    sum.refused += summary.refused;
+    sum.failed += summary.failed;
+    sum.expired += summary.expired;
+    sum.not_sent += summary.not_sent;
+    sum.lost += summary.lost;
+    sum.would_send += summary.would_send;
+    sum.stopped_early |= summary.stopped_early;
+}

@@ -1,0 +1,130 @@
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use courteous_dead_letter::{
+    BoxFuture, Claim, Filter, Letter, LetterId, Mark, Page, PushError, Record, Settlement, Sink,
+    Stats, Store, StoreError,
+};
+
+/// A store of which a replay sees no more than so many letters, and none once it is closed: so a replay ends in good order,
+/// and leaves nothing claimed.
+#[derive(Debug)]
+pub(crate) struct Window<'a> {
+    store: &'a dyn Store,
+    left: Mutex<Left>,
+}
+
+#[derive(Debug)]
+struct Left {
+    letters: usize,
+    closed: bool,
+}
+
+impl<'a> Window<'a> {
+    pub(crate) const fn new(store: &'a dyn Store, letters: usize) -> Self {
+        let left = Left {
+            letters,
+            closed: false,
+        };
+        Self {
+            store,
+            left: Mutex::new(left),
+        }
+    }
+
+    /// Shows no more letters.
+    pub(crate) fn close(&self) {
+        self.left().closed = true;
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.left().closed
+    }
+
+    /// Sets aside as many letters of those that are wanted as may be seen.
+    fn take(&self, wanted: u32) -> u32 {
+        let mut left = self.left();
+        if left.closed {
+            return 0;
+        }
+        let taken = left.letters.min(wanted as usize);
+        left.letters -= taken;
+        // No more than was wanted.
+        taken as u32
+    }
+
+    fn give_back(&self, taken: u32, seen: usize) {
+        let unseen = (taken as usize).saturating_sub(seen);
+        let mut left = self.left();
+        left.letters = left.letters.saturating_add(unseen);
+    }
+
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Window<'_> {
+    fn push(&self, letter: Letter) -> BoxFuture<'static, Result<(), PushError>> {
+        self.store.push(letter)
+    }
+}
+
+impl Store for Window<'_> {
+    fn claim(&self, mut claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        Box::pin(async move {
+            let taken = self.take(claim.max);
+            if taken == 0 {
+                return Ok(Vec::new());
+            }
+            claim.max = taken;
+            let records = self.store.claim(claim).await?;
+            self.give_back(taken, records.len());
+            Ok(records)
+        })
+    }
+
+    fn list(
+        &self,
+        filter: Filter,
+        mut page: Page,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+        Box::pin(async move {
+            let taken = self.take(page.limit);
+            if taken == 0 {
+                return Ok(Vec::new());
+            }
+            page.limit = taken;
+            let records = self.store.list(filter, page).await?;
+            self.give_back(taken, records.len());
+            Ok(records)
+        })
+    }
+
+    fn settle(
+        &self,
+        id: LetterId,
+        fence: u64,
+        outcome: Settlement,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.settle(id, fence, outcome)
+    }
+
+    fn get(&self, id: LetterId) -> BoxFuture<'_, Result<Option<Record>, StoreError>> {
+        self.store.get(id)
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {
+        self.store.stats()
+    }
+
+    fn mark(&self, id: LetterId, mark: Mark) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.mark(id, mark)
+    }
+
+    fn purge(&self, older_than: Duration) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.store.purge(older_than)
+    }
+}
