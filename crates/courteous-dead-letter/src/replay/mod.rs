@@ -48,6 +48,8 @@ use crate::{
 /// Each request has [`Replaying`](crate::Replaying) in its extensions, so that a dead-letter layer in the stack does not
 /// record it anew.
 ///
+/// It is not in order with the calls that were made since: a `PUT` that is sent again may undo a later one.
+///
 /// # At least once
 ///
 /// A record is claimed before it is sent, for the total timeout and 30 s, and settled after the answer. A replay that is killed
@@ -177,7 +179,7 @@ impl Replay {
         self
     }
 
-    /// Ends the run when so many records have failed in a row. Default: 20; `None` tries all of them.
+    /// Ends the run when so many records in a row have failed, or were refused by a limit. Default: 20; `None` tries all of them.
     ///
     /// A server that is still down would use up a replay of each record otherwise.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::{NotSent, Payload, Record, Replay};
+use crate::{NotSent, Payload, Record, Replay, State};
 
 /// Why a record is not to be sent.
 #[derive(Debug)]
@@ -12,6 +12,18 @@ pub(super) enum Hold {
 }
 
 impl Replay {
+    /// Whether a claim at `now` would get `record`.
+    pub(super) fn is_due(&self, record: &Record, now: SystemTime) -> bool {
+        let is_free = match record.state {
+            State::Claimed { until, .. } => until <= now,
+            _ => true,
+        };
+        let not_before = record.letter.failure.not_before;
+        is_free
+            && not_before.is_none_or(|then| then <= now)
+            && self.id.is_none_or(|only| record.letter.id == only)
+    }
+
     /// Whether `record` may be sent at `now`, as far as can be told without fresh secrets.
     pub(super) fn check(&self, record: &Record, now: SystemTime) -> Result<(), Hold> {
         let letter = &record.letter;

@@ -17,8 +17,8 @@ use super::{
     plan::Hold,
 };
 use crate::{
-    Claim, Filter, LetterId, Page, Progress, Record, Replay, ReplayOutcome, Settlement, State,
-    StateKind, Store, StoreError, Summary, clock::later,
+    Claim, Filter, LetterId, NotSent, Page, Progress, Record, Replay, ReplayOutcome, Settlement,
+    State, StateKind, Store, StoreError, Summary, clock::later,
 };
 
 /// A run includes what is recorded until this long after its beginning, by the clocks of those who record: so it ends,
@@ -60,7 +60,7 @@ impl Replay {
         let end = later(self.clock.now(), SKEW);
         filter.before = Some(filter.before.map_or(end, |before| before.min(end)));
         if self.dry_run {
-            self.look(&run, store, filter).await?;
+            self.look(&run, store, &filter).await?;
         } else {
             let worker = |_| self.work(&run, store, service.clone(), &filter);
             join_all((0..self.concurrency.get()).map(worker)).await;
@@ -147,36 +147,34 @@ impl Replay {
         Ok(())
     }
 
-    /// A dry run.
-    async fn look<St>(&self, run: &Run, store: &St, filter: Filter) -> Result<(), StoreError>
+    /// A dry run: the same records, and the same decisions, as far as they can be made without sending.
+    async fn look<St>(&self, run: &Run, store: &St, filter: &Filter) -> Result<(), StoreError>
     where
         St: Store + ?Sized,
     {
         let now = self.clock.now();
-        let filter = filter.with_state(StateKind::Pending);
-        let mut page = Page::first(PAGE);
-        loop {
-            let records = store.list(filter.clone(), page).await?;
-            let Some(last) = records.last() else {
-                return Ok(());
-            };
-            page.after = Some(last.letter.id);
-            for record in &records {
-                let id = record.letter.id;
-                let not_before = record.letter.failure.not_before;
-                if self.id.is_some_and(|only| id != only)
-                    || not_before.is_some_and(|then| then > now)
-                {
-                    continue;
-                }
-                let outcome = match self.check(record, now) {
-                    Ok(()) => ReplayOutcome::WouldSend,
-                    Err(Hold::Expire) => ReplayOutcome::Expired,
-                    Err(Hold::Keep(why)) => ReplayOutcome::NotSent(why),
+        // Those that are claimed may be free again.
+        for state in [StateKind::Pending, StateKind::Claimed] {
+            let filter = filter.clone().with_state(state);
+            let mut page = Page::first(PAGE);
+            loop {
+                let records = store.list(filter.clone(), page).await?;
+                let Some(last) = records.last() else {
+                    break;
                 };
-                self.tell(run, id, &outcome);
+                page.after = Some(last.letter.id);
+                let due = records.iter().filter(|record| self.is_due(record, now));
+                for record in due {
+                    let outcome = match self.check(record, now) {
+                        Ok(()) => ReplayOutcome::WouldSend,
+                        Err(Hold::Expire) => ReplayOutcome::Expired,
+                        Err(Hold::Keep(why)) => ReplayOutcome::NotSent(why),
+                    };
+                    self.tell(run, record.letter.id, &outcome);
+                }
             }
         }
+        Ok(())
     }
 
     fn tell(&self, run: &Run, id: LetterId, outcome: &ReplayOutcome) {
@@ -214,7 +212,9 @@ impl Run {
         let mut shared = self.lock();
         shared.summary.count(outcome);
         match outcome {
-            ReplayOutcome::Failed { .. } | ReplayOutcome::Exhausted { .. } => {
+            ReplayOutcome::Failed { .. }
+            | ReplayOutcome::Exhausted { .. }
+            | ReplayOutcome::NotSent(NotSent::Limited) => {
                 shared.failures_in_row = shared.failures_in_row.saturating_add(1);
                 if max_failures.is_some_and(|max| shared.failures_in_row >= max) {
                     shared.summary.stopped_early = true;

@@ -1,5 +1,5 @@
-use courteous_dead_letter::{Payload, State};
-use http::{HeaderName, header::AUTHORIZATION};
+use courteous_dead_letter::{Claim, Filter, Page, Payload, Store};
+use http::header::AUTHORIZATION;
 
 use crate::support::*;
 
@@ -12,33 +12,36 @@ async fn a_dry_run_counts_what_would_be_done_and_touches_nothing() {
     for age in 1..=150 {
         ids.push(push(&store, letter(&clock, age * SECOND)).await);
     }
-    ids.push(push(&store, letter(&clock, 24 * HOUR)).await);
+    push(&store, letter(&clock, 24 * HOUR)).await;
     let mut gone = letter(&clock, HOUR);
     gone.payload = Payload::Gone;
-    ids.push(push(&store, gone).await);
+    push(&store, gone).await;
     let mut secret = letter(&clock, HOUR);
-    secret.withheld.headers = vec![AUTHORIZATION, HeaderName::from_static("x-a")];
-    ids.push(push(&store, secret).await);
+    secret.withheld.headers = vec![AUTHORIZATION];
+    push(&store, secret).await;
     let mut later = letter(&clock, HOUR);
-    later.failure.not_before = Some(clock.now() + SECOND);
-    ids.push(push(&store, later).await);
+    later.failure.not_before = Some(clock.now() + HOUR);
+    push(&store, later).await;
+    // One that somebody has claimed, and one whose claim has run out.
+    for (id, lease) in [(ids[0], HOUR), (ids[1], SECOND)] {
+        let mut claim = Claim::new(1, lease);
+        claim.id = Some(id);
+        assert_eq!(store.claim(claim).await.unwrap().len(), 1);
+    }
+    clock.advance(SECOND);
+    let all = async || store.list(Filter::new(), Page::first(999)).await.unwrap();
+    let before = all().await;
 
     let ledger = Ledger::default();
     let summary = replay.run(&store, ledger.server(200)).await.unwrap();
-    assert_eq!(
-        (summary.would_send, summary.expired, summary.not_sent),
-        (150, 1, 2)
-    );
-    assert_eq!(summary.total(), 153);
+    let counts = (summary.would_send, summary.expired, summary.not_sent);
+    assert_eq!(counts, (149, 1, 2));
+    assert_eq!(summary.total(), 152);
     assert!(ledger.requests().is_empty());
-    for id in &ids {
-        assert_eq!(state(&store, *id).await, State::Pending);
-    }
-    let summary = replay
-        .with_id(ids[0])
-        .run(&store, ledger.server(200))
-        .await
-        .unwrap();
+    assert_eq!(all().await, before);
+
+    let one = replay.with_id(ids[1]);
+    let summary = one.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!((summary.would_send, summary.total()), (1, 1));
     assert!(summary.is_success());
 }
