@@ -1,0 +1,142 @@
+use courteous_dead_letter::StateKind;
+use courteous_testkit::ScriptedServer;
+
+use crate::bench::{Bench, command, run};
+
+async fn bench(orders: u32) -> (Bench, Vec<String>) {
+    let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
+    let ids = bench.push(&server, orders).await;
+    (bench, ids.iter().map(ToString::to_string).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_are_listed_oldest_first_and_by_what_they_are() {
+    let (bench, ids) = bench(3).await;
+    let list = bench.run("list").await.with(0);
+    let lines: Vec<_> = list
+        .out()
+        .lines()
+        .map(|line| line[..36].to_owned())
+        .collect();
+    assert_eq!(lines, ids);
+    assert!(list.out().contains("pending    attempts"), "{list:?}");
+
+    let one = bench.run("list --json --tag order=1").await.with(0).json();
+    assert_eq!(one.len(), 1);
+    assert_eq!(one[0]["id"], ids[1]);
+    assert_eq!(one[0]["idempotency_key"], "key-of-1");
+    assert_eq!(
+        bench
+            .run("list --json --limit 2")
+            .await
+            .with(0)
+            .json()
+            .len(),
+        2
+    );
+    assert_eq!(bench.run("list --state refused").await.with(0).out(), "");
+    assert_eq!(bench.run("list --reason budget").await.with(0).out(), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_letter_is_shown_with_its_body_only_if_that_is_wanted() {
+    let (bench, ids) = bench(1).await;
+    for args in ["show", "show --json"] {
+        let shown = bench.run(&format!("{args} {}", ids[0])).await.with(0);
+        assert!(
+            shown.out().contains("key-of-0") && !shown.out().contains("order 0"),
+            "{shown:?}"
+        );
+        let shown = bench
+            .run(&format!("{args} {} --body", ids[0]))
+            .await
+            .with(0);
+        assert!(shown.out().contains("order 0"), "{shown:?}");
+    }
+    let other = "0190163d-8694-739b-aea5-966c26f8ad91";
+    let shown = bench.run(&format!("show {other}")).await.with(4);
+    assert_eq!(shown.err(), format!("{other}: there is no such letter\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_letters_are_exported_as_lines_of_json() {
+    let (bench, ids) = bench(450).await;
+    let lines = bench.run("export").await.with(0).json();
+    assert!(
+        lines
+            .iter()
+            .map(|line| line["id"].as_str().unwrap())
+            .eq(&ids)
+    );
+    assert_eq!(lines[0]["body"]["bytes"], 7);
+    assert!(lines[0]["body"].get("text").is_none());
+    let lines = bench
+        .run("export --bodies --tag order=7")
+        .await
+        .with(0)
+        .json();
+    assert_eq!(lines[0]["body"]["text"], "order 7");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_are_discarded_restored_purged_and_counted() {
+    let (bench, ids) = bench(3).await;
+    let other = "0190163d-8694-739b-aea5-966c26f8ad91";
+    let args = format!("discard {} {other} {}", ids[0], ids[1]);
+    let discarded = bench.run(&args).await.with(4);
+    assert_eq!(discarded.out(), "2 changed\n");
+    assert!(discarded.err().contains(other), "{discarded:?}");
+    assert_eq!(bench.count(StateKind::Discarded).await, 2);
+    bench.run(&format!("restore {}", ids[1])).await.with(0);
+
+    let stats = bench.run("stats --json").await.with(0).json();
+    assert_eq!(
+        (&stats[0]["total"], &stats[0]["undelivered"]),
+        (&3.into(), &2.into())
+    );
+    let stats = bench.run("stats").await.with(0).out();
+    assert!(
+        stats.contains("3 in all, 2 to be delivered, the oldest for"),
+        "{stats}"
+    );
+
+    assert_eq!(
+        bench.run("purge --older-than 1h").await.with(0).out(),
+        "0 deleted\n"
+    );
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    assert_eq!(
+        bench.run("purge --older-than 0s").await.with(0).out(),
+        "1 deleted\n"
+    );
+    assert_eq!(bench.count(StateKind::Pending).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_line_that_makes_no_sense_is_told_from_a_store_that_is_not_there() {
+    let (bench, _) = bench(0).await;
+    for wrong in [
+        "",
+        "mourn",
+        "show not-an-id",
+        "purge",
+        "purge --older-than 3",
+        "discard",
+        "replay --rate fast",
+        "replay --timeout 0s",
+        "list --state lost",
+    ] {
+        bench.run(wrong).await.with(2);
+    }
+    run(command("mysql://db/letters", "stats")).await.with(2);
+    let mut none = bench.command("stats");
+    none.env_remove("COURTEOUS_DLQ_STORE");
+    run(none).await.with(2);
+
+    // A mistyped name is no empty store.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("leters.db");
+    let missing = run(command(&format!("sqlite:{}", path.display()), "stats")).await;
+    assert!(missing.with(1).err().starts_with("error: "));
+    assert!(!path.exists());
+}

@@ -1,0 +1,65 @@
+use courteous_dead_letter::{Sink, StateKind};
+use courteous_testkit::ScriptedServer;
+use http::header::AUTHORIZATION;
+
+use crate::bench::{Bench, command, letter, run};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_withheld_header_is_taken_from_the_environment_and_never_shown() {
+    let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
+    let mut letter = letter(&server, 1);
+    letter.withheld.headers = vec![AUTHORIZATION];
+    bench.store.push(letter).await.unwrap();
+
+    let without = bench.run("replay").await.with(3);
+    assert!(
+        without.out().contains("no fresh secrets for authorization"),
+        "{without:?}"
+    );
+    let mut elsewhere = bench.command("replay --header authorization=env:TOKEN@other.example");
+    run({
+        elsewhere.env("TOKEN", "Bearer hunter2");
+        elsewhere
+    })
+    .await
+    .with(3);
+    assert_eq!(server.requests().len(), 0);
+
+    let mut with = bench.command("replay --json --header authorization=env:TOKEN");
+    with.env("TOKEN", "Bearer hunter2");
+    let with = run(with).await.with(0);
+    assert!(!format!("{with:?}").contains("hunter2"));
+    let requests = server.requests();
+    assert_eq!(requests[0].header("authorization"), Some("Bearer hunter2"));
+    assert_eq!(requests[0].header("idempotency-key"), Some("key-of-1"));
+    assert_eq!(bench.count(StateKind::Delivered).await, 1);
+
+    // One that was written on the command line by mistake is not repeated.
+    let wrong = bench
+        .run("replay --header authorization=hunter2")
+        .await
+        .with(1);
+    assert!(!format!("{wrong:?}").contains("hunter2"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_password_of_a_database_is_in_no_output() {
+    // Nobody listens there; no port; no number; no scheme.
+    for (url, code) in [
+        ("postgres://me:hunter2@127.0.0.1:1/letters", 1),
+        ("postgres://me:hunter2@127.0.0.1:one/letters", 1),
+        (
+            "postgres://127.0.0.1:1/letters?password=hunter2&connect_timeout=hunter2",
+            1,
+        ),
+        ("postgre://me:hunter2@127.0.0.1/letters", 2),
+    ] {
+        let mut given = command("", "stats --store");
+        given.arg(url);
+        let (wrong, help) = (command(url, "replay --rate fast"), command(url, "--help"));
+        for (command, code) in [(given, code), (wrong, 2), (help, 0)] {
+            let ended = run(command).await.with(code);
+            assert!(!format!("{ended:?}").contains("hunter2"), "{ended:?}");
+        }
+    }
+}
