@@ -99,9 +99,9 @@ impl EncryptionKey {
         };
         let plain = self.0.decrypt(&XNonce::from(*nonce), message).ok()?;
         let mut plain = Bytes::from(plain);
-        match plain.split_to(plain.len().min(1)).first()? {
-            &WHOLE => Some(Payload::Whole(plain)),
-            &TRUNCATED => Some(Payload::Truncated(plain)),
+        match *plain.split_to(plain.len().min(1)).first()? {
+            WHOLE => Some(Payload::Whole(plain)),
+            TRUNCATED => Some(Payload::Truncated(plain)),
             _ => None,
         }
     }

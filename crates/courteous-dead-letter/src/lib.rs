@@ -193,7 +193,6 @@ mod recording;
 mod replay;
 mod replaying;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-#[allow(dead_code, reason = "until both stores are here")]
 mod row;
 mod scrub;
 mod secrecy;

@@ -41,8 +41,10 @@ impl Payload {
         }
     }
 
-    /// The opposite of [`kind`](Self::kind) and [`bytes`](Self::bytes); `None` for a kind that is not known.
-    pub(crate) fn of(kind: &str, bytes: Bytes) -> Option<Self> {
+    /// The payload that has this [`kind`](Self::kind) and these [`bytes`](Self::bytes), for stores to read; `None` for a kind that
+    /// is not known.
+    #[must_use]
+    pub fn of(kind: &str, bytes: Bytes) -> Option<Self> {
         Some(match kind {
             "whole" => Self::Whole(bytes),
             "truncated" => Self::Truncated(bytes),
