@@ -207,3 +207,41 @@ impl Default for SqliteOptions {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_outlives_a_loss_of_power() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("letters.db");
+        // As it is created, and as it is found.
+        for _ in 0..2 {
+            let writer = SqliteOptions::new().connect(&path).unwrap();
+            let pragma = |name| {
+                let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+                writer
+                    .connection
+                    .pragma_query_value(None, name, read)
+                    .unwrap()
+            };
+            assert_eq!(pragma("journal_mode"), "wal".to_owned().into());
+            const FULL: i64 = 2;
+            assert_eq!(pragma("synchronous"), FULL.into());
+            assert_eq!(pragma("fullfsync"), 1.into());
+            const INCREMENTAL: i64 = 2;
+            assert_eq!(pragma("auto_vacuum"), INCREMENTAL.into());
+        }
+    }
+
+    #[test]
+    fn the_size_of_the_file_is_rounded_down_to_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        for (bytes, pages) in [(0, 1), (4096 * 7 + 4095, 7), (u64::MAX, u32::MAX)] {
+            let options = SqliteOptions::new().with_max_file_bytes(bytes);
+            let writer = options.connect(&folder.path().join("letters.db")).unwrap();
+            assert_eq!(writer.max_pages, pages);
+        }
+    }
+}

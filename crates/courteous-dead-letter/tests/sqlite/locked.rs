@@ -1,9 +1,16 @@
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use courteous_dead_letter::{PushError, Sink, SqliteFault, SqliteOptions, Stats, Store};
 use tokio::time;
 
 use crate::{fault, intruder, letter, numbers, push};
+
+/// How many commits there are in the log: frames that state the size of the file ("WAL File Format" in SQLite's documentation).
+fn commits(path: &Path) -> usize {
+    let log = fs::read(path.with_extension("db-wal")).unwrap();
+    let frames = log[32..].chunks(24 + 4096);
+    frames.filter(|frame| frame[4..8] != [0; 4]).count()
+}
 
 /// Longer than any test takes.
 const PATIENT: Duration = Duration::from_secs(600);
@@ -28,8 +35,12 @@ async fn pushes_wait_for_a_locked_file_and_are_kept_in_one_transaction() {
     }
     assert!(!pushes.is_finished());
     assert!(store.queued_bytes() > 1000 * 100);
+    let before = commits(&path);
     lock.execute_batch("ROLLBACK").unwrap();
     pushes.await.unwrap();
+    // The one that waited for the lock, and the rest.
+    let commits = commits(&path) - before;
+    assert!((1..=2).contains(&commits), "{commits}");
     assert_eq!(numbers(&store).await, Vec::from_iter(0..1000));
     assert_eq!(
         (store.queued(), store.queued_bytes(), store.refused()),

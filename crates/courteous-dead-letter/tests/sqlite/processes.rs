@@ -1,17 +1,26 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cell::Cell,
+    collections::{HashMap, HashSet},
+    convert::Infallible,
     env,
     io::{self, BufRead, BufReader, Write},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
-use courteous_dead_letter::{Clock, SqliteOptions, SqliteStore, StateKind, Store};
+use bytes::Bytes;
+use courteous_dead_letter::{
+    Clock, Filter, Page, Payload, Record, Replay, ReplayOutcome, SqliteOptions, SqliteStore,
+    StateKind, Store,
+};
 use courteous_testkit::{Dice, Process};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
 use tokio::runtime;
 
-use crate::{claim, number, numbers, push, settle};
+use crate::{KEY, claim, letter, number, push, settle};
 
 /// This test binary again, which only runs `test`, and finds `variables` in its environment.
 fn again(test: &str, variables: &[(&str, String)]) -> Process {
@@ -48,104 +57,126 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
-/// What a process does whose life is short: pushes letters from a number on, while it sends others again.
-async fn push_and_replay(path: &Path, first: u32, time: SystemTime) {
-    let clock = Clock::fixed(time);
-    let store = SqliteOptions::new().with_clock(clock).open(path).unwrap();
-    say("open".to_owned());
-    let pushing = |from: u32| {
-        let store = store.clone();
-        async move {
-            for start in (0..100).map(|round| first + from + round * 10) {
-                push(&store, start..start + 5).await;
-                (start..start + 5).for_each(|number| say(format!("kept {number}")));
-            }
+const REPLAYS: usize = 3;
+
+/// What a process does whose life is short: it pushes letters from a number on, and replays what it finds.
+async fn push_and_replay(path: &Path, first: u32, clock: Clock) {
+    let options = SqliteOptions::new().with_clock(clock.clone());
+    let store = options.open(path).unwrap();
+    let pushers = Cell::new(2);
+    let pushing = async |from: u32| {
+        for start in (0..50).map(|round| first + from + round * 10) {
+            push(&store, start..start + 5).await;
+            (start..start + 5).for_each(|number| say(format!("kept {number}")));
         }
+        pushers.update(|pushers| pushers - 1);
     };
-    let replaying = || {
-        let store = store.clone();
-        async move {
-            let mut idle = 0;
-            while idle < 10 {
-                let claimed = claim(&store, 3).await;
-                idle = if claimed.is_empty() { idle + 1 } else { 0 };
-                for record in &claimed {
-                    let key = record.letter.key().unwrap().to_str().unwrap();
-                    say(format!("sent {} {key}", number(&record.letter)));
-                    settle(&store, record).await;
-                    say(format!("done {}", number(&record.letter)));
-                }
-            }
-        }
+    let server = tower::service_fn(async |request: Request<Full<Bytes>>| {
+        let order = request.uri().query().unwrap().replace("order=", "");
+        let key = request.headers()[KEY].to_str().unwrap().to_owned();
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(letter(order.parse().unwrap()).payload, Payload::Whole(body));
+        say(format!("sent {order} {key}"));
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+    });
+    let replay = Replay::new()
+        .with_concurrency(NonZeroUsize::new(REPLAYS).unwrap())
+        .with_key_lifetime(Duration::MAX)
+        .with_clock(clock)
+        .with_on_progress(|progress| match progress.outcome() {
+            ReplayOutcome::Delivered { .. } => say(format!("done {}", progress.id())),
+            outcome => say(format!("{outcome:?}")),
+        });
+    let replaying = async {
+        while replay.run(&store, server).await.unwrap().total() > 0 || pushers.get() > 0 {}
     };
-    tokio::join!(pushing(0), pushing(5), replaying(), replaying());
+    tokio::join!(pushing(0), pushing(5), replaying);
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_is_sent_under_a_second_key_by_a_process_that_is_killed()
 {
     const NAME: &str = "nothing_acknowledged_is_lost_and_nothing_is_sent_under_a_second_key_by_a_process_that_is_killed";
-    let runtime = runtime::Builder::new_current_thread().build().unwrap();
+    const KILLS: u32 = 12;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     if let Some(path) = variable("LETTERS") {
-        let hour: u64 = variable("HOUR").unwrap().parse().unwrap();
-        let time = UNIX_EPOCH + Duration::from_secs(1_800_000_000 + hour * 3600);
-        let first = u32::try_from(hour).unwrap() * 1000;
-        return runtime.block_on(push_and_replay(Path::new(&path), first, time));
+        let life: u32 = variable("LIFE").unwrap().parse().unwrap();
+        // The claims of one life have run out in the next.
+        let time =
+            UNIX_EPOCH + Duration::from_secs(1_800_000_000) + life * Duration::from_secs(3600);
+        return runtime.block_on(push_and_replay(
+            Path::new(&path),
+            life * 1000,
+            Clock::fixed(time),
+        ));
     }
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
     let mut dice = Dice::new(7);
-    let (mut kept, mut done) = (BTreeSet::new(), BTreeSet::new());
-    let mut sent = BTreeMap::<u32, u32>::new();
-    let kills = 20;
-    // The leases of one hour's process are over in the next but one's. The last ones live.
-    for hour in 0..kills + 3 {
+    let mut said = Vec::new();
+    for life in 0..=KILLS {
         let variables = [
             ("LETTERS", path.display().to_string()),
-            ("HOUR", (2 * hour).to_string()),
+            ("LIFE", life.to_string()),
         ];
         let mut process = again(NAME, &variables);
-        let killed_after = match hour < kills {
-            true => 1 + dice.below(600) as usize,
+        let killed_after = match life < KILLS {
+            true => 1 + dice.below(400) as usize,
             false => usize::MAX,
         };
-        for line in listen(&mut process, killed_after) {
-            let mut words = line.split(' ');
-            match (words.next().unwrap(), words.next().map(str::parse)) {
-                ("kept", Some(Ok(number))) => assert!(kept.insert(number)),
-                ("sent", Some(Ok(number))) => {
-                    assert_eq!(words.next().unwrap(), format!("key-of-{number}"));
-                    assert!(
-                        !done.contains(&number),
-                        "{number} was settled, and is sent again"
-                    );
-                    *sent.entry(number).or_default() += 1;
-                }
-                ("done", Some(Ok(number))) => assert!(done.insert(number)),
-                ("open", None) => {}
-                _ => panic!("{line}"),
-            }
-        }
-        assert_eq!(process.wait().unwrap().success(), hour >= kills);
+        said.extend(listen(&mut process, killed_after));
+        assert_eq!(
+            process.wait().unwrap().success(),
+            life == KILLS,
+            "{}",
+            said.join("\n")
+        );
     }
 
     let store = SqliteStore::open(&path).unwrap();
-    runtime.block_on(async {
-        let there = BTreeSet::from_iter(numbers(&store).await);
-        assert!(
-            kept.is_subset(&there),
-            "lost: {:?}",
-            kept.difference(&there)
-        );
-        let stats = store.stats().await.unwrap();
-        assert_eq!(stats.in_state(StateKind::Delivered), stats.total());
-        assert!(there.iter().all(|number| sent.contains_key(number)));
-        // Each of two replayers was killed with one letter sent and not settled, at the most.
-        let twice: u32 = sent.values().map(|times| times - 1).sum();
-        assert!(twice <= kills as u32 * 2, "{twice} were sent twice");
-        assert!(kept.len() > 3000, "{}", kept.len());
-    });
+    let all = store.list(Filter::new(), Page::first(u32::MAX));
+    let records = runtime.block_on(all).unwrap();
+    let numbers: HashMap<_, _> = records
+        .iter()
+        .map(|record| (record.letter.id.to_string(), number(&record.letter)))
+        .collect();
+    let (mut kept, mut done, mut sent) = (HashSet::new(), HashSet::new(), HashMap::new());
+    for line in &said {
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            ["kept", number] => assert!(kept.insert(number.parse::<u32>().unwrap())),
+            ["sent", number, key] => {
+                assert_eq!(key, format!("key-of-{number}"));
+                let number: u32 = number.parse().unwrap();
+                assert!(
+                    !done.contains(&number),
+                    "{number} was delivered, and is sent again"
+                );
+                *sent.entry(number).or_insert(0) += 1;
+            }
+            ["done", id] => assert!(done.insert(numbers[id])),
+            _ => panic!("{line}"),
+        }
+    }
+    let there: HashSet<u32> = numbers.into_values().collect();
+    assert!(
+        kept.is_subset(&there),
+        "lost: {:?}",
+        kept.difference(&there)
+    );
+    assert!(
+        there.iter().all(|number| sent.contains_key(number)),
+        "each was sent"
+    );
+    let is_delivered = |record: &Record| record.state.kind() == StateKind::Delivered;
+    assert!(records.iter().all(is_delivered));
+    // What was under way when its process was killed.
+    let twice: u32 = sent.values().map(|times| times - 1).sum();
+    assert!(twice <= KILLS * REPLAYS as u32, "{twice} were sent twice");
+    assert!(kept.len() > 1000, "{} were pushed", kept.len());
 }
 
 #[test]
