@@ -20,4 +20,5 @@ mod faults;
 mod hints;
 mod limits;
 mod processes;
+mod soak;
 mod support;

@@ -1,0 +1,101 @@
+//! All faults, in an order that chance decides.
+
+use std::{env, time::Duration};
+
+use courteous_testkit::{Course, Dice, Redis};
+use courteous_throttle_redis::RedisBucket;
+use tokio::time::Instant;
+
+use crate::support::{Fleet, Line, Load, link, rate, stand_still};
+
+const WORKERS: usize = 4;
+
+/// `COURTEOUS_SOAK=seconds` makes it longer.
+#[test]
+fn whatever_happens_no_more_is_sent_than_the_quota_allows() {
+    let seconds = env::var("COURTEOUS_SOAK").map_or(5, |text| text.parse().unwrap());
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut seed = 0;
+    while Instant::now() < end && round(seed).is_some() {
+        seed += 1;
+    }
+}
+
+/// A few faults, at a rate of its own.
+fn round(seed: u64) -> Option<()> {
+    let mut dice = Dice::new(seed);
+    let burst = [1, 2, 3, 5, 10, 50, 200][dice.below(7) as usize];
+    let rate = rate(20 + dice.below(1000) as u32, burst);
+    let mut redis = if dice.one_in(2) {
+        Redis::start()?
+    } else {
+        Redis::persistent()?
+    };
+    let line = if dice.one_in(3) {
+        Line::with(redis.address(), Course::seeded(seed, 20_000))
+    } else {
+        Line::to(redis.address())
+    };
+    let links = [0; WORKERS].map(|_| link(&line.url()));
+    let buckets = links
+        .each_ref()
+        .map(|link| RedisBucket::new(link, "soak", rate));
+    let load = Load {
+        rest: dice.time(Duration::from_millis(20)),
+        ..Load::default()
+    };
+    let fleet = Fleet::start(WORKERS, load, |number| buckets[number].clone());
+    let mut done = vec![format!("seed {seed}: {rate:?}")];
+    for _ in 0..6 {
+        stand_still(dice.time(Duration::from_millis(900)));
+        let time = dice.time(Duration::from_millis(800));
+        let worker = dice.below(WORKERS as u64) as usize;
+        let fault = match dice.below(8) {
+            0 => {
+                redis.restart();
+                "restart"
+            }
+            1 => {
+                redis.kill();
+                stand_still(time);
+                redis.restart();
+                "outage"
+            }
+            2 => {
+                redis.command(&["FLUSHALL"]).unwrap();
+                "flush"
+            }
+            3 => {
+                redis.command(&["SCRIPT", "FLUSH"]).unwrap();
+                "script flush"
+            }
+            4 => {
+                redis.pause();
+                stand_still(time);
+                redis.resume();
+                "hung"
+            }
+            5 => {
+                fleet.stall(worker, time);
+                "stalled"
+            }
+            6 => {
+                let step = dice.below(40_000_000) as i64 - 20_000_000;
+                links.iter().for_each(|link| link.step_clock(step));
+                "step"
+            }
+            _ => {
+                buckets[worker].close_until(Instant::now() + time);
+                "closed"
+            }
+        };
+        done.push(format!("{fault} {time:?}"));
+    }
+    stand_still(Duration::from_millis(500));
+    let worst = fleet.stop().worst(rate);
+    assert!(
+        worst.is_none_or(|worst| worst.is_within()),
+        "{worst:?} {done:#?}"
+    );
+    Some(())
+}
