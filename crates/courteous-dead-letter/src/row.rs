@@ -330,3 +330,89 @@ fn verdict(effect: &str, fault: &str) -> Option<Verdict> {
     };
     Some(Verdict::transient(effect, fault))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Reason;
+
+    fn letter() -> Letter {
+        let failure = Failure::new(Reason::Attempts, UNIX_EPOCH);
+        let uri = http::Uri::from_static("/");
+        Letter::new(LetterId::new(UNIX_EPOCH), Method::POST, uri, failure)
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let broken = |column: &'static str, change: fn(&mut Row)| {
+            let mut row = Row::new(&letter(), UNIX_EPOCH);
+            change(&mut row);
+            let read = row.into_record();
+            let named =
+                matches!(read, Err(StoreError::Corrupt { column: named }) if named == column);
+            assert!(named, "{column}: {read:?}");
+        };
+        broken("method", |row| row.method = "GE T".to_owned());
+        broken("uri", |row| row.uri = "http://".to_owned());
+        broken("headers", |row| row.headers = "{}".to_owned());
+        broken("headers", |row| {
+            row.headers = r#"[["a b", "c"]]"#.to_owned()
+        });
+        broken("headers", |row| {
+            row.headers = r#"[["a", [256]]]"#.to_owned()
+        });
+        broken("headers", |row| row.headers = r#"[["a", [10]]]"#.to_owned());
+        broken("withheld", |row| {
+            row.withheld = r#"{"headers": [1]}"#.to_owned()
+        });
+        broken("body_kind", |row| row.body_kind = "eaten".to_owned());
+        broken("key_header", |row| row.key_header = Some(" ".to_owned()));
+        broken("tags", |row| row.tags = r#"{"a": 1}"#.to_owned());
+        broken("reason", |row| row.failure.reason = "boredom".to_owned());
+        broken("history", |row| {
+            row.failure.history = "[[1, 2, \"refused\"]]".to_owned()
+        });
+        broken("history", |row| {
+            row.failure.history = r#"[[1, 2, "lost", "server", null]]"#.to_owned()
+        });
+        broken("last_status", |row| row.failure.last_status = Some(7));
+        broken("state", |row| row.state = "lost".to_owned());
+        broken("status", |row| row.state = "refused".to_owned());
+        broken("lease_until", |row| row.state = "claimed".to_owned());
+    }
+
+    #[test]
+    fn times_are_held_to_the_microsecond_and_within_their_bounds() {
+        let micro = Duration::from_micros(1);
+        assert_eq!(micros(UNIX_EPOCH + micro + Duration::from_nanos(999)), 1);
+        assert_eq!(time(micros(UNIX_EPOCH + 7 * micro)), UNIX_EPOCH + 7 * micro);
+        assert_eq!(micros(UNIX_EPOCH - micro), 0);
+        assert_eq!(time(-1), UNIX_EPOCH);
+        assert_eq!(micros(time(i64::MAX)), i64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn header_fields_come_back_byte_for_byte_and_in_their_order(
+            fields in prop::collection::vec(
+                ("[a-c]{1,2}", prop::collection::vec(prop_oneof![Just(9_u8), 32..127_u8, 128..=255_u8], 0..9)),
+                0..12,
+            ),
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &fields {
+                let name: HeaderName = name.parse().unwrap();
+                headers.append(name, HeaderValue::from_bytes(value).unwrap());
+            }
+            let read = headers_of_json(&headers_to_json(&headers)).unwrap();
+            prop_assert!(read.iter().eq(headers.iter()));
+        }
+
+        #[test]
+        fn nothing_that_is_read_panics(json in "[\\[\\]{}\",a0-9: ]{0,40}") {
+            let _ = (headers_of_json(&json), withheld_of_json(&json), tags_of_json(&json), history_of_json(&json));
+        }
+    }
+}

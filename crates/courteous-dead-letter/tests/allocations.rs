@@ -1,4 +1,5 @@
 //! What the layer costs a call that succeeds. The only test in this file, as allocations are counted for the whole process.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     alloc::System,

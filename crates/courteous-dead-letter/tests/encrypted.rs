@@ -1,5 +1,6 @@
 //! An encrypted store keeps what every store promises, and shows nobody a body who has not the key.
 #![cfg(feature = "encryption")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 mod conformance;
 

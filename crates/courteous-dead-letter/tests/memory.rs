@@ -1,4 +1,5 @@
 //! The store in memory keeps what every store promises.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 mod conformance;
 

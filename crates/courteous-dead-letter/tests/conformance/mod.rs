@@ -9,6 +9,7 @@
 //! The block is an async closure from the [`Clock`] that the store is to go by to the store, and something that is kept as long
 //! as it is used, such as a temporary directory. The clock stands still at the time of the system, and only ever moves by
 //! hours, so that a store which goes by a database's clock passes as well.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     sync::Arc,

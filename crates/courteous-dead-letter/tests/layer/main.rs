@@ -1,4 +1,5 @@
 //! The promises of the layer: what it records, what the caller gets, and what is never written.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 mod abandoned;
 mod bodies;
