@@ -56,11 +56,22 @@ impl RedisBucket {
         let link = Arc::clone(&redis.link);
         let keys = Keys::new(name, None);
         let shared = Core::shared(rate, Outage::DEFAULT, &link, keys, Instant::now());
-        Self {
+        let bucket = Self {
             shared,
             link,
             name: name.into(),
+        };
+        #[cfg(feature = "tracing")]
+        if bucket.effective_rate().interval() > rate.interval() + Duration::from_nanos(1) {
+            let effective = bucket.effective_rate();
+            tracing::warn!(
+                name,
+                ?rate,
+                ?effective,
+                "the burst is too small for leases: sends are slower than the rate"
+            );
         }
+        bucket
     }
 
     /// Lets calls without a deadline wait until Redis has been away for `patience`. The default is 5 s; zero refuses them
@@ -141,9 +152,9 @@ impl RedisBucket {
         self.shared.with(|core| core.rate)
     }
 
-    /// The rate at which all workers together can really send: lower than [`rate`](Self::rate) where the burst is too
-    /// small for a lease (a burst of 4 costs nothing down to 5 ms a token), where a part of it is a
-    /// [`LocalShare`], or where another worker states a lower one.
+    /// The rate at which all workers together can really send through Redis: lower than [`rate`](Self::rate) where the burst
+    /// is below 2, or below what comes back in 20 ms and one more; where a part of it is a [`LocalShare`]; or where another
+    /// worker states a lower one.
     #[must_use]
     pub fn effective_rate(&self) -> Rate {
         self.shared.with(|core| {

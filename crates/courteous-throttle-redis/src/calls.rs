@@ -10,6 +10,7 @@ use crate::{
     demand::Demand,
     hand::Hand,
     local::later,
+    news::News,
     script::{Call, Reply},
     terms::Terms,
 };
@@ -105,10 +106,6 @@ impl Calls {
 
     pub(crate) const fn terms(&self) -> Terms {
         self.strict
-    }
-
-    pub(crate) const fn is_disputed(&self) -> bool {
-        self.gauges.rates > 1
     }
 
     pub(crate) const fn is_up(&self) -> bool {
@@ -331,15 +328,22 @@ impl Core {
         before: Instant,
         received: Instant,
         wakes: &mut Wakes,
-    ) {
+    ) -> News {
         let calls = &mut self.calls;
+        let (was_up, was_down) = (calls.is_up(), calls.is_down());
+        let mut news = News {
+            cold: reply.cold,
+            rates: (reply.rates != calls.gauges.rates).then_some(reply.rates),
+            ..News::default()
+        };
         calls.calling = None;
         calls.retry_at = None;
         calls.round_trip = received.saturating_duration_since(before);
         if !calls.clock.agrees(reply, before, received) {
             calls.gauges.steps += 1;
             calls.contact = Contact::Up;
-            return;
+            news.stepped = true;
+            return news;
         }
         if calls.closing == calls.telling {
             calls.closing = None;
@@ -370,18 +374,26 @@ impl Core {
             calls.gauges.late += 1;
             let pause = calls.round_trip.max(calls.strict.lease_time()) * 4;
             self.disconnected(received, later(received, pause), wakes);
-            return;
+            news.late = !was_down;
+            return news;
         }
         calls.contact = Contact::Up;
         self.look(received, wakes);
+        news.reached = !was_up;
+        news
     }
 
     /// Redis did not answer; nothing is to be tried before `retry_at`.
-    pub(crate) fn failed(&mut self, fault: &Fault, now: Instant, wakes: &mut Wakes) {
+    pub(crate) fn failed(&mut self, fault: &Fault, now: Instant, wakes: &mut Wakes) -> News {
+        let lost = !self.calls.is_down();
         self.calls.gauges.failures += 1;
         self.calls.fault = Some(Arc::clone(&fault.text));
         let retry_at = fault.retry_at;
         self.disconnected(now, retry_at, wakes);
+        News {
+            lost,
+            ..News::default()
+        }
     }
 
     fn disconnected(&mut self, now: Instant, retry_at: Instant, wakes: &mut Wakes) {
@@ -395,7 +407,7 @@ impl Core {
     }
 
     /// Whether Redis has to be told something without anybody waiting for that.
-    pub(crate) const fn has_news(&self) -> bool {
+    pub(crate) const fn is_urgent(&self) -> bool {
         self.calls.closing.is_some()
     }
 }

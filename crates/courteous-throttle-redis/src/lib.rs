@@ -17,6 +17,7 @@ mod link;
 mod local;
 #[cfg(test)]
 mod model;
+mod news;
 mod outage;
 #[cfg(test)]
 mod promises;

@@ -155,7 +155,7 @@ impl Redis {
             .map(|url| url.as_ref().to_owned())
             .collect();
         let client =
-            SentinelClient::build(urls, master.to_owned(), None, SentinelServerType::Master)
+            SentinelClient::build(urls, String::from(master), None, SentinelServerType::Master)
                 .map_err(InvalidUrl::new)?;
         Ok(Self::at(Place::Sentinel(Arc::new(
             tokio::sync::Mutex::new(client),

@@ -70,11 +70,11 @@ pub(crate) async fn send(
                     .map_err(|rejected| rejected.reason())?;
                 if !lazy.is_zero() {
                     // Something else is not ready.
-                    if lazy.as_millis() % 2 == 0 {
+                    if lazy.as_millis().is_multiple_of(2) {
                         turn.as_mut().pass();
                     }
                     sleep(lazy).await;
-                    if lazy.as_millis() % 2 == 0 {
+                    if lazy.as_millis().is_multiple_of(2) {
                         poll_fn(|cx| turn.as_mut().poll(cx))
                             .await
                             .map_err(|rejected| rejected.reason())?;

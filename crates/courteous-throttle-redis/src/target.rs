@@ -24,6 +24,10 @@ pub(crate) struct Target {
 }
 
 #[derive(Clone)]
+#[cfg_attr(
+    any(feature = "cluster", feature = "sentinel", test),
+    allow(clippy::large_enum_variant, reason = "there is one of them")
+)]
 pub(crate) enum Place {
     Single(Client),
     #[cfg(feature = "cluster")]
@@ -36,6 +40,13 @@ pub(crate) enum Place {
 
 /// A connection; its clones are the same one.
 #[derive(Clone)]
+#[cfg_attr(
+    any(feature = "cluster", test),
+    allow(
+        clippy::large_enum_variant,
+        reason = "there is one of them, and no box to follow"
+    )
+)]
 pub(crate) enum Open {
     Single(MultiplexedConnection),
     #[cfg(feature = "cluster")]

@@ -75,16 +75,21 @@ impl Ongoing {
     /// Says when to try again, if that has to be done whether or not somebody waits.
     fn end(mut self, outcome: Result<(Reply, Instant), Fault>) -> Option<Instant> {
         let bucket = self.bucket.take()?;
-        bucket.update(|core, now, wakes| match outcome {
+        match outcome {
             Ok((reply, before)) => {
-                core.answered(&self.call, &reply, before, now, wakes);
+                let news = bucket.update(|core, now, wakes| {
+                    core.answered(&self.call, &reply, before, now, wakes)
+                });
+                news.report(&self.keys, None);
                 None
             }
             Err(fault) => {
-                core.failed(&fault, now, wakes);
-                core.has_news().then_some(fault.retry_at)
+                let (news, urgent) = bucket
+                    .update(|core, now, wakes| (core.failed(&fault, now, wakes), core.is_urgent()));
+                news.report(&self.keys, Some(&fault.text));
+                urgent.then_some(fault.retry_at)
             }
-        })
+        }
     }
 }
 
