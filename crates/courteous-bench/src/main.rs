@@ -5,16 +5,16 @@ mod groups;
 mod guard;
 mod kit;
 
-use std::{io, process::ExitCode};
+use std::{fs, io, process::ExitCode};
 
 use clap::Parser;
 
 use crate::{
     contenders::Kind,
     groups::{
-        Effort, client,
+        Effort, client, failing,
         instructions::{self, instructions, instructions_table},
-        layers, queues, threads,
+        keys, layers, queues, threads,
     },
 };
 
@@ -27,9 +27,12 @@ struct Arguments {
     /// Runs one group only.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=6))]
     group: Option<u8>,
-    /// Counts the instructions of group 1, under valgrind.
+    /// Only counts the instructions of group 1, under valgrind.
     #[arg(long)]
     instructions: bool,
+    /// Writes what is printed into this crate's README, too.
+    #[arg(long)]
+    readme: bool,
     /// Compares the instructions of our layers with the committed ones; fails where they are more than a tenth more.
     #[arg(long)]
     check: bool,
@@ -54,6 +57,17 @@ fn main() -> ExitCode {
     }
 }
 
+type Group = (u8, &'static str, fn(Effort) -> io::Result<String>);
+
+const GROUPS: [Group; 6] = [
+    (1, "What each layer adds to a call", layers::run),
+    (2, "Whole clients", client::run),
+    (3, "Crowds", queues::run),
+    (4, "Two threads", threads::run),
+    (5, "Keys", keys::run),
+    (6, "A failed attempt", failing::run),
+];
+
 fn run(arguments: &Arguments) -> io::Result<()> {
     if let Some(which) = &arguments.counted {
         return instructions::run_counted(which);
@@ -64,29 +78,64 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     if arguments.write_baseline {
         return guard::write();
     }
-    let effort = match arguments.quick {
-        true => Effort::Quick,
-        false => Effort::Full,
-    };
-    println!("{}\n{}\n", kit::machine(), kit::versions());
     if let Some(kind) = arguments.profile {
         println!("{}", instructions::profile_table(kind)?);
         return Ok(());
     }
-    if arguments.instructions {
-        println!("{}", instructions_table(&instructions(false)?));
-        return Ok(());
-    }
-    let groups: [(u8, &str, fn(Effort) -> io::Result<String>); 4] = [
-        (1, "What each layer adds to a call", layers::run),
-        (2, "Whole clients", client::run),
-        (3, "Crowds", queues::run),
-        (4, "Two threads", threads::run),
-    ];
-    for (number, title, run) in groups {
-        if arguments.group.is_none_or(|only| only == number) {
-            println!("## {number}. {title}\n\n{}", run(effort)?);
+    let mut report = Report::default();
+    let quick = if arguments.quick { ", quick" } else { "" };
+    report.add(format!(
+        "{}{quick}\n\n{}\n",
+        kit::machine(),
+        kit::versions()
+    ));
+    if !arguments.instructions {
+        let effort = match arguments.quick {
+            true => Effort::Quick,
+            false => Effort::Full,
+        };
+        for (number, title, run) in GROUPS {
+            if arguments.group.is_none_or(|only| only == number) {
+                report.add(format!("## {number}. {title}\n\n{}", run(effort)?));
+            }
         }
     }
+    if arguments.instructions || arguments.readme && kit::is_available() {
+        let table = instructions_table(&instructions(false)?);
+        report.add(format!("## Instructions of group 1\n\n{table}"));
+    }
+    if arguments.readme {
+        report.write()?;
+    }
     Ok(())
+}
+
+/// What is printed, piece by piece.
+#[derive(Default)]
+struct Report {
+    text: String,
+}
+
+impl Report {
+    fn add(&mut self, piece: String) {
+        println!("{piece}");
+        self.text += &piece;
+        self.text.push('\n');
+    }
+
+    /// Puts it into the README, in place of the last one.
+    fn write(&self) -> io::Result<()> {
+        const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        const BEGIN: &str = "<!-- results -->\n";
+        const END: &str = "<!-- end of results -->";
+        let readme = fs::read_to_string(README)?;
+        let parts = readme.split_once(BEGIN).and_then(|(before, rest)| {
+            let (_, after) = rest.split_once(END)?;
+            Some((before, after))
+        });
+        let (before, after) = parts.ok_or_else(|| io::Error::other("a README without marks"))?;
+        // One level below the section that it is in.
+        let text = self.text.replace("\n## ", "\n### ");
+        fs::write(README, format!("{before}{BEGIN}\n{text}{END}{after}"))
+    }
 }

@@ -1,7 +1,9 @@
 //! What is measured, one group to a file.
 
 pub(crate) mod client;
+pub(crate) mod failing;
 pub(crate) mod instructions;
+pub(crate) mod keys;
 pub(crate) mod layers;
 mod primitives;
 pub(crate) mod queues;

@@ -92,7 +92,8 @@ impl Primitives {
     }
 
     fn add_timers(&mut self) {
-        let far = Instant::now() + Duration::from_secs(30);
+        // However long all the rounds take.
+        let far = Instant::now() + Duration::from_secs(3600);
         self.add(SLEEP, move || {
             let mut sleep = pin!(sleep_until(far));
             register(sleep.as_mut());
