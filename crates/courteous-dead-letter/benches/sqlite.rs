@@ -2,6 +2,7 @@
 //!
 //! The figures are those of a disk more than of this crate: run it where the letters will be. `LETTERS=1000000` sets how many
 //! there are (100,000 by default), and `TMPDIR` where.
+#![allow(clippy::expect_used, reason = "a bench may panic")]
 
 use std::{
     env, fs,

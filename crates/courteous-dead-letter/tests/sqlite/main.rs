@@ -1,5 +1,6 @@
 //! The store in an SQLite file keeps what every store promises, whatever happens to its file, its process and its neighbours.
 #![cfg(feature = "sqlite")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../conformance/mod.rs"]
 mod conformance;
