@@ -11,7 +11,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::support::{Fleet, Load, bucket, link, quota, rate, send, since, stand_still};
+use crate::support::{
+    Fleet, Load, await_that, bucket, link, quota, rate, send, since, stand_still,
+};
 
 #[test]
 fn idle_workers_that_all_call_at_once_get_a_burst_and_no_more() {
@@ -70,13 +72,16 @@ fn limits_of_other_names_have_their_own_rate() {
         let store = |_| RedisBucket::new(&link(&redis.url()), name, quota());
         Fleet::start(2, Load::default(), store)
     });
-    let start = machine_clock();
-    stand_still(Duration::from_secs(3));
-    let sends = fleets.map(|fleet| fleet.stop());
-    sends.iter().for_each(|sends| sends.assert_within(quota()));
-    let together: usize = sends.iter().map(|sends| since(sends, start).len()).sum();
-    // Less two cold starts, and room for a busy machine.
-    assert!(together > 1500, "{together}");
+    let both = || {
+        let both = Sends::new();
+        let each = fleets.iter().flat_map(|fleet| fleet.sends().all());
+        each.for_each(|sent| both.push(sent));
+        both.worst(quota()).is_none_or(|worst| worst.is_within())
+    };
+    assert!(await_that(|| !both()));
+    for fleet in fleets {
+        fleet.stop().assert_within(quota());
+    }
 }
 
 #[test]
@@ -98,7 +103,7 @@ fn of_workers_that_disagree_the_strictest_is_right_until_it_is_gone() {
     one.assert_within(strict);
     // In five seconds it is forgotten: then so much more is sent as that it did not forbid.
     let start = machine_clock();
-    let faster = crate::support::await_that(|| {
+    let faster = await_that(|| {
         let recent = machine_clock() - 1_000_000_000;
         since(careless.sends(), recent.max(start)).len() > 250
     });
@@ -109,7 +114,8 @@ fn of_workers_that_disagree_the_strictest_is_right_until_it_is_gone() {
 #[test]
 fn slots_of_calls_that_are_given_up_are_used_by_others() {
     let Some(redis) = Redis::start() else { return };
-    let bucket = bucket(&redis.url(), quota());
+    let rate = rate(100, 40);
+    let bucket = bucket(&redis.url(), rate);
     let sends = Sends::new();
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -123,7 +129,7 @@ fn slots_of_calls_that_are_given_up_are_used_by_others() {
                 let (mut dice, worker) = (Dice::new(seed), 0);
                 loop {
                     // Dropped wherever it is by then.
-                    let patience = dice.time(Duration::from_millis(200));
+                    let patience = dice.time(Duration::from_secs(1));
                     let ask = Ask::new(NonZeroU32::MIN);
                     if let Ok(Ok((after, by))) = timeout(patience, send(&bucket, &ask)).await {
                         sends.push(Sent { worker, after, by });
@@ -137,9 +143,9 @@ fn slots_of_calls_that_are_given_up_are_used_by_others() {
         }
         calls.shutdown().await;
     });
-    // 1,700 after the cold start, if none is lost.
-    assert!(sends.len() > 1200, "{}", sends.len());
-    sends.assert_within(quota());
+    // 300 after the cold start, if none is lost.
+    assert!(sends.len() > 180, "{}", sends.len());
+    sends.assert_within(rate);
 }
 
 #[test]

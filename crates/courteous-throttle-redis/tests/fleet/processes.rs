@@ -29,11 +29,10 @@ fn processes_that_are_stopped_for_600_ms() {
         .map(|number| worker(number, &redis.url(), &sends))
         .collect();
     each_sends(&sends, 20);
-    for pair in [[0, 1], [1, 2], [2, 3]] {
-        pair.iter()
-            .for_each(|&worker: &usize| workers[worker].pause());
+    for stopped in [1, 2, WORKERS] {
+        workers[..stopped].iter().for_each(Process::pause);
         stand_still(Duration::from_millis(600));
-        pair.iter().for_each(|&worker| workers[worker].resume());
+        workers[..stopped].iter().for_each(Process::resume);
         each_sends(&sends, 10);
     }
     drop(workers);

@@ -13,7 +13,7 @@ const WORKERS: usize = 4;
 /// `COURTEOUS_SOAK=seconds` makes it longer.
 #[test]
 fn whatever_happens_no_more_is_sent_than_the_quota_allows() {
-    let seconds = env::var("COURTEOUS_SOAK").map_or(5, |text| text.parse().unwrap());
+    let seconds = env::var("COURTEOUS_SOAK").map_or(3, |text| text.parse().unwrap());
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut seed = 0;
     while Instant::now() < end && round(seed).is_some() {
