@@ -194,7 +194,7 @@ fn governor(key: Arc<AtomicU32>, max_keys: u32, soon: bool) -> Box<dyn Tenants> 
     let service = service_fn(move |request: Request| {
         let key = read.load(Ordering::Relaxed);
         // It forgets no key by itself.
-        if key > 0 && key % max_keys == 0 {
+        if key > 0 && key.is_multiple_of(max_keys) {
             limiter.retain_recent();
         }
         let (limiter, mut inner) = (Arc::clone(&limiter), TRANSPORT);

@@ -1,4 +1,4 @@
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use courteous::{AnyBody, Backoff, Budget, Jitter, RetryLayer};
@@ -14,7 +14,7 @@ use tower::{
 };
 use tower_resilience_retry::{RetryBudgetBuilder, RetryLayer as ResilienceRetryLayer};
 
-use super::sick::{BYTES, Client, Failure, Pieces, sick};
+use super::sick::{BYTES, Failure, Pieces, sick};
 use crate::{
     contenders::OURS,
     kit::{self, Shape},
