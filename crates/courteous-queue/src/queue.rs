@@ -146,6 +146,13 @@ impl<T> Queue<T> {
         self.head == ticket.0
     }
 
+    /// Whether somebody who joined before the ticket's holder is in the line.
+    #[must_use]
+    pub fn is_overtaking(&self, ticket: &Ticket) -> bool {
+        let front = self.slots.get(self.head as usize);
+        front.is_some_and(|front| front.age < self.slot(ticket.0).age)
+    }
+
     /// The value of the ticket's holder.
     ///
     /// # Panics

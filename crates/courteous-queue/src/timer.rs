@@ -118,7 +118,7 @@ impl<R: Ring> Timer<R> {
     fn remember(&mut self, joining: Option<&Arc<R>>) -> bool {
         if let Some(ring) = joining
             && let Ok(handle) = Handle::try_current()
-            && self.alarms.iter().all(|alarm| alarm.runtime != handle.id())
+            && !self.knows(&handle)
         {
             self.alarms.push(Alarm {
                 runtime: handle.id(),
@@ -131,6 +131,17 @@ impl<R: Ring> Timer<R> {
             return true;
         }
         false
+    }
+
+    /// Whether there is an alarm for the current runtime.
+    pub(crate) fn knows_runtime(&self) -> bool {
+        let handle = Handle::try_current();
+        handle.is_ok_and(|handle| self.knows(&handle))
+    }
+
+    fn knows(&self, handle: &Handle) -> bool {
+        let id = handle.id();
+        self.alarms.iter().any(|alarm| alarm.runtime == id)
     }
 
     /// Lets go of all alarms.

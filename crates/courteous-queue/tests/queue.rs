@@ -31,6 +31,23 @@ fn one_who_was_taken_goes_back_before_all_younger_ones() {
 }
 
 #[test]
+fn whoever_is_older_than_the_line_overtakes_nobody() {
+    let mut queue = Queue::new();
+    let a = queue.push_back('a');
+    let b = queue.push_back('b');
+    let c = queue.push_back('c');
+    assert!(!queue.is_overtaking(&a) && queue.is_overtaking(&b));
+    queue.take_front();
+    queue.take_front();
+    assert!(!queue.is_overtaking(&b));
+    queue.requeue(&a);
+    assert!(queue.is_overtaking(&b) && queue.is_overtaking(&c));
+    queue.take_front();
+    queue.take_front();
+    assert!(!queue.is_overtaking(&c));
+}
+
+#[test]
 fn a_reused_place_has_the_age_of_its_new_holder() {
     let mut queue = Queue::new();
     let a = queue.push_back('a');

@@ -148,6 +148,25 @@ async fn a_leaving_front_brings_the_timer_to_the_next_one() {
     assert_eq!(line.armed_at(), None);
 }
 
+#[test]
+fn the_timer_knows_the_runtimes_of_those_who_joined() {
+    let knows = |line: &Handle| line.attend(|_, known| known());
+    let (one, other) = (paused(), paused());
+    let line = handle();
+    let mut waiting = task::spawn(wait(&line, Instant::now() + SECOND));
+    one.block_on(async {
+        assert!(!knows(&line), "nobody has joined");
+        assert_pending!(waiting.poll());
+        assert!(knows(&line));
+    });
+    assert!(!knows(&line), "this is no runtime");
+    other.block_on(async { assert!(!knows(&line)) });
+    one.block_on(async {
+        drop(waiting);
+        assert!(!knows(&line), "nobody waits");
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_instant_years_ahead_is_reached() {
     let line = handle();
