@@ -16,6 +16,9 @@ use crate::{
 /// What a look at every waiter is taken to cost; it is not taken more often than that allows.
 const LOOK: Duration = Duration::from_micros(1);
 
+/// How long those who are let through together may take to gather.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// A bucket that is told the time.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -85,40 +88,50 @@ impl Core {
             let rejected = Rejected::new(RejectReason::Closed);
             return Entry::Refused(rejected.with_wait(now, release.duration_since(now)));
         }
-        let at = self
-            .levels
-            .turn(now, self.line.cost(), cost)
-            .max(release.unwrap_or(now))
-            .max(self.line.released().unwrap_or(now));
-        let refused = if self.line.len() >= ask.max_waiting() {
-            Some(match (ask.max_waiting(), release) {
-                (0, Some(_)) => RejectReason::Closed,
-                (0, None) => RejectReason::AtCapacity,
-                _ => RejectReason::QueueFull,
-            })
-        } else {
-            latest
-                .filter(|&(latest, _)| at > latest)
-                .map(|(_, reason)| reason)
-        };
-        if let Some(reason) = refused {
-            let rejected = Rejected::new(reason).with_wait(now, at.duration_since(now));
-            return Entry::Refused(rejected);
+        let full = self.line.len() >= ask.max_waiting();
+        if full || latest.is_some() {
+            let at = self
+                .levels
+                .turn(now, self.line.cost(), cost)
+                .max(release.unwrap_or(now))
+                .max(self.line.released().unwrap_or(now));
+            let refused = match (full, ask.max_waiting(), release) {
+                (true, 0, Some(_)) => Some(RejectReason::Closed),
+                (true, 0, None) => Some(RejectReason::AtCapacity),
+                (true, ..) => Some(RejectReason::QueueFull),
+                _ => latest
+                    .filter(|&(latest, _)| at > latest)
+                    .map(|(_, reason)| reason),
+            };
+            if let Some(reason) = refused {
+                let rejected = Rejected::new(reason).with_wait(now, at.duration_since(now));
+                return Entry::Refused(rejected);
+            }
         }
-        Entry::Place(self.line.push(Waiter {
-            waker: None,
-            state: State::Waiting,
-            cost,
-            retried: ask.is_retried(),
-            latest,
-            release,
-        }))
+        Entry::Place(
+            self.line
+                .push(Waiter::new(cost, ask.is_retried(), latest, release)),
+        )
     }
 
-    /// Whether a waiter was granted its turn, and may use it at any time.
-    pub(crate) fn is_granted(&self, ticket: &Ticket) -> bool {
-        let waiter = self.line.get(ticket);
-        waiter.state == State::Granted && waiter.latest.is_none()
+    /// What a waiter finds who is polled, if that can be told without the clock: that it was granted its turn and may use it
+    /// at any time, or that it is behind others, for whom the timer rings, as `served` tells; `waker` is kept then.
+    pub(crate) fn glance(
+        &mut self,
+        ticket: &Ticket,
+        waker: &Waker,
+        served: impl FnOnce() -> bool,
+    ) -> Option<Find> {
+        let behind = self.line.is_behind(ticket);
+        let waiter = self.line.get_mut(ticket);
+        match waiter.state {
+            State::Granted if waiter.latest().is_none() => Some(Find::Granted),
+            State::Waiting if behind && served() => {
+                waiter.keep(waker);
+                Some(Find::Waiting)
+            }
+            _ => None,
+        }
     }
 
     /// Looks after a waiter, who is polled; `waker` is kept if it has to wait.
@@ -134,33 +147,26 @@ impl Core {
         }
         self.serve(now, wakes);
         let waiter = self.line.get_mut(ticket);
-        match waiter.state {
-            State::Granted => {
-                let late = waiter.latest.filter(|&(latest, _)| latest < now);
-                let Some((_, reason)) = late else {
-                    return Find::Granted;
-                };
-                // It is polled too late.
-                waiter.state = State::Refused(reason, now);
-                let cost = waiter.cost;
-                self.levels.unplan(cost);
-                Find::Refused(Rejected::new(reason).with_wait(now, Duration::ZERO))
-            }
-            State::Refused(reason, at) => {
-                let rejected = Rejected::new(reason);
-                Find::Refused(match reason {
-                    RejectReason::CostAboveBurst => rejected,
-                    _ => rejected.with_wait(now, at.saturating_duration_since(now)),
-                })
-            }
-            State::Waiting | State::Away => {
-                match &mut waiter.waker {
-                    Some(kept) => kept.clone_from(waker),
-                    None => waiter.waker = Some(waker.clone()),
-                }
-                Find::Waiting
-            }
+        if let Some((reason, at)) = waiter.refusal() {
+            let rejected = Rejected::new(reason);
+            return Find::Refused(match reason {
+                RejectReason::CostAboveBurst => rejected,
+                _ => rejected.with_wait(now, at.saturating_duration_since(now)),
+            });
         }
+        if waiter.state != State::Granted {
+            waiter.keep(waker);
+            return Find::Waiting;
+        }
+        let late = waiter.latest().filter(|&(latest, _)| latest < now);
+        let Some((_, reason)) = late else {
+            return Find::Granted;
+        };
+        // It is polled too late.
+        waiter.refuse(reason, now);
+        let cost = waiter.cost;
+        self.levels.unplan(cost);
+        Find::Refused(Rejected::new(reason).with_wait(now, Duration::ZERO))
     }
 
     /// Sends, in the name of a waiter who was granted its turn. `false` if that was too long ago: it waits again then.
@@ -168,7 +174,8 @@ impl Core {
         self.levels.fill(now);
         let waiter = self.line.get(ticket);
         let (cost, granted) = (waiter.cost, waiter.state == State::Granted);
-        let sent = granted && self.levels.can_send(cost);
+        // Not before an older one, who came too late for its own grant.
+        let sent = granted && self.levels.can_send(cost) && !self.line.is_behind(ticket);
         if sent {
             self.levels.send(cost);
         } else if granted {
@@ -274,6 +281,23 @@ impl Core {
         self.jitter.mul_f64(self.dice.roll(|rng| rng.random()))
     }
 
+    /// When to serve `front`, and those behind it.
+    ///
+    /// A crowd is let through in groups, as each ring of the timer costs more than letting one through. A group gathers for
+    /// [`GATHER`] at the most, and nobody does for whom that could be too long; it takes no more than a quarter of the
+    /// burst, so that a late timer costs no tokens.
+    fn next_turn(&self, now: Instant, front: &Waiter) -> Instant {
+        let at = self.levels.turn(now, 0, front.cost);
+        let len = u32::try_from(self.line.len()).unwrap_or(u32::MAX);
+        let group = len.min(self.levels.burst() / 4);
+        let hurried = |(latest, _)| latest < later(at, 2 * GATHER);
+        if group <= front.cost || front.latest().is_some_and(hurried) {
+            return at;
+        }
+        let gathered = self.levels.turn(now, 0, group);
+        at.max(gathered.min(later(at, GATHER)))
+    }
+
     /// Puts a waiter back to where its age says, or refuses it if that has become too late.
     fn rejoin(&mut self, ticket: &Ticket, now: Instant) {
         let release = self
@@ -284,10 +308,13 @@ impl Core {
         if let Some(at) = release
             && waiter.retried
         {
-            waiter.state = State::Refused(RejectReason::Closed, at);
+            waiter.refuse(RejectReason::Closed, at);
             return;
         }
         self.line.requeue(ticket, release);
+        if !self.line.bounded {
+            return;
+        }
         // All behind it wait longer now.
         let pause = LOOK.saturating_mul(u32::try_from(self.line.len()).unwrap_or(u32::MAX));
         let next = self.looked.map_or(now, |looked| later(looked, pause));
@@ -303,7 +330,7 @@ impl Core {
             if waiter.cost > burst {
                 return Some((RejectReason::CostAboveBurst, now));
             }
-            let (latest, reason) = waiter.latest?;
+            let (latest, reason) = waiter.latest()?;
             let at = self
                 .levels
                 .turn(now, ahead, waiter.cost)
@@ -327,10 +354,7 @@ impl Serve for Core {
             // Looked at again when it opens: the releases are brought into order then.
             let held = self.levels.closed_until.or(release).filter(|&at| at > now);
             if held.is_some() || !self.levels.can_plan(cost, now) {
-                let at = match held {
-                    Some(at) => at,
-                    None => self.levels.turn(now, 0, cost),
-                };
+                let at = held.unwrap_or_else(|| self.next_turn(now, front));
                 return Next::At(self.look_at.map_or(at, |look| at.min(look)));
             }
             self.levels.plan(cost, now);

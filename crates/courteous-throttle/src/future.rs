@@ -33,9 +33,9 @@ pin_project! {
             #[pin]
             future: F,
         },
-        // Boxed, so that a call that need not wait does not carry the room for it.
         Waiting {
-            waiting: Pin<Box<Waiting<S, B, T, R>>>,
+            #[pin]
+            waiting: Waiting<S, B, T, R>,
         },
         Refused {
             rejected: Rejected,
@@ -53,8 +53,7 @@ impl<F, S, B, St, T, R> ResponseFuture<F, S, B, St, T, R> {
         }
     }
 
-    pub(crate) fn waiting(waiting: Waiting<S, B, T, R>, listen: Option<Listen<St>>) -> Self {
-        let waiting = Box::pin(waiting);
+    pub(crate) const fn waiting(waiting: Waiting<S, B, T, R>, listen: Option<Listen<St>>) -> Self {
         Self {
             state: State::Waiting { waiting },
             listen,
@@ -80,7 +79,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if let StateProj::Waiting { waiting } = this.state.as_mut().project() {
+        if let StateProj::Waiting { mut waiting } = this.state.as_mut().project() {
             let outcome = match ready!(waiting.as_mut().poll_call(cx)) {
                 // Drops the clone that was called, and the turn that was spent.
                 Ok(future) => {

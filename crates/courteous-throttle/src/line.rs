@@ -13,6 +13,8 @@ pub(crate) struct Line {
     released: Option<Instant>,
     /// Whether releases were drawn that may not be in the order of the line.
     mixed: bool,
+    /// Whether anybody's wait may have a bound.
+    pub(crate) bounded: bool,
 }
 
 impl Line {
@@ -22,6 +24,7 @@ impl Line {
             cost: 0,
             released: None,
             mixed: false,
+            bounded: false,
         }
     }
 
@@ -56,12 +59,18 @@ impl Line {
         self.queue.get_mut(ticket)
     }
 
+    /// Whether an older one is in the line.
+    pub(crate) fn is_behind(&self, ticket: &Ticket) -> bool {
+        self.queue.is_overtaking(ticket)
+    }
+
     pub(crate) fn front(&self) -> Option<&Waiter> {
         self.queue.front()
     }
 
     pub(crate) fn push(&mut self, waiter: Waiter) -> Ticket {
         self.join(waiter.cost, waiter.release);
+        self.bounded = waiter.latest().is_some() || self.bounded && !self.is_unused();
         self.queue.push_back(waiter)
     }
 
@@ -108,7 +117,7 @@ impl Line {
         let mut ahead = 0;
         self.queue.retain(|waiter| {
             if let Some((reason, at)) = refusal(waiter, ahead) {
-                waiter.state = State::Refused(reason, at);
+                waiter.refuse(reason, at);
                 wakes.extend(waiter.waker.take());
                 return false;
             }

@@ -4,16 +4,20 @@ use courteous_core::RejectReason;
 use tokio::time::Instant;
 
 /// One who waits.
+///
+/// There may be a million: its fields are what they are so that it stays small.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) waker: Option<Waker>,
+    /// It is not let through before this, after the bucket was closed.
+    pub(crate) release: Option<Instant>,
+    /// Until when it waits at the longest. Once it is refused: when it would have been let through.
+    at: Option<Instant>,
+    /// Why it waits no longer.
+    reason: RejectReason,
     pub(crate) state: State,
     pub(crate) cost: u32,
     pub(crate) retried: bool,
-    /// Until when it waits at the longest, and why no longer.
-    pub(crate) latest: Option<(Instant, RejectReason)>,
-    /// It is not let through before this, after the bucket was closed.
-    pub(crate) release: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,52 @@ pub(crate) enum State {
     Granted,
     /// It gave its tokens back, and will come again.
     Away,
-    /// It was refused; `Rejected` states the time from when it is told.
-    Refused(RejectReason, Instant),
+    Refused,
+}
+
+impl Waiter {
+    pub(crate) fn new(
+        cost: u32,
+        retried: bool,
+        latest: Option<(Instant, RejectReason)>,
+        release: Option<Instant>,
+    ) -> Self {
+        let (at, reason) = latest.unzip();
+        Self {
+            waker: None,
+            release,
+            at,
+            reason: reason.unwrap_or(RejectReason::MaxWait),
+            state: State::Waiting,
+            cost,
+            retried,
+        }
+    }
+
+    /// Keeps `waker`, as the task has to wait.
+    pub(crate) fn keep(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(kept) => kept.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+
+    /// Until when it waits at the longest, and why no longer; `None` also if it is refused.
+    pub(crate) fn latest(&self) -> Option<(Instant, RejectReason)> {
+        let at = self.at.filter(|_| self.state != State::Refused)?;
+        Some((at, self.reason))
+    }
+
+    /// Refuses it: `at` is when it would have been let through, for `Rejected` to state the time from when it is told.
+    pub(crate) const fn refuse(&mut self, reason: RejectReason, at: Instant) {
+        self.state = State::Refused;
+        self.reason = reason;
+        self.at = Some(at);
+    }
+
+    /// Why it is refused, and when it would have been let through.
+    pub(crate) fn refusal(&self) -> Option<(RejectReason, Instant)> {
+        let at = self.at.filter(|_| self.state == State::Refused)?;
+        Some((self.reason, at))
+    }
 }

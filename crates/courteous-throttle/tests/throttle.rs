@@ -401,6 +401,76 @@ async fn a_dear_call_is_not_overtaken_by_cheap_ones() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_came_too_late_for_its_tokens_is_not_overtaken_by_younger_ones() {
+    let sends = Sends::default();
+    let mut service = ThrottleLayer::new(burst("1/s", 3)).layer(sends.clone());
+    let mut call = |id, cost| {
+        let mut request = request(id);
+        let cost = Cost(NonZeroU32::new(cost).unwrap());
+        request.extensions_mut().insert(cost);
+        task::spawn(ready_call(&mut service, request))
+    };
+    assert_ready_ok!(call(0, 3).poll());
+    let mut calls = [(1, 2), (2, 2), (3, 1)].map(|(id, cost)| call(id, cost));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
+    // All have been called, but the bucket holds no more than three tokens.
+    time::sleep(sec(60)).await;
+    let [first, second, third] = &mut calls;
+    assert!(first.is_woken() && second.is_woken() && third.is_woken());
+    assert_ready_ok!(first.poll());
+    assert_pending!(second.poll());
+    assert_pending!(third.poll());
+    time::sleep(sec(1)).await;
+    assert!(second.is_woken() && !third.is_woken());
+    assert_ready_ok!(second.poll());
+    time::sleep(sec(1)).await;
+    assert_ready_ok!(third.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_is_let_through_in_groups_at_the_full_rate() {
+    let sends = Sends::default();
+    let mut service = ThrottleLayer::new(burst("10000/s", 100)).layer(sends.clone());
+    let calls: Vec<_> = (0..1100)
+        .map(|id| tokio::spawn(ready_call(&mut service, request(id))))
+        .collect();
+    let start = Instant::now();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    // 25 come back in 2.5 ms, and the timer counts milliseconds.
+    assert!(start.elapsed() <= Duration::from_millis(103));
+    let mut rings: Vec<_> = sends.all().iter().map(|(_, at)| *at).collect();
+    rings.dedup();
+    assert!(rings.len() <= 52, "{} rings", rings.len());
+    sends.assert_bound(100, 10_000.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_has_no_time_to_lose_is_not_kept_for_a_group() {
+    let sends = Sends::default();
+    let mut service = ThrottleLayer::new(burst("1000/s", 100))
+        .with_max_wait(Duration::from_millis(3))
+        .layer(sends.clone());
+    for id in 0..100 {
+        ready_call(&mut service, request(id)).await.unwrap();
+    }
+    let start = Instant::now();
+    let calls = (0..3).map(|id| tokio::spawn(ready_call(&mut service, request(id))));
+    let calls: Vec<_> = calls.collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let after: Vec<_> = sends.all()[100..]
+        .iter()
+        .map(|(_, at)| at.duration_since(start).as_millis())
+        .collect();
+    assert_eq!(after, [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_would_wait_too_long_is_refused_at_once_with_its_exact_wait() {
     let sends = Sends::default();
     let mut service = ThrottleLayer::new(rate("1/s"))
