@@ -122,7 +122,8 @@ impl<K> DeadLetterLayer<K> {
     /// How long a call that has failed may wait for its letter to be durable. Default: 2 s.
     ///
     /// It is counted from the failure on, beyond the call's deadline, which may have passed. Zero hands the letter over and waits
-    /// for nothing; `Duration::MAX` waits as long as it takes.
+    /// for nothing; `Duration::MAX` waits as long as it takes. Half of it, and a second at most, may go to what was not read yet
+    /// of a streamed body.
     #[must_use]
     pub fn with_record_timeout(self, timeout: Duration) -> Self {
         self.with(|settings| settings.record_timeout = timeout)

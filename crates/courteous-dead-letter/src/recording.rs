@@ -28,7 +28,11 @@ pub(crate) struct Recording<B: Body> {
     /// For the hook, if there is one.
     shown: Option<Letter>,
     timer: Timer,
+    body_timer: Timer,
 }
+
+/// What is left of a streamed body may take this long, and half of the time to record, before the letter goes without it.
+const BODY_TIME: Duration = Duration::from_secs(1);
 
 enum State<B> {
     /// The body is read.
@@ -53,14 +57,15 @@ impl<B: Body> Recording<B> {
         body: Option<Collect<B>>,
         inside_retry: bool,
     ) -> Self {
-        let timer = Timer::new(settings.record_timeout);
+        let timeout = settings.record_timeout;
         let mut recording = Self {
             settings,
             id: letter.id,
             reason: letter.failure.reason,
             state: State::Refused,
             shown: None,
-            timer,
+            timer: Timer::new(timeout),
+            body_timer: Timer::new(BODY_TIME.min(timeout / 2)),
         };
         if inside_retry {
             recording.show(&letter);
@@ -77,28 +82,32 @@ impl<B: Body> Recording<B> {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Recorded> {
         let mut result = self.advance(cx, false);
-        if result.is_pending() {
-            ready!(self.timer.poll(cx));
+        if let State::Collecting { .. } = self.state {
+            ready!(self.body_timer.poll(cx));
             result = self.advance(cx, true);
         }
-        Poll::Ready(self.end(match result {
+        let result = match result {
             Poll::Ready(result) => result,
-            Poll::Pending => Err(NotRecordedCause::TimedOut(self.settings.record_timeout)),
-        }))
+            Poll::Pending => {
+                ready!(self.timer.poll(cx));
+                Err(NotRecordedCause::TimedOut(self.settings.record_timeout))
+            }
+        };
+        Poll::Ready(self.end(result))
     }
 
-    /// Goes as far as it can without waiting. If this is the last time, what is there of the body must do.
+    /// Goes as far as it can without waiting. If the body has had its time, what is there of it must do.
     fn advance(
         &mut self,
         cx: &mut Context<'_>,
-        is_last: bool,
+        is_body_over: bool,
     ) -> Poll<Result<(), NotRecordedCause>> {
         loop {
             match &mut self.state {
                 State::Collecting { letter, body } => {
                     letter.payload = match body.poll(cx) {
                         Poll::Ready(payload) => payload,
-                        Poll::Pending if is_last => Payload::Gone,
+                        Poll::Pending if is_body_over => Payload::Gone,
                         Poll::Pending => return Poll::Pending,
                     };
                     self.push_collected();

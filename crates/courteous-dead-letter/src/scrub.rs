@@ -27,7 +27,10 @@ impl Scrubber {
 
     /// A secret, also as `Debug` would show it.
     pub(crate) fn learn(&mut self, secret: &str) {
-        for secret in [secret.trim().to_owned(), secret.escape_debug().to_string()] {
+        let secret = secret.trim();
+        let shown = format!("{secret:?}");
+        for secret in [secret, shown.trim_matches('"')] {
+            let secret = secret.to_owned();
             if !secret.is_empty() && !self.known.contains(&secret) {
                 self.known.push(secret);
             }
@@ -227,6 +230,15 @@ mod tests {
         let expected = "x[withheld]x [withheld] [withheld] time ([withheld]) ";
         assert_eq!(scrubber.scrub(text), expected);
         assert!(scrubber.knows_part_of("for me") && !scrubber.knows_part_of("time"));
+    }
+
+    #[test]
+    fn a_secret_is_found_as_debug_shows_it() {
+        let secret = "pass\\word \u{1}";
+        let scrubber = scrubber(&[secret]);
+        for text in [format!("{secret:?}"), format!("\"{secret}\"")] {
+            assert_eq!(scrubber.scrub(&text), "\"[withheld]\"");
+        }
     }
 
     #[test]

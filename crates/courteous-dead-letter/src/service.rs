@@ -29,6 +29,9 @@ use crate::{ResponseFuture, settings::Settings, ticket::Ticket};
 /// A call that has failed, and is recorded, has the same outcome as without the layer, with [`DeadLettered`] among the
 /// extensions of the response, or around the error; or [`NotRecorded`] in the same places. All others are passed through.
 ///
+/// A streamed body is read to its end for the record. If the server has failed the call before it had read all of it, what is
+/// still being sent to it ends here; a body that is in memory, such as `Full`, is not touched.
+///
 /// [`DeadLettered`]: crate::DeadLettered
 /// [`NotRecorded`]: crate::NotRecorded
 #[derive(Clone)]

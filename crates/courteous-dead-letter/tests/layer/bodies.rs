@@ -1,4 +1,4 @@
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use courteous_dead_letter::{DeadLetterLayer, DeadLettered, Payload};
@@ -61,12 +61,24 @@ async fn a_stream_that_does_not_end_in_time_is_gone_and_the_letter_is_not() {
     let start = Instant::now();
     let body = AnyBody::new(TestBody::new().chunk("hello").stall());
     assert_eq!(payload(9, body, false).await, Payload::Gone);
-    assert_eq!(start.elapsed(), 2 * SECOND);
+    assert_eq!(start.elapsed(), SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_takes_at_most_half_of_the_time_to_record_and_never_all_of_it() {
+    for (limit, expected) in [(SECOND, SECOND / 2), (Duration::MAX, SECOND)] {
+        let (_, store, layer) = layer();
+        let start = Instant::now();
+        let body = AnyBody::new(TestBody::new().chunk("hello").stall());
+        fail(layer.with_record_timeout(limit), body, false).await;
+        assert_eq!(start.elapsed(), expected);
+        assert_eq!(letter(&store).await.payload, Payload::Gone);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_ends_in_time_is_waited_for() {
-    let body = AnyBody::new(TestBody::new().chunk("hel").pause(SECOND).chunk("lo"));
+    let body = AnyBody::new(TestBody::new().chunk("hel").pause(SECOND / 2).chunk("lo"));
     assert_eq!(payload(9, body, false).await, whole("hello"));
 }
 
