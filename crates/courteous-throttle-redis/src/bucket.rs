@@ -1,18 +1,12 @@
-use std::{
-    fmt,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use courteous_core::{Ask, Dice, Partition, Rate, Rejected, RequestView, Store, Take, Turn};
-use courteous_queue::{Shared, Ticket};
+use courteous_core::{Ask, Dice, Partition, Rate, Rejected, RequestView, Store, Take};
+use courteous_queue::Shared;
 use tokio::time::Instant;
 
 use crate::{
-    Gauges, InvalidShare, LocalShare, Redis,
-    core::{Answer, Core, Find},
+    Gauges, InvalidShare, LocalShare, Redis, RedisTurn,
+    core::{Answer, Core},
     keys::Keys,
     link::Link,
     outage::Outage,
@@ -41,8 +35,8 @@ use crate::{
 /// [`fail_open`](Self::fail_open) choose otherwise.
 #[derive(Clone)]
 pub struct RedisBucket {
-    shared: Arc<Shared<Core>>,
-    link: Arc<Link>,
+    pub(crate) shared: Arc<Shared<Core>>,
+    pub(crate) link: Arc<Link>,
     name: Arc<str>,
 }
 
@@ -262,10 +256,7 @@ impl Store for RedisBucket {
         }
         match answer {
             Answer::Taken => Take::Taken,
-            Answer::Queued(ticket) => Take::Wait(RedisTurn {
-                bucket: self.clone(),
-                ticket: Some(ticket),
-            }),
+            Answer::Queued(ticket) => Take::Wait(RedisTurn::new(self.clone(), ticket)),
             Answer::Refused(rejected) => Take::Refused(rejected),
         }
     }
@@ -283,71 +274,6 @@ impl Store for RedisBucket {
 
     fn jitter(&self) -> Duration {
         self.shared.with(|core| core.draw())
-    }
-}
-
-/// A place in a [`RedisBucket`]'s queue.
-#[derive(Debug)]
-pub struct RedisTurn {
-    bucket: RedisBucket,
-    /// `None` once it is spent.
-    ticket: Option<Ticket>,
-}
-
-impl Turn for RedisTurn {
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
-        let this = self.get_mut();
-        let Some(ticket) = &this.ticket else {
-            return Poll::Ready(Ok(()));
-        };
-        let shared = &this.bucket.shared;
-        // One that was woken needs neither the clock nor the timer.
-        if shared.with(|core| core.is_granted(ticket)) {
-            return Poll::Ready(Ok(()));
-        }
-        let found = shared.join(|core, now, wakes| core.find(ticket, cx.waker(), now, wakes));
-        match found {
-            Find::Granted => Poll::Ready(Ok(())),
-            Find::Waiting => {
-                this.bucket.link.ensure_task();
-                Poll::Pending
-            }
-            Find::Refused(rejected) => Poll::Ready(Err(rejected)),
-        }
-    }
-
-    fn spend(self: Pin<&mut Self>) -> bool {
-        let this = self.get_mut();
-        let now = Instant::now();
-        let ticket = &mut this.ticket;
-        this.bucket.shared.with(|core| {
-            let spent = ticket
-                .as_ref()
-                .is_some_and(|ticket| core.spend(ticket, now));
-            if spent && let Some(ticket) = ticket.take() {
-                core.leave(ticket, true, now);
-            }
-            spent
-        })
-    }
-
-    fn pass(self: Pin<&mut Self>) {
-        let this = self.get_mut();
-        if let Some(ticket) = &this.ticket {
-            this.bucket
-                .shared
-                .update(|core, now, _| core.pass(ticket, now));
-        }
-    }
-}
-
-impl Drop for RedisTurn {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.bucket
-                .shared
-                .update(|core, now, _| core.leave(ticket, false, now));
-        }
     }
 }
 

@@ -1,3 +1,6 @@
+mod grant;
+mod refuse;
+
 use std::{
     sync::{Arc, Weak},
     task::Waker,
@@ -17,11 +20,9 @@ use crate::{
     link::Link,
     local::{Local, later},
     outage::Outage,
-    waiter::{Grant, State, Waiter},
+    waiter::{State, Waiter},
 };
 
-/// What a look at every waiter is taken to cost; it is not taken more often than that allows.
-const LOOK: Duration = Duration::from_micros(1);
 /// Whoever is asked to call Redis and has not begun after this long is on a runtime that nobody drives.
 pub(crate) const DEAF: Duration = Duration::from_secs(1);
 
@@ -144,31 +145,6 @@ impl Core {
         self.soonest = earliest(self.soonest, vain);
         self.call_if_due(now);
         Answer::Queued(ticket)
-    }
-
-    /// Why one who asks cannot even wait.
-    fn refusal(&self, ask: &Ask, now: Instant) -> Option<Rejected> {
-        if ask.cost() > self.calls.terms().max_cost() {
-            return Some(Rejected::new(RejectReason::CostAboveBurst));
-        }
-        if let Some(opens) = self.closed_until
-            && ask.is_retried()
-        {
-            let rejected = Rejected::new(RejectReason::Closed);
-            return Some(with_wait(rejected, now, later(opens, self.draw())));
-        }
-        let at = self.turn(self.line_cost, ask.cost(), now);
-        let reason = if self.line.len() >= ask.max_waiting() {
-            match (ask.max_waiting(), self.closed_until) {
-                (0, Some(_)) => RejectReason::Closed,
-                (0, None) if self.is_unavailable(now) => RejectReason::Unavailable,
-                (0, None) => RejectReason::AtCapacity,
-                _ => RejectReason::QueueFull,
-            }
-        } else {
-            self.vain(ask.latest(), at, now)?
-        };
-        Some(with_wait(Rejected::new(reason), now, at))
     }
 
     /// Whether a waiter was granted its turn, and may use it at any time.
@@ -337,58 +313,6 @@ impl Core {
         self.hand.purge(now);
     }
 
-    /// Sets tokens aside for a request; else says when there will be some, if that is known.
-    fn set_aside(&mut self, cost: u32, now: Instant) -> Result<Grant, Option<Instant>> {
-        if let Some(held) = self.hand.take(cost, now) {
-            return Ok(Grant::Slots(held, self.closings));
-        }
-        let mut at = self.hand.opens_at(cost);
-        if self.calls.is_down() {
-            self.calls.missed(cost);
-            match (self.outage, &mut self.local) {
-                (Outage::Open, _) => return Ok(Grant::Free),
-                (Outage::Share(_), Some(local)) => {
-                    if local.promise(cost, now) {
-                        return Ok(Grant::Local(cost));
-                    }
-                    at = earliest(at, local.opens_at(cost, now));
-                }
-                _ => {}
-            }
-        }
-        Err(at)
-    }
-
-    fn is_good(&self, grant: Grant, now: Instant) -> bool {
-        match grant {
-            Grant::Slots(held, closings) => closings == self.closings && now < held.expires,
-            Grant::Local(_) | Grant::Free => true,
-        }
-    }
-
-    /// Uses what was set aside.
-    fn send(&mut self, grant: Grant, now: Instant) -> bool {
-        self.closed_until.is_none()
-            && self.is_good(grant, now)
-            && match (grant, &mut self.local) {
-                (Grant::Local(cost), Some(local)) => local.send(cost, now),
-                (Grant::Local(_), None) => false,
-                (Grant::Slots(..) | Grant::Free, _) => true,
-            }
-    }
-
-    fn put_back(&mut self, grant: Grant, now: Instant) {
-        match grant {
-            Grant::Slots(held, _) if self.is_good(grant, now) => self.hand.give_back(held, now),
-            Grant::Local(cost) => {
-                if let Some(local) = &mut self.local {
-                    local.take_back(cost);
-                }
-            }
-            Grant::Slots(..) | Grant::Free => {}
-        }
-    }
-
     /// Puts a waiter back to where its age says.
     fn rejoin(&mut self, ticket: &Ticket, now: Instant) {
         let release = self.closed_until.map(|opens| later(opens, self.draw()));
@@ -402,117 +326,6 @@ impl Core {
         let latest = waiter.latest;
         self.line.requeue(ticket);
         self.soonest = earliest(self.soonest, self.vain_at(latest, now)).map(|at| at.max(now));
-    }
-
-    /// When the turn comes at the earliest of one who is behind others that cost `ahead`.
-    fn turn(&self, ahead: u64, cost: u32, now: Instant) -> Instant {
-        let needed = ahead.saturating_add(u64::from(cost));
-        let open = self.closed_until.unwrap_or(now).max(now);
-        if self.calls.is_down() {
-            return open;
-        }
-        let held = self.hand.len();
-        let at = if needed <= held {
-            self.hand
-                .opens_at(u32::try_from(needed).unwrap_or(u32::MAX))
-        } else {
-            self.calls.slot_after(needed - held)
-        };
-        at.map_or(open, |at| at.max(open))
-    }
-
-    /// Why it makes no sense to wait for a turn at `at` or later.
-    fn vain(
-        &self,
-        latest: Option<(Instant, RejectReason)>,
-        at: Instant,
-        now: Instant,
-    ) -> Option<RejectReason> {
-        match latest {
-            Some((latest, reason)) if latest <= now && at <= now => {
-                Some(if self.is_unavailable(now) {
-                    RejectReason::Unavailable
-                } else {
-                    reason
-                })
-            }
-            Some((latest, reason)) => (at > latest).then_some(reason),
-            None => {
-                // While it is being tried, nobody knows.
-                let given_up = self.gives_up_at().is_some_and(|at| at <= now);
-                (given_up && !self.calls.is_trying(now)).then_some(RejectReason::Unavailable)
-            }
-        }
-    }
-
-    /// When it will have made no sense; `None` if that comes with a call that fails.
-    fn vain_at(&self, latest: Option<(Instant, RejectReason)>, now: Instant) -> Option<Instant> {
-        match latest {
-            Some((latest, _)) => Some(latest),
-            None => self.gives_up_at().filter(|&at| at > now),
-        }
-    }
-
-    fn gives_up_at(&self) -> Option<Instant> {
-        match self.outage {
-            Outage::Closed { patience } => {
-                self.calls.down_since().map(|since| later(since, patience))
-            }
-            _ => None,
-        }
-    }
-
-    fn is_unavailable(&self, now: Instant) -> bool {
-        self.calls.is_unavailable(now)
-    }
-
-    /// Refuses all who wait in vain.
-    pub(crate) fn look(&mut self, now: Instant, wakes: &mut Wakes) {
-        self.looked = Some(now);
-        self.soonest = None;
-        let (mut ahead, mut soonest) = (0, None);
-        let max_cost = self.calls.terms().max_cost();
-        // Out of the core while its waiters are looked at.
-        let mut line = std::mem::take(&mut self.line);
-        line.retain(|waiter| {
-            let at = self.turn(ahead, waiter.cost, now);
-            let reason = if waiter.cost > max_cost {
-                Some((RejectReason::CostAboveBurst, None))
-            } else {
-                self.vain(waiter.latest, at, now)
-                    .map(|reason| (reason, Some(at)))
-            };
-            if let Some((reason, at)) = reason {
-                waiter.state = State::Refused(reason, at);
-                wakes.extend(waiter.waker.take());
-                return false;
-            }
-            ahead += u64::from(waiter.cost);
-            soonest = earliest(soonest, self.vain_at(waiter.latest, now));
-            true
-        });
-        self.line = line;
-        self.line_cost = ahead;
-        self.soonest = soonest;
-    }
-
-    /// Looks if it is time to, but not too often. Says whether it did.
-    fn look_if_due(&mut self, now: Instant, wakes: &mut Wakes) -> bool {
-        if self.soonest.is_none_or(|at| at > now) {
-            return false;
-        }
-        let pause = LOOK.saturating_mul(u32::try_from(self.line.len()).unwrap_or(u32::MAX));
-        let next = self.looked.map(|looked| later(looked, pause));
-        match next.filter(|&next| next > now) {
-            Some(next) => {
-                self.soonest = Some(next);
-                false
-            }
-            None => {
-                self.look(now, wakes);
-                true
-            }
-        }
     }
 
     /// Has Redis called if that is due; else says when it will be.

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,8 +26,9 @@ use crate::{
 /// When this Redis' clock read 0.
 const EPOCH: i64 = 1_790_000_000_000_000;
 
+/// A clone is the same server; a [`cut`](Self::cut) is for all clones of what [`way`](Self::way) gave.
 #[derive(Clone, Debug)]
-pub(crate) struct Fake(Arc<Mutex<State>>);
+pub(crate) struct Fake(Arc<Mutex<State>>, Arc<AtomicBool>);
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -45,7 +49,7 @@ pub(crate) struct State {
 
 impl Fake {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let state = Arc::new(Mutex::new(State {
             schedules: HashMap::new(),
             began: Instant::now(),
             rng: SmallRng::seed_from_u64(seed),
@@ -56,7 +60,18 @@ impl Fake {
             away: false,
             hung: false,
             calls: Vec::new(),
-        })))
+        }));
+        Self(state, Arc::default())
+    }
+
+    /// Another way to the same server.
+    pub(crate) fn way(&self) -> Self {
+        Self(Arc::clone(&self.0), Arc::default())
+    }
+
+    /// Whether this way leads nowhere.
+    pub(crate) fn cut(&self, cut: bool) {
+        self.1.store(cut, Ordering::Relaxed);
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -81,12 +96,12 @@ impl Fake {
 
     pub(crate) async fn call(&self, keys: &Keys, call: &Call) -> Result<Vec<i64>, RedisError> {
         let refused = || Err(io::Error::from(io::ErrorKind::ConnectionReset).into());
-        let way = self.way();
+        let way = self.delay();
         sleep(way).await;
         if self.state().hung {
             std::future::pending::<()>().await;
         }
-        if self.state().away {
+        if self.state().away || self.1.load(Ordering::Relaxed) {
             return refused();
         }
         let reply = self.state().answer(keys, call);
@@ -98,12 +113,12 @@ impl Fake {
         if lost {
             std::future::pending::<()>().await;
         }
-        let way = self.way();
+        let way = self.delay();
         sleep(way).await;
         Ok(values(&reply))
     }
 
-    fn way(&self) -> Duration {
+    fn delay(&self) -> Duration {
         let mut state = self.state();
         let delay = state.delay;
         // Sometimes a packet gets lost, and is sent again.

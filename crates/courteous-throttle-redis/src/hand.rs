@@ -203,3 +203,108 @@ impl Hand {
         Some((run.opens(last), run.expires(last)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terms::Terms;
+
+    const MS: i64 = 1_000_000;
+
+    /// Slots at 100/s: 10 ms apart, good for a lease of 100 ms.
+    fn reply(first: i64, granted: u32) -> Reply {
+        Reply {
+            granted,
+            first,
+            ends: 0,
+            wait: Duration::ZERO,
+            workers: 1,
+            rates: 1,
+            terms: Terms::new(10_000_000, 20),
+            closed_for: Duration::ZERO,
+            now: 0,
+            skew: 0,
+            run: 0,
+            cold: false,
+        }
+    }
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_slot_opens_after_the_receipt_and_ends_a_lease_after_the_call() {
+        let before = Instant::now();
+        let received = before + ms(30);
+        let mut hand = Hand::default();
+        assert_eq!(hand.add(&reply(5 * MS, 2), before, received), 2);
+        assert_eq!(hand.opens_at(1), Some(received + ms(5)));
+        assert_eq!(hand.take(1, received + ms(4)), None);
+        let held = hand.take(1, received + ms(5)).unwrap();
+        assert_eq!(held.expires, before + ms(105));
+        hand.purge(before + ms(114));
+        assert_eq!(hand.len(), 1);
+        hand.purge(before + ms(115));
+        assert_eq!(hand.len(), 0);
+    }
+
+    #[test]
+    fn a_past_offset_counts_as_none() {
+        let before = Instant::now();
+        let mut hand = Hand::default();
+        hand.add(&reply(-25 * MS, 4), before, before);
+        assert_eq!(hand.opens_at(3), Some(before));
+        assert_eq!(hand.opens_at(4), Some(before + ms(5)));
+        hand.purge(before + ms(99));
+        assert_eq!(hand.len(), 4);
+        hand.purge(before + ms(100));
+        assert_eq!(hand.len(), 1);
+    }
+
+    #[test]
+    fn an_answer_that_took_a_lease_is_of_no_use() {
+        let before = Instant::now();
+        let mut hand = Hand::default();
+        assert_eq!(hand.add(&reply(500 * MS, 2), before, before + ms(100)), 0);
+        assert!(hand.is_empty());
+    }
+
+    #[test]
+    fn slots_of_one_request_all_have_to_be_open_and_none_over() {
+        let before = Instant::now();
+        let mut hand = Hand::default();
+        hand.add(&reply(0, 3), before, before);
+        hand.add(&reply(30 * MS, 3), before, before);
+        assert_eq!(hand.take(5, before + ms(39)), None);
+        let held = hand.take(5, before + ms(40)).unwrap();
+        assert_eq!((held.count, held.expires), (5, before + ms(100)));
+        assert_eq!(hand.len(), 1);
+        hand.give_back(held, before + ms(50));
+        assert_eq!(hand.opens_at(5), Some(before + ms(50)));
+        hand.purge(before + ms(100));
+        assert_eq!(hand.len(), 1, "they still end when they did");
+    }
+
+    #[test]
+    fn what_opens_before_a_hold_ends_is_void() {
+        let before = Instant::now();
+        let mut hand = Hand::default();
+        hand.add(&reply(0, 10), before, before);
+        hand.void_before(before + ms(30));
+        assert_eq!((hand.len(), hand.opens_at(1)), (7, Some(before + ms(30))));
+    }
+
+    #[test]
+    fn many_slots_that_come_back_are_few_groups() {
+        let before = Instant::now();
+        let mut hand = Hand::default();
+        for micros in 0..1_000 {
+            let expires = before + ms(50) + Duration::from_micros(micros);
+            hand.give_back(Held { count: 1, expires }, before);
+        }
+        assert_eq!((hand.len(), hand.runs.len()), (1_000, 1));
+        hand.purge(before + ms(50));
+        assert!(hand.is_empty(), "none is kept for longer than it was good");
+    }
+}

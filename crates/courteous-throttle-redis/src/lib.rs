@@ -29,11 +29,13 @@ mod simulation;
 mod target;
 mod task;
 mod terms;
+mod turn;
 mod waiter;
 
-pub use bucket::{RedisBucket, RedisTurn};
+pub use bucket::RedisBucket;
 pub use courteous_core::{Ask, InvalidRate, Partition, Rate, Store, Take, Turn};
 pub use gauges::Gauges;
 pub use keyed::{RedisKeyed, RedisPerOrigin};
 pub use link::{InvalidUrl, Redis};
 pub use outage::{InvalidShare, LocalShare};
+pub use turn::RedisTurn;

@@ -107,3 +107,92 @@ pub(crate) fn later(at: Instant, wait: Duration) -> Instant {
         .or_else(|| at.checked_add(FAR))
         .unwrap_or(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const INTERVAL: u64 = 10_000_000;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Act {
+        Wait(u64),
+        Promise(u32),
+        Send,
+        TakeBack,
+        Hold(u64),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            3 => (0_u64..80_000_000).prop_map(Act::Wait),
+            4 => (1_u32..4).prop_map(Act::Promise),
+            3 => Just(Act::Send),
+            1 => Just(Act::TakeBack),
+            1 => (0_u64..50_000_000).prop_map(Act::Hold),
+        ]
+    }
+
+    proptest! {
+        /// Promises that are used late, or never, make no difference to the bound.
+        #[test]
+        fn no_window_sees_more_than_the_share(burst in 1_u32..6, acts in prop::collection::vec(act(), 1..200)) {
+            let start = Instant::now();
+            let (mut now, mut promises, mut sent) = (start, Vec::new(), Vec::new());
+            let mut local = Local::new(Terms::new(INTERVAL, burst), start);
+            for act in acts {
+                match act {
+                    Act::Wait(nanos) => now += Duration::from_nanos(nanos),
+                    Act::Hold(nanos) => local.hold(now + Duration::from_nanos(nanos)),
+                    Act::Promise(count) => {
+                        if local.promise(count, now) {
+                            // Or a waiter could be granted its turn again and again.
+                            let sent = { local }.send(count, now);
+                            prop_assert!(sent);
+                            promises.push(count);
+                        }
+                    }
+                    Act::Send => {
+                        if let Some(count) = promises.pop() {
+                            if local.send(count, now) {
+                                sent.push((now, count));
+                            } else {
+                                local.take_back(count);
+                            }
+                        }
+                    }
+                    Act::TakeBack => {
+                        if !promises.is_empty() {
+                            local.take_back(promises.remove(0));
+                        }
+                    }
+                }
+            }
+            for (i, &(from, _)) in sent.iter().enumerate() {
+                let mut cost = 0;
+                for &(to, count) in &sent[i..] {
+                    cost += u64::from(count);
+                    let earned = u64::try_from((to - from).as_nanos()).unwrap() / INTERVAL;
+                    prop_assert!(cost <= u64::from(burst) + earned, "{sent:?}");
+                }
+            }
+            if let Some(&(first, _)) = sent.first() {
+                prop_assert!(first >= start + Duration::from_nanos(INTERVAL), "it starts empty");
+            }
+        }
+    }
+
+    #[test]
+    fn all_of_an_unused_promise_comes_back() {
+        let start = Instant::now();
+        let mut local = Local::new(Terms::new(INTERVAL, 3), start);
+        let later = start + Duration::from_secs(1);
+        assert!(local.is_full(later));
+        assert!(local.promise(3, later) && !local.promise(1, later));
+        local.take_back(3);
+        assert!(local.promise(3, later));
+        assert_eq!(local.opens_at(4, later), None);
+    }
+}

@@ -42,7 +42,8 @@ impl Outage {
 ///
 /// With a `reserve` of 0.2 and `max_workers` of 8, Redis hands out 80 % of the rate, and each worker that is cut off goes
 /// on at 2.5 %. However many are cut off, in whatever groups, all together never exceed the rate, if there are no more
-/// than `max_workers`. While Redis is there, the reserve is not used.
+/// than `max_workers`: count those that overlap while a new version is rolled out. While Redis is there, the reserve is
+/// not used.
 ///
 /// The burst is split as the rate is, and each worker's part of it is at least 1: so the burst must be above
 /// `max_workers`.
@@ -146,3 +147,32 @@ impl fmt::Display for InvalidShare {
 }
 
 impl Error for InvalidShare {}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whoever is cut off: a burst is a sum of bursts, and a rate a sum of rates.
+        #[test]
+        fn all_parts_together_are_the_whole(
+            (interval, burst, reserve) in (1_u64..10_000_000_000, 2_u32.., 0.001..0.999),
+            workers in 1_u32..1_000,
+        ) {
+            let rate = Rate::new(1, Duration::from_nanos(interval)).unwrap();
+            let rate = rate.with_burst(NonZeroU32::new(burst).unwrap());
+            let workers = NonZeroU32::new(workers.min(burst - 1)).unwrap();
+            let share = LocalShare::new(reserve, workers).unwrap().check(rate).unwrap();
+            let (redis, local) = (share.redis(rate), share.local(rate));
+            let workers = u64::from(workers.get());
+            let bursts = u64::from(redis.burst()) + workers * u64::from(local.burst());
+            prop_assert!(bursts <= u64::from(burst), "{redis:?} {local:?}");
+            let per_nano = 1.0 / redis.interval() as f64 + workers as f64 / local.interval() as f64;
+            prop_assert!(per_nano <= 1.0 / interval as f64 * (1.0 + 1e-12), "{redis:?} {local:?}");
+        }
+    }
+}

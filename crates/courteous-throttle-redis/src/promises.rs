@@ -310,6 +310,38 @@ fn with_local_shares_no_partition_exceeds_the_rate() {
 }
 
 #[test]
+fn a_dropped_waiter_gives_its_local_share_back() {
+    paused(async {
+        let redis = redis();
+        redis.state().away = true;
+        let share = LocalShare::new(0.5, NonZeroU32::MIN).unwrap();
+        let bucket = RedisBucket::new(&redis.open(), "share", rate(1, 4));
+        let bucket = bucket.with_local_share(share).unwrap();
+        // It starts empty, with 1 in 2 s: the first two wait.
+        let waiting = || match bucket.take(&one()) {
+            Take::Wait(turn) => Box::pin(turn),
+            _ => panic!("it starts empty"),
+        };
+        let (mut first, mut second) = (waiting(), waiting());
+        let start = Instant::now();
+        std::future::poll_fn(|cx| first.as_mut().poll(cx))
+            .await
+            .unwrap();
+        assert_eq!(start.elapsed(), ms(2_000));
+        drop(first);
+        std::future::poll_fn(|cx| second.as_mut().poll(cx))
+            .await
+            .unwrap();
+        assert!(second.as_mut().spend());
+        assert_eq!(
+            start.elapsed(),
+            ms(2_000),
+            "it got what the first gave back"
+        );
+    });
+}
+
+#[test]
 fn a_local_share_needs_a_burst_for_all() {
     let redis = redis_outside();
     let share = LocalShare::new(0.5, NonZeroU32::new(8).unwrap()).unwrap();

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    RedisBucket,
+    LocalShare, RedisBucket,
     fake::Fake,
     sent::{Sent, paused, send},
 };
@@ -22,6 +22,7 @@ struct Scene {
     delay: Duration,
     lost: u32,
     chaos: bool,
+    share: bool,
 }
 
 fn scene() -> impl Strategy<Value = Scene> {
@@ -33,9 +34,10 @@ fn scene() -> impl Strategy<Value = Scene> {
         0_u64..12,
         0_u32..5,
         any::<bool>(),
+        any::<bool>(),
     )
         .prop_map(
-            |(seed, interval, burst, workers, delay, lost, chaos)| Scene {
+            |(seed, interval, burst, workers, delay, lost, chaos, share)| Scene {
                 seed,
                 interval: Duration::from_millis(interval),
                 burst,
@@ -43,6 +45,8 @@ fn scene() -> impl Strategy<Value = Scene> {
                 delay: Duration::from_millis(delay),
                 lost,
                 chaos,
+                // Each needs a part of the burst.
+                share: share && u64::from(burst) > workers,
             },
         )
 }
@@ -78,11 +82,11 @@ async fn calls(bucket: RedisBucket, sent: Sent, seed: u64) {
 }
 
 /// What goes wrong.
-async fn chaos(redis: Fake, buckets: Vec<RedisBucket>, seed: u64) {
+async fn chaos(redis: Fake, ways: Vec<Fake>, buckets: Vec<RedisBucket>, seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
     loop {
         sleep(Duration::from_millis(rng.random_range(1..1_500))).await;
-        match rng.random_range(0..8) {
+        match rng.random_range(0..10) {
             0 => redis.flush(),
             1 => redis.restart(),
             2 => redis.state().offset -= rng.random_range(0..20_000_000),
@@ -109,14 +113,14 @@ async fn chaos(redis: Fake, buckets: Vec<RedisBucket>, seed: u64) {
                 let bucket = &buckets[rng.random_range(0..buckets.len())];
                 bucket.close_until(Instant::now() + pause);
             }
-            _ => bucket_pace(&buckets[0], &mut rng),
+            7 => {
+                let reset = Duration::from_millis(rng.random_range(1..2_000));
+                Store::pace(&buckets[0], rng.random_range(1..100), reset);
+            }
+            // Some are cut off, until the next time.
+            _ => ways.iter().for_each(|way| way.cut(rng.random())),
         }
     }
-}
-
-fn bucket_pace(bucket: &RedisBucket, rng: &mut SmallRng) {
-    let reset = Duration::from_millis(rng.random_range(1..2_000));
-    Store::pace(bucket, rng.random_range(1..100), reset);
 }
 
 async fn run(scene: Scene) -> (Rate, Sent) {
@@ -126,18 +130,25 @@ async fn run(scene: Scene) -> (Rate, Sent) {
     redis.state().delay = scene.delay;
     redis.state().lost = scene.lost;
     let sent = Sent::default();
-    let mut buckets = Vec::new();
+    let (mut ways, mut buckets) = (Vec::new(), Vec::new());
     let mut tasks = tokio::task::JoinSet::new();
     for worker in 0..scene.workers {
-        let bucket = RedisBucket::new(&redis.open(), "simulated", rate);
+        let way = redis.way();
+        let mut bucket = RedisBucket::new(&way.open(), "simulated", rate);
+        if scene.share {
+            let workers = u32::try_from(scene.workers).unwrap();
+            let share = LocalShare::new(0.5, workers.try_into().unwrap()).unwrap();
+            bucket = bucket.with_local_share(share).unwrap();
+        }
         for caller in 0..6 {
             let seed = scene.seed.wrapping_add(worker * 100 + caller);
             tasks.spawn(calls(bucket.clone(), sent.clone(), seed));
         }
+        ways.push(way);
         buckets.push(bucket);
     }
     if scene.chaos {
-        tasks.spawn(chaos(redis, buckets, scene.seed));
+        tasks.spawn(chaos(redis, ways, buckets, scene.seed));
     }
     sleep(Duration::from_secs(8)).await;
     tasks.abort_all();
@@ -150,7 +161,7 @@ async fn run(scene: Scene) -> (Rate, Sent) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// The promise, for bursts from 1 to 50: whatever is late, lost, dropped, closed, or wrong about the time.
+    /// The promise, for bursts from 1 to 50: whatever is late, lost, dropped, closed, cut off, or wrong about the time.
     #[test]
     fn no_window_sees_more_than_the_burst_and_the_rate(scene in scene()) {
         let (rate, sent) = paused(run(scene));

@@ -84,8 +84,8 @@ impl Ongoing {
                 None
             }
             Err(fault) => {
-                let (news, urgent) = bucket
-                    .update(|core, now, wakes| (core.failed(&fault, now, wakes), core.is_urgent()));
+                let (news, urgent) =
+                    bucket.update(|core, now, _| (core.failed(&fault, now), core.is_urgent()));
                 news.report(&self.keys, Some(&fault.text));
                 urgent.then_some(fault.retry_at)
             }
@@ -96,12 +96,12 @@ impl Ongoing {
 impl Drop for Ongoing {
     fn drop(&mut self) {
         if let Some(bucket) = self.bucket.take() {
-            bucket.update(|core, now, wakes| {
+            bucket.update(|core, now, _| {
                 let fault = Fault {
                     text: "its runtime was shut down".into(),
                     retry_at: now,
                 };
-                core.failed(&fault, now, wakes);
+                core.failed(&fault, now);
             });
         }
     }
