@@ -1,20 +1,16 @@
 //! Order is meaning: for each two neighbours of the recommended order, what swapping them does.
 //!
-//! key > total timeout > retry > concurrency limit > throttle > attempt timeout
+//! key > dead letter > total timeout > retry > concurrency limit > throttle > attempt timeout
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
 mod parts;
 
-use std::{
-    future::poll_fn,
-    sync::{Arc, Mutex},
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use courteous_core::{BoxError, Elapsed, find_cause};
+use courteous_dead_letter::{DeadLetterLayer, Filter, MemoryStore, Page, Record, Store};
 use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_testkit::{Latch, Probe, Reply, Task};
 use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
@@ -52,72 +48,55 @@ where
     service.call(request).await.map_err(Into::into)
 }
 
-/// Stands where a dead letter box would: what it sees of a request is what it could keep.
-#[derive(Clone)]
-struct Witness<S> {
-    inner: S,
-    keys: Arc<Mutex<Vec<Option<HeaderValue>>>>,
-}
-
-struct Witnesses(Arc<Mutex<Vec<Option<HeaderValue>>>>);
-
-impl<S> Layer<S> for Witnesses {
-    type Service = Witness<S>;
-
-    fn layer(&self, inner: S) -> Witness<S> {
-        let keys = self.0.clone();
-        Witness { inner, keys }
-    }
-}
-
-impl<S, B> Service<Request<B>> for Witness<S>
-where
-    S: Service<Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> S::Future {
-        let key = request.headers().get("idempotency-key").cloned();
-        self.keys.lock().unwrap().push(key);
-        self.inner.call(request)
-    }
+/// What the letters of a store hold: the key that was sent, if they know it.
+async fn kept(store: &MemoryStore) -> Vec<Option<HeaderValue>> {
+    let records = store
+        .list(Filter::default(), Page::first(10))
+        .await
+        .unwrap();
+    let key = |record: &Record| record.letter.headers.get("idempotency-key").cloned();
+    records.iter().map(key).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_outside_the_total_timeout_is_known_after_a_timeout() {
+async fn a_dead_letter_inside_the_key_holds_it_and_one_outside_does_not() {
+    let probe = Probe::new().otherwise(|_| Reply::status(503));
+    let sent = |call: usize| probe.seen()[call].headers.get("idempotency-key").cloned();
+    let key = IdempotencyKeyLayer::new();
+
+    let store = MemoryStore::new();
+    let dead_letter = DeadLetterLayer::new(store.clone());
+    let service = key.layer(dead_letter.layer(probe.clone()));
+    assert_eq!(send(service, post()).await.unwrap().status(), 503);
+    assert!(sent(0).is_some());
+    assert_eq!(kept(&store).await, [sent(0)]);
+
+    let store = MemoryStore::new();
+    let dead_letter = DeadLetterLayer::new(store.clone());
+    let swapped = dead_letter.layer(key.layer(probe.clone()));
+    assert_eq!(send(swapped, post()).await.unwrap().status(), 503);
+    assert!(sent(1).is_some());
+    assert_eq!(kept(&store).await, [None], "a replay would book it twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_inside_the_total_timeout_ends_with_it() {
     let probe = Probe::new().otherwise(|_| Reply::never());
-    let keys = Arc::new(Mutex::new(Vec::new()));
-    let witness = Witnesses(keys.clone());
+    let total = TotalTimeoutLayer::new(SECOND);
 
-    let inner = witness.layer(TotalTimeoutLayer::new(SECOND).layer(probe.clone()));
-    let error = send(IdempotencyKeyLayer::new().layer(inner), post())
-        .await
-        .unwrap_err();
+    let store = MemoryStore::new();
+    let dead_letter = DeadLetterLayer::new(store.clone());
+    let service = dead_letter.layer(total.layer(probe.clone()));
+    let error = send(service, put()).await.unwrap_err();
     assert!(find_cause::<Elapsed>(&*error).is_some());
-    let sent = probe.seen()[0].headers.get("idempotency-key").cloned();
-    assert!(sent.is_some());
-    assert_eq!(
-        keys.lock().unwrap().pop(),
-        Some(sent),
-        "the key that was sent can be kept"
-    );
+    assert_eq!(kept(&store).await.len(), 1);
 
-    let inner = IdempotencyKeyLayer::new().layer(probe.clone());
-    let swapped = witness.layer(TotalTimeoutLayer::new(SECOND).layer(inner));
-    let error = send(swapped, post()).await.unwrap_err();
+    let store = MemoryStore::new();
+    let dead_letter = DeadLetterLayer::new(store.clone());
+    let swapped = total.layer(dead_letter.layer(probe.clone()));
+    let error = send(swapped, put()).await.unwrap_err();
     assert!(find_cause::<Elapsed>(&*error).is_some());
-    assert!(probe.seen()[1].headers.contains_key("idempotency-key"));
-    assert_eq!(
-        keys.lock().unwrap().pop(),
-        Some(None),
-        "nobody outside knows the key"
-    );
+    assert_eq!(kept(&store).await.len(), 0, "dropped before it had failed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,11 +8,15 @@ use std::{env, fs, path::Path, process::Command};
 const BLESSED: &str = "rustc 1.95.0 ";
 
 /// Each case that must not compile, and what has to be said of it.
-const REMEDIES: [(&str, &str); 7] = [
+const REMEDIES: [(&str, &str); 8] = [
     ("body_not_replayable", "or any body put into an `AnyBody`"),
     (
         "body_not_replayable_by_retry",
         "or any body put into an `AnyBody`",
+    ),
+    (
+        "dead_letter_outside_the_key",
+        "call `.dead_letter(..)` directly after `.idempotency_key()`",
     ),
     ("error_not_into_box_error", "implement `std::error::Error"),
     (

@@ -3,6 +3,8 @@ use std::time::Duration;
 
 #[cfg(feature = "concurrency")]
 use courteous_concurrency::ConcurrencyLimitLayer;
+#[cfg(all(feature = "dead-letter", feature = "idempotency"))]
+use courteous_dead_letter::DeadLetterLayer;
 #[cfg(feature = "idempotency")]
 use courteous_idempotency::IdempotencyKeyLayer;
 #[cfg(feature = "retry")]
@@ -120,6 +122,19 @@ pub trait ServiceBuilderExt: Sized {
         self.with_layer(IdempotencyKeyLayer::new())
     }
 
+    /// Keeps the calls that have finally failed: see [`DeadLetterLayer`].
+    ///
+    /// Only directly inside of the idempotency key, so that every record holds the key that was sent; anywhere else it does not
+    /// compile. Where callers set their keys themselves, or nothing needs one, say `.layer(DeadLetterLayer::new(..))`.
+    #[cfg(all(feature = "dead-letter", feature = "idempotency"))]
+    #[must_use]
+    fn dead_letter<K>(self, layer: DeadLetterLayer<K>) -> Self::With<DeadLetterLayer<K>>
+    where
+        Self: KeyOutside,
+    {
+        self.with_layer(layer)
+    }
+
     /// Sends again what is safe to send again: see [`RetryLayer`].
     #[cfg(feature = "retry")]
     #[must_use]
@@ -167,3 +182,19 @@ impl<L> ServiceBuilderExt for tower::ServiceBuilder<L> {
         self.layer(layer)
     }
 }
+
+/// A builder whose last layer gives keys.
+#[cfg(all(feature = "dead-letter", feature = "idempotency"))]
+#[diagnostic::on_unimplemented(
+    message = "a dead letter has to hold the key that was sent",
+    label = "the layer before this one is not the idempotency key",
+    note = "call `.dead_letter(..)` directly after `.idempotency_key()`, which goes outside of it",
+    note = "where callers set their keys themselves, or none is needed: `.layer(DeadLetterLayer::new(..))`"
+)]
+pub trait KeyOutside {}
+
+#[cfg(all(feature = "dead-letter", feature = "idempotency"))]
+impl<G, L> KeyOutside for ServiceBuilder<Stack<IdempotencyKeyLayer<G>, L>> {}
+
+#[cfg(all(feature = "dead-letter", feature = "idempotency"))]
+impl<G, L> KeyOutside for tower::ServiceBuilder<Stack<IdempotencyKeyLayer<G>, L>> {}

@@ -1,6 +1,6 @@
 use std::{error, fmt};
 
-use courteous_core::{BoxError, Elapsed, RejectReason, Rejected, find_cause};
+use courteous_core::{BoxError, Elapsed, RejectReason, Rejected, Retried, StopReason, find_cause};
 use tokio::time::Instant;
 
 /// Why a call got no response: one error for any stack, with the questions that people ask.
@@ -48,32 +48,35 @@ impl Error {
     /// When another call may be made at the earliest, if a server's hint or a limit tells.
     #[must_use]
     pub fn not_before(&self) -> Option<Instant> {
-        #[cfg(feature = "retry")]
-        if let Some(retried) = self.find::<courteous_retry::Retried>() {
-            return retried.info().not_before();
+        match self.retried() {
+            Some(retried) => retried.info().not_before(),
+            None => self.find::<Rejected>()?.not_before(),
         }
-        self.find::<Rejected>()?.not_before()
     }
 
     /// How many attempts were made, the first included; `None` if there was no retry, or if the total timeout ended it.
-    #[cfg(feature = "retry")]
     #[must_use]
     pub fn attempts(&self) -> Option<u32> {
         Some(self.retried()?.info().attempts())
     }
 
     /// Why there was no further attempt; `None` if there was no retry, or if the total timeout ended it.
-    #[cfg(feature = "retry")]
     #[must_use]
-    pub fn stop_reason(&self) -> Option<courteous_retry::StopReason> {
+    pub fn stop_reason(&self) -> Option<StopReason> {
         Some(self.retried()?.info().stop_reason())
     }
 
     /// The status of the last response that was let go for another attempt.
-    #[cfg(feature = "retry")]
     #[must_use]
     pub fn last_status(&self) -> Option<http::StatusCode> {
         self.retried()?.last_status()
+    }
+
+    /// Where the call is kept, if a dead letter was made of it.
+    #[cfg(feature = "dead-letter")]
+    #[must_use]
+    pub fn letter(&self) -> Option<courteous_dead_letter::LetterId> {
+        Some(self.find::<courteous_dead_letter::DeadLettered>()?.id())
     }
 
     /// The first cause of type `T`, however deep: a client's own error, for one.
@@ -88,8 +91,7 @@ impl Error {
         self.source
     }
 
-    #[cfg(feature = "retry")]
-    fn retried(&self) -> Option<&courteous_retry::Retried> {
+    fn retried(&self) -> Option<&Retried> {
         self.find()
     }
 }
@@ -102,7 +104,6 @@ impl fmt::Display for Error {
             (false, true) => "call timed out",
             (false, false) => "call failed",
         })?;
-        #[cfg(feature = "retry")]
         match self.attempts() {
             None | Some(0) => {}
             Some(1) => f.write_str(" after 1 attempt")?,

@@ -85,7 +85,9 @@
 //!
 //! # Features
 //!
-//! `concurrency`, `idempotency`, `retry`, `throttle`, `timeout` (default: all): the layers. `hyper-util`, `reqwest`,
+//! `concurrency`, `idempotency`, `retry`, `throttle`, `timeout` (default: all): the layers. `throttle-redis`: a throttle for many
+//! machines. `dead-letter`: what could not be delivered is kept, with `dead-letter-sqlite` or `dead-letter-postgres` in a
+//! database, with `dead-letter-encryption` unreadable there. `hyper-util`, `reqwest`,
 //! `reqwest-http2`, `tonic`, `axum`: reading that client's errors, and sending its bodies again. `load`: the layers forward
 //! `tower::load::Load`. `tower-http`: classifiers for its `TraceLayer`. `tracing`: the layers tell what they decide.
 
@@ -110,12 +112,15 @@ mod service;
 ))]
 mod stack;
 
+#[cfg(all(feature = "dead-letter", feature = "idempotency"))]
+pub use builder::KeyOutside;
 pub use builder::{ServiceBuilder, ServiceBuilderExt};
 #[cfg(feature = "retry")]
 pub use check::{CloneService, HttpService, ServiceError, check};
 pub use courteous_core::{
-    BoxError, CallContext, CallId, Classified, Classify, Dice, Effect, Elapsed, Fault, Gate,
-    Origin, Outcome, RejectReason, Rejected, RequestView, ResponseHead, Scope, Verdict, find_cause,
+    Attempt, BoxError, CallContext, CallId, Classified, Classify, Dice, Effect, Elapsed, Fault,
+    Gate, History, Origin, Outcome, RejectReason, Rejected, RequestView, ResponseHead, Retried,
+    RetryInfo, Scope, StopReason, Verdict, find_cause,
 };
 pub use error::Error;
 #[cfg(all(
@@ -132,10 +137,14 @@ pub use {
 
 #[cfg(feature = "concurrency")]
 pub use courteous_concurrency as concurrency;
+#[cfg(feature = "dead-letter")]
+pub use courteous_dead_letter as dead_letter;
 #[cfg(feature = "idempotency")]
 pub use courteous_idempotency as idempotency;
 #[cfg(feature = "throttle")]
 pub use courteous_throttle as throttle;
+#[cfg(feature = "throttle-redis")]
+pub use courteous_throttle_redis as throttle_redis;
 #[cfg(feature = "timeout")]
 pub use courteous_timeout as timeout;
 #[cfg(feature = "retry")]
@@ -143,6 +152,8 @@ pub use {courteous_replay as replay, courteous_retry as retry};
 
 #[cfg(feature = "concurrency")]
 pub use courteous_concurrency::{ConcurrencyLimitLayer, Limiter, Limiters};
+#[cfg(feature = "dead-letter")]
+pub use courteous_dead_letter::{DeadLetterLayer, DeadLettered, NotRecorded};
 #[cfg(feature = "idempotency")]
 pub use courteous_idempotency::IdempotencyKeyLayer;
 #[cfg(feature = "retry")]
@@ -150,9 +161,7 @@ pub use courteous_replay::AnyBody;
 #[cfg(feature = "reqwest")]
 pub use courteous_reqwest::ReqwestService;
 #[cfg(feature = "retry")]
-pub use courteous_retry::{
-    Backoff, Budget, Idempotent, Jitter, MaxAttempts, NoRetry, RetryInfo, RetryLayer, StopReason,
-};
+pub use courteous_retry::{Backoff, Budget, Idempotent, Jitter, MaxAttempts, NoRetry, RetryLayer};
 #[cfg(feature = "throttle")]
 pub use courteous_throttle::{Bucket, Cost, Rate, ThrottleLayer};
 #[cfg(feature = "timeout")]

@@ -6,12 +6,16 @@ use std::{
 
 use courteous_concurrency::{AsError, ConcurrencyLimit, ConcurrencyLimitLayer};
 use courteous_core::{BoxError, Origin};
+#[cfg(feature = "dead-letter")]
+use courteous_dead_letter::{DeadLetter, DeadLetterLayer};
 use courteous_idempotency::{IdempotencyKey, IdempotencyKeyLayer};
 use courteous_retry::{Retry, RetryLayer};
 use courteous_throttle::{PerOrigin, Throttle, ThrottleLayer};
 use courteous_timeout::{AttemptTimeout, AttemptTimeoutLayer, TotalTimeout, TotalTimeoutLayer};
 use http::Request;
 use pin_project_lite::pin_project;
+#[cfg(feature = "dead-letter")]
+use tower::util::{Either, option_layer};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -21,6 +25,8 @@ use crate::Error;
 #[derive(Clone, Debug)]
 pub(crate) struct Layers<P> {
     pub(crate) key: IdempotencyKeyLayer,
+    #[cfg(feature = "dead-letter")]
+    pub(crate) dead_letter: Option<DeadLetterLayer>,
     pub(crate) total: TotalTimeoutLayer,
     pub(crate) retry: RetryLayer,
     pub(crate) concurrency: ConcurrencyLimitLayer<AsError, Origin>,
@@ -29,12 +35,19 @@ pub(crate) struct Layers<P> {
 }
 
 type Limited<S, P> = ConcurrencyLimit<Throttle<AttemptTimeout<S>, P>, AsError, Origin>;
-type Layered<S, P> = IdempotencyKey<TotalTimeout<Retry<Limited<S, P>>>>;
+type Timed<S, P> = TotalTimeout<Retry<Limited<S, P>>>;
+#[cfg(feature = "dead-letter")]
+type Recorded<S, P> = Either<DeadLetter<Timed<S, P>>, Timed<S, P>>;
+#[cfg(not(feature = "dead-letter"))]
+type Recorded<S, P> = Timed<S, P>;
+type Layered<S, P> = IdempotencyKey<Recorded<S, P>>;
 
 impl<P> Layers<P> {
     pub(crate) fn with_throttle<Q>(self, throttle: ThrottleLayer<Q>) -> Layers<Q> {
         Layers {
             key: self.key,
+            #[cfg(feature = "dead-letter")]
+            dead_letter: self.dead_letter,
             total: self.total,
             retry: self.retry,
             concurrency: self.concurrency,
@@ -49,6 +62,8 @@ impl<P: Clone> Layers<P> {
         let limited = self.throttle.layer(self.attempt.layer(client));
         let limited = self.concurrency.layer(limited);
         let whole = self.total.layer(self.retry.layer(limited));
+        #[cfg(feature = "dead-letter")]
+        let whole = option_layer(self.dead_letter.clone()).layer(whole);
         self.key.layer(whole)
     }
 }
@@ -79,20 +94,26 @@ impl<S, P> Courteous<S, P> {
     /// The client.
     #[must_use]
     pub const fn get_ref(&self) -> &S {
-        // key, total timeout, retry, concurrency limit, throttle, attempt timeout
-        self.inner
-            .get_ref()
-            .get_ref()
-            .get_ref()
-            .get_ref()
-            .get_ref()
-            .get_ref()
+        let timed = self.inner.get_ref();
+        #[cfg(feature = "dead-letter")]
+        let timed = match timed {
+            Either::Left(recorded) => recorded.get_ref(),
+            Either::Right(timed) => timed,
+        };
+        let limited = timed.get_ref().get_ref();
+        limited.get_ref().get_ref().get_ref()
     }
 
     /// The client, without the stack.
     #[must_use]
     pub fn into_inner(self) -> S {
-        let limited = self.inner.into_inner().into_inner().into_inner();
+        let timed = self.inner.into_inner();
+        #[cfg(feature = "dead-letter")]
+        let timed = match timed {
+            Either::Left(recorded) => recorded.into_inner(),
+            Either::Right(timed) => timed,
+        };
+        let limited = timed.into_inner().into_inner();
         limited.into_inner().into_inner().into_inner()
     }
 }

@@ -2,6 +2,8 @@ use std::{error, fmt, num::NonZeroUsize, time::Duration};
 
 use courteous_concurrency::{AsError, ConcurrencyLimitLayer};
 use courteous_core::Origin;
+#[cfg(feature = "dead-letter")]
+use courteous_dead_letter::DeadLetterLayer;
 use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_retry::RetryLayer;
 use courteous_throttle::{PerOrigin, Rate, ThrottleLayer};
@@ -88,6 +90,8 @@ impl Stack {
         Self {
             layers: Layers {
                 key: no_keys.unwrap_or_default(),
+                #[cfg(feature = "dead-letter")]
+                dead_letter: None,
                 total: TotalTimeoutLayer::new(Duration::from_secs(30)),
                 retry: RetryLayer::new(),
                 concurrency: ConcurrencyLimitLayer::per_origin(IN_FLIGHT),
@@ -104,6 +108,16 @@ impl<P> Stack<P> {
     #[must_use]
     pub fn with_idempotency_key(mut self, layer: IdempotencyKeyLayer) -> Self {
         self.layers.key = layer;
+        self
+    }
+
+    /// Keeps the calls that have finally failed. The default keeps none.
+    ///
+    /// It is just inside of the key, so that every record holds the key that was sent.
+    #[cfg(feature = "dead-letter")]
+    #[must_use]
+    pub fn with_dead_letter(mut self, layer: DeadLetterLayer) -> Self {
+        self.layers.dead_letter = Some(layer);
         self
     }
 
