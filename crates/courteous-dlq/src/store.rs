@@ -1,4 +1,9 @@
-use courteous_dead_letter::{PostgresStore, SqliteOptions, Store, StoreError};
+use std::sync::Arc;
+
+use courteous::BoxError;
+use courteous_dead_letter::{
+    Encrypted, EncryptionKey, PostgresStore, SqliteOptions, Store, StoreError,
+};
 
 /// The store that a URL names.
 pub(crate) enum Url<'a> {
@@ -20,19 +25,32 @@ impl<'a> Url<'a> {
         (!path.is_empty()).then_some(Self::Sqlite(path))
     }
 
-    /// Opens it. A file that is not there is not created: a mistyped name would be an empty store.
-    pub(crate) async fn open(&self) -> Result<Box<dyn Store>, StoreError> {
+    /// Opens it, with the key to encrypted bodies if there is one.
+    pub(crate) async fn open(&self) -> Result<Arc<dyn Store>, BoxError> {
+        let key = match std::env::var("COURTEOUS_DLQ_KEY") {
+            Ok(key) => Some(key.parse::<EncryptionKey>()?),
+            Err(_) => None,
+        };
+        let store = self.open_plain().await?;
+        Ok(match key {
+            Some(key) => Arc::new(Encrypted::new(store, key)),
+            None => store,
+        })
+    }
+
+    /// A file that is not there is not created: a mistyped name would be an empty store.
+    async fn open_plain(&self) -> Result<Arc<dyn Store>, StoreError> {
         match self {
             Self::Sqlite(path) => {
                 let options = SqliteOptions::new().with_create(false);
-                Ok(Box::new(options.open(path)?))
+                Ok(Arc::new(options.open(path)?))
             }
             Self::Postgres(url) => {
                 let mut builder = PostgresStore::builder(url).map_err(StoreError::failed)?;
                 if let Ok(password) = std::env::var("PGPASSWORD") {
                     builder = builder.with_password(&password);
                 }
-                Ok(Box::new(builder.connect().await?))
+                Ok(Arc::new(builder.connect().await?))
             }
         }
     }

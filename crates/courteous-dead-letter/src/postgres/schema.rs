@@ -12,10 +12,14 @@ const LOCK: i64 = 0x6372_744c_6372_744c;
 /// A change of the tables raises [`VERSION`], and older ones are brought up to it here, one version after another.
 pub(super) async fn prepare(session: &Session) -> Result<(), Fault> {
     // `on` is the default, and some are stricter. With `off`, what was said to be durable could be lost.
+    //
+    // A table that has just filled up has no statistics, and sorting all that waits would look cheap then; there is an index
+    // in every order that is asked for.
     session
         .batch(
             "SELECT set_config('synchronous_commit', 'on', false)
-             WHERE current_setting('synchronous_commit') = 'off'",
+             WHERE current_setting('synchronous_commit') = 'off';
+             SET enable_sort = off",
         )
         .await?;
     if find(session).await?.is_none() {

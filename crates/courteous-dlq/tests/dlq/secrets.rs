@@ -1,4 +1,4 @@
-use courteous_dead_letter::{Sink, StateKind};
+use courteous_dead_letter::{Encrypted, Sink, StateKind};
 use courteous_testkit::ScriptedServer;
 use http::header::AUTHORIZATION;
 
@@ -62,4 +62,36 @@ async fn the_password_of_a_database_is_in_no_output() {
             assert!(!format!("{ended:?}").contains("hunter2"), "{ended:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encrypted_bodies_are_sent_only_with_the_key_and_never_shown_without() {
+    let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
+    let key = "01".repeat(32);
+    let store = Encrypted::new(bench.store.clone(), key.parse().unwrap());
+    let letter = letter(&server, 1);
+    let id = letter.id;
+    store.push(letter).await.unwrap();
+
+    let without = bench.run(&format!("show --json --body {id}")).await.with(0);
+    assert!(!without.out().contains("order 1"), "{without:?}");
+    assert!(
+        bench
+            .run("replay")
+            .await
+            .with(3)
+            .out()
+            .contains("encrypted")
+    );
+    let with = |key: &str, args| {
+        let mut command = bench.command(args);
+        command.env("COURTEOUS_DLQ_KEY", key);
+        run(command)
+    };
+    let malformed = with("hunter2", "replay").await.with(1);
+    assert!(!format!("{malformed:?}").contains("hunter2"));
+    with(&"02".repeat(32), "replay").await.with(1);
+    assert_eq!(server.requests().len(), 0);
+    with(&key, "replay").await.with(0);
+    assert_eq!(server.requests()[0].body, b"order 1");
 }
