@@ -136,6 +136,10 @@ fn report(args: &Args, server: &CountingServer, calls: u64) -> ExitCode {
     for (worker, count) in counts.iter().enumerate() {
         println!("worker {worker:2}: {count:6} requests");
     }
+    println!(
+        "together:  {:6} requests, as the server counts them",
+        sends.len()
+    );
     let Some(worst) = sends.worst(args.quota()) else {
         println!("nothing was sent");
         return ExitCode::FAILURE;
@@ -144,14 +148,11 @@ fn report(args: &Args, server: &CountingServer, calls: u64) -> ExitCode {
     println!("fairness: {:.4} (Jain's index)", jain_index(&counts));
     let per_request = calls as f64 / sends.len() as f64;
     println!("Redis: {per_request:.3} calls per request");
-    if args.load.is_some() {
-        let waits = server.waits();
-        let at = |part: usize| Duration::from_nanos(waits[waits.len() * part / 100]);
-        println!(
-            "throttle: p50 {:.1?}, p99 {:.1?} from call to send",
-            at(50),
-            at(99)
-        );
+    let waits = server.waits();
+    if args.load.is_some() && !waits.is_empty() {
+        let part = |percent: usize| waits[waits.len() * percent / 100];
+        let (p50, p99) = (part(50), part(99));
+        println!("throttle: p50 {p50:.1?}, p99 {p99:.1?} from call to send");
     }
     if worst.is_within() {
         ExitCode::SUCCESS

@@ -5,6 +5,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ pub(crate) const SENT: &str = "x-sent";
 pub(crate) struct CountingServer {
     address: SocketAddr,
     sends: Sends,
-    waits: Arc<Mutex<Vec<u64>>>,
+    waits: Arc<Mutex<Vec<(u64, u64)>>>,
 }
 
 impl CountingServer {
@@ -43,7 +44,7 @@ impl CountingServer {
                     if let Some((asked, sent)) = sent(&request) {
                         sends.push(sent);
                         let mut waits = waits.lock().unwrap_or_else(PoisonError::into_inner);
-                        waits.push(sent.by.saturating_sub(asked));
+                        waits.push((sent.by, sent.by.saturating_sub(asked)));
                     }
                     async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) }
                 });
@@ -62,10 +63,13 @@ impl CountingServer {
         &self.sends
     }
 
-    /// How many nanoseconds it took each request from the call to its send, the quickest first.
-    pub(crate) fn waits(&self) -> Vec<u64> {
+    /// How long it took each request from the call to its send, the quickest first. The first two seconds do not count, as
+    /// a new schedule begins empty.
+    pub(crate) fn waits(&self) -> Vec<Duration> {
         let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut waits = waits.clone();
+        let first = waits.iter().map(|(by, _)| *by).min().unwrap_or(0);
+        let warm = waits.iter().filter(|(by, _)| *by > first + 2_000_000_000);
+        let mut waits: Vec<_> = warm.map(|(_, wait)| Duration::from_nanos(*wait)).collect();
         waits.sort_unstable();
         waits
     }
