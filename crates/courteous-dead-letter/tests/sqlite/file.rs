@@ -57,19 +57,6 @@ fn a_file_that_must_be_there_is_not_created() {
     options.open(&path).unwrap();
 }
 
-/// To SQLite these are a database in memory, and a URI.
-#[tokio::test]
-async fn a_name_is_a_name() {
-    let (_, folder) = path();
-    for name in [":memory:", "file:letters.db?mode=memory", "ünïcödé %41.db"] {
-        let path = folder.path().join(name);
-        let store = SqliteStore::open(&path).unwrap();
-        push(&store, 0..1).await;
-        drop(store);
-        assert!(fs::metadata(&path).unwrap().len() > 0, "{name}");
-    }
-}
-
 #[test]
 fn a_newer_schema_is_refused_and_left_as_it_is() {
     let (path, _folder) = path();

@@ -1,8 +1,8 @@
 use std::{num::NonZeroUsize, time::Duration};
 
-use courteous_dead_letter::{PushError, Sink, SqliteOptions, Store};
+use courteous_dead_letter::{Failure, PushError, Reason, Settlement, Sink, SqliteOptions, Store};
 
-use crate::{claim, heavy_letter, intruder, letter, numbers, push, settle};
+use crate::{claim, fence, heavy_letter, intruder, letter, numbers, push, settle};
 
 const KIB: usize = 1024;
 
@@ -29,6 +29,16 @@ async fn a_full_file_refuses_letters_and_can_be_emptied() {
     // It is the file that is full, and not the queue.
     assert_eq!((store.refused(), store.queued()), (0, 0));
 
+    // What is there can be settled, even if that takes more room.
+    for record in claim(&store, kept).await {
+        let mut failure = Failure::new(Reason::Deadline, record.changed_at);
+        failure.last_error = Some("again and again".repeat(100));
+        let failed = Settlement::Failed(failure);
+        let settled = store.settle(record.letter.id, fence(&record), failed);
+        settled.await.unwrap();
+    }
+    let error = store.push(letter(kept)).await.unwrap_err();
+    assert!(matches!(error, PushError::Full), "{error:?}");
     for record in claim(&store, kept).await {
         settle(&store, &record).await;
     }

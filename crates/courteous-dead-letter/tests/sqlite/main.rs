@@ -81,16 +81,18 @@ async fn claim(store: &impl Store, max: u32) -> Vec<Record> {
 }
 
 async fn settle(store: &impl Store, record: &Record) {
-    let State::Claimed { fence, .. } = record.state else {
-        panic!("not claimed: {:?}", record.state);
-    };
     let delivered = Settlement::Delivered {
         status: StatusCode::OK,
     };
-    store
-        .settle(record.letter.id, fence, delivered)
-        .await
-        .unwrap();
+    let settled = store.settle(record.letter.id, fence(record), delivered);
+    settled.await.unwrap();
+}
+
+fn fence(record: &Record) -> u64 {
+    match record.state {
+        State::Claimed { fence, .. } => fence,
+        state => panic!("not claimed: {state:?}"),
+    }
 }
 
 /// The numbers of all the letters, in order.

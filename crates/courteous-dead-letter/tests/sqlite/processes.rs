@@ -20,7 +20,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::runtime;
 
-use crate::{KEY, claim, letter, number, push, settle};
+use crate::{KEY, claim, letter, number, numbers, push, settle};
 
 /// This test binary again, which only runs `test`, and finds `variables` in its environment.
 fn again(test: &str, variables: &[(&str, String)]) -> Process {
@@ -228,6 +228,57 @@ fn processes_that_open_a_new_file_at_once_share_its_letters() {
             Vec::from_iter(0..PROCESSES * LETTERS),
             "each was sent once"
         );
+    }
+}
+
+/// A process that opens a file once more must not lose the locks that it has on it: another one would take itself for the
+/// last, and remove the log.
+#[test]
+fn opening_a_file_once_more_does_not_hide_it_from_other_processes() {
+    const NAME: &str = "opening_a_file_once_more_does_not_hide_it_from_other_processes";
+    let runtime = runtime::Builder::new_current_thread().build().unwrap();
+    if let Some(path) = variable("LETTERS") {
+        let store = SqliteStore::open(&path).unwrap();
+        runtime.block_on(push(&store, 10..20));
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("letters.db");
+    let one = SqliteStore::open(&path).unwrap();
+    runtime.block_on(push(&one, 0..10));
+    let two = SqliteStore::open(&path).unwrap();
+    let mut other = again(NAME, &[("LETTERS", path.display().to_string())]);
+    assert!(other.wait().unwrap().success());
+    assert!(folder.path().join("letters.db-wal").exists());
+    runtime.block_on(push(&one, 20..30));
+    drop((one, two));
+    let store = SqliteStore::open(&path).unwrap();
+    assert_eq!(runtime.block_on(numbers(&store)), Vec::from_iter(0..30));
+}
+
+/// To SQLite these are a database in memory, and a URI. A test must not change its own directory.
+#[test]
+fn a_name_is_a_name() {
+    const NAME: &str = "a_name_is_a_name";
+    let names = [":memory:", "file:letters.db?mode=memory", "ünïcödé %41.db"];
+    if variable("LETTERS").is_some() {
+        let runtime = runtime::Builder::new_current_thread().build().unwrap();
+        for name in names {
+            let store = SqliteStore::open(name).unwrap();
+            runtime.block_on(push(&store, 0..1));
+        }
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env::current_exe().unwrap());
+    command
+        .args(["--exact", &format!("processes::{NAME}")])
+        .env("LETTERS", "")
+        .current_dir(folder.path());
+    assert!(command.output().unwrap().status.success());
+    for name in names {
+        let length = std::fs::metadata(folder.path().join(name)).unwrap().len();
+        assert!(length > 0, "{name}");
     }
 }
 
