@@ -12,7 +12,7 @@ use tokio::{
 use super::Effort;
 use crate::{
     contenders::{self, Kind, Measurable, Visit, Who},
-    kit::{Shape, Spread, Table, Transport},
+    kit::{Shape, Spread, Table, Transport, to_best},
 };
 
 const TASKS: usize = 1000;
@@ -129,9 +129,16 @@ fn table(samples: &[Samples]) -> Table {
             "1 thread: ns (min < **median** < max)",
             "2 threads: ns",
             "gain",
+            "ours / best peer, 2 threads",
         ],
     );
-    for samples in samples {
+    let all = samples;
+    for samples in all {
+        let peers = all
+            .iter()
+            .filter(|other| other.who.kind == samples.who.kind)
+            .filter(|other| !other.who.is_ours() && !other.who.is_bare())
+            .map(|peer| Spread::of(&peer.nanos[1]).median);
         let [one, two] = [0, 1].map(|index| Spread::of(&samples.nanos[index]));
         let name = match (samples.who.is_bare(), samples.who.kind.is_keyed()) {
             (true, true) => "(bare transport, idempotent requests)",
@@ -144,6 +151,10 @@ fn table(samples: &[Samples]) -> Table {
             one.to_string(),
             two.to_string(),
             format!("{:.2}", one.median / two.median),
+            match samples.who.is_ours() {
+                true => to_best(two.median, peers),
+                false => "-".to_owned(),
+            },
         ]);
     }
     table

@@ -4,7 +4,7 @@ use std::{fs, thread::available_parallelism};
 pub(crate) const RUSTC: &str = env!("COURTEOUS_BENCH_RUSTC");
 
 /// What was measured besides courteous.
-const PEERS: [&str; 11] = [
+const PEERS: [&str; 12] = [
     "tokio",
     "tower",
     "tower-resilience-bulkhead",
@@ -14,6 +14,7 @@ const PEERS: [&str; 11] = [
     "governor",
     "leaky-bucket",
     "hyper-util",
+    "reqwest",
     "reqwest-middleware",
     "reqwest-retry",
 ];

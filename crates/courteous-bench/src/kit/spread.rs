@@ -34,6 +34,12 @@ impl fmt::Display for Spread {
     }
 }
 
+/// Ours in proportion to the least of the peers', for a table; a dash if there is none.
+pub(crate) fn to_best(ours: f64, peers: impl IntoIterator<Item = f64>) -> String {
+    let best = peers.into_iter().reduce(f64::min);
+    best.map_or_else(|| "-".to_owned(), |best| format!("{:.2}", ours / best))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

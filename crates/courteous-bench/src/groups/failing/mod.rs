@@ -15,7 +15,10 @@ use self::{
     sick::Failure,
 };
 use super::Effort;
-use crate::kit::{Spread, Table, cpu_of, heap_of};
+use crate::{
+    contenders::OURS,
+    kit::{Spread, Table, cpu_of, heap_of, to_best},
+};
 
 /// What is compared: how an attempt fails, and how many bytes its request's body has.
 const CASES: [(Failure, usize); 7] = [
@@ -56,11 +59,18 @@ pub(crate) fn run(effort: Effort) -> io::Result<String> {
             "request body",
             "who",
             "CPU, us (min < **median** < max)",
+            "ours / best peer",
             "allocations",
             "bytes allocated",
         ],
     );
     for row in &rows {
+        let micros = Spread::of(&row.micros);
+        let peers = rows
+            .iter()
+            .filter(|peer| peer.contender.who != OURS && peer.contender.body == row.contender.body)
+            .filter(|peer| (peer.failure, peer.bytes) == (row.failure, row.bytes))
+            .map(|peer| Spread::of(&peer.micros).median);
         table.row([
             row.failure.name().to_owned(),
             match row.bytes {
@@ -68,7 +78,11 @@ pub(crate) fn run(effort: Effort) -> io::Result<String> {
                 bytes => format!("{} KiB, {}", bytes >> 10, row.contender.body),
             },
             row.contender.who.to_owned(),
-            format!("{:.2}", Spread::of(&row.micros)),
+            format!("{micros:.2}"),
+            match row.contender.who {
+                OURS => to_best(micros.median, peers),
+                _ => "-".to_owned(),
+            },
             format!("{:.1}", row.heap.0),
             format!("{:.0}", row.heap.1),
         ]);

@@ -14,7 +14,7 @@ use self::{
 use super::Effort;
 use crate::{
     contenders::OURS,
-    kit::{Spread, Table},
+    kit::{Spread, Table, to_best},
 };
 
 /// What a throttle is to keep to.
@@ -130,7 +130,26 @@ impl Measured {
     }
 }
 
-fn throttle_table(all: &[Measured]) -> Table {
+/// What ours costs in proportion to the least of the peers'.
+fn ratios(all: &[Measured]) -> String {
+    let Some((ours, peers)) = all.split_first().filter(|(_, peers)| !peers.is_empty()) else {
+        return String::new();
+    };
+    let ratio = |what: fn(&Measured) -> Spread| {
+        to_best(
+            what(ours).median,
+            peers.iter().map(|peer| what(peer).median),
+        )
+    };
+    format!(
+        "\nOurs / best peer: heap {}, CPU to join {}, CPU per grant {}.\n",
+        ratio(|measured| Spread::of(&measured.heap)),
+        ratio(|measured| measured.of(|outcome| outcome.join)),
+        ratio(|measured| measured.of(|outcome| outcome.grant)),
+    )
+}
+
+fn throttle_table(all: &[Measured]) -> String {
     let mut table = Table::new(
         1,
         [
@@ -161,10 +180,10 @@ fn throttle_table(all: &[Measured]) -> Table {
             ),
         ]));
     }
-    table
+    format!("{table}{}", ratios(all))
 }
 
-fn limit_table(all: &[Measured]) -> Table {
+fn limit_table(all: &[Measured]) -> String {
     let mut table = Table::new(
         1,
         [
@@ -181,5 +200,5 @@ fn limit_table(all: &[Measured]) -> Table {
             measured.of(|outcome| f64::from(outcome.places_lost()))
         )]));
     }
-    table
+    format!("{table}{}", ratios(all))
 }
