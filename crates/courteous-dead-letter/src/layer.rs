@@ -25,7 +25,7 @@ use crate::{Clock, DeadLetter, LetterEvent, Reason, Sink, settings::Settings};
 /// whose value is marked as sensitive, and those that hold one of the request's secrets or a URL with one; the user in the
 /// target; and the query values named `token`, `access_token`, `refresh_token`, `id_token`, `api_key`, `api-key`, `apikey`,
 /// `key`, `sig`, `signature`, `password`, `secret`, `client_secret`, `x-amz-signature`, `x-amz-security-token` and
-/// `x-goog-signature`, in any case and however they are encoded. The text of an error is written without them. The idempotency
+/// `x-goog-signature`, in any case and however they are encoded, and those that hold a URL with a secret. The text of an error is written without them. The idempotency
 /// key is no secret. **A body is written as it is**, and so is the path.
 ///
 /// # Sharing

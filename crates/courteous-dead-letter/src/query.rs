@@ -35,9 +35,9 @@ pub(crate) fn rewrite(
     written
 }
 
-/// A name as servers read it: decoded, in lower case, and without space around it.
+/// A name as servers read it: decoded, in lower case, and without space around it, which may be written as `+`.
 pub(crate) fn normal_name(name: &str) -> String {
-    let decoded = decode(name);
+    let decoded = decode(&name.replace('+', " "));
     let name = decoded.trim_matches(|char: char| char.is_whitespace() || char.is_control());
     name.to_lowercase()
 }
@@ -102,6 +102,7 @@ mod tests {
             "%74oken=abc",
             "%54%6f%4B%65n=abc",
             "%20token=abc",
+            "+token=abc",
             "token%00=abc",
             "user[token]=abc",
             "token[]=abc",

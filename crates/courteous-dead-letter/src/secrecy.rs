@@ -112,8 +112,9 @@ impl Secrecy {
         if let Some(query) = uri.query() {
             let mut found = Vec::new();
             let stripped = rewrite(query, |name, value| {
-                let secret = is_one_of(name, &self.query) && !value.is_empty();
-                secret.then(|| {
+                let secret =
+                    || is_one_of(name, &self.query) || has_secret_url(scrubber, &decode(value));
+                (!value.is_empty() && secret()).then(|| {
                     found.push((name.to_owned(), value.to_owned()));
                     PLACEHOLDER.to_owned()
                 })
@@ -167,7 +168,12 @@ fn add(names: &mut Vec<HeaderName>, name: &HeaderName) {
 
 fn holds_secret(scrubber: &Scrubber, value: &HeaderValue) -> bool {
     let text = String::from_utf8_lossy(value.as_bytes());
-    scrubber.knows_part_of(&text) || (text.contains("://") && scrubber.scrub(&text) != text)
+    scrubber.knows_part_of(&text) || has_secret_url(scrubber, &text)
+}
+
+/// Whether there is a URL in `text` that has a secret by its names, as the target of a redirect may have.
+fn has_secret_url(scrubber: &Scrubber, text: &str) -> bool {
+    text.contains("://") && scrubber.scrub(text) != text
 }
 
 #[cfg(test)]
@@ -220,6 +226,15 @@ mod tests {
             filled,
             "https://you:%20@a.example:8443/b?x=1&Sig=new&y=2&sig=new&password="
         );
+    }
+
+    #[test]
+    fn a_url_in_the_query_is_withheld_if_it_has_a_secret() {
+        let stripped = strip("/?Next=https%3A%2F%2Fb.example%2F%3Fsig%3Dabc&x=1", &[]);
+        assert_eq!(stripped.uri, "/?Next=withheld&x=1");
+        assert_eq!(stripped.withheld.query, ["next"]);
+        let harmless = "/?next=https%3A%2F%2Fb.example%2F%3Fpage%3D2";
+        assert!(strip(harmless, &[]).withheld.is_empty());
     }
 
     #[test]
