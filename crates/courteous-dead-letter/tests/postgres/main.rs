@@ -1,5 +1,6 @@
 //! The Postgres store keeps what every store promises, whatever happens to its server, its connection and its neighbours.
 #![cfg(feature = "postgres")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../conformance/mod.rs"]
 mod conformance;
@@ -8,8 +9,6 @@ mod many;
 mod schema;
 mod server;
 mod spill;
-
-use courteous_dead_letter::Clock;
 
 use conformance::conformance;
 

@@ -1,4 +1,5 @@
 //! What scripts and people can rely on, by running the command itself.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bench;
 mod looking;
