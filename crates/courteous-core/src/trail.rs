@@ -15,6 +15,7 @@ pub struct Trail(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
+    followed: bool,
     attempts: u32,
     under_way: bool,
     history: History,
@@ -30,6 +31,7 @@ impl Trail {
     /// Attempt `number`, counted from 1, is handed to the inner service.
     pub fn begin(&self, number: u32) {
         let mut state = self.lock();
+        state.followed = true;
         state.attempts = number;
         state.under_way = true;
     }
@@ -48,6 +50,12 @@ impl Trail {
         state.attempts = state.attempts.saturating_sub(1);
     }
 
+    /// Whether a retry has taken it. If none has, the call may be on its way all the same.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.lock().followed
+    }
+
     /// How many attempts were made, with the one that is under way.
     #[must_use]
     pub fn attempts(&self) -> u32 {
@@ -60,11 +68,12 @@ impl Trail {
         self.lock().history.clone()
     }
 
-    /// Whether an attempt may have reached the server: one that is under way, or was answered, or failed after it was sent.
+    /// Whether an attempt may have reached the server: one that is under way, or was answered, or failed after it was sent;
+    /// or one that no retry has written down.
     #[must_use]
     pub fn is_maybe_sent(&self) -> bool {
         let state = self.lock();
-        state.under_way || state.history.is_maybe_sent()
+        !state.followed || state.under_way || state.history.is_maybe_sent()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -82,7 +91,10 @@ mod tests {
     #[test]
     fn an_attempt_that_is_under_way_may_have_been_sent() {
         let trail = Trail::new();
-        assert!(!trail.is_maybe_sent());
+        assert!(!trail.is_followed() && trail.is_maybe_sent());
+        trail.begin(1);
+        trail.refuse();
+        assert_eq!((trail.attempts(), trail.is_maybe_sent()), (0, false));
         trail.begin(1);
         assert!(trail.is_maybe_sent());
         let verdict = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
