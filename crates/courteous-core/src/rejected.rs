@@ -12,6 +12,7 @@ pub struct Rejected {
     reason: RejectReason,
     not_before: Option<Instant>,
     wait: Option<Duration>,
+    max_cost: Option<u32>,
 }
 
 /// Why a limit refused a request.
@@ -44,6 +45,7 @@ impl Rejected {
             reason,
             not_before: None,
             wait: None,
+            max_cost: None,
         }
     }
 
@@ -52,6 +54,13 @@ impl Rejected {
     pub fn with_wait(mut self, now: Instant, wait: Duration) -> Self {
         self.not_before = now.checked_add(wait);
         self.wait = Some(wait);
+        self
+    }
+
+    /// States what the request could cost at most.
+    #[must_use]
+    pub const fn with_max_cost(mut self, max_cost: u32) -> Self {
+        self.max_cost = Some(max_cost);
         self
     }
 
@@ -72,6 +81,12 @@ impl Rejected {
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {
         self.wait
+    }
+
+    /// What a request can cost at most, if this one cost more.
+    #[must_use]
+    pub const fn max_cost(&self) -> Option<u32> {
+        self.max_cost
     }
 
     /// The gate at which the request was refused, if a closed one was the reason.
@@ -97,6 +112,9 @@ impl fmt::Display for Rejected {
             RejectReason::TooManyKeys => "the limit has too many keys in use",
             RejectReason::Unavailable => "the limit's shared store could not be reached",
         })?;
+        if let Some(max_cost) = self.max_cost {
+            write!(f, ", at most {max_cost}")?;
+        }
         match self.wait {
             Some(wait) => write!(f, " (could be sent in {wait:?})"),
             None => Ok(()),
@@ -122,6 +140,16 @@ mod tests {
         assert_eq!(
             rejected.to_string(),
             "request not sent: the server asked for a pause (could be sent in 2s)"
+        );
+    }
+
+    #[test]
+    fn a_request_that_costs_too_much_is_told_the_maximum() {
+        let rejected = Rejected::new(RejectReason::CostAboveBurst).with_max_cost(10);
+        assert_eq!(rejected.max_cost(), Some(10));
+        assert_eq!(
+            rejected.to_string(),
+            "request not sent: it costs more than the limit can hold, at most 10"
         );
     }
 

@@ -75,8 +75,10 @@ impl Core {
     #[cold]
     pub(crate) fn enter(&mut self, ask: &Ask, now: Instant) -> Entry {
         let (cost, latest) = (ask.cost(), ask.latest());
-        if cost > self.levels.burst() {
-            return Entry::Refused(Rejected::new(RejectReason::CostAboveBurst));
+        let burst = self.levels.burst();
+        if cost > burst {
+            let rejected = Rejected::new(RejectReason::CostAboveBurst);
+            return Entry::Refused(rejected.with_max_cost(burst));
         }
         let release = self
             .levels
@@ -150,7 +152,7 @@ impl Core {
         if let Some((reason, at)) = waiter.refusal() {
             let rejected = Rejected::new(reason);
             return Find::Refused(match reason {
-                RejectReason::CostAboveBurst => rejected,
+                RejectReason::CostAboveBurst => rejected.with_max_cost(self.levels.burst()),
                 _ => rejected.with_wait(now, at.saturating_duration_since(now)),
             });
         }

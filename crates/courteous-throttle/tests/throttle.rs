@@ -371,7 +371,7 @@ async fn each_request_pays_its_own_cost() {
     let error = assert_ready_err!(task::spawn(ready_call(&mut service, dear)).poll());
     assert_eq!(
         rejected(&error),
-        Rejected::new(RejectReason::CostAboveBurst)
+        Rejected::new(RejectReason::CostAboveBurst).with_max_cost(5)
     );
 }
 
