@@ -86,15 +86,11 @@ impl Origin {
         self.authority.as_ref()
     }
 
-    fn text(&self) -> &str {
-        self.authority.as_ref().map_or("", Authority::as_str)
-    }
-
     /// The host, empty if there is none, and the port that is stated or implied.
     ///
     /// [`Authority`] tells both too, by searches that are made for long texts: this is done for each request.
     fn host_and_port(&self) -> (&str, Option<u16>) {
-        let text = self.text();
+        let text = self.authority.as_ref().map_or("", Authority::as_str);
         let after_user = text.bytes().rposition(|byte| byte == b'@');
         let text = &text[after_user.map_or(0, |at| at + 1)..];
         let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
@@ -115,11 +111,15 @@ impl Origin {
 
 impl PartialEq for Origin {
     fn eq(&self, other: &Self) -> bool {
+        let alike = match (&self.authority, &other.authority) {
+            (Some(one), Some(two)) => one.as_str() == two.as_str(),
+            (one, two) => one.is_none() && two.is_none(),
+        };
         let same = || {
             let ((host, port), (other, others)) = (self.host_and_port(), other.host_and_port());
             port == others && host.eq_ignore_ascii_case(other)
         };
-        self.scheme == other.scheme && (self.text() == other.text() || same())
+        self.scheme == other.scheme && (alike || same())
     }
 }
 
