@@ -61,8 +61,15 @@ impl<S, G: Generator> IdempotencyKey<S, G> {
     /// The key that `request` is to get; `None` if it is to be left as it is.
     fn key_for(&self, request: RequestView<'_>) -> Option<HeaderValue> {
         let settings = &*self.settings;
+        // A few names are compared faster than one is hashed.
+        let has_key = || {
+            request
+                .headers()
+                .keys()
+                .any(|name| *name == settings.header)
+        };
         if !settings.methods.contains(request.method())
-            || request.headers().contains_key(&settings.header)
+            || has_key()
             || !settings.hosts.include(request)
         {
             return None;

@@ -6,8 +6,8 @@ use courteous_core::{
 };
 use courteous_replay::Keep;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE,
-    request,
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    Version, header::CONTENT_TYPE,
 };
 use http_body::Body;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::{
     RetryEvent,
     budget::{Payment, Receipt},
-    policy::{Decision, Plan, Progress, RequestFacts, Situation, Stop, Wait},
+    policy::{Allowance, Decision, Plan, Progress, RequestFacts, Situation, Stop, Wait},
     settings::Settings,
 };
 
@@ -33,21 +33,36 @@ pub(crate) struct Call<S, K: Keep<B>, B> {
     /// The request as it came, to make each further attempt of. `None` if there can be only one.
     snapshot: Option<Snapshot<K::Kept>>,
     facts: RequestFacts,
+    max_attempts: Allowance,
     context: CallContext,
-    progress: Progress,
-    history: History,
     /// Where a layer outside reads how the call goes.
     trail: Option<Trail>,
+    /// Boxed, as nearly all calls end with their first attempt, and each byte of a call is moved several times.
+    so_far: Option<Box<SoFar<B>>>,
+}
+
+/// The request as it came.
+struct Snapshot<T> {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    /// A list, as nothing is looked up in it: a map would allocate twice.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Empty if they held nothing but the context, which is kept apart and written into each attempt: a copy of them would
+    /// allocate three times.
+    extensions: Extensions,
+    body: T,
+}
+
+/// What there is to know of a call once an attempt has failed or was refused.
+struct SoFar<B> {
+    progress: Progress,
+    history: History,
     /// What the response that was let go last said.
-    last: Option<Box<(StatusCode, HeaderMap)>>,
+    last: Option<(StatusCode, HeaderMap)>,
     /// What the attempt that is under way has paid.
     receipt: Option<Receipt>,
     next: Option<Next<B>>,
-}
-
-struct Snapshot<T> {
-    parts: request::Parts,
-    body: T,
 }
 
 /// The attempt that is waited for.
@@ -67,50 +82,57 @@ pub(crate) enum Step<RB> {
 
 impl<S, K: Keep<B>, B> Call<S, K, B> {
     /// The call, and the request of its first attempt.
+    // Made in its place, as far as the compiler can: inlining saves moves of several hundred bytes.
+    #[inline(always)]
     pub(crate) fn new(
         service: S,
         settings: Arc<Settings>,
         keep: K,
-        request: Request<B>,
+        mut request: Request<B>,
     ) -> (Self, Request<B>) {
-        let facts = settings.facts(&request);
-        let max_attempts = settings.max_attempts(&request);
-        let body_limit = settings.body_limit(&request, facts);
-        let (mut parts, mut body) = request.into_parts();
-        let mut context = CallContext::of(&parts.extensions);
-        let trail = parts.extensions.remove::<Trail>();
+        let trail = request.extensions_mut().remove::<Trail>();
         if let Some(trail) = &trail {
             trail.begin(1);
         }
-        let mut snapshot = None;
-        if max_attempts.get() > 1 {
-            let unmarked = copy(&parts);
-            let kept;
-            (body, kept) = keep.keep(body, body_limit);
-            snapshot = Some(Snapshot {
-                parts: unmarked,
-                body: kept,
-            });
+        let context = request.extensions().get::<CallContext>().copied();
+        // Mostly there is nothing else: then nothing else is looked up, nor copied.
+        let has_more = request.extensions().len() > usize::from(context.is_some());
+        let overrides = match has_more {
+            true => request.extensions(),
+            false => &Extensions::new(),
+        };
+        let facts = settings.facts(&request, overrides);
+        let max_attempts = settings.max_attempts(overrides);
+        let body_limit = settings.body_limit(&request, facts);
+        let mut context = context.unwrap_or_default();
+        let mut kept = None;
+        let mut request = request.map(|body| {
+            if max_attempts.get() == 1 {
+                return body;
+            }
+            let (body, rest) = keep.keep(body, body_limit);
+            kept = Some(rest);
+            body
+        });
+        let snapshot = kept.map(|body| Snapshot::of(&request, has_more, body));
+        if snapshot.is_some() {
             context.ensure_call_id();
             context.set_attempt(NonZeroU32::MIN);
-            *CallContext::edit(&mut parts.extensions) = context;
+            *CallContext::edit(request.extensions_mut()) = context;
         }
-        number(&mut parts, 1, &settings);
+        number(request.headers_mut(), 1, &settings);
         let call = Self {
             service,
             settings,
             keep,
             snapshot,
             facts,
+            max_attempts,
             context,
-            progress: Progress::new(max_attempts),
-            history: History::new(),
             trail,
-            last: None,
-            receipt: None,
-            next: None,
+            so_far: None,
         };
-        (call, Request::from_parts(parts, body))
+        (call, request)
     }
 
     /// The deadline of the call.
@@ -129,29 +151,32 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     /// When the next attempt is to be made, if there is to be one.
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        self.next.as_ref().map(|next| next.until)
+        let next = self.so_far.as_ref()?.next.as_ref();
+        next.map(|next| next.until)
     }
 
     /// The request of the next attempt, which is on its way from here on.
     pub(crate) fn start(&mut self) -> Option<Request<B>> {
-        let next = self.next.take()?;
-        let mut parts = self.snapshot.as_ref()?.parts.clone();
-        self.receipt = next.payment.map(Payment::sent);
-        self.progress.attempts = self.progress.attempts.saturating_add(1);
-        if let Some(attempt) = NonZeroU32::new(self.progress.attempts) {
+        let so_far = self.so_far.as_mut()?;
+        let next = so_far.next.take()?;
+        let mut request = self.snapshot.as_ref()?.request(next.body);
+        so_far.receipt = next.payment.map(Payment::sent);
+        so_far.progress.attempts = so_far.progress.attempts.saturating_add(1);
+        let attempt = so_far.progress.attempts;
+        if let Some(attempt) = NonZeroU32::new(attempt) {
             self.context.set_attempt(attempt);
         }
         if let Some(trail) = &self.trail {
-            trail.begin(self.progress.attempts);
+            trail.begin(attempt);
         }
-        *CallContext::edit(&mut parts.extensions) = self.context;
-        number(&mut parts, self.progress.attempts, &self.settings);
-        Some(Request::from_parts(parts, next.body))
+        *CallContext::edit(request.extensions_mut()) = self.context;
+        number(request.headers_mut(), attempt, &self.settings);
+        Some(request)
     }
 
     /// The end of a call whose service is not ready for another attempt.
     pub(crate) fn not_ready(&mut self, error: BoxError) -> BoxError {
-        self.next = None;
+        self.so_far().next = None;
         self.end(
             Stop {
                 reason: StopReason::Permanent,
@@ -175,14 +200,13 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     }
 
     fn responded<RB: Body>(&mut self, mut response: Response<RB>) -> Step<RB> {
-        self.receipt = None;
         let verdict = self
             .settings
             .classifier
             .classify(Outcome::response(&response));
         if verdict == Verdict::Answered {
             self.settings.budget.deposit();
-            if self.progress.attempts > 1 || !self.progress.waited.is_zero() {
+            if self.so_far.is_some() {
                 let stop = Stop {
                     reason: StopReason::Answered,
                     not_before: None,
@@ -195,9 +219,10 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         // Decided while the response is still here, to be returned if this was the last attempt.
         match self.plan(Outcome::response(&response), verdict) {
             Ok(next) => {
-                self.next = Some(next);
                 let (parts, body) = response.into_parts();
-                self.last = Some(Box::new((parts.status, parts.headers)));
+                let so_far = self.so_far();
+                so_far.next = Some(next);
+                so_far.last = Some((parts.status, parts.headers));
                 Step::Wait(Some(body))
             }
             Err(stop) => {
@@ -229,13 +254,12 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         } else {
             let outcome = Outcome::error(&*error);
             let verdict = self.settings.classifier.classify(outcome);
-            self.receipt = None;
             self.remember(verdict, None);
             self.plan(outcome, verdict)
         };
         match planned {
             Ok(next) => {
-                self.next = Some(next);
+                self.so_far().next = Some(next);
                 Step::Wait(None)
             }
             Err(stop) => Step::Return(Err(self.end(stop, error))),
@@ -245,13 +269,14 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     /// The next attempt after one that has failed, or why there is none.
     fn plan(&mut self, outcome: Outcome<'_>, verdict: Verdict) -> Result<Next<B>, Stop> {
         let now = Instant::now();
+        let progress = self.so_far().progress;
         let kept = self.snapshot.as_ref().map(|snapshot| &snapshot.body);
         let situation = Situation {
             request: self.facts,
             replayable: kept.is_some_and(|kept| self.keep.check(kept).is_ok()),
             outcome,
             verdict,
-            progress: self.progress,
+            progress,
             now,
             deadline: self.deadline(),
         };
@@ -271,7 +296,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         let body = kept.and_then(|kept| self.keep.again(kept).ok());
         let body = body.ok_or(stop(StopReason::BodyNotReplayable))?;
         let event = RetryEvent {
-            attempt: self.progress.attempts,
+            attempt: progress.attempts,
             wait: wait.until.saturating_duration_since(now),
             outcome,
             verdict,
@@ -295,23 +320,25 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         if !unsent {
             return Err(refused);
         }
-        self.progress.attempts = self.progress.attempts.saturating_sub(1);
+        let so_far = self.so_far();
+        so_far.progress.attempts = so_far.progress.attempts.saturating_sub(1);
+        let progress = so_far.progress;
+        let payment = so_far.receipt.take().map(Receipt::unsent);
         if let Some(trail) = &self.trail {
             trail.refuse();
         }
-        let payment = self.receipt.take().map(Receipt::unsent);
         let gate = rejected.gate().ok_or(refused)?;
         let kept = &self.snapshot.as_ref().ok_or(refused)?.body;
         let now = Instant::now();
         let wait = Wait {
             until: gate.opens_at().max(now + SHORTEST_WAIT),
             hinted: true,
-            growth: self.progress.growth,
-            backoff: self.progress.last_backoff,
+            growth: progress.growth,
+            backoff: progress.last_backoff,
         };
         self.settings
             .policy
-            .check(&self.progress, self.deadline(), now, wait)?;
+            .check(&progress, self.deadline(), now, wait)?;
         let body = self.keep.again(kept).ok();
         let body = body.ok_or(stop(StopReason::BodyNotReplayable))?;
         Ok(self.schedule(now, wait, body, payment))
@@ -319,9 +346,10 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     fn schedule(&mut self, now: Instant, wait: Wait, body: B, payment: Option<Payment>) -> Next<B> {
         let length = wait.until.saturating_duration_since(now);
-        self.progress.waited = self.progress.waited.saturating_add(length);
-        self.progress.growth = wait.growth;
-        self.progress.last_backoff = wait.backoff;
+        let progress = &mut self.so_far().progress;
+        progress.waited = progress.waited.saturating_add(length);
+        progress.growth = wait.growth;
+        progress.last_backoff = wait.backoff;
         Next {
             body,
             until: wait.until,
@@ -331,60 +359,92 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     fn end(&mut self, stop: Stop, error: BoxError) -> BoxError {
         let retried = Retried::new(self.info(stop), error);
-        match self.last.take() {
+        match self.so_far().last.take() {
             Some(last) => retried.with_last(last.0, last.1).into(),
             None => retried.into(),
         }
     }
 
-    /// Writes down that an attempt has failed.
+    /// Writes down that an attempt has failed. What it paid is spent.
     fn remember(&mut self, verdict: Verdict, status: Option<StatusCode>) {
-        let attempt = Attempt::new(self.progress.attempts, Instant::now(), verdict, status);
-        self.history.push(attempt);
+        let so_far = self.so_far();
+        let attempt = Attempt::new(so_far.progress.attempts, Instant::now(), verdict, status);
+        so_far.receipt = None;
+        so_far.history.push(attempt);
         if let Some(trail) = &self.trail {
             trail.fail(attempt);
         }
     }
 
     fn info(&mut self, stop: Stop) -> RetryInfo {
+        let so_far = self.so_far();
         #[cfg(feature = "tracing")]
         if stop.reason != StopReason::Answered {
-            tracing::debug!(attempts = self.progress.attempts, reason = ?stop.reason, "no retry");
+            tracing::debug!(attempts = so_far.progress.attempts, reason = ?stop.reason, "no retry");
         }
         RetryInfo::new(
-            self.progress.attempts,
-            self.progress.waited,
+            so_far.progress.attempts,
+            so_far.progress.waited,
             stop.reason,
             stop.not_before,
-            mem::take(&mut self.history),
+            mem::take(&mut so_far.history),
         )
+    }
+
+    fn so_far(&mut self) -> &mut SoFar<B> {
+        self.so_far.get_or_insert_with(|| {
+            Box::new(SoFar {
+                progress: Progress::new(self.max_attempts),
+                history: History::new(),
+                last: None,
+                receipt: None,
+                next: None,
+            })
+        })
     }
 }
 
-/// A copy of `parts`. The extensions are left out if they hold nothing but the context, which is kept apart and written
-/// into each attempt: a copy of them would allocate three times.
-fn copy(parts: &request::Parts) -> request::Parts {
-    let (mut copy, ()) = Request::new(()).into_parts();
-    copy.method = parts.method.clone();
-    copy.uri = parts.uri.clone();
-    copy.version = parts.version;
-    copy.headers = parts.headers.clone();
-    let context = usize::from(parts.extensions.get::<CallContext>().is_some());
-    if parts.extensions.len() > context {
-        copy.extensions = parts.extensions.clone();
+impl<T> Snapshot<T> {
+    /// Of `request` as it came, with `body`. With `has_more`, its extensions hold more than the context.
+    fn of<B>(request: &Request<B>, has_more: bool, body: T) -> Self {
+        let mut headers = Vec::with_capacity(request.headers().len());
+        let fields = request.headers().iter();
+        headers.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            headers,
+            extensions: match has_more {
+                true => request.extensions().clone(),
+                false => Extensions::new(),
+            },
+            body,
+        }
     }
-    copy
+
+    /// The request once more, with `body`.
+    fn request<B>(&self, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        request.method_mut().clone_from(&self.method);
+        request.uri_mut().clone_from(&self.uri);
+        *request.version_mut() = self.version;
+        request.headers_mut().reserve(self.headers.len());
+        for (name, value) in &self.headers {
+            request.headers_mut().append(name, value.clone());
+        }
+        request.extensions_mut().clone_from(&self.extensions);
+        request
+    }
 }
 
 /// Writes the number of the attempt into its request, for the server.
-fn number(parts: &mut request::Parts, attempt: u32, settings: &Settings) {
+fn number(headers: &mut HeaderMap, attempt: u32, settings: &Settings) {
     if let Some(name) = &settings.attempt_header {
-        parts.headers.insert(name, HeaderValue::from(attempt));
+        headers.insert(name, HeaderValue::from(attempt));
     }
-    if attempt > 1 && is_grpc(&parts.headers) {
-        parts
-            .headers
-            .insert(GRPC_PREVIOUS_ATTEMPTS, HeaderValue::from(attempt - 1));
+    if attempt > 1 && is_grpc(headers) {
+        headers.insert(GRPC_PREVIOUS_ATTEMPTS, HeaderValue::from(attempt - 1));
     }
 }
 

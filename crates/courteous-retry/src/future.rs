@@ -55,6 +55,7 @@ where
     S: Service<Request<B>>,
     K: Keep<B>,
 {
+    #[inline(always)]
     pub(crate) const fn new(call: Call<S, K, B>, attempt: S::Future) -> Self {
         Self {
             call,

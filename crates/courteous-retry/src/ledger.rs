@@ -8,13 +8,18 @@ pub(crate) const TOKEN: u64 = 1_000_000;
 /// The window of successes is counted in so many equal parts.
 const SLOTS: usize = 10;
 
+/// The longest that a slot is: longer than a process lives, and no instant so far off is out of the clock's reach.
+const LONGEST_SLOT: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// The accounts of a budget: told the time, and never looping over the time that has passed.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     terms: Terms,
     balance: u64,
     successes: [u64; SLOTS],
-    /// When the newest slot began, and which one it is. `None` before the first success.
+    /// How long a slot is.
+    width: Duration,
+    /// When the newest slot ends, and which one it is. `None` before the first success.
     newest: Option<(Instant, usize)>,
 }
 
@@ -29,11 +34,12 @@ pub(crate) struct Terms {
 }
 
 impl Ledger {
-    pub(crate) const fn new(terms: Terms) -> Self {
+    pub(crate) fn new(terms: Terms) -> Self {
         Self {
             terms,
             balance: terms.start,
             successes: [0; SLOTS],
+            width: (terms.window / SLOTS as u32).clamp(Duration::from_nanos(1), LONGEST_SLOT),
             newest: None,
         }
     }
@@ -41,8 +47,8 @@ impl Ledger {
     /// A call has succeeded.
     pub(crate) fn deposit(&mut self, now: Instant) {
         self.advance(now);
-        let (_, slot) = *self.newest.get_or_insert((now, 0));
-        self.successes[slot] = self.successes[slot].saturating_add(1);
+        let (_, slot) = *self.newest.get_or_insert_with(|| (now + self.width, 0));
+        self.successes[slot] += 1;
         self.balance = self
             .balance
             .saturating_add(self.terms.deposit)
@@ -79,24 +85,22 @@ impl Ledger {
     }
 
     fn cap(&self) -> u64 {
-        let successes = self
-            .successes
-            .iter()
-            .fold(0, |sum: u64, n| sum.saturating_add(*n));
+        // One by one, no process counts to 2^64.
+        let successes: u64 = self.successes.iter().sum();
         let earned = successes.saturating_mul(self.terms.deposit);
         earned.clamp(self.terms.lowest_cap, self.terms.highest_cap)
     }
 
     /// Forgets the successes that are too old at `now`, and what is above the cap then.
     fn advance(&mut self, now: Instant) {
-        let Some((began, slot)) = self.newest else {
+        let Some((ends, slot)) = self.newest else {
             return;
         };
-        let width = self.terms.window.as_nanos() / SLOTS as u128;
-        let passed = now.saturating_duration_since(began).as_nanos() / width.max(1);
-        if passed == 0 {
+        if now < ends {
             return;
         }
+        let width = self.width.as_nanos();
+        let passed = now.saturating_duration_since(ends).as_nanos() / width + 1;
         if passed >= SLOTS as u128 {
             self.successes = [0; SLOTS];
             self.newest = None;
@@ -106,8 +110,8 @@ impl Ledger {
             for step in 1..=steps {
                 self.successes[(slot + step) % SLOTS] = 0;
             }
-            let began = began + Duration::from_nanos((width * passed) as u64);
-            self.newest = Some((began, (slot + steps) % SLOTS));
+            let ends = ends + self.width * steps as u32;
+            self.newest = Some((ends, (slot + steps) % SLOTS));
         }
         self.balance = self.balance.min(self.cap());
     }

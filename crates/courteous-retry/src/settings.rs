@@ -3,7 +3,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use courteous_backoff::Backoff;
 use courteous_core::{Classify, Dice, RequestView};
 use courteous_replay::DEFAULT_LIMIT;
-use http::{HeaderName, Request};
+use http::{Extensions, HeaderName, Request};
 
 use crate::{
     Budget, HttpClassifier, Idempotent, MaxAttempts, NoRetry, RetryEvent,
@@ -55,26 +55,29 @@ impl Settings {
         }
     }
 
-    /// What a decision needs to know of `request`.
-    pub(crate) fn facts<B>(&self, request: &Request<B>) -> RequestFacts {
-        let callers_word = request.extensions().get().map(|Idempotent(said)| *said);
+    /// What a decision needs to know of `request`, whose caller has said what is in `overrides`.
+    pub(crate) fn facts<B>(&self, request: &Request<B>, overrides: &Extensions) -> RequestFacts {
+        let callers_word = overrides.get().map(|Idempotent(said)| *said);
         let said = || self.is_idempotent.as_ref()?(RequestView::of(request));
-        let key = request.headers().get(&self.key_header);
+        // A few names are compared faster than one is hashed.
+        let key = request
+            .headers()
+            .iter()
+            .find(|(name, _)| **name == self.key_header);
         RequestFacts {
             idempotent: callers_word
                 .or_else(said)
                 .unwrap_or_else(|| is_idempotent(request.method())),
-            keyed: callers_word != Some(false) && key.is_some_and(|key| !key.is_empty()),
+            keyed: callers_word != Some(false) && key.is_some_and(|(_, key)| !key.is_empty()),
         }
     }
 
-    /// How many attempts `request` may have.
-    pub(crate) fn max_attempts<B>(&self, request: &Request<B>) -> Allowance {
-        let extensions = request.extensions();
-        if extensions.get::<NoRetry>().is_some() {
+    /// How many attempts a request may have whose caller has said what is in `overrides`.
+    pub(crate) fn max_attempts(&self, overrides: &Extensions) -> Allowance {
+        if overrides.get::<NoRetry>().is_some() {
             return Allowance::Disabled;
         }
-        let own = extensions.get().map(|MaxAttempts(own)| *own);
+        let own = overrides.get().map(|MaxAttempts(own)| *own);
         Allowance::Allowed(own.unwrap_or(self.policy.max_attempts))
     }
 

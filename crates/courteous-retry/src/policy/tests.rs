@@ -43,11 +43,11 @@ fn check(name: &str, outcome: Outcome<'_>, classifier: HttpClassifier, expected:
                 let request = request.body(()).unwrap();
                 let now = Instant::now();
                 let situation = Situation {
-                    request: settings.facts(&request),
+                    request: settings.facts(&request, request.extensions()),
                     replayable,
                     outcome,
                     verdict,
-                    progress: Progress::new(settings.max_attempts(&request)),
+                    progress: Progress::new(settings.max_attempts(request.extensions())),
                     now,
                     deadline: None,
                 };
