@@ -58,13 +58,14 @@ pub(crate) fn json(record: &Record, with_body: bool) -> Value {
 pub(crate) fn line(record: &Record) -> String {
     let letter = &record.letter;
     let failure = &letter.failure;
-    let what = match (failure.last_status, failure.not_before) {
-        (Some(status), _) => format!(" ({})", status.as_u16()),
-        (None, _) => String::new(),
+    let status = match failure.last_status {
+        Some(status) => format!(" ({})", status.as_u16()),
+        None => String::new(),
     };
     format!(
-        "{}  {:<9}  {:<14}  {} {}{what}",
+        "{}  {}  {:<9}  {:<14}  {} {}{status}",
         letter.id,
+        time(letter.id.recorded_at()),
         record.state.kind(),
         failure.reason,
         letter.method,

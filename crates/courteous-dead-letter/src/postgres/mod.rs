@@ -10,7 +10,9 @@ mod schema;
 mod session;
 mod settings;
 mod settle;
+mod spilling;
 mod store;
+mod waiting;
 mod worker;
 
 pub use self::{

@@ -34,6 +34,19 @@ use crate::{
 /// [`PushError::Full`]. With a [spill](PostgresBuilder::with_spill) they are written to a store on this machine instead, and
 /// handed over when Postgres is back.
 ///
+/// # Cancel safety
+///
+/// A letter that was handed over is written, whether its future is polled or dropped. When the last handle is dropped, the
+/// thread does what it was asked, and ends; the drop waits for letters to be written, for a second at the most. If the process
+/// ends before, what was not answered may be lost.
+///
+/// A claim whose future is dropped may have been made: its records can be claimed again when the lease is over.
+///
+/// # Errors
+///
+/// [`StoreError::NewerSchema`], at once, if the tables are those of a newer version. All that the database says, or its
+/// absence, is a [`PostgresError`] in [`StoreError::Failed`] and [`PushError::Failed`].
+///
 /// # Example
 ///
 /// ```no_run

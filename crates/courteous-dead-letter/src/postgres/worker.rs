@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::HashSet,
     future::pending,
     sync::{
         Arc,
@@ -22,19 +22,16 @@ use super::{
     session::Session,
     settings::Settings,
     settle::settle,
+    waiting::{Waiting, batch},
 };
 use crate::{Letter, LetterId, spill::Spill};
 
-/// The most letters, or outcomes, that one statement writes.
-const BATCH: usize = 256;
 /// The most bytes of bodies that one statement writes, unless a single letter has more.
 const BATCH_BYTES: usize = 4 << 20;
 /// How often a job may find the connection broken, or a deadlock.
 const TRIES: u32 = 3;
 /// The first pause between two attempts to connect, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How long what is spilled is left alone after it could not be handed over.
-const REST: Duration = Duration::from_secs(5);
 
 /// What can be seen of the thread from outside.
 #[derive(Debug, Default)]
@@ -48,26 +45,18 @@ pub(super) struct Gauge {
 pub(super) struct Worker {
     settings: Settings,
     jobs: UnboundedReceiver<Job>,
-    gauge: Arc<Gauge>,
+    pub(super) gauge: Arc<Gauge>,
     waiting: Waiting,
     /// There are handles.
     is_open: bool,
-    spill: Option<Spill>,
+    pub(super) spill: Option<Spill>,
     /// The last spilled letter that was looked at, and when to look for more.
-    drained: Option<LetterId>,
-    drain_at: Instant,
-}
-
-/// What was asked and is not done, by kind: each kind has its turn.
-#[derive(Default)]
-struct Waiting {
-    pushes: VecDeque<Job>,
-    settles: VecDeque<Job>,
-    others: VecDeque<Job>,
+    pub(super) drained: Option<LetterId>,
+    pub(super) drain_at: Instant,
 }
 
 /// The connection is of no use any more.
-struct Lost;
+pub(super) struct Lost;
 
 impl Worker {
     pub(super) fn new(settings: Settings, jobs: UnboundedReceiver<Job>, gauge: Arc<Gauge>) -> Self {
@@ -283,76 +272,6 @@ impl Worker {
         }
     }
 
-    /// Keeps the letters among these on this machine, and fails the rest.
-    async fn spill_over(&mut self, batch: Vec<Job>, fault: &Fault) {
-        let Some(spill) = &mut self.spill else {
-            batch.into_iter().for_each(|job| job.fail(fault.to_error()));
-            return;
-        };
-        let (pushes, others) = batch
-            .into_iter()
-            .partition::<Vec<_>, _>(|job| job.letter().is_some());
-        others
-            .into_iter()
-            .for_each(|job| job.fail(fault.to_error()));
-        let letters = pushes.iter().filter_map(Job::letter).cloned().collect();
-        let kept = spill.keep(letters).await;
-        for (job, kept) in pushes.into_iter().zip(kept) {
-            match kept {
-                Ok(()) => job.done(),
-                Err(error) => {
-                    self.gauge.refused.fetch_add(1, Relaxed);
-                    job.refuse(error);
-                }
-            }
-        }
-    }
-
-    /// Hands over some of what was spilled.
-    async fn drain(&mut self, session: &Session) -> Result<(), Lost> {
-        let Some(spill) = &mut self.spill else {
-            return Ok(());
-        };
-        let Ok(letters) = spill.next(self.drained, BATCH as u32).await else {
-            self.rest();
-            return Ok(());
-        };
-        let Some(last) = letters.last().map(|letter| letter.id) else {
-            // The end. What is left was refused by the database, or is not there any more.
-            drop(spill.recount().await);
-            self.drained = None;
-            self.rest();
-            return Ok(());
-        };
-        let handed_over = match insert_some(session, &letters).await {
-            Ok(ids) => ids,
-            Err(Fault::Away(_)) => return Err(Lost),
-            Err(_) => {
-                self.rest();
-                return Ok(());
-            }
-        };
-        let forgotten = spill.forget(&handed_over).await;
-        self.drained = (spill.count() > 0).then_some(last);
-        if forgotten.is_err() {
-            self.rest();
-        }
-        Ok(())
-    }
-
-    /// Leaves what is spilled alone for a while.
-    fn rest(&mut self) {
-        self.drain_at = Instant::now() + REST;
-    }
-
-    fn is_spilled(&self) -> bool {
-        self.spill.as_ref().is_some_and(|spill| spill.count() > 0)
-    }
-
-    fn is_drain_due(&self) -> bool {
-        self.is_spilled() && Instant::now() >= self.drain_at
-    }
-
     /// Gives up what has waited long enough; all, if waiting does not help: the tables, or the user, are at fault.
     fn fail_overdue(&mut self, fault: &Fault) {
         let lasts = matches!(fault, Fault::Refused(_) | Fault::Found(_));
@@ -399,73 +318,4 @@ impl Worker {
         job.deadline = deadline.unwrap_or(job.deadline);
         self.waiting.of(&job).push_back(job);
     }
-}
-
-impl Waiting {
-    fn of(&mut self, job: &Job) -> &mut VecDeque<Job> {
-        match job.ask {
-            Ask::Push(..) => &mut self.pushes,
-            Ask::Settle(..) => &mut self.settles,
-            Ask::Other(_) => &mut self.others,
-        }
-    }
-
-    fn put_first(&mut self, job: Job) {
-        self.of(&job).push_front(job);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.pushes.is_empty() && self.settles.is_empty() && self.others.is_empty()
-    }
-
-    /// The instant at which the first of them is overdue.
-    fn deadline(&self) -> Option<Instant> {
-        let jobs = self.pushes.iter().chain(&self.settles).chain(&self.others);
-        jobs.map(|job| job.deadline).min()
-    }
-
-    fn take(&mut self, choose: impl Fn(&Job) -> bool) -> Vec<Job> {
-        let mut taken = Vec::new();
-        for queue in [&mut self.pushes, &mut self.settles, &mut self.others] {
-            let (chosen, left) = queue.drain(..).partition::<Vec<_>, _>(&choose);
-            taken.extend(chosen);
-            queue.extend(left);
-        }
-        taken
-    }
-}
-
-/// The first jobs, as long as they fit together. One that was tried before goes alone.
-fn batch(queue: &mut VecDeque<Job>, mut fits: impl FnMut(&Job) -> bool) -> Vec<Job> {
-    let mut batch = Vec::new();
-    while let Some(job) = queue.front()
-        && batch.len() < BATCH
-        && (fits(job) && job.tries == 0 || batch.is_empty())
-        && let Some(job) = queue.pop_front()
-    {
-        let alone = job.tries > 0;
-        batch.push(job);
-        if alone {
-            break;
-        }
-    }
-    batch
-}
-
-/// Writes letters, all at once if that is possible, and returns the ids of those that were not refused.
-async fn insert_some(session: &Session, letters: &[Letter]) -> Result<Vec<LetterId>, Fault> {
-    let all: Vec<_> = letters.iter().collect();
-    match insert(session, &all).await {
-        Err(Fault::Refused(_)) => {}
-        done => return done.map(|()| letters.iter().map(|letter| letter.id).collect()),
-    }
-    let mut ids = Vec::new();
-    for letter in letters {
-        match insert(session, &[letter]).await {
-            Ok(()) => ids.push(letter.id),
-            Err(Fault::Refused(_)) => {}
-            Err(fault) => return Err(fault),
-        }
-    }
-    Ok(ids)
 }
