@@ -19,9 +19,10 @@ use std::{
 use bytes::Bytes;
 use courteous_core::{Effect, Fault, Verdict};
 use courteous_dead_letter::{
-    Claim, Clock, Failure, Filter, Letter, LetterId, Mark, Page, PastAttempt, Payload, PushError,
-    Reason, Record, Settlement, State, StateKind, Store, StoreError, Tags,
+    Claim, Clock, Failure, Filter, Letter, LetterId, Mark, MemoryStore, Page, PastAttempt, Payload,
+    PushError, Reason, Record, Settlement, State, StateKind, Store, StoreError, Tags,
 };
+use courteous_testkit::Dice;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header::AUTHORIZATION};
 
 /// One `#[tokio::test]` per promise.
@@ -51,6 +52,7 @@ macro_rules! conformance {
             what_is_claimed_cannot_be_marked
             a_purge_removes_what_was_settled_long_ago_and_nothing_else
             what_is_not_there_is_not_found
+            it_does_the_same_as_the_store_in_memory
         }
     };
     (mod $name:ident { $make:expr } $($promise:ident)+) => {
@@ -651,6 +653,120 @@ pub(crate) async fn what_is_not_there_is_not_found(store: &Any, clock: &Clock) {
     let mut claim = Claim::new(1, HOUR);
     claim.id = Some(id);
     assert!(store.claim(claim).await.unwrap().is_empty());
+}
+
+/// The same random steps on this store and on one in memory, where each promise is a line of plain code: both say the same.
+pub(crate) async fn it_does_the_same_as_the_store_in_memory(store: &Any, clock: &Clock) {
+    let model: Any = Arc::new(MemoryStore::new().with_clock(clock.clone()));
+    let mut dice = Dice::new(42);
+    // No two times are ever the same, so that a store whose clock goes on meanwhile says the same.
+    let quarter = HOUR / 4;
+    let mut ids = Vec::new();
+    let mut fences = Vec::new();
+    for step in 0..250 {
+        match dice.below(8) {
+            0 | 1 => {
+                let reason = pick(&mut dice, &Reason::ALL[..3]).unwrap();
+                let mut letter = letter(clock, dice.below(48) as u32 * HOUR, reason);
+                if dice.below(4) == 0 {
+                    letter.failure.not_before = Some(clock.now() + 3 * HOUR + quarter);
+                }
+                ids.push(letter.id);
+                model.push(letter.clone()).await.unwrap();
+                store.push(letter).await.unwrap();
+            }
+            2 | 3 => {
+                let mut claim = Claim::new(dice.below(4) as u32, 2 * HOUR + quarter);
+                claim.after = (dice.below(2) == 0)
+                    .then(|| pick(&mut dice, &ids))
+                    .flatten();
+                claim.filter.reason = (dice.below(4) == 0).then_some(Reason::ALL[0]);
+                let expected = model.claim(claim.clone()).await.unwrap();
+                let claimed = store.claim(claim).await.unwrap();
+                assert_eq!(timeless(&claimed), timeless(&expected), "step {step}");
+                fences.extend(
+                    claimed
+                        .iter()
+                        .map(|record| (record.letter.id, fence(record))),
+                );
+            }
+            4 | 5 => {
+                let Some((id, fence)) = pick(&mut dice, &fences) else {
+                    continue;
+                };
+                let failure =
+                    Failure::new(pick(&mut dice, &Reason::ALL[..3]).unwrap(), clock.now());
+                let status = StatusCode::CREATED;
+                let outcome = match dice.below(6) {
+                    0 => Settlement::Delivered { status },
+                    1 => Settlement::Refused { status },
+                    2 => Settlement::Failed(failure),
+                    3 => Settlement::Exhausted(failure),
+                    4 => Settlement::Expired,
+                    _ => Settlement::Released,
+                };
+                let expected = model.settle(id, fence, outcome.clone()).await;
+                let settled = store.settle(id, fence, outcome).await;
+                assert_eq!(text(settled), text(expected), "step {step}");
+            }
+            6 => {
+                let Some(id) = pick(&mut dice, &ids) else {
+                    continue;
+                };
+                let marks = [Mark::Pending, Mark::Discarded, Mark::Expired];
+                let mark = pick(&mut dice, &marks).unwrap();
+                let expected = model.mark(id, mark).await;
+                assert_eq!(
+                    text(store.mark(id, mark).await),
+                    text(expected),
+                    "step {step}"
+                );
+            }
+            _ if dice.below(4) == 0 => {
+                let age = dice.below(9) as u32 * HOUR + quarter;
+                clock.advance(HOUR / 2);
+                let expected = model.purge(age).await.unwrap();
+                assert_eq!(store.purge(age).await.unwrap(), expected, "step {step}");
+            }
+            _ => clock.advance(HOUR),
+        }
+        let page = Page::first(1000);
+        let expected = model.list(Filter::new(), page).await.unwrap();
+        let listed = store.list(Filter::new(), page).await.unwrap();
+        assert_eq!(timeless(&listed), timeless(&expected), "step {step}");
+    }
+    let (stats, expected) = (store.stats().await.unwrap(), model.stats().await.unwrap());
+    assert_eq!(stats.counts, expected.counts);
+    assert!(fences.len() > 20 && stats.counts.len() > 5, "{stats:?}");
+}
+
+fn pick<T: Copy>(dice: &mut Dice, all: &[T]) -> Option<T> {
+    (!all.is_empty()).then(|| all[dice.below(all.len() as u64) as usize])
+}
+
+fn text<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
+    match result {
+        Ok(value) => format!("{value:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// What two stores whose clocks differ by a moment must agree on.
+fn timeless(records: &[Record]) -> Vec<(&Letter, StateKind, Option<u64>, u32)> {
+    let timeless = |record: &Record| match record.state {
+        State::Claimed { fence, .. } => Some(fence),
+        _ => None,
+    };
+    let all = records.iter();
+    all.map(|record| {
+        (
+            &record.letter,
+            record.state.kind(),
+            timeless(record),
+            record.replays,
+        )
+    })
+    .collect()
 }
 
 /// For stores that are bounded: the letter that is one too many is refused, and the others are kept.
