@@ -38,17 +38,20 @@ use crate::{
 /// push costs.
 ///
 /// ```text
-///  push --.                          one transaction
-///  push ---+--> queue, bounded ----> [push push settle claim] --> sync --> all are answered
-///  settle -'                         then what only looks: get, list, stats
+///  push --.                       one transaction
+///  push ---+--> queue, bounded -> [claim settle push push] --> sync --> all are answered
+///  settle -'                      then what only looks: get, list, stats
 /// ```
+///
+/// A look holds up the pushes behind it. Most take a millisecond; but `stats` counts all letters (a million in some tenths of a
+/// second), and a list by a tag or by a reason alone looks at each letter until its page is full.
 ///
 /// # Sharing
 ///
 /// A store is a handle: its clones are the same store. It needs no runtime, and may be used from several, one after another or
 /// at once. Several processes may open the same file, on the same machine: each waits for the others as long as its
-/// [lock timeout](SqliteOptions::with_lock_timeout) allows. A network file system is no place for it: see "Write-Ahead
-/// Logging" in SQLite's documentation.
+/// [lock timeout](SqliteOptions::with_lock_timeout) allows. A network file system is no place for it (see "Write-Ahead
+/// Logging" in SQLite's documentation): what several machines share belongs into Postgres.
 ///
 /// # The file
 ///
