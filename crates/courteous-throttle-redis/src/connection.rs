@@ -16,9 +16,11 @@ use crate::{
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A connection to a cluster leads to many nodes, and repairs itself. It is made anew if none has answered for so long.
+const CLUSTER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The connection that all buckets of a link use: made when it is needed, and made anew after whatever went wrong, as
-/// a node may have become a replica, or its address another node's.
+/// The connection that all buckets of a link use: made when it is needed, and made anew after whatever went wrong with it,
+/// as a node may have become a replica, or its address another node's.
 #[derive(Debug)]
 pub(crate) struct Connection {
     target: Arc<Target>,
@@ -31,7 +33,9 @@ struct State {
     open: Option<Open>,
     /// Which connection that is.
     generation: u64,
-    /// How many have failed in a row, and when to try again.
+    /// When it answered last, or was made.
+    answered: Option<Instant>,
+    /// How many calls have failed in a row, and when to connect again.
     failures: u32,
     retry_at: Option<Instant>,
 }
@@ -41,6 +45,14 @@ struct State {
 pub(crate) struct Fault {
     pub(crate) text: Arc<str>,
     pub(crate) retry_at: Instant,
+}
+
+/// What a call has shown of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    Connection,
+    /// The next call for another bucket may well be answered.
+    Call,
 }
 
 impl Connection {
@@ -58,24 +70,37 @@ impl Connection {
         let before = Instant::now();
         let limit = self.target.response_timeout;
         let clock = self.target.clock();
-        let answer = open.call(&self.script, keys, call, &clock);
-        let fault = match timeout(limit, answer).await {
+        let answer = timeout(limit, open.call(&self.script, keys, call, &clock)).await;
+        let mut state = self.state.lock().await;
+        let (text, blame) = match answer {
             Ok(Ok(values)) => match Reply::read(&values) {
                 Some(reply) => {
-                    self.state.lock().await.failures = 0;
+                    if state.generation == generation {
+                        state.failures = 0;
+                        state.answered = Some(Instant::now());
+                    }
                     return Ok((reply, before));
                 }
-                None => "an answer that is not the script's".into(),
+                None => ("an answer that is not the script's".into(), Blame::Call),
             },
-            Ok(Err(error)) => describe(&error),
-            Err(_) => format!("no answer within {limit:?}").into(),
+            Ok(Err(error)) => (describe(&error), blame(&error)),
+            Err(_) => (
+                format!("no answer within {limit:?}").into(),
+                Blame::Connection,
+            ),
         };
-        let mut state = self.state.lock().await;
-        if state.generation == generation {
+        let retry_at = state.pause();
+        let silent = state
+            .answered
+            .is_none_or(|at| at.elapsed() >= CLUSTER_PATIENCE);
+        if state.generation == generation
+            && blame == Blame::Connection
+            && (silent || !open.is_cluster())
+        {
             state.open = None;
-            state.pause();
+            state.retry_at = Some(retry_at);
         }
-        Err(state.fault(fault))
+        Err(Fault { text, retry_at })
     }
 
     async fn open(&self) -> Result<(Open, u64), Fault> {
@@ -83,40 +108,44 @@ impl Connection {
         if let Some(open) = &state.open {
             return Ok((open.clone(), state.generation));
         }
-        if state.retry_at.is_some_and(|at| at > Instant::now()) {
-            return Err(state.fault("not connected".into()));
+        if let Some(retry_at) = state.retry_at.filter(|&at| at > Instant::now()) {
+            let text = "not connected".into();
+            return Err(Fault { text, retry_at });
         }
         let limit = self.target.connect_timeout;
-        let fault = match timeout(limit, self.target.connect()).await {
+        let text = match timeout(limit, self.target.connect()).await {
             Ok(Ok(open)) => {
                 state.generation += 1;
+                state.answered = Some(Instant::now());
                 state.open = Some(open.clone());
                 return Ok((open, state.generation));
             }
             Ok(Err(error)) => describe(&error),
             Err(_) => format!("not connected within {limit:?}").into(),
         };
-        state.pause();
-        Err(state.fault(fault))
+        let retry_at = state.pause();
+        state.retry_at = Some(retry_at);
+        Err(Fault { text, retry_at })
     }
 }
 
 impl State {
-    /// Waits longer after each failure, and no two workers alike.
-    fn pause(&mut self) {
+    /// When to try again: later after each failure, and no two workers alike.
+    fn pause(&mut self) -> Instant {
         let longest = FIRST_PAUSE
             .saturating_mul(1 << self.failures.min(8))
             .min(LONGEST_PAUSE);
         let share = Dice::new().roll(|rng| rng.random_range(0.5..1.0));
         self.failures = self.failures.saturating_add(1);
-        self.retry_at = Some(Instant::now() + longest.mul_f64(share));
+        Instant::now() + longest.mul_f64(share)
     }
+}
 
-    fn fault(&self, text: Arc<str>) -> Fault {
-        Fault {
-            text,
-            retry_at: self.retry_at.unwrap_or_else(Instant::now),
-        }
+/// What a server says of one key, or of its own memory, a new connection does not change.
+fn blame(error: &RedisError) -> Blame {
+    match error.code() {
+        Some("ERR" | "NOPERM" | "OOM" | "WRONGTYPE") => Blame::Call,
+        _ => Blame::Connection,
     }
 }
 

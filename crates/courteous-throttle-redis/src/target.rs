@@ -94,9 +94,10 @@ impl Target {
             }
             #[cfg(feature = "cluster")]
             Place::Cluster(client) => {
+                // A part of what there is in all, as one node that hangs must not use it up.
                 let config = redis::cluster::ClusterConfig::new()
-                    .set_connection_timeout(self.connect_timeout)
-                    .set_response_timeout(self.response_timeout);
+                    .set_connection_timeout(self.connect_timeout / 4)
+                    .set_response_timeout(self.response_timeout / 2);
                 let open = client.get_async_connection_with_config(config);
                 Ok(Open::Cluster(open.await?))
             }
@@ -113,6 +114,17 @@ impl Target {
 }
 
 impl Open {
+    /// Whether it leads to several nodes.
+    pub(crate) const fn is_cluster(&self) -> bool {
+        match self {
+            Self::Single(_) => false,
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) => true,
+            #[cfg(test)]
+            Self::Fake(_) => false,
+        }
+    }
+
     /// Calls the script; the last argument is the clock's. The caller limits the time.
     pub(crate) async fn call(
         &mut self,

@@ -1,0 +1,74 @@
+//! What happens to one key's node is nothing to the keys of the others.
+
+#![cfg(feature = "cluster")]
+
+use std::{future::poll_fn, num::NonZeroU32, pin::pin, time::Duration};
+
+use courteous_core::{Ask, RejectReason, Store, Take, Turn};
+use courteous_testkit::RedisCluster;
+use courteous_throttle_redis::{Rate, Redis, RedisBucket};
+use tokio::{task::JoinSet, time::Instant};
+
+/// Whether a call is sent within `limit`.
+async fn sends(bucket: &RedisBucket, limit: Duration) -> bool {
+    let ask = Ask::new(NonZeroU32::MIN).with_latest(Instant::now() + limit, RejectReason::Deadline);
+    match bucket.take(&ask) {
+        Take::Taken => true,
+        Take::Refused(_) => false,
+        Take::Wait(turn) => {
+            let mut turn = pin!(turn);
+            while poll_fn(|cx| turn.as_mut().poll(cx)).await.is_ok() {
+                if turn.as_mut().spend() {
+                    return true;
+                }
+            }
+            false
+        }
+    }
+}
+
+/// For how many buckets a call is sent within `limit`, all at once.
+async fn sending(buckets: &[RedisBucket], limit: Duration) -> usize {
+    let mut tasks = JoinSet::new();
+    for bucket in buckets {
+        let bucket = bucket.clone();
+        tasks.spawn(async move { sends(&bucket, limit).await });
+    }
+    let sent = tasks.join_all().await;
+    sent.into_iter().filter(|&sent| sent).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_gone_holds_up_its_own_keys_only() {
+    let Some(mut cluster) = RedisCluster::start() else {
+        return;
+    };
+    for node in cluster.nodes() {
+        let others_go_on = ["CONFIG", "SET", "cluster-require-full-coverage", "no"];
+        node.command(&others_go_on).unwrap();
+    }
+    let redis = Redis::cluster(cluster.urls()).unwrap();
+    let burst = NonZeroU32::new(20).unwrap();
+    let rate = Rate::new(100, Duration::from_secs(1)).unwrap();
+    // All three nodes have some of so many keys.
+    let buckets: Vec<_> = (0..30)
+        .map(|key| RedisBucket::new(&redis, &format!("key{key}"), rate.with_burst(burst)))
+        .collect();
+    let long = Duration::from_secs(20);
+    assert_eq!(sending(&buckets, long).await, 30);
+    cluster.nodes_mut()[0].kill();
+    // Slots that are leased are good for a horizon and a lease.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..2 {
+        let sent = sending(&buckets, Duration::from_secs(2)).await;
+        assert!((8..30).contains(&sent), "{sent} of 30 keys");
+    }
+    let failures: Vec<_> = buckets
+        .iter()
+        .map(|bucket| bucket.gauges().failures())
+        .collect();
+    let spared = failures.iter().filter(|&&failures| failures == 0).count();
+    assert!(spared >= 8, "{failures:?}");
+    cluster.nodes_mut()[0].restart();
+    assert_eq!(sending(&buckets, long).await, 30);
+}
