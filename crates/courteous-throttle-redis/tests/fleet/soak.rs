@@ -1,9 +1,9 @@
 //! All faults, in an order that chance decides.
 
-use std::{env, time::Duration};
+use std::{env, num::NonZeroU32, time::Duration};
 
 use courteous_testkit::{Course, Dice, Redis};
-use courteous_throttle_redis::RedisBucket;
+use courteous_throttle_redis::{LocalShare, RedisBucket};
 use tokio::time::Instant;
 
 use crate::support::{Fleet, Line, Load, link, rate, stand_still};
@@ -40,6 +40,12 @@ fn round(seed: u64) -> Option<()> {
     let buckets = links
         .each_ref()
         .map(|link| RedisBucket::new(link, "soak", rate));
+    let share = LocalShare::new(0.3, NonZeroU32::new(WORKERS as u32).unwrap()).unwrap();
+    let buckets = if burst > WORKERS as u32 && dice.one_in(3) {
+        buckets.map(|bucket| bucket.with_local_share(share).unwrap())
+    } else {
+        buckets
+    };
     let load = Load {
         rest: dice.time(Duration::from_millis(20)),
         ..Load::default()
@@ -50,7 +56,7 @@ fn round(seed: u64) -> Option<()> {
         stand_still(dice.time(Duration::from_millis(900)));
         let time = dice.time(Duration::from_millis(800));
         let worker = dice.below(WORKERS as u64) as usize;
-        let fault = match dice.below(8) {
+        let fault = match dice.below(9) {
             0 => {
                 redis.restart();
                 "restart"
@@ -83,6 +89,13 @@ fn round(seed: u64) -> Option<()> {
                 let step = dice.below(40_000_000) as i64 - 20_000_000;
                 links.iter().for_each(|link| link.step_clock(step));
                 "step"
+            }
+            7 => {
+                // Of a line whose connections break.
+                line.set_hole(true);
+                stand_still(time);
+                line.set_hole(false);
+                "black hole"
             }
             _ => {
                 buckets[worker].close_until(Instant::now() + time);
