@@ -34,7 +34,7 @@ impl Failed {
         if let Some(info) = response.extensions().get::<RetryInfo>() {
             return Self::of_info(info, status);
         }
-        if trail.attempts() > 0 {
+        if trail.is_followed() {
             // A retry says nothing of a first attempt that was answered.
             return None;
         }
@@ -63,7 +63,7 @@ impl Failed {
         } else {
             let verdict = classifier.classify(Outcome::error(error));
             let mut failed = Self::of_single(verdict, None)?;
-            if trail.attempts() > 0 {
+            if trail.is_followed() {
                 failed.attempts = trail.attempts();
                 failed.history = trail.history();
                 failed.maybe_sent = trail.is_maybe_sent();
@@ -95,9 +95,12 @@ impl Failed {
         let history = trail.history();
         Self {
             reason: Reason::Abandoned,
-            attempts: trail.attempts().max(1),
-            // Without a retry nobody has said whether it was sent.
-            maybe_sent: trail.attempts() == 0 || trail.is_maybe_sent(),
+            attempts: if trail.is_followed() {
+                trail.attempts()
+            } else {
+                1
+            },
+            maybe_sent: trail.is_maybe_sent(),
             status: last_status(&history),
             history,
             not_before: None,
@@ -261,6 +264,21 @@ mod tests {
         let failed = of_error(elapsed(), &trail).unwrap();
         assert_eq!((failed.attempts, failed.maybe_sent), (2, true));
         assert_eq!(failed.history.attempts().len(), 1);
+    }
+
+    #[test]
+    fn a_call_that_ended_before_its_first_attempt_was_not_sent() {
+        let trail = Trail::new();
+        trail.begin(1);
+        trail.refuse();
+        let elapsed = Elapsed::new(Duration::from_secs(1), Scope::Total);
+        for failed in [
+            of_error(elapsed, &trail).unwrap(),
+            Failed::abandoned(&trail),
+        ] {
+            assert_eq!((failed.attempts, failed.maybe_sent), (0, false));
+            assert!(failed.history.attempts().is_empty());
+        }
     }
 
     #[test]
