@@ -180,14 +180,11 @@ impl Core {
                     return Find::Granted;
                 };
                 // It is polled too late.
-                waiter.state = State::Refused(reason, Some(now));
+                waiter.state = State::Refused(reason, now);
                 self.put_back(grant, now);
-                Find::Refused(Rejected::new(reason).with_wait(now, Duration::ZERO))
+                Find::Refused(self.rejected(reason, now, now))
             }
-            State::Refused(reason, at) => Find::Refused(match at {
-                Some(at) => with_wait(Rejected::new(reason), now, at),
-                None => Rejected::new(reason),
-            }),
+            State::Refused(reason, at) => Find::Refused(self.rejected(reason, at, now)),
             State::Waiting | State::Away => {
                 if let Some((latest, reason)) = waiter.latest
                     && latest < now
@@ -197,10 +194,10 @@ impl Core {
                     } else {
                         reason
                     };
-                    waiter.state = State::Refused(reason, None);
+                    waiter.state = State::Refused(reason, now);
                     self.line_cost -= u64::from(waiter.cost);
                     self.line.take(ticket);
-                    return Find::Refused(Rejected::new(reason));
+                    return Find::Refused(self.rejected(reason, now, now));
                 }
                 match &mut waiter.waker {
                     Some(kept) => kept.clone_from(waker),
@@ -272,10 +269,8 @@ impl Core {
         } = self;
         line.retain(|waiter| {
             if waiter.retried {
-                waiter.state = State::Refused(
-                    RejectReason::Closed,
-                    Some(later(opens, draw(*jitter, dice))),
-                );
+                let release = later(opens, draw(*jitter, dice));
+                waiter.state = State::Refused(RejectReason::Closed, release);
                 *line_cost -= u64::from(waiter.cost);
                 wakes.extend(waiter.waker.take());
             }
@@ -317,7 +312,9 @@ impl Core {
     fn rejoin(&mut self, ticket: &Ticket, now: Instant) {
         let release = self.closed_until.map(|opens| later(opens, self.draw()));
         let waiter = self.line.get_mut(ticket);
-        if release.is_some() && waiter.retried {
+        if let Some(release) = release
+            && waiter.retried
+        {
             waiter.state = State::Refused(RejectReason::Closed, release);
             return;
         }
@@ -391,10 +388,6 @@ impl Serve for Core {
                 .filter_map(|waiter| waiter.waker.take()),
         );
     }
-}
-
-fn with_wait(rejected: Rejected, now: Instant, at: Instant) -> Rejected {
-    rejected.with_wait(now, at.saturating_duration_since(now))
 }
 
 fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

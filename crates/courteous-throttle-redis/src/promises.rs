@@ -440,6 +440,7 @@ fn what_costs_more_than_a_lease_can_hold_is_refused_at_once() {
             panic!("too dear");
         };
         assert_eq!(rejected.reason(), RejectReason::CostAboveBurst);
+        assert_eq!(rejected.max_cost(), Some(most));
         // The dearest gets through, in its turn, in a crowd of cheap ones.
         let mut tasks = JoinSet::new();
         crowd(&bucket, &Sent::default(), 20, &mut tasks);

@@ -24,8 +24,8 @@ pub(crate) enum State {
     Granted(Grant),
     /// It gave back what it had, and will come again.
     Away,
-    /// It was refused; the instant is when it could have been sent.
-    Refused(RejectReason, Option<Instant>),
+    /// It was refused; the instant is the earliest at which it could have been sent.
+    Refused(RejectReason, Instant),
 }
 
 /// What a waiter was given, and gives back if it does not use it.

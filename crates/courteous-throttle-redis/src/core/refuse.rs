@@ -6,7 +6,7 @@ use courteous_core::{Ask, RejectReason, Rejected};
 use courteous_queue::Wakes;
 use tokio::time::Instant;
 
-use super::{Core, earliest, with_wait};
+use super::{Core, earliest};
 use crate::{local::later, outage::Outage, waiter::State};
 
 /// What a look at every waiter is taken to cost; it is not taken more often than that allows.
@@ -16,13 +16,13 @@ impl Core {
     /// Why one who asks cannot even wait.
     pub(super) fn refusal(&self, ask: &Ask, now: Instant) -> Option<Rejected> {
         if ask.cost() > self.calls.terms().max_cost() {
-            return Some(Rejected::new(RejectReason::CostAboveBurst));
+            return Some(self.rejected(RejectReason::CostAboveBurst, now, now));
         }
         if let Some(opens) = self.closed_until
             && ask.is_retried()
         {
-            let rejected = Rejected::new(RejectReason::Closed);
-            return Some(with_wait(rejected, now, later(opens, self.draw())));
+            let release = later(opens, self.draw());
+            return Some(self.rejected(RejectReason::Closed, release, now));
         }
         let at = self.turn(self.line_cost, ask.cost(), now);
         let reason = if self.line.len() >= ask.max_waiting() {
@@ -35,7 +35,18 @@ impl Core {
         } else {
             self.vain(ask.latest(), at, now)?
         };
-        Some(with_wait(Rejected::new(reason), now, at))
+        Some(self.rejected(reason, at, now))
+    }
+
+    /// A refusal of who could be sent at `at` at the earliest.
+    pub(super) fn rejected(&self, reason: RejectReason, at: Instant, now: Instant) -> Rejected {
+        let rejected = Rejected::new(reason);
+        match reason {
+            RejectReason::CostAboveBurst => rejected.with_max_cost(self.calls.terms().max_cost()),
+            // Nobody knows.
+            RejectReason::Unavailable => rejected,
+            _ => rejected.with_wait(now, at.saturating_duration_since(now)),
+        }
     }
 
     /// When the turn comes at the earliest of one who is behind others that cost `ahead`.
@@ -115,12 +126,11 @@ impl Core {
         line.retain(|waiter| {
             let at = self.turn(ahead, waiter.cost, now);
             let reason = if waiter.cost > max_cost {
-                Some((RejectReason::CostAboveBurst, None))
+                Some(RejectReason::CostAboveBurst)
             } else {
                 self.vain(waiter.latest, at, now)
-                    .map(|reason| (reason, Some(at)))
             };
-            if let Some((reason, at)) = reason {
+            if let Some(reason) = reason {
                 waiter.state = State::Refused(reason, at);
                 wakes.extend(waiter.waker.take());
                 return false;
