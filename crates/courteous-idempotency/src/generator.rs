@@ -38,10 +38,7 @@ impl Generator for RandomUuid {
             (Some(_), Some(id)) => id.to_bits(),
             _ => rand::random(),
         };
-        let uuid = Builder::from_random_bytes(bits.to_be_bytes()).into_uuid();
-        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        // Always a key, as it is 36 bytes of visible ASCII.
-        Key::from_bytes(uuid.hyphenated().encode_lower(&mut text).as_bytes())
+        Key::of_uuid(Builder::from_random_bytes(bits.to_be_bytes()).into_uuid())
     }
 }
 

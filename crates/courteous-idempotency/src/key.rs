@@ -1,6 +1,7 @@
 use std::{fmt, str::FromStr};
 
 use http::HeaderValue;
+use uuid::{Uuid, fmt::Hyphenated};
 
 use crate::InvalidKey;
 
@@ -20,13 +21,18 @@ impl Key {
     /// If `text` is empty, is longer than 255 bytes, or has anything in it but visible ASCII. A
     /// space is not visible.
     pub fn new(text: &str) -> Result<Self, InvalidKey> {
-        Self::from_bytes(text.as_bytes()).ok_or(InvalidKey(()))
+        let is_short = (1..=Self::MAX_LEN).contains(&text.len());
+        let is_valid = is_short && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let value = is_valid.then(|| HeaderValue::from_str(text).ok());
+        value.flatten().map(Self).ok_or(InvalidKey(()))
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let is_short = (1..=Self::MAX_LEN).contains(&bytes.len());
-        let is_valid = is_short && bytes.iter().all(u8::is_ascii_graphic);
-        is_valid.then(|| HeaderValue::from_bytes(bytes).ok().map(Self))?
+    /// `uuid` as a key.
+    pub(crate) fn of_uuid(uuid: Uuid) -> Option<Self> {
+        let mut text = [0; Hyphenated::LENGTH];
+        let text = uuid.hyphenated().encode_lower(&mut text);
+        // Always a key, as it is 36 bytes of visible ASCII.
+        HeaderValue::from_str(text).ok().map(Self)
     }
 
     /// The key's text, without quotes.
