@@ -39,8 +39,8 @@ pin_project! {
     #[project = StateProj]
     #[project_replace = StateOwned]
     enum State<S, B, F, R> {
-        // Boxed, so that a call that need not wait does not carry the room for it.
-        Waiting { waiting: Box<Waiting<S, B, R>> },
+        // Not boxed: in a crowd, a box for each costs more than moving the room for it.
+        Waiting { waiting: Waiting<S, B, R> },
         Running {
             // Before the permit, so that the call has ended when the next one is admitted.
             #[pin]
@@ -69,8 +69,7 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
         }
     }
 
-    pub(crate) fn waiting(waiting: Waiting<S, B, R>, hold: HoldUntil) -> Self {
-        let waiting = Box::new(waiting);
+    pub(crate) const fn waiting(waiting: Waiting<S, B, R>, hold: HoldUntil) -> Self {
         Self {
             state: State::Waiting { waiting },
             hold,

@@ -107,6 +107,26 @@ impl Line {
         }
     }
 
+    /// What a waiter who is being polled finds, if that can be told without the clock: a permit, as
+    /// [`redeem`](Self::redeem), or that it stands in the line, whose promises are looked after, as
+    /// `served` tells; `waker` is kept then. Also returns the waker that it replaces, as
+    /// [`redeem_or_stand`](Self::redeem_or_stand).
+    pub(crate) fn glance(
+        &mut self,
+        ticket: &Ticket,
+        called: bool,
+        waker: &Waker,
+        served: impl FnOnce() -> bool,
+    ) -> (Option<bool>, Option<Waker>) {
+        if self.redeem(ticket, called) {
+            (Some(true), None)
+        } else if self.queue.is_queued(ticket) && served() {
+            (Some(false), self.keep(ticket, waker))
+        } else {
+            (None, None)
+        }
+    }
+
     /// As [`redeem`](Self::redeem); without a permit, the waiter stands in the line then, where its
     /// age says, and `waker` is kept. Also returns the waker that it replaces, which must be
     /// dropped without the lock.
@@ -125,13 +145,16 @@ impl Line {
             }
             self.queue.requeue(ticket);
         }
+        (false, self.keep(ticket, waker))
+    }
+
+    fn keep(&mut self, ticket: &Ticket, waker: &Waker) -> Option<Waker> {
         let kept = &mut self.queue.get_mut(ticket).waker;
         let known = kept.as_ref().is_some_and(|kept| kept.will_wake(waker));
-        let replaced = match known {
+        match known {
             true => None,
             false => kept.replace(waker.clone()),
-        };
-        (false, replaced)
+        }
     }
 
     /// Leaves for good. What it was promised is free again. The returned waker must be dropped

@@ -37,16 +37,20 @@ impl Place {
             return Poll::Pending;
         };
         let line = self.core.line();
-        // First without the timer and the clock, which are needed by those only who go on waiting.
-        if !line.with(|line| line.redeem(ticket, called)) {
-            self.apart = false;
-            let waker = cx.waker();
+        let waker = cx.waker();
+        // Nearly everybody needs neither the clock nor the timer.
+        let (found, replaced) =
+            line.attend(|line, served| line.glance(ticket, called, waker, served));
+        drop(replaced);
+        self.apart = false;
+        let redeemed = found.unwrap_or_else(|| {
             let (redeemed, replaced) =
                 line.join(|line, _, _| line.redeem_or_stand(ticket, called, waker));
             drop(replaced);
-            if !redeemed {
-                return Poll::Pending;
-            }
+            redeemed
+        });
+        if !redeemed {
+            return Poll::Pending;
         }
         self.apart = true;
         Poll::Ready(Permit::new(Arc::clone(&self.core)))
