@@ -33,6 +33,7 @@ pin_project! {
             #[pin]
             future: F,
         },
+        // Not boxed: in a crowd, a box for each costs more than moving the room for it.
         Waiting {
             #[pin]
             waiting: Waiting<S, B, T, R>,
