@@ -1,4 +1,7 @@
-use std::{pin::pin, sync::Mutex, sync::PoisonError};
+use std::{
+    pin::pin,
+    sync::{Mutex, PoisonError},
+};
 
 use courteous::BoxError;
 use courteous_dead_letter::{
@@ -43,9 +46,9 @@ pub(crate) async fn replay(
         replay = replay.with_secrets(move |letter: &_| fresh.secrets(letter));
     }
 
-    let chosen: Vec<_> = args.ids.iter().map(|id| (*id, false)).collect();
+    let once = args.ids.iter().map(|id| (*id, false));
     let twice = args.i_know_it_may_run_twice.iter().map(|id| (*id, true));
-    let chosen: Vec<_> = chosen.into_iter().chain(twice).collect();
+    let chosen: Vec<_> = once.chain(twice).collect();
     let run = async {
         if chosen.is_empty() {
             return Ok((replay.run(&window, client).await?, Exit::Done));

@@ -75,7 +75,7 @@ impl PostgresBuilder {
     }
 
     /// How long what was asked waits for a database that is away, how long a statement may take, and how long it may take
-    /// to connect: 5 s by default. All of them together are the longest that anything can take.
+    /// to connect: 5 s by default. So nothing takes longer than a few times that. Zero connects to nothing; the most is a year.
     pub const fn with_patience(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
         self

@@ -88,7 +88,8 @@ fn is_away(error: &tokio_postgres::Error) -> bool {
 pub(super) enum Fault {
     /// The connection is of no use any more.
     Away(PostgresError),
-    /// Another try may do better: a deadlock, or a transaction that could not be serialized.
+    /// Another try may do better: a deadlock, a lock or a statement that took too long for the server, or a transaction that
+    /// could not be serialized.
     Again(PostgresError),
     /// The database has no room.
     NoRoom(PostgresError),
@@ -124,7 +125,7 @@ impl From<tokio_postgres::Error> for Fault {
         let found = PostgresError::new(&error);
         match error.code().map(SqlState::code) {
             _ if found.away => Self::Away(found),
-            Some("40001" | "40P01") => Self::Again(found),
+            Some("40001" | "40P01" | "55P03" | "57014") => Self::Again(found),
             Some(code) if code.starts_with("53") => Self::NoRoom(found),
             _ => Self::Refused(found),
         }

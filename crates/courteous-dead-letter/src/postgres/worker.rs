@@ -33,6 +33,9 @@ const TRIES: u32 = 3;
 /// The first pause between two attempts to connect, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
+/// As good as for ever, and no instant is beyond it.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
 /// What can be seen of the thread from outside.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
@@ -314,8 +317,7 @@ impl Worker {
     }
 
     fn take(&mut self, mut job: Job) {
-        let deadline = Instant::now().checked_add(self.settings.patience);
-        job.deadline = deadline.unwrap_or(job.deadline);
+        job.deadline = Instant::now() + self.settings.patience.min(FAR);
         self.waiting.of(&job).push_back(job);
     }
 }

@@ -309,3 +309,24 @@ async fn the_connection_ends_with_the_last_handle() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patience_may_be_endless_or_none() {
+    let nowhere = PostgresStore::builder("postgres://postgres@127.0.0.1:1/postgres").unwrap();
+    let none = nowhere.clone().with_patience(Duration::ZERO).open();
+    let error = none.push(letter(1)).await.unwrap_err();
+    assert!(find_cause::<PostgresError>(&error).unwrap().is_away());
+
+    let endless = nowhere.with_patience(Duration::MAX).open();
+    let push = endless.push(letter(1));
+    let waited = tokio::time::timeout(Duration::from_millis(300), push).await;
+    assert!(waited.is_err(), "{waited:?}");
+    assert_eq!(endless.backlog().letters, 1);
+
+    let Some(database) = Database::start().await else {
+        return;
+    };
+    let store = PostgresStore::builder(&database.url).unwrap();
+    let store = store.with_patience(Duration::MAX).connect().await.unwrap();
+    store.push(letter(1)).await.unwrap();
+}
