@@ -25,6 +25,7 @@ impl Limit {
     /// call's `context`, which wins a tie: when it strikes, nothing more can be done.
     ///
     /// `None` if neither can ever strike.
+    #[inline]
     pub(crate) fn earliest(
         now: Instant,
         timeout: Duration,
@@ -45,6 +46,7 @@ impl Limit {
         }
     }
 
+    #[inline]
     fn at(deadline: Instant, elapsed: Elapsed) -> Option<Self> {
         deadline.checked_add(TIMER_ROUNDING)?;
         Some(Self { deadline, elapsed })
@@ -59,6 +61,7 @@ impl Limit {
         self.deadline
     }
 
+    #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.deadline <= Instant::now()
     }
