@@ -255,7 +255,7 @@ impl Calls {
     /// How long before it runs dry a lease is renewed.
     fn lead(&self) -> Duration {
         let network = self.round_trip * 2 + LATENESS;
-        let lead = network.max(self.strict.lease_time() / 4);
+        let lead = network.max(self.strict.lease_time() / 8);
         lead.min(self.strict.horizon_time() / 2)
     }
 }
