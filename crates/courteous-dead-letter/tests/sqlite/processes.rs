@@ -232,7 +232,7 @@ fn processes_that_open_a_new_file_at_once_share_its_letters() {
 }
 
 /// A process that opens a file once more must not lose the locks that it has on it: another one would take itself for the
-/// last, and remove the log.
+/// last, and remove the log. The newest SQLite looks twice before it does that; the oldest that is allowed here does not.
 #[test]
 fn opening_a_file_once_more_does_not_hide_it_from_other_processes() {
     const NAME: &str = "opening_a_file_once_more_does_not_hide_it_from_other_processes";
