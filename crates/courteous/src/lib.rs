@@ -36,11 +36,13 @@
 //! Order is meaning: a layer covers what is inside of it. The recommended one, which [`Stack`] has:
 //!
 //! ```text
-//! call > idempotency key > total timeout > retry > concurrency limit > throttle > attempt timeout > client
+//! call > idempotency key > dead letter > total timeout > retry > concurrency limit > throttle > attempt timeout > client
 //! ```
 //!
 //! - The *key* is outermost of those that act: one operation, one key, on every attempt and on any later replay. Inside of a
 //!   retry, against this order, a call still never has two keys.
+//! - The *dead letter*, where there is one, is just inside of the key, so that a record holds the key that was sent, and
+//!   outside of all else, so that nothing ends a call unseen by it.
 //! - The *total timeout* is outside of everything that can wait. It sets the deadline that all others read.
 //! - The *limits* are inside of the retry: each attempt pays its token, and a backoff holds no permit.
 //! - The *concurrency limit* is outside of the throttle, so that a token is spent when the request is sent. The other way
@@ -57,14 +59,15 @@
 //! Every layer, and every ordered pair of layers, passes the same contract, over a client whose clones are never ready until
 //! they are polled, and with three attempts where there is a retry:
 //!
-//! | outer \ inner | key | total timeout | retry | concurrency | throttle | attempt timeout |
-//! |---|---|---|---|---|---|---|
-//! | key | yes | yes | yes | yes | yes | yes |
-//! | total timeout | yes | yes | yes | yes | yes | yes |
-//! | retry | yes | yes | yes | yes | yes | yes |
-//! | concurrency limit | yes | yes | yes | yes | yes | yes |
-//! | throttle | yes | yes | yes | yes | yes | yes |
-//! | attempt timeout | yes | yes | yes | yes | yes | yes |
+//! | outer \ inner | key | dead letter | total timeout | retry | concurrency | throttle | attempt timeout |
+//! |---|---|---|---|---|---|---|---|
+//! | key | yes | yes | yes | yes | yes | yes | yes |
+//! | dead letter | yes | yes | yes | yes | yes | yes | yes |
+//! | total timeout | yes | yes | yes | yes | yes | yes | yes |
+//! | retry | yes | yes | yes | yes | yes | yes | yes |
+//! | concurrency limit | yes | yes | yes | yes | yes | yes | yes |
+//! | throttle | yes | yes | yes | yes | yes | yes | yes |
+//! | attempt timeout | yes | yes | yes | yes | yes | yes | yes |
 //!
 //! The contract: `poll_ready` reserves nothing of ours; the instance that was polled is the one that is called, readied afresh
 //! before every attempt; waiting holds nothing of the layers inside; dropping a future or a body in any state releases all;
@@ -174,8 +177,10 @@ pub use courteous_tonic::{GrpcStatus, GrpcStatusLayer, TonicClassifier};
 #[cfg(all(
     doctest,
     feature = "axum",
+    feature = "dead-letter-sqlite",
     feature = "hyper-util",
     feature = "reqwest",
+    feature = "throttle-redis",
     feature = "tonic"
 ))]
 #[doc = include_str!("../../../README.md")]

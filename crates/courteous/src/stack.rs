@@ -17,6 +17,7 @@ use crate::{Courteous, service::Layers};
 /// | from the outside in | default | why |
 /// |---|---|---|
 /// | idempotency key | off | a key makes a POST be sent again: only for servers that honour it |
+/// | dead letter | off (feature `dead-letter`) | where letters are kept is for you to say |
 /// | total timeout | 30 s, to the body's end | what a person waits for, and a proxy allows |
 /// | retry | [`RetryLayer::new`]: 3 attempts, full jitter, a budget | see there |
 /// | concurrency limit | 128 per origin, to the body's end | far from ten thousand; see below |
