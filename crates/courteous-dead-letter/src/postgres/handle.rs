@@ -26,7 +26,7 @@ use super::{
     settle::Settle,
     worker::{Gauge, Worker},
 };
-use crate::{BoxFuture, Letter, PushError, StoreError};
+use crate::{BoxFuture, Claim, Letter, PushError, Record, StoreError};
 
 /// What the clones of a store share. With it, the thread ends.
 pub(super) struct Handle {
@@ -88,6 +88,13 @@ impl Handle {
         let room = self.room().await?;
         let (reply, answer) = oneshot::channel();
         self.send(Ask::Settle(Box::new(settle), reply), room);
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    pub(super) async fn claim(&self, claim: Claim) -> Result<Vec<Record>, StoreError> {
+        let room = self.room().await?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Ask::Claim(Box::new(claim), reply), room);
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 

@@ -6,7 +6,7 @@ use tokio::{
 };
 
 use super::{error::Fault, session::Session, settle::Settle};
-use crate::{BoxFuture, Letter, PushError, StoreError};
+use crate::{BoxFuture, Claim, Letter, PushError, Record, StoreError};
 
 pub(super) type Reply<T, E = StoreError> = oneshot::Sender<Result<T, E>>;
 
@@ -26,6 +26,8 @@ pub(super) enum Ask {
     Push(Box<Letter>, Reply<(), PushError>),
     /// Many are written by one statement, too.
     Settle(Box<Settle>, Reply<()>),
+    /// Those that are alike are one claim of more.
+    Claim(Box<Claim>, Reply<Vec<Record>>),
     /// Is asked by itself.
     Other(Box<dyn Question>),
 }
@@ -119,11 +121,35 @@ impl Job {
         }
     }
 
+    pub(super) fn claim(&self) -> Option<&Claim> {
+        match &self.ask {
+            Ask::Claim(claim, _) => Some(claim),
+            _ => None,
+        }
+    }
+
+    /// Nobody waits for the answer any more, and it would change nothing for anybody else.
+    pub(super) fn is_forgotten(&self) -> bool {
+        match &self.ask {
+            Ask::Push(..) | Ask::Settle(..) => false,
+            Ask::Claim(_, reply) => reply.is_closed(),
+            Ask::Other(question) => question.is_forgotten(),
+        }
+    }
+
+    /// Tells what was claimed. Whoever asked may have gone.
+    pub(super) fn claimed(self, records: Vec<Record>) {
+        if let Ask::Claim(_, reply) = self.ask {
+            drop(reply.send(Ok(records)));
+        }
+    }
+
     /// Tells that it was done. Whoever asked may have gone.
     pub(super) fn done(self) {
         match self.ask {
             Ask::Push(_, reply) => drop(reply.send(Ok(()))),
             Ask::Settle(_, reply) => drop(reply.send(Ok(()))),
+            Ask::Claim(_, reply) => drop(reply.send(Ok(Vec::new()))),
             Ask::Other(question) => question.answer(Ok(())),
         }
     }
@@ -133,6 +159,7 @@ impl Job {
         match self.ask {
             Ask::Push(letter, reply) => not_kept(&letter, reply, push_error(error)),
             Ask::Settle(_, reply) => drop(reply.send(Err(error))),
+            Ask::Claim(_, reply) => drop(reply.send(Err(error))),
             Ask::Other(question) => question.answer(Err(error)),
         }
     }

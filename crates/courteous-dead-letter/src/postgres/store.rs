@@ -16,7 +16,7 @@ use crate::{
 ///
 /// A push resolves when its letter is committed; letters that come while others are being committed share one statement.
 /// Two replays on any machines never get the same record: claims go by the database's clock, and skip what another one has
-/// locked. One thread, `dead-letter-pg`, has the one connection. It is started when it is first needed, makes a new
+/// locked; claims that come at once and are alike share one statement, too. One thread, `dead-letter-pg`, has the one connection. It is started when it is first needed, makes a new
 /// connection when the old one broke, and ends with the last handle.
 ///
 /// # Sharing
@@ -139,10 +139,7 @@ impl Sink for PostgresStore {
 
 impl Store for PostgresStore {
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
-        Box::pin(self.handle.ask(move |session| {
-            let claim = claim.clone();
-            Box::pin(async move { look::claim(session, &claim).await })
-        }))
+        Box::pin(self.handle.claim(claim))
     }
 
     fn settle(

@@ -12,6 +12,7 @@ pub(super) const BATCH: usize = 256;
 pub(super) struct Waiting {
     pub(super) pushes: VecDeque<Job>,
     pub(super) settles: VecDeque<Job>,
+    pub(super) claims: VecDeque<Job>,
     pub(super) others: VecDeque<Job>,
 }
 
@@ -21,6 +22,7 @@ impl Waiting {
         match job.ask {
             Ask::Push(..) => &mut self.pushes,
             Ask::Settle(..) => &mut self.settles,
+            Ask::Claim(..) => &mut self.claims,
             Ask::Other(_) => &mut self.others,
         }
     }
@@ -30,19 +32,28 @@ impl Waiting {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.pushes.is_empty() && self.settles.is_empty() && self.others.is_empty()
+        self.all().next().is_none()
     }
 
     /// The instant at which the first of them is overdue.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let jobs = self.pushes.iter().chain(&self.settles).chain(&self.others);
-        jobs.map(|job| job.deadline).min()
+        self.all().map(|job| job.deadline).min()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Job> {
+        let letters = self.pushes.iter().chain(&self.settles);
+        letters.chain(&self.claims).chain(&self.others)
     }
 
     /// Takes out those that are chosen.
     pub(super) fn take(&mut self, choose: impl Fn(&Job) -> bool) -> Vec<Job> {
         let mut taken = Vec::new();
-        for queue in [&mut self.pushes, &mut self.settles, &mut self.others] {
+        for queue in [
+            &mut self.pushes,
+            &mut self.settles,
+            &mut self.claims,
+            &mut self.others,
+        ] {
             let (chosen, left) = queue.drain(..).partition::<Vec<_>, _>(&choose);
             taken.extend(chosen);
             queue.extend(left);

@@ -18,13 +18,14 @@ use super::{
     error::{Fault, PostgresError},
     insert::insert,
     job::{Ask, Job},
+    look::claim,
     schema::prepare,
     session::Session,
     settings::Settings,
     settle::settle,
     waiting::{Waiting, batch},
 };
-use crate::{Letter, LetterId, spill::Spill};
+use crate::{Claim, Letter, LetterId, spill::Spill};
 
 /// The most bytes of bodies that one statement writes, unless a single letter has more.
 const BATCH_BYTES: usize = 4 << 20;
@@ -153,6 +154,7 @@ impl Worker {
     async fn work(&mut self, session: &Session) -> Result<(), Lost> {
         self.push(session).await?;
         self.settle(session).await?;
+        self.claim(session).await?;
         self.ask(session).await?;
         if self.is_drain_due() {
             self.drain(session).await?;
@@ -216,16 +218,48 @@ impl Worker {
         Ok(())
     }
 
+    /// Claims that are alike, as those of one replay's workers are, are one claim of more: the oldest records are for the
+    /// first.
+    async fn claim(&mut self, session: &Session) -> Result<(), Lost> {
+        self.waiting.claims.retain(|job| !job.is_forgotten());
+        let first = self.waiting.claims.front().and_then(Job::claim);
+        let Some(mut all) = first.cloned() else {
+            return Ok(());
+        };
+        let is_alike = |claim: &Claim| {
+            Claim {
+                max: all.max,
+                ..claim.clone()
+            } == all
+        };
+        let batch = batch(&mut self.waiting.claims, |job| {
+            job.claim().is_some_and(is_alike)
+        });
+        let max = |job: &Job| job.claim().map_or(0, |claim| claim.max);
+        all.max = batch.iter().map(max).fold(0, u32::saturating_add);
+        match claim(session, &all).await {
+            Ok(records) => {
+                let mut records = records.into_iter();
+                for job in batch {
+                    let own = records.by_ref().take(max(&job) as usize).collect();
+                    job.claimed(own);
+                }
+            }
+            Err(fault) => return self.put_back(batch, fault).await,
+        }
+        Ok(())
+    }
+
     async fn ask(&mut self, session: &Session) -> Result<(), Lost> {
         let Some(mut job) = self.waiting.others.pop_front() else {
             return Ok(());
         };
+        if job.is_forgotten() {
+            return Ok(());
+        }
         let Ask::Other(question) = &mut job.ask else {
             return Ok(());
         };
-        if question.is_forgotten() {
-            return Ok(());
-        }
         match question.ask(session).await {
             Ok(()) => job.done(),
             Err(fault) => return self.put_back(vec![job], fault).await,
