@@ -8,8 +8,10 @@ use crate::{clock::Clock, demand::Demand, hand::Hand, local::later, terms::Terms
 
 /// Below this demand in a lease's time nothing is reserved in advance: most of it would be lost to all.
 const BUSY: u64 = 2;
-/// No call goes on for so long, with its timeouts, unless nobody drives its runtime.
-pub(crate) const HUNG: Duration = Duration::from_secs(30);
+/// Whoever is asked to call Redis and has not begun after this long is gone, or on a runtime that nobody drives.
+pub(crate) const DEAF: Duration = Duration::from_secs(1);
+/// Nor does a call go on for so long, with its timeouts.
+const HUNG: Duration = Duration::from_secs(30);
 /// What a timer may be late.
 const LATENESS: Duration = Duration::from_millis(2);
 
@@ -154,13 +156,10 @@ impl Calls {
         self.asked = Some(now);
     }
 
-    /// Since when a call has been going on. One that has gone on for too long is on a runtime that nobody drives.
-    pub(crate) const fn calling(&self) -> Option<Instant> {
-        self.calling
-    }
-
-    fn is_calling(&self, now: Instant) -> bool {
-        self.calling.is_some_and(|since| now < since + HUNG)
+    /// When somebody else has to see to a call.
+    pub(crate) fn deaf_at(&self) -> Option<Instant> {
+        let asked = self.asked.map(|at| at + DEAF);
+        asked.or_else(|| self.calling.map(|at| at + HUNG))
     }
 
     pub(crate) const fn close(&mut self, opens: Instant) {
@@ -196,7 +195,10 @@ impl Calls {
         closed_until: Option<Instant>,
         now: Instant,
     ) -> Option<Instant> {
-        if self.is_calling(now) || self.asked.is_some() {
+        if self.deaf_at().is_some_and(|at| at <= now) {
+            (self.asked, self.calling) = (None, None);
+        }
+        if self.calling.is_some() || self.asked.is_some() {
             return None;
         }
         self.wanted_at(front, hand, closed_until, now)

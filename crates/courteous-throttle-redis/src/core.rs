@@ -13,7 +13,7 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::{
-    calls::{Calls, HUNG},
+    calls::Calls,
     hand::Hand,
     inbox::Inbox,
     keys::Keys,
@@ -22,9 +22,6 @@ use crate::{
     outage::Outage,
     waiter::{State, Waiter},
 };
-
-/// Whoever is asked to call Redis and has not begun after this long is on a runtime that nobody drives.
-pub(crate) const DEAF: Duration = Duration::from_secs(1);
 
 /// A bucket that is told the time.
 #[derive(Debug)]
@@ -364,19 +361,16 @@ impl Serve for Core {
         if self.look_if_due(now, wakes) {
             turn = self.grant(now, wakes);
         }
+        if self.calls.deaf_at().is_some_and(|at| at <= now) {
+            // Who is polled then sees to it, on a runtime of its own.
+            self.rouse(wakes);
+        }
         let due = self.call_if_due(now);
         if self.line.is_empty() {
             self.soonest = None;
             return Next::Nothing;
         }
-        let asked = self.calls.asked().map(|asked| asked + DEAF);
-        let mut deaf = asked.or(self.calls.calling().map(|since| since + HUNG));
-        if deaf.is_some_and(|at| at <= now) {
-            // Who is polled then sees to it, on a runtime of its own.
-            self.calls.ask(now);
-            self.rouse(wakes);
-            deaf = Some(now + DEAF);
-        }
+        let deaf = self.calls.deaf_at();
         let next = [turn, due, self.soonest, deaf].into_iter().flatten().min();
         next.map_or(Next::Event, Next::At)
     }

@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use crate::{
+    calls::DEAF,
     connection::Connection,
-    core::DEAF,
     inbox::Inbox,
     target::{Place, Target},
     task,

@@ -21,7 +21,7 @@ impl Core {
         let front = self.line.front().map(|front| front.cost);
         let Self { calls, hand, .. } = self;
         calls.asked = None;
-        if calls.is_calling(now) {
+        if calls.calling.is_some() {
             return None;
         }
         let due = calls.wanted_at(front, hand, self.closed_until, now);
