@@ -90,7 +90,7 @@ async fn encrypted_bodies_are_sent_only_with_the_key_and_never_shown_without() {
     };
     let malformed = with("hunter2", "replay").await.with(1);
     assert!(!format!("{malformed:?}").contains("hunter2"));
-    with(&"02".repeat(32), "replay").await.with(1);
+    with(&"02".repeat(32), "replay").await.with(3);
     assert_eq!(server.requests().len(), 0);
     with(&key, "replay").await.with(0);
     assert_eq!(server.requests()[0].body, b"order 1");
