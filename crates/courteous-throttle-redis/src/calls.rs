@@ -58,6 +58,13 @@ pub(crate) struct Gauges {
     pub(crate) rates: u32,
 }
 
+/// What is waited for: what the one at the front of the line costs, and all in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Front {
+    pub(crate) cost: u32,
+    pub(crate) all: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Contact {
     Unknown,
@@ -187,10 +194,10 @@ impl Calls {
         self.ends.map(|ends| later(ends, wait))
     }
 
-    /// When Redis is to be called next, if at all: `front` is the cost of the one at the front of the line.
+    /// When Redis is to be called next, if at all.
     pub(crate) fn due(
         &mut self,
-        front: Option<u32>,
+        front: Option<Front>,
         hand: &Hand,
         closed_until: Option<Instant>,
         now: Instant,
@@ -206,7 +213,7 @@ impl Calls {
 
     fn wanted_at(
         &mut self,
-        front: Option<u32>,
+        front: Option<Front>,
         hand: &Hand,
         closed_until: Option<Instant>,
         now: Instant,
@@ -220,14 +227,17 @@ impl Calls {
     /// When slots are to be reserved: before the lease runs dry.
     fn slots_wanted_at(
         &mut self,
-        front: Option<u32>,
+        front: Option<Front>,
         hand: &Hand,
         closed_until: Option<Instant>,
         now: Instant,
     ) -> Option<Instant> {
         let lead = self.lead();
         let at = match (front, hand.last()) {
-            (Some(cost), Some((opens, _))) if hand.len() >= u64::from(cost) => {
+            (Some(front), Some((opens, _))) if hand.len() >= u64::from(front.cost) => {
+                if hand.len() >= front.all.saturating_add(self.expected(now)) {
+                    return None;
+                }
                 opens.checked_sub(lead).unwrap_or(now)
             }
             (Some(_), _) => now,
@@ -252,6 +262,15 @@ impl Calls {
             at.max(opening.unwrap_or(at))
                 .max(self.room_at.unwrap_or(at)),
         )
+    }
+
+    /// How much will be asked for in a lease's time.
+    fn expected(&mut self, now: Instant) -> u64 {
+        let lease = self.strict.lease_time();
+        match self.demand.per_period(now, lease) {
+            demand if demand < BUSY => 0,
+            _ => self.demand.expected(now, lease),
+        }
     }
 
     /// How long before it runs dry a lease is renewed.

@@ -13,7 +13,7 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::{
-    calls::Calls,
+    calls::{Calls, Front},
     hand::Hand,
     inbox::Inbox,
     keys::Keys,
@@ -322,9 +322,17 @@ impl Core {
         self.soonest = earliest(self.soonest, self.vain_at(latest, now)).map(|at| at.max(now));
     }
 
+    pub(crate) fn front(&self) -> Option<Front> {
+        let all = self.line_cost;
+        self.line.front().map(|front| Front {
+            cost: front.cost,
+            all,
+        })
+    }
+
     /// Has Redis called if that is due; else says when it will be.
     pub(crate) fn call_if_due(&mut self, now: Instant) -> Option<Instant> {
-        let front = self.line.front().map(|front| front.cost);
+        let front = self.front();
         let at = self.calls.due(front, &self.hand, self.closed_until, now)?;
         if at > now {
             return Some(at);

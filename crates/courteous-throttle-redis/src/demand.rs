@@ -33,6 +33,16 @@ impl Demand {
         self.now.saturating_add((self.before as f64 * share) as u64)
     }
 
+    /// What to reserve for a period: as many again as there were, where it has just begun to rise.
+    pub(crate) fn expected(&mut self, now: Instant, period: Duration) -> u64 {
+        let demand = self.per_period(now, period);
+        if self.before == 0 {
+            demand.saturating_mul(2)
+        } else {
+            demand
+        }
+    }
+
     fn turn(&mut self, now: Instant, period: Duration) {
         let passed = now.saturating_duration_since(self.began);
         if passed >= period {

@@ -18,7 +18,7 @@ impl Core {
     /// Begins a call to Redis, if there is still a reason to.
     pub(crate) fn begin_call(&mut self, now: Instant) -> Option<Call> {
         self.settle(now);
-        let front = self.line.front().map(|front| front.cost);
+        let front = self.front();
         let Self { calls, hand, .. } = self;
         calls.asked = None;
         if calls.calling.is_some() {
@@ -31,11 +31,11 @@ impl Core {
         let slots = calls.slots_wanted_at(front, hand, self.closed_until, now);
         let need = match front {
             _ if slots.is_none_or(|at| at > now) => 0,
-            Some(cost) if hand.len() < u64::from(cost) => cost,
+            Some(front) if hand.len() < u64::from(front.cost) => front.cost,
             Some(_) => 1,
             None => calls.missed.max(1),
         };
-        let expected = calls.demand.per_period(now, calls.strict.lease_time());
+        let expected = calls.expected(now);
         let want = self
             .line_cost
             .saturating_add(expected)
