@@ -68,8 +68,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     print_hour(&fates);
 
     let waiting = queue.stats().await?;
-    let unheard =
-        provider.books().charged(1) - fates.iter().filter(|fate| **fate == Fate::Charged).count();
+    let heard = fates.iter().filter(|fate| **fate == Fate::Charged);
+    let unheard = provider.books().charged(1).saturating_sub(heard.count());
     println!("10:00  {}", describe(&waiting));
     println!(
         "       {unheard} of them were charged, only the answer was lost: charged again, they would have paid twice\n"
@@ -78,10 +78,16 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     println!("$ courteous-dlq --store sqlite:{} replay", file.display());
     let start = Instant::now();
     let replay = Replay::new().with_total_timeout(TIMEOUT);
-    let summary = replay.run(&queue, shop).await?;
+    let mut delivered = 0;
+    // Once is enough, unless this machine is so slow that calls time out.
+    for _ in 0..5 {
+        delivered += replay.run(&queue, shop.clone()).await?.delivered;
+        if queue.stats().await?.undelivered() == 0 {
+            break;
+        }
+    }
     println!(
-        "{} delivered in {:.1} s\n",
-        summary.delivered,
+        "{delivered} delivered in {:.1} s\n",
         start.elapsed().as_secs_f64()
     );
 
@@ -96,13 +102,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let each_once = (once, twice, never) == (ORDERS as usize, 0, 0);
     let all_kept = !fates.contains(&Fate::Forgotten);
-    let all_delivered = summary.is_success() && summary.delivered == waiting.undelivered();
-    Ok(
-        match each_once && all_kept && all_delivered && summary.delivered > 0 {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        },
-    )
+    let all_delivered = delivered > 0 && delivered == waiting.undelivered();
+    Ok(match each_once && all_kept && all_delivered {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// The shop's client: the standard stack, with a queue for what it could not deliver.
