@@ -1,6 +1,8 @@
 //! Order is meaning: for each two neighbours of the recommended order, what swapping them does.
 //!
 //! key > dead letter > total timeout > retry > concurrency limit > throttle > attempt timeout
+//!
+//! What is said of the first three is shown in courteous-dead-letter, beside the store of its letters.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -10,11 +12,9 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use courteous_core::{BoxError, Elapsed, find_cause};
-use courteous_dead_letter::{DeadLetterLayer, Filter, MemoryStore, Page, Record, Store};
-use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_testkit::{Latch, Probe, Reply, Task};
 use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use http_body_util::Full;
 use tokio::time::{Instant, sleep, timeout};
 use tower_layer::Layer;
@@ -31,12 +31,6 @@ fn put() -> Request<Full<Bytes>> {
         .unwrap()
 }
 
-fn post() -> Request<Full<Bytes>> {
-    Request::post("http://api.test/")
-        .body(Full::default())
-        .unwrap()
-}
-
 async fn send<S, B>(mut service: S, request: Request<Full<Bytes>>) -> Result<Response<B>, BoxError>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>>,
@@ -46,57 +40,6 @@ where
         .await
         .map_err(Into::into)?;
     service.call(request).await.map_err(Into::into)
-}
-
-/// What the letters of a store hold: the key that was sent, if they know it.
-async fn kept(store: &MemoryStore) -> Vec<Option<HeaderValue>> {
-    let records = store
-        .list(Filter::default(), Page::first(10))
-        .await
-        .unwrap();
-    let key = |record: &Record| record.letter.headers.get("idempotency-key").cloned();
-    records.iter().map(key).collect()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_dead_letter_inside_the_key_holds_it_and_one_outside_does_not() {
-    let probe = Probe::new().otherwise(|_| Reply::status(503));
-    let sent = |call: usize| probe.seen()[call].headers.get("idempotency-key").cloned();
-    let key = IdempotencyKeyLayer::new();
-
-    let store = MemoryStore::new();
-    let dead_letter = DeadLetterLayer::new(store.clone());
-    let service = key.layer(dead_letter.layer(probe.clone()));
-    assert_eq!(send(service, post()).await.unwrap().status(), 503);
-    assert!(sent(0).is_some());
-    assert_eq!(kept(&store).await, [sent(0)]);
-
-    let store = MemoryStore::new();
-    let dead_letter = DeadLetterLayer::new(store.clone());
-    let swapped = dead_letter.layer(key.layer(probe.clone()));
-    assert_eq!(send(swapped, post()).await.unwrap().status(), 503);
-    assert!(sent(1).is_some());
-    assert_eq!(kept(&store).await, [None], "a replay would book it twice");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_dead_letter_inside_the_total_timeout_ends_with_it() {
-    let probe = Probe::new().otherwise(|_| Reply::never());
-    let total = TotalTimeoutLayer::new(SECOND);
-
-    let store = MemoryStore::new();
-    let dead_letter = DeadLetterLayer::new(store.clone());
-    let service = dead_letter.layer(total.layer(probe.clone()));
-    let error = send(service, put()).await.unwrap_err();
-    assert!(find_cause::<Elapsed>(&*error).is_some());
-    assert_eq!(kept(&store).await.len(), 1);
-
-    let store = MemoryStore::new();
-    let dead_letter = DeadLetterLayer::new(store.clone());
-    let swapped = total.layer(dead_letter.layer(probe.clone()));
-    let error = send(swapped, put()).await.unwrap_err();
-    assert!(find_cause::<Elapsed>(&*error).is_some());
-    assert_eq!(kept(&store).await.len(), 0, "dropped before it had failed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,9 +23,6 @@ macro_rules! pairs {
                 contract!(mod around_idempotency_key {
                     parts::$outer().around(parts::idempotency_key())
                 });
-                contract!(mod around_dead_letter {
-                    parts::$outer().around(parts::dead_letter())
-                });
                 contract!(mod around_retry {
                     parts::$outer().around(parts::retry())
                 });
@@ -40,11 +37,10 @@ macro_rules! pairs {
     };
 }
 
-pairs!(total_timeout attempt_timeout idempotency_key dead_letter retry throttle concurrency_limit);
+pairs!(total_timeout attempt_timeout idempotency_key retry throttle concurrency_limit);
 
 contract!(mod the_recommended_stack {
     let limited = parts::throttle().around(parts::attempt_timeout());
     let retried = parts::retry().around(parts::concurrency_limit().around(limited));
-    let recorded = parts::dead_letter().around(parts::total_timeout().around(retried));
-    parts::idempotency_key().around(recorded)
+    parts::idempotency_key().around(parts::total_timeout().around(retried))
 });

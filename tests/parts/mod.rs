@@ -10,7 +10,6 @@ use std::{
 
 use courteous_backoff::{Backoff, Jitter};
 use courteous_concurrency::{ConcurrencyLimitLayer, Limiter};
-use courteous_dead_letter::{DeadLetterLayer, MemoryStore};
 use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_retry::RetryLayer;
 use courteous_testkit::Subject;
@@ -44,10 +43,6 @@ pub(crate) fn throttle_of(per_second: u32, burst: u32) -> (ThrottleLayer, Bucket
 
 pub(crate) fn idempotency_key() -> Subject<IdempotencyKeyLayer> {
     Subject::new(IdempotencyKeyLayer::new())
-}
-
-pub(crate) fn dead_letter() -> Subject<DeadLetterLayer> {
-    Subject::new(DeadLetterLayer::new(MemoryStore::new()))
 }
 
 pub(crate) fn total_timeout() -> Subject<TotalTimeoutLayer> {

@@ -26,9 +26,11 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
-use courteous::{Courteous, IdempotencyKeyLayer, Stack};
+use courteous::{
+    Courteous, IdempotencyKeyLayer, ServiceBuilder, Stack, find_cause, idempotency::IdempotencyKey,
+};
 use courteous_dead_letter::{
-    DeadLetterLayer, DeadLettered, Replay, SqliteStore, Stats, Store, Tags,
+    DeadLetter, DeadLetterLayer, DeadLettered, Replay, SqliteStore, Stats, Store, Tags,
 };
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::Full;
@@ -53,7 +55,7 @@ const WELL: u32 = 42;
 /// What a customer waits for at the longest.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-type Shop = Courteous<Client<HttpConnector, Full<Bytes>>>;
+type Shop = IdempotencyKey<DeadLetter<Courteous<Client<HttpConnector, Full<Bytes>>>>>;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -112,13 +114,16 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 /// The shop's client: the standard stack, with a queue for what it could not deliver.
 fn shop(provider: SocketAddr, queue: &SqliteStore) -> Result<Shop, Box<dyn Error>> {
     let stack = Stack::new()
-        // The provider honours keys. Without one, an order whose answer was lost could not be sent again.
-        .with_idempotency_key(IdempotencyKeyLayer::new().with_hosts([provider.to_string()])?)
-        .with_dead_letter(DeadLetterLayer::new(queue.clone()))
         .with_total_timeout(TIMEOUT)
         .with_attempt_timeout(TIMEOUT / 4)
         .build()?;
-    Ok(stack.layer(Client::builder(TokioExecutor::new()).build_http()))
+    let shop = ServiceBuilder::new()
+        // The provider honours keys. Without one, an order whose answer was lost could not be sent again.
+        .layer(IdempotencyKeyLayer::new().with_hosts([provider.to_string()])?)
+        .layer(DeadLetterLayer::new(queue.clone()))
+        .layer(stack)
+        .service(Client::builder(TokioExecutor::new()).build_http());
+    Ok(shop)
 }
 
 /// What has become of an order, as far as the shop knows.
@@ -157,7 +162,7 @@ async fn send(shop: Shop, provider: SocketAddr, order: u32) -> Fate {
     let kept = match shop.oneshot(request).await {
         Ok(response) if response.status().is_success() => return Fate::Charged,
         Ok(response) => DeadLettered::of(&response).is_some(),
-        Err(error) => error.find::<DeadLettered>().is_some(),
+        Err(error) => find_cause::<DeadLettered>(&*error).is_some(),
     };
     match kept {
         true => Fate::Kept,

@@ -5,11 +5,9 @@
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
-use courteous::{
-    Courteous, Rate, Stack, ThrottleLayer,
-    throttle_redis::{Redis, RedisBucket, RedisPerOrigin},
-};
+use courteous::{Courteous, Stack, ThrottleLayer};
 use courteous_testkit::Probe;
+use courteous_throttle_redis::{Rate, Redis, RedisBucket, RedisPerOrigin};
 use http::Request;
 use http_body_util::Full;
 use tokio::{task::JoinSet, time::Instant};
