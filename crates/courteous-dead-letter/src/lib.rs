@@ -241,6 +241,6 @@ pub use summary::{NotSent, Progress, ReplayOutcome, Summary};
 pub use tags::{Tags, TagsIter};
 pub use withheld::Withheld;
 
-#[cfg(all(doctest, feature = "sqlite"))]
+#[cfg(all(doctest, feature = "postgres", feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
