@@ -143,6 +143,7 @@ impl Calls {
         self.calling.is_none()
             && self.asked.is_none()
             && self.closing.is_none()
+            && self.pacing.is_none_or(|(_, until)| until <= now)
             && self.demand.per_period(now, self.strict.lease_time()) == 0
     }
 

@@ -43,7 +43,7 @@ impl Core {
         let want = u32::try_from(want).unwrap_or(u32::MAX).max(need);
         let left = |until: Instant| until.saturating_duration_since(now);
         let step = calls.clock.step();
-        let pacing = calls.pacing.take();
+        let pacing = calls.pacing.filter(|&(_, until)| until > now);
         calls.telling = calls.closing.filter(|&until| until > now);
         if calls.telling.is_none() {
             calls.closing = None;
@@ -90,6 +90,9 @@ impl Core {
         }
         if calls.closing == calls.telling {
             calls.closing = None;
+        }
+        if calls.pacing.is_some_and(|(pace, _)| pace == call.pace) {
+            calls.pacing = None;
         }
         calls.gauges.cold_starts += u64::from(reply.cold);
         calls.gauges.workers = reply.workers;
