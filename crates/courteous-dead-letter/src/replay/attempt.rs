@@ -50,8 +50,15 @@ impl Replay {
         B: From<Bytes>,
     {
         let letter = &record.letter;
-        let secrets = match &self.secrets {
-            Some(source) if !letter.withheld.is_empty() => source.secrets(letter).await,
+        let end = claimed_at.checked_add(self.total_timeout);
+        let secrets = match (&self.secrets, end) {
+            (Some(source), Some(end)) if !letter.withheld.is_empty() => {
+                // Later, the claim could be over, or the key too old.
+                timeout_at(end, source.secrets(letter))
+                    .await
+                    .unwrap_or_else(|_| Err(Elapsed::new(self.total_timeout, Scope::Total).into()))
+            }
+            (Some(source), None) if !letter.withheld.is_empty() => source.secrets(letter).await,
             _ => Ok(Secrets::new()),
         };
         let secrets = match secrets {
@@ -70,7 +77,6 @@ impl Replay {
         let extensions = request.extensions_mut();
         extensions.insert(Replaying::new(letter.id));
         extensions.insert(trail.clone());
-        let end = claimed_at.checked_add(self.total_timeout);
         if let Some(deadline) = end {
             CallContext::edit(extensions).tighten_to_end_of(self.total_timeout, deadline);
         }
