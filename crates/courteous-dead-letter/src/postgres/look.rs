@@ -192,27 +192,21 @@ pub(super) async fn mark(session: &Session, id: LetterId, mark: Mark) -> Result<
     }
 }
 
-/// In parts, each a transaction of its own, so that no statement takes long.
+/// Removes at most [`PURGE_PART`] of them, so that no statement takes long, and returns how many.
 pub(super) async fn purge(session: &Session, older_than: Duration) -> Result<u64, Fault> {
     let statement = format!(
         "WITH t AS ({NOW}), old AS (
              SELECT id FROM {TABLE}
              WHERE state NOT IN ('pending', 'claimed') AND changed_at < (SELECT now FROM t)::numeric - $2::int8
-             LIMIT {PART}
+             LIMIT {PURGE_PART}
          )
          DELETE FROM {TABLE} d USING old WHERE d.id = old.id AND d.state NOT IN ('pending', 'claimed')
          RETURNING 1"
     );
     let (advanced, older_than) = (session.advanced(), micros(older_than));
-    let mut purged = 0;
-    loop {
-        let params: &[Param<'_>] = &[(&advanced, Type::INT8), (&older_than, Type::INT8)];
-        let part = session.query(&statement, params).await?.len();
-        purged += part as u64;
-        if part < PART {
-            return Ok(purged);
-        }
-    }
+    let params: &[Param<'_>] = &[(&advanced, Type::INT8), (&older_than, Type::INT8)];
+    Ok(session.query(&statement, params).await?.len() as u64)
 }
 
-const PART: usize = 10_000;
+/// How many records a purge removes in one transaction.
+pub(super) const PURGE_PART: u64 = 10_000;

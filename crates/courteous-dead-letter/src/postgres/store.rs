@@ -182,9 +182,19 @@ impl Store for PostgresStore {
     }
 
     fn purge(&self, older_than: Duration) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(
-            self.handle
-                .ask(move |session| Box::pin(look::purge(session, older_than))),
-        )
+        Box::pin(async move {
+            let mut purged = 0;
+            loop {
+                // Each part is asked by itself, so that letters are written between them.
+                let part = self
+                    .handle
+                    .ask(move |session| Box::pin(look::purge(session, older_than)))
+                    .await?;
+                purged += part;
+                if part < look::PURGE_PART {
+                    return Ok(purged);
+                }
+            }
+        })
     }
 }
