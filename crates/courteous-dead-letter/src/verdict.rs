@@ -59,7 +59,10 @@ impl Failed {
     ) -> Option<Self> {
         let rejected = find_cause::<Rejected>(error);
         let mut failed = if let Some(retried) = find_cause::<Retried>(error) {
-            Self::of_info(retried.info(), retried.last_status())?
+            let mut failed = Self::of_info(retried.info(), retried.last_status())?;
+            // An attempt that a retry further in has ended is in no history of this one.
+            failed.maybe_sent |= trail.is_followed() && trail.is_maybe_sent();
+            failed
         } else {
             let verdict = classifier.classify(Outcome::error(error));
             let mut failed = Self::of_single(verdict, None)?;
