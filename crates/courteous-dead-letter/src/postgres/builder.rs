@@ -93,7 +93,7 @@ impl PostgresBuilder {
     /// [`PushError::Full`](crate::PushError::Full). A push then resolves when its letter is durable *there*. When Postgres
     /// is back, or another process opens the same `store`, they are handed over, and removed.
     ///
-    /// The store must be for this alone: nobody may replay from it, and what is in no other state than pending is purged.
+    /// The store must be for this alone: nobody may replay from it, and what is settled in it is purged.
     /// Between a letter's being handed over and its removal the process can be killed; it is then handed over again, which
     /// changes nothing, unless it was purged in Postgres meanwhile.
     pub fn with_spill(mut self, store: impl Store + 'static, max_letters: NonZeroU64) -> Self {
