@@ -1,6 +1,6 @@
 //! What only looks at letters, or changes their state by hand.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use courteous::BoxError;
 use courteous_dead_letter::{Filter, LetterId, Mark, Page, Record, Store, StoreError};
@@ -23,7 +23,7 @@ pub(crate) async fn list(
 ) -> Result<Exit, BoxError> {
     let filter = args.select.filter(args.state);
     let shown = each(store, filter, args.limit.get(), |record| {
-        output.write(&view::json(record, false), || view::line(record) + "\n");
+        output.write(&view::json(record, false), || view::line(record) + "\n")
     });
     if shown.await? == args.limit.get() && output == Output::People {
         report("there may be more: see --limit");
@@ -42,14 +42,14 @@ pub(crate) async fn show(
     };
     output.write(&view::json(&record, args.body), || {
         view::page(&record, args.body)
-    });
+    })?;
     Ok(Exit::Done)
 }
 
 pub(crate) async fn export(store: &dyn Store, args: args::Export) -> Result<Exit, BoxError> {
     let filter = args.select.filter(args.state);
     each(store, filter, usize::MAX, |record| {
-        Output::Json.write(&view::json(record, args.bodies), String::new);
+        Output::Json.write(&view::json(record, args.bodies), String::new)
     })
     .await?;
     Ok(Exit::Done)
@@ -57,7 +57,7 @@ pub(crate) async fn export(store: &dyn Store, args: args::Export) -> Result<Exit
 
 pub(crate) async fn stats(store: &dyn Store, output: Output) -> Result<Exit, BoxError> {
     let stats = store.stats().await?;
-    output.write(&view::stats_json(&stats), || view::stats_page(&stats));
+    output.write(&view::stats_json(&stats), || view::stats_page(&stats))?;
     Ok(Exit::Done)
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn mark(
         }
     }
     let json: Value = json!({ "changed": marked, "not_changed": failed });
-    output.write(&json, || format!("{} changed\n", marked.len()));
+    output.write(&json, || format!("{} changed\n", marked.len()))?;
     Ok(exit)
 }
 
@@ -93,7 +93,7 @@ pub(crate) async fn purge(
     let purged = store.purge(older_than).await?;
     output.write(&json!({ "purged": purged }), || {
         format!("{purged} deleted\n")
-    });
+    })?;
     Ok(Exit::Done)
 }
 
@@ -102,8 +102,8 @@ async fn each(
     store: &dyn Store,
     filter: Filter,
     limit: usize,
-    mut show: impl FnMut(&Record),
-) -> Result<usize, StoreError> {
+    mut show: impl FnMut(&Record) -> io::Result<()>,
+) -> Result<usize, BoxError> {
     let (mut shown, mut page) = (0, Page::first(PAGE));
     while shown < limit {
         let left = u32::try_from(limit - shown).unwrap_or(PAGE);
@@ -111,7 +111,7 @@ async fn each(
         let records = store.list(filter.clone(), page).await?;
         let Some(last) = records.last() else { break };
         page.after = Some(last.letter.id);
-        records.iter().for_each(&mut show);
+        records.iter().try_for_each(&mut show)?;
         shown += records.len();
     }
     Ok(shown)

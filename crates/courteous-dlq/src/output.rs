@@ -12,14 +12,18 @@ pub(crate) enum Output {
 impl Output {
     /// Writes an object as a line, or a text that ends its own lines.
     ///
-    /// Whoever reads it may have had enough, as `head` has: then nothing more is written, and that is all.
-    pub(crate) fn write(self, json: &Value, text: impl FnOnce() -> String) {
+    /// Whoever reads it may have had enough, as `head` has: then nothing more is written, and that is all. Any other error is
+    /// one: an export to a full disk is not what was asked for.
+    pub(crate) fn write(self, json: &Value, text: impl FnOnce() -> String) -> io::Result<()> {
         let text = match self {
             Self::Json => format!("{json}\n"),
             Self::People => text(),
         };
         let mut out = io::stdout().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) async fn replay(
     };
     let (summary, exit) = until_interrupted(run, &window).await?;
     bar.finish_and_clear();
-    output.write(&summary_json(&summary), || summary_line(&summary));
+    output.write(&summary_json(&summary), || summary_line(&summary))?;
     Ok(match (window.is_closed(), summary.is_success()) {
         (true, _) => Exit::Interrupted,
         (false, false) => Exit::Undelivered,
@@ -152,7 +152,8 @@ impl Teller {
         let is_fine = matches!(outcome, ReplayOutcome::Delivered { .. });
         if self.output == Output::Json || !is_fine {
             self.bar.suspend(|| {
-                self.output.write(&outcome_json(id, outcome), || {
+                // A replay goes on where nobody reads: the store has all this as well.
+                let _ = self.output.write(&outcome_json(id, outcome), || {
                     format!("{id}  {}\n", in_words(outcome))
                 });
             });

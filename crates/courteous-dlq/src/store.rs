@@ -5,6 +5,8 @@ use courteous_dead_letter::{
     Encrypted, EncryptionKey, PostgresStore, SqliteOptions, Store, StoreError,
 };
 
+use crate::with_causes;
+
 /// The store that a URL names.
 pub(crate) enum Url<'a> {
     Sqlite(&'a str),
@@ -39,11 +41,14 @@ impl<'a> Url<'a> {
     }
 
     /// A file that is not there is not created: a mistyped name would be an empty store.
-    async fn open_plain(&self) -> Result<Arc<dyn Store>, StoreError> {
+    async fn open_plain(&self) -> Result<Arc<dyn Store>, BoxError> {
         match self {
             Self::Sqlite(path) => {
                 let options = SqliteOptions::new().with_create(false);
-                Ok(Arc::new(options.open(path)?))
+                let store = options.open(path);
+                Ok(Arc::new(store.map_err(|error| {
+                    format!("{path}: {}", with_causes(&error))
+                })?))
             }
             Self::Postgres(url) => {
                 let mut builder = PostgresStore::builder(url).map_err(StoreError::failed)?;

@@ -58,7 +58,11 @@ pub(crate) fn json(record: &Record, with_body: bool) -> Value {
 pub(crate) fn line(record: &Record) -> String {
     let letter = &record.letter;
     let failure = &letter.failure;
-    let status = match failure.last_status {
+    let answer = match record.state {
+        State::Delivered { status } | State::Refused { status } => Some(status),
+        _ => failure.last_status,
+    };
+    let status = match answer {
         Some(status) => format!(" ({})", status.as_u16()),
         None => String::new(),
     };
@@ -129,10 +133,10 @@ pub(crate) fn stats_page(stats: &Stats) -> String {
     page
 }
 
-/// RFC 3339, in UTC.
+/// RFC 3339, in UTC and to the millisecond.
 fn time(time: SystemTime) -> String {
     match Timestamp::try_from(time) {
-        Ok(time) => time.to_string(),
+        Ok(time) => format!("{time:.3}"),
         Err(_) => "after the year 9999".to_owned(),
     }
 }

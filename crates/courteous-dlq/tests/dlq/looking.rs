@@ -1,7 +1,10 @@
-use courteous_dead_letter::StateKind;
-use courteous_testkit::ScriptedServer;
+use std::process::Stdio;
 
-use crate::bench::{Bench, command, run};
+use courteous_dead_letter::{Sink, StateKind};
+use courteous_testkit::ScriptedServer;
+use http::StatusCode;
+
+use crate::bench::{Bench, command, letter, run};
 
 async fn bench(orders: u32) -> (Bench, Vec<String>) {
     let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
@@ -36,6 +39,37 @@ async fn letters_are_listed_oldest_first_and_by_what_they_are() {
     );
     assert_eq!(bench.run("list --state refused").await.with(0).out(), "");
     assert_eq!(bench.run("list --reason budget").await.with(0).out(), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_has_the_answer_that_has_settled_a_letter() {
+    let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
+    let mut letter = letter(&server, 1);
+    letter.failure.last_status = Some(StatusCode::SERVICE_UNAVAILABLE);
+    bench.store.push(letter).await.unwrap();
+    assert!(bench.run("list").await.out().ends_with(" (503)\n"));
+    bench.run("replay").await.with(0);
+    assert!(bench.run("list").await.out().ends_with(" (200)\n"));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_to_a_full_disk_is_not_taken_for_one() {
+    let (bench, _) = bench(1).await;
+    for args in ["export", "list", "stats"] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut command = bench.command(args);
+        let status = command.stdout(full).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(1), "{args}");
+    }
+    // One who has read enough is no error.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = bench.command("export");
+    assert!(command.stdout(writer).status().unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,6 +171,10 @@ async fn a_command_line_that_makes_no_sense_is_told_from_a_store_that_is_not_the
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("leters.db");
     let missing = run(command(&format!("sqlite:{}", path.display()), "stats")).await;
-    assert!(missing.with(1).err().starts_with("error: "));
+    let missing = missing.with(1).err();
+    assert!(
+        missing.starts_with("error: ") && missing.contains("leters.db"),
+        "{missing}"
+    );
     assert!(!path.exists());
 }
