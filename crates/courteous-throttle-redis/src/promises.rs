@@ -603,6 +603,54 @@ fn a_quota_that_runs_out_slows_all_workers_down() {
 }
 
 #[test]
+fn a_pace_whose_call_is_lost_is_told_with_the_next_one() {
+    paused(async {
+        let redis = redis();
+        let bucket = warm(&redis, 100, 10).await;
+        sleep(ms(1_000)).await;
+        let told = || redis.state().calls.iter().any(|call| !call.pace.is_zero());
+        redis.state().hung = true;
+        Store::pace(&bucket, 1, ms(60_000));
+        let ask = one().with_latest(Instant::now() + ms(1_000), RejectReason::Deadline);
+        let refused = send(&bucket, &ask, &Sent::default(), Duration::ZERO).await;
+        assert_eq!(refused, Err(RejectReason::Unavailable));
+        assert!(!told());
+        redis.state().hung = false;
+        sleep(ms(2_000)).await;
+        send(&bucket, &one(), &Sent::default(), Duration::ZERO)
+            .await
+            .unwrap();
+        assert!(told());
+    });
+}
+
+#[test]
+fn a_key_whose_pace_redis_was_not_told_is_kept() {
+    paused(async {
+        let redis = redis();
+        let template = RedisBucket::new(&redis.open(), "keyed", rate(100, 10));
+        let key_of = |head: courteous_core::RequestView<'_>| head.uri().path().to_owned();
+        let keyed = RedisKeyed::new(template, key_of);
+        let select = |path: String| {
+            let request = http::Request::builder().uri(path).body(()).unwrap();
+            let head = courteous_core::RequestView::of(&request);
+            courteous_core::Partition::select(&keyed, head).unwrap()
+        };
+        Store::pace(&select("/paced".into()), 1, ms(60_000));
+        for key in 0..64 {
+            select(format!("/{key}"));
+        }
+        assert!(keyed.len() < 64, "{} keys: none was forgotten", keyed.len());
+        assert!(keyed.get(&"/paced".into()).is_some());
+        sleep(ms(60_000)).await;
+        for key in 64..192 {
+            select(format!("/{key}"));
+        }
+        assert!(keyed.get(&"/paced".into()).is_none(), "for its time only");
+    });
+}
+
+#[test]
 fn a_bucket_serves_two_runtimes_in_turn() {
     let bucket = RedisBucket::new(&paused(async { redis() }).open(), "static", rate(100, 10));
     for _ in 0..2 {
