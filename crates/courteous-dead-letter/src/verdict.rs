@@ -124,7 +124,7 @@ impl Failed {
 
     /// Whether a limit of ours has refused it before anything was sent.
     pub(crate) fn was_refused_here(&self) -> bool {
-        self.reason == Reason::Rejected && self.attempts == 0
+        self.reason == Reason::Rejected && self.attempts == 0 && !self.maybe_sent
     }
 
     fn of_info(info: &RetryInfo, status: Option<StatusCode>) -> Option<Self> {
@@ -247,6 +247,19 @@ mod tests {
             assert_eq!((failed.attempts, failed.maybe_sent), (2, sent));
             assert_eq!(failed.status, sent.then_some(StatusCode::BAD_GATEWAY));
         }
+    }
+
+    #[test]
+    fn what_a_retry_further_in_may_have_sent_is_not_what_a_limit_refused() {
+        // The outer retry knows of no attempt; the inner one has begun one.
+        let rejected = Rejected::new(RejectReason::QueueFull);
+        let retried = || Retried::new(info(StopReason::Rejected, &[]), rejected.into());
+        let trail = Trail::new();
+        let failed = of_error(retried(), &trail).unwrap();
+        assert!(!failed.maybe_sent && failed.was_refused_here());
+        trail.begin(1);
+        let failed = of_error(retried(), &trail).unwrap();
+        assert!(failed.maybe_sent && !failed.was_refused_here());
     }
 
     #[test]

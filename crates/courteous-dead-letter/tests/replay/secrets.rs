@@ -8,6 +8,7 @@ use courteous_dead_letter::{
     BoxFuture, Letter, NotSent, ReplayOutcome, SecretSource, Secrets, State,
 };
 use http::{HeaderValue, Request, header::AUTHORIZATION};
+use tokio::time::Instant;
 use tower::service_fn;
 
 use crate::support::*;
@@ -134,4 +135,26 @@ async fn a_fresh_secret_is_not_written_when_the_replay_fails() {
         record.letter.failure.last_error.unwrap(),
         "https://api.example.com/charges?sig=[withheld]&custom=[withheld] with [withheld] failed"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_that_never_come_are_not_waited_for_beyond_the_total_timeout() {
+    struct Silent;
+    impl SecretSource for Silent {
+        fn secrets<'a>(&'a self, _: &'a Letter) -> BoxFuture<'a, Result<Secrets, BoxError>> {
+            Box::pin(std::future::pending())
+        }
+    }
+    let (clock, store, replay) = setup();
+    let id = push(&store, secret_letter(&clock)).await;
+    let ledger = Ledger::default();
+    let start = Instant::now();
+    let replay = replay.with_secrets(Silent);
+    let run = replay.run(&store, ledger.server(200));
+    let summary = tokio::time::timeout(HOUR, run).await.unwrap().unwrap();
+    assert_eq!(start.elapsed(), 30 * SECOND);
+    assert_eq!((summary.not_sent, summary.total()), (1, 1));
+    assert!(ledger.requests().is_empty());
+    let record = get(&store, id).await;
+    assert_eq!((record.state, record.replays), (State::Pending, 0));
 }
