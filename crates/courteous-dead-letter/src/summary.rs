@@ -111,6 +111,8 @@ pub enum NotSent {
     MayRunTwice,
     /// A limit has refused it.
     Limited,
+    /// The time of its call was over before it could be sent: claiming it, or its fresh secrets, took all of it.
+    TooLate,
 }
 
 impl fmt::Display for NotSent {
@@ -122,6 +124,7 @@ impl fmt::Display for NotSent {
             Self::Sealed => f.write_str("its body is encrypted with a key that is not here"),
             Self::MayRunTwice => f.write_str("it may have been processed, and might be again"),
             Self::Limited => f.write_str("a limit has refused it"),
+            Self::TooLate => f.write_str("the time of its call was over before it could be sent"),
         }
     }
 }

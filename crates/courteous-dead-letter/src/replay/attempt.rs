@@ -69,6 +69,9 @@ impl Replay {
             Ok(filled) => filled,
             Err(missing) => return Attempted::not_sent(NotSent::MissingSecrets(missing)),
         };
+        if end.is_some_and(|end| end <= Instant::now()) {
+            return Attempted::not_sent(NotSent::TooLate);
+        }
         let mut request = Request::new(B::from(letter.payload.bytes().clone()));
         *request.method_mut() = letter.method.clone();
         *request.uri_mut() = uri;

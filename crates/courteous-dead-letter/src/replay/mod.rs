@@ -156,7 +156,8 @@ impl Replay {
 
     /// How long one call may take, with all its attempts: what the stack's own total timeout is. Default: 30 s.
     ///
-    /// It is the call's deadline, and a claim lasts 30 s longer. A stack that goes on beyond it is cut off.
+    /// It is the call's deadline, counted from the claim, and the claim lasts 30 s longer. A stack that goes on beyond it is cut
+    /// off. What could not be sent by then is not sent, so zero sends nothing.
     #[must_use]
     pub const fn with_total_timeout(mut self, timeout: Duration) -> Self {
         self.total_timeout = timeout;

@@ -138,6 +138,33 @@ async fn a_fresh_secret_is_not_written_when_the_replay_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn with_secrets_that_come_too_late_it_is_not_sent() {
+    /// It answers just when the time is over.
+    struct Slow;
+    impl SecretSource for Slow {
+        fn secrets<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<Secrets, BoxError>> {
+            Box::pin(async {
+                tokio::time::advance(30 * SECOND).await;
+                fresh(letter)
+            })
+        }
+    }
+    let (clock, store, replay) = setup();
+    let id = push(&store, secret_letter(&clock)).await;
+    let ledger = Ledger::default();
+    let replay = replay.with_secrets(Slow).with_on_progress(|progress| {
+        let outcome = progress.outcome();
+        let too_late = matches!(outcome, ReplayOutcome::NotSent(NotSent::TooLate));
+        assert!(too_late, "{outcome:?}");
+    });
+    let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+    assert_eq!((summary.not_sent, summary.total()), (1, 1));
+    assert!(ledger.requests().is_empty());
+    let record = get(&store, id).await;
+    assert_eq!((record.state, record.replays), (State::Pending, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn secrets_that_never_come_are_not_waited_for_beyond_the_total_timeout() {
     struct Silent;
     impl SecretSource for Silent {
