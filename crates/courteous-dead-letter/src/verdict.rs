@@ -122,6 +122,26 @@ impl Failed {
         }
     }
 
+    /// An answer by `status` that another replay may not get.
+    pub(crate) fn answered(status: StatusCode, trail: &Trail) -> Self {
+        let attempts = trail.attempts().max(1);
+        let mut history = trail.history();
+        history.push(Attempt::new(
+            attempts,
+            Instant::now(),
+            Verdict::Answered,
+            Some(status),
+        ));
+        Self {
+            reason: Reason::Permanent,
+            attempts,
+            history,
+            maybe_sent: true,
+            status: Some(status),
+            not_before: None,
+        }
+    }
+
     /// Whether a limit of ours has refused it before anything was sent.
     pub(crate) fn was_refused_here(&self) -> bool {
         self.reason == Reason::Rejected && self.attempts == 0 && !self.maybe_sent

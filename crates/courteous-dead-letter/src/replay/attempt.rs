@@ -2,7 +2,7 @@ use std::{future::poll_fn, pin::pin, time::Duration};
 
 use bytes::{Buf, Bytes};
 use courteous_core::{BoxError, CallContext, Elapsed, Scope, Trail};
-use http::{HeaderName, Request, Response};
+use http::{HeaderName, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
@@ -118,6 +118,10 @@ impl Replay {
                 Settlement::Delivered { status },
                 ReplayOutcome::Delivered { status },
             ),
+            (failed, Some(status)) if is_of_the_token(status) => {
+                let failed = failed.unwrap_or_else(|| Failed::answered(status, trail));
+                self.failed(record, failed, None)
+            }
             (None, Some(status)) => refused(status),
             (Some(failed), Some(status)) if would_come_again(failed.reason) => refused(status),
             (Some(failed), _) if failed.was_refused_here() => {
@@ -156,11 +160,16 @@ impl Replay {
     }
 }
 
-const fn refused(status: http::StatusCode) -> (Settlement, ReplayOutcome) {
+const fn refused(status: StatusCode) -> (Settlement, ReplayOutcome) {
     (
         Settlement::Refused { status },
         ReplayOutcome::Refused { status },
     )
+}
+
+/// Whether it may be other credentials that the server wants, and not another request.
+const fn is_of_the_token(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403 | 407)
 }
 
 const fn would_come_again(reason: Reason) -> bool {

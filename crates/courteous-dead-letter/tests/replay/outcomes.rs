@@ -1,5 +1,6 @@
 use std::{
     convert::Infallible,
+    num::{NonZeroU32, NonZeroUsize},
     sync::{Arc, Mutex},
 };
 
@@ -62,6 +63,35 @@ async fn an_answer_that_would_come_again_is_refused_and_kept_with_its_status() {
         assert!(!summary.is_success());
         let status = StatusCode::from_u16(code).unwrap();
         assert_eq!(state(&store, id).await, State::Refused { status });
+    }
+}
+
+#[tokio::test]
+async fn answers_that_other_credentials_may_change_end_the_run_and_settle_no_record() {
+    for code in [401, 403, 407] {
+        let (clock, store, replay) = setup();
+        let mut ids = Vec::new();
+        for age in 1..=5 {
+            ids.push(push(&store, letter(&clock, age * HOUR)).await);
+        }
+        let replay = replay
+            .with_max_replays(2)
+            .with_concurrency(NonZeroUsize::MIN)
+            .with_max_failures_in_row(NonZeroU32::new(3));
+        let ledger = Ledger::default();
+        let summary = replay.run(&store, ledger.server(code)).await.unwrap();
+        assert_eq!((summary.failed, summary.total()), (3, 3), "{code}");
+        assert!(summary.stopped_early);
+        let record = get(&store, ids[4]).await;
+        assert_eq!((record.state, record.replays), (State::Pending, 1));
+        let failure = record.letter.failure;
+        assert_eq!((failure.reason, failure.attempts), (Reason::Permanent, 2));
+        let status = StatusCode::from_u16(code).unwrap();
+        assert_eq!(failure.last_status, Some(status));
+        assert_eq!(failure.history[1].verdict, Verdict::Answered);
+        // A fresh token, and all are delivered.
+        let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+        assert_eq!((summary.delivered, summary.total()), (5, 5));
     }
 }
 
