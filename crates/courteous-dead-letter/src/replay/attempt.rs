@@ -118,7 +118,7 @@ impl Replay {
                 Settlement::Delivered { status },
                 ReplayOutcome::Delivered { status },
             ),
-            (failed, Some(status)) if is_of_the_token(status) => {
+            (failed, Some(status)) if is_of_this_time(status, &record.letter) => {
                 let failed = failed.unwrap_or_else(|| Failed::answered(status, trail));
                 self.failed(record, failed, None)
             }
@@ -167,9 +167,14 @@ const fn refused(status: StatusCode) -> (Settlement, ReplayOutcome) {
     )
 }
 
-/// Whether it may be other credentials that the server wants, and not another request.
-const fn is_of_the_token(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 401 | 403 | 407)
+/// Whether the answer may be another one at another time: what it is about is the credentials, or an earlier copy of the request
+/// that is still being processed under the same key.
+fn is_of_this_time(status: StatusCode, letter: &Letter) -> bool {
+    match status.as_u16() {
+        401 | 403 | 407 => true,
+        409 => letter.key().is_some(),
+        _ => false,
+    }
 }
 
 const fn would_come_again(reason: Reason) -> bool {

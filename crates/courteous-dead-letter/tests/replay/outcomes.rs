@@ -52,7 +52,7 @@ async fn the_same_request_is_sent_with_the_same_key_and_bytes_and_is_delivered()
 
 #[tokio::test]
 async fn an_answer_that_would_come_again_is_refused_and_kept_with_its_status() {
-    for code in [304, 400, 404, 409, 422, 501] {
+    for code in [304, 400, 404, 422, 501] {
         let (clock, store, replay) = setup();
         let id = push(&store, letter(&clock, HOUR)).await;
         let summary = replay
@@ -64,6 +64,30 @@ async fn an_answer_that_would_come_again_is_refused_and_kept_with_its_status() {
         let status = StatusCode::from_u16(code).unwrap();
         assert_eq!(state(&store, id).await, State::Refused { status });
     }
+}
+
+#[tokio::test]
+async fn a_409_is_final_only_without_a_key_or_for_the_last_time() {
+    let (clock, store, replay) = setup();
+    let replay = replay.with_max_replays(2);
+    let keyed = push(&store, letter(&clock, HOUR)).await;
+    let mut keyless = without_key(letter(&clock, HOUR));
+    keyless.failure.maybe_sent = false;
+    let keyless = push(&store, keyless).await;
+    let ledger = Ledger::default();
+    let summary = replay.run(&store, ledger.server(409)).await.unwrap();
+    assert_eq!(
+        (summary.failed, summary.refused, summary.total()),
+        (1, 1, 2)
+    );
+    let status = StatusCode::CONFLICT;
+    assert_eq!(state(&store, keyless).await, State::Refused { status });
+    let record = get(&store, keyed).await;
+    assert_eq!((record.state, record.replays), (State::Pending, 1));
+    assert_eq!(record.letter.failure.last_status, Some(status));
+    let summary = replay.run(&store, ledger.server(409)).await.unwrap();
+    assert_eq!((summary.expired, summary.total()), (1, 1));
+    assert_eq!(state(&store, keyed).await, State::Expired);
 }
 
 #[tokio::test]
