@@ -149,11 +149,14 @@ impl MemoryStore {
             State::Claimed { until, .. } if until > now => {
                 return Err(StoreError::Claimed { until });
             }
-            state if state == to => return Ok(()),
+            state if state == to && (mark != Mark::Pending || is_claimable(record, now)) => {
+                return Ok(());
+            }
             _ => {}
         }
         if mark == Mark::Pending {
             record.replays = 0;
+            record.letter.failure.not_before = None;
         }
         record.state = to;
         record.changed_at = now;

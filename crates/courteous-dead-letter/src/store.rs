@@ -62,7 +62,8 @@ pub trait Store: Sink {
     /// How many records there are, by reason and state, and the age of the oldest that is not settled.
     fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>>;
 
-    /// Changes the state of one record by hand. Marking a record as what it is changes nothing.
+    /// Changes the state of one record by hand. Marking a record as what it is changes nothing; one that is pending, but not
+    /// before a time that is to come, is not what [`Mark::Pending`] makes it.
     ///
     /// # Errors
     ///
@@ -214,7 +215,8 @@ pub enum Settlement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mark {
-    /// To be sent again, though it was settled. The count of replays starts anew.
+    /// To be sent again, though it was settled, and now, whatever its `not_before` was, which is forgotten. The count of replays
+    /// starts anew.
     Pending,
     /// Not to be sent again, by decision.
     Discarded,

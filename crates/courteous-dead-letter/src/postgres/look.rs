@@ -166,9 +166,10 @@ pub(super) async fn mark(session: &Session, id: LetterId, mark: Mark) -> Result<
              SELECT id, state = 'claimed' AND lease_until > t.now AS held, lease_until FROM {TABLE}, t WHERE id = $2 FOR UPDATE OF {TABLE}
          ), changed AS (
              UPDATE {TABLE} d SET state = $3, status = NULL, lease_until = NULL, changed_at = t.now,
-                 replays = CASE WHEN $3 = 'pending' THEN 0 ELSE d.replays END
+                 replays = CASE WHEN $3 = 'pending' THEN 0 ELSE d.replays END,
+                 not_before = CASE WHEN $3 = 'pending' THEN NULL ELSE d.not_before END
              FROM old, t
-             WHERE d.id = old.id AND NOT old.held AND d.state <> $3
+             WHERE d.id = old.id AND NOT old.held AND (d.state <> $3 OR $3 = 'pending' AND d.not_before > t.now)
          )
          SELECT held, lease_until FROM old"
     );

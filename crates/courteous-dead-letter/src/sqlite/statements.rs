@@ -174,9 +174,15 @@ pub(super) fn mark(
     let id = columns::id(id);
     let found = connection
         .query_row(
-            "SELECT state, lease_until FROM letters WHERE id = ?",
+            "SELECT state, lease_until, due_at FROM letters WHERE id = ?",
             [id],
-            |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?)),
+            |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, Option<i64>>(1)?,
+                    row.get::<_, i64>(2)?,
+                ))
+            },
         )
         .optional()?;
     let now = micros(now);
@@ -187,16 +193,21 @@ pub(super) fn mark(
     };
     match found {
         None => return Ok(Err(StoreError::NotFound)),
-        Some((_, Some(until))) if until > now => {
+        Some((_, Some(until), _)) if until > now => {
             return Ok(Err(StoreError::Claimed { until: time(until) }));
         }
-        Some((state, _)) if state == to.as_str() => return Ok(Ok(())),
+        Some((state, _, due_at))
+            if state == to.as_str() && (mark != Mark::Pending || due_at <= now) =>
+        {
+            return Ok(Ok(()));
+        }
         Some(_) => {}
     }
     connection.execute(
-        "UPDATE letters SET state = ?, status = NULL, lease_until = NULL, replays = iif(?, 0, replays), changed_at = ?
-         WHERE id = ?",
-        params![to.as_str(), mark == Mark::Pending, now, id],
+        "UPDATE letters SET state = ?1, status = NULL, lease_until = NULL, changed_at = ?2,
+             replays = iif(?3, 0, replays), not_before = iif(?3, NULL, not_before)
+         WHERE id = ?4",
+        params![to.as_str(), now, mark == Mark::Pending, id],
     )?;
     Ok(Ok(()))
 }

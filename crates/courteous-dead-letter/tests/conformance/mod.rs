@@ -48,6 +48,7 @@ macro_rules! conformance {
             a_list_is_filtered_and_paged_oldest_first
             stats_count_by_reason_and_state
             a_mark_changes_the_state_by_hand
+            a_mark_as_pending_forgets_what_was_to_be_waited_for
             a_mark_makes_an_older_fence_stale
             what_is_claimed_cannot_be_marked
             a_purge_removes_what_was_settled_long_ago_and_nothing_else
@@ -580,6 +581,54 @@ pub(crate) async fn a_mark_changes_the_state_by_hand(store: &Any, clock: &Clock)
     assert!(claim(store, 1).await.is_empty());
     assert_eq!(marked(Mark::Pending).await, (State::Pending, 0));
     assert!(fence(&claim_one(store).await) > fence(&record));
+}
+
+pub(crate) async fn a_mark_as_pending_forgets_what_was_to_be_waited_for(
+    store: &Any,
+    clock: &Clock,
+) {
+    let year = 365 * 24 * HOUR;
+    let mut later = letter(clock, HOUR, Reason::WaitTooLong);
+    later.failure.not_before = Some(clock.now() + year);
+    let id = later.id;
+    store.push(later).await.unwrap();
+    assert!(claim(store, 1).await.is_empty());
+    // It is pending already, but not to be sent.
+    store.mark(id, Mark::Pending).await.unwrap();
+    let record = get(store, id).await;
+    assert_eq!(record.letter.failure.not_before, None);
+
+    // So it is with one that was settled.
+    let claimed = claim_one(store).await;
+    let mut failure = claimed.letter.failure.clone();
+    failure.not_before = Some(clock.now() + year);
+    for settlement in [
+        Settlement::Exhausted(failure.clone()),
+        Settlement::Failed(failure.clone()),
+    ] {
+        let claimed = match get(store, id).await {
+            record if record.state.kind() == StateKind::Claimed => record,
+            _ => claim_one(store).await,
+        };
+        store.settle(id, fence(&claimed), settlement).await.unwrap();
+        assert_eq!(get(store, id).await.replays, 1);
+        // Other marks leave it alone.
+        store.mark(id, Mark::Discarded).await.unwrap();
+        let not_before = get(store, id).await.letter.failure.not_before;
+        assert_eq!(not_before, failure.not_before);
+        store.mark(id, Mark::Pending).await.unwrap();
+        let record = get(store, id).await;
+        assert_eq!((record.state, record.replays), (State::Pending, 0));
+        assert_eq!(record.letter.failure.not_before, None);
+    }
+
+    // One that is due counts its replays on.
+    let claimed = claim_one(store).await;
+    failure.not_before = None;
+    let failed = Settlement::Failed(failure);
+    store.settle(id, fence(&claimed), failed).await.unwrap();
+    store.mark(id, Mark::Pending).await.unwrap();
+    assert_eq!(get(store, id).await.replays, 1);
 }
 
 pub(crate) async fn a_mark_makes_an_older_fence_stale(store: &Any, clock: &Clock) {
