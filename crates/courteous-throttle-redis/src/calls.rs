@@ -42,6 +42,8 @@ pub(crate) struct Calls {
     pacing: Option<(Duration, Instant)>,
     paced: bool,
     round_trip: Duration,
+    /// The last answer came too late to be of use.
+    late: bool,
     /// What went wrong last.
     pub(crate) fault: Option<Arc<str>>,
     pub(crate) gauges: Gauges,
@@ -92,6 +94,7 @@ impl Calls {
             pacing: None,
             paced: false,
             round_trip: Duration::ZERO,
+            late: false,
             fault: None,
             gauges: Gauges::default(),
         }

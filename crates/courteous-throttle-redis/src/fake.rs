@@ -41,6 +41,8 @@ pub(crate) struct State {
     /// How long each way takes at most, and how many answers of a hundred get lost.
     pub(crate) delay: Duration,
     pub(crate) lost: u32,
+    /// What the next answer takes besides.
+    pub(crate) once: Duration,
     /// Whether it refuses, or does not answer.
     pub(crate) away: bool,
     pub(crate) hung: bool,
@@ -57,6 +59,7 @@ impl Fake {
             offset: 0,
             delay: Duration::ZERO,
             lost: 0,
+            once: Duration::ZERO,
             away: false,
             hung: false,
             calls: Vec::new(),
@@ -113,7 +116,7 @@ impl Fake {
         if lost {
             std::future::pending::<()>().await;
         }
-        let way = self.delay();
+        let way = self.delay() + std::mem::take(&mut self.state().once);
         sleep(way).await;
         Ok(values(&reply))
     }

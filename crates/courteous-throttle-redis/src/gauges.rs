@@ -35,7 +35,7 @@ impl Gauges {
         }
     }
 
-    /// Whether the last call to Redis was answered, and in time.
+    /// Whether Redis answered last, and in time: it does not count as away for one late answer, but for two in a row.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
         self.connected

@@ -566,6 +566,38 @@ fn answers_that_take_longer_than_a_lease_count_as_an_outage() {
 }
 
 #[test]
+fn one_late_answer_is_no_outage() {
+    for open in [true, false] {
+        paused(async {
+            let redis = redis();
+            let rate = rate(100, 4);
+            let mut bucket = RedisBucket::new(&redis.open(), "late", rate);
+            if open {
+                bucket = bucket.fail_open();
+            }
+            let sent = Sent::default();
+            send(&bucket, &one(), &sent, Duration::ZERO).await.unwrap();
+            sleep(ms(2_000)).await;
+            redis.state().once = ms(200);
+            let start = Instant::now();
+            let mut tasks = JoinSet::new();
+            for _ in 0..40 {
+                let (bucket, sent) = (bucket.clone(), sent.clone());
+                tasks.spawn(async move {
+                    let _ = send(&bucket, &one(), &sent, Duration::ZERO).await;
+                });
+            }
+            sleep(ms(400)).await;
+            assert_eq!(bucket.gauges().late(), 1);
+            assert!(sent.excess(rate) <= 0, "{} too many", sent.excess(rate));
+            // No pause either: all but the first 200 ms are used.
+            assert!(sent.since(start) >= 15, "{} sent", sent.since(start));
+            assert!(bucket.gauges().is_connected());
+        });
+    }
+}
+
+#[test]
 fn a_wait_that_is_certain_to_end_too_late_is_refused_at_once() {
     paused(async {
         let redis = redis();

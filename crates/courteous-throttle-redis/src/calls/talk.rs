@@ -101,7 +101,6 @@ impl Core {
         calls.ends = Some(later(before, nanos(reply.ends)));
         calls.room_at = None;
         if call.need > 0 {
-            calls.missed = 0;
             calls.room_at = (reply.granted == 0).then(|| later(received, reply.wait));
         }
         // Counted from before the call it is no later than in truth: unless it is later than what is known, it is that.
@@ -111,13 +110,22 @@ impl Core {
         }
         let usable = self.hand.add(reply, before, received);
         let calls = &mut self.calls;
-        if usable < reply.granted {
-            // The way to Redis is longer than a lease: there is no use in trying at once.
+        let was_late = std::mem::replace(&mut calls.late, usable < reply.granted);
+        if calls.late {
             calls.gauges.late += 1;
+            if !was_late {
+                // One packet that was sent again is no outage: another call is made at once.
+                self.look_soon(received);
+                return news;
+            }
+            // The way to Redis is longer than a lease: there is no use in trying at once.
             let pause = calls.round_trip.max(calls.strict.lease_time()) * 4;
             self.disconnected(received, later(received, pause));
             news.late = !was_down;
             return news;
+        }
+        if call.need > 0 {
+            calls.missed = 0;
         }
         calls.contact = Contact::Up;
         self.look_soon(received);
