@@ -97,6 +97,10 @@ impl Core {
 
     /// Goes on with another rate, or other ways in an outage.
     pub(crate) fn set(&mut self, rate: Rate, outage: Outage, now: Instant) {
+        if (rate, outage) == (self.rate, self.outage) {
+            // A new share would start empty.
+            return;
+        }
         self.rate = rate;
         self.outage = outage;
         self.local = outage.local(rate, now);

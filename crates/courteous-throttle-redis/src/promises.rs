@@ -342,6 +342,25 @@ fn a_dropped_waiter_gives_its_local_share_back() {
 }
 
 #[test]
+fn a_rate_that_is_set_again_and_again_leaves_the_local_share_alone() {
+    paused(async {
+        let redis = redis();
+        redis.state().away = true;
+        let share = LocalShare::new(0.5, NonZeroU32::MIN).unwrap();
+        let bucket = RedisBucket::new(&redis.open(), "share", rate(10, 4));
+        let bucket = bucket.with_local_share(share).unwrap();
+        let (sent, mut tasks) = (Sent::default(), JoinSet::new());
+        crowd(&bucket, &sent, 2, &mut tasks);
+        for _ in 0..100 {
+            sleep(ms(50)).await;
+            bucket.set_rate(rate(10, 4)).unwrap();
+        }
+        // 5 s at 5/s.
+        assert!(sent.total() >= 23, "{}", sent.total());
+    });
+}
+
+#[test]
 fn a_local_share_needs_a_burst_for_all() {
     let redis = redis_outside();
     let share = LocalShare::new(0.5, NonZeroU32::new(8).unwrap()).unwrap();
