@@ -33,8 +33,9 @@ struct State {
     open: Option<Open>,
     /// Which connection that is.
     generation: u64,
-    /// When it answered last, or was made.
+    /// When it answered last, or was made; and whether it ever answered.
     answered: Option<Instant>,
+    proven: bool,
     /// How many calls have failed in a row, and when to connect again.
     failures: u32,
     retry_at: Option<Instant>,
@@ -66,7 +67,28 @@ impl Connection {
 
     /// Calls the script. Also says when the call was about to be sent.
     pub(crate) async fn call(&self, keys: &Keys, call: &Call) -> Result<(Reply, Instant), Fault> {
-        let (mut open, generation) = self.open().await?;
+        match self.attempt(keys, call, true).await? {
+            Some(answer) => Ok(answer),
+            // If the script ran all the same, slots are lost, and no more.
+            None => {
+                let answer = self.attempt(keys, call, false).await?;
+                answer.ok_or_else(|| Fault {
+                    text: "not connected".into(),
+                    retry_at: Instant::now(),
+                })
+            }
+        }
+    }
+
+    /// `None`, on a `first` attempt only, if a connection was closed that had answered before: as servers and what is
+    /// before them do with idle ones.
+    async fn attempt(
+        &self,
+        keys: &Keys,
+        call: &Call,
+        first: bool,
+    ) -> Result<Option<(Reply, Instant)>, Fault> {
+        let (mut open, generation, proven) = self.open().await?;
         let before = Instant::now();
         let limit = self.target.response_timeout;
         let clock = self.target.clock();
@@ -78,12 +100,22 @@ impl Connection {
                     if state.generation == generation {
                         state.failures = 0;
                         state.answered = Some(Instant::now());
+                        state.proven = true;
                     }
-                    return Ok((reply, before));
+                    return Ok(Some((reply, before)));
                 }
                 None => ("an answer that is not the script's".into(), Blame::Call),
             },
-            Ok(Err(error)) => (describe(&error), blame(&error)),
+            Ok(Err(error)) => {
+                let closed = error.is_io_error() && !error.is_timeout();
+                if first && proven && closed && !open.is_cluster() {
+                    if state.generation == generation {
+                        state.open = None;
+                    }
+                    return Ok(None);
+                }
+                (describe(&error), blame(&error))
+            }
             Err(_) => (
                 format!("no answer within {limit:?}").into(),
                 Blame::Connection,
@@ -103,10 +135,11 @@ impl Connection {
         Err(Fault { text, retry_at })
     }
 
-    async fn open(&self) -> Result<(Open, u64), Fault> {
+    /// A connection, which one that is, and whether it ever answered.
+    async fn open(&self) -> Result<(Open, u64, bool), Fault> {
         let mut state = self.state.lock().await;
         if let Some(open) = &state.open {
-            return Ok((open.clone(), state.generation));
+            return Ok((open.clone(), state.generation, state.proven));
         }
         if let Some(retry_at) = state.retry_at.filter(|&at| at > Instant::now()) {
             let text = "not connected".into();
@@ -117,8 +150,9 @@ impl Connection {
             Ok(Ok(open)) => {
                 state.generation += 1;
                 state.answered = Some(Instant::now());
+                state.proven = false;
                 state.open = Some(open.clone());
-                return Ok((open, state.generation));
+                return Ok((open, state.generation, false));
             }
             Ok(Err(error)) => describe(&error),
             Err(_) => format!("not connected within {limit:?}").into(),

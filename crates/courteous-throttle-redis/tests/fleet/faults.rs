@@ -1,11 +1,11 @@
 //! One test for each fault of Redis, or on the way to it.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
-use courteous_core::Rate;
+use courteous_core::{Ask, Rate};
 use courteous_testkit::{Course, Flow, Redis};
 
-use crate::support::{Fleet, Line, Load, bucket, quota, rate, stand_still};
+use crate::support::{Fleet, Line, Load, bucket, quota, rate, send, stand_still};
 
 const WORKERS: usize = 4;
 /// In which a worker has surely noticed that Redis is gone, and leases have ended.
@@ -241,4 +241,23 @@ fn a_cluster_of_three_nodes_each_with_some_of_the_keys() {
         node.restart();
     }
     fleets.into_iter().for_each(|fleet| end(fleet, quota()));
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_idle_is_no_outage() {
+    let Some(redis) = Redis::start() else { return };
+    let bucket = bucket(&redis.url(), quota()).with_patience(Duration::ZERO);
+    let ask = Ask::new(NonZeroU32::MIN);
+    send(&bucket, &ask).await.unwrap();
+    for round in 0..3 {
+        assert_eq!(bucket.gauges().leased(), 0);
+        // All but the one that says so.
+        redis
+            .command(&["CLIENT", "KILL", "TYPE", "normal"])
+            .unwrap();
+        stand_still(Duration::from_millis(100));
+        send(&bucket, &ask).await.unwrap();
+        assert_eq!(bucket.gauges().failures(), 0, "in round {round}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
