@@ -10,8 +10,6 @@ use crate::{clock::Clock, demand::Demand, hand::Hand, local::later, terms::Terms
 const BUSY: u64 = 2;
 /// Whoever is asked to call Redis and has not begun after this long is gone, or on a runtime that nobody drives.
 pub(crate) const DEAF: Duration = Duration::from_secs(1);
-/// Nor does a call go on for so long, with its timeouts.
-const HUNG: Duration = Duration::from_secs(30);
 /// What a timer may be late.
 const LATENESS: Duration = Duration::from_millis(2);
 
@@ -19,6 +17,8 @@ const LATENESS: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Calls {
     worker: u64,
+    /// No call goes on for longer than this, with its timeouts.
+    longest: Duration,
     /// What this worker states, and what is in force as another one may be stricter.
     stated: Terms,
     strict: Terms,
@@ -75,9 +75,10 @@ enum Contact {
 }
 
 impl Calls {
-    pub(crate) fn new(worker: u64, terms: Terms, now: Instant) -> Self {
+    pub(crate) fn new(worker: u64, longest: Duration, terms: Terms, now: Instant) -> Self {
         Self {
             worker,
+            longest,
             stated: terms,
             strict: terms,
             demand: Demand::new(now),
@@ -170,7 +171,7 @@ impl Calls {
     /// When somebody else has to see to a call.
     pub(crate) fn deaf_at(&self) -> Option<Instant> {
         let asked = self.asked.map(|at| at + DEAF);
-        asked.or_else(|| self.calling.map(|at| at + HUNG))
+        asked.or_else(|| self.calling.map(|at| later(at, self.longest)))
     }
 
     pub(crate) const fn close(&mut self, opens: Instant) {

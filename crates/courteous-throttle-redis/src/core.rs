@@ -85,7 +85,12 @@ impl Core {
                 hand: Hand::default(),
                 closed_until: None,
                 closings: 0,
-                calls: Calls::new(link.worker(), outage.terms(rate), now),
+                calls: Calls::new(
+                    link.worker(),
+                    link.target().longest_call(),
+                    outage.terms(rate),
+                    now,
+                ),
                 keys: Arc::new(keys),
                 soonest: None,
                 looked: None,

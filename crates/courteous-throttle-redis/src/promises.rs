@@ -746,6 +746,33 @@ fn a_runtime_that_nobody_drives_holds_up_no_other() {
 }
 
 #[test]
+fn a_call_on_a_runtime_that_nobody_drives_is_made_anew_on_another() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap()
+    };
+    let (idle, other) = (runtime(), runtime());
+    let redis = idle.block_on(async { redis() });
+    let bucket = RedisBucket::new(&redis.open(), "static", rate(100, 10));
+    // The call is on its way when the runtime stands still.
+    let waiting = idle.block_on(async {
+        let waiting = bucket.take(&one());
+        tokio::task::yield_now().await;
+        waiting
+    });
+    assert_eq!(bucket.gauges().calls(), 1);
+    other.block_on(async {
+        let start = Instant::now();
+        let ask = one().with_latest(start + ms(20_000), RejectReason::MaxWait);
+        send(&bucket, &ask, &Sent::default(), Duration::ZERO)
+            .await
+            .unwrap();
+        assert!(start.elapsed() < ms(6_000), "{:?}", start.elapsed());
+    });
+    drop(waiting);
+}
+
+#[test]
 fn the_task_ends_with_the_last_handle() {
     paused(async {
         let redis = redis();

@@ -74,6 +74,12 @@ impl Target {
         }
     }
 
+    /// How long a call can take: two attempts, each of which may have to wait for another call's connection.
+    pub(crate) fn longest_call(&self) -> Duration {
+        let attempt = self.connect_timeout.saturating_add(self.response_timeout);
+        attempt.saturating_mul(2)
+    }
+
     /// The last argument of the script.
     pub(crate) fn clock(&self) -> String {
         match self.step.load(Ordering::Relaxed) {
