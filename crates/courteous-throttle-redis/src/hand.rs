@@ -92,8 +92,15 @@ impl Run {
 }
 
 impl Hand {
-    /// Takes the slots of an answer to a call that was about to be sent at `before`. Says how many of them are of use.
-    pub(crate) fn add(&mut self, reply: &Reply, before: Instant, received: Instant) -> u32 {
+    /// Takes the slots of an answer to a call that was about to be sent at `before`. Says how many of them are of use: none
+    /// if the first `need` are not all open at one time.
+    pub(crate) fn add(
+        &mut self,
+        reply: &Reply,
+        need: u32,
+        before: Instant,
+        received: Instant,
+    ) -> u32 {
         let run = Run {
             offset: reply.first,
             spacing: i64::try_from(reply.terms.spacing()).unwrap_or(i64::MAX),
@@ -103,6 +110,9 @@ impl Hand {
         };
         // Whatever its offset: none would ever be open.
         if run.left == 0 || run.expires <= run.opens {
+            return 0;
+        }
+        if need > 0 && run.opens(need - 1) >= run.expires(0) {
             return 0;
         }
         self.runs.push_back(run);
@@ -238,7 +248,7 @@ mod tests {
         let before = Instant::now();
         let received = before + ms(30);
         let mut hand = Hand::default();
-        assert_eq!(hand.add(&reply(5 * MS, 2), before, received), 2);
+        assert_eq!(hand.add(&reply(5 * MS, 2), 1, before, received), 2);
         assert_eq!(hand.opens_at(1), Some(received + ms(5)));
         assert_eq!(hand.take(1, received + ms(4)), None);
         let held = hand.take(1, received + ms(5)).unwrap();
@@ -253,7 +263,7 @@ mod tests {
     fn a_past_offset_counts_as_none() {
         let before = Instant::now();
         let mut hand = Hand::default();
-        hand.add(&reply(-25 * MS, 4), before, before);
+        hand.add(&reply(-25 * MS, 4), 1, before, before);
         assert_eq!(hand.opens_at(3), Some(before));
         assert_eq!(hand.opens_at(4), Some(before + ms(5)));
         hand.purge(before + ms(99));
@@ -266,16 +276,30 @@ mod tests {
     fn an_answer_that_took_a_lease_is_of_no_use() {
         let before = Instant::now();
         let mut hand = Hand::default();
-        assert_eq!(hand.add(&reply(500 * MS, 2), before, before + ms(100)), 0);
+        assert_eq!(
+            hand.add(&reply(500 * MS, 2), 1, before, before + ms(100)),
+            0
+        );
         assert!(hand.is_empty());
+    }
+
+    #[test]
+    fn slots_that_are_never_open_together_are_of_no_use_to_one_request() {
+        let before = Instant::now();
+        let mut hand = Hand::default();
+        // 70 ms from the first to the last, of 100.
+        assert_eq!(hand.add(&reply(0, 8), 8, before, before + ms(30)), 0);
+        assert!(hand.is_empty());
+        assert_eq!(hand.add(&reply(0, 8), 8, before, before + ms(29)), 8);
+        assert!(hand.take(8, before + ms(99)).is_some());
     }
 
     #[test]
     fn slots_of_one_request_all_have_to_be_open_and_none_over() {
         let before = Instant::now();
         let mut hand = Hand::default();
-        hand.add(&reply(0, 3), before, before);
-        hand.add(&reply(30 * MS, 3), before, before);
+        hand.add(&reply(0, 3), 1, before, before);
+        hand.add(&reply(30 * MS, 3), 1, before, before);
         assert_eq!(hand.take(5, before + ms(39)), None);
         let held = hand.take(5, before + ms(40)).unwrap();
         assert_eq!((held.count, held.expires), (5, before + ms(100)));
@@ -290,7 +314,7 @@ mod tests {
     fn what_opens_before_a_hold_ends_is_void() {
         let before = Instant::now();
         let mut hand = Hand::default();
-        hand.add(&reply(0, 10), before, before);
+        hand.add(&reply(0, 10), 1, before, before);
         hand.void_before(before + ms(30));
         assert_eq!((hand.len(), hand.opens_at(1)), (7, Some(before + ms(30))));
     }

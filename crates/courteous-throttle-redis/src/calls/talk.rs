@@ -108,7 +108,7 @@ impl Core {
         if known.is_none_or(|until| until < later(before, reply.closed_for)) {
             self.shut(later(received, reply.closed_for), received, wakes);
         }
-        let usable = self.hand.add(reply, before, received);
+        let usable = self.hand.add(reply, call.need, before, received);
         let calls = &mut self.calls;
         let was_late = std::mem::replace(&mut calls.late, usable < reply.granted);
         if calls.late {
