@@ -89,9 +89,10 @@ impl PostgresBuilder {
         self
     }
 
-    /// Writes letters to `store` while Postgres is away, at most `max_letters`; further ones are refused by
+    /// Writes letters to `store` while Postgres is away, or refuses them, at most `max_letters`; further ones are refused by
     /// [`PushError::Full`](crate::PushError::Full). A push then resolves when its letter is durable *there*. When Postgres
-    /// is back, or another process opens the same `store`, they are handed over, and removed.
+    /// is back, or another process opens the same `store`, they are handed over, and removed. One that is refused again stays,
+    /// and is tried again and again.
     ///
     /// The store must be for this alone: nobody may replay from it, and what is settled in it is purged.
     /// Between a letter's being handed over and its removal the process can be killed; it is then handed over again, which

@@ -100,6 +100,17 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// Whether it is not the one letter that was refused, as any other would be: the user, the tables or the server's disk are
+    /// at fault.
+    pub(super) fn is_of_all(&self) -> bool {
+        let Self::Refused(error) = self else {
+            return false;
+        };
+        let class = error.code().and_then(|code| code.get(..2));
+        // Authorization; no such database, or schema; no such table or permission; the system; the configuration.
+        matches!(class, Some("28" | "3D" | "3F" | "42" | "58" | "F0"))
+    }
+
     /// The error for one of those that are told of it.
     pub(super) fn to_error(&self) -> StoreError {
         match self {

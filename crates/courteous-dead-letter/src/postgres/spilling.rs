@@ -93,7 +93,7 @@ impl Worker {
 async fn insert_some(session: &Session, letters: &[Letter]) -> Result<Vec<LetterId>, Fault> {
     let all: Vec<_> = letters.iter().collect();
     match insert(session, &all).await {
-        Err(Fault::Refused(_)) => {}
+        Err(fault @ Fault::Refused(_)) if !fault.is_of_all() => {}
         done => return done.map(|()| letters.iter().map(|letter| letter.id).collect()),
     }
     let mut ids = Vec::new();

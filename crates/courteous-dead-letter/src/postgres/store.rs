@@ -33,8 +33,8 @@ use crate::{
 /// lease ends.
 ///
 /// Letters that wait are held in memory, within a [bound](PostgresBuilder::with_max_waiting); beyond it they are refused by
-/// [`PushError::Full`]. With a [spill](PostgresBuilder::with_spill) they are written to a store on this machine instead, and
-/// handed over when Postgres is back.
+/// [`PushError::Full`]. With a [spill](PostgresBuilder::with_spill) they are written to a store on this machine instead, also
+/// those that Postgres refuses, and handed over when it is back.
 ///
 /// # Cancel safety
 ///

@@ -182,7 +182,7 @@ impl Worker {
                 self.rest();
                 self.spill_over(batch, &fault).await;
             }
-            Err(Fault::Refused(_)) if batch.len() > 1 => {
+            Err(fault @ Fault::Refused(_)) if batch.len() > 1 && !fault.is_of_all() => {
                 // One of them is at fault, and goes alone then.
                 self.waiting
                     .pushes
@@ -275,12 +275,7 @@ impl Worker {
         for job in again.into_iter().rev() {
             self.waiting.put_first(job);
         }
-        match fault {
-            Fault::Refused(_) | Fault::Found(_) => {
-                over.into_iter().for_each(|job| job.fail(fault.to_error()));
-            }
-            _ => self.spill_over(over, &fault).await,
-        }
+        self.spill_over(over, &fault).await;
         match fault {
             Fault::Away(_) => Err(Lost),
             _ => Ok(()),

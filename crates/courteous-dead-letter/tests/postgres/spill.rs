@@ -1,9 +1,12 @@
 use std::{num::NonZeroU64, time::Duration};
 
-use courteous_dead_letter::{MemoryStore, PostgresStore, PushError, Sink, StateKind, Store};
+use courteous_core::find_cause;
+use courteous_dead_letter::{
+    MemoryStore, PostgresError, PostgresStore, PushError, Sink, StateKind, Store,
+};
 use courteous_testkit::Postgres;
 
-use crate::server::{all, letter, wait_for};
+use crate::server::{all, execute, letter, wait_for};
 
 const MOST: NonZeroU64 = NonZeroU64::new(100).unwrap();
 
@@ -115,7 +118,7 @@ async fn a_letter_that_postgres_refuses_stays_and_holds_up_no_other() {
     let url = server.url();
     drop(PostgresStore::connect(&url).await.unwrap());
     let refuse = "ALTER TABLE courteous_dead_letter ADD CHECK (idempotency_key <> 'key-of-7')";
-    crate::server::execute(&url, refuse).await;
+    execute(&url, refuse).await;
     let local = MemoryStore::new();
     for number in 0..20 {
         local.push(letter(number)).await.unwrap();
@@ -134,4 +137,43 @@ async fn a_letter_that_postgres_refuses_stays_and_holds_up_no_other() {
     assert_eq!(store.backlog().spilled, 1);
     tokio::time::sleep(Duration::from_millis(10)).await;
     store.push(letter(21)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_are_kept_on_this_machine_while_postgres_refuses_all_of_them() {
+    let Some(server) = Postgres::start_with(&["fsync=off"]) else {
+        return;
+    };
+    let admin = server.url();
+    let execute = async |statements| drop(execute(&admin, statements).await);
+    execute("CREATE ROLE shop LOGIN; GRANT ALL ON SCHEMA public TO shop").await;
+    let url = admin.replace("//postgres@", "//shop@");
+    assert_ne!(url, admin);
+    let (local, _folder) = local();
+    let builder = PostgresStore::builder(&url).unwrap();
+    let store = builder.clone().with_spill(local.clone(), MOST);
+    let store = store.connect().await.unwrap();
+    store.push(letter(0)).await.unwrap();
+    let without = builder.connect().await.unwrap();
+
+    execute("ALTER TABLE courteous_dead_letter OWNER TO postgres").await;
+    let pushes: Vec<_> = (1..=20).map(|number| store.push(letter(number))).collect();
+    for push in pushes {
+        push.await.unwrap();
+    }
+    assert_eq!(local.stats().await.unwrap().undelivered(), 20);
+    // Only letters can be spilled.
+    let error = store.stats().await.unwrap_err();
+    let refused = |error: &(dyn std::error::Error + 'static)| {
+        let error = find_cause::<PostgresError>(error).unwrap();
+        (error.code() == Some("42501"), error.is_away())
+    };
+    assert_eq!(refused(&error), (true, false));
+    let error = without.push(letter(21)).await.unwrap_err();
+    assert_eq!(refused(&error), (true, false));
+
+    execute("ALTER TABLE courteous_dead_letter OWNER TO shop").await;
+    wait_for("all are handed over", async || store.backlog().spilled == 0).await;
+    assert_eq!(all(&store).await.len(), 21);
+    assert_eq!(store.backlog().refused, 0);
 }
