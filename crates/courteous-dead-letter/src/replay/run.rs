@@ -245,11 +245,19 @@ where
     St: Store + ?Sized,
 {
     let mut pause = Duration::from_millis(100);
+    let mut again = false;
     loop {
         let error = match store.settle(id, fence, settlement.clone()).await {
             Err(error @ StoreError::Failed(_)) => error,
+            // It may be the answer to the try before that was lost, and not the try.
+            Err(StoreError::StaleFence) if again => match store.get(id).await {
+                Ok(Some(record)) if is_of(record.state, &settlement) => return Ok(()),
+                Ok(_) => return Err(StoreError::StaleFence),
+                Err(error) => error,
+            },
             settled => return settled,
         };
+        again = true;
         let next = Instant::now() + pause;
         if until.is_some_and(|until| next >= until) {
             return Err(error);
@@ -257,4 +265,15 @@ where
         sleep(pause).await;
         pause = (2 * pause).min(Duration::from_secs(5));
     }
+}
+
+/// Whether `state` is the one that `settlement` leads to.
+fn is_of(state: State, settlement: &Settlement) -> bool {
+    state
+        == match *settlement {
+            Settlement::Delivered { status } => State::Delivered { status },
+            Settlement::Refused { status } => State::Refused { status },
+            Settlement::Failed(_) | Settlement::Released => State::Pending,
+            Settlement::Exhausted(_) | Settlement::Expired => State::Expired,
+        }
 }

@@ -14,11 +14,12 @@ use tokio_test::task;
 
 use crate::support::*;
 
-/// A store whose settlements fail so often, and then are written; or never end.
+/// A store whose settlements fail so often, written or not, and then are written; or never end.
 #[derive(Clone, Debug)]
 struct Faulty {
     store: MemoryStore,
     failures: Arc<AtomicU32>,
+    writes: bool,
     hangs: bool,
     claims_fail: bool,
 }
@@ -28,6 +29,7 @@ impl Faulty {
         Self {
             store: store.clone(),
             failures: Arc::default(),
+            writes: false,
             hangs: false,
             claims_fail: false,
         }
@@ -61,7 +63,12 @@ impl Store for Faulty {
             .failures
             .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
         match fails {
-            Ok(_) => Box::pin(async { Err(StoreError::failed("no connection")) }),
+            Ok(_) => Box::pin(async move {
+                if self.writes {
+                    self.store.settle(id, fence, outcome).await?;
+                }
+                Err(StoreError::failed("no connection"))
+            }),
             Err(_) => self.store.settle(id, fence, outcome),
         }
     }
@@ -175,6 +182,27 @@ async fn a_settlement_is_tried_again_until_it_is_written() {
     let summary = replay.run(&faulty, ledger.server(200)).await.unwrap();
     assert_eq!((summary.delivered, ledger.requests().len()), (1, 1));
     assert_eq!(state(&store, id).await, DELIVERED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settlement_whose_answer_was_lost_is_not_lost_itself() {
+    for (status, expected) in [(200, (1, 0, 0)), (404, (0, 1, 0)), (503, (0, 0, 1))] {
+        let (clock, store, replay) = setup();
+        let id = push(&store, letter(&clock, HOUR)).await;
+        let faulty = Faulty {
+            writes: true,
+            ..Faulty::new(&store)
+        };
+        faulty.failures.store(1, SeqCst);
+        let ledger = Ledger::default();
+        let summary = replay.run(&faulty, ledger.server(status)).await.unwrap();
+        assert_eq!(
+            (summary.delivered, summary.refused, summary.failed),
+            expected
+        );
+        assert_eq!((summary.total(), ledger.requests().len()), (1, 1));
+        assert_eq!(get(&store, id).await.replays, 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]
