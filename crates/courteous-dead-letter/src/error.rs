@@ -10,7 +10,7 @@ pub enum PushError {
     Full,
     /// The sink takes nothing more: it was closed, or its thread has ended.
     Closed,
-    /// The write failed.
+    /// The write failed. If its answer was lost, the letter may be kept all the same.
     Failed(BoxError),
 }
 

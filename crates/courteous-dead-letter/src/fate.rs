@@ -19,7 +19,8 @@ pub struct DeadLettered {
 /// A call has finally failed, and could not be kept as a dead letter.
 ///
 /// It is found in the same places as [`DeadLettered`]. Whether the letter is kept after all is not known after a
-/// [timeout](NotRecordedCause::TimedOut); after the other causes it is not.
+/// [timeout](NotRecordedCause::TimedOut), nor after [`PushError::Failed`]: a write whose answer was lost may have been made. After
+/// the other causes it is not kept.
 #[derive(Clone, Debug)]
 pub struct NotRecorded {
     id: LetterId,
@@ -34,7 +35,7 @@ pub struct NotRecorded {
 pub enum NotRecordedCause {
     /// The sink has not said within this time that the letter is durable. It may be later.
     TimedOut(Duration),
-    /// The sink has refused the letter.
+    /// The sink has refused the letter, or has failed to say that it is durable.
     Refused(Arc<PushError>),
     /// There is a retry outside of the layer, against its place in a stack: nobody knows here whether the call has failed for
     /// good.

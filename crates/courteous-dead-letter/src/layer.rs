@@ -83,6 +83,10 @@ impl<K> DeadLetterLayer<K> {
 
     /// What judges calls around which there is no retry: which responses are failures, and whether a request may have been
     /// sent. With a retry inside, its word counts.
+    ///
+    /// A retry of another library says nothing, and the last error is no word on the attempts before it: by default, a connection
+    /// that is refused means that nothing was sent. Around such a retry, this is to say
+    /// [`MaybeProcessed`](courteous_core::Effect::MaybeProcessed) of every error.
     #[must_use]
     pub fn with_classifier<C>(self, classifier: C) -> Self
     where

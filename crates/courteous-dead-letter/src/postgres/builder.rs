@@ -76,6 +76,10 @@ impl PostgresBuilder {
 
     /// How long what was asked waits for a database that is away, how long a statement may take, and how long it may take
     /// to connect: 5 s by default. So nothing takes longer than a few times that. Zero connects to nothing; the most is a year.
+    ///
+    /// A connection that falls silent is given up after this time, and only then are its letters spilled. If the layer's
+    /// [record timeout](crate::DeadLetterLayer::with_record_timeout), 2 s by default, is shorter, the callers of these are told
+    /// [`TimedOut`](crate::NotRecordedCause::TimedOut), though their letters are kept in the end.
     pub const fn with_patience(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
         self
