@@ -55,16 +55,7 @@ impl RedisBucket {
             link,
             name: name.into(),
         };
-        #[cfg(feature = "tracing")]
-        if bucket.effective_rate().interval() > rate.interval() + Duration::from_nanos(1) {
-            let effective = bucket.effective_rate();
-            tracing::warn!(
-                name,
-                ?rate,
-                ?effective,
-                "the burst is too small for leases: sends are slower than the rate"
-            );
-        }
+        bucket.warn_if_slow();
         bucket
     }
 
@@ -85,7 +76,9 @@ impl RedisBucket {
     /// If the burst is not above the number of workers, each of which needs a part of it.
     pub fn with_local_share(self, share: LocalShare) -> Result<Self, InvalidShare> {
         let share = share.check(self.rate())?;
-        Ok(self.with_outage(Outage::Share(share)))
+        let bucket = self.with_outage(Outage::Share(share));
+        bucket.warn_if_slow();
+        Ok(bucket)
     }
 
     /// Sends all calls at once while Redis is away: nothing is limited then.
@@ -123,7 +116,9 @@ impl RedisBucket {
             core.set(rate, core.outage, now);
             core.look(now, wakes);
             Ok(())
-        })
+        })?;
+        self.warn_if_slow();
+        Ok(())
     }
 
     /// Lets nobody pass before `opens`; a bucket that opens later already stays so. Redis is told at once, and all other
@@ -176,15 +171,13 @@ impl RedisBucket {
     /// When the bucket opens, if it is closed as far as this worker knows.
     #[must_use]
     pub fn closed_until(&self) -> Option<Instant> {
-        let now = Instant::now();
-        self.shared.with(|core| core.closed_until(now))
+        self.shared.with(|core| core.closed_until(Instant::now()))
     }
 
     /// What happens between this worker and Redis.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        let now = Instant::now();
-        self.shared.with(|core| Gauges::of(core, now))
+        self.shared.with(|core| Gauges::of(core, Instant::now()))
     }
 
     /// What went wrong last between this worker and Redis, in the words of who noticed.
@@ -199,9 +192,28 @@ impl RedisBucket {
         self.shared.with(|core| core.calls.has_seen(run))
     }
 
+    /// Says so if leases make it slower than what it states. Its parts are like it.
+    fn warn_if_slow(&self) {
+        #[cfg(feature = "tracing")]
+        {
+            let (rate, terms) = self
+                .shared
+                .with(|core| (core.rate, core.outage.terms(core.rate)));
+            if terms.is_slow() {
+                let (name, effective) = (&*self.name, terms.spacing_time());
+                tracing::warn!(
+                    name,
+                    ?rate,
+                    ?effective,
+                    "the burst is too small for leases: sends are slower than the rate"
+                );
+            }
+        }
+    }
+
     fn with_outage(self, outage: Outage) -> Self {
-        let now = Instant::now();
-        self.shared.with(|core| core.set(core.rate, outage, now));
+        self.shared
+            .with(|core| core.set(core.rate, outage, Instant::now()));
         self
     }
 
@@ -247,10 +259,11 @@ impl Store for RedisBucket {
     type Turn = RedisTurn;
 
     fn take(&self, ask: &Ask) -> Take<RedisTurn> {
-        let now = Instant::now();
-        let (answer, asked) = self
-            .shared
-            .with(|core| (core.take(ask, now), core.calls.asked().is_some()));
+        let (answer, asked) = self.shared.with(|core| {
+            // Under the lock, or the time would go back from one caller to the next.
+            let answer = core.take(ask, Instant::now());
+            (answer, core.calls.asked().is_some())
+        });
         if asked {
             self.link.ensure_task();
         }
@@ -266,10 +279,9 @@ impl Store for RedisBucket {
     }
 
     fn pace(&self, remaining: u64, reset: Duration) {
-        let now = Instant::now();
         // Told with the next call: what is leased until then is within the quota.
         self.shared
-            .with(|core| core.calls.pace(remaining, reset, now));
+            .with(|core| core.calls.pace(remaining, reset, Instant::now()));
     }
 
     fn jitter(&self) -> Duration {
@@ -283,5 +295,58 @@ impl fmt::Debug for RedisBucket {
             .field("rate", &self.rate())
             .field("gauges", &self.gauges())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use std::{
+        num::NonZeroU32,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+    use crate::sent::rate;
+
+    /// Counts the events of this thread.
+    #[derive(Default)]
+    struct Events(Arc<AtomicUsize>);
+
+    impl tracing::Subscriber for Events {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn whoever_makes_a_burst_too_small_is_warned() {
+        let events = Events::default();
+        let count = Arc::clone(&events.0);
+        let seen = || count.swap(0, Ordering::Relaxed);
+        tracing::subscriber::with_default(events, || {
+            let redis = Redis::open("redis://127.0.0.1:1").unwrap();
+            let _ = RedisBucket::new(&redis, "slow", rate(100, 1));
+            assert_eq!(seen(), 1);
+            let bucket = RedisBucket::new(&redis, "fast", rate(100, 20));
+            assert_eq!(seen(), 0);
+            bucket.set_rate(rate(100, 2)).unwrap();
+            assert_eq!(seen(), 1);
+            bucket.set_rate(rate(100, 20)).unwrap();
+            assert_eq!(seen(), 0);
+            // Each worker's part of the burst is at least 1: one is left for all others.
+            let share = LocalShare::new(0.1, NonZeroU32::new(19).unwrap()).unwrap();
+            let _ = bucket.with_local_share(share).unwrap();
+            assert_eq!(seen(), 1);
+        });
     }
 }

@@ -67,6 +67,12 @@ impl Terms {
         self.interval.max(needed)
     }
 
+    /// Whether the burst is too small for the lease.
+    #[cfg(any(feature = "tracing", test))]
+    pub(crate) fn is_slow(self) -> bool {
+        self.spacing() > self.interval
+    }
+
     /// How far ahead slots are given out.
     pub(crate) fn horizon(self) -> u64 {
         (4 * self.lease()).clamp(MIN_HORIZON, MAX_HORIZON)
@@ -121,6 +127,7 @@ mod tests {
         assert_eq!(terms.spacing(), 500_000);
         assert_eq!(terms.horizon(), 500 * MILLI);
         assert_eq!(terms.max_cost(), 76);
+        assert!(!terms.is_slow());
     }
 
     #[test]
@@ -130,6 +137,7 @@ mod tests {
         assert_eq!(terms.credit(), 0);
         assert_eq!(terms.spacing(), 30 * MILLI);
         assert_eq!(terms.max_cost(), 1);
+        assert!(terms.is_slow());
     }
 
     #[test]

@@ -50,9 +50,9 @@ impl Turn for RedisTurn {
 
     fn spend(self: Pin<&mut Self>) -> bool {
         let this = self.get_mut();
-        let now = Instant::now();
         let ticket = &mut this.ticket;
         this.bucket.shared.with(|core| {
+            let now = Instant::now();
             let spent = ticket
                 .as_ref()
                 .is_some_and(|ticket| core.spend(ticket, now));
