@@ -39,10 +39,10 @@ impl Clock {
             && seen.run == reply.run
         {
             let moved = micros(reply.now.saturating_sub(seen.now));
-            let most = received.duration_since(seen.before);
+            let most = received.saturating_duration_since(seen.before);
             if moved > most + most / 1000 + TOLERANCE {
                 // The most that it can be: then what Redis is told is never later than it is.
-                let least = before.duration_since(seen.received);
+                let least = before.saturating_duration_since(seen.received);
                 let step = moved.saturating_sub(least).as_micros();
                 self.step = Some(Step {
                     skew: reply.skew,
