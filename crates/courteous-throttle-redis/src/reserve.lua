@@ -37,6 +37,10 @@ elseif clock ~= '' then
   now = now + tonumber(clock)
 end
 local run = redis.call('INFO', 'server'):match('run_id:(%x+)')
+if not run then
+  -- Without it, lost data would be taken for an idle bucket.
+  return redis.error_reply('ERR INFO server has no run_id')
+end
 
 local state, rates = {}, {}
 local raw = redis.call('HGETALL', KEYS[1])

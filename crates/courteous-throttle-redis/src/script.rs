@@ -228,7 +228,27 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-        assert!(granted.get() > 1000, "{} slots in all", granted.get());
+        assert!(granted.get() > 300, "{} slots in all", granted.get());
+    }
+
+    #[test]
+    fn a_server_that_does_not_say_which_run_it_is_is_an_error() {
+        let Some(server) = courteous_testkit::Redis::start() else {
+            return;
+        };
+        let client = redis::Client::open(server.url()).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        // As if `INFO` had no such line.
+        let script = redis::Script::new(&SOURCE.replace("'run_id:", "'no_such_id:"));
+        let mut invocation = script.prepare_invoke();
+        for key in Keys::new("unknown", None).names() {
+            invocation.key(key);
+        }
+        for arg in ["1", "10000000", "30", "1", "1", "0", "0", "0", "0", "0", ""] {
+            invocation.arg(arg);
+        }
+        let error = invocation.invoke::<Vec<i64>>(&mut connection).unwrap_err();
+        assert!(error.to_string().contains("has no run_id"), "{error}");
     }
 
     #[test]
