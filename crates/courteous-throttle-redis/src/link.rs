@@ -99,7 +99,7 @@ impl Drop for Link {
 /// A way to Redis, for any number of limits.
 ///
 /// Nothing is connected before a call needs it. Then one background task, on the runtime of that call, talks to Redis for
-/// all limits of this link; it ends with the last handle, and is begun anew on another runtime if its own is gone. The
+/// all limits of this link (without a name, as tasks have none in stable Tokio); it ends with the last handle, and is begun anew on another runtime if its own is gone. The
 /// Redis client has a task of its own for each connection.
 ///
 /// # Sharing

@@ -42,8 +42,8 @@ impl Outage {
 ///
 /// With a `reserve` of 0.2 and `max_workers` of 8, Redis hands out 80 % of the rate, and each worker that is cut off goes
 /// on at 2.5 %. However many are cut off, in whatever groups, all together never exceed the rate, if there are no more
-/// than `max_workers`: count those that overlap while a new version is rolled out. While Redis is there, the reserve is
-/// not used.
+/// than `max_workers`. Count each bucket that is made for the name, if there are several in a process, and those that
+/// overlap while a new version is rolled out. While Redis is there, the reserve is not used.
 ///
 /// The burst is split as the rate is, and each worker's part of it is at least 1: so the burst must be above
 /// `max_workers`.
@@ -76,7 +76,7 @@ impl LocalShare {
         self.reserve
     }
 
-    /// How many workers there are at most.
+    /// How many buckets there are for the name at most, in all processes.
     #[must_use]
     pub const fn max_workers(&self) -> NonZeroU32 {
         self.max_workers
