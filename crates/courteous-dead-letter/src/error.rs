@@ -2,6 +2,8 @@ use std::{error::Error, fmt, time::SystemTime};
 
 use courteous_core::BoxError;
 
+use crate::LetterId;
+
 /// Why a [`Sink`](crate::Sink) has not kept a letter.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -64,6 +66,8 @@ pub enum StoreError {
     Corrupt {
         /// The column that is at fault.
         column: &'static str,
+        /// The record, if it is one that is at fault: it can still be [marked](crate::Store::mark) as discarded.
+        id: Option<LetterId>,
     },
     /// A body was encrypted with another key, or was changed.
     WrongKey,
@@ -78,6 +82,18 @@ impl StoreError {
     pub fn failed(error: impl Into<BoxError>) -> Self {
         Self::Failed(error.into())
     }
+
+    /// What cannot be read is of the record of this id.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn of(self, id: LetterId) -> Self {
+        match self {
+            Self::Corrupt { column, .. } => Self::Corrupt {
+                column,
+                id: Some(id),
+            },
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for StoreError {
@@ -90,7 +106,11 @@ impl fmt::Display for StoreError {
                 f,
                 "the store has schema {found}, and this version knows {known} at most"
             ),
-            Self::Corrupt { column } => write!(f, "a stored {column:?} cannot be read"),
+            Self::Corrupt { column, id: None } => write!(f, "a stored {column:?} cannot be read"),
+            Self::Corrupt {
+                column,
+                id: Some(id),
+            } => write!(f, "the {column:?} of dead letter {id} cannot be read"),
             Self::WrongKey => f.write_str("a body was encrypted with another key, or was changed"),
             Self::Closed => f.write_str("the store of dead letters is closed"),
             Self::Failed(_) => f.write_str("the store of dead letters failed"),

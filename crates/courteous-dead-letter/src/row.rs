@@ -91,6 +91,11 @@ impl Row {
 
     /// The record that was written so.
     pub(crate) fn into_record(self) -> Result<Record, StoreError> {
+        let id = self.id;
+        self.read_all().map_err(|error| error.of(id))
+    }
+
+    fn read_all(self) -> Result<Record, StoreError> {
         let letter = Letter {
             method: read("method", || self.method.parse().ok())?,
             uri: read("uri", || self.uri.parse().ok())?,
@@ -173,7 +178,7 @@ pub(crate) fn time(micros: i64) -> SystemTime {
 }
 
 fn read<T>(column: &'static str, value: impl FnOnce() -> Option<T>) -> Result<T, StoreError> {
-    value().ok_or(StoreError::Corrupt { column })
+    value().ok_or(StoreError::Corrupt { column, id: None })
 }
 
 fn pair((name, value): (&str, &str)) -> (String, Value) {
@@ -349,10 +354,16 @@ mod tests {
         let broken = |column: &'static str, change: fn(&mut Row)| {
             let mut row = Row::new(&letter(), UNIX_EPOCH);
             change(&mut row);
+            let id = row.id;
             let read = row.into_record();
-            let named =
-                matches!(read, Err(StoreError::Corrupt { column: named }) if named == column);
-            assert!(named, "{column}: {read:?}");
+            let Err(StoreError::Corrupt {
+                column: named,
+                id: of,
+            }) = read
+            else {
+                panic!("{column}: {read:?}");
+            };
+            assert_eq!((named, of), (column, Some(id)));
         };
         broken("method", |row| row.method = "GE T".to_owned());
         broken("uri", |row| row.uri = "http://".to_owned());

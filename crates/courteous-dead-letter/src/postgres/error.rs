@@ -124,7 +124,7 @@ impl Fault {
                     found: *found,
                     known: *known,
                 },
-                StoreError::Corrupt { column } => StoreError::Corrupt { column },
+                StoreError::Corrupt { column, id } => StoreError::Corrupt { column, id: *id },
                 other => StoreError::failed(other.to_string()),
             },
         }

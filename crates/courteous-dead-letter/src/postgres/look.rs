@@ -127,12 +127,14 @@ pub(super) async fn stats(session: &Session) -> Result<Stats, Fault> {
         let (reason, state): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
         let count: i64 = row.try_get(2)?;
         Ok(Count::new(
-            reason
-                .parse()
-                .map_err(|_| StoreError::Corrupt { column: "reason" })?,
-            state
-                .parse()
-                .map_err(|_| StoreError::Corrupt { column: "state" })?,
+            reason.parse().map_err(|_| StoreError::Corrupt {
+                column: "reason",
+                id: None,
+            })?,
+            state.parse().map_err(|_| StoreError::Corrupt {
+                column: "state",
+                id: None,
+            })?,
             count.unsigned_abs(),
         ))
     });

@@ -31,7 +31,10 @@ pub(super) async fn prepare(session: &Session) -> Result<(), Fault> {
             found,
             known: VERSION,
         })),
-        None => Err(Fault::Found(StoreError::Corrupt { column: "version" })),
+        None => Err(Fault::Found(StoreError::Corrupt {
+            column: "version",
+            id: None,
+        })),
     }
 }
 
@@ -47,7 +50,10 @@ async fn find(session: &Session) -> Result<Option<u32>, Fault> {
         return Ok(None);
     };
     let version: i32 = row.try_get(0)?;
-    let version = u32::try_from(version).map_err(|_| StoreError::Corrupt { column: "version" })?;
+    let version = u32::try_from(version).map_err(|_| StoreError::Corrupt {
+        column: "version",
+        id: None,
+    })?;
     Ok(Some(version))
 }
 

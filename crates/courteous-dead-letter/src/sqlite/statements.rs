@@ -154,7 +154,7 @@ pub(super) fn stats(
         now.duration_since(id.recorded_at()).unwrap_or_default()
     });
     let count = |(reason, state, count): (String, String, i64)| {
-        let corrupt = |column| move |_| StoreError::Corrupt { column };
+        let corrupt = |column| move |_| StoreError::Corrupt { column, id: None };
         Ok(Count::new(
             reason.parse().map_err(corrupt("reason"))?,
             state.parse().map_err(corrupt("state"))?,

@@ -1,7 +1,7 @@
 use std::{fs, path::PathBuf};
 
 use courteous_dead_letter::{
-    Claim, Filter, Page, PushError, Sink, SqliteFault, SqliteOptions, SqliteStore, Store,
+    Claim, Filter, Mark, Page, PushError, Sink, SqliteFault, SqliteOptions, SqliteStore, Store,
     StoreError,
 };
 use tempfile::TempDir;
@@ -135,7 +135,7 @@ async fn a_record_that_cannot_be_read_is_named_and_not_claimed() {
     let all = Claim::new(9, std::time::Duration::from_secs(60));
     let error = store.claim(all).await.unwrap_err();
     assert!(
-        matches!(error, StoreError::Corrupt { column: "headers" }),
+        matches!(error, StoreError::Corrupt { column: "headers", id: Some(id) } if id == ids[1]),
         "{error:?}"
     );
     assert_eq!(
@@ -143,6 +143,9 @@ async fn a_record_that_cannot_be_read_is_named_and_not_claimed() {
         ids[0],
         "none of them was claimed"
     );
+    // Discarded, it holds up nobody.
+    store.mark(ids[1], Mark::Discarded).await.unwrap();
+    assert!(claim(&store, 9).await.is_empty());
 }
 
 #[tokio::test]
