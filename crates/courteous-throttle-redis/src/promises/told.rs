@@ -1,0 +1,138 @@
+//! What a server says: pauses and quotas.
+
+use super::*;
+
+#[test]
+fn a_429_closes_the_bucket_for_all_workers() {
+    paused(async {
+        let redis = redis();
+        let (_tasks, workers) = crowds(&redis, 4, 100, 20).await;
+        let opens = Instant::now() + ms(5_000);
+        Store::close_until(&workers[0].0, opens);
+        let start = Instant::now();
+        sleep(ms(100)).await;
+        assert_eq!(workers[0].1.since(start), 0, "closed here at once");
+        // A lease of 100 ms, and a horizon of 500 ms.
+        sleep(ms(500)).await;
+        let closed = Instant::now();
+        sleep(opens - closed).await;
+        let sent: usize = workers.iter().map(|(_, sent)| sent.since(closed)).sum();
+        assert_eq!(sent, 0, "closed elsewhere");
+        // It opens with one token, not with a burst.
+        sleep(ms(1_000)).await;
+        let sent: usize = workers.iter().map(|(_, sent)| sent.since(opens)).sum();
+        assert!((90..=101).contains(&sent), "{sent}");
+    });
+}
+
+#[test]
+fn a_429_is_told_though_redis_was_away_and_nobody_waits() {
+    paused(async {
+        let redis = redis();
+        let (one_bucket, other) = (warm(&redis, 10, 1).await, warm(&redis, 10, 1).await);
+        redis.state().away = true;
+        Store::close_until(&one_bucket, Instant::now() + ms(60_000));
+        sleep(ms(3_000)).await;
+        redis.state().away = false;
+        sleep(ms(3_000)).await;
+        let start = Instant::now();
+        let ask = one().with_latest(start + ms(2_000), RejectReason::Deadline);
+        let refused = send(&other, &ask, &Sent::default(), Duration::ZERO).await;
+        assert_eq!(refused, Err(RejectReason::Deadline));
+        assert!(start.elapsed() < ms(200), "refused once that is certain");
+        assert!(other.closed_until().is_some());
+    });
+}
+
+#[test]
+fn a_retry_outside_waits_there_for_a_closed_bucket() {
+    paused(async {
+        let redis = redis();
+        let bucket = warm(&redis, 10, 1).await;
+        let waiting = bucket.clone();
+        let waiter = tokio::spawn(async move {
+            send(
+                &waiting,
+                &one().with_retried(true),
+                &Sent::default(),
+                Duration::ZERO,
+            )
+            .await
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(bucket.waiting(), 1);
+        Store::close_until(&bucket, Instant::now() + ms(1_000));
+        assert_eq!(waiter.await.unwrap(), Err(RejectReason::Closed));
+        let Take::Refused(rejected) = bucket.take(&one().with_retried(true)) else {
+            panic!("it is closed");
+        };
+        assert!((ms(1_000)..=ms(2_000)).contains(&rejected.wait().unwrap()));
+    });
+}
+
+#[test]
+fn a_quota_that_runs_out_slows_all_workers_down() {
+    paused(async {
+        let redis = redis();
+        let (_tasks, workers) = crowds(&redis, 4, 100, 10).await;
+        Store::pace(&workers[0].0, 50, ms(5_000));
+        sleep(ms(1_000)).await;
+        let start = Instant::now();
+        sleep(ms(3_000)).await;
+        let sent: usize = workers.iter().map(|(_, sent)| sent.since(start)).sum();
+        assert!((25..=35).contains(&sent), "{sent}");
+        sleep(ms(2_000)).await;
+        let start = Instant::now();
+        sleep(ms(1_000)).await;
+        let sent: usize = workers.iter().map(|(_, sent)| sent.since(start)).sum();
+        assert!(sent >= 90, "{sent}");
+    });
+}
+
+#[test]
+fn a_pace_whose_call_is_lost_is_told_with_the_next_one() {
+    paused(async {
+        let redis = redis();
+        let bucket = warm(&redis, 100, 10).await;
+        sleep(ms(1_000)).await;
+        let told = || redis.state().calls.iter().any(|call| !call.pace.is_zero());
+        redis.state().hung = true;
+        Store::pace(&bucket, 1, ms(60_000));
+        let ask = one().with_latest(Instant::now() + ms(1_000), RejectReason::Deadline);
+        let refused = send(&bucket, &ask, &Sent::default(), Duration::ZERO).await;
+        assert_eq!(refused, Err(RejectReason::Unavailable));
+        assert!(!told());
+        redis.state().hung = false;
+        sleep(ms(2_000)).await;
+        send(&bucket, &one(), &Sent::default(), Duration::ZERO)
+            .await
+            .unwrap();
+        assert!(told());
+    });
+}
+
+#[test]
+fn a_key_whose_pace_redis_was_not_told_is_kept() {
+    paused(async {
+        let redis = redis();
+        let template = RedisBucket::new(&redis.open(), "keyed", rate(100, 10));
+        let key_of = |head: courteous_core::RequestView<'_>| head.uri().path().to_owned();
+        let keyed = RedisKeyed::new(template, key_of);
+        let select = |path: String| {
+            let request = http::Request::builder().uri(path).body(()).unwrap();
+            let head = courteous_core::RequestView::of(&request);
+            courteous_core::Partition::select(&keyed, head).unwrap()
+        };
+        Store::pace(&select("/paced".into()), 1, ms(60_000));
+        for key in 0..64 {
+            select(format!("/{key}"));
+        }
+        assert!(keyed.len() < 64, "{} keys: none was forgotten", keyed.len());
+        assert!(keyed.get(&"/paced".into()).is_some());
+        sleep(ms(60_000)).await;
+        for key in 64..192 {
+            select(format!("/{key}"));
+        }
+        assert!(keyed.get(&"/paced".into()).is_none(), "for its time only");
+    });
+}
