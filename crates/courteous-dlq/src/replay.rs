@@ -5,7 +5,7 @@ use std::{
 
 use courteous::BoxError;
 use courteous_dead_letter::{
-    LetterId, Progress, Replay, ReplayOutcome, State, Store, StoreError, Summary,
+    LetterId, Progress, Replay, ReplayOutcome, State, StateKind, Store, StoreError, Summary,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -51,7 +51,14 @@ pub(crate) async fn replay(
     let chosen: Vec<_> = once.chain(twice).collect();
     let run = async {
         if chosen.is_empty() {
-            return Ok((replay.run(&window, client).await?, Exit::Done));
+            let summary = replay.run(&window, client).await?;
+            let claimed = store.stats().await?.in_state(StateKind::Claimed);
+            if claimed > 0 {
+                report(&format!(
+                    "{claimed} more are claimed: by another replay, or until the lease of one that was killed ends"
+                ));
+            }
+            return Ok((summary, Exit::Done));
         }
         let (mut sum, mut exit) = (Summary::default(), Exit::Done);
         for (id, twice) in chosen {

@@ -48,9 +48,10 @@ async fn a_replay_that_was_killed_is_gone_on_with_and_nothing_is_sent_under_a_se
         let mut process = replay_until(&bench, &server, requests).await;
         process.kill();
     }
-    bench.run("replay --concurrency 32").await.with(0);
+    let ended = bench.run("replay --concurrency 32").await.with(0);
     // What was under way is claimed until its lease ends: an hour later, here.
     let claimed = bench.count(StateKind::Claimed).await;
+    assert!(ended.err().contains(&format!("{claimed} more are claimed")));
     assert!((1..=12).contains(&claimed), "{claimed}");
     let clock = Clock::fixed(Clock::system().now() + Duration::from_secs(3600));
     let path = bench.url();
