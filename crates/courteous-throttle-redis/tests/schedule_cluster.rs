@@ -27,15 +27,15 @@ async fn sends(bucket: &RedisBucket, limit: Duration) -> bool {
     }
 }
 
-/// For how many buckets a call is sent within `limit`, all at once.
-async fn sending(buckets: &[RedisBucket], limit: Duration) -> usize {
+/// For which buckets a call is sent within `limit`, all at once.
+async fn sending(buckets: &[RedisBucket], limit: Duration) -> Vec<bool> {
     let mut tasks = JoinSet::new();
-    for bucket in buckets {
-        let bucket = bucket.clone();
-        tasks.spawn(async move { sends(&bucket, limit).await });
+    for (i, bucket) in buckets.iter().cloned().enumerate() {
+        tasks.spawn(async move { (i, sends(&bucket, limit).await) });
     }
-    let sent = tasks.join_all().await;
-    sent.into_iter().filter(|&sent| sent).count()
+    let mut sent = tasks.join_all().await;
+    sent.sort_unstable();
+    sent.into_iter().map(|(_, sent)| sent).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,20 +55,24 @@ async fn a_node_that_is_gone_holds_up_its_own_keys_only() {
         .map(|key| RedisBucket::new(&redis, &format!("key{key}"), rate.with_burst(burst)))
         .collect();
     let long = Duration::from_secs(20);
-    assert_eq!(sending(&buckets, long).await, 30);
+    assert_eq!(sending(&buckets, long).await, [true; 30]);
     cluster.nodes_mut()[0].kill();
     // Slots that are leased are good for a horizon and a lease.
     tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut sent = Vec::new();
     for _ in 0..2 {
-        let sent = sending(&buckets, Duration::from_secs(2)).await;
-        assert!((8..30).contains(&sent), "{sent} of 30 keys");
+        sent = sending(&buckets, Duration::from_secs(4)).await;
+        let spared = sent.iter().filter(|&&sent| sent).count();
+        assert!((8..30).contains(&spared), "{spared} of 30 keys");
     }
-    let failures: Vec<_> = buckets
-        .iter()
-        .map(|bucket| bucket.gauges().failures())
-        .collect();
-    let spared = failures.iter().filter(|&&failures| failures == 0).count();
-    assert!(spared >= 8, "{failures:?}");
+    // The others may notice that the connection was made anew, but not each time that the node is tried.
+    let failures = |are_sent: bool| {
+        let keys = buckets.iter().zip(&sent);
+        let keys = keys.filter(move |&(_, &sent)| sent == are_sent);
+        keys.map(|(bucket, _)| bucket.gauges().failures())
+    };
+    let (spared, gone) = (failures(true).max(), failures(false).min());
+    assert!(spared.map(|most| 2 * most) <= gone, "{spared:?}, {gone:?}");
     cluster.nodes_mut()[0].restart();
-    assert_eq!(sending(&buckets, long).await, 30);
+    assert_eq!(sending(&buckets, long).await, [true; 30]);
 }
