@@ -112,7 +112,10 @@ fn fault(error: &(dyn std::error::Error + 'static)) -> Option<SqliteFault> {
 
 /// Another program that has opened the file.
 fn intruder(path: &Path) -> rusqlite::Connection {
-    rusqlite::Connection::open(path).unwrap()
+    let connection = rusqlite::Connection::open(path).unwrap();
+    // However slow the disk is.
+    connection.busy_timeout(Duration::from_secs(60)).unwrap();
+    connection
 }
 
 /// A store of its own, in a folder that is gone with it.
