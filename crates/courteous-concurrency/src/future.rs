@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use courteous_core::{BoxError, Rejected};
+use courteous_core::{Refuse, Rejected};
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -16,7 +16,6 @@ use crate::{
     events,
     options::HoldUntil,
     permit::Permit,
-    reject::{AsError, AsResponse},
     waiting::{Failure, Waiting},
 };
 
@@ -52,14 +51,6 @@ pin_project! {
     }
 }
 
-type Outcome<RB, E, R> = Result<Response<PermitBody<RB>>, Ended<E, R>>;
-
-/// How a call ended that has no response.
-enum Ended<E, R> {
-    Failed(E),
-    Refused(Rejected, R),
-}
-
 impl<S, B, F, R> ResponseFuture<S, B, F, R> {
     pub(crate) const fn running(future: F, permit: Permit, hold: HoldUntil) -> Self {
         let permit = Some(permit);
@@ -82,13 +73,18 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
             hold: HoldUntil::Headers,
         }
     }
+}
 
-    fn poll_response<RB, E>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<RB, E, R>>
-    where
-        S: Service<Request<B>, Response = Response<RB>, Error = E, Future = F> + Clone,
-        F: Future<Output = Result<Response<RB>, E>>,
-        RB: Body,
-    {
+impl<S, B, F, RB, R> Future for ResponseFuture<S, B, F, R>
+where
+    S: Service<Request<B>, Response = Response<RB>, Future = F> + Clone,
+    F: Future<Output = Result<Response<RB>, S::Error>>,
+    RB: Body,
+    R: Refuse<RB, S::Error>,
+{
+    type Output = Result<Response<PermitBody<RB>>, R::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let StateProj::Waiting { waiting } = this.state.as_mut().project() {
             let turn = ready!(waiting.poll_turn(cx));
@@ -98,11 +94,10 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
             };
             let permit = match turn {
                 Ok(permit) => permit,
-                Err(Failure::Inner(error)) => return Poll::Ready(Err(Ended::Failed(error))),
+                Err(Failure::Inner(error)) => return Poll::Ready(Err(R::error(error))),
                 Err(Failure::Rejected(rejected)) => {
                     events::refused(&rejected);
-                    let reject = waiting.into_reject();
-                    return Poll::Ready(Err(Ended::Refused(rejected, reject)));
+                    return Poll::Ready(refuse(&waiting.into_reject(), rejected));
                 }
             };
             let (future, permit) = waiting.send(permit);
@@ -111,9 +106,7 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
         }
         let StateProj::Running { future, permit } = this.state.as_mut().project() else {
             return match this.state.project_replace(State::Done) {
-                StateOwned::Refused { rejected, reject } => {
-                    Poll::Ready(Err(Ended::Refused(rejected, reject)))
-                }
+                StateOwned::Refused { rejected, reject } => Poll::Ready(refuse(&reject, rejected)),
                 // Polled again after it has ended.
                 _ => Poll::Pending,
             };
@@ -128,46 +121,18 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
                 let permit = permit.filter(|_| *this.hold == HoldUntil::Body);
                 Ok(response.map(|body| PermitBody::new(body, permit)))
             }
-            Err(error) => Err(Ended::Failed(error)),
+            Err(error) => Err(R::error(error)),
         })
     }
 }
 
-impl<S, B, F, RB> Future for ResponseFuture<S, B, F, AsError>
-where
-    S: Service<Request<B>, Response = Response<RB>, Future = F> + Clone,
-    S::Error: Into<BoxError>,
-    F: Future<Output = Result<Response<RB>, S::Error>>,
-    RB: Body,
-{
-    type Output = Result<Response<PermitBody<RB>>, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_response(cx).map_err(|ended| match ended {
-            Ended::Failed(error) => error.into(),
-            Ended::Refused(rejected, AsError) => rejected.into(),
-        })
-    }
-}
-
-impl<S, B, F, RB, A> Future for ResponseFuture<S, B, F, AsResponse<A>>
-where
-    S: Service<Request<B>, Response = Response<RB>, Future = F> + Clone,
-    F: Future<Output = Result<Response<RB>, S::Error>>,
-    RB: Body,
-    A: Fn(&Rejected) -> Response<RB>,
-{
-    type Output = Result<Response<PermitBody<RB>>, S::Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match ready!(self.poll_response(cx)) {
-            Ok(response) => Ok(response),
-            Err(Ended::Failed(error)) => Err(error),
-            Err(Ended::Refused(rejected, AsResponse(answer))) => {
-                Ok(answer(&rejected).map(PermitBody::free))
-            }
-        })
-    }
+/// The outcome of a refused call.
+fn refuse<RB, E, R: Refuse<RB, E>>(
+    reject: &R,
+    rejected: Rejected,
+) -> Result<Response<PermitBody<RB>>, R::Error> {
+    let response = reject.refuse(rejected)?;
+    Ok(response.map(PermitBody::free))
 }
 
 impl<S, B, F, R> fmt::Debug for ResponseFuture<S, B, F, R> {

@@ -1,6 +1,6 @@
 use std::{fmt, hash::Hash, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use courteous_core::{Origin, Rejected, RequestView};
+use courteous_core::{AsError, AsResponse, Origin, Rejected, RequestView};
 use http::Response;
 use tower_layer::Layer;
 
@@ -9,7 +9,6 @@ use crate::{
     limiter::Limiter,
     limiters::Limiters,
     options::{HoldUntil, Options},
-    reject::{AsError, AsResponse},
     scope::Scope,
     service::ConcurrencyLimit,
 };
@@ -115,7 +114,7 @@ impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
         ConcurrencyLimitLayer {
             scope: self.scope,
             options: self.options,
-            reject: AsResponse(response),
+            reject: AsResponse::new(response),
         }
     }
 }

@@ -4,19 +4,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{BoxError, Rejected};
+use courteous_core::{AsError, Refuse};
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    body::PermitBody,
-    events,
-    future::ResponseFuture,
-    layer::ConcurrencyLimitLayer,
-    limiter::Admission,
-    reject::{AsError, AsResponse},
-    waiting::Waiting,
+    body::PermitBody, events, future::ResponseFuture, layer::ConcurrencyLimitLayer,
+    limiter::Admission, waiting::Waiting,
 };
 
 /// Bounds the calls in flight. Made by [`ConcurrencyLimitLayer`].
@@ -69,14 +64,24 @@ impl<S, R, K> ConcurrencyLimit<S, R, K> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+}
 
-    #[inline]
-    fn begin<B>(&mut self, request: Request<B>) -> ResponseFuture<S, B, S::Future, R>
-    where
-        S: Service<Request<B>> + Clone,
-        R: Clone,
-        K: Hash + Eq,
-    {
+impl<S, B, RB, R, K> Service<Request<B>> for ConcurrencyLimit<S, R, K>
+where
+    S: Service<Request<B>, Response = Response<RB>> + Clone,
+    RB: Body,
+    R: Refuse<RB, S::Error> + Clone,
+    K: Hash + Eq,
+{
+    type Response = Response<PermitBody<RB>>;
+    type Error = R::Error;
+    type Future = ResponseFuture<S, B, S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
+        self.inner.poll_ready(cx).map_err(R::error)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let ConcurrencyLimitLayer {
             scope,
             options,
@@ -103,46 +108,6 @@ impl<S, R, K> ConcurrencyLimit<S, R, K> {
                 ResponseFuture::refused(rejected, reject.clone())
             }
         }
-    }
-}
-
-impl<S, B, RB, K> Service<Request<B>> for ConcurrencyLimit<S, AsError, K>
-where
-    S: Service<Request<B>, Response = Response<RB>> + Clone,
-    S::Error: Into<BoxError>,
-    RB: Body,
-    K: Hash + Eq,
-{
-    type Response = Response<PermitBody<RB>>;
-    type Error = BoxError;
-    type Future = ResponseFuture<S, B, S::Future, AsError>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.begin(request)
-    }
-}
-
-impl<S, B, RB, F, K> Service<Request<B>> for ConcurrencyLimit<S, AsResponse<F>, K>
-where
-    S: Service<Request<B>, Response = Response<RB>> + Clone,
-    RB: Body,
-    F: Fn(&Rejected) -> Response<RB> + Clone,
-    K: Hash + Eq,
-{
-    type Response = Response<PermitBody<RB>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S, B, S::Future, AsResponse<F>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.begin(request)
     }
 }
 

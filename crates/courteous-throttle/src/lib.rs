@@ -13,16 +13,16 @@ mod line;
 mod listen;
 mod meter;
 mod pace;
-mod refuse;
 mod service;
 mod waiter;
 mod waiting;
 
 pub use bucket::{Bucket, BucketTurn};
 pub use cost::Cost;
-pub use courteous_core::{Ask, InvalidRate, Partition, Rate, Store, Take, Turn};
+pub use courteous_core::{
+    AsError, AsResponse, Ask, InvalidRate, Partition, Rate, Refuse, Store, Take, Turn,
+};
 pub use future::ResponseFuture;
 pub use keyed::{Keyed, PerOrigin};
 pub use layer::ThrottleLayer;
-pub use refuse::{AsError, AsResponse, Refuse};
 pub use service::Throttle;

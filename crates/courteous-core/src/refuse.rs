@@ -1,12 +1,12 @@
 use std::fmt;
 
-use courteous_core::{BoxError, Rejected};
 use http::Response;
 
-/// What a refused call yields, and with it the error type of the throttle: see
-/// [`reject_with`](crate::ThrottleLayer::reject_with).
+use crate::{BoxError, Rejected};
+
+/// What a limit makes of a call that it refuses, and with that the limit's error type: [`AsError`] or [`AsResponse`].
 pub trait Refuse<B, E> {
-    /// The error of the service.
+    /// The error of the limit's service.
     type Error;
 
     /// The outcome of a refused call.
@@ -24,12 +24,14 @@ pub trait Refuse<B, E> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AsError;
 
-/// A refusal is a response, and the error type stays the inner service's.
+/// A refusal is a response, made by `F`, and the error type stays the inner service's.
 #[derive(Clone, Copy)]
 pub struct AsResponse<F>(F);
 
 impl<F> AsResponse<F> {
-    pub(crate) const fn new(respond: F) -> Self {
+    /// Answers refused calls with what `respond` makes.
+    #[must_use]
+    pub const fn new(respond: F) -> Self {
         Self(respond)
     }
 }
