@@ -30,7 +30,7 @@ use tower::ServiceExt;
 use super::Effort;
 use crate::{
     contenders::{self, Finish, Kind, Measurable, OURS, Visit, Who},
-    kit::{BODY, Request, Shape, Spread, Table, cpu_of},
+    kit::{BODY, Request, Shape, Spread, Table, cpu_of, to_best},
 };
 
 /// How many requests are under way at a time.
@@ -86,6 +86,12 @@ struct Measured {
     is_bare: bool,
     run: Run,
     samples: Vec<Sample>,
+}
+
+impl Measured {
+    fn is_ours(&self) -> bool {
+        self.who.starts_with(OURS)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +208,7 @@ impl Clients {
                 "CPU, us per request (min < **median** < max)",
                 "added to the bare client, us",
                 "%",
+                "ours / best peer, added",
             ],
         );
         for client in &self.all {
@@ -209,25 +216,20 @@ impl Clients {
                 let samples: Vec<_> = client.samples.iter().map(what).collect();
                 Spread::of(&samples)
             };
-            let bare = self.all.iter();
-            let bare = bare.filter(|bare| bare.is_bare && bare.base == client.base);
-            let added = |relative: bool| {
-                let pairs = bare.clone().flat_map(|bare| &bare.samples);
-                let pairs = client.samples.iter().zip(pairs);
-                let added: Vec<_> = pairs
-                    .map(|(with, without)| match relative {
-                        true => 100.0 * (with.cpu / without.cpu - 1.0),
-                        false => with.cpu - without.cpu,
-                    })
-                    .collect();
-                Spread::of(&added)
-            };
+            let peers = self.all.iter();
+            let peers = peers
+                .filter(|peer| peer.base == client.base && !peer.is_bare && !peer.is_ours())
+                .map(|peer| self.added(peer, false).median);
             let [micros, percent] = match client.is_bare {
                 true => ["-".to_owned(), "-".to_owned()],
                 false => [
-                    format!("{:.2}", added(false)),
-                    format!("{:.0}", added(true).median),
+                    format!("{:.2}", self.added(client, false)),
+                    format!("{:.0}", self.added(client, true).median),
                 ],
+            };
+            let ratio = match client.is_ours() {
+                true => to_best(self.added(client, false).median, peers),
+                false => "-".to_owned(),
             };
             table.row([
                 client.who.clone(),
@@ -237,9 +239,29 @@ impl Clients {
                 format!("{:.2}", of(|sample| sample.cpu)),
                 micros,
                 percent,
+                ratio,
             ]);
         }
         table
+            .row(["(goal for all five)", "-", "-", "-", "-", "0.90", "10", "-"].map(str::to_owned));
+        table
+    }
+
+    /// The CPU that a client adds to the bare one in the same round: microseconds, or percent if it is to be `relative`.
+    fn added(&self, client: &Measured, relative: bool) -> Spread {
+        let bare = self.all.iter();
+        let bare = bare.filter(|bare| bare.is_bare && bare.base == client.base);
+        let pairs = client
+            .samples
+            .iter()
+            .zip(bare.flat_map(|bare| &bare.samples));
+        let added: Vec<_> = pairs
+            .map(|(with, without)| match relative {
+                true => 100.0 * (with.cpu / without.cpu - 1.0),
+                false => with.cpu - without.cpu,
+            })
+            .collect();
+        Spread::of(&added)
     }
 }
 

@@ -114,6 +114,13 @@ fn measure(contenders: &[Contender], size: &Size, grants: u32) -> io::Result<Vec
 }
 
 impl Measured {
+    /// Whether it keeps to the pace: never more than is allowed, and nearly all of it, by those who came first.
+    fn keeps(&self, pace: Pace) -> bool {
+        self.of(|outcome| outcome.excess(pace)).median <= 100.0
+            && self.of(|outcome| outcome.delivered(pace)).median >= 99.0
+            && self.of(|outcome| f64::from(outcome.places_lost())).median < f64::from(pace.burst)
+    }
+
     fn of(&self, what: impl Fn(&Outcome) -> f64) -> Spread {
         let samples: Vec<_> = self.outcomes.iter().map(what).collect();
         Spread::of(&samples)
@@ -130,11 +137,12 @@ impl Measured {
     }
 }
 
-/// What ours costs in proportion to the least of the peers'.
-fn ratios(all: &[Measured]) -> String {
+/// What ours costs in proportion to the least of those peers' that do what it is for.
+fn ratios(all: &[Measured], does_it: impl Fn(&&Measured) -> bool) -> String {
     let Some((ours, peers)) = all.split_first().filter(|(_, peers)| !peers.is_empty()) else {
         return String::new();
     };
+    let peers: Vec<_> = peers.iter().filter(does_it).collect();
     let ratio = |what: fn(&Measured) -> Spread| {
         to_best(
             what(ours).median,
@@ -142,7 +150,12 @@ fn ratios(all: &[Measured]) -> String {
         )
     };
     format!(
-        "\nOurs / best peer: heap {}, CPU to join {}, CPU per grant {}.\n",
+        "\nOurs / best peer ({}): heap {}, CPU to join {}, CPU per grant {}.\n",
+        peers
+            .iter()
+            .map(|peer| peer.who)
+            .collect::<Vec<_>>()
+            .join("; "),
         ratio(|measured| Spread::of(&measured.heap)),
         ratio(|measured| measured.of(|outcome| outcome.join)),
         ratio(|measured| measured.of(|outcome| outcome.grant)),
@@ -180,7 +193,7 @@ fn throttle_table(all: &[Measured]) -> String {
             ),
         ]));
     }
-    format!("{table}{}", ratios(all))
+    format!("{table}{}", ratios(all, |peer| peer.keeps(Pace::FAST)))
 }
 
 fn limit_table(all: &[Measured]) -> String {
@@ -200,5 +213,5 @@ fn limit_table(all: &[Measured]) -> String {
             measured.of(|outcome| f64::from(outcome.places_lost()))
         )]));
     }
-    format!("{table}{}", ratios(all))
+    format!("{table}{}", ratios(all, |_| true))
 }
