@@ -162,18 +162,25 @@ impl Primitives {
                 .find(|primitive| primitive.name == name);
             primitive.map_or(f64::NAN, |primitive| Spread::of(&primitive.samples).median)
         };
+        // A service that is cloned for a call has a handle of its own to what its clones share.
+        let cloned = |[floor, realistic]: [f64; 2]| [floor, realistic + of(ARC)];
         let both = |nanos| [nanos, nanos];
         Some(match kind {
             // A permit taken, held by the response's body, and given back.
-            Kind::Concurrency => both(2.0 * of(CAS) + of(ARC)),
+            Kind::Concurrency => cloned(both(2.0 * of(CAS) + of(ARC))),
             // The level as of now, and the handle by which the response is listened to.
-            Kind::Throttle => both(of(CLOCK) + of(CAS) + of(ARC)),
-            // The request for another attempt, the settings, and the deposit.
-            Kind::Retry => CLONE.map(|clone| of(clone) + of(ARC) + of(CAS)),
-            Kind::Key => KEY_WRITTEN.map(of),
-            // The deadline for the layers inside, and the timer if there is a wait.
+            Kind::Throttle => cloned(both(of(CLOCK) + of(CAS) + of(ARC))),
+            // The request for another attempt, the settings, the number and the identity that the layers inside are told, and
+            // the deposit into a window of time.
+            Kind::Retry => {
+                let deposit = of(CLOCK) + of(CAS);
+                cloned(CLONE.map(|clone| of(clone) + of(ARC) + of(CONTEXT) + deposit))
+            }
+            Kind::Key => cloned(KEY_WRITTEN.map(of)),
+            // The deadline, which the layers inside are told, another look at the clock before anything is sent, and the timer
+            // if there is a wait.
             Kind::TotalTimeout => {
-                let deadline = of(CLOCK) + of(CONTEXT);
+                let deadline = 2.0 * of(CLOCK) + of(CONTEXT);
                 [deadline, deadline + of(SLEEP)]
             }
             Kind::AttemptTimeout => [of(CLOCK), of(CLOCK) + of(SLEEP)],
@@ -185,9 +192,11 @@ impl Primitives {
                     Kind::Key,
                     Kind::TotalTimeout,
                 ];
+                // Two of them write the context, but it is made once.
+                let saved = of(CONTEXT_AGAIN) - of(CONTEXT);
                 five.into_iter()
                     .filter_map(|kind| self.sum(kind))
-                    .fold([0.0, 0.0], |[a, b], [c, d]| [a + c, b + d])
+                    .fold([saved, saved], |[a, b], [c, d]| [a + c, b + d])
             }
             Kind::Stack => return None,
         })
