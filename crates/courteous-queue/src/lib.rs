@@ -2,9 +2,11 @@
 
 mod queue;
 mod shared;
+mod shortcut;
 mod timer;
 mod wakes;
 
 pub use queue::{Queue, Ticket};
 pub use shared::{Next, Serve, Shared};
+pub use shortcut::Shortcut;
 pub use wakes::Wakes;

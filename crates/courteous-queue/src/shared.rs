@@ -6,7 +6,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    Wakes,
+    Shortcut, Wakes,
     timer::{Ring, Set, Timer},
 };
 
@@ -44,13 +44,14 @@ pub enum Next {
 /// It needs no runtime until somebody waits, and outlives runtimes: every runtime on which a task has
 /// [`join`](Self::join)ed has an alarm of its own until nobody waits any more. One that is shut down is noticed
 /// and let go of; if none is left, all waiting tasks are woken to join again. No call panics outside of a runtime.
-pub struct Shared<T: Serve> {
-    state: Mutex<State<T>>,
+pub struct Shared<T: Serve, S: Shortcut<T> = ()> {
+    shortcut: S,
+    state: Mutex<State<T, S>>,
 }
 
-struct State<T: Serve> {
+struct State<T: Serve, S: Shortcut<T>> {
     limit: T,
-    timer: Timer<Shared<T>>,
+    timer: Timer<Shared<T, S>>,
 }
 
 impl<T: Serve> Shared<T> {
@@ -58,16 +59,31 @@ impl<T: Serve> Shared<T> {
     #[must_use]
     pub const fn new(limit: T) -> Self {
         Self {
-            state: Mutex::new(State {
-                limit,
-                timer: Timer::new(),
-            }),
+            shortcut: (),
+            state: Mutex::new(State::new(limit)),
         }
+    }
+}
+
+impl<T: Serve, S: Shortcut<T>> Shared<T, S> {
+    /// Shares `limit`, with a way past its lock, which is opened if the limit allows that.
+    #[must_use]
+    pub fn with_shortcut(limit: T, shortcut: S) -> Self {
+        shortcut.open(&limit);
+        Self {
+            shortcut,
+            state: Mutex::new(State::new(limit)),
+        }
+    }
+
+    /// The way past the lock.
+    pub const fn shortcut(&self) -> &S {
+        &self.shortcut
     }
 
     /// Does something that changes nothing for those who wait. This is the fast path: it costs the lock.
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        f(&mut self.lock().limit)
+        self.locked(|state| f(&mut state.limit))
     }
 
     /// As [`with`](Self::with), by a task that is going to wait: `f` is given a way to learn whether the timer knows the
@@ -76,8 +92,7 @@ impl<T: Serve> Shared<T> {
     ///
     /// In a crowd this is what nearly all find: it costs neither the clock nor the timer.
     pub fn attend<R>(&self, f: impl FnOnce(&mut T, &dyn Fn() -> bool) -> R) -> R {
-        let State { limit, timer } = &mut *self.lock();
-        f(limit, &|| timer.knows_runtime())
+        self.locked(|State { limit, timer }| f(limit, &|| timer.knows_runtime()))
     }
 
     /// Does something, then serves those who wait and sets the timer for the next one; then, without the lock, wakes
@@ -112,50 +127,68 @@ impl<T: Serve> Shared<T> {
         f: impl FnOnce(&mut T, Instant, &mut Wakes) -> R,
     ) -> R {
         let mut wakes = Wakes::new();
-        let mut state = self.lock();
-        let State { limit, timer } = &mut *state;
-        let mut now = Instant::now();
-        let result = f(limit, now, &mut wakes);
-        let joining = joining.then_some(self);
-        loop {
-            let at = match limit.serve(now, &mut wakes) {
-                Next::At(at) => at,
-                Next::Event => {
-                    timer.rest(now, joining);
-                    break;
-                }
-                Next::Nothing => {
-                    timer.clear();
-                    break;
-                }
-            };
-            match timer.set(at, now, joining) {
-                Set::Armed => break,
-                Set::Due => now = Instant::now(),
-                Set::Deaf => {
-                    limit.rouse(&mut wakes);
-                    break;
+        let result = self.locked(|State { limit, timer }| {
+            let mut now = Instant::now();
+            let result = f(limit, now, &mut wakes);
+            let joining = joining.then_some(self);
+            loop {
+                let at = match limit.serve(now, &mut wakes) {
+                    Next::At(at) => at,
+                    Next::Event => {
+                        timer.rest(now, joining);
+                        break;
+                    }
+                    Next::Nothing => {
+                        timer.clear();
+                        break;
+                    }
+                };
+                match timer.set(at, now, joining) {
+                    Set::Armed => break,
+                    Set::Due => now = Instant::now(),
+                    Set::Deaf => {
+                        limit.rouse(&mut wakes);
+                        break;
+                    }
                 }
             }
-        }
-        drop(state);
+            result
+        });
         wakes.wake();
         result
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    /// All that is done with the limit is done in here.
+    fn locked<R>(&self, f: impl FnOnce(&mut State<T, S>) -> R) -> R {
+        let mut state = self.lock();
+        self.shortcut.close(&mut state.limit);
+        let result = f(&mut state);
+        self.shortcut.open(&state.limit);
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T, S>> {
         // A panic under the lock can only be one of the timer's, which is as good as not set then.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T: Serve> Ring for Shared<T> {
+impl<T: Serve, S: Shortcut<T>> State<T, S> {
+    const fn new(limit: T) -> Self {
+        Self {
+            limit,
+            timer: Timer::new(),
+        }
+    }
+}
+
+impl<T: Serve, S: Shortcut<T>> Ring for Shared<T, S> {
     fn ring(self: Arc<Self>) {
         self.update(|_, _, _| ());
     }
 }
 
-impl<T: Serve + fmt::Debug> fmt::Debug for Shared<T> {
+impl<T: Serve + fmt::Debug, S: Shortcut<T>> fmt::Debug for Shared<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();
         f.debug_struct("Shared")

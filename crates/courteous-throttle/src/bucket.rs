@@ -14,6 +14,7 @@ use crate::{
     Ask, Partition, Rate, Store, Take, Turn,
     answer::{Entry, Find},
     core::Core,
+    fast_path::FastPath,
 };
 
 /// The tokens of one limit, and those who wait for them.
@@ -34,19 +35,21 @@ use crate::{
 /// before all younger ones when it is polled at last.
 #[derive(Clone)]
 pub struct Bucket {
-    shared: Arc<Shared<Core>>,
+    shared: Arc<Shared<Core, FastPath>>,
 }
 
 impl Bucket {
     /// A full bucket.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        Self::of(Core::new(rate, Instant::now()))
+        let now = Instant::now();
+        Self::of(Core::new(rate, now), now)
     }
 
-    pub(crate) fn of(core: Core) -> Self {
+    fn of(core: Core, now: Instant) -> Self {
+        let fast_path = FastPath::new(core.first_rate(), now);
         Self {
-            shared: Arc::new(Shared::new(core)),
+            shared: Arc::new(Shared::with_shortcut(core, fast_path)),
         }
     }
 
@@ -62,7 +65,7 @@ impl Bucket {
     /// added after that starts full.
     #[must_use]
     pub fn start_empty(self) -> Self {
-        self.shared.update(|core, _, _| core.empty());
+        self.shared.update(|core, now, _| core.empty(now));
         self
     }
 
@@ -143,7 +146,7 @@ impl Bucket {
 
     /// A bucket like this one, as new.
     pub(crate) fn fresh(&self, start_empty: bool, now: Instant) -> Self {
-        Self::of(self.shared.with(|core| core.fresh(start_empty, now)))
+        Self::of(self.shared.with(|core| core.fresh(start_empty, now)), now)
     }
 
     /// Whether nobody else has this bucket, and a new one with `rates` would do the same.
@@ -151,6 +154,22 @@ impl Bucket {
         let is_like_new =
             |core: &mut Core| core.is_idle(now) && core.rates().eq(rates.iter().copied());
         Arc::strong_count(&self.shared) == 1 && self.shared.with(is_like_new)
+    }
+
+    /// What becomes of a call that the fast path did not let through.
+    fn take_or_wait(&self, ask: &Ask, now: Instant) -> Take<BucketTurn> {
+        let entry = self.shared.with(|core| {
+            let taken = core.try_take(ask.cost(), now);
+            (!taken).then(|| core.enter(ask, now))
+        });
+        match entry {
+            None => Take::Taken,
+            Some(Entry::Place(ticket)) => Take::Wait(BucketTurn {
+                bucket: self.clone(),
+                ticket: Some(ticket),
+            }),
+            Some(Entry::Refused(rejected)) => Take::Refused(rejected),
+        }
     }
 }
 
@@ -165,20 +184,13 @@ impl Partition for Bucket {
 impl Store for Bucket {
     type Turn = BucketTurn;
 
+    #[inline]
     fn take(&self, ask: &Ask) -> Take<BucketTurn> {
         let now = Instant::now();
-        let entry = self.shared.with(|core| {
-            let taken = core.try_take(ask.cost(), now);
-            (!taken).then(|| core.enter(ask, now))
-        });
-        match entry {
-            None => Take::Taken,
-            Some(Entry::Place(ticket)) => Take::Wait(BucketTurn {
-                bucket: self.clone(),
-                ticket: Some(ticket),
-            }),
-            Some(Entry::Refused(rejected)) => Take::Refused(rejected),
+        if self.shared.shortcut().try_take(ask.cost(), now) {
+            return Take::Taken;
         }
+        self.take_or_wait(ask, now)
     }
 
     fn close_until(&self, opens: Instant) {

@@ -52,7 +52,7 @@ impl Core {
         core.jitter = self.jitter;
         core.dice = self.dice.clone();
         if start_empty {
-            core.empty();
+            core.empty(now);
         }
         core
     }
@@ -250,8 +250,23 @@ impl Core {
     }
 
     /// Takes all tokens out.
-    pub(crate) fn empty(&mut self) {
+    pub(crate) fn empty(&mut self, now: Instant) {
+        self.levels.fill(now);
         self.levels.empty();
+    }
+
+    /// The only rate, what of it lacks, and as of when, if there is no more to know: nobody is there, and nothing was said.
+    pub(crate) fn at_rest(&self) -> Option<(Rate, u128, Instant)> {
+        self.levels.at_rest().filter(|_| self.line.is_unused())
+    }
+
+    /// Goes on from [there](Self::at_rest): so much lacked at `at`.
+    pub(crate) fn resume(&mut self, lacking: u128, at: Instant) {
+        self.levels.resume(lacking, at);
+    }
+
+    pub(crate) const fn first_rate(&self) -> Rate {
+        self.levels.first()
     }
 
     pub(crate) fn rates(&self) -> impl Iterator<Item = Rate> {

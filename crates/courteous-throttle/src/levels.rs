@@ -74,6 +74,19 @@ impl Levels {
         self.each(Meter::empty);
     }
 
+    /// The only rate, what of it lacks, and as of when, if there is no more to know.
+    pub(crate) fn at_rest(&self) -> Option<(Rate, u128, Instant)> {
+        let simple = self.more.is_empty() && self.closed_until.is_none() && self.pace.is_none();
+        let lacking = self.first.lacking().filter(|_| simple)?;
+        Some((self.first.rate(), lacking, self.filled))
+    }
+
+    /// Sets the level of the only rate: so much lacked at `at`.
+    pub(crate) fn resume(&mut self, lacking: u128, at: Instant) {
+        self.first.lack(lacking);
+        self.filled = at;
+    }
+
     /// Whole tokens that nobody has set aside.
     pub(crate) fn available(&self) -> u32 {
         if self.closed_until.is_some() {

@@ -78,6 +78,19 @@ impl Meter {
         self.planned = 0;
     }
 
+    /// What lacks until it is full, if nothing is set aside.
+    pub(crate) fn lacking(&self) -> Option<u128> {
+        (self.planned == self.level)
+            .then(|| self.fractions(u64::from(self.rate.burst().get())) - self.level)
+    }
+
+    /// Sets the level: so much lacks, and nothing is set aside.
+    pub(crate) fn lack(&mut self, lacking: u128) {
+        let full = self.fractions(u64::from(self.rate.burst().get()));
+        self.level = full.saturating_sub(lacking);
+        self.planned = self.level;
+    }
+
     /// Whether it could not be fuller.
     pub(crate) fn is_full(&self) -> bool {
         self.planned >= self.fractions(u64::from(self.rate.burst().get()))

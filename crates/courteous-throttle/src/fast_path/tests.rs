@@ -1,0 +1,324 @@
+use std::{num::NonZeroU32, sync::Arc, task::Waker};
+
+use courteous_core::{Ask, Rejected};
+use courteous_queue::{Serve, Ticket, Wakes};
+use proptest::prelude::*;
+
+use super::*;
+use crate::answer::{Entry, Find};
+
+/// A bucket with the fast path in front of it, as `Shared` puts it there, or without.
+struct Bucket {
+    fast_path: Option<FastPath>,
+    core: Core,
+    tickets: Vec<Ticket>,
+}
+
+/// What is seen of a bucket from the outside.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Taken,
+    Waits,
+    Refused(Option<Duration>),
+    Sent(bool),
+    State {
+        available: u32,
+        waiting: usize,
+        closed_until: Option<Instant>,
+        idle: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Pass(u64),
+    Take(u32),
+    /// Waits, if nothing is there.
+    Wait(u32),
+    Leave(usize),
+    Spend(usize),
+    Look,
+    Touch,
+    Close(u64),
+    Pace(u64, u64),
+    Empty,
+    /// Goes on at another rate, or at that of before.
+    Rate {
+        other: bool,
+    },
+    Add,
+}
+
+impl Bucket {
+    fn new(rate: Rate, now: Instant, fast: bool) -> Self {
+        let core = Core::new(rate, now);
+        let fast_path = fast.then(|| FastPath::new(rate, now));
+        if let Some(fast_path) = &fast_path {
+            fast_path.open(&core);
+        }
+        Self {
+            fast_path,
+            core,
+            tickets: Vec::new(),
+        }
+    }
+
+    fn locked<R>(&mut self, f: impl FnOnce(&mut Core, &mut Vec<Ticket>) -> R) -> R {
+        if let Some(fast_path) = &self.fast_path {
+            fast_path.close(&mut self.core);
+            assert_eq!(fast_path.horizon.lock(), None, "not under the lock");
+        }
+        let result = f(&mut self.core, &mut self.tickets);
+        if let Some(fast_path) = &self.fast_path {
+            fast_path.open(&self.core);
+        }
+        result
+    }
+
+    fn take(&mut self, cost: u32, max_waiting: usize, now: Instant) -> Seen {
+        if let Some(fast_path) = &self.fast_path
+            && fast_path.try_take(cost, now)
+        {
+            return Seen::Taken;
+        }
+        let cost = NonZeroU32::new(cost).unwrap();
+        let ask = Ask::new(cost).with_max_waiting(max_waiting);
+        self.locked(|core, tickets| {
+            if core.try_take(ask.cost(), now) {
+                return Seen::Taken;
+            }
+            match core.enter(&ask, now) {
+                Entry::Place(ticket) => {
+                    tickets.push(ticket);
+                    Seen::Waits
+                }
+                Entry::Refused(rejected) => Seen::Refused(Rejected::wait(&rejected)),
+            }
+        })
+    }
+
+    fn step(&mut self, step: Step, rate: Rate, now: Instant) -> Option<Seen> {
+        let wakes = &mut Wakes::new();
+        let other = rate.with_burst(rate.burst().saturating_add(1));
+        match step {
+            Step::Pass(_) => None,
+            Step::Take(cost) => Some(self.take(cost, 0, now)),
+            Step::Wait(cost) => Some(self.take(cost, 5, now)),
+            Step::Leave(i) => self.locked(|core, tickets| {
+                if !tickets.is_empty() {
+                    core.leave(tickets.remove(i % tickets.len()), false);
+                    core.serve(now, wakes);
+                }
+                None
+            }),
+            Step::Spend(i) => self.locked(|core, tickets| {
+                let i = i % tickets.len().max(1);
+                let ticket = tickets.get(i)?;
+                let found = core.find(ticket, Waker::noop(), now, wakes);
+                let sent = matches!(found, Find::Granted) && core.spend(ticket, now);
+                if sent {
+                    core.leave(tickets.remove(i), true);
+                }
+                Some(Seen::Sent(sent))
+            }),
+            Step::Look => self.locked(|core, _| {
+                Some(Seen::State {
+                    available: core.available(now),
+                    waiting: core.waiting(),
+                    closed_until: core.closed_until(now),
+                    idle: core.is_idle(now),
+                })
+            }),
+            Step::Touch => self.locked(|_, _| None),
+            Step::Close(nanos) => self.locked(|core, _| {
+                core.close_until(now + Duration::from_nanos(nanos), now, wakes);
+                core.serve(now, wakes);
+                None
+            }),
+            Step::Pace(remaining, nanos) => self.locked(|core, _| {
+                core.pace(remaining, Duration::from_nanos(nanos), now, wakes);
+                core.serve(now, wakes);
+                None
+            }),
+            Step::Empty => self.locked(|core, _| {
+                core.empty(now);
+                None
+            }),
+            Step::Rate { other: is_other } => self.locked(|core, _| {
+                core.set_rates(&[if is_other { other } else { rate }], now, wakes);
+                core.serve(now, wakes);
+                None
+            }),
+            Step::Add => self.locked(|core, _| {
+                core.add_rate(other, now, wakes);
+                core.serve(now, wakes);
+                None
+            }),
+        }
+    }
+}
+
+fn rates() -> impl Strategy<Value = Rate> {
+    let rate = prop_oneof![
+        (1..30u32).prop_map(|tokens| Rate::new(tokens, Duration::from_nanos(1000)).unwrap()),
+        Just(Rate::new(7919, Duration::from_secs(1)).unwrap()),
+        Just(Rate::new(20_000, Duration::from_secs(1)).unwrap()),
+        Just(Rate::per_second(33.333).unwrap()),
+        Just(Rate::per_hour(6.283_186).unwrap()),
+        Just(Rate::new(1, Duration::from_secs(500 * 365 * 24 * 3600)).unwrap()),
+        Just(Rate::UNLIMITED),
+    ];
+    (rate, 1..8u32).prop_map(|(rate, burst)| rate.with_burst(NonZeroU32::new(burst).unwrap()))
+}
+
+/// Steps whose times are in tenths of the rate's interval, as that is where something happens.
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => (0..15u64).prop_map(Step::Pass),
+        1 => (0..100_000u64).prop_map(Step::Pass),
+        12 => (1..5u32).prop_map(Step::Take),
+        2 => (1..5u32).prop_map(Step::Wait),
+        3 => any::<usize>().prop_map(Step::Leave),
+        3 => any::<usize>().prop_map(Step::Spend),
+        3 => Just(Step::Look),
+        2 => Just(Step::Touch),
+        1 => (0..20u64).prop_map(Step::Close),
+        1 => (0..5u64, 0..50u64).prop_map(|(remaining, reset)| Step::Pace(remaining, reset)),
+        1 => Just(Step::Empty),
+        1 => any::<bool>().prop_map(|other| Step::Rate { other }),
+    ];
+    let add = prop::option::weighted(0.1, Just(Step::Add));
+    (prop::collection::vec(step, 1..200), add).prop_map(|(mut steps, add)| {
+        steps.extend(add);
+        let last = steps.len() - 1;
+        steps.swap(last / 2, last);
+        steps
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_bucket_with_the_fast_path_answers_as_one_without(rate in rates(), odd in 0..3u64, steps in steps()) {
+        // No jitter, so that both close and open alike.
+        let mut now = Instant::now();
+        let [mut fast, mut plain] = [true, false].map(|fast| {
+            let mut bucket = Bucket::new(rate, now, fast);
+            bucket.core.jitter = Duration::ZERO;
+            bucket
+        });
+        let tenth = u64::try_from(rate.interval().as_nanos()).unwrap() / 10;
+        for step in steps {
+            let times = |tenths: u64| tenth.saturating_mul(tenths).min(1 << 60) + odd;
+            let step = match step {
+                Step::Pass(tenths) => Step::Pass(times(tenths)),
+                Step::Close(tenths) => Step::Close(times(tenths)),
+                Step::Pace(remaining, tenths) => Step::Pace(remaining, times(tenths)),
+                other => other,
+            };
+            if let Step::Pass(nanos) = step {
+                now = later(now, Duration::from_nanos(nanos));
+            }
+            prop_assert_eq!(fast.step(step, rate, now), plain.step(step, rate, now), "{:?}", step);
+        }
+        let look = [&mut fast, &mut plain].map(|bucket| bucket.step(Step::Look, rate, now));
+        prop_assert_eq!(&look[0], &look[1]);
+    }
+
+    /// Threads read the clock before they come to the word, and a paused runtime's clock is not that of other threads.
+    #[test]
+    fn no_window_holds_too_much_even_if_instants_come_in_no_order(
+        tokens in 1..30u32,
+        burst in 1..8u32,
+        calls in prop::collection::vec((0..400u64, 1..4u32, any::<bool>()), 1..120),
+    ) {
+        let rate = Rate::new(tokens, Duration::from_nanos(100)).unwrap();
+        let rate = rate.with_burst(NonZeroU32::new(burst).unwrap());
+        let epoch = Instant::now();
+        let mut bucket = Bucket::new(rate, epoch, true);
+        let mut sends = Vec::new();
+        for (at, cost, touch) in calls {
+            let now = epoch + Duration::from_nanos(at);
+            if bucket.take(cost, 0, now) == Seen::Taken {
+                sends.push((at, cost));
+            }
+            if touch {
+                bucket.locked(|_, _| ());
+            }
+        }
+        for &(from, _) in &sends {
+            for &(to, _) in sends.iter().filter(|&&(to, _)| to >= from) {
+                let within = sends.iter().filter(|(at, _)| (from..=to).contains(at));
+                let sent: u64 = within.map(|&(_, cost)| u64::from(cost)).sum();
+                let allowed = u64::from(burst) * rate.per() + (to - from) * rate.tokens();
+                prop_assert!(sent * rate.per() <= allowed, "{sent} from {from} to {to}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bucket_at_rest_is_taken_from_without_the_lock() {
+    let now = Instant::now();
+    let rate = Rate::new(20_000, Duration::from_secs(1)).unwrap();
+    let mut bucket = Bucket::new(rate, now, true);
+    let is_open = |bucket: &Bucket| bucket.fast_path.as_ref().unwrap().try_take(1, now);
+    assert!(is_open(&bucket));
+    // In lowest terms, the instants of many years fit.
+    let years = later(now, Duration::from_secs(70 * 365 * 24 * 3600));
+    assert!(bucket.fast_path.as_ref().unwrap().try_take(1, years));
+
+    let mut bucket_again = Bucket::new(rate, now, true);
+    bucket_again.step(Step::Rate { other: true }, rate, now);
+    assert!(!is_open(&bucket_again));
+    bucket_again.step(Step::Rate { other: false }, rate, now);
+    assert!(is_open(&bucket_again));
+
+    let closed = bucket.step(
+        Step::Close(1_000_000_000 * 80 * 365 * 24 * 3600),
+        rate,
+        years,
+    );
+    assert_eq!(closed, None);
+    assert!(!is_open(&bucket));
+}
+
+#[test]
+fn what_a_nanosecond_does_not_divide_stays_with_the_lock() {
+    let start = Instant::now();
+    let at = |nanos| start + Duration::from_nanos(nanos);
+    let rate = |tokens, nanos| Rate::new(tokens, Duration::from_nanos(nanos)).unwrap();
+    let one = NonZeroU32::MIN;
+    let [rate, other] = [rate(2, 10), rate(1, 7)].map(|rate| rate.with_burst(one));
+    let mut bucket = Bucket::new(rate, start, true);
+    let wakes = &mut Wakes::new();
+    bucket.locked(|core, _| core.set_rates(&[other], start, wakes));
+    assert_eq!(bucket.take(1, 0, start), Seen::Taken);
+    // A seventh of a token is no whole number of fifths.
+    bucket.locked(|core, _| core.set_rates(&[rate], at(1), wakes));
+    assert!(!bucket.fast_path.as_ref().unwrap().try_take(1, at(100)));
+    // Once it is full, that is gone.
+    bucket.step(Step::Look, rate, at(100));
+    assert!(bucket.fast_path.as_ref().unwrap().try_take(1, at(100)));
+}
+
+#[test]
+fn threads_take_as_much_as_there_is() {
+    let now = Instant::now();
+    let rate = Rate::new(1, Duration::from_secs(1)).unwrap();
+    let fast_path = FastPath::new(rate.with_burst(NonZeroU32::new(1000).unwrap()), now);
+    fast_path.horizon.unlock(0);
+    let fast_path = Arc::new(fast_path);
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let fast_path = Arc::clone(&fast_path);
+            std::thread::spawn(move || (0..1000).filter(|_| fast_path.try_take(1, now)).count())
+        })
+        .collect();
+    let taken: usize = threads
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .sum();
+    assert_eq!(taken, 1000);
+}
