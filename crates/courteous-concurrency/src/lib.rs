@@ -3,6 +3,7 @@
 mod body;
 mod error;
 mod events;
+mod fast_path;
 mod future;
 mod layer;
 mod limiter;

@@ -1,10 +1,7 @@
 use std::{
     fmt,
     num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use courteous_core::{RejectReason, Rejected};
@@ -12,11 +9,11 @@ use courteous_queue::Shared;
 
 use crate::{
     error::InvalidLimit,
+    fast_path::FastPath,
     line::{Entry, Line},
     options::{Bound, Options},
     permit::Permit,
     place::Place,
-    slots::Slots,
 };
 
 /// A number of permits that calls share, and the line of those who wait for one.
@@ -47,12 +44,7 @@ pub struct Limiter {
     core: Arc<Core>,
 }
 
-pub(crate) struct Core {
-    slots: Arc<Slots>,
-    line: Arc<Shared<Line>>,
-    /// Raised whenever no permit is out any more, if anybody wants to know.
-    went_idle: Option<Arc<AtomicBool>>,
-}
+pub(crate) type Core = Shared<Line, FastPath>;
 
 /// What became of asking for a permit.
 pub(crate) enum Admission {
@@ -69,32 +61,29 @@ impl Limiter {
     }
 
     pub(crate) fn with_signal(limit: NonZeroUsize, went_idle: Option<Arc<AtomicBool>>) -> Self {
-        let slots = Arc::new(Slots::new(limit.get()));
-        let line = Arc::new(Shared::new(Line::new(Arc::clone(&slots))));
-        let core = Arc::new(Core {
-            slots,
-            line,
-            went_idle,
-        });
-        Self { core }
+        let core = Core::with_shortcut(Line::new(limit.get()), FastPath::new(went_idle));
+        Self {
+            core: Arc::new(core),
+        }
     }
 
     /// How many calls are in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.core.line.with(|line| line.held())
+        self.core.with(|line| line.held())
     }
 
     /// How many calls wait to be admitted.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.core.line.with(|line| line.waiting())
+        self.core.with(|line| line.waiting())
     }
 
     /// How many calls may be in flight at a time.
     #[must_use]
     pub fn limit(&self) -> NonZeroUsize {
-        NonZeroUsize::new(self.core.slots.limit()).unwrap_or(NonZeroUsize::MIN)
+        let limit = self.core.with(|line| line.limit());
+        NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN)
     }
 
     /// Changes the limit from now on.
@@ -103,24 +92,24 @@ impl Limiter {
     /// nothing is taken from any of them: the next call is admitted when fewer than `limit` are
     /// left.
     pub fn set_limit(&self, limit: NonZeroUsize) {
-        let line = &self.core.line;
-        line.update(|line, _, _| line.set_limit(limit.get()));
+        self.core.update(|line, _, _| line.set_limit(limit.get()));
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.core.line.with(|line| line.is_idle())
+        self.core.with(|line| line.is_idle())
     }
 
     /// In flight and waiting, at one instant.
     #[cfg(feature = "load")]
     pub(crate) fn load(&self) -> usize {
-        self.core.line.with(|line| line.held() + line.waiting())
+        self.core.with(|line| line.held() + line.waiting())
     }
 
     /// A permit if one is free and nobody waits: without a lock and without the clock.
     #[inline]
     pub(crate) fn try_admit(&self) -> Option<Permit> {
-        (self.core.slots.try_take()).then(|| Permit::new(Arc::clone(&self.core)))
+        let taken = self.core.shortcut().try_take();
+        taken.then(|| Permit::new(Arc::clone(&self.core)))
     }
 
     /// A permit, or a place in the line, or why neither.
@@ -138,12 +127,17 @@ impl Limiter {
         extensions: &http::Extensions,
         options: &Options,
     ) -> Result<Admission, RejectReason> {
-        let bound = options.bound(extensions)?;
+        let bound = options.bound(extensions);
+        // One who may not wait still gets what is free.
+        let max_waiting = match bound {
+            Ok(_) => options.max_waiting,
+            Err(_) => Some(0),
+        };
         let core = Arc::clone(&self.core);
-        match self.core.line.with(|line| line.enter(options.max_waiting)) {
+        match self.core.with(|line| line.enter(max_waiting)) {
             Entry::Permit => Ok(Admission::Now(Permit::new(core))),
-            Entry::Place(ticket) => Ok(Admission::Wait(Place::new(core, ticket), bound)),
-            Entry::Full => Err(options.queue_full()),
+            Entry::Place(ticket) => Ok(Admission::Wait(Place::new(core, ticket), bound?)),
+            Entry::Full => Err(bound.err().unwrap_or(options.queue_full())),
         }
     }
 }
@@ -170,35 +164,5 @@ impl fmt::Debug for Limiter {
             .field("in_flight", &self.in_flight())
             .field("waiting", &self.waiting())
             .finish()
-    }
-}
-
-impl Core {
-    pub(crate) fn line(&self) -> &Arc<Shared<Line>> {
-        &self.line
-    }
-
-    /// Gives a permit back, to the front of the line if there is one.
-    #[inline]
-    pub(crate) fn release(&self) {
-        if !self.slots.try_give() {
-            self.release_to_line();
-        }
-        self.signal();
-    }
-
-    #[cold]
-    fn release_to_line(&self) {
-        self.line.update(|line, _, _| line.give());
-    }
-
-    /// Says so if no permit is out.
-    #[inline]
-    pub(crate) fn signal(&self) {
-        if let Some(went_idle) = &self.went_idle
-            && self.slots.taken() == 0
-        {
-            went_idle.store(true, Ordering::Release);
-        }
     }
 }

@@ -1,15 +1,13 @@
-use std::{sync::Arc, task::Waker, time::Duration};
+use std::{task::Waker, time::Duration};
 
 use courteous_queue::{Next, Queue, Serve, Ticket, Wakes};
 use tokio::time::Instant;
-
-use crate::slots::Slots;
 
 /// How often promises are looked at. One that is not redeemed lapses at the second look after it
 /// was made, so when it is between one and two of these old.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Those who wait for a permit.
+/// The permits, and those who wait for one.
 ///
 /// A permit that comes free is *promised* to the front of the line, who is woken and redeems it in
 /// its next poll. A promise lapses, so that a waiter who is not polled holds up nobody; it then has
@@ -19,11 +17,13 @@ const LOOK: Duration = Duration::from_millis(5);
 /// of who was promised what.
 #[derive(Debug)]
 pub(crate) struct Line {
-    slots: Arc<Slots>,
+    limit: usize,
+    /// Permits that are out, or promised.
+    taken: usize,
     queue: Queue<Waiter>,
     /// How often promises were looked at.
     looks: u64,
-    /// Promises made since the last look, and between the last two. Each has a permit of `slots`.
+    /// Promises made since the last look, and between the last two. Each has a permit.
     fresh: usize,
     aging: usize,
     /// When to look next. Set by the first promise and then left alone, so that the timer is not
@@ -52,9 +52,10 @@ pub(crate) enum Entry {
 }
 
 impl Line {
-    pub(crate) const fn new(slots: Arc<Slots>) -> Self {
+    pub(crate) const fn new(limit: usize) -> Self {
         Self {
-            slots,
+            limit,
+            taken: 0,
             queue: Queue::new(),
             looks: 0,
             fresh: 0,
@@ -63,28 +64,42 @@ impl Line {
         }
     }
 
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many permits are free, if there is no more to know: nobody stands in the line for one.
+    pub(crate) fn at_rest(&self) -> Option<usize> {
+        let free = self.limit.checked_sub(self.taken)?;
+        self.queue.is_empty().then_some(free)
+    }
+
+    /// Goes on from [there](Self::at_rest): so many are free now.
+    pub(crate) const fn resume(&mut self, free: usize) {
+        self.taken = self.limit - free;
+    }
+
     /// How many wait, in the line or not.
     pub(crate) const fn waiting(&self) -> usize {
         self.queue.tickets()
     }
 
     /// How many permits calls hold: those that are promised are neither free nor held.
-    pub(crate) fn held(&self) -> usize {
-        self.slots.taken() - self.fresh - self.aging
+    pub(crate) const fn held(&self) -> usize {
+        self.taken - self.fresh - self.aging
     }
 
     /// Whether no permit is out and nobody waits.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.slots.taken() == 0 && self.waiting() == 0
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.taken == 0 && self.waiting() == 0
     }
 
     /// Joins the line at its end, unless there is a permit, or `max` others wait.
     pub(crate) fn enter(&mut self, max: Option<usize>) -> Entry {
-        if self.slots.take_or_wait() {
+        if self.take() {
             return Entry::Permit;
         }
         if max.is_some_and(|max| self.waiting() >= max) {
-            self.settle();
             return Entry::Full;
         }
         Entry::Place(self.queue.push_back(Waiter::default()))
@@ -102,8 +117,8 @@ impl Line {
         }
         match self.queue.get_mut(ticket).promised.take() {
             Some(look) if self.withdraw(look) => true,
-            None if !called => self.slots.take(),
-            _ => self.withdraw_any() || self.slots.take(),
+            None if !called => self.take(),
+            _ => self.withdraw_any() || self.take(),
         }
     }
 
@@ -140,7 +155,7 @@ impl Line {
             return (true, None);
         }
         if !self.queue.is_queued(ticket) {
-            if self.slots.take_or_wait() {
+            if self.take() {
                 return (true, None);
             }
             self.queue.requeue(ticket);
@@ -162,22 +177,29 @@ impl Line {
     pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
         let waiter = self.queue.remove(ticket);
         if waiter.promised.is_some_and(|look| self.withdraw(look)) {
-            self.slots.give(1);
+            self.give();
         }
-        self.settle();
         waiter.waker
     }
 
-    pub(crate) fn give(&mut self) {
-        self.slots.give(1);
+    /// Takes a permit if there is one.
+    const fn take(&mut self) -> bool {
+        let free = self.taken < self.limit;
+        self.taken += free as usize;
+        free
+    }
+
+    /// Gives a permit back.
+    pub(crate) const fn give(&mut self) {
+        self.taken -= 1;
     }
 
     /// Promises above the new limit are taken back; their waiters are woken already, and get back
     /// their places when polled.
     pub(crate) fn set_limit(&mut self, limit: usize) {
-        self.slots.set_limit(limit);
-        while self.slots.taken() > limit && self.withdraw_any() {
-            self.slots.give(1);
+        self.limit = limit;
+        while self.taken > limit && self.withdraw_any() {
+            self.give();
         }
     }
 
@@ -207,7 +229,7 @@ impl Line {
             lapsed += std::mem::take(&mut self.aging);
             self.looks += 1;
         }
-        self.slots.give(lapsed);
+        self.taken -= lapsed;
         self.look_at = None;
     }
 
@@ -221,24 +243,17 @@ impl Line {
         self.fresh += 1;
         Some(waker)
     }
-
-    fn settle(&self) {
-        if self.queue.is_empty() {
-            self.slots.nobody_waits();
-        }
-    }
 }
 
 impl Serve for Line {
     fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next {
         self.look(now);
-        while !self.queue.is_empty() && self.slots.take() {
+        while !self.queue.is_empty() && self.take() {
             match self.promise() {
                 Some(waker) => wakes.push(waker),
-                None => self.slots.give(1),
+                None => self.give(),
             }
         }
-        self.settle();
         if self.look_at.is_none() && self.fresh + self.aging > 0 {
             self.look_at = Some(now + LOOK);
         }

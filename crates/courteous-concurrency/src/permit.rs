@@ -12,12 +12,19 @@ impl Permit {
     pub(crate) const fn new(core: Arc<Core>) -> Self {
         Self { core }
     }
+
+    #[cold]
+    fn give_to_line(&self) {
+        self.core.update(|line, _, _| line.give());
+    }
 }
 
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        self.core.release();
+        if !self.core.shortcut().try_give() {
+            self.give_to_line();
+        }
     }
 }
 

@@ -36,7 +36,7 @@ impl Place {
         let Some(ticket) = &self.ticket else {
             return Poll::Pending;
         };
-        let line = self.core.line();
+        let line = &self.core;
         let waker = cx.waker();
         // Nearly everybody needs neither the clock nor the timer.
         let (found, replaced) =
@@ -62,12 +62,10 @@ impl Drop for Place {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
-        let line = self.core.line();
         let waker = match self.apart {
-            true => line.with(|line| line.leave(ticket)),
-            false => line.update(|line, _, _| line.leave(ticket)),
+            true => self.core.with(|line| line.leave(ticket)),
+            false => self.core.update(|line, _, _| line.leave(ticket)),
         };
         drop(waker);
-        self.core.signal();
     }
 }

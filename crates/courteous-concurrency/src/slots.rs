@@ -3,99 +3,65 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(not(courteous_loom))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Set while somebody may stand in the line.
-const WAITED_FOR: usize = 1;
-/// One permit that is out.
-const ONE: usize = 2;
+/// In place of a number: that is with the lock.
+const LOCKED: usize = usize::MAX;
 
-/// How many permits are out, and whether anybody stands in the line for one, in one atomic word.
+/// How many permits are free, in one atomic word.
 ///
-/// Without a line, a permit is taken and given back by one exchange of the word. With one,
-/// everybody has to go through the lock of the line. What makes that correct: the flag is set in
-/// the same exchange that sees that nothing is free ([`take_or_wait`]), and cleared under the same
-/// lock once the line is empty. So no permit comes back after that look without its giver having
-/// seen the flag, which sends it to the lock, behind whoever is joining the line.
-///
-/// [`take_or_wait`]: Slots::take_or_wait
+/// One exchange of the word takes a permit or gives it back, as long as nobody waits for one. Whoever
+/// needs to know more takes the lock, and the word with it ([`lock`](Self::lock)): from that exchange
+/// on, everybody else has to come to the lock, too, until the word is left to them
+/// ([`unlock`](Self::unlock)). So under the lock there are plain numbers, and nothing that happens
+/// there has to know of the word. While somebody stands in the line, the word stays with the lock: a
+/// permit that comes back goes to whoever waits for it, and nobody passes him.
 #[derive(Debug)]
-pub(crate) struct Slots {
-    word: AtomicUsize,
-    /// Changed under the lock only. Whoever reads an old value without the lock began before the
-    /// change was made; and whoever finds nothing free looks again under the lock.
-    limit: AtomicUsize,
-}
+pub(crate) struct Slots(AtomicUsize);
 
 impl Slots {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            word: AtomicUsize::new(0),
-            limit: AtomicUsize::new(limit),
-        }
+    /// With the lock.
+    pub(crate) fn locked() -> Self {
+        Self(AtomicUsize::new(LOCKED))
     }
 
-    #[inline]
-    pub(crate) fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
-    }
-
-    /// How many permits are out.
-    #[inline]
-    pub(crate) fn taken(&self) -> usize {
-        self.word.load(Ordering::Acquire) / ONE
-    }
-
-    /// Takes a permit if there is one and nobody stands in the line.
+    /// Takes a permit, unless none is free, or the lock must be asked.
     #[inline]
     pub(crate) fn try_take(&self) -> bool {
-        self.change(|word| (word & WAITED_FOR == 0 && self.is_free(word)).then_some(word + ONE))
+        self.change(|free| match free {
+            0 | LOCKED => None,
+            free => Some(free - 1),
+        })
     }
 
-    /// Gives a permit back, unless somebody stands in the line for it.
+    /// Gives a permit back, unless the lock must be asked.
     #[inline]
     pub(crate) fn try_give(&self) -> bool {
-        self.change(|word| (word & WAITED_FOR == 0).then(|| word - ONE))
+        self.change(|free| (free < LOCKED - 1).then(|| free + 1))
     }
 
-    /// Takes a permit if there is one. Under the lock, as all that follow.
-    pub(crate) fn take(&self) -> bool {
-        self.change(|word| self.is_free(word).then_some(word + ONE))
-    }
-
-    /// Takes a permit if there is one; else, in the same instant, states that somebody waits for
-    /// one.
-    pub(crate) fn take_or_wait(&self) -> bool {
-        let mut taken = false;
-        self.change(|word| {
-            taken = self.is_free(word);
-            Some(if taken { word + ONE } else { word | WAITED_FOR })
-        });
-        taken
-    }
-
-    /// Gives `permits` back.
-    pub(crate) fn give(&self, permits: usize) {
-        self.word.fetch_sub(permits * ONE, Ordering::Release);
-    }
-
-    /// States that nobody stands in the line.
-    pub(crate) fn nobody_waits(&self) {
-        self.word.fetch_and(!WAITED_FOR, Ordering::Release);
-    }
-
-    pub(crate) fn set_limit(&self, limit: usize) {
-        self.limit.store(limit, Ordering::Relaxed);
-    }
-
+    /// How many are free; `None` if that is with the lock.
     #[inline]
-    fn is_free(&self, word: usize) -> bool {
-        word / ONE < self.limit()
+    pub(crate) fn free(&self) -> Option<usize> {
+        Some(self.0.load(Ordering::Acquire)).filter(|free| *free != LOCKED)
+    }
+
+    /// How many are free, which is with the lock from now on; `None` if it already is. Under the lock,
+    /// as what follows.
+    pub(crate) fn lock(&self) -> Option<usize> {
+        // Acquire, so that whoever gets a permit under the lock sees all that happened before it was
+        // given back without.
+        Some(self.0.swap(LOCKED, Ordering::Acquire)).filter(|free| *free != LOCKED)
+    }
+
+    /// Leaves `free` permits to everybody.
+    pub(crate) fn unlock(&self, free: usize) {
+        self.0.store(free, Ordering::Release);
     }
 
     #[inline]
     fn change(&self, f: impl FnMut(usize) -> Option<usize>) -> bool {
         // Acquire, so that a call that got a permit sees all that happened before the permit was
         // given back.
-        self.word
+        self.0
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, f)
             .is_ok()
     }
@@ -105,37 +71,37 @@ impl Slots {
 mod tests {
     use super::*;
 
+    fn open(free: usize) -> Slots {
+        let slots = Slots::locked();
+        slots.unlock(free);
+        slots
+    }
+
     #[test]
-    fn as_many_permits_as_the_limit_can_be_taken() {
-        let slots = Slots::new(2);
-        assert!(slots.try_take() && slots.take());
-        assert!(!slots.try_take() && !slots.take());
-        assert_eq!(slots.taken(), 2);
+    fn as_many_permits_as_are_free_can_be_taken() {
+        let slots = open(2);
+        assert!(slots.try_take() && slots.try_take());
+        assert!(!slots.try_take());
         assert!(slots.try_give());
+        assert_eq!(slots.free(), Some(1));
         assert!(slots.try_take());
     }
 
     #[test]
-    fn a_permit_that_is_waited_for_goes_through_the_lock() {
-        let slots = Slots::new(1);
-        assert!(slots.take_or_wait());
-        assert!(!slots.take_or_wait());
-        assert!(!slots.try_give());
-        slots.give(1);
-        assert!(!slots.try_take());
-        slots.nobody_waits();
-        assert!(slots.try_take() && slots.try_give());
+    fn nothing_is_taken_or_given_while_the_lock_has_the_word() {
+        let slots = open(1);
+        assert_eq!(slots.lock(), Some(1));
+        assert_eq!((slots.lock(), slots.free()), (None, None));
+        assert!(!slots.try_take() && !slots.try_give());
+        slots.unlock(1);
+        assert!(slots.try_take());
     }
 
     #[test]
-    fn a_lower_limit_takes_no_permit_away() {
-        let slots = Slots::new(2);
-        assert!(slots.take() && slots.take());
-        slots.set_limit(1);
-        assert_eq!(slots.taken(), 2);
-        slots.give(1);
-        assert!(!slots.take());
-        slots.give(1);
-        assert!(slots.take());
+    fn no_number_of_permits_looks_like_the_lock() {
+        let slots = open(usize::MAX - 2);
+        assert!(slots.try_give());
+        assert!(!slots.try_give());
+        assert_eq!(slots.lock(), Some(usize::MAX - 1));
     }
 }

@@ -1,7 +1,7 @@
-//! The permits of a concurrency limit: one atomic word beside a line under a mutex.
+//! The permits of a concurrency limit: one atomic word in front of a mutex, which has it whenever somebody waits.
 //!
-//! The line is that of `courteous-concurrency/src/line.rs` without promises that lapse: whoever is called out of it has
-//! the permit.
+//! `locked` is that of `courteous-queue/src/shared.rs` with the shortcut of `courteous-concurrency/src/fast_path.rs`; the
+//! line is that of `line.rs` there without promises that lapse: whoever is called out of it has the permit.
 
 use std::collections::VecDeque;
 
@@ -18,10 +18,16 @@ use crate::slots::Slots;
 
 struct Limit {
     slots: Slots,
-    line: Mutex<VecDeque<Arc<Waiter>>>,
+    line: Mutex<Line>,
     /// Calls that run, and the most that ever may.
     running: AtomicUsize,
     most: usize,
+}
+
+struct Line {
+    limit: usize,
+    taken: usize,
+    waiters: VecDeque<Arc<Waiter>>,
 }
 
 /// Somebody who waits to be called out of the line.
@@ -33,12 +39,32 @@ struct Waiter {
 
 impl Limit {
     fn new(permits: usize, most: usize) -> Arc<Self> {
+        let slots = Slots::locked();
+        slots.unlock(permits);
         Arc::new(Self {
-            slots: Slots::new(permits),
-            line: Mutex::default(),
+            slots,
+            line: Mutex::new(Line {
+                limit: permits,
+                taken: 0,
+                waiters: VecDeque::new(),
+            }),
             running: AtomicUsize::new(0),
             most,
         })
+    }
+
+    fn locked<R>(&self, f: impl FnOnce(&mut Line) -> R) -> R {
+        let mut line = self.line.lock().unwrap();
+        if let Some(free) = self.slots.lock() {
+            line.taken = line.limit - free;
+        }
+        let result = f(&mut line);
+        if let Some(free) = line.limit.checked_sub(line.taken)
+            && line.waiters.is_empty()
+        {
+            self.slots.unlock(free);
+        }
+        result
     }
 
     /// `Limiter::admit`.
@@ -46,51 +72,54 @@ impl Limit {
         if self.slots.try_take() {
             return;
         }
-        let waiter = {
-            let mut line = self.line.lock().unwrap();
-            if self.slots.take_or_wait() {
-                return;
+        let waiter = self.locked(|line| {
+            if line.taken < line.limit {
+                line.taken += 1;
+                return None;
             }
             let waiter = Arc::new(Waiter {
                 wake: Notify::new(),
                 called: AtomicBool::new(false),
             });
-            line.push_back(Arc::clone(&waiter));
-            waiter
+            line.waiters.push_back(Arc::clone(&waiter));
+            Some(waiter)
+        });
+        let Some(waiter) = waiter else {
+            return;
         };
         // Loom also wakes threads for nothing, as executors do.
         loop {
             waiter.wake.wait();
-            let _line = self.line.lock().unwrap();
-            if waiter.called.load(Ordering::Relaxed) {
+            if self.locked(|_| waiter.called.load(Ordering::Relaxed)) {
                 return;
             }
         }
     }
 
-    /// `Core::release`.
+    /// That of `Permit`'s drop.
     fn release(&self) {
         if !self.slots.try_give() {
-            self.update(|| self.slots.give(1));
+            self.update(|line| line.taken -= 1);
         }
     }
 
-    /// `Shared::update`, and `Line::serve` after it.
-    fn update(&self, change: impl FnOnce()) {
-        let mut line = self.line.lock().unwrap();
-        change();
-        while !line.is_empty() && self.slots.take() {
-            let front = line.pop_front().unwrap();
-            front.called.store(true, Ordering::Relaxed);
-            front.wake.notify();
-        }
-        if line.is_empty() {
-            self.slots.nobody_waits();
-        }
+    /// `Shared::update`, with `Line::serve`.
+    fn update(&self, change: impl FnOnce(&mut Line)) {
+        self.locked(|line| {
+            change(line);
+            while line.taken < line.limit {
+                let Some(front) = line.waiters.pop_front() else {
+                    return;
+                };
+                line.taken += 1;
+                front.called.store(true, Ordering::Relaxed);
+                front.wake.notify();
+            }
+        });
     }
 
     fn set_limit(&self, permits: usize) {
-        self.update(|| self.slots.set_limit(permits));
+        self.update(|line| line.limit = permits);
     }
 
     /// One call from its beginning to its end.
@@ -103,12 +132,15 @@ impl Limit {
     }
 
     fn assert_idle(&self) {
-        assert!(
-            self.line.lock().unwrap().is_empty(),
-            "somebody is still in the line"
+        let (waiting, taken, limit) =
+            self.locked(|line| (line.waiters.len(), line.taken, line.limit));
+        assert_eq!(waiting, 0, "somebody is still in the line");
+        assert_eq!(taken, 0, "permits are lost");
+        assert_eq!(
+            self.slots.free(),
+            Some(limit),
+            "the word is still with the lock"
         );
-        assert_eq!(self.slots.taken(), 0, "permits are lost");
-        assert!(self.slots.try_take(), "the line is still said to be there");
     }
 }
 
@@ -191,22 +223,33 @@ fn a_limit_that_is_lowered_loses_nobody() {
 /// What a call did before it gave its permit back is seen by the one that gets it.
 #[test]
 fn a_permit_passes_on_what_happened_under_it() {
-    check(|| {
-        let limit = Limit::new(1, 1);
-        let shared = Arc::new(loom::cell::UnsafeCell::new(0));
-        let add = |limit: &Limit, shared: &loom::cell::UnsafeCell<u32>| {
-            limit.admit();
-            // Loom fails here if two accesses are not ordered.
-            shared.with(|_| ());
-            shared.with_mut(|_| ());
-            limit.release();
-        };
-        let other = {
-            let (limit, shared) = (Arc::clone(&limit), Arc::clone(&shared));
-            thread::spawn(move || add(&limit, &shared))
-        };
-        add(&limit, &shared);
-        other.join().unwrap();
-        limit.assert_idle();
-    });
+    check(|| use_in_turn(&Limit::new(1, 1), |_| ()));
+}
+
+/// Also if it was given back while somebody looked.
+#[test]
+fn a_permit_that_comes_back_under_the_lock_passes_it_on() {
+    check(|| use_in_turn(&Limit::new(1, 1), |limit| limit.locked(|_| ())));
+}
+
+/// Two threads use something under the permit; one does something `first`.
+fn use_in_turn(limit: &Arc<Limit>, first: impl FnOnce(&Limit) + 'static) {
+    let shared = Arc::new(loom::cell::UnsafeCell::new(0));
+    let add = |limit: &Limit, shared: &loom::cell::UnsafeCell<u32>| {
+        limit.admit();
+        // Loom fails here if two accesses are not ordered.
+        shared.with(|_| ());
+        shared.with_mut(|_| ());
+        limit.release();
+    };
+    let other = {
+        let (limit, shared) = (Arc::clone(limit), Arc::clone(&shared));
+        thread::spawn(move || {
+            first(&limit);
+            add(&limit, &shared);
+        })
+    };
+    add(limit, &shared);
+    other.join().unwrap();
+    limit.assert_idle();
 }
