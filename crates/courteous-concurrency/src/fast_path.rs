@@ -18,10 +18,10 @@ pub(crate) struct FastPath {
 }
 
 impl FastPath {
-    pub(crate) fn new(went_idle: Option<Arc<AtomicBool>>) -> Self {
+    pub(crate) fn new(limit: usize, went_idle: Option<Arc<AtomicBool>>) -> Self {
         Self {
-            slots: Slots::locked(),
-            limit: AtomicUsize::new(0),
+            slots: Slots::new(limit),
+            limit: AtomicUsize::new(limit),
             went_idle,
         }
     }
@@ -53,13 +53,16 @@ impl FastPath {
 }
 
 impl Shortcut<Line> for FastPath {
-    fn close(&self, line: &mut Line) {
+    type Limit = Line;
+
+    fn close<'a>(&self, line: &'a mut Line) -> &'a mut Line {
         if let Some(free) = self.slots.lock() {
             line.resume(free);
         }
+        line
     }
 
-    fn open(&self, line: &Line) {
+    fn open(&self, line: &mut Line) {
         self.limit.store(line.limit(), Ordering::Relaxed);
         if let Some(free) = line.at_rest() {
             self.slots.unlock(free);

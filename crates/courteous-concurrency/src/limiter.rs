@@ -61,7 +61,8 @@ impl Limiter {
     }
 
     pub(crate) fn with_signal(limit: NonZeroUsize, went_idle: Option<Arc<AtomicBool>>) -> Self {
-        let core = Core::with_shortcut(Line::new(limit.get()), FastPath::new(went_idle));
+        let limit = limit.get();
+        let core = Core::with_shortcut(Line::new(limit), FastPath::new(limit, went_idle));
         Self {
             core: Arc::new(core),
         }

@@ -18,9 +18,9 @@ const LOCKED: usize = usize::MAX;
 pub(crate) struct Slots(AtomicUsize);
 
 impl Slots {
-    /// With the lock.
-    pub(crate) fn locked() -> Self {
-        Self(AtomicUsize::new(LOCKED))
+    /// `free` permits, for everybody; with the lock if they are as many as can be counted.
+    pub(crate) fn new(free: usize) -> Self {
+        Self(AtomicUsize::new(free))
     }
 
     /// Takes a permit, unless none is free, or the lock must be asked.
@@ -71,15 +71,9 @@ impl Slots {
 mod tests {
     use super::*;
 
-    fn open(free: usize) -> Slots {
-        let slots = Slots::locked();
-        slots.unlock(free);
-        slots
-    }
-
     #[test]
     fn as_many_permits_as_are_free_can_be_taken() {
-        let slots = open(2);
+        let slots = Slots::new(2);
         assert!(slots.try_take() && slots.try_take());
         assert!(!slots.try_take());
         assert!(slots.try_give());
@@ -89,7 +83,7 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_or_given_while_the_lock_has_the_word() {
-        let slots = open(1);
+        let slots = Slots::new(1);
         assert_eq!(slots.lock(), Some(1));
         assert_eq!((slots.lock(), slots.free()), (None, None));
         assert!(!slots.try_take() && !slots.try_give());
@@ -99,7 +93,7 @@ mod tests {
 
     #[test]
     fn no_number_of_permits_looks_like_the_lock() {
-        let slots = open(usize::MAX - 2);
+        let slots = Slots::new(usize::MAX - 2);
         assert!(slots.try_give());
         assert!(!slots.try_give());
         assert_eq!(slots.lock(), Some(usize::MAX - 1));

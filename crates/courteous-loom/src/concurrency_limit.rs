@@ -39,10 +39,8 @@ struct Waiter {
 
 impl Limit {
     fn new(permits: usize, most: usize) -> Arc<Self> {
-        let slots = Slots::locked();
-        slots.unlock(permits);
         Arc::new(Self {
-            slots,
+            slots: Slots::new(permits),
             line: Mutex::new(Line {
                 limit: permits,
                 taken: 0,

@@ -44,35 +44,33 @@ pub enum Next {
 /// It needs no runtime until somebody waits, and outlives runtimes: every runtime on which a task has
 /// [`join`](Self::join)ed has an alarm of its own until nobody waits any more. One that is shut down is noticed
 /// and let go of; if none is left, all waiting tasks are woken to join again. No call panics outside of a runtime.
-pub struct Shared<T: Serve, S: Shortcut<T> = ()> {
+pub struct Shared<T, S: Shortcut<T> = ()> {
     shortcut: S,
     state: Mutex<State<T, S>>,
 }
 
-struct State<T: Serve, S: Shortcut<T>> {
-    limit: T,
-    timer: Timer<Shared<T, S>>,
+struct State<T, S: Shortcut<T>> {
+    kept: T,
+    /// Made when somebody waits: limits may be many, and few have somebody.
+    timer: Option<Box<Timer<Shared<T, S>>>>,
 }
 
 impl<T: Serve> Shared<T> {
     /// Shares `limit`.
     #[must_use]
     pub const fn new(limit: T) -> Self {
-        Self {
-            shortcut: (),
-            state: Mutex::new(State::new(limit)),
-        }
+        Self::with_shortcut(limit, ())
     }
 }
 
-impl<T: Serve, S: Shortcut<T>> Shared<T, S> {
-    /// Shares `limit`, with a way past its lock, which is opened if the limit allows that.
+impl<T: Send + 'static, S: Shortcut<T>> Shared<T, S> {
+    /// Shares a limit that has a way past its lock, and `kept` under it.
     #[must_use]
-    pub fn with_shortcut(limit: T, shortcut: S) -> Self {
-        shortcut.open(&limit);
+    pub const fn with_shortcut(kept: T, shortcut: S) -> Self {
+        let state = State { kept, timer: None };
         Self {
             shortcut,
-            state: Mutex::new(State::new(limit)),
+            state: Mutex::new(state),
         }
     }
 
@@ -81,9 +79,14 @@ impl<T: Serve, S: Shortcut<T>> Shared<T, S> {
         &self.shortcut
     }
 
+    /// Looks at what is kept under the lock, as it is: some of the limit's state may be with the shortcut.
+    pub fn peek<R>(&self, f: impl FnOnce(&T) -> R) -> R {
+        f(&self.lock().kept)
+    }
+
     /// Does something that changes nothing for those who wait. This is the fast path: it costs the lock.
-    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        self.locked(|state| f(&mut state.limit))
+    pub fn with<R>(&self, f: impl FnOnce(&mut S::Limit) -> R) -> R {
+        self.locked(|limit, _| f(limit))
     }
 
     /// As [`with`](Self::with), by a task that is going to wait: `f` is given a way to learn whether the timer knows the
@@ -91,15 +94,21 @@ impl<T: Serve, S: Shortcut<T>> Shared<T, S> {
     /// same, the task need not join.
     ///
     /// In a crowd this is what nearly all find: it costs neither the clock nor the timer.
-    pub fn attend<R>(&self, f: impl FnOnce(&mut T, &dyn Fn() -> bool) -> R) -> R {
-        self.locked(|State { limit, timer }| f(limit, &|| timer.knows_runtime()))
+    pub fn attend<R>(&self, f: impl FnOnce(&mut S::Limit, &dyn Fn() -> bool) -> R) -> R {
+        self.locked(|limit, timer| {
+            let knows = || timer.as_ref().is_some_and(|timer| timer.knows_runtime());
+            f(limit, &knows)
+        })
     }
 
     /// Does something, then serves those who wait and sets the timer for the next one; then, without the lock, wakes
     /// those who were served and whom `f` added.
     ///
     /// `f` is told the time. It may be called anywhere, also when a waiting future is dropped.
-    pub fn update<R>(self: &Arc<Self>, f: impl FnOnce(&mut T, Instant, &mut Wakes) -> R) -> R {
+    pub fn update<R>(
+        self: &Arc<Self>,
+        f: impl FnOnce(&mut S::Limit, Instant, &mut Wakes) -> R,
+    ) -> R {
         self.run(false, f)
     }
 
@@ -111,23 +120,23 @@ impl<T: Serve, S: Shortcut<T>> Shared<T, S> {
     /// # Panics
     ///
     /// If the current runtime's timers are disabled.
-    pub fn join<R>(self: &Arc<Self>, f: impl FnOnce(&mut T, Instant, &mut Wakes) -> R) -> R {
+    pub fn join<R>(self: &Arc<Self>, f: impl FnOnce(&mut S::Limit, Instant, &mut Wakes) -> R) -> R {
         self.run(true, f)
     }
 
     /// When the timer will serve the queue next, if somebody waits for that.
     #[must_use]
     pub fn armed_at(&self) -> Option<Instant> {
-        self.lock().timer.at()
+        self.lock().timer.as_ref()?.at()
     }
 
     fn run<R>(
         self: &Arc<Self>,
         joining: bool,
-        f: impl FnOnce(&mut T, Instant, &mut Wakes) -> R,
+        f: impl FnOnce(&mut S::Limit, Instant, &mut Wakes) -> R,
     ) -> R {
         let mut wakes = Wakes::new();
-        let result = self.locked(|State { limit, timer }| {
+        let result = self.locked(|limit, timer| {
             let mut now = Instant::now();
             let result = f(limit, now, &mut wakes);
             let joining = joining.then_some(self);
@@ -135,15 +144,15 @@ impl<T: Serve, S: Shortcut<T>> Shared<T, S> {
                 let at = match limit.serve(now, &mut wakes) {
                     Next::At(at) => at,
                     Next::Event => {
-                        timer.rest(now, joining);
+                        timer.get_or_insert_default().rest(now, joining);
                         break;
                     }
                     Next::Nothing => {
-                        timer.clear();
+                        *timer = None;
                         break;
                     }
                 };
-                match timer.set(at, now, joining) {
+                match timer.get_or_insert_default().set(at, now, joining) {
                     Set::Armed => break,
                     Set::Due => now = Instant::now(),
                     Set::Deaf => {
@@ -159,11 +168,10 @@ impl<T: Serve, S: Shortcut<T>> Shared<T, S> {
     }
 
     /// All that is done with the limit is done in here.
-    fn locked<R>(&self, f: impl FnOnce(&mut State<T, S>) -> R) -> R {
-        let mut state = self.lock();
-        self.shortcut.close(&mut state.limit);
-        let result = f(&mut state);
-        self.shortcut.open(&state.limit);
+    fn locked<R>(&self, f: impl FnOnce(&mut S::Limit, &mut Option<Box<Timer<Self>>>) -> R) -> R {
+        let State { kept, timer } = &mut *self.lock();
+        let result = f(self.shortcut.close(kept), timer);
+        self.shortcut.open(kept);
         result
     }
 
@@ -173,26 +181,17 @@ impl<T: Serve, S: Shortcut<T>> Shared<T, S> {
     }
 }
 
-impl<T: Serve, S: Shortcut<T>> State<T, S> {
-    const fn new(limit: T) -> Self {
-        Self {
-            limit,
-            timer: Timer::new(),
-        }
-    }
-}
-
-impl<T: Serve, S: Shortcut<T>> Ring for Shared<T, S> {
+impl<T: Send + 'static, S: Shortcut<T>> Ring for Shared<T, S> {
     fn ring(self: Arc<Self>) {
         self.update(|_, _, _| ());
     }
 }
 
-impl<T: Serve + fmt::Debug, S: Shortcut<T>> fmt::Debug for Shared<T, S> {
+impl<T: Send + fmt::Debug + 'static, S: Shortcut<T>> fmt::Debug for Shared<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();
         f.debug_struct("Shared")
-            .field("limit", &state.limit)
+            .field("limit", &state.kept)
             .field("timer", &state.timer)
             .finish()
     }

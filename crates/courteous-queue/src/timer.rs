@@ -70,14 +70,16 @@ pub(crate) enum Set {
     Deaf,
 }
 
-impl<R: Ring> Timer<R> {
-    pub(crate) const fn new() -> Self {
+impl<R> Default for Timer<R> {
+    fn default() -> Self {
         Self {
             alarms: Vec::new(),
             at: None,
         }
     }
+}
 
+impl<R: Ring> Timer<R> {
     /// Sets the timer to `at`. With `joining`, which needs a poll on a live runtime, it will ring on the current runtime
     /// too, for that.
     pub(crate) fn set(&mut self, at: Instant, now: Instant, joining: Option<&Arc<R>>) -> Set {
@@ -142,12 +144,6 @@ impl<R: Ring> Timer<R> {
     fn knows(&self, handle: &Handle) -> bool {
         let id = handle.id();
         self.alarms.iter().any(|alarm| alarm.runtime == id)
-    }
-
-    /// Lets go of all alarms.
-    pub(crate) fn clear(&mut self) {
-        self.at = None;
-        self.alarms.clear();
     }
 
     pub(crate) const fn at(&self) -> Option<Instant> {

@@ -14,7 +14,7 @@ use crate::{
     Ask, Partition, Rate, Store, Take, Turn,
     answer::{Entry, Find},
     core::Core,
-    fast_path::FastPath,
+    fast_path::{FastPath, Kept},
 };
 
 /// The tokens of one limit, and those who wait for them.
@@ -35,7 +35,7 @@ use crate::{
 /// before all younger ones when it is polled at last.
 #[derive(Clone)]
 pub struct Bucket {
-    shared: Arc<Shared<Core, FastPath>>,
+    shared: Arc<Shared<Kept, FastPath>>,
 }
 
 impl Bucket {
@@ -43,13 +43,13 @@ impl Bucket {
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         let now = Instant::now();
-        Self::of(Core::new(rate, now), now)
+        Self::of(Core::new(rate, now), FastPath::new(rate, now))
     }
 
-    fn of(core: Core, now: Instant) -> Self {
-        let fast_path = FastPath::new(core.first_rate(), now);
+    fn of(core: Core, fast_path: FastPath) -> Self {
+        let kept = fast_path.keep(core);
         Self {
-            shared: Arc::new(Shared::with_shortcut(core, fast_path)),
+            shared: Arc::new(Shared::with_shortcut(kept, fast_path)),
         }
     }
 
@@ -86,14 +86,16 @@ impl Bucket {
     /// default is a second; zero is none.
     #[must_use]
     pub fn with_jitter(self, jitter: Duration) -> Self {
-        self.shared.with(|core| core.jitter = jitter);
+        self.shared
+            .with(|core| Arc::make_mut(&mut core.spread).jitter = jitter);
         self
     }
 
     /// Where the jitter comes from. The default is the thread's own generator; seeded dice make a run reproducible.
     #[must_use]
     pub fn with_dice(self, dice: Dice) -> Self {
-        self.shared.with(|core| core.dice = dice);
+        self.shared
+            .with(|core| Arc::make_mut(&mut core.spread).dice = dice);
         self
     }
 
@@ -128,7 +130,8 @@ impl Bucket {
     #[must_use]
     pub fn available(&self) -> u32 {
         let now = Instant::now();
-        self.shared.with(|core| core.available(now))
+        let at_rest = self.shared.shortcut().available(now);
+        at_rest.unwrap_or_else(|| self.shared.with(|core| core.available(now)))
     }
 
     /// How many calls are in the queue.
@@ -146,14 +149,22 @@ impl Bucket {
 
     /// A bucket like this one, as new.
     pub(crate) fn fresh(&self, start_empty: bool, now: Instant) -> Self {
-        Self::of(self.shared.with(|core| core.fresh(start_empty, now)), now)
+        let fast_path = self.shared.shortcut();
+        let mut core = self.shared.peek(|kept| fast_path.fresh_core(kept, now));
+        if start_empty {
+            core.empty(now);
+        }
+        let fast_path = fast_path.fresh(core.first_rate(), now);
+        Self::of(core, fast_path)
     }
 
     /// Whether nobody else has this bucket, and a new one with `rates` would do the same.
     pub(crate) fn is_spare(&self, rates: &[Rate], now: Instant) -> bool {
         let is_like_new =
             |core: &mut Core| core.is_idle(now) && core.rates().eq(rates.iter().copied());
-        Arc::strong_count(&self.shared) == 1 && self.shared.with(is_like_new)
+        let at_rest = self.shared.shortcut().is_full(rates, now);
+        Arc::strong_count(&self.shared) == 1
+            && at_rest.unwrap_or_else(|| self.shared.with(is_like_new))
     }
 
     /// What becomes of a call that the fast path did not let through.

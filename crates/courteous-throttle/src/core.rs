@@ -1,4 +1,4 @@
-use std::{task::Waker, time::Duration};
+use std::{sync::Arc, task::Waker, time::Duration};
 
 use courteous_core::{Dice, RejectReason, Rejected};
 use courteous_queue::{Next, Serve, Ticket, Wakes};
@@ -23,37 +23,45 @@ const GATHER: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Core {
     levels: Levels,
-    /// The spread of the instants that are given out at a closed bucket.
-    pub(crate) jitter: Duration,
-    /// Where the draws come from.
-    pub(crate) dice: Dice,
+    pub(crate) spread: Arc<Spread>,
     line: Line,
     /// When to look whether waits have become too long, as some were put back; and when that was done last.
     look_at: Option<Instant>,
     looked: Option<Instant>,
 }
 
+/// The spread of the instants that are given out at a closed bucket.
+#[derive(Clone, Debug)]
+pub(crate) struct Spread {
+    pub(crate) jitter: Duration,
+    /// Where the draws come from.
+    pub(crate) dice: Dice,
+}
+
 impl Core {
     pub(crate) fn new(rate: Rate, now: Instant) -> Self {
-        Self {
-            levels: Levels::new(rate, now),
+        let spread = Spread {
             jitter: Duration::from_secs(1),
             dice: Dice::new(),
+        };
+        Self::at(rate, 0, now, Arc::new(spread))
+    }
+
+    /// A bucket that lacked so many of a meter's fractions at `at`, and of which there is no more to know.
+    pub(crate) fn at(rate: Rate, lacking: u128, at: Instant, spread: Arc<Spread>) -> Self {
+        Self {
+            levels: Levels::new(rate, lacking, at),
+            spread,
             line: Line::new(),
             look_at: None,
             looked: None,
         }
     }
 
-    /// A bucket with the same rates and jitter: full, or empty if this one has `start_empty`.
-    pub(crate) fn fresh(&self, start_empty: bool, now: Instant) -> Self {
-        let mut core = Self::new(self.levels.first(), now);
+    /// A full bucket with the same rates and jitter.
+    pub(crate) fn fresh(&self, now: Instant) -> Self {
+        let mut core = Self::at(self.first_rate(), 0, now, Arc::clone(&self.spread));
         core.levels = self.levels.fresh(now);
-        core.jitter = self.jitter;
-        core.dice = self.dice.clone();
-        if start_empty {
-            core.empty(now);
-        }
         core
     }
 
@@ -260,11 +268,6 @@ impl Core {
         self.levels.at_rest().filter(|_| self.line.is_unused())
     }
 
-    /// Goes on from [there](Self::at_rest): so much lacked at `at`.
-    pub(crate) fn resume(&mut self, lacking: u128, at: Instant) {
-        self.levels.resume(lacking, at);
-    }
-
     pub(crate) const fn first_rate(&self) -> Rate {
         self.levels.first()
     }
@@ -295,7 +298,8 @@ impl Core {
 
     /// One draw of jitter.
     pub(crate) fn draw(&self) -> Duration {
-        self.jitter.mul_f64(self.dice.roll(|rng| rng.random()))
+        let Spread { jitter, dice } = &*self.spread;
+        jitter.mul_f64(dice.roll(|rng| rng.random()))
     }
 
     /// When to serve `front`, and those behind it.

@@ -1,25 +1,32 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use courteous_queue::Shortcut;
 use tokio::time::Instant;
 
 use crate::{
     Rate,
-    core::Core,
+    core::{Core, Spread},
     horizon::{END, Horizon},
     levels::later,
 };
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A bucket's tokens in one word, which are taken without the lock while there is no more to the bucket than its tokens:
-/// one rate, the one that it was made with, nobody who waits, and nothing that a server said.
+/// A bucket's tokens in one word, which are taken without the lock while the bucket is at rest, so that there is no more to
+/// know: one rate, the one that it was made with, nobody who waits, and nothing that a server said.
 ///
 /// The word's unit is the greatest one in which a nanosecond's gain and a token are whole numbers: so it is as exact as the
 /// [meters](crate::meter::Meter), and each of them can be had from the other.
 #[derive(Debug)]
 pub(crate) struct FastPath {
     horizon: Horizon,
+    terms: Arc<Terms>,
+}
+
+/// What the word means. Of one rate, for many buckets.
+#[derive(Debug)]
+struct Terms {
+    rate: Rate,
     /// What the word's instants are counted from.
     epoch: Instant,
     /// The first second after that whose instants do not fit into the word: 73 years, for a rate whose interval is a whole number
@@ -27,42 +34,138 @@ pub(crate) struct FastPath {
     end: u64,
     /// What comes back in a nanosecond.
     gain: u64,
-    /// What a token is.
+    /// What a token is, and what a full bucket holds.
     token: u64,
-    burst: u32,
+    full: u64,
     /// How many of a meter's fractions the word's unit is.
     unit: u64,
 }
 
+/// What is under the lock.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    spread: Arc<Spread>,
+    /// `None` while the bucket is at rest: there may be a million buckets.
+    core: Option<Box<Core>>,
+}
+
 impl FastPath {
     pub(crate) fn new(rate: Rate, epoch: Instant) -> Self {
-        let unit = greatest_common_divisor(rate.tokens(), rate.per());
-        let (gain, token) = (rate.tokens() / unit, rate.per() / unit);
-        let burst = rate.burst().get();
-        let fits = token
-            .checked_mul(u64::from(burst))
-            .is_some_and(|full| full <= END);
-        Self {
-            horizon: Horizon::locked(),
-            epoch,
-            end: if fits { END / SECOND / gain } else { 0 },
-            gain,
-            token,
-            burst,
-            unit,
+        let terms = Arc::new(Terms::new(rate, epoch));
+        let horizon = Horizon::locked();
+        Self { horizon, terms }
+    }
+
+    /// That of another bucket.
+    pub(crate) fn fresh(&self, rate: Rate, now: Instant) -> Self {
+        if rate != self.terms.rate || self.terms.instant(now).is_none() {
+            return Self::new(rate, now);
         }
+        let terms = Arc::clone(&self.terms);
+        let horizon = Horizon::locked();
+        Self { horizon, terms }
+    }
+
+    /// A bucket like the one that has `kept` under its lock, as new.
+    pub(crate) fn fresh_core(&self, kept: &Kept, now: Instant) -> Core {
+        match &kept.core {
+            Some(core) => core.fresh(now),
+            None => Core::at(self.terms.rate, 0, now, Arc::clone(&kept.spread)),
+        }
+    }
+
+    /// What there is under the lock of a new bucket.
+    pub(crate) fn keep(&self, core: Core) -> Kept {
+        let spread = Arc::clone(&core.spread);
+        let at_rest = self.rest(&core);
+        let core = (!at_rest).then(|| Box::new(core));
+        Kept { spread, core }
     }
 
     /// Takes tokens, if they are there and the lock need not be asked.
     #[inline]
     pub(crate) fn try_take(&self, cost: u32, now: Instant) -> bool {
-        let Some(at) = self.instant(now) else {
+        let terms = &*self.terms;
+        let Some(at) = terms.instant(now) else {
             return false;
         };
-        cost <= self.burst
+        let affordable = cost <= terms.rate.burst().get();
+        affordable
             && self
                 .horizon
-                .try_take(at, u64::from(cost) * self.token, self.full())
+                .try_take(at, u64::from(cost) * terms.token, terms.full)
+    }
+
+    /// How many tokens there are, if the lock need not be asked.
+    pub(crate) fn available(&self, now: Instant) -> Option<u32> {
+        let lacking = self
+            .horizon
+            .peek()?
+            .saturating_sub(self.terms.instant(now)?);
+        u32::try_from(self.terms.full.saturating_sub(lacking) / self.terms.token).ok()
+    }
+
+    /// Whether the bucket is full, and has these rates, if the lock need not be asked.
+    pub(crate) fn is_full(&self, rates: &[Rate], now: Instant) -> Option<bool> {
+        let full = self.horizon.peek()? <= self.terms.instant(now)?;
+        Some(full && rates == [self.terms.rate])
+    }
+
+    /// Leaves the tokens to everybody, if the bucket is at rest.
+    fn rest(&self, core: &Core) -> bool {
+        let at_rest = core
+            .at_rest()
+            .and_then(|(rate, lacking, at)| self.terms.horizon(rate, lacking, at));
+        if let Some(horizon) = at_rest {
+            self.horizon.unlock(horizon);
+        }
+        at_rest.is_some()
+    }
+}
+
+impl Shortcut<Kept> for FastPath {
+    type Limit = Core;
+
+    fn close<'a>(&self, kept: &'a mut Kept) -> &'a mut Core {
+        let terms = &*self.terms;
+        // While there is a core, its bucket is not at rest.
+        let horizon = self.horizon.lock();
+        kept.core.get_or_insert_with(|| {
+            let horizon = horizon.unwrap_or_default();
+            // As of the earliest instant at which so much can lack. The core lets the time pass since then, as it does before it
+            // looks at any level, so no clock is needed here, nor need all clocks agree.
+            let nanos = horizon.saturating_sub(terms.full).div_ceil(terms.gain);
+            let lacking = u128::from(horizon - nanos * terms.gain) * u128::from(terms.unit);
+            let at = later(terms.epoch, Duration::from_nanos(nanos));
+            Box::new(Core::at(terms.rate, lacking, at, Arc::clone(&kept.spread)))
+        })
+    }
+
+    fn open(&self, kept: &mut Kept) {
+        if kept.core.as_deref().is_some_and(|core| self.rest(core))
+            && let Some(core) = kept.core.take()
+        {
+            kept.spread = core.spread;
+        }
+    }
+}
+
+impl Terms {
+    fn new(rate: Rate, epoch: Instant) -> Self {
+        let unit = greatest_common_divisor(rate.tokens(), rate.per());
+        let (gain, token) = (rate.tokens() / unit, rate.per() / unit);
+        let full = token
+            .checked_mul(u64::from(rate.burst().get()))
+            .filter(|&full| full <= END);
+        Self {
+            rate,
+            epoch,
+            end: full.map_or(0, |_| END / SECOND / gain),
+            gain,
+            token,
+            full: full.unwrap_or_default(),
+            unit,
+        }
     }
 
     /// `at` in the word's units, if that fits.
@@ -73,44 +176,14 @@ impl FastPath {
         (passed.as_secs() < self.end).then(|| nanos(passed) * self.gain)
     }
 
-    #[inline]
-    fn full(&self) -> u64 {
-        u64::from(self.burst) * self.token
-    }
-
-    fn is_of(&self, rate: Rate) -> bool {
-        self.burst == rate.burst().get()
-            && self.token * self.unit == rate.per()
-            && self.gain * self.unit == rate.tokens()
-    }
-}
-
-impl Shortcut<Core> for FastPath {
-    fn close(&self, core: &mut Core) {
-        let Some(horizon) = self.horizon.lock() else {
-            return;
-        };
-        // As of the earliest instant at which so much can lack. The core lets the time pass since then, as it does before it
-        // looks at any level, so no clock is needed here, nor need all clocks agree.
-        let nanos = horizon.saturating_sub(self.full()).div_ceil(self.gain);
-        let lacking = horizon - nanos * self.gain;
-        let at = later(self.epoch, Duration::from_nanos(nanos));
-        core.resume(u128::from(lacking) * u128::from(self.unit), at);
-    }
-
-    fn open(&self, core: &Core) {
-        let Some((rate, lacking, at)) = core.at_rest() else {
-            return;
-        };
+    /// The horizon of a bucket with this `rate` that lacked so many of a meter's fractions at `at`, if that fits.
+    fn horizon(&self, rate: Rate, lacking: u128, at: Instant) -> Option<u64> {
         let unit = u128::from(self.unit);
         // Back at the rate of before, a part of a unit may be left over from another rate.
-        if self.is_of(rate)
-            && lacking.is_multiple_of(unit)
-            && let Ok(lacking) = u64::try_from(lacking / unit)
-            && let Some(at) = self.instant(at)
-        {
-            self.horizon.unlock(at + lacking);
+        if rate != self.rate || !lacking.is_multiple_of(unit) {
+            return None;
         }
+        Some(self.instant(at)? + u64::try_from(lacking / unit).ok()?)
     }
 }
 

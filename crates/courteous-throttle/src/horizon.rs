@@ -44,13 +44,15 @@ impl Horizon {
             .is_ok()
     }
 
+    /// Where the horizon is; `None` if it is with the lock.
+    pub(crate) fn peek(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|&horizon| horizon != LOCKED)
+    }
+
     /// Where the horizon is, which is with the lock from now on; `None` if it already is. Under the lock, as what follows.
     pub(crate) fn lock(&self) -> Option<u64> {
         // Whoever locked the word did so under the lock: its holder cannot read an older one.
-        if self.0.load(Ordering::Relaxed) == LOCKED {
-            return None;
-        }
-        Some(self.0.swap(LOCKED, Ordering::Relaxed))
+        self.peek().map(|_| self.0.swap(LOCKED, Ordering::Relaxed))
     }
 
     /// Leaves the horizon to everybody.

@@ -20,11 +20,12 @@ pub(crate) struct Levels {
 }
 
 impl Levels {
-    pub(crate) fn new(rate: Rate, now: Instant) -> Self {
+    /// The level of one rate, of which so many fractions lacked at `at`.
+    pub(crate) fn new(rate: Rate, lacking: u128, at: Instant) -> Self {
         Self {
-            first: Meter::full(rate),
+            first: Meter::lacking(rate, lacking),
             more: Vec::new(),
-            filled: now,
+            filled: at,
             closed_until: None,
             pace: None,
         }
@@ -32,7 +33,7 @@ impl Levels {
 
     /// Full levels of the same rates.
     pub(crate) fn fresh(&self, now: Instant) -> Self {
-        let mut levels = Self::new(self.first.rate(), now);
+        let mut levels = Self::new(self.first.rate(), 0, now);
         levels.more = self
             .more
             .iter()
@@ -77,14 +78,8 @@ impl Levels {
     /// The only rate, what of it lacks, and as of when, if there is no more to know.
     pub(crate) fn at_rest(&self) -> Option<(Rate, u128, Instant)> {
         let simple = self.more.is_empty() && self.closed_until.is_none() && self.pace.is_none();
-        let lacking = self.first.lacking().filter(|_| simple)?;
+        let lacking = self.first.lacks().filter(|_| simple)?;
         Some((self.first.rate(), lacking, self.filled))
-    }
-
-    /// Sets the level of the only rate: so much lacked at `at`.
-    pub(crate) fn resume(&mut self, lacking: u128, at: Instant) {
-        self.first.lack(lacking);
-        self.filled = at;
     }
 
     /// Whole tokens that nobody has set aside.

@@ -16,12 +16,17 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) const fn full(rate: Rate) -> Self {
+        Self::lacking(rate, 0)
+    }
+
+    /// A meter that lacks so many fractions, none of which are set aside.
+    pub(crate) const fn lacking(rate: Rate, lacking: u128) -> Self {
         let mut meter = Self {
             rate,
             level: 0,
             planned: 0,
         };
-        meter.level = meter.fractions(rate.burst().get() as u64);
+        meter.level = meter.capacity().saturating_sub(lacking);
         meter.planned = meter.level;
         meter
     }
@@ -33,6 +38,10 @@ impl Meter {
     /// `tokens` in fractions.
     const fn fractions(&self, tokens: u64) -> u128 {
         tokens as u128 * self.rate.per() as u128
+    }
+
+    const fn capacity(&self) -> u128 {
+        self.fractions(self.rate.burst().get() as u64)
     }
 
     /// Lets `nanos` pass, up to a level of `cap` tokens.
@@ -79,21 +88,13 @@ impl Meter {
     }
 
     /// What lacks until it is full, if nothing is set aside.
-    pub(crate) fn lacking(&self) -> Option<u128> {
-        (self.planned == self.level)
-            .then(|| self.fractions(u64::from(self.rate.burst().get())) - self.level)
-    }
-
-    /// Sets the level: so much lacks, and nothing is set aside.
-    pub(crate) fn lack(&mut self, lacking: u128) {
-        let full = self.fractions(u64::from(self.rate.burst().get()));
-        self.level = full.saturating_sub(lacking);
-        self.planned = self.level;
+    pub(crate) fn lacks(&self) -> Option<u128> {
+        (self.planned == self.level).then(|| self.capacity() - self.level)
     }
 
     /// Whether it could not be fuller.
     pub(crate) fn is_full(&self) -> bool {
-        self.planned >= self.fractions(u64::from(self.rate.burst().get()))
+        self.planned >= self.capacity()
     }
 
     /// Whole tokens that nobody has set aside.
