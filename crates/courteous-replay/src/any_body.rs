@@ -130,17 +130,11 @@ enum Keeping {
 impl Replay for AnyBody {
     type Kept = KeptAnyBody;
 
-    fn keep(self, limit: usize) -> (Self, KeptAnyBody) {
-        match self.0 {
-            Kind::Bytes(body) => {
-                let (body, kept) = body.keep(limit);
-                (Self(Kind::Bytes(body)), KeptAnyBody(Keeping::Bytes(kept)))
-            }
-            Kind::Boxed(body) => {
-                let (body, kept) = body.keep(limit);
-                (Self(Kind::Boxed(body)), KeptAnyBody(Keeping::Boxed(kept)))
-            }
-        }
+    fn keep_in_place(&mut self, limit: usize) -> KeptAnyBody {
+        KeptAnyBody(match &mut self.0 {
+            Kind::Bytes(body) => Keeping::Bytes(body.keep_in_place(limit)),
+            Kind::Boxed(body) => Keeping::Boxed(body.keep_in_place(limit)),
+        })
     }
 
     fn check(kept: &KeptAnyBody) -> Result<(), NotReplayable> {

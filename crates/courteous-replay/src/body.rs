@@ -49,7 +49,7 @@ impl<B: Body> ReplayBody<B> {
     pub fn new(source: B) -> Self {
         Self {
             hint: Hint::of(&source.size_hint()),
-            shared: (!source.is_end_stream()).then(|| Arc::new(Shared::new(source))),
+            shared: (!source.is_end_stream()).then(|| Arc::new(Shared::new(Some(source)))),
             copy: 0,
             offset: 0,
             polled: false,
@@ -86,9 +86,8 @@ where
 {
     type Kept = Kept<B>;
 
-    fn keep(self, limit: usize) -> (Self, Kept<B>) {
-        let kept = Kept::new(self.shared.clone(), self.offset, limit, self.hint);
-        (self, kept)
+    fn keep_in_place(&mut self, limit: usize) -> Kept<B> {
+        Kept::new(self.shared.clone(), self.offset, limit, self.hint)
     }
 
     fn check(kept: &Kept<B>) -> Result<(), NotReplayable> {

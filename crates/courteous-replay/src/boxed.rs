@@ -10,7 +10,7 @@ macro_rules! replay_by_wrapping {
         impl Replay for $body {
             type Kept = Kept<Self>;
 
-            fn keep(self, limit: usize) -> (Self, Kept<Self>) {
+            fn keep_in_place(&mut self, limit: usize) -> Kept<Self> {
                 Kept::wrapping(self, limit, Self::new)
             }
 

@@ -19,11 +19,18 @@ pub trait Keep<B> {
     /// What stays behind.
     type Kept;
 
-    /// Returns the body that is to be sent in place of `body`, and what stays behind of it.
+    /// Makes `body` one that can be given again, and returns what stays behind of it.
     ///
     /// `limit` is the number of bytes that may be copied to memory. At zero, the body can be given again only as long as
     /// nothing of it was read.
-    fn keep(&self, body: B, limit: usize) -> (B, Self::Kept);
+    fn keep_in_place(&self, body: &mut B, limit: usize) -> Self::Kept;
+
+    /// The same as [`keep_in_place`](Self::keep_in_place), by value: returns the body that is to be sent in place of
+    /// `body`, and what stays behind.
+    fn keep(&self, mut body: B, limit: usize) -> (B, Self::Kept) {
+        let kept = self.keep_in_place(&mut body, limit);
+        (body, kept)
+    }
 
     /// Whether the body could be given again now.
     ///
@@ -55,8 +62,8 @@ impl Native {
 impl<B: Replay> Keep<B> for Native {
     type Kept = B::Kept;
 
-    fn keep(&self, body: B, limit: usize) -> (B, B::Kept) {
-        body.keep(limit)
+    fn keep_in_place(&self, body: &mut B, limit: usize) -> B::Kept {
+        body.keep_in_place(limit)
     }
 
     fn check(&self, kept: &B::Kept) -> Result<(), NotReplayable> {
@@ -105,7 +112,7 @@ where
 {
     type Kept = Kept<B>;
 
-    fn keep(&self, body: B, limit: usize) -> (B, Kept<B>) {
+    fn keep_in_place(&self, body: &mut B, limit: usize) -> Kept<B> {
         Kept::wrapping(body, limit, &self.wrap)
     }
 
@@ -139,9 +146,7 @@ impl SendOnce {
 impl<B> Keep<B> for SendOnce {
     type Kept = ();
 
-    fn keep(&self, body: B, _limit: usize) -> (B, ()) {
-        (body, ())
-    }
+    fn keep_in_place(&self, _body: &mut B, _limit: usize) {}
 
     fn check(&self, (): &()) -> Result<(), NotReplayable> {
         Err(NotReplayable::OneShot)

@@ -1,10 +1,10 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
 use bytes::Bytes;
 use courteous_core::BoxError;
 use http_body::Body;
 
-use crate::{NotReplayable, Replay, ReplayBody, hint::Hint, shared::Shared};
+use crate::{NotReplayable, ReplayBody, hint::Hint, shared::Shared};
 
 /// The half of a [`ReplayBody`] that stays behind, to make the next attempt's body of.
 ///
@@ -34,17 +34,20 @@ impl<B> Kept<B> {
         }
     }
 
-    /// Returns what `wrap` makes of a [`ReplayBody`] over `body`, and what is kept of it.
-    pub(crate) fn wrapping(body: B, limit: usize, wrap: impl Fn(ReplayBody<B>) -> B) -> (B, Self)
+    /// Puts what `wrap` makes of a [`ReplayBody`] over `body` in its place, and keeps what is read of it.
+    pub(crate) fn wrapping(body: &mut B, limit: usize, wrap: impl Fn(ReplayBody<B>) -> B) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
+        let hint = Hint::of(&body.size_hint());
         if body.is_end_stream() {
-            let kept = Self::new(None, 0, limit, Hint::of(&body.size_hint()));
-            return (body, kept);
+            return Self::new(None, 0, limit, hint);
         }
-        let (body, kept) = ReplayBody::new(body).keep(limit);
-        (wrap(body), kept)
+        // The wrapper first, without its source, as there is nothing else to leave in the source's place.
+        let shared = Arc::new(Shared::new(None));
+        let wrapper = wrap(ReplayBody::copy(Some(Arc::clone(&shared)), 0, 0, hint));
+        shared.fill(mem::replace(body, wrapper));
+        Self::new(Some(shared), 0, limit, hint)
     }
 
     /// Whether the body could be given again now.

@@ -27,11 +27,18 @@ pub trait Replay: Body + Sized {
     /// What stays behind.
     type Kept;
 
-    /// Returns the body that is to be sent in place of this one, and what stays behind of it.
+    /// Makes this body one that can be given again, and returns what stays behind of it.
     ///
     /// `limit` is the number of bytes that may be copied to memory. At zero, the body can be given again only as long as
     /// nothing of it was read.
-    fn keep(self, limit: usize) -> (Self, Self::Kept);
+    fn keep_in_place(&mut self, limit: usize) -> Self::Kept;
+
+    /// The same as [`keep_in_place`](Self::keep_in_place), by value: returns the body that is to be sent in place of this
+    /// one, and what stays behind.
+    fn keep(mut self, limit: usize) -> (Self, Self::Kept) {
+        let kept = self.keep_in_place(limit);
+        (self, kept)
+    }
 
     /// Whether the body could be given again now. It may be different a moment later, as an earlier copy may still be
     /// read.
@@ -52,8 +59,8 @@ pub trait Replay: Body + Sized {
 impl<D: Buf + Clone> Replay for Full<D> {
     type Kept = Self;
 
-    fn keep(self, _limit: usize) -> (Self, Self) {
-        (self.clone(), self)
+    fn keep_in_place(&mut self, _limit: usize) -> Self {
+        self.clone()
     }
 
     fn check(_kept: &Self) -> Result<(), NotReplayable> {
@@ -68,9 +75,7 @@ impl<D: Buf + Clone> Replay for Full<D> {
 impl<D: Buf> Replay for Empty<D> {
     type Kept = ();
 
-    fn keep(self, _limit: usize) -> (Self, ()) {
-        (self, ())
-    }
+    fn keep_in_place(&mut self, _limit: usize) {}
 
     fn check((): &()) -> Result<(), NotReplayable> {
         Ok(())
@@ -84,8 +89,8 @@ impl<D: Buf> Replay for Empty<D> {
 impl Replay for String {
     type Kept = Self;
 
-    fn keep(self, _limit: usize) -> (Self, Self) {
-        (self.clone(), self)
+    fn keep_in_place(&mut self, _limit: usize) -> Self {
+        self.clone()
     }
 
     fn check(_kept: &Self) -> Result<(), NotReplayable> {
@@ -105,16 +110,10 @@ where
 {
     type Kept = Either<L::Kept, R::Kept>;
 
-    fn keep(self, limit: usize) -> (Self, Self::Kept) {
+    fn keep_in_place(&mut self, limit: usize) -> Self::Kept {
         match self {
-            Self::Left(body) => {
-                let (body, kept) = body.keep(limit);
-                (Self::Left(body), Either::Left(kept))
-            }
-            Self::Right(body) => {
-                let (body, kept) = body.keep(limit);
-                (Self::Right(body), Either::Right(kept))
-            }
+            Self::Left(body) => Either::Left(body.keep_in_place(limit)),
+            Self::Right(body) => Either::Right(body.keep_in_place(limit)),
         }
     }
 

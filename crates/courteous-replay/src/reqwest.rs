@@ -22,13 +22,14 @@ enum Kind {
 impl Replay for Body {
     type Kept = KeptReqwest;
 
-    fn keep(mut self, limit: usize) -> (Self, KeptReqwest) {
-        if self.as_bytes().is_some() {
-            let bytes = take_bytes(&mut self);
-            return (bytes.clone().into(), KeptReqwest(Kind::Bytes(bytes)));
-        }
-        let (body, kept) = Kept::wrapping(self, limit, Self::wrap);
-        (body, KeptReqwest(Kind::Stream(kept)))
+    fn keep_in_place(&mut self, limit: usize) -> KeptReqwest {
+        KeptReqwest(if self.as_bytes().is_some() {
+            let bytes = take_bytes(self);
+            *self = bytes.clone().into();
+            Kind::Bytes(bytes)
+        } else {
+            Kind::Stream(Kept::wrapping(self, limit, Self::wrap))
+        })
     }
 
     fn check(kept: &KeptReqwest) -> Result<(), NotReplayable> {

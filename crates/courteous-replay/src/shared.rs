@@ -40,11 +40,18 @@ enum Source<B> {
     Lost(NotReplayable),
 }
 
+impl<B> Source<B> {
+    fn live(source: B) -> Self {
+        Self::Live(Box::pin(source))
+    }
+}
+
 impl<B> Shared<B> {
-    /// A source whose first reader is the copy 0, and which is not kept yet.
-    pub(crate) fn new(source: B) -> Self {
+    /// A source whose first reader is the copy 0, and which is not kept yet. Without one, it cannot be read before it is
+    /// [filled](Self::fill).
+    pub(crate) fn new(source: Option<B>) -> Self {
         Self(Mutex::new(State {
-            source: Source::Live(Box::pin(source)),
+            source: source.map_or(Source::Lost(NotReplayable::SourceFailed), Source::live),
             buffer: Buffer::default(),
             limit: 0,
             keepers: 0,
@@ -53,6 +60,11 @@ impl<B> Shared<B> {
             read: 0,
             waker: None,
         }))
+    }
+
+    /// Gives it its source.
+    pub(crate) fn fill(&self, source: B) {
+        self.lock().source = Source::live(source);
     }
 
     /// Keeps at most `limit` bytes of what is read from now on.
