@@ -75,15 +75,11 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // The clone is for further attempts; the instance that was polled ready stays here, and makes the first.
         let spare = self.inner.clone();
-        let (call, request) = Call::new(
-            spare,
-            Arc::clone(&self.settings),
-            self.keep.clone(),
-            request,
-        );
+        let settings = Arc::clone(&self.settings);
+        let call = Call::new(spare, settings, self.keep.clone(), &mut request);
         ResponseFuture::new(call, self.inner.call(request))
     }
 }
