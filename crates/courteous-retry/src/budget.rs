@@ -1,7 +1,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -9,7 +9,7 @@ use std::{
 use courteous_core::Fault;
 use tokio::time::Instant;
 
-use crate::{BudgetBuilder, ledger::Ledger};
+use crate::{BudgetBuilder, account::Account, ledger::Ledger};
 
 /// How many retries all calls that share it may make, in proportion to the calls that succeed.
 ///
@@ -64,7 +64,7 @@ pub struct Budget {
 struct Shared {
     prices: Prices,
     /// `None`: unlimited.
-    ledger: Option<Mutex<Ledger>>,
+    account: Option<Account>,
     paid: AtomicU64,
     refused: AtomicU64,
 }
@@ -100,7 +100,7 @@ impl Budget {
         Self {
             shared: Arc::new(Shared {
                 prices,
-                ledger: ledger.map(Mutex::new),
+                account: ledger.map(Account::new),
                 paid: AtomicU64::new(0),
                 refused: AtomicU64::new(0),
             }),
@@ -110,8 +110,8 @@ impl Budget {
     /// The tokens that are there now; infinite if the budget is unlimited.
     #[must_use]
     pub fn balance(&self) -> f64 {
-        match self.ledger() {
-            Some(mut ledger) => ledger.balance(Instant::now()),
+        match &self.shared.account {
+            Some(account) => account.balance(Instant::now()),
             None => f64::INFINITY,
         }
     }
@@ -130,16 +130,16 @@ impl Budget {
 
     /// A call succeeded.
     pub(crate) fn deposit(&self) {
-        if let Some(mut ledger) = self.ledger() {
-            ledger.deposit(Instant::now());
+        if let Some(account) = &self.shared.account {
+            account.deposit(Instant::now());
         }
     }
 
     /// Takes what a retry after `fault` costs, or `None` if it is not there.
     pub(crate) fn withdraw(&self, now: Instant, fault: Fault, gated: bool) -> Option<Payment> {
         let price = self.shared.prices.of(fault, gated);
-        if let Some(mut ledger) = self.ledger()
-            && !ledger.withdraw(now, price)
+        if let Some(account) = &self.shared.account
+            && !account.withdraw(now, price)
         {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -152,15 +152,10 @@ impl Budget {
     }
 
     fn refund(&self, price: u32) {
-        if let Some(mut ledger) = self.ledger() {
-            ledger.refund(price);
+        if let Some(account) = &self.shared.account {
+            account.refund(price);
         }
         self.shared.paid.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn ledger(&self) -> Option<MutexGuard<'_, Ledger>> {
-        let ledger = self.shared.ledger.as_ref()?;
-        Some(ledger.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -55,6 +55,15 @@ impl Ledger {
             .min(self.cap());
     }
 
+    /// Until when a deposit would change nothing: as long as its slot has seen all the successes that can count, and the
+    /// balance is as high as it may ever be.
+    pub(crate) fn sated_until(&self) -> Option<Instant> {
+        let (ends, slot) = self.newest?;
+        let enough = self.successes[slot].saturating_mul(self.terms.deposit);
+        let highest = self.terms.highest_cap;
+        (self.balance == highest && enough >= highest).then_some(ends)
+    }
+
     /// Takes `price` tokens, or none.
     pub(crate) fn withdraw(&mut self, now: Instant, price: u32) -> bool {
         self.advance(now);

@@ -89,6 +89,7 @@
 //! `tower-http` brings `TraceClassifier` and `FromTowerHttp`. `load` forwards `tower::load::Load`. `tracing` tells of each
 //! retry, and of each failure that is not retried, at debug level.
 
+mod account;
 mod budget;
 mod budget_builder;
 mod call;

@@ -1,0 +1,151 @@
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::time::Instant;
+
+use crate::ledger::Ledger;
+
+/// A ledger that many calls write into at a time.
+///
+/// While all is well, every call deposits, and nearly no deposit changes anything: the balance is as high as it may be, and the
+/// slot of the window has seen so many successes that one more does not count. So it is written down beside the ledger until
+/// when that is so, and until then a deposit takes no lock and writes nothing.
+///
+/// `sated_until` is only written by who holds the lock, and told by the state that it leaves: a withdrawal revokes it before
+/// anybody can see that there is less. A deposit that reads what is just being revoked came before the withdrawal, and changed
+/// nothing then.
+pub(crate) struct Account {
+    ledger: Mutex<Ledger>,
+    /// In nanoseconds since the epoch; zero if the next deposit counts.
+    sated_until: AtomicU64,
+    epoch: Instant,
+}
+
+impl Account {
+    pub(crate) fn new(ledger: Ledger) -> Self {
+        Self {
+            ledger: Mutex::new(ledger),
+            sated_until: AtomicU64::new(0),
+            epoch: Instant::now(),
+        }
+    }
+
+    /// A call has succeeded.
+    pub(crate) fn deposit(&self, now: Instant) {
+        // What a tick is before, its instant is before, too: the clock's and the counter's ends are not an issue.
+        if self.tick(now) >= self.sated_until.load(Ordering::Relaxed) {
+            self.with(|ledger| ledger.deposit(now));
+        }
+    }
+
+    /// Takes `price` tokens, or none.
+    pub(crate) fn withdraw(&self, now: Instant, price: u32) -> bool {
+        self.with(|ledger| ledger.withdraw(now, price))
+    }
+
+    /// Gives `price` tokens back, as far as the cap allows.
+    pub(crate) fn refund(&self, price: u32) {
+        self.with(|ledger| ledger.refund(price));
+    }
+
+    /// The tokens that are there.
+    pub(crate) fn balance(&self, now: Instant) -> f64 {
+        self.with(|ledger| ledger.balance(now))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
+        let mut ledger = self.lock();
+        let result = work(&mut ledger);
+        let until = ledger.sated_until().map_or(0, |until| self.tick(until));
+        self.sated_until.store(until, Ordering::Relaxed);
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tick(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.epoch);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ledger::{TOKEN, Terms};
+
+    #[test]
+    fn a_deposit_that_changes_nothing_is_not_written_down() {
+        let account = Account::new(Ledger::new(terms(TOKEN / 5, 10)));
+        let ledger = || format!("{:?}", account.lock());
+        let now = Instant::now();
+        let deposit_is_written_down = |now| {
+            let before = ledger();
+            account.deposit(now);
+            before != ledger()
+        };
+        (0..50).for_each(|_| assert!(deposit_is_written_down(now)));
+        assert!(!deposit_is_written_down(now));
+        assert!(!deposit_is_written_down(now + Duration::from_millis(999)));
+        assert!(deposit_is_written_down(now + Duration::from_secs(1)));
+        (0..49).for_each(|_| account.deposit(now));
+        assert!(!deposit_is_written_down(now));
+        assert!(account.withdraw(now, 1));
+        assert!(deposit_is_written_down(now));
+    }
+
+    fn terms(deposit: u64, highest: u64) -> Terms {
+        Terms {
+            deposit,
+            start: 3 * TOKEN,
+            lowest_cap: 3 * TOKEN,
+            highest_cap: highest * TOKEN,
+            window: Duration::from_secs(10),
+        }
+    }
+
+    proptest! {
+        /// Whatever happens, and though the clock may step back: as if each deposit had been written down.
+        #[test]
+        fn it_tells_what_its_ledger_alone_would(
+            deposit in prop_oneof![Just(0), Just(TOKEN / 5), 0..=TOKEN],
+            highest in 3..12u64,
+            events in proptest::collection::vec((0..6u8, 0..40u8, -500..3_000i64), 1..300),
+        ) {
+            let terms = terms(deposit, highest);
+            let (account, mut ledger) = (Account::new(Ledger::new(terms)), Ledger::new(terms));
+            let mut now = Instant::now() + Duration::from_secs(3600);
+            for (event, times, pause) in events {
+                // Most events come close together.
+                let pause = if times % 2 == 0 { pause / 20 } else { pause };
+                now = match u64::try_from(pause) {
+                    Ok(pause) => now + Duration::from_millis(pause),
+                    Err(_) => now - Duration::from_millis(pause.unsigned_abs()),
+                };
+                match event {
+                    0..=2 => for _ in 0..times {
+                        account.deposit(now);
+                        ledger.deposit(now);
+                    },
+                    3 | 4 => {
+                        let price = u32::from(event) - 2;
+                        prop_assert_eq!(account.withdraw(now, price), ledger.withdraw(now, price));
+                    }
+                    _ => {
+                        account.refund(1);
+                        ledger.refund(1);
+                    }
+                }
+                prop_assert_eq!(account.balance(now), ledger.balance(now));
+            }
+        }
+    }
+}
