@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::{
     RetryEvent,
     budget::{Payment, Receipt},
+    fields::Fields,
     policy::{Allowance, Decision, Plan, Progress, RequestFacts, Situation, Stop, Wait},
     settings::Settings,
 };
@@ -46,8 +47,7 @@ struct Snapshot<T> {
     method: Method,
     uri: Uri,
     version: Version,
-    /// A list, as nothing is looked up in it: a map would allocate twice.
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: Fields,
     /// Empty if they held nothing but the context, which is kept apart and written into each attempt: a copy of them would
     /// allocate three times.
     extensions: Extensions,
@@ -151,7 +151,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     pub(crate) fn start(&mut self) -> Option<Request<B>> {
         let so_far = self.so_far.as_mut()?;
         let next = so_far.next.take()?;
-        let mut request = self.snapshot.as_ref()?.request(next.body);
+        let mut request = self.snapshot.as_mut()?.request(next.body);
         so_far.receipt = next.payment.map(Payment::sent);
         so_far.progress.attempts = so_far.progress.attempts.saturating_add(1);
         let attempt = so_far.progress.attempts;
@@ -399,14 +399,11 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 impl<T> Snapshot<T> {
     /// Of `request` as it came, with `body`. With `has_more`, its extensions hold more than the context.
     fn of<B>(request: &Request<B>, has_more: bool, body: T) -> Self {
-        let mut headers = Vec::with_capacity(request.headers().len());
-        let fields = request.headers().iter();
-        headers.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            headers,
+            headers: Fields::of(request.headers()),
             extensions: match has_more {
                 true => request.extensions().clone(),
                 false => Extensions::new(),
@@ -416,15 +413,12 @@ impl<T> Snapshot<T> {
     }
 
     /// The request once more, with `body`.
-    fn request<B>(&self, body: B) -> Request<B> {
+    fn request<B>(&mut self, body: B) -> Request<B> {
         let mut request = Request::new(body);
         request.method_mut().clone_from(&self.method);
         request.uri_mut().clone_from(&self.uri);
         *request.version_mut() = self.version;
-        request.headers_mut().reserve(self.headers.len());
-        for (name, value) in &self.headers {
-            request.headers_mut().append(name, value.clone());
-        }
+        self.headers.write(request.headers_mut());
         request.extensions_mut().clone_from(&self.extensions);
         request
     }

@@ -96,6 +96,7 @@ mod call;
 mod classifier;
 mod drain;
 mod event;
+mod fields;
 mod future;
 mod layer;
 mod ledger;
