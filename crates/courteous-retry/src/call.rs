@@ -1,4 +1,11 @@
-use std::{mem, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    mem,
+    num::NonZeroU32,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use courteous_core::{
     Attempt, BoxError, CallContext, Effect, Elapsed, Fault, History, Outcome, Rejected, Retried,
@@ -10,7 +17,8 @@ use http::{
     Version, header::CONTENT_TYPE,
 };
 use http_body::Body;
-use tokio::time::Instant;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     RetryEvent,
@@ -22,6 +30,9 @@ use crate::{
 
 /// Counts the attempts before this one, for servers (gRFC A6).
 const GRPC_PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+
+/// How long the rest of a discarded body may take.
+const DRAIN_TIME: Duration = Duration::from_millis(50);
 
 /// A limit that is closed is asked again after this time at the earliest, whatever it says.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -39,7 +50,7 @@ pub(crate) struct Call<S, K: Keep<B>, B> {
     /// Where a layer outside reads how the call goes.
     trail: Option<Trail>,
     /// Boxed, as nearly all calls end with their first attempt, and each byte of a call is moved several times.
-    so_far: Option<Box<SoFar<B>>>,
+    later: Option<Pin<Box<Later<B>>>>,
 }
 
 /// The request as it came.
@@ -52,6 +63,16 @@ struct Snapshot<T> {
     /// allocate three times.
     extensions: Extensions,
     body: T,
+}
+
+pin_project! {
+    /// What a call needs only after its first attempt.
+    struct Later<B> {
+        so_far: SoFar<B>,
+        // One for all waits of the call, made at the first that is one.
+        #[pin]
+        timer: Option<Sleep>,
+    }
 }
 
 /// What there is to know of a call once an attempt has failed or was refused.
@@ -76,8 +97,10 @@ struct Next<B> {
 /// What follows an attempt.
 pub(crate) enum Step<RB> {
     Return(Result<Response<RB>, BoxError>),
-    /// To wait for the next attempt; before that, to read what is left of the body of a response.
-    Wait(Option<RB>),
+    /// To wait for the next attempt.
+    Wait,
+    /// Before that, to read what is left of the body of a response, until then at the latest.
+    Drain(RB, Instant),
 }
 
 impl<S, K: Keep<B>, B> Call<S, K, B> {
@@ -123,7 +146,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             max_attempts,
             context,
             trail,
-            so_far: None,
+            later: None,
         }
     }
 
@@ -132,9 +155,10 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         self.context.deadline()
     }
 
-    /// How long a discarded body may be read: until `limit`, unless that is so close to the deadline that it would take the
-    /// next attempt's time. Then no longer than the wait.
-    pub(crate) fn drain_until(&self, limit: Instant) -> Instant {
+    /// How long a body that was discarded at `now` may be read, unless that is so close to the deadline that it would take
+    /// the next attempt's time. Then no longer than the wait.
+    fn drain_until(&self, now: Instant) -> Instant {
+        let limit = now + DRAIN_TIME;
         match (self.deadline(), self.next_at()) {
             (Some(deadline), Some(next)) if limit >= deadline => limit.min(next),
             _ => limit,
@@ -143,13 +167,30 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     /// When the next attempt is to be made, if there is to be one.
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        let next = self.so_far.as_ref()?.next.as_ref();
+        let next = self.later.as_ref()?.so_far.next.as_ref();
         next.map(|next| next.until)
+    }
+
+    /// Waits until `until`.
+    pub(crate) fn wait(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let mut timer = self.later().project().timer;
+        if timer.as_ref().as_pin_ref().map(|timer| timer.deadline()) != Some(until) {
+            if until <= Instant::now() {
+                return Poll::Ready(());
+            }
+            match timer.as_mut().as_pin_mut() {
+                Some(timer) => timer.reset(until),
+                None => timer.set(Some(sleep_until(until))),
+            }
+        }
+        timer
+            .as_pin_mut()
+            .map_or(Poll::Ready(()), |timer| timer.poll(cx))
     }
 
     /// The request of the next attempt, which is on its way from here on.
     pub(crate) fn start(&mut self) -> Option<Request<B>> {
-        let so_far = self.so_far.as_mut()?;
+        let so_far = self.later.as_mut()?.as_mut().project().so_far;
         let next = so_far.next.take()?;
         let mut request = self.snapshot.as_mut()?.request(next.body);
         so_far.receipt = next.payment.map(Payment::sent);
@@ -198,7 +239,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             .classify(Outcome::response(&response));
         if verdict == Verdict::Answered {
             self.settings.budget.deposit();
-            if self.so_far.is_some() {
+            if self.later.is_some() {
                 let stop = Stop {
                     reason: StopReason::Answered,
                     not_before: None,
@@ -207,15 +248,19 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             }
             return Step::Return(Ok(response));
         }
-        self.remember(verdict, Some(response.status()));
+        let now = Instant::now();
+        self.remember(now, verdict, Some(response.status()));
         // Decided while the response is still here, to be returned if this was the last attempt.
-        match self.plan(Outcome::response(&response), verdict) {
+        match self.plan(now, Outcome::response(&response), verdict) {
             Ok(next) => {
                 let (parts, body) = response.into_parts();
                 let so_far = self.so_far();
                 so_far.next = Some(next);
                 so_far.last = Some((parts.status, parts.headers));
-                Step::Wait(Some(body))
+                match body.is_end_stream() {
+                    true => Step::Wait,
+                    false => Step::Drain(body, self.drain_until(now)),
+                }
             }
             Err(stop) => {
                 response.extensions_mut().insert(self.info(stop));
@@ -225,20 +270,19 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     }
 
     fn failed<RB>(&mut self, error: BoxError) -> Step<RB> {
+        let now = Instant::now();
         let planned = if let Some(rejected) = find_cause::<Rejected>(&*error) {
             // A retry further in may have sent something before it was refused, unless it is off.
             let unsent = find_cause::<Retried>(&*error).is_none_or(|inner| {
                 let info = inner.info();
                 info.attempts() == 0 && info.stop_reason() == StopReason::Rejected
             });
-            self.refused(rejected, unsent)
+            self.refused(now, rejected, unsent)
         } else if find_cause::<Elapsed>(&*error)
             .is_some_and(|elapsed| elapsed.scope() == Scope::Total)
         {
-            self.remember(
-                Verdict::transient(Effect::MaybeProcessed, Fault::NoResponse),
-                None,
-            );
+            let verdict = Verdict::transient(Effect::MaybeProcessed, Fault::NoResponse);
+            self.remember(now, verdict, None);
             Err(Stop {
                 reason: StopReason::Deadline,
                 not_before: None,
@@ -246,21 +290,25 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         } else {
             let outcome = Outcome::error(&*error);
             let verdict = self.settings.classifier.classify(outcome);
-            self.remember(verdict, None);
-            self.plan(outcome, verdict)
+            self.remember(now, verdict, None);
+            self.plan(now, outcome, verdict)
         };
         match planned {
             Ok(next) => {
                 self.so_far().next = Some(next);
-                Step::Wait(None)
+                Step::Wait
             }
             Err(stop) => Step::Return(Err(self.end(stop, error))),
         }
     }
 
     /// The next attempt after one that has failed, or why there is none.
-    fn plan(&mut self, outcome: Outcome<'_>, verdict: Verdict) -> Result<Next<B>, Stop> {
-        let now = Instant::now();
+    fn plan(
+        &mut self,
+        now: Instant,
+        outcome: Outcome<'_>,
+        verdict: Verdict,
+    ) -> Result<Next<B>, Stop> {
         let progress = self.so_far().progress;
         let kept = self.snapshot.as_ref().map(|snapshot| &snapshot.body);
         let situation = Situation {
@@ -303,7 +351,12 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     /// A limit further in has refused the attempt: it was none. If the limit is closed, it is this call that waits, with
     /// nothing held.
-    fn refused(&mut self, rejected: &Rejected, unsent: bool) -> Result<Next<B>, Stop> {
+    fn refused(
+        &mut self,
+        now: Instant,
+        rejected: &Rejected,
+        unsent: bool,
+    ) -> Result<Next<B>, Stop> {
         let stop = |reason| Stop {
             reason,
             not_before: rejected.not_before(),
@@ -321,7 +374,6 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         }
         let gate = rejected.gate().ok_or(refused)?;
         let kept = &self.snapshot.as_ref().ok_or(refused)?.body;
-        let now = Instant::now();
         let wait = Wait {
             until: gate.opens_at().max(now + SHORTEST_WAIT),
             hinted: true,
@@ -358,9 +410,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     }
 
     /// Writes down that an attempt has failed. What it paid is spent.
-    fn remember(&mut self, verdict: Verdict, status: Option<StatusCode>) {
+    fn remember(&mut self, now: Instant, verdict: Verdict, status: Option<StatusCode>) {
         let so_far = self.so_far();
-        let attempt = Attempt::new(so_far.progress.attempts, Instant::now(), verdict, status);
+        let attempt = Attempt::new(so_far.progress.attempts, now, verdict, status);
         so_far.receipt = None;
         so_far.history.push(attempt);
         if let Some(trail) = &self.trail {
@@ -384,15 +436,23 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     }
 
     fn so_far(&mut self) -> &mut SoFar<B> {
-        self.so_far.get_or_insert_with(|| {
-            Box::new(SoFar {
-                progress: Progress::new(self.max_attempts),
-                history: History::new(),
-                last: None,
-                receipt: None,
-                next: None,
+        self.later().project().so_far
+    }
+
+    fn later(&mut self) -> Pin<&mut Later<B>> {
+        let later = self.later.get_or_insert_with(|| {
+            Box::pin(Later {
+                so_far: SoFar {
+                    progress: Progress::new(self.max_attempts),
+                    history: History::new(),
+                    last: None,
+                    receipt: None,
+                    next: None,
+                },
+                timer: None,
             })
-        })
+        });
+        later.as_mut()
     }
 }
 

@@ -2,7 +2,6 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use courteous_core::BoxError;
@@ -10,16 +9,13 @@ use courteous_replay::Keep;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
     call::{Call, Step},
     drain::Drain,
 };
-
-/// How long the rest of a discarded body may take.
-const DRAIN_TIME: Duration = Duration::from_millis(50);
 
 pin_project! {
     /// The response of a [`Retry`](crate::Retry).
@@ -30,7 +26,6 @@ pin_project! {
         K: Keep<B>,
     {
         call: Call<S, K, B>,
-        timer: Timer,
         #[pin]
         state: State<S::Future, RB>,
     }
@@ -59,7 +54,6 @@ where
     pub(crate) const fn new(call: Call<S, K, B>, attempt: S::Future) -> Self {
         Self {
             call,
-            timer: Timer(None),
             state: State::Attempt { attempt },
         }
     }
@@ -85,18 +79,15 @@ where
                             this.state.set(State::Done);
                             return Poll::Ready(result);
                         }
-                        Step::Wait(None) => State::Wait,
-                        Step::Wait(Some(body)) => {
-                            let until = this.call.drain_until(Instant::now() + DRAIN_TIME);
-                            State::Drain {
-                                drain: Drain::new(body),
-                                until,
-                            }
-                        }
+                        Step::Wait => State::Wait,
+                        Step::Drain(body, until) => State::Drain {
+                            drain: Drain::new(body),
+                            until,
+                        },
                     }
                 }
                 StateProjection::Drain { drain, until } => {
-                    if drain.poll(cx).is_pending() && this.timer.poll(*until, cx).is_pending() {
+                    if drain.poll(cx).is_pending() && this.call.wait(*until, cx).is_pending() {
                         return Poll::Pending;
                     }
                     // What is left of the body is dropped here, before the wait.
@@ -104,7 +95,7 @@ where
                 }
                 StateProjection::Wait => {
                     if let Some(until) = this.call.next_at() {
-                        ready!(this.timer.poll(until, cx));
+                        ready!(this.call.wait(until, cx));
                     }
                     State::Ready
                 }
@@ -134,21 +125,5 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
-
-/// One timer for all waits of a call, made at the first that is one.
-struct Timer(Option<Pin<Box<Sleep>>>);
-
-impl Timer {
-    fn poll(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if until <= Instant::now() {
-            return Poll::Ready(());
-        }
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if sleep.deadline() != until {
-            sleep.as_mut().reset(until);
-        }
-        sleep.as_mut().poll(cx)
     }
 }
