@@ -153,6 +153,18 @@ impl<T> Queue<T> {
         front.is_some_and(|front| front.age < self.slot(ticket.0).age)
     }
 
+    /// The age of the ticket's holder: less than that of all who joined later.
+    #[must_use]
+    pub fn age(&self, ticket: &Ticket) -> u64 {
+        self.slot(ticket.0).age
+    }
+
+    /// The age of the front of the line.
+    #[must_use]
+    pub fn front_age(&self) -> Option<u64> {
+        Some(self.slots.get(self.head as usize)?.age)
+    }
+
     /// The value of the ticket's holder.
     ///
     /// # Panics

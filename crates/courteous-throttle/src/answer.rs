@@ -4,6 +4,8 @@ use courteous_queue::Ticket;
 /// What a waiter finds.
 pub(crate) enum Find {
     Granted,
+    /// Granted, but others go first who are woken already: it is to be woken behind them.
+    Early,
     Waiting,
     Refused(Rejected),
 }

@@ -29,7 +29,8 @@ use crate::{
 ///
 /// # Waiting
 ///
-/// Those who wait form one queue, in the order of their calls, and each is woken once, when its tokens are there. A crowd
+/// Those who wait form one queue, in the order of their calls, and each is woken once, when its tokens are there; again if
+/// it, or an older one, is polled too late for them. A crowd
 /// is woken in groups: for up to 2 ms, while a quarter of the burst comes back, one ring of the timer serves all.
 /// One that is woken and not polled holds up nobody: the tokens it does not use come back to the others, and it goes
 /// before all younger ones when it is polled at last.
@@ -243,6 +244,10 @@ impl Turn for BucketTurn {
         match found {
             Find::Granted => Poll::Ready(Ok(())),
             Find::Waiting => Poll::Pending,
+            Find::Early => {
+                waker.wake_by_ref();
+                Poll::Pending
+            }
             Find::Refused(rejected) => Poll::Ready(Err(rejected)),
         }
     }

@@ -135,12 +135,19 @@ impl Core {
         let behind = self.line.is_behind(ticket);
         let waiter = self.line.get_mut(ticket);
         match waiter.state {
-            State::Granted if waiter.latest().is_none() => Some(Find::Granted),
+            State::Granted if waiter.latest().is_none() => Some(self.find_granted(ticket)),
             State::Waiting if behind && served() => {
                 waiter.keep(waker);
                 Some(Find::Waiting)
             }
             _ => None,
+        }
+    }
+
+    fn find_granted(&mut self, ticket: &Ticket) -> Find {
+        match self.line.is_early(ticket) {
+            true => Find::Early,
+            false => Find::Granted,
         }
     }
 
@@ -152,8 +159,16 @@ impl Core {
         now: Instant,
         wakes: &mut Wakes,
     ) -> Find {
-        if self.line.get(ticket).state == State::Away {
+        let state = self.line.get_mut(ticket).state;
+        if matches!(state, State::Away | State::Recalled) {
+            self.line.get_mut(ticket).returned |= state == State::Recalled;
             self.rejoin(ticket, now);
+        }
+        // If it is its turn now, it is woken once more, behind older ones for whom that holds, too.
+        let waiter = self.line.get_mut(ticket);
+        let again = waiter.state == State::Waiting && waiter.returned;
+        if again {
+            waiter.keep(waker);
         }
         self.serve(now, wakes);
         let waiter = self.line.get_mut(ticket);
@@ -164,13 +179,16 @@ impl Core {
                 _ => rejected.with_wait(now, at.saturating_duration_since(now)),
             });
         }
-        if waiter.state != State::Granted {
+        if waiter.state == State::Waiting {
             waiter.keep(waker);
+            return Find::Waiting;
+        }
+        if again {
             return Find::Waiting;
         }
         let late = waiter.latest().filter(|&(latest, _)| latest < now);
         let Some((_, reason)) = late else {
-            return Find::Granted;
+            return self.find_granted(ticket);
         };
         // It is polled too late.
         waiter.refuse(reason, now);
@@ -182,7 +200,7 @@ impl Core {
     /// Sends, in the name of a waiter who was granted its turn. `false` if that was too long ago: it waits again then.
     pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
         self.levels.fill(now);
-        let waiter = self.line.get(ticket);
+        let waiter = self.line.get_mut(ticket);
         let (cost, granted) = (waiter.cost, waiter.state == State::Granted);
         // Not before an older one, who came too late for its own grant.
         let sent = granted && self.levels.can_send(cost) && !self.line.is_behind(ticket);
@@ -190,6 +208,11 @@ impl Core {
             self.levels.send(cost);
         } else if granted {
             self.levels.unplan(cost);
+            if self.levels.recall() {
+                // Younger ones were granted their turns, too, and will be polled before this one is woken again.
+                self.line.recall();
+                self.line.get_mut(ticket).returned = true;
+            }
             self.rejoin(ticket, now);
         }
         sent
@@ -198,10 +221,13 @@ impl Core {
     /// Takes a grant back, until the waiter is polled again.
     pub(crate) fn pass(&mut self, ticket: &Ticket) {
         let waiter = self.line.get_mut(ticket);
-        if waiter.state == State::Granted {
-            waiter.state = State::Away;
-            let cost = waiter.cost;
-            self.levels.unplan(cost);
+        match std::mem::replace(&mut waiter.state, State::Away) {
+            State::Granted => {
+                let cost = waiter.cost;
+                self.levels.unplan(cost);
+            }
+            State::Recalled => {}
+            other => waiter.state = other,
         }
     }
 

@@ -97,6 +97,15 @@ impl Levels {
         self.each(Meter::unplan_all);
     }
 
+    /// Takes all plans back, if that can be done: a server's quota would have to know them.
+    pub(crate) fn recall(&mut self) -> bool {
+        let can = self.pace.is_none();
+        if can {
+            self.each(Meter::unplan_all);
+        }
+        can
+    }
+
     /// Spreads a server's quota.
     pub(crate) fn pace(&mut self, remaining: u64, reset: Duration, now: Instant) {
         let known = self.pace.take();

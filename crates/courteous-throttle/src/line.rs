@@ -9,6 +9,12 @@ use crate::waiter::{State, Waiter};
 pub(crate) struct Line {
     queue: Queue<Waiter>,
     cost: u64,
+    /// The number of the latest grant, and of the latest one that was recalled, with all before it.
+    granted: u64,
+    recalled: u64,
+    /// Those who came back, and others, who were woken after younger ones may have been: their ages, and the numbers of their
+    /// grants, both ascending.
+    late: Vec<(u64, u64)>,
     /// The greatest release that was given to one in the line.
     released: Option<Instant>,
     /// Whether releases were drawn that may not be in the order of the line.
@@ -22,6 +28,9 @@ impl Line {
         Self {
             queue: Queue::new(),
             cost: 0,
+            granted: 0,
+            recalled: 0,
+            late: Vec::new(),
             released: None,
             mixed: false,
             bounded: false,
@@ -51,12 +60,38 @@ impl Line {
         self.released.filter(|_| !self.is_empty())
     }
 
-    pub(crate) fn get(&self, ticket: &Ticket) -> &Waiter {
-        self.queue.get(ticket)
+    pub(crate) fn get_mut(&mut self, ticket: &Ticket) -> &mut Waiter {
+        let waiter = self.queue.get_mut(ticket);
+        waiter.note(self.recalled);
+        waiter
     }
 
-    pub(crate) fn get_mut(&mut self, ticket: &Ticket) -> &mut Waiter {
-        self.queue.get_mut(ticket)
+    /// Takes all grants back that are not used yet. Each who had one learns of that when it is polled.
+    pub(crate) fn recall(&mut self) {
+        self.recalled = self.granted;
+        self.late = Vec::new();
+    }
+
+    /// Whether one who was granted its turn has to be woken once more before it uses that, as older ones were woken after it
+    /// was. Whether those are polled makes no difference.
+    pub(crate) fn is_early(&mut self, ticket: &Ticket) -> bool {
+        let grant = self.queue.get(ticket).grant;
+        let age = self.queue.age(ticket);
+        let later = self.late.partition_point(|&(_, other)| other <= grant);
+        let early = self.late.get(later).is_some_and(|&(older, _)| older < age);
+        if early {
+            self.queue.get_mut(ticket).grant = self.grant_late(age);
+        }
+        early
+    }
+
+    /// The number of a grant to one who is woken after younger ones may have been.
+    fn grant_late(&mut self, age: u64) -> u64 {
+        self.granted += 1;
+        // Whoever is early because of one of those is it because of this one.
+        while self.late.pop_if(|&mut (other, _)| other >= age).is_some() {}
+        self.late.push((age, self.granted));
+        self.granted
     }
 
     /// Whether an older one is in the line.
@@ -92,16 +127,31 @@ impl Line {
 
     /// Calls the front out of the line.
     pub(crate) fn grant_front(&mut self, wakes: &mut Wakes) {
+        let Some(age) = self.queue.front_age() else {
+            return;
+        };
+        let grant = match self.queue.front().is_some_and(|front| front.returned) {
+            true => self.grant_late(age),
+            false => {
+                self.granted += 1;
+                self.granted
+            }
+        };
         if let Some(front) = self.queue.take_front() {
             self.cost -= u64::from(front.cost);
             front.state = State::Granted;
+            front.grant = grant;
             wakes.extend(front.waker.take());
         }
     }
 
     /// Takes a waiter out for good.
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Waiter {
-        let waiter = self.queue.remove(ticket);
+        let mut waiter = self.queue.remove(ticket);
+        waiter.note(self.recalled);
+        if self.is_unused() {
+            self.late = Vec::new();
+        }
         if waiter.state == State::Waiting {
             self.cost -= u64::from(waiter.cost);
         }

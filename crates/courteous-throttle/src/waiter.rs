@@ -16,7 +16,11 @@ pub(crate) struct Waiter {
     /// Why it waits no longer.
     reason: RejectReason,
     pub(crate) state: State,
+    /// Whether it was granted its turn before, and came back.
+    pub(crate) returned: bool,
     pub(crate) cost: u32,
+    /// The number of its grant.
+    pub(crate) grant: u64,
     pub(crate) retried: bool,
 }
 
@@ -26,6 +30,8 @@ pub(crate) enum State {
     Waiting,
     /// Tokens are set aside for it.
     Granted,
+    /// Tokens were set aside for it, and then taken back, as an older one came too late for its own.
+    Recalled,
     /// It gave its tokens back, and will come again.
     Away,
     Refused,
@@ -45,7 +51,9 @@ impl Waiter {
             at,
             reason: reason.unwrap_or(RejectReason::MaxWait),
             state: State::Waiting,
+            returned: false,
             cost,
+            grant: 0,
             retried,
         }
     }
@@ -55,6 +63,13 @@ impl Waiter {
         match &mut self.waker {
             Some(kept) => kept.clone_from(waker),
             None => self.waker = Some(waker.clone()),
+        }
+    }
+
+    /// Notes whether its grant was recalled, if all up to this one were.
+    pub(crate) const fn note(&mut self, recalled: u64) {
+        if matches!(self.state, State::Granted) && self.grant <= recalled {
+            self.state = State::Recalled;
         }
     }
 
