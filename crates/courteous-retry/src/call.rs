@@ -104,17 +104,28 @@ pub(crate) enum Step<RB> {
 }
 
 impl<S, K: Keep<B>, B> Call<S, K, B> {
-    /// A call, whose first attempt is to be made of `request`.
-    // Made in its place, as far as the compiler can: inlining saves moves of several hundred bytes.
+    /// A call that is to [begin](Self::begin).
     #[inline(always)]
-    pub(crate) fn new(
-        service: S,
-        settings: Arc<Settings>,
-        keep: K,
-        request: &mut Request<B>,
-    ) -> Self {
-        let trail = request.extensions_mut().remove::<Trail>();
-        if let Some(trail) = &trail {
+    pub(crate) fn new(service: S, settings: Arc<Settings>, keep: K) -> Self {
+        Self {
+            service,
+            settings,
+            keep,
+            snapshot: None,
+            facts: RequestFacts::default(),
+            max_attempts: Allowance::Disabled,
+            context: CallContext::default(),
+            trail: None,
+            later: None,
+        }
+    }
+
+    /// Takes down what is to be known of `request`, of which the first attempt is then made.
+    // Into its place: inlined it would be put together elsewhere, and moved twice.
+    #[inline(never)]
+    pub(crate) fn begin(&mut self, request: &mut Request<B>) {
+        self.trail = request.extensions_mut().remove::<Trail>();
+        if let Some(trail) = &self.trail {
             trail.begin(1);
         }
         let context = request.extensions().get::<CallContext>().copied();
@@ -124,30 +135,18 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             true => request.extensions(),
             false => &Extensions::new(),
         };
-        let facts = settings.facts(request, overrides);
-        let max_attempts = settings.max_attempts(overrides);
-        let mut context = context.unwrap_or_default();
-        let snapshot = (max_attempts.get() > 1).then(|| {
-            let body_limit = settings.body_limit(request, facts);
-            let kept = keep.keep_in_place(request.body_mut(), body_limit);
-            let snapshot = Snapshot::of(request, has_more, kept);
-            context.ensure_call_id();
-            context.set_attempt(NonZeroU32::MIN);
-            *CallContext::edit(request.extensions_mut()) = context;
-            snapshot
-        });
-        number(request.headers_mut(), 1, &settings);
-        Self {
-            service,
-            settings,
-            keep,
-            snapshot,
-            facts,
-            max_attempts,
-            context,
-            trail,
-            later: None,
+        self.facts = self.settings.facts(request, overrides);
+        self.max_attempts = self.settings.max_attempts(overrides);
+        self.context = context.unwrap_or_default();
+        if self.max_attempts.get() > 1 {
+            let body_limit = self.settings.body_limit(request, self.facts);
+            let kept = self.keep.keep_in_place(request.body_mut(), body_limit);
+            self.snapshot = Some(Snapshot::of(request, has_more, kept));
+            self.context.ensure_call_id();
+            self.context.set_attempt(NonZeroU32::MIN);
+            *CallContext::edit(request.extensions_mut()) = self.context;
         }
+        number(request.headers_mut(), 1, &self.settings);
     }
 
     /// The deadline of the call.
@@ -458,6 +457,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
 impl<T> Snapshot<T> {
     /// Of `request` as it came, with `body`. With `has_more`, its extensions hold more than the context.
+    // As `Call::begin`.
+    #[inline(always)]
     fn of<B>(request: &Request<B>, has_more: bool, body: T) -> Self {
         Self {
             method: request.method().clone(),

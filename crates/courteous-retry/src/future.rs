@@ -25,7 +25,7 @@ pin_project! {
         S: Service<Request<B>>,
         K: Keep<B>,
     {
-        call: Call<S, K, B>,
+        pub(crate) call: Call<S, K, B>,
         #[pin]
         state: State<S::Future, RB>,
     }
@@ -50,12 +50,18 @@ where
     S: Service<Request<B>>,
     K: Keep<B>,
 {
+    /// Of a call whose first attempt is still to be [made](Self::attempt): where it is, as each move of it costs.
     #[inline(always)]
-    pub(crate) const fn new(call: Call<S, K, B>, attempt: S::Future) -> Self {
+    pub(crate) const fn new(call: Call<S, K, B>) -> Self {
         Self {
             call,
-            state: State::Attempt { attempt },
+            state: State::Done,
         }
+    }
+
+    #[inline(always)]
+    pub(crate) fn attempt(&mut self, attempt: S::Future) {
+        self.state = State::Attempt { attempt };
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Policy {
 }
 
 /// What a decision needs to know of the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestFacts {
     pub(crate) idempotent: bool,
     pub(crate) keyed: bool,

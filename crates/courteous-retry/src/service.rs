@@ -79,8 +79,10 @@ where
         // The clone is for further attempts; the instance that was polled ready stays here, and makes the first.
         let spare = self.inner.clone();
         let settings = Arc::clone(&self.settings);
-        let call = Call::new(spare, settings, self.keep.clone(), &mut request);
-        ResponseFuture::new(call, self.inner.call(request))
+        let mut future = ResponseFuture::new(Call::new(spare, settings, self.keep.clone()));
+        future.call.begin(&mut request);
+        future.attempt(self.inner.call(request));
+        future
     }
 }
 
