@@ -16,7 +16,6 @@ pin_project! {
     pub struct ReadyCall<S, R, F> {
         #[pin]
         state: State<S, R, F>,
-        limit: Option<Limit>,
     }
 }
 
@@ -24,7 +23,7 @@ pin_project! {
     #[project = StateProj]
     #[project_replace = StateTaken]
     enum State<S, R, F> {
-        Readying { service: S, request: R },
+        Readying { service: S, request: R, limit: Option<Limit> },
         Calling { #[pin] future: F },
         Called,
     }
@@ -33,8 +32,11 @@ pin_project! {
 impl<S, R, F> ReadyCall<S, R, F> {
     pub(crate) const fn new(service: S, request: R, limit: Option<Limit>) -> Self {
         Self {
-            state: State::Readying { service, request },
-            limit,
+            state: State::Readying {
+                service,
+                request,
+                limit,
+            },
         }
     }
 }
@@ -51,11 +53,11 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Readying { service, .. } => {
+                StateProj::Readying { service, limit, .. } => {
                     ready!(service.poll_ready(cx)).map_err(Into::into)?;
                     // Readiness may come late, and so may the first poll. A response at the
                     // deadline counts, but what is not sent by then is better not sent at all.
-                    if let Some(limit) = this.limit
+                    if let Some(limit) = limit
                         && limit.is_over()
                     {
                         return Poll::Ready(Err(limit.strike()));
@@ -64,6 +66,7 @@ where
                     if let StateTaken::Readying {
                         mut service,
                         request,
+                        ..
                     } = readied
                     {
                         let future = service.call(request);
@@ -79,8 +82,6 @@ where
 
 impl<S, R, F> fmt::Debug for ReadyCall<S, R, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadyCall")
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
+        f.debug_struct("ReadyCall").finish_non_exhaustive()
     }
 }
