@@ -40,24 +40,28 @@ impl Fields {
             *self = Self::Shared(mem::take(text).into());
         }
         if let Self::Shared(text) = self {
-            let mut text = text.clone();
-            while let Some((name, value)) = next(&mut text) {
-                headers.append(name, value);
+            let mut rest = &text[..];
+            while let Some((name, value, is_sensitive)) = next(&mut rest) {
+                // They are valid, as they were before.
+                let name = HeaderName::from_lowercase(name);
+                let value = HeaderValue::from_maybe_shared(text.slice_ref(value));
+                if let (Ok(name), Ok(mut value)) = (name, value) {
+                    value.set_sensitive(is_sensitive);
+                    headers.append(name, value);
+                }
             }
         }
     }
 }
 
-/// The first field of `text`, which is cut off. `None` at the end; what was a field before is one again.
-fn next(text: &mut Bytes) -> Option<(HeaderName, HeaderValue)> {
+/// Takes a field off `text`: its name, its value, and whether that is sensitive.
+fn next<'t>(text: &mut &'t [u8]) -> Option<(&'t [u8], &'t [u8], bool)> {
     let name = text.try_get_u64_ne().ok()?;
     let value = text.try_get_u64_ne().ok()?;
-    let name = text.split_to(name as usize);
-    let bytes = text.split_to((value & !SENSITIVE) as usize);
-    let name = HeaderName::from_lowercase(&name).ok()?;
-    let mut field = HeaderValue::from_maybe_shared(bytes).ok()?;
-    field.set_sensitive(value & SENSITIVE != 0);
-    Some((name, field))
+    let (name, rest) = text.split_at_checked(name as usize)?;
+    let (bytes, rest) = rest.split_at_checked((value & !SENSITIVE) as usize)?;
+    *text = rest;
+    Some((name, bytes, value & SENSITIVE != 0))
 }
 
 #[cfg(test)]
