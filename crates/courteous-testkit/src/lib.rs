@@ -9,7 +9,7 @@
 //! | [`Storm`], [`Dice`] | many calls, a part of them dropped at random points, reproducibly |
 //! | [`ScriptedServer`] | a loopback HTTP/1.1 server that closes, resets, stalls and drips on request |
 //! | [`ChaosProxy`] | a TCP proxy that delays, drips, swallows, half-closes, resets and refuses, by a script or by chance |
-//! | [`Redis`], [`RedisCluster`], [`Postgres`] | real servers of a test's own, that can be killed, hung and restarted |
+//! | [`Redis`], [`RedisCluster`], [`RedisSentinel`], [`Postgres`] | real servers of a test's own, that can be killed, hung and restarted |
 //! | [`Sends`] | when requests were sent, by which process, and the window in which there were the most |
 //! | [`Process`] | a process that ends with the test, however that ends |
 //!
@@ -124,6 +124,6 @@ pub use seen::{Seen, SeenBody};
 pub use sends::{Sends, Sent, Window, jain_index, machine_clock};
 pub use server::{Act, Moment, RawRequest, ScriptedServer};
 #[cfg(unix)]
-pub use services::{Postgres, Process, Redis, RedisCluster};
+pub use services::{Postgres, Process, Redis, RedisCluster, RedisSentinel};
 pub use storm::{Calm, Storm};
 pub use task::{MOST_POLLS, PATIENCE, Task};

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use courteous_testkit::{Postgres, Process, Redis, RedisCluster};
+use courteous_testkit::{Postgres, Process, Redis, RedisCluster, RedisSentinel};
 
 const BOUND: Duration = Duration::from_secs(30);
 
@@ -181,6 +181,28 @@ fn a_cluster_has_each_slot_on_one_of_three_nodes() {
         nodes[takers[0]] += 1;
     }
     assert!(!nodes.contains(&0), "{nodes:?}");
+}
+
+#[test]
+fn a_sentinel_promotes_the_replica_of_a_primary_that_is_gone_and_is_gone_when_it_is_dropped() {
+    let (Some(mut primary), Some(replica)) = (Redis::start(), Redis::start()) else {
+        return;
+    };
+    replica.replicate(&primary);
+    let Some(mut sentinel) = RedisSentinel::start("name", &primary) else {
+        return;
+    };
+    assert_eq!(sentinel.primary(), primary.address());
+    primary.kill();
+    sentinel.await_promotion(&replica);
+    assert_eq!(replica.info("role").unwrap(), "master");
+    let address = sentinel.address();
+    sentinel.kill();
+    assert!(refuses(address));
+    sentinel.restart();
+    assert_eq!(sentinel.primary(), replica.address());
+    drop(sentinel);
+    assert!(refuses(address));
 }
 
 /// Asks Postgres for a connection: what it answers begins with an `R` if it is to be had.

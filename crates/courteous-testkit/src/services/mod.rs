@@ -6,6 +6,8 @@ mod postgres;
 mod process;
 mod redis;
 mod resp;
+mod sentinel;
+mod tls;
 
 use std::{
     env,
@@ -15,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-pub use self::{cluster::RedisCluster, postgres::Postgres, process::Process, redis::Redis};
+pub use self::{
+    cluster::RedisCluster, postgres::Postgres, process::Process, redis::Redis,
+    sentinel::RedisSentinel,
+};
 
 /// Between two looks at what is waited for.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -1,13 +1,13 @@
 use std::{
     fmt, fs, io,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use tempfile::TempDir;
 
-use super::{Process, missing, path, port::Port, program, resp, wait_for};
+use super::{Process, missing, path, port::Port, program, resp, tls::Tls, wait_for};
 
 /// A `redis-server` of a test's own, on a free port of the loopback interface. It is stopped when it is dropped.
 ///
@@ -30,6 +30,7 @@ pub struct Redis {
     options: Vec<String>,
     folder: TempDir,
     port: Port,
+    tls: Option<Tls>,
 }
 
 impl Redis {
@@ -54,6 +55,31 @@ impl Redis {
         Some(Self::start_at(program, port, options))
     }
 
+    /// Starts one that listens by TLS as well, at [another port](Self::tls_address), and has its replicas copy it so. In
+    /// `certificates` there are `ca.crt`, `server.crt` and `server.key`, as PEM. It asks nobody for a certificate, unless
+    /// an option says so.
+    ///
+    /// `None` also if the `redis-server` was built without TLS.
+    #[must_use]
+    pub fn secure(certificates: &Path, options: &[&str]) -> Option<Self> {
+        let program = Self::program()?;
+        if !Tls::is_known(&program) {
+            missing("redis-server with TLS", "redis-server");
+            return None;
+        }
+        let tls = Tls::new(certificates);
+        let settings = tls.settings();
+        let mut all: Vec<_> = settings
+            .iter()
+            .flat_map(|(name, value)| [&**name, value])
+            .collect();
+        all.extend(options);
+        let port = Port::free().expect("a free port");
+        let mut redis = Self::start_at(program, port, &all);
+        redis.tls = Some(tls);
+        Some(redis)
+    }
+
     pub(super) fn program() -> Option<PathBuf> {
         let found = program("redis-server", &path());
         if found.is_none() {
@@ -71,6 +97,7 @@ impl Redis {
             options,
             folder,
             port,
+            tls: None,
         };
         redis.await_ready();
         redis
@@ -86,6 +113,16 @@ impl Redis {
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.address())
+    }
+
+    /// Where it listens by TLS, if it does.
+    #[must_use]
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().map(Tls::address)
+    }
+
+    pub(super) const fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// Sends it a command and yields the reply's text: that of an array's elements line by line, and the empty text for
@@ -135,7 +172,7 @@ impl Redis {
 
     /// Makes it a replica of `primary`, and waits until it has all of that one's data.
     pub fn replicate(&self, primary: &Self) {
-        let primary = primary.address();
+        let primary = primary.tls_address().unwrap_or(primary.address());
         let (host, port) = (primary.ip().to_string(), primary.port().to_string());
         let followed = self.command(&["REPLICAOF", &host, &port]);
         followed.expect("a replica");
