@@ -1,0 +1,108 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    InvalidUrl,
+    link::Link,
+    target::{Place, Target},
+};
+
+/// A way to Redis, for any number of limits.
+///
+/// Nothing is connected before a call needs it. Then one background task, on the runtime of that call, talks to Redis for
+/// all limits of this link (without a name, as tasks have none in stable Tokio); it ends with the last handle, and is begun
+/// anew on another runtime if its own is gone. The Redis client has a task of its own for each connection.
+///
+/// # Sharing
+///
+/// Its clones are the same link. To Redis, a link is one worker.
+#[derive(Clone)]
+pub struct Redis {
+    pub(crate) link: Arc<Link>,
+}
+
+impl Redis {
+    /// The server at `url`: `redis://[user:password@]host[:port][/database]`, or `rediss://` with the feature `tls`.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no such server. Whether it is there is not asked.
+    pub fn open(url: &str) -> Result<Self, InvalidUrl> {
+        let client = redis::Client::open(url).map_err(InvalidUrl::new)?;
+        Ok(Self::at(Place::Single(client)))
+    }
+
+    /// The cluster that some of its nodes, at `urls`, know.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    #[cfg(feature = "cluster")]
+    pub fn cluster<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> Result<Self, InvalidUrl> {
+        let urls = urls.into_iter().map(|url| url.as_ref().to_owned());
+        // Each retry is a call that was not made in time; a redirection is one too.
+        let client = redis::cluster::ClusterClientBuilder::new(urls)
+            .retries(3)
+            .min_retry_wait(10)
+            .max_retry_wait(50)
+            .build()
+            .map_err(InvalidUrl::new)?;
+        Ok(Self::at(Place::Cluster(client)))
+    }
+
+    /// The master that Redis Sentinels, at `urls`, call `master`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    #[cfg(feature = "sentinel")]
+    pub fn sentinel<U: AsRef<str>>(
+        urls: impl IntoIterator<Item = U>,
+        master: &str,
+    ) -> Result<Self, InvalidUrl> {
+        use redis::sentinel::{SentinelClient, SentinelServerType};
+        let urls = urls
+            .into_iter()
+            .map(|url| url.as_ref().to_owned())
+            .collect();
+        let client =
+            SentinelClient::build(urls, String::from(master), None, SentinelServerType::Master)
+                .map_err(InvalidUrl::new)?;
+        Ok(Self::at(Place::Sentinel(Arc::new(
+            tokio::sync::Mutex::new(client),
+        ))))
+    }
+
+    fn at(place: Place) -> Self {
+        Self {
+            link: Arc::new(Link::new(Target::new(place))),
+        }
+    }
+
+    /// Waits `connect` for a connection, and `response` for an answer, before Redis counts as away. The defaults are 1 s
+    /// and 500 ms. No call of an application's waits for that: it ends at its own deadline.
+    ///
+    /// Buckets that there are already stay with the old times.
+    #[must_use]
+    pub fn with_timeouts(self, connect: Duration, response: Duration) -> Self {
+        Self {
+            link: Arc::new(Link::new(self.link.target().set(connect, response))),
+        }
+    }
+
+    /// Tests only: sets the clock that the script reads forward, by microseconds.
+    #[doc(hidden)]
+    pub fn step_clock(&self, micros: i64) {
+        self.link
+            .target()
+            .step
+            .store(micros, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("target", self.link.target())
+            .finish_non_exhaustive()
+    }
+}
