@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use courteous_core::{Ask, RejectReason};
 use courteous_testkit::{Redis, machine_clock};
-use courteous_throttle_redis::LocalShare;
+use courteous_throttle_redis::{LocalShare, RedisBucket};
 use tokio::time::{Instant, timeout};
 
 use crate::support::{Fleet, Line, Load, bucket, quota, rate, send, since, stand_still};
@@ -38,16 +38,15 @@ fn calls_are_refused_as_unavailable_while_redis_is_away_and_sent_when_it_is_back
     fleet.stop().assert_within(quota());
 }
 
-/// Calls that ask a Redis at `url` that does not answer are refused, each at its deadline or before it.
-async fn no_call_outlives_its_deadline(url: &str) {
-    let bucket = bucket(url, quota());
+/// Calls that ask a Redis that does not answer are refused, each at its deadline or before it.
+pub(crate) async fn no_call_outlives_its_deadline(bucket: &RedisBucket) {
     // As long as a lease or longer: before that, nobody knows that there will be no answer.
     for patience in [50, 200, 700] {
         let patience = Duration::from_millis(patience);
         let deadline = Instant::now() + patience;
         let ask = Ask::new(NonZeroU32::MIN).with_latest(deadline, RejectReason::Deadline);
         // Far below what clients of Redis take by default, and far above what a busy machine adds.
-        let outcome = timeout(patience + Duration::from_secs(2), send(&bucket, &ask)).await;
+        let outcome = timeout(patience + Duration::from_secs(2), send(bucket, &ask)).await;
         let rejected = outcome.expect("an end at the deadline").unwrap_err();
         assert_eq!(rejected.reason(), RejectReason::Unavailable, "{patience:?}");
     }
@@ -59,14 +58,14 @@ async fn no_call_outlives_its_deadline_where_nobody_listens() {
         return;
     };
     redis.kill();
-    no_call_outlives_its_deadline(&redis.url()).await;
+    no_call_outlives_its_deadline(&bucket(&redis.url(), quota())).await;
 }
 
 #[tokio::test]
 async fn no_call_outlives_its_deadline_where_nobody_answers() {
     let Some(redis) = Redis::start() else { return };
     redis.pause();
-    no_call_outlives_its_deadline(&redis.url()).await;
+    no_call_outlives_its_deadline(&bucket(&redis.url(), quota())).await;
 }
 
 #[test]

@@ -20,5 +20,7 @@ mod faults;
 mod hints;
 mod limits;
 mod processes;
+#[cfg(feature = "sentinel")]
+mod sentinel;
 mod soak;
 mod support;
