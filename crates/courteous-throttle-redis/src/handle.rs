@@ -1,9 +1,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
+#[cfg(feature = "sentinel")]
+use crate::sentinels::Sentinels;
 use crate::{
     InvalidUrl,
     link::Link,
     target::{Place, Target},
+    url,
 };
 
 /// A way to Redis, for any number of limits.
@@ -27,7 +30,7 @@ impl Redis {
     ///
     /// If there can be no such server. Whether it is there is not asked.
     pub fn open(url: &str) -> Result<Self, InvalidUrl> {
-        let client = redis::Client::open(url).map_err(InvalidUrl::new)?;
+        let client = redis::Client::open(url::read(url)?).map_err(InvalidUrl::new)?;
         Ok(Self::at(Place::Single(client)))
     }
 
@@ -49,27 +52,32 @@ impl Redis {
         Ok(Self::at(Place::Cluster(client)))
     }
 
-    /// The master that Redis Sentinels, at `urls`, call `master`.
+    /// The primary that Redis Sentinels, at `sentinels`, watch by the name `primary`.
+    ///
+    /// If it asks for a password, or is not at the database 0, `primary` is a URL with its name for a host, as
+    /// `redis://user:password@name/1`. What the Sentinels' own URLs say is said to them only.
+    ///
+    /// All Sentinels are asked at once, and one that answers is enough. They are asked only by who has to connect: those
+    /// that are connected go on while all of them are away. After a promotion, a new schedule begins, empty.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     #[cfg(feature = "sentinel")]
     pub fn sentinel<U: AsRef<str>>(
-        urls: impl IntoIterator<Item = U>,
-        master: &str,
+        sentinels: impl IntoIterator<Item = U>,
+        primary: &str,
     ) -> Result<Self, InvalidUrl> {
-        use redis::sentinel::{SentinelClient, SentinelServerType};
-        let urls = urls
-            .into_iter()
-            .map(|url| url.as_ref().to_owned())
-            .collect();
-        let client =
-            SentinelClient::build(urls, String::from(master), None, SentinelServerType::Master)
-                .map_err(InvalidUrl::new)?;
-        Ok(Self::at(Place::Sentinel(Arc::new(
-            tokio::sync::Mutex::new(client),
-        ))))
+        let sentinels = sentinels.into_iter().map(|url| url::read(url.as_ref()));
+        let sentinels = sentinels.collect::<Result<_, _>>()?;
+        // No name has such a character.
+        let primary = if primary.contains(':') {
+            url::read(primary)?
+        } else {
+            url::read(&format!("redis://{primary}"))?
+        };
+        let sentinels = Sentinels::new(sentinels, primary).map_err(InvalidUrl::new)?;
+        Ok(Self::at(Place::Sentinel(sentinels)))
     }
 
     fn at(place: Place) -> Self {

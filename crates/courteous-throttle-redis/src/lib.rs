@@ -25,6 +25,8 @@ mod promises;
 mod script;
 #[cfg(test)]
 mod sent;
+#[cfg(feature = "sentinel")]
+mod sentinels;
 #[cfg(test)]
 mod simulation;
 mod target;

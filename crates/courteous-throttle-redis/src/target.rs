@@ -33,7 +33,7 @@ pub(crate) enum Place {
     #[cfg(feature = "cluster")]
     Cluster(redis::cluster::ClusterClient),
     #[cfg(feature = "sentinel")]
-    Sentinel(std::sync::Arc<tokio::sync::Mutex<redis::sentinel::SentinelClient>>),
+    Sentinel(crate::sentinels::Sentinels),
     #[cfg(test)]
     Fake(crate::fake::Fake),
 }
@@ -108,11 +108,7 @@ impl Target {
                 Ok(Open::Cluster(open.await?))
             }
             #[cfg(feature = "sentinel")]
-            Place::Sentinel(client) => {
-                let mut client = client.lock().await;
-                let open = client.get_async_connection_with_config(&config);
-                Ok(Open::Single(open.await?))
-            }
+            Place::Sentinel(sentinels) => Ok(Open::Single(sentinels.connect(&config).await?)),
             #[cfg(test)]
             Place::Fake(fake) => Ok(Open::Fake(fake.clone())),
         }

@@ -1,22 +1,58 @@
 use std::fmt;
 
+use redis::{ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
+
 /// A URL at which there can be no Redis.
 #[derive(Debug)]
 pub struct InvalidUrl {
-    kind: redis::ErrorKind,
+    reason: String,
 }
 
 impl InvalidUrl {
-    // The error itself may tell the password.
-    pub(crate) fn new(error: redis::RedisError) -> Self {
-        Self { kind: error.kind() }
+    /// Of what is told, only that which is the same for all URLs: the rest may be a password.
+    pub(crate) fn new(error: RedisError) -> Self {
+        let reason = match (error.kind(), error.detail()) {
+            (ErrorKind::InvalidClientConfig, None) => error.to_string(),
+            (kind, _) => format!("{kind:?}"),
+        };
+        Self { reason }
     }
 }
 
 impl fmt::Display for InvalidUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid Redis URL: {:?}", self.kind)
+        write!(f, "invalid Redis URL: {}", self.reason)
     }
 }
 
 impl std::error::Error for InvalidUrl {}
+
+/// Reads a URL.
+pub(crate) fn read(url: &str) -> Result<ConnectionInfo, InvalidUrl> {
+    url.into_connection_info().map_err(InvalidUrl::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_cannot_be_is_refused_with_a_reason_and_without_its_password() {
+        for (url, reason) in [
+            ("redis:geheim", "hostname"),
+            ("http://user:geheim@host", "did not parse"),
+            ("redis://user:geheim@", "did not parse"),
+            ("redis://user:geheim@host/first", "database"),
+            ("redis://user:geheim@0.0.0.0", "wildcard"),
+            (
+                "redis://user:geheim@host?protocol=geheim",
+                "InvalidClientConfig",
+            ),
+        ] {
+            let error = read(url).unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(said.contains(reason), "{url}: {said}");
+            assert!(!said.contains("geheim"), "{url}: {said}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::{
     away::no_call_outlives_its_deadline,
-    support::{Fleet, Load, await_that, quota, send},
+    support::{Fleet, Load, await_that, quota, rate, send},
 };
 
 const WORKERS: usize = 4;
@@ -159,4 +159,60 @@ fn sentinels_that_are_away_hold_up_only_those_who_have_to_connect() {
     sentinel.restart();
     fleet.each_sends(20);
     fleet.stop().assert_within(quota());
+}
+
+#[tokio::test]
+async fn one_sentinel_that_answers_is_enough() {
+    let Some((first, _second, good)) = watched() else {
+        return;
+    };
+    let names = || RedisSentinel::start(NAME, &first);
+    let (Some(hung), Some(mut dead)) = (names(), names()) else {
+        return;
+    };
+    let (Some(another), Some(stranger)) = (Redis::start(), Redis::start()) else {
+        return;
+    };
+    // It knows another primary only.
+    let Some(ignorant) = RedisSentinel::start("another", &another) else {
+        return;
+    };
+    hung.pause();
+    dead.kill();
+    let urls = [
+        hung.url(),
+        dead.url(),
+        stranger.url(),
+        ignorant.url(),
+        good.url(),
+    ];
+    let link = courteous_throttle_redis::Redis::sentinel(urls, NAME).unwrap();
+    let bucket = RedisBucket::new(&link, "fleet", quota());
+    send_one(&bucket.with_patience(Duration::ZERO)).await;
+}
+
+#[tokio::test]
+async fn a_primary_is_spoken_to_as_its_url_says() {
+    let user = ["--user", "worker", "on", ">geheim", "~*", "&*", "+@all"];
+    let Some(primary) = Redis::start_with(&user) else {
+        return;
+    };
+    let Some(sentinel) = RedisSentinel::start(NAME, &primary) else {
+        return;
+    };
+    let with = |password: &str| {
+        let master = format!("redis://worker:{password}@{NAME}/3");
+        let link = courteous_throttle_redis::Redis::sentinel([sentinel.url()], &master);
+        RedisBucket::new(&link.unwrap(), "fleet", rate(500, 50)).with_patience(Duration::ZERO)
+    };
+    let bucket = with("geheim");
+    send_one(&bucket).await;
+    let clients = primary.command(&["CLIENT", "LIST"]).unwrap();
+    let ours = |client: &str| client.contains(" user=worker ") && client.contains(" db=3 ");
+    assert!(clients.lines().any(ours), "{clients}");
+    let bucket = with("nicht-geheim");
+    send(&bucket, &Ask::new(NonZeroU32::MIN)).await.unwrap_err();
+    let fault = bucket.last_fault().unwrap();
+    assert!(fault.contains("authentication"), "{fault}");
+    assert!(!fault.contains("geheim"), "{fault}");
 }

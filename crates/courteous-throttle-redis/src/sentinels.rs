@@ -1,0 +1,92 @@
+use futures_util::future::select_ok;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError,
+    Value, aio::MultiplexedConnection,
+};
+
+/// A primary that Sentinels watch, and know where to find.
+///
+/// This is the protocol of Redis' own page for clients of Sentinel, but for one thing: all Sentinels are asked at once. One
+/// after another, the first that hangs would use up the time of all.
+#[derive(Clone)]
+pub(crate) struct Sentinels {
+    /// There is at least one.
+    sentinels: Vec<Client>,
+    name: String,
+    /// How the primary is spoken to; the address is only a form, to be filled.
+    primary: ConnectionInfo,
+}
+
+impl Sentinels {
+    /// The host of `primary` is the name that it has with the `sentinels`.
+    pub(crate) fn new(
+        sentinels: Vec<ConnectionInfo>,
+        primary: ConnectionInfo,
+    ) -> Result<Self, RedisError> {
+        let (ConnectionAddr::Tcp(name, _) | ConnectionAddr::TcpTls { host: name, .. }) =
+            primary.addr()
+        else {
+            return Err((ErrorKind::InvalidClientConfig, "no name of a primary").into());
+        };
+        if sentinels.is_empty() {
+            return Err((ErrorKind::InvalidClientConfig, "no Sentinel").into());
+        }
+        let sentinels = sentinels.into_iter().map(Client::open);
+        Ok(Self {
+            sentinels: sentinels.collect::<Result<_, _>>()?,
+            name: name.clone(),
+            primary,
+        })
+    }
+
+    /// A connection to the primary that the first Sentinel names which is right.
+    pub(crate) async fn connect(
+        &self,
+        config: &AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let asked = self.sentinels.iter();
+        let asked = asked.map(|sentinel| Box::pin(self.connect_by(sentinel, config)));
+        let (connection, _others) = select_ok(asked).await?;
+        Ok(connection)
+    }
+
+    async fn connect_by(
+        &self,
+        sentinel: &Client,
+        config: &AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let mut sentinel = sentinel
+            .get_multiplexed_async_connection_with_config(config)
+            .await?;
+        let mut named = Cmd::new();
+        named.arg("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME");
+        let named: Option<(String, u16)> = named.arg(&self.name).query_async(&mut sentinel).await?;
+        let (host, port) = named.ok_or_else(|| {
+            let unknown = "a Sentinel knows no primary of that name";
+            RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, unknown))
+        })?;
+        let mut primary = Client::open(self.at(host, port))?
+            .get_multiplexed_async_connection_with_config(config)
+            .await?;
+        // What a Sentinel knows may be old.
+        let mut role = Cmd::new();
+        let role: Vec<Value> = role.arg("ROLE").query_async(&mut primary).await?;
+        match role.first() {
+            Some(Value::BulkString(role)) if role == b"master" => Ok(primary),
+            _ => {
+                let other = "the server that a Sentinel names is no primary";
+                Err((ErrorKind::UnexpectedReturnType, other).into())
+            }
+        }
+    }
+
+    fn at(&self, named: String, at: u16) -> ConnectionInfo {
+        let mut address = self.primary.addr().clone();
+        if let ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } =
+            &mut address
+        {
+            (*host, *port) = (named, at);
+        }
+        self.primary.clone().set_addr(address)
+    }
+}
