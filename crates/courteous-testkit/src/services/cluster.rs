@@ -1,4 +1,6 @@
-use super::{Redis, port::Port, wait_for};
+use std::path::Path;
+
+use super::{Redis, port::Port, tls::Tls, wait_for};
 
 /// A Redis Cluster of three primaries without replicas, each with a third of the slots. It is stopped when it is dropped.
 #[derive(Debug)]
@@ -16,12 +18,31 @@ impl RedisCluster {
     #[must_use]
     pub fn start() -> Option<Self> {
         let program = Redis::program()?;
+        Some(Self::of(|port, options| {
+            Redis::start_at(program.clone(), port, options)
+        }))
+    }
+
+    /// Starts one that speaks TLS, also among its nodes, with the `certificates` of [`Redis::secure`].
+    #[must_use]
+    pub fn secure(certificates: &Path) -> Option<Self> {
+        let program = Redis::program_with_tls()?;
+        Some(Self::of(|port, options| {
+            let tls = Tls::new(port, certificates);
+            let port = Port::free().expect("a free port");
+            let options = [options, &["--tls-cluster", "yes"]].concat();
+            Redis::secure_at(program.clone(), port, tls, &options)
+        }))
+    }
+
+    /// Starts its nodes, each by `start` on the port that the others know.
+    fn of(start: impl Fn(Port, &[&str]) -> Redis) -> Self {
         let mut nodes = Vec::new();
         let mut buses = Vec::new();
         for _ in 0..3 {
             let (port, bus) = Port::pair(BUS).expect("two free ports");
             let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-            nodes.push(Redis::start_at(program.clone(), port, &options));
+            nodes.push(start(port, &options));
             buses.push(bus);
         }
         let cluster = Self {
@@ -29,13 +50,17 @@ impl RedisCluster {
             _buses: buses,
         };
         cluster.join();
-        Some(cluster)
+        cluster
     }
 
-    /// The URLs of all nodes.
+    /// The URLs of all nodes, with `rediss://` if it is [secure](Self::secure).
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
-        self.nodes.iter().map(Redis::url).collect()
+        let url = |node: &Redis| match node.tls_address() {
+            Some(address) => format!("rediss://{address}"),
+            None => node.url(),
+        };
+        self.nodes.iter().map(url).collect()
     }
 
     /// The nodes.
@@ -58,7 +83,8 @@ impl RedisCluster {
             let epoch = (number + 1).to_string();
             commanded(node, &["CLUSTER", "SET-CONFIG-EPOCH", &epoch]);
             commanded(node, &["CLUSTER", "ADDSLOTSRANGE", first, last]);
-            let port = node.address().port().to_string();
+            let known = node.tls_address().unwrap_or(node.address());
+            let port = known.port().to_string();
             commanded(&self.nodes[0], &["CLUSTER", "MEET", "127.0.0.1", &port]);
         }
         let complete = |node: &Redis| {

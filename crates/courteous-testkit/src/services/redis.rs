@@ -62,22 +62,11 @@ impl Redis {
     /// `None` also if the `redis-server` was built without TLS.
     #[must_use]
     pub fn secure(certificates: &Path, options: &[&str]) -> Option<Self> {
-        let program = Self::program()?;
-        if !Tls::is_known(&program) {
-            missing("redis-server with TLS", "redis-server");
-            return None;
-        }
-        let tls = Tls::new(certificates);
-        let settings = tls.settings();
-        let mut all: Vec<_> = settings
-            .iter()
-            .flat_map(|(name, value)| [&**name, value])
-            .collect();
-        all.extend(options);
-        let port = Port::free().expect("a free port");
-        let mut redis = Self::start_at(program, port, &all);
-        redis.tls = Some(tls);
-        Some(redis)
+        let program = Self::program_with_tls()?;
+        let (port, tls) = (Port::free(), Port::free());
+        let tls = Tls::new(tls.expect("a free port"), certificates);
+        let port = port.expect("a free port");
+        Some(Self::secure_at(program, port, tls, options))
     }
 
     pub(super) fn program() -> Option<PathBuf> {
@@ -86,6 +75,27 @@ impl Redis {
             missing("redis-server", "redis-server");
         }
         found
+    }
+
+    pub(super) fn program_with_tls() -> Option<PathBuf> {
+        let found = Self::program()?;
+        if !Tls::is_known(&found) {
+            missing("redis-server with TLS", "redis-server");
+            return None;
+        }
+        Some(found)
+    }
+
+    pub(super) fn secure_at(program: PathBuf, port: Port, tls: Tls, options: &[&str]) -> Self {
+        let settings = tls.settings();
+        let mut all: Vec<_> = settings
+            .iter()
+            .flat_map(|(name, value)| [&**name, value])
+            .collect();
+        all.extend(options);
+        let mut redis = Self::start_at(program, port, &all);
+        redis.tls = Some(tls);
+        redis
     }
 
     pub(super) fn start_at(program: PathBuf, port: Port, options: &[&str]) -> Self {

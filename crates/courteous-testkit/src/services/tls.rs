@@ -14,9 +14,9 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    pub(super) fn new(certificates: &Path) -> Self {
+    pub(super) fn new(port: Port, certificates: &Path) -> Self {
         Self {
-            port: Port::free().expect("a free port"),
+            port,
             certificates: certificates.to_owned(),
         }
     }
