@@ -28,7 +28,9 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// If there can be no such server. Whether it is there is not asked.
+    /// If there can be no such server. Whether it is there is not asked. By TLS also if rustls has no process-wide crypto
+    /// provider yet: the application installs one when it begins, as
+    /// `rustls::crypto::ring::default_provider().install_default()` does.
     pub fn open(url: &str) -> Result<Self, InvalidUrl> {
         let client = redis::Client::open(url::read(url)?).map_err(InvalidUrl::new)?;
         Ok(Self::at(Place::Single(client)))
@@ -41,9 +43,10 @@ impl Redis {
     /// As [`open`](Self::open).
     #[cfg(feature = "cluster")]
     pub fn cluster<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> Result<Self, InvalidUrl> {
-        let urls = urls.into_iter().map(|url| url.as_ref().to_owned());
+        let nodes = urls.into_iter().map(|url| url::read(url.as_ref()));
+        let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
         // Each retry is a call that was not made in time; a redirection is one too.
-        let client = redis::cluster::ClusterClientBuilder::new(urls)
+        let client = redis::cluster::ClusterClientBuilder::new(nodes)
             .retries(3)
             .min_retry_wait(10)
             .max_retry_wait(50)

@@ -1,5 +1,7 @@
 use std::fmt;
 
+#[cfg(feature = "tls")]
+use redis::ConnectionAddr;
 use redis::{ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
 
 /// A URL at which there can be no Redis.
@@ -29,7 +31,29 @@ impl std::error::Error for InvalidUrl {}
 
 /// Reads a URL.
 pub(crate) fn read(url: &str) -> Result<ConnectionInfo, InvalidUrl> {
-    url.into_connection_info().map_err(InvalidUrl::new)
+    let info = url.into_connection_info().map_err(InvalidUrl::new)?;
+    #[cfg(feature = "tls")]
+    check_tls(&info)?;
+    Ok(info)
+}
+
+/// What makes TLS impossible from the beginning.
+#[cfg(feature = "tls")]
+fn check_tls(info: &ConnectionInfo) -> Result<(), InvalidUrl> {
+    let ConnectionAddr::TcpTls { insecure, .. } = info.addr() else {
+        return Ok(());
+    };
+    let reason = if *insecure {
+        "certificates are always checked"
+    } else if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // The client would panic when it connects.
+        "rustls has no process-wide crypto provider yet: see `CryptoProvider::install_default`"
+    } else {
+        return Ok(());
+    };
+    Err(InvalidUrl {
+        reason: reason.into(),
+    })
 }
 
 #[cfg(test)]

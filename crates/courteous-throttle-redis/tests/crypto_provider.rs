@@ -1,0 +1,27 @@
+//! Without a crypto provider there is no TLS: that is told when a URL is read, and not by a panic when it is connected to.
+//!
+//! A process of its own, as the provider is the process'.
+
+#![cfg(feature = "tls")]
+
+use courteous_throttle_redis::Redis;
+
+#[test]
+fn a_process_without_a_crypto_provider_is_told_so_when_a_url_is_read() {
+    let url = "rediss://user:geheim@localhost";
+    let by_sentinel = || Redis::sentinel(["redis://localhost"], "rediss://:geheim@name");
+    for refused in [Redis::open(url), Redis::cluster([url]), by_sentinel()] {
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("no process-wide crypto provider"), "{said}");
+        assert!(!said.contains("geheim"), "{said}");
+    }
+    // What is not by TLS needs none.
+    let _ = Redis::open("redis://localhost").unwrap();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .unwrap();
+    let _ = Redis::open(url).unwrap();
+    let _ = by_sentinel().unwrap();
+    let said = Redis::open("rediss://localhost#insecure").unwrap_err();
+    assert!(said.to_string().contains("always checked"), "{said}");
+}
