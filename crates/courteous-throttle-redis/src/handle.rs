@@ -1,7 +1,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
+#[cfg(feature = "cluster")]
+use crate::cluster::Cluster;
 #[cfg(feature = "sentinel")]
 use crate::sentinels::Sentinels;
+#[cfg(feature = "tls")]
+use crate::{InvalidTls, Tls};
 use crate::{
     InvalidUrl,
     link::Link,
@@ -44,21 +48,16 @@ impl Redis {
     #[cfg(feature = "cluster")]
     pub fn cluster<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> Result<Self, InvalidUrl> {
         let nodes = urls.into_iter().map(|url| url::read(url.as_ref()));
-        let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
-        // Each retry is a call that was not made in time; a redirection is one too.
-        let client = redis::cluster::ClusterClientBuilder::new(nodes)
-            .retries(3)
-            .min_retry_wait(10)
-            .max_retry_wait(50)
-            .build()
-            .map_err(InvalidUrl::new)?;
-        Ok(Self::at(Place::Cluster(client)))
+        let nodes = nodes.collect::<Result<_, _>>()?;
+        let cluster = Cluster::new(nodes).map_err(InvalidUrl::new)?;
+        Ok(Self::at(Place::Cluster(cluster)))
     }
 
     /// The primary that Redis Sentinels, at `sentinels`, watch by the name `primary`.
     ///
     /// If it asks for a password, or is not at the database 0, `primary` is a URL with its name for a host, as
-    /// `redis://user:password@name/1`. What the Sentinels' own URLs say is said to them only.
+    /// `redis://user:password@name/1`; with `rediss://` it is spoken to by TLS, and its certificate must be for the address
+    /// that the Sentinels tell. What the Sentinels' own URLs say holds for them only.
     ///
     /// All Sentinels are asked at once, and one that answers is enough. They are asked only by who has to connect: those
     /// that are connected go on while all of them are away. After a promotion, a new schedule begins, empty.
@@ -98,6 +97,23 @@ impl Redis {
         Self {
             link: Arc::new(Link::new(self.link.target().set(connect, response))),
         }
+    }
+
+    /// Trusts, and is known by, the certificates of `tls`, wherever its URLs say `rediss://`.
+    ///
+    /// Buckets that there are already stay with what was before. So when certificates are replaced, another link is needed,
+    /// and other buckets.
+    ///
+    /// # Errors
+    ///
+    /// If no URL says so, or the certificates cannot be used. Whether the server's is good shows when it is called: see
+    /// [`RedisBucket::last_fault`](crate::RedisBucket::last_fault).
+    #[cfg(feature = "tls")]
+    pub fn with_tls(self, tls: &Tls) -> Result<Self, InvalidTls> {
+        let target = self.link.target().secured(tls)?;
+        Ok(Self {
+            link: Arc::new(Link::new(target)),
+        })
     }
 
     /// Tests only: sets the clock that the script reads forward, by microseconds.

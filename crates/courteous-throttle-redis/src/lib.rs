@@ -3,6 +3,8 @@
 mod bucket;
 mod calls;
 mod clock;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod connection;
 mod core;
 mod demand;
@@ -32,6 +34,8 @@ mod simulation;
 mod target;
 mod task;
 mod terms;
+#[cfg(feature = "tls")]
+mod tls;
 mod turn;
 mod url;
 mod waiter;
@@ -42,5 +46,7 @@ pub use gauges::Gauges;
 pub use handle::Redis;
 pub use keyed::{RedisKeyed, RedisPerOrigin};
 pub use outage::{InvalidShare, LocalShare};
+#[cfg(feature = "tls")]
+pub use tls::{InvalidTls, Tls};
 pub use turn::RedisTurn;
 pub use url::InvalidUrl;

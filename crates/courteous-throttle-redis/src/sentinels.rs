@@ -39,6 +39,26 @@ impl Sentinels {
         })
     }
 
+    /// The same by these certificates; `None` if neither the primary nor any Sentinel is by TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(&self, certificates: &redis::TlsCertificates) -> Option<Self> {
+        let secured = |info: &ConnectionInfo| crate::url::secured(info.clone(), certificates);
+        let by_tls = |client: &Client| secured(client.get_connection_info());
+        let primary = secured(&self.primary).map(|client| client.get_connection_info().clone());
+        let sentinels: Vec<_> = self.sentinels.iter().map(by_tls).collect();
+        if primary.is_none() && sentinels.iter().all(Option::is_none) {
+            return None;
+        }
+        let sentinels = sentinels.into_iter().zip(&self.sentinels);
+        Some(Self {
+            sentinels: sentinels
+                .map(|(secured, plain)| secured.unwrap_or_else(|| plain.clone()))
+                .collect(),
+            name: self.name.clone(),
+            primary: primary.unwrap_or_else(|| self.primary.clone()),
+        })
+    }
+
     /// A connection to the primary that the first Sentinel names which is right.
     pub(crate) async fn connect(
         &self,

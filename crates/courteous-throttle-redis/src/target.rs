@@ -31,7 +31,7 @@ pub(crate) struct Target {
 pub(crate) enum Place {
     Single(Client),
     #[cfg(feature = "cluster")]
-    Cluster(redis::cluster::ClusterClient),
+    Cluster(crate::cluster::Cluster),
     #[cfg(feature = "sentinel")]
     Sentinel(crate::sentinels::Sentinels),
     #[cfg(test)]
@@ -74,6 +74,17 @@ impl Target {
         }
     }
 
+    /// The same by the certificates of `tls`.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(&self, tls: &crate::Tls) -> Result<Self, crate::InvalidTls> {
+        let certificates = tls.certificates()?;
+        let place = self.place.secured(&certificates);
+        Ok(Self {
+            place: place.ok_or(crate::InvalidTls::Plain)?,
+            ..self.set(self.connect_timeout, self.response_timeout)
+        })
+    }
+
     /// How long a call can take: two attempts, each of which may have to wait for another call's connection.
     pub(crate) fn longest_call(&self) -> Duration {
         let attempt = self.connect_timeout.saturating_add(self.response_timeout);
@@ -99,18 +110,37 @@ impl Target {
                 Ok(Open::Single(open.await?))
             }
             #[cfg(feature = "cluster")]
-            Place::Cluster(client) => {
+            Place::Cluster(cluster) => {
                 // A part of what there is in all, as one node that hangs must not use it up.
                 let config = redis::cluster::ClusterConfig::new()
                     .set_connection_timeout(self.connect_timeout / 4)
                     .set_response_timeout(self.response_timeout / 2);
-                let open = client.get_async_connection_with_config(config);
+                let open = cluster.client.get_async_connection_with_config(config);
                 Ok(Open::Cluster(open.await?))
             }
             #[cfg(feature = "sentinel")]
             Place::Sentinel(sentinels) => Ok(Open::Single(sentinels.connect(&config).await?)),
             #[cfg(test)]
             Place::Fake(fake) => Ok(Open::Fake(fake.clone())),
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Place {
+    /// The same by these certificates, which have been checked; `None` if none of it is by TLS.
+    fn secured(&self, certificates: &redis::TlsCertificates) -> Option<Self> {
+        match self {
+            Self::Single(client) => {
+                let info = client.get_connection_info().clone();
+                Some(Self::Single(crate::url::secured(info, certificates)?))
+            }
+            #[cfg(feature = "cluster")]
+            Self::Cluster(cluster) => Some(Self::Cluster(cluster.secured(certificates)?)),
+            #[cfg(feature = "sentinel")]
+            Self::Sentinel(sentinels) => Some(Self::Sentinel(sentinels.secured(certificates)?)),
+            #[cfg(test)]
+            Self::Fake(_) => None,
         }
     }
 }

@@ -37,6 +37,18 @@ pub(crate) fn read(url: &str) -> Result<ConnectionInfo, InvalidUrl> {
     Ok(info)
 }
 
+/// Whoever speaks TLS there by these certificates; `None` if that is not by TLS.
+#[cfg(feature = "tls")]
+pub(crate) fn secured(
+    info: ConnectionInfo,
+    certificates: &redis::TlsCertificates,
+) -> Option<redis::Client> {
+    let ConnectionAddr::TcpTls { .. } = info.addr() else {
+        return None;
+    };
+    redis::Client::build_with_tls(info, certificates.clone()).ok()
+}
+
 /// What makes TLS impossible from the beginning.
 #[cfg(feature = "tls")]
 fn check_tls(info: &ConnectionInfo) -> Result<(), InvalidUrl> {

@@ -4,7 +4,7 @@
 
 #![cfg(feature = "tls")]
 
-use courteous_throttle_redis::Redis;
+use courteous_throttle_redis::{InvalidTls, Redis, Tls};
 
 #[test]
 fn a_process_without_a_crypto_provider_is_told_so_when_a_url_is_read() {
@@ -16,7 +16,8 @@ fn a_process_without_a_crypto_provider_is_told_so_when_a_url_is_read() {
         assert!(!said.contains("geheim"), "{said}");
     }
     // What is not by TLS needs none.
-    let _ = Redis::open("redis://localhost").unwrap();
+    let plain = Redis::open("redis://localhost").unwrap();
+    assert_eq!(plain.with_tls(&Tls::new()).unwrap_err(), InvalidTls::Plain);
     rustls::crypto::ring::default_provider()
         .install_default()
         .unwrap();

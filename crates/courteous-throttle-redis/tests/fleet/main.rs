@@ -14,6 +14,8 @@
 )]
 
 mod away;
+#[cfg(feature = "tls")]
+mod certificates;
 mod clock;
 mod fair;
 mod faults;
@@ -24,3 +26,5 @@ mod processes;
 mod sentinel;
 mod soak;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;

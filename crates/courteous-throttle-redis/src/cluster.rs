@@ -1,0 +1,39 @@
+use redis::{
+    ConnectionInfo, RedisError,
+    cluster::{ClusterClient, ClusterClientBuilder},
+};
+
+/// A cluster, of which some nodes are known.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) client: ClusterClient,
+    #[cfg(feature = "tls")]
+    nodes: Vec<ConnectionInfo>,
+}
+
+impl Cluster {
+    pub(crate) fn new(nodes: Vec<ConnectionInfo>) -> Result<Self, RedisError> {
+        Ok(Self {
+            client: builder(&nodes).build()?,
+            #[cfg(feature = "tls")]
+            nodes,
+        })
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(&self, certificates: &redis::TlsCertificates) -> Option<Self> {
+        let nodes = self.nodes.clone();
+        // All nodes are alike.
+        crate::url::secured(nodes.first()?.clone(), certificates)?;
+        let client = builder(&nodes).certs(certificates.clone()).build().ok()?;
+        Some(Self { client, nodes })
+    }
+}
+
+fn builder(nodes: &[ConnectionInfo]) -> ClusterClientBuilder {
+    // Each retry is a call that was not made in time; a redirection is one too.
+    ClusterClientBuilder::new(nodes.iter().cloned())
+        .retries(3)
+        .min_retry_wait(10)
+        .max_retry_wait(50)
+}
