@@ -117,7 +117,7 @@ impl Measured {
     /// Whether it keeps to the pace: never more than is allowed, and nearly all of it, by those who came first.
     fn keeps(&self, pace: Pace) -> bool {
         self.of(|outcome| outcome.excess(pace)).median <= 100.0
-            && self.of(|outcome| outcome.delivered(pace)).median >= 99.0
+            && self.of(|outcome| outcome.delivered(pace)).median >= 95.0
             && self.of(|outcome| f64::from(outcome.places_lost())).median < f64::from(pace.burst)
     }
 
