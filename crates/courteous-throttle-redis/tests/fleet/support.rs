@@ -266,6 +266,26 @@ pub(crate) async fn send<S: Store>(store: &S, ask: &Ask) -> Result<(u64, u64), R
     .await
 }
 
+/// Sends one call.
+pub(crate) async fn send_one(bucket: &RedisBucket) {
+    let sent = send_in_time(bucket).await;
+    assert!(sent.is_ok(), "{sent:?}, {:?}", bucket.last_fault());
+}
+
+/// Has one call refused, as there is no way to Redis, and says why there is none.
+pub(crate) async fn fault(bucket: &RedisBucket) -> String {
+    let rejected = send_in_time(bucket).await.unwrap_err();
+    assert_eq!(rejected.reason(), RejectReason::Unavailable);
+    String::from(&*bucket.last_fault().expect("a fault"))
+}
+
+async fn send_in_time(bucket: &RedisBucket) -> Result<(u64, u64), Rejected> {
+    let ask = Ask::new(NonZeroU32::MIN);
+    time::timeout(BOUND, send(bucket, &ask))
+        .await
+        .expect("an end")
+}
+
 impl Refusals {
     fn add(&self, reason: RejectReason) {
         self.with(|counts| *counts.entry(reason).or_default() += 1);

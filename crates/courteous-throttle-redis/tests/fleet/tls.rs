@@ -1,15 +1,13 @@
 //! A Redis by TLS: who is trusted, and who is not.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
-use courteous_core::{Ask, RejectReason};
 use courteous_testkit::{Redis, RedisCluster, RedisSentinel};
 use courteous_throttle_redis::{RedisBucket, Tls};
-use tokio::time::timeout;
 
 use crate::{
     certificates::Authority,
-    support::{Fleet, Load, quota, send},
+    support::{Fleet, Load, fault, quota, send_one},
 };
 
 const LOCAL: &[&str] = &["127.0.0.1", "localhost"];
@@ -21,22 +19,6 @@ fn link(redis: &Redis, host: &str) -> courteous_throttle_redis::Redis {
 
 fn bucket(link: &courteous_throttle_redis::Redis) -> RedisBucket {
     RedisBucket::new(link, "fleet", quota()).with_patience(Duration::ZERO)
-}
-
-async fn send_one(bucket: &RedisBucket) {
-    let ask = Ask::new(NonZeroU32::MIN);
-    let sent = timeout(Duration::from_secs(20), send(bucket, &ask));
-    let sent = sent.await.expect("an end");
-    assert!(sent.is_ok(), "{sent:?}, {:?}", bucket.last_fault());
-}
-
-/// Why one is not sent.
-async fn fault(bucket: &RedisBucket) -> String {
-    let ask = Ask::new(NonZeroU32::MIN);
-    let sent = timeout(Duration::from_secs(20), send(bucket, &ask));
-    let rejected = sent.await.expect("an end").unwrap_err();
-    assert_eq!(rejected.reason(), RejectReason::Unavailable);
-    String::from(&*bucket.last_fault().expect("a fault"))
 }
 
 #[test]
