@@ -22,7 +22,12 @@ const NAME: &str = "Main_primary-1.0";
 
 /// A primary, its replica, and who watches them.
 fn watched() -> Option<(Redis, Redis, RedisSentinel)> {
-    let (primary, replica) = (Redis::start()?, Redis::start()?);
+    watched_with(&[])
+}
+
+fn watched_with(options: &[&str]) -> Option<(Redis, Redis, RedisSentinel)> {
+    let start = || Redis::start_with(options);
+    let (primary, replica) = (start()?, start()?);
     replica.replicate(&primary);
     let sentinel = RedisSentinel::start(NAME, &primary)?;
     Some((primary, replica, sentinel))
@@ -93,7 +98,9 @@ fn a_primary_that_hangs_while_its_replica_is_promoted() {
 
 #[test]
 fn a_primary_that_hands_over_to_its_replica() {
-    let Some((first, second, mut sentinel)) = watched() else {
+    // It goes on for a while after its replica was promoted, but not without one.
+    let options = ["--min-replicas-to-write", "1"];
+    let Some((first, second, mut sentinel)) = watched_with(&options) else {
         return;
     };
     let fleet = fleet(&sentinel);

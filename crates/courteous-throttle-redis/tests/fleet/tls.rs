@@ -6,6 +6,7 @@ use courteous_testkit::{Redis, RedisCluster, RedisSentinel};
 use courteous_throttle_redis::{RedisBucket, Tls};
 
 use crate::{
+    away::no_call_outlives_its_deadline,
     certificates::Authority,
     support::{Fleet, Load, fault, quota, send_one},
 };
@@ -96,6 +97,19 @@ async fn a_server_that_speaks_no_tls_is_given_up_in_time() {
     let bucket = bucket(&link.with_tls(&authority.trusted()).unwrap());
     let fault = fault(&bucket).await;
     assert!(fault.contains("not connected within 1s"), "{fault}");
+}
+
+#[tokio::test]
+async fn no_call_outlives_its_deadline_where_nobody_shakes_hands() {
+    let authority = Authority::new("ours");
+    let folder = authority.server(LOCAL);
+    let Some(redis) = Redis::secure(folder.path(), &[]) else {
+        return;
+    };
+    redis.pause();
+    let link = link(&redis, "localhost").with_tls(&authority.trusted());
+    let bucket = RedisBucket::new(&link.unwrap(), "fleet", quota());
+    no_call_outlives_its_deadline(&bucket).await;
 }
 
 #[tokio::test]
