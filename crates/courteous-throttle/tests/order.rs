@@ -57,7 +57,7 @@ async fn sends(
     parked: Option<usize>,
     costs: &[u64],
 ) -> (Vec<usize>, usize) {
-    let is_parked = |index: usize| parked.is_some_and(|parked| index % parked == 0);
+    let is_parked = |index: usize| parked.is_some_and(|parked| index.is_multiple_of(parked));
     let sent = Arc::new(Mutex::new(Vec::new()));
     let inner = {
         let sent = Arc::clone(&sent);
