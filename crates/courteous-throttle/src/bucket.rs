@@ -169,6 +169,7 @@ impl Bucket {
     }
 
     /// What becomes of a call that the fast path did not let through.
+    #[cold]
     fn take_or_wait(&self, ask: &Ask, now: Instant) -> Take<BucketTurn> {
         let entry = self.shared.with(|core| {
             let taken = core.try_take(ask.cost(), now);

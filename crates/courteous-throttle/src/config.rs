@@ -25,6 +25,7 @@ impl Config {
     };
 
     /// What to ask a store for `request`.
+    #[inline]
     pub(crate) fn ask<B>(&self, request: &Request<B>) -> Ask {
         let cost = match (request.extensions().get::<Cost>(), self.cost) {
             (Some(cost), _) => cost.0,
