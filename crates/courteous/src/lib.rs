@@ -89,7 +89,8 @@
 //! # Features
 //!
 //! `concurrency`, `idempotency`, `retry`, `throttle`, `timeout` (default: all): the layers. `throttle-redis`: a throttle for many
-//! machines. `dead-letter`: what could not be delivered is kept, with `dead-letter-sqlite` or `dead-letter-postgres` in a
+//! machines, with `throttle-redis-cluster`, `throttle-redis-sentinel` and `throttle-redis-tls` for Redis as it is run there.
+//! `dead-letter`: what could not be delivered is kept, with `dead-letter-sqlite` or `dead-letter-postgres` in a
 //! database, with `dead-letter-encryption` unreadable there. `hyper-util`, `reqwest`,
 //! `reqwest-http2`, `tonic`, `axum`: reading that client's errors, and sending its bodies again. `load`: the layers forward
 //! `tower::load::Load`. `tower-http`: classifiers for its `TraceLayer`. `tracing`: the layers tell what they decide.
