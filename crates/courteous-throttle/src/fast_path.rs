@@ -56,13 +56,14 @@ impl FastPath {
         Self { horizon, terms }
     }
 
-    /// That of another bucket.
+    /// That of another bucket, which shares the terms if they fit.
     pub(crate) fn fresh(&self, rate: Rate, now: Instant) -> Self {
-        if rate != self.terms.rate || self.terms.instant(now).is_none() {
+        let terms = &self.terms;
+        // A paused clock may be behind the one that they were made by.
+        if rate != terms.rate || now < terms.epoch || terms.instant(now).is_none() {
             return Self::new(rate, now);
         }
-        let terms = Arc::clone(&self.terms);
-        let horizon = Horizon::locked();
+        let (terms, horizon) = (Arc::clone(terms), Horizon::locked());
         Self { horizon, terms }
     }
 

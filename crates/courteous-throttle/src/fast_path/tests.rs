@@ -357,3 +357,21 @@ fn a_bucket_at_rest_has_nothing_but_its_word() {
     );
     assert!(bucket.kept.core.is_none());
 }
+
+#[test]
+fn a_bucket_that_is_older_than_its_template_gets_its_tokens_back() {
+    let now = Instant::now();
+    let ahead = now + Duration::from_secs(3600);
+    let rate = Rate::new(1, Duration::from_secs(1)).unwrap();
+    let rate = rate.with_burst(NonZeroU32::MIN);
+    let template = FastPath::new(rate, ahead);
+    let kept = template.keep(Core::new(rate, ahead));
+    let fast_path = template.fresh(rate, now);
+    fast_path.keep(template.fresh_core(&kept, now));
+    assert!(fast_path.try_take(1, now));
+    assert!(!fast_path.try_take(1, now + Duration::from_millis(999)));
+    assert!(fast_path.try_take(1, now + Duration::from_secs(1)));
+    // One that is not shares what the word means.
+    let other = template.fresh(rate, ahead);
+    assert!(Arc::ptr_eq(&other.terms, &template.terms));
+}
