@@ -3,26 +3,29 @@
 use std::{
     fmt,
     future::Future,
-    io,
+    io, iter,
     num::{NonZeroU32, NonZeroUsize},
+    ops::Range,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll, Waker},
+    thread,
     time::Duration,
 };
 
 use courteous::{Bucket, ConcurrencyLimitLayer, Limiters, Rate, ThrottleLayer, throttle::Keyed};
+use cpu_time::ThreadTime;
 use governor::{Quota, RateLimiter};
-use tokio::{runtime::Builder, time::Instant};
+use tokio::runtime::Builder;
 use tower::{Layer, Service, service_fn};
 
 use super::Effort;
 use crate::{
     contenders::OURS,
-    kit::{Request, Shape, Spread, Table, Transport, cpu_of, heap_left_by},
+    kit::{Request, Shape, Spread, Table, Transport, cpu_of, heap_left_by, uncounted},
 };
 
 /// Calls to a sample.
@@ -41,7 +44,9 @@ pub(crate) fn run(effort: Effort) -> io::Result<String> {
             "keys",
             "a call with a known key, ns (min < **median** < max)",
             "heap per key, bytes",
-            "a call with a new key, ns",
+            "a call with one key more, ns",
+            "the longest of them, us",
+            "a call with another key when all are idle, ns",
             "the longest of them, us",
         ],
     );
@@ -49,31 +54,34 @@ pub(crate) fn run(effort: Effort) -> io::Result<String> {
     for contender in CONTENDERS {
         for keys in [1, 1_000, many] {
             let known = known(contender, keys, &mut bare, effort.of(5, 25));
-            let new = (keys > 1).then(|| new(contender, keys));
-            table.row([
+            let [more, other] = match keys {
+                1 => ["-", "-"].map(|none| [none.to_owned(), none.to_owned()]),
+                _ => new(contender, keys, effort.of(1, 3)).map(|new| new.cells()),
+            };
+            let cells = [
                 contender.limit.to_owned(),
                 contender.who.to_owned(),
                 keys.to_string(),
                 known.nanos.to_string(),
                 format!("{:.0}", known.heap),
-                new.as_ref()
-                    .map_or("-".to_owned(), |new| format!("{:.0}", new.nanos)),
-                new.as_ref()
-                    .map_or("-".to_owned(), |new| format!("{:.0}", new.longest)),
-            ]);
+            ];
+            table.row(cells.into_iter().chain(more).chain(other));
         }
     }
     Ok(format!(
         "Known keys are not idle, so that none can be forgotten: throttles are below their burst, limits have a call in \
-         flight. New keys come one after the other when there are as many idle ones as there may be.\n\n{table}"
+         flight. *One key more*: they come one after the other until there are so many, none of them idle. *Another key*: \
+         then all become idle at once, there may be no more of them, and as many new ones come. The longest call, by the \
+         CPU time of the thread, is where a table grows, or all keys are looked at.\n\n{table}"
     ))
 }
 
 struct Contender {
     limit: &'static str,
     who: &'static str,
-    /// A service that reads its keys from the number, has so many at the most, and lets them be forgotten soon, or not.
-    open: fn(Arc<AtomicU32>, max_keys: u32, soon: bool) -> Box<dyn Tenants>,
+    /// A service that reads its keys from the number, has so many at the most, and keeps each in use for so long after its
+    /// call, or for good.
+    open: fn(Arc<AtomicU32>, max_keys: u32, in_use: Option<Duration>) -> Box<dyn Tenants>,
     /// Whether a key is kept only while a call is in flight.
     held: bool,
 }
@@ -104,8 +112,14 @@ trait Tenants {
     /// Makes a call for each key.
     fn call(&mut self, keys: &mut dyn Iterator<Item = u32>);
 
-    /// Begins a call for each key, and keeps it in flight. Tells how many bytes those calls themselves have.
-    fn hold(&mut self, keys: u32) -> usize;
+    /// Has room for so many calls in flight. Tells how many bytes that is.
+    fn make_room(&mut self, calls: u32) -> usize;
+
+    /// Begins a call with the key, and keeps it in flight.
+    fn hold(&mut self, key: u32);
+
+    /// Ends all calls in flight.
+    fn release(&mut self);
 }
 
 struct Kept<S: Service<Request>> {
@@ -130,13 +144,18 @@ where
         }
     }
 
-    fn hold(&mut self, keys: u32) -> usize {
-        self.held.reserve_exact(keys as usize);
-        for key in 0..keys {
-            let call = self.begin(key);
-            self.held.push(call);
-        }
+    fn make_room(&mut self, calls: u32) -> usize {
+        self.held.reserve_exact(calls as usize);
         self.held.capacity() * size_of::<S::Future>()
+    }
+
+    fn hold(&mut self, key: u32) {
+        let call = self.begin(key);
+        self.held.push(call);
+    }
+
+    fn release(&mut self) {
+        self.held.clear();
     }
 }
 
@@ -167,16 +186,16 @@ fn bare() -> Box<dyn Tenants> {
     tenants(TRANSPORT, Arc::default())
 }
 
-/// Tokens that come back within a microsecond, or never while this runs; and more of them than are used.
-fn pace(soon: bool) -> (Duration, NonZeroU32) {
-    match soon {
-        true => (Duration::from_micros(1), NonZeroU32::MIN),
-        false => (Duration::from_secs(3600), NonZeroU32::MAX),
+/// A token that comes back after so long; or more of them than are used, and none comes back while this runs.
+fn pace(in_use: Option<Duration>) -> (Duration, NonZeroU32) {
+    match in_use {
+        Some(in_use) => (in_use, NonZeroU32::MIN),
+        None => (Duration::from_secs(3600), NonZeroU32::MAX),
     }
 }
 
-fn throttle(key: Arc<AtomicU32>, max_keys: u32, soon: bool) -> Box<dyn Tenants> {
-    let (per, burst) = pace(soon);
+fn throttle(key: Arc<AtomicU32>, max_keys: u32, in_use: Option<Duration>) -> Box<dyn Tenants> {
+    let (per, burst) = pace(in_use);
     let rate = Rate::new(1, per).unwrap_or_else(|error| panic!("{error}"));
     let read = Arc::clone(&key);
     let keyed = Keyed::new(Bucket::new(rate.with_burst(burst)), move |_| {
@@ -186,8 +205,8 @@ fn throttle(key: Arc<AtomicU32>, max_keys: u32, soon: bool) -> Box<dyn Tenants> 
     tenants(layer.layer(TRANSPORT), key)
 }
 
-fn governor(key: Arc<AtomicU32>, max_keys: u32, soon: bool) -> Box<dyn Tenants> {
-    let (per, burst) = pace(soon);
+fn governor(key: Arc<AtomicU32>, max_keys: u32, in_use: Option<Duration>) -> Box<dyn Tenants> {
+    let (per, burst) = pace(in_use);
     let quota = Quota::with_period(per).unwrap_or_else(|| panic!("a period of zero"));
     let limiter = Arc::new(RateLimiter::dashmap(quota.allow_burst(burst)));
     let read = Arc::clone(&key);
@@ -206,7 +225,7 @@ fn governor(key: Arc<AtomicU32>, max_keys: u32, soon: bool) -> Box<dyn Tenants> 
     tenants(service, key)
 }
 
-fn concurrency(key: Arc<AtomicU32>, max_keys: u32, _: bool) -> Box<dyn Tenants> {
+fn concurrency(key: Arc<AtomicU32>, max_keys: u32, _: Option<Duration>) -> Box<dyn Tenants> {
     let read = Arc::clone(&key);
     let limiters = Limiters::new(count(64)).with_max_keys(count(max_keys));
     let layer = ConcurrencyLimitLayer::of(limiters, move |_| read.load(Ordering::Relaxed));
@@ -224,10 +243,13 @@ struct Known {
 
 /// What a call costs, and what a key does, with so many keys.
 fn known(contender: &Contender, keys: u32, bare: &mut Box<dyn Tenants>, rounds: usize) -> Known {
-    let mut tenants = (contender.open)(Arc::default(), keys + 1, false);
+    let mut tenants = (contender.open)(Arc::default(), keys + 1, None);
     let mut calls = 0;
     let heap = heap_left_by(|| match contender.held {
-        true => calls = tenants.hold(keys),
+        true => {
+            calls = tenants.make_room(keys);
+            (0..keys).for_each(|key| tenants.hold(key));
+        }
         false => tenants.call(&mut (0..keys)),
     });
     let mut samples = Vec::new();
@@ -245,26 +267,83 @@ fn known(contender: &Contender, keys: u32, bare: &mut Box<dyn Tenants>, rounds: 
     }
 }
 
+/// What calls with new keys cost.
 struct New {
+    nanos: Spread,
+    longest: Spread,
+}
+
+impl New {
+    fn of(rounds: &[Round]) -> Self {
+        let spread = |of: fn(&Round) -> f64| Spread::of(&rounds.iter().map(of).collect::<Vec<_>>());
+        Self {
+            nanos: spread(|round| round.nanos),
+            longest: spread(|round| round.longest),
+        }
+    }
+
+    fn cells(&self) -> [String; 2] {
+        [self.nanos.to_string(), self.longest.to_string()]
+    }
+}
+
+struct Round {
+    /// Of a call.
     nanos: f64,
+    /// The longest call, in microseconds.
     longest: f64,
 }
 
-/// What a call with a new key costs when there are as many keys as there may be, all idle.
-fn new(contender: &Contender, keys: u32) -> New {
-    let mut tenants = (contender.open)(Arc::default(), keys, true);
-    tenants.call(&mut (0..keys));
-    let mut longest = Duration::ZERO;
-    let times = keys.max(CALLS);
-    let spent = cpu_of(|| {
-        for key in keys..keys + times {
-            let start = Instant::now();
-            tenants.call(&mut std::iter::once(key));
-            longest = longest.max(start.elapsed());
+impl Round {
+    /// Makes a call for each key, with a look at the clock after each.
+    fn of(keys: Range<u32>, mut call: impl FnMut(u32)) -> Self {
+        let mut longest = Duration::ZERO;
+        let calls = keys.len() as f64;
+        let mut spent = Duration::ZERO;
+        uncounted(|| {
+            for key in keys {
+                let start = ThreadTime::now();
+                call(key);
+                let elapsed = start.elapsed();
+                spent += elapsed;
+                longest = longest.max(elapsed);
+            }
+        });
+        Self {
+            nanos: (spent.as_nanos() as f64) / calls,
+            longest: longest.as_secs_f64() * 1e6,
         }
-    });
-    New {
-        nanos: spent.as_nanos() as f64 / f64::from(times),
-        longest: longest.as_secs_f64() * 1e6,
     }
+}
+
+/// What calls with new keys cost: until there are as many as there may be, none of them idle; and when all have become idle.
+fn new(contender: &Contender, keys: u32, rounds: usize) -> [New; 2] {
+    // More than enough to make all those calls.
+    let in_use = Duration::from_micros(3 * u64::from(keys)).max(Duration::from_millis(20));
+    let mut more = Vec::new();
+    let mut other = Vec::new();
+    for _ in 0..rounds {
+        let mut tenants = (contender.open)(Arc::default(), keys, Some(in_use));
+        if contender.held {
+            tenants.make_room(keys);
+        }
+        more.push(Round::of(0..keys, |key| match contender.held {
+            true => tenants.hold(key),
+            false => tenants.call(&mut iter::once(key)),
+        }));
+        match contender.held {
+            true => tenants.release(),
+            false => wait(in_use),
+        }
+        other.push(Round::of(keys..2 * keys, |key| {
+            tenants.call(&mut iter::once(key));
+        }));
+    }
+    [New::of(&more), New::of(&other)]
+}
+
+/// On the clock that all contenders read, while nothing else is done.
+#[allow(clippy::disallowed_methods, reason = "there is nobody to hold up")]
+fn wait(time: Duration) {
+    thread::sleep(time);
 }
