@@ -3,7 +3,6 @@
 mod body;
 mod error;
 mod events;
-mod fast_path;
 mod future;
 mod layer;
 mod limiter;

@@ -1,19 +1,15 @@
-use std::{
-    fmt,
-    num::NonZeroUsize,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use courteous_core::{RejectReason, Rejected};
 use courteous_queue::Shared;
 
 use crate::{
     error::InvalidLimit,
-    fast_path::FastPath,
     line::{Entry, Line},
     options::{Bound, Options},
     permit::Permit,
     place::Place,
+    slots::Slots,
 };
 
 /// A number of permits that calls share, and the line of those who wait for one.
@@ -44,7 +40,7 @@ pub struct Limiter {
     core: Arc<Core>,
 }
 
-pub(crate) type Core = Shared<Line, FastPath>;
+pub(crate) type Core = Shared<Line, Slots>;
 
 /// What became of asking for a permit.
 pub(crate) enum Admission {
@@ -57,14 +53,9 @@ impl Limiter {
     /// A limiter that admits `limit` calls at a time.
     #[must_use]
     pub fn new(limit: NonZeroUsize) -> Self {
-        Self::with_signal(limit, None)
-    }
-
-    pub(crate) fn with_signal(limit: NonZeroUsize, went_idle: Option<Arc<AtomicBool>>) -> Self {
         let limit = limit.get();
-        let core = Core::with_shortcut(Line::new(limit), FastPath::new(limit, went_idle));
         Self {
-            core: Arc::new(core),
+            core: Arc::new(Core::with_shortcut(Line::new(limit), Slots::new(limit))),
         }
     }
 
@@ -96,6 +87,7 @@ impl Limiter {
         self.core.update(|line, _, _| line.set_limit(limit.get()));
     }
 
+    /// Whether there is no call, neither in flight nor waiting.
     pub(crate) fn is_idle(&self) -> bool {
         self.core.with(|line| line.is_idle())
     }

@@ -1,15 +1,11 @@
 use std::{
-    collections::HashMap,
     fmt,
     hash::Hash,
     num::NonZeroUsize,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use courteous_core::{RejectReason, Rejected};
+use courteous_core::KeyedMap;
 use http::Extensions;
 
 use crate::{
@@ -17,14 +13,11 @@ use crate::{
     options::Options,
 };
 
-/// Fewer partitions than this are never looked through for idle ones.
-const FEW: usize = 64;
-
 /// One [`Limiter`] for each key, made when the key is first seen.
 ///
-/// A partition without calls is forgotten some time after: whenever the number of partitions has
-/// doubled, and before a new key is refused. So memory is bounded by twice the most keys that were
-/// in use at a time (or 64), and by [`with_max_keys`](Self::with_max_keys) in any case.
+/// A partition without calls may be forgotten. With more than 64 keys, each new one looks at four
+/// others for that: so memory is bounded by the keys in use, and a third more, and by
+/// [`with_max_keys`](Self::with_max_keys) in any case.
 ///
 /// # Sharing
 ///
@@ -35,9 +28,6 @@ pub struct Limiters<K> {
 
 struct Shared<K> {
     partitions: Mutex<Partitions<K>>,
-    /// Raised by each partition that has no permit out any more: without it, a look for idle
-    /// partitions finds nothing.
-    went_idle: Arc<AtomicBool>,
     /// Held while the limit is changed, so that all partitions end up with the same one. Waiters
     /// are woken under it, so it is not the lock of the partitions.
     resizing: Mutex<()>,
@@ -46,11 +36,8 @@ struct Shared<K> {
 /// Calls enter a limiter under the lock of this map only, so that an idle one stays idle while it
 /// is removed.
 struct Partitions<K> {
-    map: HashMap<K, Limiter>,
+    map: KeyedMap<K, Limiter>,
     limit: NonZeroUsize,
-    max_keys: NonZeroUsize,
-    /// With how many partitions to look for idle ones next.
-    look_at: usize,
 }
 
 impl<K: Hash + Eq> Limiters<K> {
@@ -58,16 +45,12 @@ impl<K: Hash + Eq> Limiters<K> {
     #[must_use]
     pub fn new(limit: NonZeroUsize) -> Self {
         let partitions = Mutex::new(Partitions {
-            map: HashMap::new(),
+            map: KeyedMap::new(),
             limit,
-            max_keys: const { NonZeroUsize::new(10_000).unwrap() },
-            look_at: FEW,
         });
-        let went_idle = Arc::default();
         Self {
             shared: Arc::new(Shared {
                 partitions,
-                went_idle,
                 resizing: Mutex::new(()),
             }),
         }
@@ -77,11 +60,14 @@ impl<K: Hash + Eq> Limiters<K> {
     /// MB.
     ///
     /// A call with one more key is refused with [`RejectReason::TooManyKeys`] while all the others
-    /// have calls in flight or waiting. At the maximum, a new key costs a pass over all of them, if
-    /// any went idle since the last one.
+    /// have calls in flight or waiting. At the maximum, a new key looks at up to 256 others for one
+    /// without calls, and the next new key goes on from there: of 10,000, an idle one is found by
+    /// one of 40 calls, and counts as in use until then.
+    ///
+    /// [`RejectReason::TooManyKeys`]: courteous_core::RejectReason::TooManyKeys
     #[must_use]
     pub fn with_max_keys(self, max_keys: NonZeroUsize) -> Self {
-        self.lock().max_keys = max_keys;
+        self.lock().map.set_max(max_keys);
         self
     }
 
@@ -140,37 +126,11 @@ impl<K: Hash + Eq> Limiters<K> {
     }
 
     pub(crate) fn admit(&self, key: K, extensions: &Extensions, options: &Options) -> Admission {
-        let mut partitions = self.lock();
-        if let Some(limiter) = partitions.map.get(&key) {
-            return limiter.admit(extensions, options);
-        }
-        if !self.make_room(&mut partitions) {
-            return Admission::Refused(Rejected::new(RejectReason::TooManyKeys));
-        }
-        let signal = Some(Arc::clone(&self.shared.went_idle));
-        let limiter = Limiter::with_signal(partitions.limit, signal);
-        let admission = limiter.admit(extensions, options);
-        partitions.map.insert(key, limiter);
-        admission
-    }
-
-    /// Forgets idle partitions if there are many; says whether there is room for another one.
-    fn make_room(&self, partitions: &mut Partitions<K>) -> bool {
-        let Partitions {
-            map,
-            max_keys,
-            look_at,
-            ..
-        } = partitions;
-        let max_keys = max_keys.get();
-        let many = map.len() >= max_keys.min(*look_at);
-        // Lowered before the look: whoever goes idle while it lasts raises it again.
-        if many && self.shared.went_idle.swap(false, Ordering::AcqRel) {
-            map.retain(|_, limiter| !limiter.is_idle());
-            *look_at = FEW.max(map.len() * 2);
-            map.shrink_to(*look_at);
-        }
-        map.len() < max_keys
+        let Partitions { map, limit } = &mut *self.lock();
+        map.get_or_insert(key, Limiter::is_idle, |_| Limiter::new(*limit))
+            .map_or_else(Admission::Refused, |limiter| {
+                limiter.admit(extensions, options)
+            })
     }
 
     fn sum(&self, gauge: fn(&Limiter) -> usize) -> usize {
@@ -203,7 +163,7 @@ impl<K> fmt::Debug for Limiters<K> {
         let partitions = partitions.unwrap_or_else(PoisonError::into_inner);
         f.debug_struct("Limiters")
             .field("limit", &partitions.limit)
-            .field("max_keys", &partitions.max_keys)
+            .field("max_keys", &partitions.map.max())
             .field("keys", &partitions.map.len())
             .finish_non_exhaustive()
     }

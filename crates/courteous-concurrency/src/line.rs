@@ -1,7 +1,9 @@
 use std::{task::Waker, time::Duration};
 
-use courteous_queue::{Next, Queue, Serve, Ticket, Wakes};
+use courteous_queue::{Next, Queue, Serve, Shortcut, Ticket, Wakes};
 use tokio::time::Instant;
+
+use crate::slots::Slots;
 
 /// How often promises are looked at. One that is not redeemed lapses at the second look after it
 /// was made, so when it is between one and two of these old.
@@ -66,17 +68,6 @@ impl Line {
 
     pub(crate) const fn limit(&self) -> usize {
         self.limit
-    }
-
-    /// How many permits are free, if there is no more to know: nobody stands in the line for one.
-    pub(crate) fn at_rest(&self) -> Option<usize> {
-        let free = self.limit.checked_sub(self.taken)?;
-        self.queue.is_empty().then_some(free)
-    }
-
-    /// Goes on from [there](Self::at_rest): so many are free now.
-    pub(crate) const fn resume(&mut self, free: usize) {
-        self.taken = self.limit - free;
     }
 
     /// How many wait, in the line or not.
@@ -267,6 +258,26 @@ impl Serve for Line {
     /// Without a timer, promises lapse only when somebody comes along. Waking all who wait would
     /// not change that.
     fn rouse(&mut self, _: &mut Wakes) {}
+}
+
+impl Shortcut<Line> for Slots {
+    type Limit = Line;
+
+    fn close<'a>(&self, line: &'a mut Line) -> &'a mut Line {
+        if let Some(free) = self.lock() {
+            line.taken = line.limit - free;
+        }
+        line
+    }
+
+    /// If nobody stands in the line.
+    fn open(&self, line: &mut Line) {
+        if line.queue.is_empty()
+            && let Some(free) = line.limit.checked_sub(line.taken)
+        {
+            self.unlock(free);
+        }
+    }
 }
 
 fn take_one(count: &mut usize) -> bool {

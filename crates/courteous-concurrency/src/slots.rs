@@ -38,12 +38,6 @@ impl Slots {
         self.change(|free| (free < LOCKED - 1).then(|| free + 1))
     }
 
-    /// How many are free; `None` if that is with the lock.
-    #[inline]
-    pub(crate) fn free(&self) -> Option<usize> {
-        Some(self.0.load(Ordering::Acquire)).filter(|free| *free != LOCKED)
-    }
-
     /// How many are free, which is with the lock from now on; `None` if it already is. Under the lock,
     /// as what follows.
     pub(crate) fn lock(&self) -> Option<usize> {
@@ -77,15 +71,14 @@ mod tests {
         assert!(slots.try_take() && slots.try_take());
         assert!(!slots.try_take());
         assert!(slots.try_give());
-        assert_eq!(slots.free(), Some(1));
-        assert!(slots.try_take());
+        assert_eq!(slots.lock(), Some(1));
     }
 
     #[test]
     fn nothing_is_taken_or_given_while_the_lock_has_the_word() {
         let slots = Slots::new(1);
         assert_eq!(slots.lock(), Some(1));
-        assert_eq!((slots.lock(), slots.free()), (None, None));
+        assert_eq!(slots.lock(), None);
         assert!(!slots.try_take() && !slots.try_give());
         slots.unlock(1);
         assert!(slots.try_take());

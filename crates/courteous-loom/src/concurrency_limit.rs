@@ -1,7 +1,7 @@
 //! The permits of a concurrency limit: one atomic word in front of a mutex, which has it whenever somebody waits.
 //!
-//! `locked` is that of `courteous-queue/src/shared.rs` with the shortcut of `courteous-concurrency/src/fast_path.rs`; the
-//! line is that of `line.rs` there without promises that lapse: whoever is called out of it has the permit.
+//! `locked` is that of `courteous-queue/src/shared.rs` with the shortcut of `courteous-concurrency/src/line.rs`; the
+//! line is the one there without promises that lapse: whoever is called out of it has the permit.
 
 use std::collections::VecDeque;
 
@@ -135,7 +135,7 @@ impl Limit {
         assert_eq!(waiting, 0, "somebody is still in the line");
         assert_eq!(taken, 0, "permits are lost");
         assert_eq!(
-            self.slots.free(),
+            self.slots.lock(),
             Some(limit),
             "the word is still with the lock"
         );

@@ -1,29 +1,21 @@
 use std::{
-    collections::HashMap,
+    cell::LazyCell,
     fmt,
     hash::Hash,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use courteous_core::{Origin, Partition, RejectReason, Rejected, RequestView};
+use courteous_core::{KeyedMap, Origin, Partition, Rejected, RequestView};
 use tokio::time::Instant;
 
-use crate::{RedisBucket, local::later};
-
-/// How many keys there may be, if nobody says.
-const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
-/// Below this many keys, none is looked for that can go.
-const FEW: usize = 64;
-/// What looking at one key is taken to cost; all keys are not looked at more often than that allows.
-const LOOK: Duration = Duration::from_micros(1);
+use crate::RedisBucket;
 
 /// A shared bucket for each key: for each host, or each credential.
 ///
-/// What this process knows of a key is made when it is first needed, and forgotten once it knows nothing that Redis does
-/// not. So memory is bounded by the keys in use and by [`with_max_keys`](Self::with_max_keys). Redis forgets a key about
-/// an hour after its last use.
+/// What this process knows of a key is made when it is first needed, and may be forgotten once it knows nothing that Redis
+/// does not. With more than 64 keys, each new one looks at four others for that: so memory is bounded by the keys in use, and
+/// a third more, and by [`with_max_keys`](Self::with_max_keys). Redis forgets a key about an hour after its last use.
 ///
 /// In Redis, a key is seen only as a hash of it and of the bucket's name: it may be a credential.
 ///
@@ -40,12 +32,8 @@ pub struct RedisKeyed<K, F> {
 pub type RedisPerOrigin = RedisKeyed<Origin, fn(RequestView<'_>) -> Origin>;
 
 struct Keys<K> {
-    buckets: HashMap<K, RedisBucket>,
+    buckets: KeyedMap<K, RedisBucket>,
     template: RedisBucket,
-    max: usize,
-    /// The number of keys at which to look for those that can go.
-    look_at: usize,
-    looked: Option<Instant>,
 }
 
 impl RedisPerOrigin {
@@ -71,11 +59,8 @@ impl<K, F> RedisKeyed<K, F> {
     fn with_bytes(template: RedisBucket, key_of: F, bytes: fn(&K) -> Vec<u8>) -> Self {
         Self {
             keys: Arc::new(Mutex::new(Keys {
-                buckets: HashMap::new(),
+                buckets: KeyedMap::new(),
                 template,
-                max: MAX_KEYS.get(),
-                look_at: FEW,
-                looked: None,
             })),
             key_of,
             bytes,
@@ -87,9 +72,12 @@ impl<K, F> RedisKeyed<K, F> {
     }
 
     /// Refuses a request with a new key while `max` keys are in use.
+    ///
+    /// At the maximum, a new key looks at up to 256 others for one that can be forgotten, and the next new key goes on from
+    /// there: of 10,000, such a one is found by one of 40 calls, and counts as in use until then.
     #[must_use]
     pub fn with_max_keys(self, max: NonZeroUsize) -> Self {
-        self.lock().max = max.get();
+        self.lock().buckets.set_max(max);
         self
     }
 
@@ -116,33 +104,16 @@ impl<K: Eq + Hash, F> RedisKeyed<K, F> {
 
 impl<K: Eq + Hash> Keys<K> {
     fn bucket(&mut self, key: K, bytes: fn(&K) -> Vec<u8>) -> Result<RedisBucket, Rejected> {
-        if let Some(bucket) = self.buckets.get(&key) {
-            return Ok(bucket.clone());
-        }
-        let now = Instant::now();
-        if self.buckets.len() >= self.look_at.min(self.max) {
-            self.forget_spare(now);
-        }
-        if self.buckets.len() >= self.max {
-            return Err(Rejected::new(RejectReason::TooManyKeys));
-        }
-        let bucket = self.template.part(&bytes(&key), now);
-        self.buckets.insert(key, bucket.clone());
-        Ok(bucket)
-    }
-
-    /// Forgets the buckets that are as good as new ones: all at once, whenever the number of keys has doubled, and when
-    /// there are too many, as often as that costs little.
-    fn forget_spare(&mut self, now: Instant) {
-        let pause = LOOK.saturating_mul(u32::try_from(self.buckets.len()).unwrap_or(u32::MAX));
-        let again = self.looked.map(|looked| later(looked, pause));
-        if self.buckets.len() < self.look_at && again.is_some_and(|again| now < again) {
-            return;
-        }
-        self.looked = Some(now);
-        self.buckets.retain(|_, bucket| !bucket.is_spare(now));
-        self.look_at = self.buckets.len().saturating_mul(2).max(FEW);
-        self.buckets.shrink_to(self.look_at);
+        let Self { buckets, template } = self;
+        // For a new key only.
+        let now = LazyCell::new(Instant::now);
+        buckets
+            .get_or_insert(
+                key,
+                |bucket| bucket.is_spare(*now),
+                |key| template.part(&bytes(key), *now),
+            )
+            .cloned()
     }
 }
 
@@ -190,7 +161,7 @@ impl<K, F> fmt::Debug for RedisKeyed<K, F> {
         let keys = self.lock();
         f.debug_struct("RedisKeyed")
             .field("len", &keys.buckets.len())
-            .field("max", &keys.max)
+            .field("max", &keys.buckets.max())
             .field("template", &keys.template)
             .finish_non_exhaustive()
     }

@@ -1,29 +1,22 @@
 use std::{
-    collections::HashMap,
+    cell::LazyCell,
     fmt,
     hash::Hash,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use courteous_core::{Origin, RejectReason, Rejected, RequestView};
+use courteous_core::{KeyedMap, Origin, Rejected, RequestView};
 use tokio::time::Instant;
 
-use crate::{Bucket, Partition, Rate, levels::later};
-
-/// How many keys there may be, if nobody says.
-const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
-/// Below this many keys, none is looked for that can go.
-const FEW: usize = 64;
-/// What looking at one key is taken to cost; all keys are not looked at more often than that allows.
-const LOOK: Duration = Duration::from_micros(1);
+use crate::{Bucket, Partition, Rate};
 
 /// A bucket for each key: for each host, or each credential.
 ///
-/// A key's bucket is made when it is first needed, and forgotten once it would do the same as a new one: it is full, open,
-/// at the template's rates, and nobody has it. So memory is bounded by the keys in use and by [`with_max_keys`](Self::with_max_keys),
-/// and no debt is ever forgotten.
+/// A key's bucket is made when it is first needed, and may be forgotten once it would do the same as a new one: it is full,
+/// open, at the template's rates, and nobody has it. With more than 64 keys, each new one looks at four others for that: so
+/// memory is bounded by the keys in use, and a third more, and by [`with_max_keys`](Self::with_max_keys), and no debt is ever
+/// forgotten.
 ///
 /// # Sharing
 ///
@@ -40,13 +33,9 @@ pub struct Keyed<K, F> {
 pub type PerOrigin = Keyed<Origin, fn(RequestView<'_>) -> Origin>;
 
 struct Keys<K> {
-    buckets: HashMap<K, Bucket>,
+    buckets: KeyedMap<K, Bucket>,
     template: Bucket,
     start_empty: bool,
-    max: usize,
-    /// The number of keys at which to look for those that can go.
-    look_at: usize,
-    looked: Option<Instant>,
 }
 
 impl PerOrigin {
@@ -66,12 +55,9 @@ impl<K: Eq + Hash, F: Fn(RequestView<'_>) -> K> Keyed<K, F> {
     pub fn new(template: Bucket, key_of: F) -> Self {
         Self {
             keys: Arc::new(Mutex::new(Keys {
-                buckets: HashMap::new(),
+                buckets: KeyedMap::new(),
                 template,
                 start_empty: false,
-                max: MAX_KEYS.get(),
-                look_at: FEW,
-                looked: None,
             })),
             changing: Arc::default(),
             key_of,
@@ -82,11 +68,11 @@ impl<K: Eq + Hash, F: Fn(RequestView<'_>) -> K> Keyed<K, F> {
 impl<K: Eq + Hash, F> Keyed<K, F> {
     /// Refuses a request with a new key while `max` keys are in use.
     ///
-    /// At the maximum, new keys cost a pass over all of them, but no more than one in as many microseconds as there are
-    /// keys (10 ms for 10,000): until then, one that could be forgotten may still count as in use.
+    /// At the maximum, a new key looks at up to 256 others for one that can be forgotten, and the next new key goes on from
+    /// there: of 10,000, such a one is found by one of 40 calls, and counts as in use until then.
     #[must_use]
     pub fn with_max_keys(self, max: NonZeroUsize) -> Self {
-        self.lock().max = max.get();
+        self.lock().buckets.set_max(max);
         self
     }
 
@@ -134,36 +120,21 @@ impl<K, F> Keyed<K, F> {
 
 impl<K: Eq + Hash> Keys<K> {
     fn bucket(&mut self, key: K) -> Result<Bucket, Rejected> {
-        if let Some(bucket) = self.buckets.get(&key) {
-            return Ok(bucket.clone());
-        }
-        let now = Instant::now();
-        if self.buckets.len() >= self.look_at.min(self.max) {
-            self.forget_spare(now);
-        }
-        if self.buckets.len() >= self.max {
-            return Err(Rejected::new(RejectReason::TooManyKeys));
-        }
-        let bucket = self.template.fresh(self.start_empty, now);
-        self.buckets.insert(key, bucket.clone());
-        Ok(bucket)
-    }
-
-    /// Forgets the buckets that are as good as new ones: all at once, whenever the number of keys has doubled, and when
-    /// there are too many, as often as that costs little.
-    fn forget_spare(&mut self, now: Instant) {
-        let pause = LOOK.saturating_mul(u32::try_from(self.buckets.len()).unwrap_or(u32::MAX));
-        if self.buckets.len() < self.look_at
-            && self.looked.is_some_and(|looked| now < later(looked, pause))
-        {
-            return;
-        }
-        self.looked = Some(now);
-        let rates = self.template.rates();
-        self.buckets
-            .retain(|_, bucket| !bucket.is_spare(&rates, now));
-        self.look_at = self.buckets.len().saturating_mul(2).max(FEW);
-        self.buckets.shrink_to(self.look_at);
+        let Self {
+            buckets,
+            template,
+            start_empty,
+        } = self;
+        // For a new key only.
+        let now = LazyCell::new(Instant::now);
+        let rates = LazyCell::new(|| template.rates());
+        buckets
+            .get_or_insert(
+                key,
+                |bucket| bucket.is_spare(&rates, *now),
+                |_| template.fresh(*start_empty, *now),
+            )
+            .cloned()
     }
 }
 
@@ -196,7 +167,7 @@ impl<K, F> fmt::Debug for Keyed<K, F> {
         let keys = self.lock();
         f.debug_struct("Keyed")
             .field("len", &keys.buckets.len())
-            .field("max", &keys.max)
+            .field("max", &keys.buckets.max())
             .field("template", &keys.template)
             .finish_non_exhaustive()
     }
