@@ -1,4 +1,4 @@
-use std::{fmt, hash::Hash, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{fmt, hash::Hash, num::NonZeroUsize, time::Duration};
 
 use courteous_core::{AsError, AsResponse, Origin, Rejected, RequestView};
 use http::Response;
@@ -79,10 +79,7 @@ impl<R> ConcurrencyLimitLayer<R> {
         F: Fn(RequestView<'_>) -> K + Send + Sync + 'static,
     {
         ConcurrencyLimitLayer {
-            scope: Scope::Keyed {
-                limiters: Limiters::new(self.scope.limit()),
-                key: Arc::new(key),
-            },
+            scope: Scope::keyed(Limiters::new(self.scope.limit()), key),
             options: self.options,
             reject: self.reject,
         }
@@ -96,10 +93,7 @@ impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
     where
         F: Fn(RequestView<'_>) -> K + Send + Sync + 'static,
     {
-        Self::with_scope(Scope::Keyed {
-            limiters,
-            key: Arc::new(key),
-        })
+        Self::with_scope(Scope::keyed(limiters, key))
     }
 
     /// Answers a call that is refused with `response`, instead of failing it.

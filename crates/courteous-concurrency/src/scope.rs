@@ -12,10 +12,23 @@ use crate::{
 /// The limiters of a layer: one for all calls, or one for each key.
 pub(crate) enum Scope<K> {
     One(Limiter),
-    Keyed {
-        limiters: Limiters<K>,
-        key: Arc<dyn Fn(RequestView<'_>) -> K + Send + Sync>,
-    },
+    // In one, as it is cloned for each call.
+    Keyed(Arc<Keyed<K>>),
+}
+
+pub(crate) struct Keyed<K> {
+    limiters: Limiters<K>,
+    key: Box<dyn Fn(RequestView<'_>) -> K + Send + Sync>,
+}
+
+impl<K> Scope<K> {
+    pub(crate) fn keyed<F>(limiters: Limiters<K>, key: F) -> Self
+    where
+        F: Fn(RequestView<'_>) -> K + Send + Sync + 'static,
+    {
+        let key = Box::new(key);
+        Self::Keyed(Arc::new(Keyed { limiters, key }))
+    }
 }
 
 impl<K: Hash + Eq> Scope<K> {
@@ -23,9 +36,9 @@ impl<K: Hash + Eq> Scope<K> {
     pub(crate) fn admit<B>(&self, request: &Request<B>, options: &Options) -> Admission {
         match self {
             Self::One(limiter) => limiter.admit(request.extensions(), options),
-            Self::Keyed { limiters, key } => {
-                let key = key(RequestView::of(request));
-                limiters.admit(key, request.extensions(), options)
+            Self::Keyed(keyed) => {
+                let key = (keyed.key)(RequestView::of(request));
+                (keyed.limiters).admit(key, request.extensions(), options)
             }
         }
     }
@@ -34,7 +47,7 @@ impl<K: Hash + Eq> Scope<K> {
     pub(crate) fn limit(&self) -> NonZeroUsize {
         match self {
             Self::One(limiter) => limiter.limit(),
-            Self::Keyed { limiters, .. } => limiters.limit(),
+            Self::Keyed(keyed) => keyed.limiters.limit(),
         }
     }
 
@@ -42,7 +55,7 @@ impl<K: Hash + Eq> Scope<K> {
     pub(crate) fn load(&self) -> usize {
         match self {
             Self::One(limiter) => limiter.load(),
-            Self::Keyed { limiters, .. } => limiters.load(),
+            Self::Keyed(keyed) => keyed.limiters.load(),
         }
     }
 }
@@ -51,10 +64,7 @@ impl<K> Clone for Scope<K> {
     fn clone(&self) -> Self {
         match self {
             Self::One(limiter) => Self::One(limiter.clone()),
-            Self::Keyed { limiters, key } => Self::Keyed {
-                limiters: limiters.clone(),
-                key: Arc::clone(key),
-            },
+            Self::Keyed(keyed) => Self::Keyed(Arc::clone(keyed)),
         }
     }
 }
@@ -63,7 +73,7 @@ impl<K> fmt::Debug for Scope<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(limiter) => limiter.fmt(f),
-            Self::Keyed { limiters, .. } => limiters.fmt(f),
+            Self::Keyed(keyed) => keyed.limiters.fmt(f),
         }
     }
 }

@@ -107,19 +107,25 @@ impl Origin {
         };
         (host, stated.or_else(implied))
     }
+
+    fn is_same_host(&self, other: &Self) -> bool {
+        let ((host, port), (other, others)) = (self.host_and_port(), other.host_and_port());
+        port == others && host.eq_ignore_ascii_case(other)
+    }
 }
 
 impl PartialEq for Origin {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         let alike = match (&self.authority, &other.authority) {
-            (Some(one), Some(two)) => one.as_str() == two.as_str(),
+            // Often, both are parts of one target, of which requests are made.
+            (Some(one), Some(two)) => {
+                let (one, two) = (one.as_str(), two.as_str());
+                std::ptr::eq(one, two) || one == two
+            }
             (one, two) => one.is_none() && two.is_none(),
         };
-        let same = || {
-            let ((host, port), (other, others)) = (self.host_and_port(), other.host_and_port());
-            port == others && host.eq_ignore_ascii_case(other)
-        };
-        self.scheme == other.scheme && (alike || same())
+        self.scheme == other.scheme && (alike || self.is_same_host(other))
     }
 }
 

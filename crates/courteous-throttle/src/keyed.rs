@@ -22,15 +22,19 @@ use crate::{Bucket, Partition, Rate};
 ///
 /// Its clones have the same buckets.
 pub struct Keyed<K, F> {
-    keys: Arc<Mutex<Keys<K>>>,
-    /// Held while the rate is changed, so that all keys end up with the same one. Waiters are woken under it, so it is not
-    /// the lock of the keys.
-    changing: Arc<Mutex<()>>,
+    shared: Arc<Shared<K>>,
     key_of: F,
 }
 
 /// A bucket for each [`Origin`].
 pub type PerOrigin = Keyed<Origin, fn(RequestView<'_>) -> Origin>;
+
+struct Shared<K> {
+    keys: Mutex<Keys<K>>,
+    /// Held while the rate is changed, so that all keys end up with the same one. Waiters are woken under it, so it is not
+    /// the lock of the keys.
+    changing: Mutex<()>,
+}
 
 struct Keys<K> {
     buckets: KeyedMap<K, Bucket>,
@@ -53,13 +57,14 @@ impl<K: Eq + Hash, F: Fn(RequestView<'_>) -> K> Keyed<K, F> {
     /// The default for the number of keys is 10,000, at about 400 bytes each.
     #[must_use]
     pub fn new(template: Bucket, key_of: F) -> Self {
+        let keys = Mutex::new(Keys {
+            buckets: KeyedMap::new(),
+            template,
+            start_empty: false,
+        });
+        let changing = Mutex::new(());
         Self {
-            keys: Arc::new(Mutex::new(Keys {
-                buckets: KeyedMap::new(),
-                template,
-                start_empty: false,
-            })),
-            changing: Arc::default(),
+            shared: Arc::new(Shared { keys, changing }),
             key_of,
         }
     }
@@ -85,7 +90,8 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
 
     /// Goes on at `rate`, for every key: see [`Bucket::set_rate`].
     pub fn set_rate(&self, rate: Rate) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changing = self.shared.changing.lock();
+        let _changing = changing.unwrap_or_else(PoisonError::into_inner);
         let keys = self.lock();
         keys.template.set_rate(rate);
         let buckets: Vec<_> = keys.buckets.values().cloned().collect();
@@ -114,7 +120,8 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
 
 impl<K, F> Keyed<K, F> {
     fn lock(&self) -> MutexGuard<'_, Keys<K>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+        let keys = self.shared.keys.lock();
+        keys.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,8 +161,7 @@ where
 impl<K, F: Clone> Clone for Keyed<K, F> {
     fn clone(&self) -> Self {
         Self {
-            keys: Arc::clone(&self.keys),
-            changing: Arc::clone(&self.changing),
+            shared: Arc::clone(&self.shared),
             key_of: self.key_of.clone(),
         }
     }
