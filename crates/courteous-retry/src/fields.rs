@@ -1,4 +1,4 @@
-use std::mem;
+use std::{iter, mem};
 
 use bytes::{Buf, BufMut, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -40,8 +40,12 @@ impl Fields {
             *self = Self::Shared(mem::take(text).into());
         }
         if let Self::Shared(text) = self {
-            let mut rest = &text[..];
-            while let Some((name, value, is_sensitive)) = next(&mut rest) {
+            let fields = || {
+                let mut rest = &text[..];
+                iter::from_fn(move || next(&mut rest))
+            };
+            headers.reserve(fields().count());
+            for (name, value, is_sensitive) in fields() {
                 // They are valid, as they were before.
                 let name = HeaderName::from_lowercase(name);
                 let value = HeaderValue::from_maybe_shared(text.slice_ref(value));
