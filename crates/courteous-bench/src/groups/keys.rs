@@ -190,7 +190,10 @@ fn bare() -> Box<dyn Tenants> {
 fn pace(in_use: Option<Duration>) -> (Duration, NonZeroU32) {
     match in_use {
         Some(in_use) => (in_use, NonZeroU32::MIN),
-        None => (Duration::from_secs(3600), NonZeroU32::MAX),
+        None => (
+            Duration::from_secs(3600),
+            const { NonZeroU32::new(500_000).unwrap() },
+        ),
     }
 }
 
