@@ -10,7 +10,7 @@
 
 use std::{ops::Deref, time::Duration};
 
-use http::{HeaderMap, header::AGE};
+use http::{HeaderMap, HeaderValue, header::AGE};
 
 use crate::{
     moment::Moment,
@@ -18,6 +18,17 @@ use crate::{
     reading::Reading,
     reset, structured,
 };
+
+/// The values of the field `name`, in lower case.
+///
+/// Nearly always there is none: a few names are compared faster than one is hashed.
+pub(crate) fn named<'h>(
+    headers: &'h HeaderMap,
+    name: &'static str,
+) -> impl Iterator<Item = &'h HeaderValue> {
+    let fields = headers.iter();
+    fields.filter_map(move |(other, value)| (other.as_str() == name).then_some(value))
+}
 
 /// Hands out what `headers` say about each limit. One pass over the names; nothing else where no
 /// name is one of ours.

@@ -122,7 +122,7 @@ impl<'a> Hints<'a> {
     #[must_use]
     pub fn should_retry(&self) -> Option<bool> {
         const NAMES: [&str; 2] = ["x-should-retry", "stripe-should-retry"];
-        let said = |name| self.headers.get_all(name).iter().filter_map(boolean);
+        let said = |name| fields::named(self.headers, name).filter_map(boolean);
         let passing = said("transient-error").filter(|&passing| passing);
         NAMES.into_iter().flat_map(said).chain(passing).min()
     }
@@ -145,11 +145,10 @@ impl<'a> Hints<'a> {
         let set = |value: &[u8]| value.eq_ignore_ascii_case(b"true") || value == b"?1";
         FLAGS
             .iter()
-            .filter_map(|&name| self.headers.get(name))
+            .filter_map(|&name| fields::named(self.headers, name).next())
             .any(|value| set(value.as_bytes()))
-            || self
-                .headers
-                .get(FIRST_SENT)
+            || fields::named(self.headers, FIRST_SENT)
+                .next()
                 .and_then(text)
                 .and_then(Number::parse)
                 .is_some()
@@ -181,13 +180,13 @@ impl<'a> Hints<'a> {
         const NAMES: [&str; 3] = ["retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after"];
         NAMES
             .iter()
-            .filter_map(|name| text(self.headers.get(*name)?))
+            .filter_map(|name| text(fields::named(self.headers, name).next()?))
             .find_map(Number::parse)
             .map(|number| number.duration(Unit::Milliseconds))
     }
 
     fn renamed_retry_after(&self) -> Option<Duration> {
-        let value = text(self.headers.get("x-ratelimit-retry-after")?)?;
+        let value = text(fields::named(self.headers, "x-ratelimit-retry-after").next()?)?;
         Some(Number::parse(value)?.duration(Unit::Seconds))
     }
 

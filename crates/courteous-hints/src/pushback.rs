@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
+use crate::fields;
+
 /// What a gRPC server said about a retry of the call, in `grpc-retry-pushback-ms` (gRFC A6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -16,7 +18,7 @@ impl Pushback {
     /// Whatever is not one plain number is a veto: A6 has a client take a value that it does not
     /// understand for a "no".
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all("grpc-retry-pushback-ms").iter();
+        let mut values = fields::named(headers, "grpc-retry-pushback-ms");
         let value = values.next()?;
         if values.next().is_some() {
             return Some(Self::Veto);
