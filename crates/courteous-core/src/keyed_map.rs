@@ -20,8 +20,9 @@ const MOST_LOOKS: usize = 256;
 /// A key's value is made when it is first asked for. It may be forgotten once it is *spare*: a new one would do the same.
 /// Which are is asked of some values with each new key, and never with a known one:
 ///
-/// - A new key looks at four others, going round all of them, and forgets those that are spare. So, soon, no more than a
-///   quarter of the keys are spare, however many new ones come. With fewer than 64 keys, none is forgotten unless it has to be.
+/// - A new key looks at four others, going round all of them, and forgets those that are spare. So, soon, only about
+///   a quarter of the keys are spare, however many new ones come. With fewer than 64 keys, none is forgotten unless it has to
+///   be.
 /// - At the [maximum](Self::set_max) it looks at up to 256, until one is spare, and is refused if none is. Of up to 256 keys,
 ///   it misses none. Of more, a spare one is found by one of the next *keys / 256* calls with a new key, as each goes on
 ///   where the one before it ended.
@@ -194,11 +195,10 @@ impl<K, V> KeyedMap<K, V> {
     /// The hand goes down, so that whatever takes the place of one that is forgotten was looked at before, or is new.
     fn look(&mut self, is_spare: &mut impl FnMut(&V) -> bool) {
         let len = self.len() as u32;
-        self.hand = match self.hand {
-            0 => len,
-            hand => hand.min(len),
+        if self.hand == 0 || self.hand > len {
+            self.hand = len;
         }
-        .saturating_sub(1);
+        self.hand = self.hand.saturating_sub(1);
         if (self.entries.get(self.hand)).is_some_and(|entry| is_spare(&entry.value)) {
             drop(self.remove(self.hand));
         }

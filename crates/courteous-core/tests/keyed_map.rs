@@ -179,7 +179,7 @@ fn a_crowd_that_is_gone_is_soon_forgotten() {
 }
 
 #[test]
-fn of_all_keys_soon_no_more_than_a_quarter_are_spare() {
+fn of_all_keys_soon_only_about_a_quarter_are_spare() {
     let mut map = KeyedMap::new();
     map.set_max(NonZeroUsize::MAX);
     let _held: Vec<_> = (0..10_000).map(|key| take(&mut map, key)).collect();
