@@ -56,8 +56,8 @@ impl<K: Hash + Eq> Limiters<K> {
         }
     }
 
-    /// Sets how many keys there may be at a time, for all clones. The default is 10,000, about 4
-    /// MB.
+    /// Sets how many keys there may be at a time, for all clones. The default is 10,000, at
+    /// about 200 bytes each and the key's own.
     ///
     /// A call with one more key is refused with [`RejectReason::TooManyKeys`] while all the others
     /// have calls in flight or waiting. At the maximum, a new key looks at up to 256 others for one

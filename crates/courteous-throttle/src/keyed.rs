@@ -54,7 +54,7 @@ impl<K: Eq + Hash, F: Fn(RequestView<'_>) -> K> Keyed<K, F> {
     /// Gives every key a bucket like `template`, whose tokens themselves are not used. `key_of` says which key a request
     /// has.
     ///
-    /// The default for the number of keys is 10,000, at about 400 bytes each.
+    /// The default for the number of keys is 10,000, at about 100 bytes each and the key's own.
     #[must_use]
     pub fn new(template: Bucket, key_of: F) -> Self {
         let keys = Mutex::new(Keys {
