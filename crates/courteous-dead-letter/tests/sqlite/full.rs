@@ -99,6 +99,8 @@ async fn a_full_queue_refuses_letters_at_once_and_counts_them() {
     for push in pushes.drain(..) {
         push.await.unwrap();
     }
+    // They count until the thread has come for more: for this, for one.
+    assert_eq!(numbers(&store).await, Vec::from_iter(0..10));
 
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let first = store.push(heavy_letter(10, 60 * KIB));
