@@ -34,9 +34,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// A refused call fails with [`Rejected`], boxed; nothing was sent then. With
-/// [`reject_with`](ConcurrencyLimitLayer::reject_with) it is answered instead. The inner service's
-/// errors come through.
+/// A refused call fails with [`Rejected`](courteous_core::Rejected), boxed; nothing was sent then.
+/// With [`reject_with`](ConcurrencyLimitLayer::reject_with) it is answered instead. The inner
+/// service's errors come through.
 pub struct ConcurrencyLimit<S, R = AsError, K = ()> {
     inner: S,
     limit: ConcurrencyLimitLayer<R, K>,
