@@ -13,8 +13,8 @@ use courteous_core::{
 };
 use courteous_replay::Keep;
 use http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    Version, header::CONTENT_TYPE,
+    Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
+    header::CONTENT_TYPE,
 };
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -23,9 +23,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::{
     RetryEvent,
     budget::{Payment, Receipt},
-    fields::Fields,
     policy::{Allowance, Decision, Plan, Progress, RequestFacts, Situation, Stop, Wait},
     settings::Settings,
+    snapshot::Snapshot,
 };
 
 /// Counts the attempts before this one, for servers (gRFC A6).
@@ -51,18 +51,6 @@ pub(crate) struct Call<S, K: Keep<B>, B> {
     trail: Option<Trail>,
     /// Boxed, as nearly all calls end with their first attempt, and each byte of a call is moved several times.
     later: Option<Pin<Box<Later<B>>>>,
-}
-
-/// The request as it came.
-struct Snapshot<T> {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: Fields,
-    /// Empty if they held nothing but the context, which is kept apart and written into each attempt: a copy of them would
-    /// allocate three times.
-    extensions: Extensions,
-    body: T,
 }
 
 pin_project! {
@@ -309,7 +297,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         verdict: Verdict,
     ) -> Result<Next<B>, Stop> {
         let progress = self.so_far().progress;
-        let kept = self.snapshot.as_ref().map(|snapshot| &snapshot.body);
+        let kept = self.snapshot.as_ref().map(Snapshot::body);
         let situation = Situation {
             request: self.facts,
             replayable: kept.is_some_and(|kept| self.keep.check(kept).is_ok()),
@@ -372,7 +360,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             trail.refuse();
         }
         let gate = rejected.gate().ok_or(refused)?;
-        let kept = &self.snapshot.as_ref().ok_or(refused)?.body;
+        let kept = self.snapshot.as_ref().ok_or(refused)?.body();
         let wait = Wait {
             until: gate.opens_at().max(now + SHORTEST_WAIT),
             hinted: true,
@@ -452,36 +440,6 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             })
         });
         later.as_mut()
-    }
-}
-
-impl<T> Snapshot<T> {
-    /// Of `request` as it came, with `body`. With `has_more`, its extensions hold more than the context.
-    // As `Call::begin`.
-    #[inline(always)]
-    fn of<B>(request: &Request<B>, has_more: bool, body: T) -> Self {
-        Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            headers: Fields::of(request.headers()),
-            extensions: match has_more {
-                true => request.extensions().clone(),
-                false => Extensions::new(),
-            },
-            body,
-        }
-    }
-
-    /// The request once more, with `body`.
-    fn request<B>(&mut self, body: B) -> Request<B> {
-        let mut request = Request::new(body);
-        request.method_mut().clone_from(&self.method);
-        request.uri_mut().clone_from(&self.uri);
-        *request.version_mut() = self.version;
-        self.headers.write(request.headers_mut());
-        request.extensions_mut().clone_from(&self.extensions);
-        request
     }
 }
 

@@ -104,6 +104,7 @@ mod overrides;
 mod policy;
 mod service;
 mod settings;
+mod snapshot;
 #[cfg(feature = "tower-http")]
 mod tower_http;
 

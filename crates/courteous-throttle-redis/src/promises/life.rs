@@ -2,6 +2,11 @@
 
 use super::*;
 
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap()
+}
+
 #[test]
 fn a_bucket_serves_two_runtimes_in_turn() {
     let bucket = RedisBucket::new(&paused(async { redis() }).open(), "static", rate(100, 10));
@@ -20,10 +25,6 @@ fn a_bucket_serves_two_runtimes_in_turn() {
 
 #[test]
 fn a_runtime_that_nobody_drives_holds_up_no_other() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_time().start_paused(true).build().unwrap()
-    };
     let (idle, other) = (runtime(), runtime());
     let redis = idle.block_on(async { redis() });
     let bucket = RedisBucket::new(&redis.open(), "static", rate(100, 10));
@@ -48,10 +49,6 @@ fn a_runtime_that_nobody_drives_holds_up_no_other() {
 
 #[test]
 fn a_call_on_a_runtime_that_nobody_drives_is_made_anew_on_another() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_time().start_paused(true).build().unwrap()
-    };
     let (idle, other) = (runtime(), runtime());
     let redis = idle.block_on(async { redis() });
     let bucket = RedisBucket::new(&redis.open(), "static", rate(100, 10));
