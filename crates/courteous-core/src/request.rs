@@ -6,6 +6,8 @@ use http::{
     uri::{Authority, Scheme},
 };
 
+use crate::Host;
+
 /// A request without its body: what functions that look at requests of any body type are given.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestView<'a> {
@@ -64,9 +66,9 @@ impl<'a> RequestView<'a> {
 
 /// Scheme and authority: one server, as far as a client can tell.
 ///
-/// Two are equal if scheme, host and port are (RFC 6454, section 5): without regard to case, with a port that the scheme
-/// implies the same as none, and whatever user is named. Cheap to clone. A request that names no server has an origin too,
-/// the same for all such requests.
+/// Two are equal if scheme, host and port are (RFC 6454, section 5): whatever user is named, with a port that the scheme
+/// implies the same as none or an empty one, and however the [`Host`] is spelled. Cheap to clone. A request that names no
+/// server has an origin too, the same for all such requests.
 #[derive(Clone, Debug)]
 pub struct Origin {
     scheme: Option<Scheme>,
@@ -80,13 +82,26 @@ impl Origin {
         self.scheme.as_ref()
     }
 
-    /// Host and port.
+    /// Host and port, as they are spelled.
     #[must_use]
     pub const fn authority(&self) -> Option<&Authority> {
         self.authority.as_ref()
     }
 
-    /// The host, empty if there is none, and the port that is stated or implied.
+    /// The host, if the request names one.
+    #[must_use]
+    pub fn host(&self) -> Option<Host<'_>> {
+        self.authority.as_ref()?;
+        Some(Host::new(self.host_and_port().0))
+    }
+
+    /// The port that is stated, or else implied by the scheme: 80 for http, 443 for https.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.host_and_port().1
+    }
+
+    /// The host as it is spelled, empty if there is none, and the port that is stated or implied.
     ///
     /// [`Authority`] tells both too, by searches that are made for long texts: this is done for each request.
     fn host_and_port(&self) -> (&str, Option<u16>) {
@@ -110,7 +125,7 @@ impl Origin {
 
     fn is_same_host(&self, other: &Self) -> bool {
         let ((host, port), (other, others)) = (self.host_and_port(), other.host_and_port());
-        port == others && host.eq_ignore_ascii_case(other)
+        port == others && Host::new(host) == Host::new(other)
     }
 }
 
@@ -133,16 +148,10 @@ impl Eq for Origin {}
 
 impl Hash for Origin {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Without the scheme: few servers have two at one port. And many bytes at once: hashers are slow to take up each.
+        // Without the scheme: few servers have two at one port.
         let (host, port) = self.host_and_port();
         state.write_u16(port.unwrap_or(0));
-        for part in host.as_bytes().chunks(64) {
-            let mut lower = [0; 64];
-            let lower = &mut lower[..part.len()];
-            lower.copy_from_slice(part);
-            lower.make_ascii_lowercase();
-            state.write(lower);
-        }
+        Host::new(host).hash(state);
     }
 }
 
@@ -174,12 +183,42 @@ mod tests {
             hasher.finish()
         };
         let one = origin("https://api.example/", None);
-        for same in ["https://api.example:443/", "https://me:secret@API.example/"] {
+        for same in [
+            "https://api.example:443/",
+            "https://me:secret@API.example/",
+            "https://api.example:/",
+            "https://api.example:0443/",
+        ] {
             let same = origin(same, None);
             assert_eq!((&one, hash(&one)), (&same, hash(&same)));
         }
         assert_ne!(one, origin("https://api.example:80/", None));
         assert_ne!(origin("/", Some("a.example")), origin("/", None));
+    }
+
+    #[test]
+    fn an_origin_is_the_same_however_its_host_is_spelled() {
+        let mut known = std::collections::HashSet::new();
+        for (first, others) in [
+            (
+                "http://api.example/",
+                &["http://API.example./", "http://u@api.example.:80"][..],
+            ),
+            (
+                "http://127.0.0.1:8080/",
+                &["http://127.1:8080/", "http://[::ffff:127.0.0.1]:8080/"],
+            ),
+            ("https://[::1]/", &["https://[0:0:0:0:0:0:0:1]:443/"]),
+        ] {
+            assert!(known.insert(origin(first, None)));
+            for other in others {
+                assert!(!known.insert(origin(other, None)), "{other}");
+            }
+        }
+        assert!(known.insert(origin("http://127.0.0.1./", None)));
+        assert!(!known.insert(origin("http://127.1/", None)));
+        assert!(known.insert(origin("/", Some("127.1"))));
+        assert!(!known.insert(origin("/", Some("127.0.0.1"))));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-use courteous_core::{Origin, RequestView};
-use http::uri::{Authority, Scheme};
+use courteous_core::{Host, Origin, RequestView};
+use http::uri::Authority;
 
 use crate::InvalidHosts;
 
@@ -61,35 +61,13 @@ impl Pattern {
     }
 
     fn matches(&self, origin: &Origin) -> bool {
-        origin.authority().is_some_and(|authority| {
-            self.matches_host(authority.host())
-                && self
-                    .host
-                    .port_u16()
-                    .is_none_or(|port| effective_port(origin.scheme(), authority) == Some(port))
-        })
+        let own = Host::new(self.host.host());
+        let port = self.host.port_u16();
+        origin.host().is_some_and(|host| match self.below {
+            false => host == own,
+            true => host.is_below(own),
+        }) && port.is_none_or(|port| origin.port() == Some(port))
     }
-
-    fn matches_host(&self, host: &str) -> bool {
-        let own = self.host.host();
-        if !self.below {
-            return host.eq_ignore_ascii_case(own);
-        }
-        let split = host.len().checked_sub(own.len());
-        let split = split.and_then(|split| host.split_at_checked(split));
-        split.is_some_and(|(label, host)| {
-            label.len() > 1 && label.ends_with('.') && host.eq_ignore_ascii_case(own)
-        })
-    }
-}
-
-fn effective_port(scheme: Option<&Scheme>, authority: &Authority) -> Option<u16> {
-    let default = || match scheme?.as_str() {
-        "https" => Some(443),
-        "http" => Some(80),
-        _ => None,
-    };
-    authority.port_u16().or_else(default)
 }
 
 #[cfg(test)]
@@ -126,6 +104,19 @@ mod tests {
         ] {
             assert!(!includes("api.example.com", uri), "{uri}");
         }
+    }
+
+    #[test]
+    fn a_host_is_itself_however_it_is_spelled() {
+        assert!(includes("api.example.com", "https://api.example.com./a"));
+        assert!(includes("api.example.com.", "https://API.example.com/a"));
+        assert!(includes("*.example.com", "https://api.example.com."));
+        assert!(includes("*.example.com.", "https://api.example.com"));
+        assert!(includes("127.0.0.1:8080", "http://127.1:8080/"));
+        assert!(includes("[::1]", "http://[0:0:0:0:0:0:0:1]/"));
+        assert!(includes("127.0.0.1", "http://[::ffff:7f00:1]/"));
+        // An address has no names below it.
+        assert!(!includes("*.0.0.1", "http://127.0.0.1/"));
     }
 
     #[test]

@@ -133,15 +133,8 @@ where
 /// The same for equal origins.
 fn origin_bytes(origin: &Origin) -> Vec<u8> {
     let scheme = origin.scheme().map(http::uri::Scheme::as_str);
-    let authority = origin.authority();
-    let port = authority
-        .and_then(http::uri::Authority::port_u16)
-        .or(match scheme {
-            Some("http") => Some(80),
-            Some("https") => Some(443),
-            _ => None,
-        });
-    let host = authority.map(|authority| authority.host().to_ascii_lowercase());
+    let host = origin.host().map(|host| host.to_string());
+    let port = origin.port();
     format!("{scheme:?} {host:?} {port:?}").into_bytes()
 }
 
@@ -164,5 +157,42 @@ impl<K, F> fmt::Debug for RedisKeyed<K, F> {
             .field("max", &keys.buckets.max())
             .field("template", &keys.template)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn all_spellings_of_an_origin_have_one_key_in_redis() {
+        let bytes = |uri: &str| {
+            let request = Request::builder().uri(uri).body(()).unwrap();
+            let bytes = origin_bytes(&RequestView::of(&request).origin());
+            String::from_utf8(bytes).unwrap()
+        };
+        for (uri, expected) in [
+            (
+                "https://API.example./a",
+                r#"Some("https") Some("api.example") Some(443)"#,
+            ),
+            (
+                "http://u@api.example:8080",
+                r#"Some("http") Some("api.example") Some(8080)"#,
+            ),
+            (
+                "http://127.1/",
+                r#"Some("http") Some("127.0.0.1") Some(80)"#,
+            ),
+            (
+                "https://[0:0::1]/",
+                r#"Some("https") Some("[::1]") Some(443)"#,
+            ),
+            ("/a", "None None None"),
+        ] {
+            assert_eq!(bytes(uri), expected);
+        }
     }
 }
