@@ -1,7 +1,7 @@
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::{Effect, Verdict};
+use crate::Verdict;
 
 /// One attempt that failed, in brief.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,7 @@ impl Attempt {
 pub struct History {
     attempts: Vec<Attempt>,
     maybe_sent: bool,
+    maybe_processed: bool,
 }
 
 impl History {
@@ -71,6 +72,7 @@ impl History {
         Self {
             attempts: Vec::new(),
             maybe_sent: false,
+            maybe_processed: false,
         }
     }
 
@@ -79,13 +81,8 @@ impl History {
         if self.attempts.len() == Self::MAX {
             self.attempts.remove(1);
         }
-        self.maybe_sent |= !matches!(
-            attempt.verdict,
-            Verdict::Transient {
-                effect: Effect::NeverSent,
-                ..
-            }
-        );
+        self.maybe_sent |= attempt.verdict.is_maybe_sent();
+        self.maybe_processed |= attempt.verdict.is_maybe_processed();
         self.attempts.push(attempt);
     }
 
@@ -100,12 +97,18 @@ impl History {
     pub const fn is_maybe_sent(&self) -> bool {
         self.maybe_sent
     }
+
+    /// Whether the server may have acted on one of all that failed, kept or not: one that was sent, and not refused.
+    #[must_use]
+    pub const fn is_maybe_processed(&self) -> bool {
+        self.maybe_processed
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Fault;
+    use crate::{Effect, Fault};
 
     fn attempt(number: u32, effect: Effect) -> Attempt {
         let verdict = Verdict::transient(effect, Fault::NoResponse);
@@ -127,6 +130,15 @@ mod tests {
         history.push(attempt(1, Effect::NeverSent));
         history.push(attempt(2, Effect::MaybeProcessed));
         (3..=20).for_each(|number| history.push(attempt(number, Effect::NeverSent)));
-        assert!(history.is_maybe_sent());
+        assert!(history.is_maybe_sent() && history.is_maybe_processed());
+    }
+
+    #[test]
+    fn attempts_that_were_only_refused_were_sent_but_not_processed() {
+        let mut history = History::new();
+        (1..=20).for_each(|number| history.push(attempt(number, Effect::Refused)));
+        assert!(history.is_maybe_sent() && !history.is_maybe_processed());
+        history.push(attempt(21, Effect::InProgress));
+        assert!(history.is_maybe_processed());
     }
 }

@@ -116,6 +116,9 @@ pub enum Verdict {
     Answered,
     /// The attempt failed, and another one would fail alike.
     Permanent,
+    /// Nothing of the request was sent, and another attempt would fail alike: no connection can be made as the request wants
+    /// it, or the client cannot send such a request.
+    Unsendable,
     /// The attempt failed, and another one may do better.
     Transient {
         /// What is known about the server having acted on the request.
@@ -132,11 +135,37 @@ impl Verdict {
         Self::Transient { effect, fault }
     }
 
+    /// Whether the attempt may have reached the server: unless it is known that nothing of it was sent.
+    #[must_use]
+    pub const fn is_maybe_sent(&self) -> bool {
+        !matches!(
+            self,
+            Self::Unsendable
+                | Self::Transient {
+                    effect: Effect::NeverSent,
+                    ..
+                }
+        )
+    }
+
+    /// Whether the server may have acted on the attempt: unless nothing was sent, or the server said that it refused.
+    #[must_use]
+    pub const fn is_maybe_processed(&self) -> bool {
+        let refused = matches!(
+            self,
+            Self::Transient {
+                effect: Effect::Refused,
+                ..
+            }
+        );
+        self.is_maybe_sent() && !refused
+    }
+
     /// The verdict on an error of which is known that no connection was made.
     ///
     /// The request was never sent. Whether another attempt would do better is told by the first [`io::Error`] in the chain:
     /// a refused connection may be accepted later, but a wrong scheme (no `io::Error` at all) or a failed TLS handshake (one
-    /// of kind `Other` or `InvalidData`) will not change by itself. DNS failures cannot be told apart, and count as passing.
+    /// of kind `Other` or `InvalidData`) will not change by itself, and is [`Unsendable`](Self::Unsendable). DNS failures cannot be told apart, and count as passing.
     #[must_use]
     pub fn of_connect_error(error: &(dyn Error + 'static)) -> Self {
         match find_cause::<io::Error>(error).map(io::Error::kind) {
@@ -147,7 +176,7 @@ impl Verdict {
                 | ErrorKind::InvalidInput
                 | ErrorKind::Unsupported
                 | ErrorKind::PermissionDenied,
-            ) => Self::Permanent,
+            ) => Self::Unsendable,
             Some(_) => Self::transient(Effect::NeverSent, Fault::NoResponse),
         }
     }
@@ -220,6 +249,7 @@ impl fmt::Display for Classified {
                 effect: Effect::NeverSent,
                 ..
             } => "request not sent",
+            Verdict::Unsendable => "request not sent, and would fail again",
             Verdict::Transient { .. } => "request failed, and may have been processed",
             Verdict::Answered | Verdict::Permanent => "request failed, and would fail again",
         })
@@ -265,14 +295,31 @@ mod tests {
     }
 
     #[test]
-    fn a_connect_error_is_permanent_unless_its_cause_may_pass() {
+    fn a_connect_error_is_unsendable_unless_its_cause_may_pass() {
         let of = |kind: ErrorKind| Verdict::of_connect_error(&io::Error::from(kind));
         let passing = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
         assert_eq!(of(ErrorKind::ConnectionRefused), passing);
         assert_eq!(of(ErrorKind::TimedOut), passing);
-        assert_eq!(of(ErrorKind::Other), Verdict::Permanent);
-        assert_eq!(of(ErrorKind::InvalidData), Verdict::Permanent);
-        assert_eq!(Verdict::of_connect_error(&fmt::Error), Verdict::Permanent);
+        assert_eq!(of(ErrorKind::Other), Verdict::Unsendable);
+        assert_eq!(of(ErrorKind::InvalidData), Verdict::Unsendable);
+        assert_eq!(Verdict::of_connect_error(&fmt::Error), Verdict::Unsendable);
+    }
+
+    #[test]
+    fn what_was_not_sent_or_was_refused_was_not_processed() {
+        let transient = |effect| Verdict::transient(effect, Fault::Server);
+        for (verdict, sent, processed) in [
+            (Verdict::Unsendable, false, false),
+            (transient(Effect::NeverSent), false, false),
+            (transient(Effect::Refused), true, false),
+            (transient(Effect::InProgress), true, true),
+            (transient(Effect::MaybeProcessed), true, true),
+            (Verdict::Permanent, true, true),
+            (Verdict::Answered, true, true),
+        ] {
+            let judged = (verdict.is_maybe_sent(), verdict.is_maybe_processed());
+            assert_eq!(judged, (sent, processed), "{verdict:?}");
+        }
     }
 
     #[test]

@@ -76,6 +76,14 @@ impl Trail {
         !state.followed || state.under_way || state.history.is_maybe_sent()
     }
 
+    /// Whether the server may have acted on an attempt: one that [may have been sent](Self::is_maybe_sent), unless the server
+    /// said that it refused.
+    #[must_use]
+    pub fn is_maybe_processed(&self) -> bool {
+        let state = self.lock();
+        !state.followed || state.under_way || state.history.is_maybe_processed()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,5 +114,9 @@ mod tests {
         trail.begin(2);
         assert_eq!((trail.attempts(), trail.is_maybe_sent()), (2, true));
         assert_eq!(trail.history().attempts().len(), 1);
+        assert!(trail.is_maybe_processed());
+        let refused = Verdict::transient(Effect::Refused, Fault::Throttled);
+        trail.fail(Attempt::new(2, Instant::now(), refused, None));
+        assert!(trail.is_maybe_sent() && !trail.is_maybe_processed());
     }
 }

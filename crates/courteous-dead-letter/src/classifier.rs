@@ -12,7 +12,7 @@ use courteous_hints::Hints;
 /// Judges calls around which there is no retry that has judged them already.
 ///
 /// May pass: 408, 429, 5xx but 501, 505, 506, 508, 510 and 511; timeouts; refusals by a limit; every error that does not bring
-/// another verdict along.
+/// another verdict along. Unsendable: what costs more than a limit's burst.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HttpStatus;
 
@@ -46,7 +46,7 @@ fn error(error: &(dyn Error + 'static)) -> Verdict {
     }
     if let Some(rejected) = find_cause::<Rejected>(error) {
         return match rejected.reason() {
-            RejectReason::CostAboveBurst => Verdict::Permanent,
+            RejectReason::CostAboveBurst => Verdict::Unsendable,
             _ => Verdict::transient(Effect::NeverSent, Fault::Throttled),
         };
     }
@@ -120,7 +120,7 @@ mod tests {
         );
         assert_eq!(
             of_error(Rejected::new(RejectReason::CostAboveBurst)),
-            Verdict::Permanent
+            Verdict::Unsendable
         );
         assert_eq!(
             of_error(io::Error::from(ErrorKind::ConnectionRefused)),

@@ -11,7 +11,7 @@ use crate::{Clock, DeadLetter, LetterEvent, Reason, Sink, settings::Settings};
 ///
 /// | setting | default | why |
 /// |---|---|---|
-/// | reasons | all but `Permanent`, `Vetoed` and `Abandoned` | what may succeed later |
+/// | reasons | all but `Permanent`, `Vetoed` and `Abandoned` | what may succeed later, and all that was not sent |
 /// | requests | all | a read that nobody waits for need not be kept: see [`with_filter`](Self::with_filter) |
 /// | body bytes kept | 64 KiB | as the retry |
 /// | time to record | 2 s | the call has failed, and its caller waits |

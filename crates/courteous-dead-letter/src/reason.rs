@@ -24,8 +24,11 @@ pub enum Reason {
     BodyNotReplayable,
     /// It failed in a way that may pass, and there was no retry, or retries were off for this call.
     NotRetried,
-    /// It failed, and would fail alike again.
+    /// It failed, and would fail alike again. Its last attempt was sent: else it is [`Unsendable`](Self::Unsendable).
     Permanent,
+    /// Its last attempt was not sent, and another one would fail alike until something is changed: a certificate, a proxy, the
+    /// target, a limit of ours. The letter's `maybe_sent` tells of the attempts before.
+    Unsendable,
     /// It failed, and the server asked for no further attempt.
     Vetoed,
     /// Its caller dropped it before it had ended.
@@ -34,7 +37,7 @@ pub enum Reason {
 
 impl Reason {
     /// All there are.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Attempts,
         Self::Budget,
         Self::Deadline,
@@ -44,6 +47,7 @@ impl Reason {
         Self::BodyNotReplayable,
         Self::NotRetried,
         Self::Permanent,
+        Self::Unsendable,
         Self::Vetoed,
         Self::Abandoned,
     ];
@@ -61,6 +65,7 @@ impl Reason {
             Self::BodyNotReplayable => "body_not_replayable",
             Self::NotRetried => "not_retried",
             Self::Permanent => "permanent",
+            Self::Unsendable => "unsendable",
             Self::Vetoed => "vetoed",
             Self::Abandoned => "abandoned",
         }

@@ -292,6 +292,7 @@ fn array(json: &str) -> Option<Vec<Value>> {
 const fn words(verdict: Verdict) -> (&'static str, &'static str) {
     match verdict {
         Verdict::Answered => ("answered", ""),
+        Verdict::Unsendable => ("unsendable", ""),
         Verdict::Transient { effect, fault } => (effect_word(effect), fault_word(fault)),
         // `Permanent`, and what is not known here yet.
         _ => ("permanent", ""),
@@ -321,6 +322,7 @@ fn verdict(effect: &str, fault: &str) -> Option<Verdict> {
     let effect = match effect {
         "answered" => return Some(Verdict::Answered),
         "permanent" => return Some(Verdict::Permanent),
+        "unsendable" => return Some(Verdict::Unsendable),
         "never_sent" => Effect::NeverSent,
         "refused" => Effect::Refused,
         "in_progress" => Effect::InProgress,

@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use courteous_core::{
-    Attempt, Classify, Effect, Elapsed, Gate, History, Outcome, RejectReason, Rejected, Retried,
-    RetryInfo, Scope, Trail, Verdict, find_cause,
+    Attempt, Classify, Elapsed, Gate, History, Outcome, RejectReason, Rejected, Retried, RetryInfo,
+    Scope, Trail, Verdict, find_cause,
 };
 use courteous_hints::Hints;
 use http::{Response, StatusCode};
@@ -79,7 +79,7 @@ impl Failed {
                 find_cause::<Elapsed>(error).is_some_and(|elapsed| elapsed.scope() == Scope::Total);
             if total {
                 failed.reason = Reason::Deadline;
-            } else if rejected.is_some() && failed.reason != Reason::Permanent {
+            } else if rejected.is_some() {
                 failed.reason = Reason::Rejected;
             }
             failed
@@ -87,7 +87,7 @@ impl Failed {
         if let Some(rejected) = rejected {
             failed.not_before = failed.not_before.or(rejected.not_before());
             if rejected.reason() == RejectReason::CostAboveBurst {
-                failed.reason = Reason::Permanent;
+                failed.reason = Reason::Unsendable;
             }
         }
         Some(failed)
@@ -149,8 +149,12 @@ impl Failed {
 
     fn of_info(info: &RetryInfo, status: Option<StatusCode>) -> Option<Self> {
         let history = info.history().clone();
+        let reason = match Reason::of(info.stop_reason())? {
+            Reason::Permanent if !ended_sent(&history) => Reason::Unsendable,
+            reason => reason,
+        };
         Some(Self {
-            reason: Reason::of(info.stop_reason())?,
+            reason,
             attempts: info.attempts(),
             maybe_sent: history.is_maybe_sent(),
             status: status.or(last_status(&history)),
@@ -161,18 +165,19 @@ impl Failed {
 
     /// A call without a retry, of which nothing but its end is known.
     fn of_single(verdict: Verdict, status: Option<StatusCode>) -> Option<Self> {
-        let (reason, maybe_sent) = match verdict {
+        let reason = match verdict {
             Verdict::Answered => return None,
-            Verdict::Transient { effect, .. } => (Reason::NotRetried, effect != Effect::NeverSent),
-            _ => (Reason::Permanent, true),
+            Verdict::Transient { .. } => Reason::NotRetried,
+            Verdict::Unsendable => Reason::Unsendable,
+            _ => Reason::Permanent,
         };
         let mut history = History::new();
         history.push(Attempt::new(1, Instant::now(), verdict, status));
         Some(Self {
             reason,
             attempts: 1,
+            maybe_sent: history.is_maybe_sent(),
             history,
-            maybe_sent,
             status,
             not_before: None,
         })
@@ -193,6 +198,16 @@ impl Failed {
     }
 }
 
+/// Whether a call that would fail alike again ended with an attempt that may have been sent. If it did not, that attempt is
+/// unsendable, or in no history: the service was not ready for it.
+fn ended_sent(history: &History) -> bool {
+    let last = history.attempts().last().map(Attempt::verdict);
+    !matches!(
+        last,
+        None | Some(Verdict::Unsendable | Verdict::Transient { .. })
+    )
+}
+
 fn last_status(history: &History) -> Option<StatusCode> {
     let mut attempts = history.attempts().iter().rev();
     attempts.find_map(Attempt::status)
@@ -202,7 +217,7 @@ fn last_status(history: &History) -> Option<StatusCode> {
 mod tests {
     use std::time::Duration;
 
-    use courteous_core::{BoxError, Fault, StopReason};
+    use courteous_core::{BoxError, Effect, Fault, StopReason};
 
     use super::*;
     use crate::classifier::HttpStatus;
@@ -331,10 +346,10 @@ mod tests {
 
         let never = Rejected::new(RejectReason::CostAboveBurst);
         let failed = of_error(never, &Trail::new()).unwrap();
-        assert_eq!(failed.reason, Reason::Permanent);
+        assert_eq!(failed.reason, Reason::Unsendable);
         let retried = Retried::new(info(StopReason::Rejected, &[]), never.into());
         let failed = of_error(retried, &Trail::new()).unwrap();
-        assert_eq!(failed.reason, Reason::Permanent);
+        assert_eq!(failed.reason, Reason::Unsendable);
     }
 
     #[test]
@@ -349,6 +364,26 @@ mod tests {
         response.extensions_mut().insert(gate);
         let failed = Failed::of_response(&response, &Trail::new(), &HttpStatus).unwrap();
         assert_eq!(failed.not_before, Some(gate.opens_at()));
+    }
+
+    #[test]
+    fn what_would_fail_alike_is_unsendable_if_its_last_attempt_was_not_sent() {
+        let reason = |verdicts: &[Verdict]| {
+            let retried = Retried::new(info(StopReason::Permanent, verdicts), "gone".into());
+            let failed = of_error(retried, &Trail::new()).unwrap();
+            (failed.reason, failed.maybe_sent)
+        };
+        assert_eq!(reason(&[Verdict::Unsendable]), (Reason::Unsendable, false));
+        assert_eq!(
+            reason(&[MAYBE, Verdict::Unsendable]),
+            (Reason::Unsendable, true)
+        );
+        // The service was not ready for another attempt.
+        assert_eq!(reason(&[MAYBE]), (Reason::Unsendable, true));
+        assert_eq!(reason(&[NEVER]), (Reason::Unsendable, false));
+        for sent in [Verdict::Permanent, Verdict::Answered] {
+            assert_eq!(reason(&[NEVER, sent]), (Reason::Permanent, true));
+        }
     }
 
     #[test]

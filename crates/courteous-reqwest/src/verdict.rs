@@ -3,7 +3,10 @@ use reqwest::Error;
 
 /// What `error`, which came instead of a response, means for another attempt.
 pub(crate) fn verdict(error: &Error) -> Verdict {
-    if error.is_builder() || error.is_redirect() || error.is_status() {
+    if error.is_builder() {
+        return Verdict::Unsendable;
+    }
+    if error.is_redirect() || error.is_status() {
         return Verdict::Permanent;
     }
     if error.is_connect() {

@@ -161,18 +161,18 @@ async fn a_refused_connection_was_never_sent_and_may_pass() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_request_is_permanent_and_not_sent() {
+async fn a_request_that_the_client_cannot_send_is_unsendable() {
     for uri in ["/relative", "ftp://127.0.0.1/", "127.0.0.1:80"] {
-        assert_eq!(verdict(service(), uri).await, Verdict::Permanent, "{uri}");
+        assert_eq!(verdict(service(), uri).await, Verdict::Unsendable, "{uri}");
     }
 }
 
 #[tokio::test]
-async fn https_without_tls_is_permanent() {
+async fn https_without_tls_is_unsendable() {
     // The listener accepts, so that this is no refused connection.
     let (_listener, address) = listen().await;
     let verdict = verdict(service(), format!("https://{address}/")).await;
-    assert_eq!(verdict, Verdict::Permanent);
+    assert_eq!(verdict, Verdict::Unsendable);
 }
 
 #[tokio::test]
@@ -253,12 +253,12 @@ async fn an_error_of_connecting_was_never_sent_and_passes_only_if_its_cause_does
     }
     // What TLS says of a certificate, or of a port that does not speak it.
     let verdict = verdict_on_connect(|| io::Error::other("not TLS")).await;
-    assert_eq!(verdict, Verdict::Permanent);
+    assert_eq!(verdict, Verdict::Unsendable);
     let verdict = verdict_on_connect(|| io::Error::from(ErrorKind::InvalidData)).await;
-    assert_eq!(verdict, Verdict::Permanent);
+    assert_eq!(verdict, Verdict::Unsendable);
     // A connector that knows better than we do.
     let verdict = verdict_on_connect(|| "no proxy for this host").await;
-    assert_eq!(verdict, Verdict::Permanent);
+    assert_eq!(verdict, Verdict::Unsendable);
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,7 +27,8 @@ use crate::call::is_grpc;
 /// | gRPC, any other status | answered |
 /// | `x-should-retry`, `stripe-should-retry` or `transient-error: true` on a failure that would not be retried | may pass, maybe processed |
 /// | an error that brings its verdict along ([`Classified`]) | that verdict |
-/// | connection not made | never sent; permanent where TLS, certificate or scheme are at fault |
+/// | connection not made | never sent; [unsendable](Verdict::Unsendable) where TLS, certificate or scheme are at fault |
+/// | a request that hyper-util's client cannot send: its method, its version, a target that is not absolute | unsendable |
 /// | HTTP/2 REFUSED_STREAM, GOAWAY below the stream's number (RFC 9113, section 8.7) | never sent |
 /// | an attempt timeout, and every other error | may pass, maybe processed |
 /// | a total timeout, a local refusal | permanent |
@@ -213,7 +214,7 @@ fn hyper(error: &(dyn Error + 'static)) -> Option<Verdict> {
         }
         if client.source().is_none() {
             // The request itself was at fault: its method, its version, or a target that is not absolute.
-            return Some(Verdict::Permanent);
+            return Some(Verdict::Unsendable);
         }
     }
     let cause = find_cause::<hyper::Error>(error)?;

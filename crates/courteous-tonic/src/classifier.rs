@@ -15,7 +15,7 @@ const UNKNOWN: Verdict = Verdict::transient(Effect::MaybeProcessed, Fault::NoRes
 /// | error | verdict |
 /// |---|---|
 /// | [`ConnectError`]: refused, unreachable, not in time | never sent |
-/// | [`ConnectError`]: TLS, a certificate | permanent |
+/// | [`ConnectError`]: TLS, a certificate | [unsendable](Verdict::Unsendable) |
 /// | [`TimeoutExpired`](tonic::TimeoutExpired): the channel's own timeout | may pass, maybe processed, as an attempt timeout |
 /// | [`Status`] UNAVAILABLE that somebody made, such as a service of the caller's | may pass, maybe processed |
 /// | any other [`Status`] of the kind | permanent |
@@ -86,8 +86,8 @@ mod tests {
         let never_sent = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
         assert_eq!(of(ErrorKind::ConnectionRefused), never_sent);
         assert_eq!(of(ErrorKind::TimedOut), never_sent);
-        assert_eq!(of(ErrorKind::InvalidData), Verdict::Permanent);
-        assert_eq!(verdict(ConnectError("no TLS".into())), Verdict::Permanent);
+        assert_eq!(of(ErrorKind::InvalidData), Verdict::Unsendable);
+        assert_eq!(verdict(ConnectError("no TLS".into())), Verdict::Unsendable);
     }
 
     #[test]

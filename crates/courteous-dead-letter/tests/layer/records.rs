@@ -144,6 +144,92 @@ async fn what_would_fail_alike_again_is_not_recorded_unless_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_call_that_cannot_be_sent_is_recorded_whatever_was_to_be_done_with_it() {
+    let keyed = || {
+        let mut request = post();
+        let key = "8e03".parse().unwrap();
+        request.headers_mut().insert("idempotency-key", key);
+        request
+    };
+    let get = || Request::get("/").body(Body::default()).unwrap();
+    for (request, retried) in [
+        (post(), false),
+        (keyed(), false),
+        (get(), false),
+        (post(), true),
+        (keyed(), true),
+        (get(), true),
+    ] {
+        let (_, store, layer) = layer();
+        let error = call(&layer, request, async |_| {
+            let error = Classified::new(Verdict::Unsendable, "unknown certificate");
+            let error: courteous_core::BoxError = match retried {
+                true => {
+                    let info = info(StopReason::Permanent, &[Verdict::Unsendable]);
+                    Retried::new(info, error.into()).into()
+                }
+                false => error.into(),
+            };
+            Err(error)
+        })
+        .await
+        .unwrap_err();
+        let recorded = find_cause::<DeadLettered>(&*error).unwrap();
+        assert_eq!(recorded.reason(), Reason::Unsendable);
+        let letter = letter(&store).await;
+        assert!(!letter.failure.maybe_sent && letter.is_repeatable());
+        assert_eq!(letter.failure.history[0].verdict, Verdict::Unsendable);
+        let error = letter.failure.last_error.unwrap();
+        assert!(error.ends_with("unknown certificate"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_last_attempt_was_not_sent_is_recorded_with_those_before() {
+    // Another certificate since the first attempt; and a service that was not ready for a second one.
+    for verdicts in [&[FAILED, Verdict::Unsendable][..], &[FAILED]] {
+        let (_, store, layer) = layer();
+        call(&layer, post(), async |_| {
+            let info = info(StopReason::Permanent, verdicts);
+            Err(Retried::new(info, "no connection".into()))
+        })
+        .await
+        .unwrap_err();
+        let failure = letter(&store).await.failure;
+        assert_eq!(failure.reason, Reason::Unsendable);
+        assert!(failure.maybe_sent);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_costs_more_than_a_limit_ever_gives_is_recorded() {
+    let rejected = Rejected::new(RejectReason::CostAboveBurst);
+    for retried in [false, true] {
+        let (_, store, layer) = layer();
+        call(&layer, post(), async |_| {
+            Err::<_, courteous_core::BoxError>(match retried {
+                true => Retried::new(info(StopReason::Rejected, &[]), rejected.into()).into(),
+                false => rejected.into(),
+            })
+        })
+        .await
+        .unwrap_err();
+        let failure = letter(&store).await.failure;
+        assert_eq!(failure.reason, Reason::Unsendable);
+        assert_eq!((failure.attempts, failure.maybe_sent), (0, false));
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_sent_is_left_out_by_choice() {
+    let (_, store, layer) = layer();
+    let layer = layer.without_reason(Reason::Unsendable);
+    let server = async |_| Err(Classified::new(Verdict::Unsendable, "no such scheme"));
+    call(&layer, post(), server).await.unwrap_err();
+    assert!(letters(&store).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_reason_that_does_not_count_is_passed_through() {
     let (_, store, layer) = layer();
     let response = answered(&layer.without_reason(Reason::NotRetried), 503).await;
