@@ -1,7 +1,7 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use courteous_core::{RejectReason, Rejected};
-use courteous_queue::Shared;
+use courteous_queue::{Shared, Wakes};
 
 use crate::{
     error::InvalidLimit,
@@ -85,6 +85,12 @@ impl Limiter {
     /// left.
     pub fn set_limit(&self, limit: NonZeroUsize) {
         self.core.update(|line, _, _| line.set_limit(limit.get()));
+    }
+
+    /// As [`set_limit`](Self::set_limit), but leaves those who are to be woken in `wakes`.
+    pub(crate) fn set_limit_into(&self, limit: NonZeroUsize, wakes: &mut Wakes) {
+        self.core
+            .update_into(wakes, |line, _, _| line.set_limit(limit.get()));
     }
 
     /// Whether there is no call, neither in flight nor waiting.

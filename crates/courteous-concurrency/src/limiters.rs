@@ -6,6 +6,7 @@ use std::{
 };
 
 use courteous_core::KeyedMap;
+use courteous_queue::Wakes;
 use http::Extensions;
 
 use crate::{
@@ -28,8 +29,8 @@ pub struct Limiters<K> {
 
 struct Shared<K> {
     partitions: Mutex<Partitions<K>>,
-    /// Held while the limit is changed, so that all partitions end up with the same one. Waiters
-    /// are woken under it, so it is not the lock of the partitions.
+    /// Held while the limit is changed, so that all partitions end up with the same one. Not
+    /// the lock of the partitions, as it is held for long.
     resizing: Mutex<()>,
 }
 
@@ -110,14 +111,18 @@ impl<K: Hash + Eq> Limiters<K> {
 
     /// Changes the limit of every key from now on, as [`Limiter::set_limit`] does.
     pub fn set_limit(&self, limit: NonZeroUsize) {
-        let _resizing = (self.shared.resizing.lock()).unwrap_or_else(PoisonError::into_inner);
+        let mut wakes = Wakes::new();
+        let resizing = (self.shared.resizing.lock()).unwrap_or_else(PoisonError::into_inner);
         let mut partitions = self.lock();
         partitions.limit = limit;
         let limiters: Vec<_> = partitions.map.values().cloned().collect();
         drop(partitions);
-        for limiter in limiters {
-            limiter.set_limit(limit);
+        for limiter in &limiters {
+            limiter.set_limit_into(limit, &mut wakes);
         }
+        drop(resizing);
+        // A waker may run any code, such as another change of the limit.
+        wakes.wake();
     }
 
     #[cfg(feature = "load")]

@@ -115,51 +115,56 @@ impl Line {
 
     /// What a waiter who is being polled finds, if that can be told without the clock: a permit, as
     /// [`redeem`](Self::redeem), or that it stands in the line, whose promises are looked after, as
-    /// `served` tells; `waker` is kept then. Also returns the waker that it replaces, as
-    /// [`redeem_or_stand`](Self::redeem_or_stand).
+    /// `served` tells; `waker` is kept then, as by [`redeem_or_stand`](Self::redeem_or_stand).
     pub(crate) fn glance(
         &mut self,
         ticket: &Ticket,
         called: bool,
-        waker: &Waker,
+        waker: &mut Option<Waker>,
         served: impl FnOnce() -> bool,
-    ) -> (Option<bool>, Option<Waker>) {
+    ) -> Option<bool> {
         if self.redeem(ticket, called) {
-            (Some(true), None)
+            Some(true)
         } else if self.queue.is_queued(ticket) && served() {
-            (Some(false), self.keep(ticket, waker))
+            self.keep(ticket, waker);
+            Some(false)
         } else {
-            (None, None)
+            None
         }
     }
 
     /// As [`redeem`](Self::redeem); without a permit, the waiter stands in the line then, where its
-    /// age says, and `waker` is kept. Also returns the waker that it replaces, which must be
-    /// dropped without the lock.
+    /// age says, and `waker` is kept, and the one that it replaces left in its place.
+    ///
+    /// The caller clones and drops wakers without the lock: both may run any code, such as another
+    /// call at this limiter.
     pub(crate) fn redeem_or_stand(
         &mut self,
         ticket: &Ticket,
         called: bool,
-        waker: &Waker,
-    ) -> (bool, Option<Waker>) {
+        waker: &mut Option<Waker>,
+    ) -> bool {
         if self.redeem(ticket, called) {
-            return (true, None);
+            return true;
         }
         if !self.queue.is_queued(ticket) {
             if self.take() {
-                return (true, None);
+                return true;
             }
             self.queue.requeue(ticket);
         }
-        (false, self.keep(ticket, waker))
+        self.keep(ticket, waker);
+        false
     }
 
-    fn keep(&mut self, ticket: &Ticket, waker: &Waker) -> Option<Waker> {
+    fn keep(&mut self, ticket: &Ticket, waker: &mut Option<Waker>) {
         let kept = &mut self.queue.get_mut(ticket).waker;
-        let known = kept.as_ref().is_some_and(|kept| kept.will_wake(waker));
-        match known {
-            true => None,
-            false => kept.replace(waker.clone()),
+        let known = match (&*kept, &*waker) {
+            (Some(kept), Some(waker)) => kept.will_wake(waker),
+            _ => false,
+        };
+        if !known {
+            std::mem::swap(kept, waker);
         }
     }
 

@@ -37,17 +37,13 @@ impl Place {
             return Poll::Pending;
         };
         let line = &self.core;
-        let waker = cx.waker();
+        // Cloned, and what it replaces dropped, without the lock.
+        let mut waker = Some(cx.waker().clone());
         // Nearly everybody needs neither the clock nor the timer.
-        let (found, replaced) =
-            line.attend(|line, served| line.glance(ticket, called, waker, served));
-        drop(replaced);
+        let found = line.attend(|line, served| line.glance(ticket, called, &mut waker, served));
         self.apart = false;
         let redeemed = found.unwrap_or_else(|| {
-            let (redeemed, replaced) =
-                line.join(|line, _, _| line.redeem_or_stand(ticket, called, waker));
-            drop(replaced);
-            redeemed
+            line.join(|line, _, _| line.redeem_or_stand(ticket, called, &mut waker))
         });
         if !redeemed {
             return Poll::Pending;

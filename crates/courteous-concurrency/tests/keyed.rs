@@ -3,9 +3,16 @@
 
 mod common;
 
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+};
+
 use common::{Echo, call, limit, reason};
 use courteous_concurrency::{ConcurrencyLimitLayer, Limiters};
 use courteous_core::{Origin, RejectReason, RequestView};
+use courteous_testkit::assert_ends;
 use http::{HeaderValue, Request};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{Layer, Service};
@@ -189,4 +196,34 @@ fn keys_leave_what_else_was_set() {
     let refused = assert_ready_ok!(task::spawn(service.call(user(1))).poll());
     assert_eq!(refused.status(), 503);
     assert_ready_ok!(task::spawn(service.call(user(2))).poll());
+}
+
+/// Changes the limit when it is woken.
+struct Changer(Limiters<Option<HeaderValue>>);
+
+impl Wake for Changer {
+    fn wake(self: Arc<Self>) {
+        self.0.set_limit(limit(3));
+    }
+}
+
+#[test]
+fn a_waker_may_change_the_limit_that_another_change_wakes_it_for() {
+    assert_ends(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.unwrap().block_on(async {
+            let limiters = Limiters::new(limit(1));
+            let mut service = ConcurrencyLimitLayer::of(limiters.clone(), user_of).layer(Echo);
+            let _held = assert_ready_ok!(task::spawn(service.call(user(7))).poll());
+            let waker = Waker::from(Arc::new(Changer(limiters.clone())));
+            let mut waiting = pin!(service.call(user(7)));
+            assert_pending!(waiting.as_mut().poll(&mut Context::from_waker(&waker)));
+            limiters.set_limit(limit(2));
+            assert_eq!(limiters.limit(), limit(3));
+            waiting.await.unwrap();
+        });
+    });
 }

@@ -112,6 +112,16 @@ impl<T: Send + 'static, S: Shortcut<T>> Shared<T, S> {
         self.run(false, f)
     }
 
+    /// As [`update`](Self::update), but leaves those who are to be woken in `wakes`: for a caller that has a lock of its own,
+    /// and wakes them without it.
+    pub fn update_into<R>(
+        self: &Arc<Self>,
+        wakes: &mut Wakes,
+        f: impl FnOnce(&mut S::Limit, Instant, &mut Wakes) -> R,
+    ) -> R {
+        self.serve(false, wakes, f)
+    }
+
     /// As [`update`](Self::update), by a task that is going to wait: from now on the timer also rings on the task's own
     /// runtime.
     ///
@@ -136,12 +146,23 @@ impl<T: Send + 'static, S: Shortcut<T>> Shared<T, S> {
         f: impl FnOnce(&mut S::Limit, Instant, &mut Wakes) -> R,
     ) -> R {
         let mut wakes = Wakes::new();
-        let result = self.locked(|limit, timer| {
+        let result = self.serve(joining, &mut wakes, f);
+        wakes.wake();
+        result
+    }
+
+    fn serve<R>(
+        self: &Arc<Self>,
+        joining: bool,
+        wakes: &mut Wakes,
+        f: impl FnOnce(&mut S::Limit, Instant, &mut Wakes) -> R,
+    ) -> R {
+        self.locked(|limit, timer| {
             let mut now = Instant::now();
-            let result = f(limit, now, &mut wakes);
+            let result = f(limit, now, wakes);
             let joining = joining.then_some(self);
             loop {
-                let at = match limit.serve(now, &mut wakes) {
+                let at = match limit.serve(now, wakes) {
                     Next::At(at) => at,
                     Next::Event => {
                         timer.get_or_insert_default().rest(now, joining);
@@ -156,15 +177,13 @@ impl<T: Send + 'static, S: Shortcut<T>> Shared<T, S> {
                     Set::Armed => break,
                     Set::Due => now = Instant::now(),
                     Set::Deaf => {
-                        limit.rouse(&mut wakes);
+                        limit.rouse(wakes);
                         break;
                     }
                 }
             }
             result
-        });
-        wakes.wake();
-        result
+        })
     }
 
     /// All that is done with the limit is done in here.

@@ -28,8 +28,8 @@ impl Wakes {
         }
     }
 
-    /// Wakes all, in the order in which they were added.
-    pub(crate) fn wake(self) {
+    /// Wakes all, in the order in which they were added. Must be called without a lock: a waker may run any code.
+    pub fn wake(self) {
         if let Some(first) = self.first {
             first.wake();
         }

@@ -32,7 +32,13 @@ struct State<B> {
 }
 
 enum Source<B> {
-    Live(Pin<Box<B>>),
+    Live {
+        source: Pin<Box<B>>,
+        /// What it said of itself after it was polled last.
+        ended: bool,
+    },
+    /// Being polled, without the lock.
+    Away,
     Ended {
         trailers: Option<HeaderMap>,
     },
@@ -42,7 +48,35 @@ enum Source<B> {
 
 impl<B> Source<B> {
     fn live(source: B) -> Self {
-        Self::Live(Box::pin(source))
+        Self::Live {
+            source: Box::pin(source),
+            ended: false,
+        }
+    }
+}
+
+/// A source that is taken out while it is polled: it may run any code, so that is done without the lock. One that panics is
+/// lost.
+struct Polled<'a, B> {
+    shared: &'a Shared<B>,
+    source: Option<Pin<Box<B>>>,
+}
+
+impl<B> Drop for Polled<'_, B> {
+    fn drop(&mut self) {
+        if self.source.is_some() {
+            let mut state = self.shared.lock();
+            state.source = Source::Lost(NotReplayable::SourceFailed);
+            let waiting = state.waker.take();
+            drop(state);
+            wake(waiting);
+        }
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -64,7 +98,8 @@ impl<B> Shared<B> {
 
     /// Gives it its source.
     pub(crate) fn fill(&self, source: B) {
-        self.lock().source = Source::live(source);
+        let source = Source::live(source);
+        self.lock().source = source;
     }
 
     /// Keeps at most `limit` bytes of what is read from now on.
@@ -109,10 +144,8 @@ impl<B> Shared<B> {
         let owner = state.owner;
         let overtaken = state.waker.take();
         drop(state);
-        // Woken outside the lock, to fail: nobody else would wake it.
-        if let Some(waker) = overtaken {
-            waker.wake();
-        }
+        // Woken outside the lock, to fail: nothing else would wake it.
+        wake(overtaken);
         Ok(owner)
     }
 
@@ -143,61 +176,128 @@ where
             }
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
-        // Taken out while it is polled, so that a source that panics is lost.
-        match std::mem::replace(&mut state.source, Source::Lost(NotReplayable::SourceFailed)) {
-            Source::Live(mut source) => match source.as_mut().poll_frame(cx) {
-                Poll::Pending => {
-                    state.source = Source::Live(source);
-                    let waker = cx.waker();
-                    let stale = match &state.waker {
-                        Some(parked) if parked.will_wake(waker) => None,
-                        _ => state.waker.replace(waker.clone()),
-                    };
-                    drop(state);
-                    drop(stale); // outside the lock: it may be the last handle on anything
-                    Poll::Pending
-                }
-                Poll::Ready(None) => {
-                    state.source = Source::Ended { trailers: None };
-                    drop(state);
-                    Poll::Ready(None)
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    state.buffer.release();
-                    drop(state);
-                    Poll::Ready(Some(Err(error.into())))
-                }
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => {
-                        state.take_in(&data, source.size_hint().lower());
-                        state.source = Source::Live(source);
-                        Poll::Ready(Some(Ok(Frame::data(data))))
-                    }
-                    Err(frame) => {
-                        state.source = match frame.trailers_ref() {
-                            Some(trailers) => state.end(trailers),
-                            None => {
-                                state.pass_over();
-                                Source::Live(source)
-                            }
-                        };
-                        drop(state);
-                        Poll::Ready(Some(Ok(frame)))
-                    }
-                },
-            },
+        match &state.source {
+            Source::Live { .. } => {}
+            Source::Away => {
+                drop(state);
+                return self.wait(copy, cx);
+            }
             Source::Ended { trailers } => {
                 let frame = trailers
                     .clone()
                     .map(|trailers| Ok(Frame::trailers(trailers)));
-                state.source = Source::Ended { trailers };
-                Poll::Ready(frame)
+                return Poll::Ready(frame);
             }
-            Source::Lost(reason) => {
-                state.source = Source::Lost(reason);
-                Poll::Ready(Some(Err(reason.into())))
-            }
+            Source::Lost(reason) => return Poll::Ready(Some(Err((*reason).into()))),
         }
+        let Source::Live { source, .. } = std::mem::replace(&mut state.source, Source::Away) else {
+            return Poll::Pending;
+        };
+        drop(state);
+        self.poll_source(copy, source, cx)
+    }
+
+    /// Reads from the source, without the lock while that runs.
+    fn poll_source(
+        &self,
+        copy: u64,
+        source: Pin<Box<B>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut polled = Polled {
+            shared: self,
+            source: Some(source),
+        };
+        let Some(source) = &mut polled.source else {
+            return Poll::Pending;
+        };
+        let mut waker = Some(cx.waker().clone());
+        let result = source.as_mut().poll_frame(cx);
+        let (ended, expected) = (source.is_end_stream(), source.size_hint().lower());
+        let Some(source) = polled.source.take() else {
+            return Poll::Pending;
+        };
+        // What is not given back is dropped after the lock.
+        let mut source = Some(source);
+        let mut live = || match source.take() {
+            Some(source) => Source::Live { source, ended },
+            None => Source::Lost(NotReplayable::SourceFailed),
+        };
+        let mut stale = None;
+        let mut state = self.lock();
+        let overtaken = state.owner != copy;
+        let result = match result {
+            Poll::Pending => {
+                state.source = live();
+                if !overtaken {
+                    state.park(&mut waker);
+                }
+                Poll::Pending
+            }
+            Poll::Ready(None) => {
+                state.source = Source::Ended { trailers: None };
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                state.source = Source::Lost(NotReplayable::SourceFailed);
+                state.buffer.release();
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                let kept = match (frame.data_ref(), frame.trailers_ref()) {
+                    (Some(data), _) => {
+                        state.source = live();
+                        state.take_in(data, expected)
+                    }
+                    (None, Some(trailers)) => {
+                        state.source = state.end(trailers);
+                        true
+                    }
+                    (None, None) => {
+                        state.source = live();
+                        state.pass_over();
+                        false
+                    }
+                };
+                if overtaken {
+                    // Read for the newest copy, which gets it from what is kept, or not at all.
+                    state.buffer.freeze();
+                    if !kept {
+                        let lost = Source::Lost(NotReplayable::TooLarge);
+                        stale = Some(std::mem::replace(&mut state.source, lost));
+                    }
+                } else {
+                    state.read = state.buffer.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        };
+        // The newest copy waits for this poll, and the source knows nothing of its task.
+        let newest = overtaken.then(|| state.waker.take()).flatten();
+        drop(state);
+        drop(stale);
+        wake(newest);
+        match overtaken {
+            true => Poll::Ready(Some(Err(Overtaken::new().into()))),
+            false => result.map_err(Into::into),
+        }
+    }
+
+    /// Waits until another copy's poll of the source is over.
+    fn wait<T>(&self, copy: u64, cx: &mut Context<'_>) -> Poll<Option<Result<T, BoxError>>> {
+        let mut waker = Some(cx.waker().clone());
+        let mut state = self.lock();
+        if state.owner != copy {
+            return Poll::Ready(Some(Err(Overtaken::new().into())));
+        }
+        let away = matches!(state.source, Source::Away);
+        state.park(&mut waker);
+        drop(state);
+        if !away {
+            // It was over meanwhile.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 
     /// Whether `copy`, which was read in part, has no more frames to give.
@@ -206,7 +306,8 @@ where
         state.owner == copy
             && state.read == state.buffer.end()
             && match &state.source {
-                Source::Live(source) => source.is_end_stream(),
+                Source::Live { ended, .. } => *ended,
+                Source::Away => false,
                 Source::Ended { trailers } => trailers.is_none(),
                 Source::Lost(_) => false,
             }
@@ -222,9 +323,22 @@ impl<B> State<B> {
         }
     }
 
-    /// Takes note of `data` that the newest copy just read from the source; `expected` bytes or more are still to come.
-    fn take_in(&mut self, data: &[u8], expected: u64) {
-        if self.keeping && self.buffer.has_room(data.len(), self.limit) {
+    /// Keeps `waker`, and leaves the one in its place that it replaces: dropped, that may run any code.
+    fn park(&mut self, waker: &mut Option<Waker>) {
+        let known = match (&self.waker, &*waker) {
+            (Some(parked), Some(waker)) => parked.will_wake(waker),
+            _ => false,
+        };
+        if !known {
+            std::mem::swap(&mut self.waker, waker);
+        }
+    }
+
+    /// Takes note of `data` that was just read from the source; `expected` bytes or more are still to come. Says whether it
+    /// was kept.
+    fn take_in(&mut self, data: &[u8], expected: u64) -> bool {
+        let keep = self.keeping && self.buffer.has_room(data.len(), self.limit);
+        if keep {
             let expected = expected.saturating_add(data.len() as u64);
             self.buffer.push(data, expected, self.limit);
         } else {
@@ -232,7 +346,7 @@ impl<B> State<B> {
             self.buffer.release();
             self.buffer.skip(data.len());
         }
-        self.read = self.buffer.end();
+        keep
     }
 
     /// Takes note of a frame of a kind that is not known, and so cannot be kept: it counts as one byte too many.
@@ -240,7 +354,6 @@ impl<B> State<B> {
         self.keeping = false;
         self.buffer.release();
         self.buffer.skip(1);
-        self.read = self.buffer.end();
     }
 
     /// What becomes of the source after its last frame.

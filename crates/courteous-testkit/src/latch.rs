@@ -40,11 +40,13 @@ impl Latch {
 
     /// Whether the latch is open; if not, the task is woken when it is.
     pub fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // Not under the lock: a waker may run any code.
+        let waker = cx.waker().clone();
         let mut state = self.lock();
         if state.open {
             return Poll::Ready(());
         }
-        state.waiting.push(cx.waker().clone());
+        state.waiting.push(waker);
         Poll::Pending
     }
 

@@ -11,6 +11,7 @@
 //! | [`ChaosProxy`] | a TCP proxy that delays, drips, swallows, half-closes, resets and refuses, by a script or by chance |
 //! | [`Redis`], [`RedisCluster`], [`RedisSentinel`], [`Postgres`] | real servers of a test's own, that can be killed, hung and restarted |
 //! | [`Sends`] | when requests were sent, by which process, and the window in which there were the most |
+//! | [`assert_ends`] | a check that fails, instead of hanging, where there is a deadlock |
 //! | [`Process`] | a process that ends with the test, however that ends |
 //!
 //! # The contract
@@ -49,6 +50,7 @@
 //! | `waiting_holds_nothing_of_the_inner_service` | in the queue and in the backoff: no readiness, no call, no response, and `poll_ready` is `Ok` |
 //! | `a_dropped_waiter_wakes_the_next` | the first of two waiters is dropped, in the queue or when it was woken; the second is woken |
 //! | `all_waiters_get_through` | 50 waiters whose inner instances are slow to be ready: all are sent, and each is polled a few times |
+//! | `a_waker_may_make_another_call` | wakers that call the service when they are replaced, dropped or woken; a deadlock fails after two minutes |
 //! | `a_future_dropped_after_any_poll_releases_all` | dropped after 0, 1, 2, ... polls until it resolves: gauges as at the start, nothing in flight, nothing sent later, the next call succeeds |
 //! | `a_response_dropped_at_any_frame_releases_all` | the same for the response body |
 //! | `an_inner_readiness_error_comes_through` | at the first attempt and at the second: it is the innermost cause |
@@ -94,6 +96,7 @@ mod chaos;
 pub mod contract;
 mod counting;
 mod dice;
+mod ends;
 mod latch;
 mod probe;
 mod probe_error;
@@ -114,6 +117,7 @@ pub use chaos::{ChaosProxy, Course, Flow};
 pub use contract::Subject;
 pub use counting::{BodyCount, CountingBody};
 pub use dice::Dice;
+pub use ends::assert_ends;
 pub use latch::Latch;
 pub use probe::Probe;
 pub use probe_error::ProbeError;

@@ -119,7 +119,7 @@ impl<F: Future> Task<F> {
             let Some(number) = next else {
                 let woken = poll_fn(|cx| {
                     for task in &*tasks {
-                        *lock(&task.alarm.watcher) = Some(cx.waker().clone());
+                        task.alarm.watch(cx);
                     }
                     if lock(&line).is_empty() {
                         Poll::Pending
@@ -154,7 +154,7 @@ impl<F: Future> Task<F> {
     }
 
     fn poll_woken(&self, cx: &mut Context<'_>) -> Poll<()> {
-        *lock(&self.alarm.watcher) = Some(cx.waker().clone());
+        self.alarm.watch(cx);
         if self.is_woken() {
             Poll::Ready(())
         } else {
@@ -168,6 +168,15 @@ impl<F> fmt::Debug for Task<F> {
         f.debug_struct("Task")
             .field("polls", &self.polls)
             .finish_non_exhaustive()
+    }
+}
+
+impl Alarm {
+    fn watch(&self, cx: &Context<'_>) {
+        // Neither cloned nor dropped under the lock: a waker may run any code.
+        let watcher = cx.waker().clone();
+        let replaced = lock(&self.watcher).replace(watcher);
+        drop(replaced);
     }
 }
 

@@ -159,11 +159,11 @@ impl Core {
         matches!(waiter.state, State::Granted(_)) && waiter.latest.is_none()
     }
 
-    /// Looks after a waiter, who is polled; `waker` is kept if it has to wait.
+    /// Looks after a waiter, who is polled; `waker` is kept if it has to wait, and replaced by the one of before.
     pub(crate) fn find(
         &mut self,
         ticket: &Ticket,
-        waker: &Waker,
+        waker: &mut Option<Waker>,
         now: Instant,
         wakes: &mut Wakes,
     ) -> Find {
@@ -205,10 +205,7 @@ impl Core {
                     self.line.take(ticket);
                     return Find::Refused(self.rejected(reason, now, now));
                 }
-                match &mut waiter.waker {
-                    Some(kept) => kept.clone_from(waker),
-                    None => waiter.waker = Some(waker.clone()),
-                }
+                waiter.keep(waker);
                 Find::Waiting
             }
         }
@@ -237,14 +234,16 @@ impl Core {
         }
     }
 
-    /// Lets a waiter go. What it was granted is given back, unless it was `sent`.
-    pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool, now: Instant) {
+    /// Lets a waiter go. What it was granted is given back, unless it was `sent`. Its waker must be dropped without the lock.
+    #[must_use]
+    pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool, now: Instant) -> Option<Waker> {
         let waiter = self.line.remove(ticket);
         match waiter.state {
             State::Waiting => self.line_cost -= u64::from(waiter.cost),
             State::Granted(grant) if !sent => self.put_back(grant, now),
             _ => {}
         }
+        waiter.waker
     }
 
     /// Closes the bucket, and has Redis told.

@@ -37,7 +37,9 @@ impl Turn for RedisTurn {
         if shared.with(|core| core.is_granted(ticket)) {
             return Poll::Ready(Ok(()));
         }
-        let found = shared.join(|core, now, wakes| core.find(ticket, cx.waker(), now, wakes));
+        // Cloned, and what it replaces dropped, without the lock.
+        let mut waker = Some(cx.waker().clone());
+        let found = shared.join(|core, now, wakes| core.find(ticket, &mut waker, now, wakes));
         match found {
             Find::Granted => Poll::Ready(Ok(())),
             Find::Waiting => {
@@ -51,16 +53,19 @@ impl Turn for RedisTurn {
     fn spend(self: Pin<&mut Self>) -> bool {
         let this = self.get_mut();
         let ticket = &mut this.ticket;
-        this.bucket.shared.with(|core| {
+        let (spent, waker) = this.bucket.shared.with(|core| {
             let now = Instant::now();
             let spent = ticket
                 .as_ref()
                 .is_some_and(|ticket| core.spend(ticket, now));
-            if spent && let Some(ticket) = ticket.take() {
-                core.leave(ticket, true, now);
-            }
-            spent
-        })
+            let ticket = spent.then(|| ticket.take()).flatten();
+            (
+                spent,
+                ticket.and_then(|ticket| core.leave(ticket, true, now)),
+            )
+        });
+        drop(waker);
+        spent
     }
 
     fn pass(self: Pin<&mut Self>) {
@@ -76,9 +81,9 @@ impl Turn for RedisTurn {
 impl Drop for RedisTurn {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.bucket
-                .shared
-                .update(|core, now, _| core.leave(ticket, false, now));
+            let shared = &self.bucket.shared;
+            let waker = shared.update(|core, now, _| core.leave(ticket, false, now));
+            drop(waker);
         }
     }
 }

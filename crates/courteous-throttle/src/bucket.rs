@@ -7,7 +7,7 @@ use std::{
 };
 
 use courteous_core::{Dice, Rejected, RequestView};
-use courteous_queue::{Shared, Ticket};
+use courteous_queue::{Shared, Ticket, Wakes};
 use tokio::time::Instant;
 
 use crate::{
@@ -111,6 +111,13 @@ impl Bucket {
     pub fn set_rates(&self, rates: &[Rate]) {
         self.shared
             .update(|core, now, wakes| core.set_rates(rates, now, wakes));
+    }
+
+    /// As [`set_rate`](Self::set_rate), but leaves those who are to be woken in `wakes`.
+    pub(crate) fn set_rate_into(&self, rate: Rate, wakes: &mut Wakes) {
+        self.shared.update_into(wakes, |core, now, wakes| {
+            core.set_rates(&[rate], now, wakes);
+        });
     }
 
     /// Lets nobody pass before `opens`; a bucket that opens later already stays so. It opens with at most one token.
@@ -235,18 +242,19 @@ impl Turn for BucketTurn {
             return Poll::Ready(Ok(()));
         };
         let shared = &this.bucket.shared;
-        let waker = cx.waker();
+        // Cloned, and what it replaces dropped, without the lock.
+        let mut waker = Some(cx.waker().clone());
         // Nearly everybody needs neither the clock nor the timer.
         let found = shared
-            .attend(|core, served| core.glance(ticket, waker, served))
+            .attend(|core, served| core.glance(ticket, &mut waker, served))
             .unwrap_or_else(|| {
-                shared.join(|core, now, wakes| core.find(ticket, waker, now, wakes))
+                shared.join(|core, now, wakes| core.find(ticket, &mut waker, now, wakes))
             });
         match found {
             Find::Granted => Poll::Ready(Ok(())),
             Find::Waiting => Poll::Pending,
             Find::Early => {
-                waker.wake_by_ref();
+                cx.waker().wake_by_ref();
                 Poll::Pending
             }
             Find::Refused(rejected) => Poll::Ready(Err(rejected)),
@@ -257,15 +265,15 @@ impl Turn for BucketTurn {
         let this = self.get_mut();
         let now = Instant::now();
         let ticket = &mut this.ticket;
-        this.bucket.shared.with(|core| {
+        let (spent, waker) = this.bucket.shared.with(|core| {
             let spent = ticket
                 .as_ref()
                 .is_some_and(|ticket| core.spend(ticket, now));
-            if spent && let Some(ticket) = ticket.take() {
-                core.leave(ticket, true);
-            }
-            spent
-        })
+            let ticket = spent.then(|| ticket.take()).flatten();
+            (spent, ticket.and_then(|ticket| core.leave(ticket, true)))
+        });
+        drop(waker);
+        spent
     }
 
     fn pass(self: Pin<&mut Self>) {
@@ -279,9 +287,9 @@ impl Turn for BucketTurn {
 impl Drop for BucketTurn {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.bucket
-                .shared
-                .update(|core, _, _| core.leave(ticket, false));
+            let shared = &self.bucket.shared;
+            let waker = shared.update(|core, _, _| core.leave(ticket, false));
+            drop(waker);
         }
     }
 }

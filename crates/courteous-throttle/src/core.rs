@@ -129,7 +129,7 @@ impl Core {
     pub(crate) fn glance(
         &mut self,
         ticket: &Ticket,
-        waker: &Waker,
+        waker: &mut Option<Waker>,
         served: impl FnOnce() -> bool,
     ) -> Option<Find> {
         let behind = self.line.is_behind(ticket);
@@ -151,11 +151,11 @@ impl Core {
         }
     }
 
-    /// Looks after a waiter, who is polled; `waker` is kept if it has to wait.
+    /// Looks after a waiter, who is polled; `waker` is kept if it has to wait, and replaced by the one of before.
     pub(crate) fn find(
         &mut self,
         ticket: &Ticket,
-        waker: &Waker,
+        waker: &mut Option<Waker>,
         now: Instant,
         wakes: &mut Wakes,
     ) -> Find {
@@ -179,11 +179,11 @@ impl Core {
                 _ => rejected.with_wait(now, at.saturating_duration_since(now)),
             });
         }
-        if waiter.state == State::Waiting {
-            waiter.keep(waker);
+        if again {
             return Find::Waiting;
         }
-        if again {
+        if waiter.state == State::Waiting {
+            waiter.keep(waker);
             return Find::Waiting;
         }
         let late = waiter.latest().filter(|&(latest, _)| latest < now);
@@ -231,12 +231,14 @@ impl Core {
         }
     }
 
-    /// Lets a waiter go. What it was granted is given back, unless it was `sent`.
-    pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool) {
+    /// Lets a waiter go. What it was granted is given back, unless it was `sent`. Its waker must be dropped without the lock.
+    #[must_use]
+    pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool) -> Option<Waker> {
         let waiter = self.line.remove(ticket);
         if waiter.state == State::Granted && !sent {
             self.levels.unplan(waiter.cost);
         }
+        waiter.waker
     }
 
     /// Closes the bucket. It opens with at most one token, so that those who waited do not leave in a burst.

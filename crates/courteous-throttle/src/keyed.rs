@@ -7,6 +7,7 @@ use std::{
 };
 
 use courteous_core::{KeyedMap, Origin, Rejected, RequestView};
+use courteous_queue::Wakes;
 use tokio::time::Instant;
 
 use crate::{Bucket, Partition, Rate};
@@ -31,8 +32,8 @@ pub type PerOrigin = Keyed<Origin, fn(RequestView<'_>) -> Origin>;
 
 struct Shared<K> {
     keys: Mutex<Keys<K>>,
-    /// Held while the rate is changed, so that all keys end up with the same one. Waiters are woken under it, so it is not
-    /// the lock of the keys.
+    /// Held while the rate is changed, so that all keys end up with the same one. Not the lock of the keys, as it is held for
+    /// long.
     changing: Mutex<()>,
 }
 
@@ -90,13 +91,19 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
 
     /// Goes on at `rate`, for every key: see [`Bucket::set_rate`].
     pub fn set_rate(&self, rate: Rate) {
+        let mut wakes = Wakes::new();
         let changing = self.shared.changing.lock();
-        let _changing = changing.unwrap_or_else(PoisonError::into_inner);
+        let changing = changing.unwrap_or_else(PoisonError::into_inner);
         let keys = self.lock();
         keys.template.set_rate(rate);
         let buckets: Vec<_> = keys.buckets.values().cloned().collect();
         drop(keys);
-        buckets.iter().for_each(|bucket| bucket.set_rate(rate));
+        for bucket in &buckets {
+            bucket.set_rate_into(rate, &mut wakes);
+        }
+        drop(changing);
+        // A waker may run any code, such as another change of the rate.
+        wakes.wake();
     }
 
     /// The bucket of `key`, if it has one.

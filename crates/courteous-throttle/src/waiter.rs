@@ -58,11 +58,16 @@ impl Waiter {
         }
     }
 
-    /// Keeps `waker`, as the task has to wait.
-    pub(crate) fn keep(&mut self, waker: &Waker) {
-        match &mut self.waker {
-            Some(kept) => kept.clone_from(waker),
-            None => self.waker = Some(waker.clone()),
+    /// Keeps `waker`, as the task has to wait, and leaves the one in its place that it replaces.
+    ///
+    /// The caller clones and drops wakers without the lock: both may run any code, such as another call of this bucket.
+    pub(crate) fn keep(&mut self, waker: &mut Option<Waker>) {
+        let known = match (&self.waker, &*waker) {
+            (Some(kept), Some(waker)) => kept.will_wake(waker),
+            _ => false,
+        };
+        if !known {
+            std::mem::swap(&mut self.waker, waker);
         }
     }
 

@@ -3,9 +3,16 @@
 
 mod support;
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
 use courteous_core::{RejectReason, Rejected, RequestView, find_cause};
+use courteous_testkit::assert_ends;
 use courteous_throttle::{Bucket, Keyed, Rate, ThrottleLayer};
 use http::{Request, Uri};
 use support::{Sends, ready_call, sec};
@@ -185,4 +192,38 @@ async fn a_key_with_a_rate_of_its_own_is_not_forgotten() {
     assert_ready_ok!(task::spawn(ready_call(&mut service, to("/3"))).poll());
     assert_eq!(keyed.get(&1).unwrap().rates(), [rate("1/h")]);
     assert!(keyed.get(&2).is_none());
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Changes the rate when it is woken.
+struct Changer(Keyed<u32, fn(RequestView<'_>) -> u32>);
+
+impl Wake for Changer {
+    fn wake(self: Arc<Self>) {
+        self.0.set_rate(rate("2/s"));
+    }
+}
+
+#[test]
+fn a_waker_may_change_the_rate_that_another_change_wakes_it_for() {
+    assert_ends(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.unwrap().block_on(async {
+            let keyed = Keyed::new(Bucket::new(rate("1/h")), id as fn(RequestView<'_>) -> u32);
+            let layer = ThrottleLayer::from(keyed.clone()).with_max_wait(2 * HOUR);
+            let mut service = layer.layer(Sends::default());
+            assert_ready_ok!(task::spawn(ready_call(&mut service, to("/1"))).poll());
+            let waker = Waker::from(Arc::new(Changer(keyed.clone())));
+            let mut waiting = pin!(ready_call(&mut service, to("/1")));
+            assert_pending!(waiting.as_mut().poll(&mut Context::from_waker(&waker)));
+            // The wait becomes too long, so the waiter is woken.
+            keyed.set_rate(Rate::new(1, 9 * HOUR).unwrap());
+            assert_eq!(keyed.get(&1).unwrap().rates(), [rate("2/s")]);
+            waiting.await.unwrap_err();
+        });
+    });
 }

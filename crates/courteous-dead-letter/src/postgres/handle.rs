@@ -137,10 +137,18 @@ impl Handle {
             },
             None => job,
         };
-        match self.start() {
+        let failed = match self.start() {
             // It has just been started, so that it takes the job.
-            Ok(started) => drop(thread.insert(started).jobs.send(job)),
-            Err(error) => job.fail(StoreError::failed(error)),
+            Ok(started) => {
+                let sent = thread.insert(started).jobs.send(job);
+                sent.err().map(|SendError(job)| (job, StoreError::Closed))
+            }
+            Err(error) => Some((job, StoreError::failed(error))),
+        };
+        // A failure wakes the task that asked, which may do anything: not under the lock.
+        drop(thread);
+        if let Some((job, error)) = failed {
+            job.fail(error);
         }
     }
 

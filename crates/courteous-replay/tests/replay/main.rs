@@ -7,7 +7,10 @@ mod support;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    task::{Context, Waker},
+    sync::{Arc, Mutex, mpsc},
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,7 +18,7 @@ use courteous_core::{BoxError, find_cause};
 use courteous_replay::{
     DEFAULT_LIMIT, Keep, Kept, Native, NotReplayable, Overtaken, Replay, ReplayBody, SendOnce, Via,
 };
-use http_body::{Body, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{
     BodyExt, Either, Empty, Full,
     combinators::{BoxBody, UnsyncBoxBody},
@@ -250,6 +253,64 @@ fn a_source_that_panicked_is_not_asked_again() {
     assert!(catch_unwind(AssertUnwindSafe(|| Read::all(&mut first))).is_err());
     assert_eq!(kept.again().unwrap_err(), NotReplayable::SourceFailed);
     assert!(Read::all(&mut first).is_err());
+}
+
+/// Asks for another attempt of itself in its first poll, and gives `ab` in all.
+#[derive(Default)]
+struct Asking {
+    kept: Arc<Mutex<Option<Kept<Self>>>>,
+    again: Arc<Mutex<Option<ReplayBody<Self>>>>,
+    asked: bool,
+    given: usize,
+    pending: bool,
+}
+
+impl Body for Asking {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if !std::mem::replace(&mut self.asked, true) {
+            let again = self.kept.lock().unwrap().as_ref().map(Kept::again);
+            *self.again.lock().unwrap() = Some(again.unwrap().unwrap());
+            if self.pending {
+                return Poll::Pending;
+            }
+        }
+        self.given += 1;
+        let frame = b"ab".chunks(1).nth(self.given - 1);
+        Poll::Ready(frame.map(|data| Ok(Frame::data(Bytes::from_static(data)))))
+    }
+}
+
+/// A source is code of somebody else's: it is not polled under a lock of ours.
+#[test]
+fn a_source_may_ask_for_the_next_attempt_while_it_is_polled() {
+    let (done, finished) = mpsc::channel();
+    let checks = thread::spawn(move || {
+        for pending in [false, true] {
+            let source = Asking {
+                pending,
+                ..Asking::default()
+            };
+            let (kept, again) = (Arc::clone(&source.kept), Arc::clone(&source.again));
+            let (mut first, handle) = ReplayBody::new(source).keep(100);
+            *kept.lock().unwrap() = Some(handle);
+            let error = Read::all(&mut first).unwrap_err();
+            assert!(find_cause::<Overtaken>(&*error).is_some());
+            let second = again.lock().unwrap().take();
+            let read = Read::all(&mut second.unwrap());
+            assert_eq!(read.unwrap().data, b"ab", "pending: {pending}");
+            kept.lock().unwrap().take();
+        }
+        done.send(()).unwrap();
+    });
+    let finished = finished.recv_timeout(Duration::from_secs(60));
+    assert_ne!(finished, Err(mpsc::RecvTimeoutError::Timeout), "deadlock");
+    checks.join().unwrap();
 }
 
 #[test]

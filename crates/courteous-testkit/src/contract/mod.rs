@@ -6,6 +6,7 @@ mod released;
 mod subject;
 mod transparent;
 mod waits;
+mod wakers;
 
 pub use built::{
     it_is_built_outside_a_runtime_and_serves_two_in_turn, its_types_are_send_sync_clone_and_debug,
@@ -24,6 +25,7 @@ pub use waits::{
     a_dropped_waiter_wakes_the_next, all_waiters_get_through, poll_ready_reserves_nothing,
     waiting_holds_nothing_of_the_inner_service,
 };
+pub use wakers::a_waker_may_make_another_call;
 
 /// Tests that a layer passes the contract: a module with one `#[test]` for each promise.
 ///
@@ -49,6 +51,7 @@ macro_rules! contract {
                 waiting_holds_nothing_of_the_inner_service
                 a_dropped_waiter_wakes_the_next
                 all_waiters_get_through
+                a_waker_may_make_another_call
                 a_future_dropped_after_any_poll_releases_all
                 a_response_dropped_at_any_frame_releases_all
                 an_inner_readiness_error_comes_through

@@ -1,5 +1,12 @@
 //! Those who wait, and what they are refused for.
 
+use std::{
+    sync::Arc,
+    task::{Context, Wake, Waker},
+};
+
+use courteous_testkit::assert_ends;
+
 use super::*;
 
 #[test]
@@ -135,5 +142,40 @@ fn a_wait_that_is_certain_to_end_too_late_is_refused_at_once() {
             (refused, start.elapsed()),
             (Err(RejectReason::MaxWait), ms(0))
         );
+    });
+}
+
+/// Reads the bucket when it is woken and when it is dropped.
+struct Reader(RedisBucket);
+
+impl Wake for Reader {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = self.0.waiting();
+    }
+}
+
+#[test]
+fn a_waker_may_use_the_bucket_at_which_its_task_waits() {
+    assert_ends(|| {
+        paused(async {
+            let redis = redis();
+            let bucket = warm(&redis, 10, 1).await;
+            let Take::Wait(turn) = bucket.take(&one()) else {
+                panic!("there is no lease");
+            };
+            let mut turn = Box::pin(turn);
+            // The second waker takes the place of the first, and goes with the waiter.
+            for _ in 0..2 {
+                let waker = Waker::from(Arc::new(Reader(bucket.clone())));
+                let polled = turn.as_mut().poll(&mut Context::from_waker(&waker));
+                assert!(polled.is_pending());
+            }
+            drop(turn);
+            assert_eq!(bucket.waiting(), 0);
+        });
     });
 }

@@ -117,7 +117,7 @@ impl Bucket {
             Step::Wait(cost) => Some(self.take(cost, 5, now)),
             Step::Leave(i) => self.locked(|core, tickets| {
                 if !tickets.is_empty() {
-                    core.leave(tickets.remove(i % tickets.len()), false);
+                    drop(core.leave(tickets.remove(i % tickets.len()), false));
                     core.serve(now, wakes);
                 }
                 None
@@ -125,10 +125,10 @@ impl Bucket {
             Step::Spend(i) => self.locked(|core, tickets| {
                 let i = i % tickets.len().max(1);
                 let ticket = tickets.get(i)?;
-                let found = core.find(ticket, Waker::noop(), now, wakes);
+                let found = core.find(ticket, &mut Some(Waker::noop().clone()), now, wakes);
                 let sent = matches!(found, Find::Granted) && core.spend(ticket, now);
                 if sent {
-                    core.leave(tickets.remove(i), true);
+                    drop(core.leave(tickets.remove(i), true));
                 }
                 Some(Seen::Sent(sent))
             }),
