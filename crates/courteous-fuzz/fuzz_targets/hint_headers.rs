@@ -30,12 +30,21 @@ fuzz_target!(|data: &[u8]| {
     let hints = Hints::at(&headers, received);
     let (wait, quota) = (hints.wait(), hints.quota());
     let (retry_after, pushback) = (hints.retry_after(), hints.grpc_pushback());
+    let (refusal_wait, retry_info) = (hints.refusal_wait(), hints.retry_info());
     let _ = (hints.should_retry(), hints.is_replayed());
+    let mut least_of_each = None;
+    hints.each_quota(|quota| {
+        let rest = quota.remaining();
+        least_of_each = Some(least_of_each.map_or(rest, |least: u64| least.min(rest)));
+    });
     assert_eq!(region.change().allocations, 0);
 
-    let milliseconds = ["retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after"];
-    if !milliseconds.iter().any(|name| headers.contains_key(*name)) {
-        assert!(retry_after.is_none() || wait == retry_after);
+    assert!(retry_after.is_none() || wait == retry_after);
+    assert!(retry_after.is_some() || retry_info.is_none() || wait == retry_info);
+    assert!(wait.is_none() || refusal_wait == wait);
+    assert_eq!(least_of_each, quota.map(|quota| quota.remaining()));
+    if let Some(delay) = retry_info {
+        assert!(delay <= Duration::from_secs(315_576_000_000));
     }
     if let Some(Pushback::After(wait)) = pushback {
         assert!(wait <= Duration::from_millis(i32::MAX as u64));
@@ -53,7 +62,8 @@ fuzz_target!(|data: &[u8]| {
     }
     let again = Hints::at(&reversed, received);
     assert_eq!(again.wait(), wait);
+    assert_eq!(again.refusal_wait(), refusal_wait);
     assert_eq!(again.retry_after(), retry_after);
-    let least = |quota: courteous_hints::Quota| (quota.remaining(), quota.reset());
+    let least = |quota: courteous_hints::Quota<'_>| (quota.remaining(), quota.reset());
     assert_eq!(again.quota().map(least), quota.map(least));
 });

@@ -16,8 +16,13 @@ use crate::{
     moment::Moment,
     number::{Number, Unit, text},
     reading::Reading,
-    reset, structured,
+    reset,
+    scope::Scope,
+    structured,
 };
+
+/// How many limits of one field are read.
+pub(crate) const MOST: usize = 16;
 
 /// The values of the field `name`, in lower case.
 ///
@@ -34,11 +39,11 @@ pub(crate) fn named<'h>(
 /// name is one of ours.
 ///
 /// `unknown` asks also for limits of which nothing tells how much remains.
-pub(crate) fn each_reading(
-    headers: &HeaderMap,
+pub(crate) fn each_reading<'h>(
+    headers: &'h HeaderMap,
     unknown: bool,
     now: &impl Deref<Target = Moment>,
-    mut visit: impl FnMut(Reading),
+    mut visit: impl FnMut(Reading<'h>),
 ) {
     for (name, value) in headers {
         let name = name.as_str();
@@ -51,13 +56,32 @@ pub(crate) fn each_reading(
         let Some(value) = text(value) else { continue };
         match kind {
             Kind::RateLimit => structured::each_reading(headers, name, value, now, &mut visit),
-            Kind::Dictionary => visit(structured::dictionary(value, now)),
+            Kind::Dictionary(resource) => visit(Reading {
+                scope: Scope {
+                    resource: Some(resource).filter(|resource| !resource.is_empty()),
+                    ..Scope::default()
+                },
+                ..structured::dictionary(value, now)
+            }),
             Kind::Used => visit(used(value)),
-            Kind::Remaining(family) => visit(family.reading(headers, remaining(value), now)),
+            Kind::Remaining(family) => {
+                let reading = family.reading(headers, now);
+                each_rest(value, |policy, remaining| {
+                    let policy = policy.or(reading.scope.policy);
+                    visit(Reading {
+                        remaining,
+                        scope: Scope {
+                            policy,
+                            ..reading.scope
+                        },
+                        ..reading
+                    });
+                });
+            }
             Kind::Reset(family) => {
                 // Where there is a remaining quantity, this was or will be read with it.
                 if unknown && family.get(headers, "remaining").is_none() {
-                    visit(family.reading(headers, None, now));
+                    visit(family.reading(headers, now));
                 }
             }
         }
@@ -75,8 +99,8 @@ fn is_from_cache(headers: &HeaderMap) -> bool {
 enum Kind<'n> {
     /// `RateLimit` of the later drafts.
     RateLimit,
-    /// `total=100; remaining=99; resets=41`
-    Dictionary,
+    /// `total=100; remaining=99; resets=41`, of a resource that the field's name ends with.
+    Dictionary(&'n str),
     /// `32/40`: used of how many.
     Used,
     Remaining(Family<'n>),
@@ -95,8 +119,8 @@ impl<'n> Kind<'n> {
         if !mentions_limit(name) {
             return None;
         }
-        if name.starts_with("zendesk-ratelimit-") {
-            return Some(Self::Dictionary);
+        if let Some(resource) = name.strip_prefix("zendesk-ratelimit-") {
+            return Some(Self::Dictionary(resource));
         }
         if let Some(family) = Family::around(name, "remaining") {
             return Some(Self::Remaining(family));
@@ -153,35 +177,59 @@ impl<'n> Family<'n> {
         headers.get(name).and_then(text)
     }
 
-    fn reading(
+    /// What the family's fields say, but for what remains.
+    fn reading<'h>(
         &self,
-        headers: &HeaderMap,
-        remaining: Option<u64>,
+        headers: &'h HeaderMap,
         now: &impl Deref<Target = Moment>,
-    ) -> Reading {
+    ) -> Reading<'h> {
         let limit = self.limit(headers);
         Reading {
-            remaining,
+            remaining: None,
             reset: self.reset(headers, now),
             limit: limit.and_then(first_number),
             window: self.window(headers, limit),
+            scope: self.scope(headers),
             other_unit: self.counts_other_units(),
             certain: false,
         }
     }
 
+    /// What the fields beside it say that the limit is of.
+    fn scope<'h>(&self, headers: &'h HeaderMap) -> Scope<'h> {
+        let beside = Self { after: "", ..*self };
+        let named = |word| beside.get(headers, word).filter(|name| !name.is_empty());
+        Scope {
+            resource: named("resource"),
+            bucket: named("bucket"),
+            policy: named("name"),
+            partition_key: None,
+        }
+    }
+
     /// Whether the name tells that something else than requests is counted.
+    ///
+    /// `tokens` are those of a language model. A single `token` is one, too, but not where a word before it
+    /// says which: `api-token` and `access-token` are what the requests are counted by.
     fn counts_other_units(&self) -> bool {
-        let mut words = self.before.split('-').chain(self.after.split(['-', '_']));
-        words.any(|word| matches!(word, "token" | "tokens" | "complexity" | "bytes"))
+        let before = self.before.trim_end_matches('-').split('-');
+        let after = self.after.trim_start_matches('-').split(['-', '_']);
+        let counted = |which: &str, word: &str| match word {
+            "tokens" | "tokenlimit" | "complexity" | "bytes" => true,
+            "token" => {
+                let is_model_s = matches!(which, "input" | "output" | "prompt" | "completion");
+                is_model_s || which.is_empty() || which.contains("limit")
+            }
+            _ => false,
+        };
+        let mut which = "";
+        before
+            .chain(after)
+            .any(|word| counted(std::mem::replace(&mut which, word), word))
     }
 
     fn reset(&self, headers: &HeaderMap, now: &impl Deref<Target = Moment>) -> Option<Duration> {
-        let after = || Number::parse(self.get(headers, "reset-after")?);
-        if let Some(after) = after() {
-            return Some(after.duration(Unit::Seconds));
-        }
-        ["reset", "next"]
+        ["reset-after", "reset", "next"]
             .iter()
             .filter_map(|word| self.get(headers, word))
             .find_map(|value| reset::wait(value, now))
@@ -219,25 +267,36 @@ impl<'n> Family<'n> {
             Some(Duration::from_secs(*seconds))
         };
         let interval = || {
-            let ours = self.before == "x-hubspot-ratelimit-";
-            let interval = ours.then(|| self.get(headers, "interval-milliseconds"))??;
+            let mut words = ["interval-milliseconds", "interval-ms"].into_iter();
+            let interval = words.find_map(|word| self.get(headers, word))?;
             Some(Number::parse(interval)?.duration(Unit::Milliseconds))
         };
         stated().or_else(named).or_else(interval)
     }
 }
 
-/// `598.0`, `76;w=21600`, or the least of `Microsoft.Compute/GetVMScaleSet3Min;197,...`.
-fn remaining(value: &str) -> Option<u64> {
-    let one = |member: &str| match member.rsplit_once(';') {
-        Some((name, number)) => Number::parse(name.trim()).or_else(|| Number::parse(number.trim())),
-        None => Number::parse(member.trim()),
+/// Calls `visit` with each policy's name and rest: `598.0` and `76;w=21600` have no name, and
+/// `Microsoft.Compute/GetVMScaleSet3Min;197,...` has several. A value that has no rest in it is one that is unknown.
+fn each_rest<'h>(value: &'h str, mut visit: impl FnMut(Option<&'h str>, Option<u64>)) {
+    let number = |text: &str| Number::parse(text.trim()).map(Number::floor);
+    let one = |member: &'h str| match member.rsplit_once(';') {
+        Some((first, second)) => match number(first) {
+            Some(rest) => Some((None, rest)),
+            None => Some((Some(first.trim()), number(second)?)),
+        },
+        None => Some((None, number(member)?)),
     };
-    let numbers = value.split(',').filter_map(one);
-    numbers.map(Number::floor).min()
+    let mut known = false;
+    for (name, rest) in value.split(',').take(MOST).filter_map(one) {
+        known = true;
+        visit(name.filter(|name| !name.is_empty()), Some(rest));
+    }
+    if !known {
+        visit(None, None);
+    }
 }
 
-fn used(value: &str) -> Reading {
+fn used(value: &str) -> Reading<'static> {
     let numbers = || {
         let (used, limit) = value.split_once('/')?;
         Some((Number::parse(used)?.floor(), Number::parse(limit)?.floor()))

@@ -5,16 +5,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{
-    HeaderMap, HeaderValue,
-    header::{DATE, RETRY_AFTER},
-};
+use http::{HeaderMap, HeaderValue, header::DATE};
 
 use crate::{
     Pushback, Quota, fields, http_date,
     moment::Moment,
-    number::{Number, Unit, text},
-    reset,
+    number::{Number, text},
+    retry_after, retry_info,
 };
 
 /// What the headers of one response say about waiting.
@@ -56,54 +53,66 @@ impl<'a> Hints<'a> {
         }
     }
 
-    /// How long the server wants to be left alone, for one that refused the request: with 429 or
-    /// 503, or by its own convention.
+    /// How long the server wants to be left alone, as far as it says so on any failure.
     ///
     /// The first of these that is there and valid:
     ///
-    /// 1. `retry-after-ms`, `x-ms-retry-after-ms`, `x-amz-retry-after`, in milliseconds;
-    /// 2. [`Retry-After`](Self::retry_after), and `X-RateLimit-Retry-After` in seconds;
+    /// 1. [`Retry-After`](Self::retry_after) and its kin;
+    /// 2. the delay of a [`google.rpc.RetryInfo`](Self::retry_info);
     /// 3. the reset of a limit that is used up: in `RateLimit`, else in the fields of
-    ///    [providers](crate#what-is-read);
-    /// 4. the reset of a limit of which it is not known how much remains, in the same order.
+    ///    [providers](crate#what-is-read). Where there are several, the longest.
     ///
-    /// Where there are several in 3 or 4, the longest. The reset of a limit with something left is
-    /// no answer: it did not refuse the request, and whoever did has not said how long. An invalid
-    /// field leaves the word to the next, as it knows more than a backoff that knows nothing.
+    /// The reset of a limit with something left is no answer: that limit did not refuse the request. Nor is the reset of
+    /// a limit whose rest is unknown: servers send it in normal operation, too. For a response that *is* a refusal, ask
+    /// for [`refusal_wait`](Self::refusal_wait).
     ///
-    /// Zero is an answer ("now"); it is not `None`. [gRPC pushback](Self::grpc_pushback) is asked
-    /// for by itself, as it may also be a veto.
+    /// An invalid field leaves the word to the next, which knows more than a backoff that knows nothing. Zero is an
+    /// answer ("now"); it is not `None`. [gRPC pushback](Self::grpc_pushback) has a method of its own, as it may also be
+    /// a veto.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
-        self.wait_ms()
-            .or_else(|| self.retry_after())
-            .or_else(|| self.renamed_retry_after())
-            .or_else(|| self.reset())
+        self.stated().or_else(|| self.reset(false))
     }
 
-    /// What `Retry-After` says (RFC 9110 section 10.2.3), alone.
+    /// How long the server wants to be left alone, for a response that is a refusal for what the caller has sent: 429, or
+    /// what a provider uses in its place.
     ///
-    /// A number of seconds, also with a fraction, or one of the three forms of an HTTP-date; a date
-    /// that has passed is zero. Of several fields the longest valid one counts. A number beyond
-    /// `u64` is `u64::MAX` seconds: very long, and not wrapped.
+    /// The same as [`wait`](Self::wait), and where that is `None`, the reset of a limit whose rest is unknown. The request
+    /// was refused, so this limit may be the reason.
+    #[must_use]
+    pub fn refusal_wait(&self) -> Option<Duration> {
+        self.stated().or_else(|| self.reset(true))
+    }
+
+    /// What `Retry-After` says (RFC 9110 section 10.2.3), and the fields that are its kin. With one of these, a failure is
+    /// a refusal, whatever its status.
+    ///
+    /// The kin are all fields whose names end with `retry-after`, and maybe `-seconds`, `-ms` or `-milliseconds`:
+    /// `retry-after-ms`, `x-ms-retry-after-ms`, `X-RateLimit-Retry-After`. Those in milliseconds come first, with
+    /// `x-amz-retry-after`, then `Retry-After`, then the others.
+    ///
+    /// The value is a number, also with a fraction, or (but for milliseconds) one of the three forms of an HTTP-date. A
+    /// date that has passed is zero. Of several values the longest valid one counts. A number beyond `u64` is `u64::MAX`
+    /// seconds: very long, and not wrapped.
     ///
     /// Two deviations from the RFC: fractions, as servers send them; and a number of more than 31
     /// days that is within a year of now when it is read as time since 1970 (in s, ms, us or ns) is
-    /// taken for that, as nobody asks for half a century.
+    /// taken for that, as no server asks for half a century.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let now = LazyCell::new(|| self.now());
-        let values = self.headers.get_all(RETRY_AFTER).iter();
-        values
-            .filter_map(text)
-            .filter_map(|value| match Number::parse(value) {
-                Some(number) => Some(reset::delay(number, &now)),
-                None => {
-                    let at = http_date::parse(value, || self.received())?;
-                    Some(at.since(*now))
-                }
-            })
-            .max()
+        retry_after::wait(self.headers, &now, || self.received())
+    }
+
+    /// The delay of the `google.rpc.RetryInfo` among the details of a gRPC status, in `grpc-status-details-bin`: the
+    /// least time before another attempt.
+    ///
+    /// It is in the trailers, which are the headers where the response has no message. Of several the longest counts. A
+    /// delay below zero is zero, and one above 10,000 years is that long, as `google.protobuf.Duration` has it. What is no
+    /// base64 (with or without padding) or no protocol buffer counts as if it were not there.
+    #[must_use]
+    pub fn retry_info(&self) -> Option<Duration> {
+        retry_info::retry_delay(self.headers)
     }
 
     /// What a gRPC server said about a retry, in `grpc-retry-pushback-ms` (gRFC A6).
@@ -164,38 +173,42 @@ impl<'a> Hints<'a> {
     /// something else than requests (tokens, bytes, points) counts only once it is used up. What a
     /// cache has kept for a while (`Age` above zero) is ignored.
     #[must_use]
-    pub fn quota(&self) -> Option<Quota> {
-        let now = LazyCell::new(|| self.now());
+    pub fn quota(&self) -> Option<Quota<'a>> {
         let mut least = None;
-        fields::each_reading(self.headers, false, &now, |reading| {
-            least = [least, reading.quota()]
+        self.each_quota(|quota| {
+            least = [least, Some(quota)]
                 .into_iter()
                 .flatten()
-                .min_by_key(|quota: &Quota| (quota.remaining(), Reverse(quota.reset())));
+                .min_by_key(|quota: &Quota<'_>| (quota.remaining(), Reverse(quota.reset())));
         });
         least
     }
 
-    fn wait_ms(&self) -> Option<Duration> {
-        const NAMES: [&str; 3] = ["retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after"];
-        NAMES
-            .iter()
-            .filter_map(|name| text(fields::named(self.headers, name).next()?))
-            .find_map(Number::parse)
-            .map(|number| number.duration(Unit::Milliseconds))
+    /// Calls `visit` with what is left of each of the server's limits, in the order of the fields, by the rules of
+    /// [`quota`](Self::quota).
+    ///
+    /// Each says [what it is of](Quota::scope). Of one field, 16 limits are read.
+    pub fn each_quota(&self, mut visit: impl FnMut(Quota<'a>)) {
+        let now = LazyCell::new(|| self.now());
+        fields::each_reading(self.headers, false, &now, |reading| {
+            if let Some(quota) = reading.quota() {
+                visit(quota);
+            }
+        });
     }
 
-    fn renamed_retry_after(&self) -> Option<Duration> {
-        let value = text(fields::named(self.headers, "x-ratelimit-retry-after").next()?)?;
-        Some(Number::parse(value)?.duration(Unit::Seconds))
+    /// What the server says in so many words.
+    fn stated(&self) -> Option<Duration> {
+        self.retry_after().or_else(|| self.retry_info())
     }
 
-    /// When the limit that refused us, or may have, lets us through again.
-    fn reset(&self) -> Option<Duration> {
+    /// When the limit that refused the request, or with `unknown` may have, lets others through again.
+    fn reset(&self, unknown: bool) -> Option<Duration> {
         let now = LazyCell::new(|| self.now());
         let mut foremost = None;
-        fields::each_reading(self.headers, true, &now, |reading| {
-            foremost = foremost.max(reading.wait());
+        fields::each_reading(self.headers, unknown, &now, |reading| {
+            let wait = reading.wait().filter(|&(used_up, ..)| used_up || unknown);
+            foremost = foremost.max(wait);
         });
         foremost.map(|(_, _, wait)| wait)
     }

@@ -1,4 +1,4 @@
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::SystemTime};
 
 use jiff::{
     ToSpan,
@@ -6,6 +6,61 @@ use jiff::{
 };
 
 use crate::moment::Moment;
+
+/// Reads an HTTP-date (RFC 9110 section 5.6.7) in any of its three forms, as leniently as can be without a change of
+/// meaning.
+///
+/// `received` is when it was received, and settles the century of a two-digit year: it is at most 50 years later.
+///
+/// More lenient than the grammar: names in any case and length, any blanks, days without their zero, and a weekday that
+/// does not fit the date. The zone must be GMT. `None` for anything else.
+#[must_use]
+pub fn parse_http_date(text: &str, received: SystemTime) -> Option<SystemTime> {
+    parse(text, || received.into())?.to_system_time()
+}
+
+/// Reads an HTTP-date (RFC 9110 section 5.6.7) in any of its three forms, exactly as the grammar has them.
+///
+/// `received` is when it was received, and settles the century of a two-digit year: it is at most 50 years later.
+///
+/// For a cache, to which a date that is not well-formed is one in the past (RFC 9111 section 5.3). So there are single
+/// spaces, all zeros, and the weekday's name in the length that belongs to the form. Two things are let pass: other case,
+/// as RFC 9111 section 4.2 asks of a cache, and a weekday that does not fit the date. `None` for anything else.
+#[must_use]
+pub fn parse_http_date_strictly(text: &str, received: SystemTime) -> Option<SystemTime> {
+    if !is_strict(text) {
+        return None;
+    }
+    parse_http_date(text, received)
+}
+
+/// Whether `text` has the shape of one of the three forms. What its words mean, [`parse`] looks at.
+fn is_strict(text: &str) -> bool {
+    // A letter stands for any letter, and a nought for any digit.
+    const PREFERRED: &[u8] = b"aaa, 00 aaa 0000 00:00:00 aaa";
+    const ASCTIME: &[u8] = b"aaa aaa 00 00:00:00 0000";
+    const ASCTIME_SHORT: &[u8] = b"aaa aaa  0 00:00:00 0000";
+    const RFC_850: &[u8] = b", 00-aaa-00 00:00:00 aaa";
+    let has = |text: &[u8], shape: &[u8]| {
+        let fits = |(byte, shape): (&u8, &u8)| match shape {
+            b'a' => byte.is_ascii_alphabetic(),
+            b'0' => byte.is_ascii_digit(),
+            _ => byte == shape,
+        };
+        text.len() == shape.len() && text.iter().zip(shape).all(fits)
+    };
+    let text = text.as_bytes();
+    let comma = text.iter().position(|&byte| byte == b',');
+    match comma {
+        Some(3) => has(text, PREFERRED),
+        // A weekday in full has six letters at least.
+        Some(comma) => {
+            let (weekday, rest) = text.split_at(comma);
+            comma >= 6 && weekday.iter().all(u8::is_ascii_alphabetic) && has(rest, RFC_850)
+        }
+        None => has(text, ASCTIME) || has(text, ASCTIME_SHORT),
+    }
+}
 
 /// An HTTP-date (RFC 9110 section 5.6.7), in any of its three forms. `now` settles the century of a
 /// two-digit year.
@@ -123,6 +178,12 @@ mod tests {
         seconds_seen_at(NOW, text)
     }
 
+    fn strict(text: &str) -> Option<i128> {
+        let now = NOW.to_system_time().expect("in range");
+        let time = parse_http_date_strictly(text, now)?;
+        Some(Moment::from(time).0 / SECONDS)
+    }
+
     fn seconds_seen_at(now: Moment, text: &str) -> Option<i128> {
         parse(text, || now).map(|moment| moment.0 / SECONDS)
     }
@@ -204,6 +265,74 @@ mod tests {
             "Mon, 06 Nov 1994 08:49:37 GMT",
         ] {
             assert_eq!(seconds(text), Some(784_111_777), "{text}");
+        }
+    }
+
+    // RFC 9110 section 5.6.7: IMF-fixdate, rfc850-date, asctime-date; its day of one digit stands behind two blanks.
+    #[test]
+    fn all_three_forms_are_strict() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun Nov 06 08:49:37 1994",
+        ] {
+            assert_eq!(strict(text), Some(784_111_777), "{text}");
+        }
+        assert_eq!(
+            strict("Wednesday, 06-Nov-75 08:49:37 GMT"),
+            seconds("Wednesday, 06-Nov-75 08:49:37 GMT")
+        );
+        assert_eq!(strict("Wed, 31 Dec 1969 23:59:59 GMT"), Some(-1));
+    }
+
+    // RFC 9111 section 4.2: a cache should match the names without regard to case.
+    #[test]
+    fn strict_dates_may_be_in_any_case() {
+        for text in [
+            "sun, 06 nov 1994 08:49:37 gmt",
+            "SUNDAY, 06-NOV-94 08:49:37 GMT",
+        ] {
+            assert_eq!(strict(text), Some(784_111_777), "{text}");
+        }
+    }
+
+    // RFC 9110 section 5.6.7: a sender must not generate additional whitespace, and the lengths are fixed.
+    #[test]
+    fn what_only_a_lenient_reader_understands_is_not_strict() {
+        for text in [
+            "Sun,  06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov  1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994  08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37  GMT",
+            " Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 GMT ",
+            "Sun,\t06 Nov 1994 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun,  6 Nov 1994 08:49:37 GMT",
+            "Sunday, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06-Nov-94 08:49:37 GMT",
+            "   Sun, 06-Nov-94 08:49:37 GMT",
+            "Sunday,  06-Nov-94 08:49:37 GMT",
+            "Sunday, 6-Nov-94 08:49:37 GMT",
+            "Sun Nov 6 08:49:37 1994",
+            "Sun  Nov  6 08:49:37 1994",
+            "Sunday Nov  6 08:49:37 1994",
+            "Sun Nov   6 08:49:37 1994",
+        ] {
+            assert!(seconds(text).is_some(), "{text:?}");
+            assert_eq!(strict(text), None, "{text:?}");
+        }
+        for text in [
+            "",
+            ",",
+            "0",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Someday, 06-Nov-94 08:49:37 GMT",
+            "S\u{f6}n, 06 Nov 1994 08:49:37 GMT",
+        ] {
+            assert_eq!(strict(text), None, "{text:?}");
         }
     }
 

@@ -61,6 +61,17 @@ impl Moment {
     }
 }
 
+impl Moment {
+    /// `None` if the system's clock does not reach so far.
+    pub(crate) fn to_system_time(self) -> Option<SystemTime> {
+        let distance = duration(self.0.unsigned_abs());
+        match self.0 < 0 {
+            true => UNIX_EPOCH.checked_sub(distance),
+            false => UNIX_EPOCH.checked_add(distance),
+        }
+    }
+}
+
 impl From<SystemTime> for Moment {
     fn from(time: SystemTime) -> Self {
         // A duration's nanoseconds are far from the end of an i128.

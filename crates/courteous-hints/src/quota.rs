@@ -1,15 +1,18 @@
 use std::time::Duration;
 
+use crate::Scope;
+
 /// What is left of a limit, as a response tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quota {
+pub struct Quota<'h> {
     pub(crate) remaining: u64,
     pub(crate) reset: Option<Duration>,
     pub(crate) limit: Option<u64>,
     pub(crate) window: Option<Duration>,
+    pub(crate) scope: Scope<'h>,
 }
 
-impl Quota {
+impl<'h> Quota<'h> {
     /// How many more requests the server will take before [`reset`](Self::reset); a fraction is
     /// rounded down.
     ///
@@ -17,6 +20,12 @@ impl Quota {
     #[must_use]
     pub const fn remaining(&self) -> u64 {
         self.remaining
+    }
+
+    /// Whether nothing is left of it.
+    #[must_use]
+    pub const fn is_used_up(&self) -> bool {
+        self.remaining == 0
     }
 
     /// How long from the receipt of the response until there is more. It need not be the full limit
@@ -36,5 +45,10 @@ impl Quota {
     #[must_use]
     pub const fn window(&self) -> Option<Duration> {
         self.window
+    }
+    /// What the response says that the quota is of.
+    #[must_use]
+    pub const fn scope(&self) -> Scope<'h> {
+        self.scope
     }
 }

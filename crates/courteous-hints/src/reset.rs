@@ -40,9 +40,9 @@ pub(crate) fn wait(value: &str, now: &impl Deref<Target = Moment>) -> Option<Dur
     Some(at.since(**now))
 }
 
-/// A number of seconds, unless it is so great that it can only be meant as a time since 1970.
-pub(crate) fn delay(number: Number, now: &impl Deref<Target = Moment>) -> Duration {
-    let delta = number.duration(Unit::Seconds);
+/// `number` of `unit`, unless it is so great that it can only be meant as a time since 1970.
+pub(crate) fn delay(number: Number, unit: Unit, now: &impl Deref<Target = Moment>) -> Duration {
+    let delta = number.duration(unit);
     if delta <= LONGEST_DELTA {
         return delta;
     }
@@ -217,10 +217,25 @@ mod tests {
 
     #[test]
     fn seconds_that_can_only_be_a_time_are_one() {
-        let delay = |text| delay(Number::parse(text).expect("a number"), &&NOW);
+        let number = |text| Number::parse(text).expect("a number");
+        let delay = |text| delay(number(text), Unit::Seconds, &&NOW);
         assert_eq!(delay("5"), Duration::from_secs(5));
         assert_eq!(delay("5184000"), Duration::from_secs(5_184_000), "60 days");
         assert_eq!(delay("1774540769"), Duration::from_secs(30));
         assert_eq!(delay("1372700873"), Duration::from_secs(1_372_700_873));
+    }
+
+    #[test]
+    fn milliseconds_that_can_only_be_a_time_are_one() {
+        let number = |text| Number::parse(text).expect("a number");
+        let delay = |text| delay(number(text), Unit::Milliseconds, &&NOW);
+        assert_eq!(delay("1500"), Duration::from_millis(1_500));
+        assert_eq!(delay("2678400000"), LONGEST_DELTA);
+        assert_eq!(delay("1774540770000"), Duration::from_secs(30));
+        assert_eq!(
+            delay("1774540769"),
+            Duration::from_millis(1_774_540_769),
+            "20 days of milliseconds"
+        );
     }
 }

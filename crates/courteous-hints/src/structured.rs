@@ -14,23 +14,22 @@ use std::{ops::Deref, time::Duration};
 use http::HeaderMap;
 
 use crate::{
+    fields::MOST,
     moment::Moment,
     number::{Number, Unit, text},
     reading::Reading,
     reset,
+    scope::Scope,
 };
-
-/// How many limits of one line are read, and policies of a response: each is looked up among these.
-const MOST: usize = 16;
 
 /// Hands out what one line of `RateLimit`, or of a field that is built like it, says about each
 /// limit.
-pub(crate) fn each_reading(
-    headers: &HeaderMap,
+pub(crate) fn each_reading<'h>(
+    headers: &'h HeaderMap,
     name: &str,
-    value: &str,
+    value: &'h str,
     now: &impl Deref<Target = Moment>,
-    visit: &mut impl FnMut(Reading),
+    visit: &mut impl FnMut(Reading<'h>),
 ) {
     let policies = match name {
         "beta-ratelimit" => "beta-ratelimit-policy",
@@ -39,6 +38,9 @@ pub(crate) fn each_reading(
     let policies = || headers.get_all(policies).iter().filter_map(text);
     if is_dictionary(value) {
         let reading = dictionary(value, now);
+        if reading.remaining.is_none() {
+            return;
+        }
         let window = |limit| policies().find_map(|policy| window(policy, limit));
         visit(Reading {
             window: reading.limit.and_then(window),
@@ -47,30 +49,38 @@ pub(crate) fn each_reading(
         });
         return;
     }
+    // Each limit is looked up among the policies: the bound is for both.
     for item in split(value, ',').take(MOST).filter_map(Item::parse) {
         let policies = policies().flat_map(|line| split(line, ','));
         let mut policies = policies.take(MOST).filter_map(Item::parse);
-        visit(item.reading(policies.find(|policy| policy.is_of(&item))));
+        if let Some(reading) = item.reading(policies.find(|policy| policy.is_of(&item)), now) {
+            visit(reading);
+        }
     }
 }
 
 /// What `limit=100, remaining=50, reset=30` says, or `total=100; remaining=99; resets=41`.
-pub(crate) fn dictionary(value: &str, now: &impl Deref<Target = Moment>) -> Reading {
-    let mut reading = Reading::default();
-    for member in value.split([',', ';']) {
-        let Some((key, value)) = member.split_once('=') else {
-            continue;
-        };
-        let value = value.trim();
-        let number = || Number::parse(value).map(Number::floor);
-        match key.trim() {
-            "remaining" => reading.remaining = number(),
-            "limit" | "total" => reading.limit = number(),
-            "reset" | "resets" => reading.reset = reset::wait(value, now),
-            _ => {}
-        }
+pub(crate) fn dictionary(value: &str, now: &impl Deref<Target = Moment>) -> Reading<'static> {
+    let members = || value.split([',', ';']).filter_map(|m| m.split_once('='));
+    let number = |names: &[&str]| Number::parse(last(members(), names)?).map(Number::floor);
+    Reading {
+        remaining: number(&["remaining"]),
+        limit: number(&["limit", "total"]),
+        reset: last(members(), &["reset", "resets"]).and_then(|value| reset::wait(value, now)),
+        ..Reading::default()
     }
-    reading
+}
+
+/// The value behind the first of `names` that is there at all; of several with that name the last one counts (RFC 9651
+/// section 4.2.3.2).
+fn last<'a>(
+    members: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    names: &[&str],
+) -> Option<&'a str> {
+    names.iter().find_map(|name| {
+        let named = members.clone().filter(|(key, _)| key.trim() == *name);
+        named.last().map(|(_, value)| value.trim())
+    })
 }
 
 /// The window of the policy with this `limit` in `100;w=60, 1000;w=3600`.
@@ -108,14 +118,15 @@ impl<'a> Item<'a> {
         (!name.is_empty()).then_some(Self { name, parameters })
     }
 
-    /// The value of the parameter with one of these names; the last one counts (RFC 9651 section
-    /// 4.2.3.2).
+    /// The value of the parameter with the first of these names that is there. One without a value is
+    /// true, and so no number.
     fn parameter(&self, names: &[&str]) -> Option<&'a str> {
-        split(self.parameters, ';')
-            .filter_map(|parameter| parameter.split_once('='))
-            .filter(|(name, _)| names.contains(&name.trim()))
-            .last()
-            .map(|(_, value)| unquote(value.trim()).unwrap_or(value.trim()))
+        let parameters = split(self.parameters, ';');
+        let value = last(
+            parameters.map(|parameter| parameter.split_once('=').unwrap_or((parameter, "?1"))),
+            names,
+        )?;
+        Some(unquote(value).unwrap_or(value))
     }
 
     fn number(&self, names: &[&str]) -> Option<u64> {
@@ -134,21 +145,35 @@ impl<'a> Item<'a> {
         self.name == item.name && !apart
     }
 
-    fn reading(&self, policy: Option<Self>) -> Reading {
+    /// `None` for an item that does not say what remains: the draft calls it malformed.
+    ///
+    /// The draft's own parameters come first, then those of its proposed successor (`a`, `w`), then the words of older
+    /// ones.
+    fn reading(
+        &self,
+        policy: Option<Self>,
+        now: &impl Deref<Target = Moment>,
+    ) -> Option<Reading<'a>> {
         let unit = policy.as_ref().and_then(|policy| policy.parameter(&["qu"]));
-        Reading {
-            remaining: self.number(&["r", "a", "remaining"]),
-            reset: self.seconds(&["t", "w", "reset"]),
+        let reset = self.parameter(&["t", "w", "reset"]);
+        Some(Reading {
+            remaining: Some(self.number(&["r", "a", "remaining"])?),
+            reset: reset.and_then(|reset| reset::wait(reset, now)),
             limit: policy.as_ref().and_then(|policy| policy.number(&["q"])),
             window: policy.as_ref().and_then(|policy| policy.seconds(&["w"])),
+            scope: Scope {
+                policy: Some(self.name),
+                partition_key: self.parameter(&["pk"]),
+                ..Scope::default()
+            },
             other_unit: unit.is_some_and(|unit| !matches!(unit, "request" | "requests")),
             certain: true,
-        }
+        })
     }
 }
 
 /// The parts of `text` between `separator`s, but not those inside of quoted strings.
-fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> + Clone {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |char| {
         match char {

@@ -35,6 +35,10 @@ fn reading_allocates_nothing() {
             "total=100; remaining=99; resets=41",
         ),
         ("grpc-retry-pushback-ms", "soon"),
+        (
+            "grpc-status-details-bin",
+            "CAgaMAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIECgIIBQ",
+        ),
     ];
     let headers: HeaderMap = fields
         .into_iter()
@@ -47,6 +51,7 @@ fn reading_allocates_nothing() {
         .collect();
     let mut unhinted = headers.clone();
     unhinted.remove("retry-after");
+    unhinted.remove("grpc-status-details-bin");
 
     let region = Region::new(ALLOCATOR);
     let hints = Hints::of(&headers);
@@ -56,7 +61,10 @@ fn reading_allocates_nothing() {
         hints.should_retry(),
         hints.is_replayed(),
     );
-    let wait = Hints::at(&unhinted, UNIX_EPOCH).wait();
+    let mut quotas = 0;
+    hints.each_quota(|_| quotas += 1);
+    let info = hints.retry_info();
+    let wait = Hints::at(&unhinted, UNIX_EPOCH).refusal_wait();
     let allocations = region.change().allocations;
 
     assert_eq!(allocations, 0);
@@ -67,4 +75,5 @@ fn reading_allocates_nothing() {
         "the draft's field comes first"
     );
     assert!(others.0.is_some());
+    assert_eq!((quotas, info), (5, Some(Duration::from_secs(5))));
 }

@@ -35,6 +35,10 @@ fn wait(fields: &[(&str, &str)]) -> Option<Duration> {
     read(fields, |hints| hints.wait())
 }
 
+fn refusal_wait(fields: &[(&str, &str)]) -> Option<Duration> {
+    read(fields, |hints| hints.refusal_wait())
+}
+
 fn retry_after(values: &[&str]) -> Option<Duration> {
     let mut fields = vec![DATE];
     fields.extend(values.iter().map(|value| ("retry-after", *value)));
@@ -204,7 +208,7 @@ mod wait {
             secs(6),
         ];
         for (first, expected) in expected.into_iter().enumerate() {
-            assert_eq!(wait(&all[first..]), expected, "{:?}", &all[first..]);
+            assert_eq!(refusal_wait(&all[first..]), expected, "{:?}", &all[first..]);
         }
     }
 
@@ -219,7 +223,7 @@ mod wait {
             ("ratelimit", "\"burst\";r=none;t=;"),
             ("x-ratelimit-reset", "6"),
         ];
-        assert_eq!(wait(&fields), secs(6));
+        assert_eq!(refusal_wait(&fields), secs(6));
         assert_eq!(wait(&fields[..4]), None);
     }
 
@@ -239,6 +243,44 @@ mod wait {
         );
     }
 
+    // Symfony and Docker Hub write a Unix time into a field of this kind.
+    #[test]
+    fn a_time_since_1970_is_understood_in_every_field_of_the_kind() {
+        for (name, value) in [
+            ("retry-after", "784111806"),
+            ("x-retry-after", "784111806"),
+            ("x-ratelimit-retry-after", "784111806"),
+            ("x-rate-limit-retry-after-seconds", "784111806"),
+            ("x-retry-after", "784111807000"),
+            ("retry-after-ms", "784111807000"),
+            ("x-ms-retry-after-ms", "784111807000"),
+            ("x-amz-retry-after", "784111807000"),
+            ("x-rate-limit-retry-after-milliseconds", "784111807000"),
+            ("x-retry-after", "Sun, 06 Nov 1994 08:50:07 GMT"),
+        ] {
+            let read = read(&[DATE, (name, value)], |hints| hints.retry_after());
+            assert_eq!(read, secs(30), "{name}: {value}");
+        }
+        for (name, value) in [
+            ("x-ratelimit-reset-after", "784111806"),
+            ("ratelimit", "\"burst\";r=0;t=784111806"),
+            ("ratelimit", "limit=5, remaining=0, reset=784111806"),
+        ] {
+            let fields = [DATE, ("x-ratelimit-remaining", "0"), (name, value)];
+            assert_eq!(wait(&fields), secs(30), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_has_passed_does_not_overrule_a_longer_field_of_its_rank() {
+        let fields = [
+            DATE,
+            ("x-retry-after", "784111700"),
+            ("x-ratelimit-retry-after", "20"),
+        ];
+        assert_eq!(wait(&fields), secs(20));
+    }
+
     // Discord, scope=shared: the client's own limit is not what refused it.
     #[test]
     fn retry_after_wins_over_a_quota_that_is_not_used_up() {
@@ -251,18 +293,66 @@ mod wait {
     }
 
     #[test]
-    fn a_reset_counts_only_where_nothing_remains_or_nobody_knows() {
+    fn a_reset_counts_only_where_nothing_remains() {
         let reset = ("x-ratelimit-reset", "30");
         assert_eq!(wait(&[reset, ("x-ratelimit-remaining", "0")]), secs(30));
         assert_eq!(wait(&[reset, ("x-ratelimit-remaining", "0.4")]), secs(30));
-        assert_eq!(wait(&[reset]), secs(30));
-        for unknown in ["-1", "", "many"] {
-            let remaining = ("x-ratelimit-remaining", unknown);
-            assert_eq!(wait(&[reset, remaining]), secs(30), "{unknown:?}");
+        for with in [wait, refusal_wait] {
+            assert_eq!(with(&[reset, ("x-ratelimit-remaining", "1")]), None);
+            let after = ("x-ratelimit-reset-after", "30");
+            assert_eq!(with(&[after, ("x-ratelimit-remaining", "1")]), None);
         }
-        assert_eq!(wait(&[reset, ("x-ratelimit-remaining", "1")]), None);
-        let after = ("x-ratelimit-reset-after", "30");
-        assert_eq!(wait(&[after, ("x-ratelimit-remaining", "1")]), None);
+    }
+
+    // Servers send such fields in normal operation: they order no wait until something was refused.
+    #[test]
+    fn a_reset_whose_rest_is_unknown_counts_for_a_refusal_only() {
+        let reset = ("x-ratelimit-reset", "30");
+        let unified = ("anthropic-ratelimit-unified-reset", "784111806");
+        let next = ("x-ratelimit-next", "1994-11-06T08:50:07.0Z");
+        let dictionary = ("zendesk-ratelimit-tickets-index", "total=100; resets=30");
+        for fields in [
+            &[reset][..],
+            &[reset, ("x-ratelimit-remaining", "-1")],
+            &[reset, ("x-ratelimit-remaining", "")],
+            &[reset, ("x-ratelimit-remaining", "many")],
+            &[("x-ratelimit-reset-after", "30")],
+            &[DATE, unified],
+            &[DATE, next],
+            &[dictionary],
+        ] {
+            assert_eq!(wait(fields), None, "{fields:?}");
+            assert_eq!(refusal_wait(fields), secs(30), "{fields:?}");
+        }
+        let known = [
+            reset,
+            ("x-ratelimit-remaining-minute", "0"),
+            ("x-ratelimit-reset-minute", "9"),
+        ];
+        assert_eq!(
+            refusal_wait(&known),
+            secs(9),
+            "what is known to be used up goes first"
+        );
+    }
+
+    #[test]
+    fn a_refusal_and_any_other_failure_are_told_the_same_where_the_server_says_it_outright() {
+        for (field, expected) in [
+            (("retry-after", "5"), secs(5)),
+            (("retry-after-ms", "5"), millis(5)),
+            (
+                (
+                    "grpc-status-details-bin",
+                    "CAgaMAooZ29vZ2xlLnJwYy5SZXRyeUluZm8SBAoCCAU=",
+                ),
+                None,
+            ),
+        ] {
+            let fields = [field, ("x-ratelimit-reset", "30")];
+            assert_eq!(wait(&fields), expected, "{field:?}");
+            assert_eq!(refusal_wait(&fields), expected.or(secs(30)), "{field:?}");
+        }
     }
 
     #[test]
@@ -278,7 +368,7 @@ mod wait {
         ];
         assert_eq!(wait(&fields), secs(12));
         assert_eq!(
-            wait(&fields[4..]),
+            refusal_wait(&fields[4..]),
             secs(20 * 60 * 60),
             "if none is known to be"
         );
@@ -300,7 +390,7 @@ mod wait {
         assert_eq!(wait(&aged("0")), secs(9));
         assert_eq!(wait(&aged("old")), secs(9));
         assert_eq!(wait(&aged("1")), None);
-        assert_eq!(read(&aged("1"), |hints| hints.quota()), None);
+        assert!(read(&aged("1"), |hints| hints.quota().is_none()));
         let mut fields = aged("1");
         fields.push(("retry-after", "7"));
         assert_eq!(wait(&fields), secs(7), "Retry-After is not a quota");
@@ -389,6 +479,211 @@ mod replay {
         assert!(!is_replayed("repeatability-result", "accepted"));
         assert!(!is_replayed("repeatability-result", "rejected"));
         assert!(!read(&[], |hints| hints.is_replayed()));
+    }
+}
+
+/// google.rpc.RetryInfo, in the examples of the tests below:
+/// Status { code: 8, message: "", details: [Any { type_url: ".../google.rpc.RetryInfo", value: ... }] }
+mod retry_info {
+    use super::*;
+
+    const URL: &[u8] = b"type.googleapis.com/google.rpc.RetryInfo";
+
+    fn varint(mut value: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value >= 0x80 {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    }
+
+    fn bytes(number: u8, value: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2], &*varint(value.len() as u64), value].concat()
+    }
+
+    fn integer(number: u8, value: i64) -> Vec<u8> {
+        [vec![number << 3], varint(value.cast_unsigned())].concat()
+    }
+
+    fn duration(seconds: i64, nanos: i32) -> Vec<u8> {
+        [integer(1, seconds), integer(2, nanos.into())].concat()
+    }
+
+    fn any(url: &[u8], value: &[u8]) -> Vec<u8> {
+        [bytes(1, url), bytes(2, value)].concat()
+    }
+
+    fn status(details: &[Vec<u8>]) -> Vec<u8> {
+        let details = details.iter().flat_map(|detail| bytes(3, detail));
+        integer(1, 8)
+            .into_iter()
+            .chain(bytes(2, b"slow down"))
+            .chain(details)
+            .collect()
+    }
+
+    fn base64(bytes: &[u8], padded: bool) -> String {
+        const DIGITS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::new();
+        for three in bytes.chunks(3) {
+            let bits = three
+                .iter()
+                .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
+            let bits = bits << (8 * (3 - three.len()));
+            for place in 0..4 {
+                let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
+                match place <= three.len() {
+                    true => text.push(digit.into()),
+                    false if padded => text.push('='),
+                    false => {}
+                }
+            }
+        }
+        text
+    }
+
+    fn value(value: &str) -> Option<Duration> {
+        read(&[("grpc-status-details-bin", value)], |hints| {
+            hints.retry_info()
+        })
+    }
+
+    fn of(message: &[u8]) -> Option<Duration> {
+        let read = value(&base64(message, true));
+        assert_eq!(
+            value(&base64(message, false)),
+            read,
+            "padding tells nothing"
+        );
+        read
+    }
+
+    fn delay(seconds: i64, nanos: i32) -> Option<Duration> {
+        of(&status(&[any(URL, &bytes(1, &duration(seconds, nanos)))]))
+    }
+
+    // As Google's libraries write it.
+    #[test]
+    fn the_delay_is_read() {
+        let written = "CAgaMAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIECgIIBQ";
+        assert_eq!(value(written), secs(5));
+        assert_eq!(value(&format!("{written}==")), secs(5));
+        assert_eq!(delay(34, 74_824_224), Some(Duration::new(34, 74_824_224)));
+        assert_eq!(wait(&[("grpc-status-details-bin", written)]), secs(5));
+        assert_eq!(
+            refusal_wait(&[("grpc-status-details-bin", written)]),
+            secs(5)
+        );
+    }
+
+    #[test]
+    fn retry_after_goes_before_it_and_a_quota_behind() {
+        let info = base64(&status(&[any(URL, &bytes(1, &duration(5, 0)))]), false);
+        let fields = [
+            ("retry-after", "3"),
+            ("grpc-status-details-bin", info.as_str()),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", "60"),
+        ];
+        assert_eq!(wait(&fields), secs(3));
+        assert_eq!(wait(&fields[1..]), secs(5));
+        assert_eq!(wait(&fields[2..]), secs(60));
+    }
+
+    // Any: what stands before the last slash is of no meaning, nor is the order of fields and details.
+    #[test]
+    fn it_is_found_among_other_details_and_unknown_fields() {
+        let delay = bytes(1, &duration(5, 0));
+        let backwards = [bytes(2, &delay), bytes(1, URL)].concat();
+        assert_eq!(of(&status(&[backwards])), secs(5));
+        let others = [
+            any(b"type.googleapis.com/google.rpc.DebugInfo", &[0xff; 600]),
+            any(b"example.com/types/google.rpc.RetryInfo", &delay),
+            any(b"type.googleapis.com/google.rpc.Help", b""),
+        ];
+        assert_eq!(of(&status(&others)), secs(5));
+        let unknown = [integer(9, 7), bytes(8, b"new"), delay.clone()].concat();
+        assert_eq!(
+            of(&status(&[any(b"/google.rpc.RetryInfo", &unknown)])),
+            secs(5)
+        );
+        let of_another_kind = any(b"type.googleapis.com/google.rpc.RetryInfos", &delay);
+        assert_eq!(of(&status(&[of_another_kind])), None);
+    }
+
+    #[test]
+    fn of_several_the_longest_counts() {
+        let info = |seconds| any(URL, &bytes(1, &duration(seconds, 0)));
+        assert_eq!(of(&status(&[info(5), info(9), info(7)])), secs(9));
+        let one = |seconds| base64(&status(&[info(seconds)]), true);
+        let both = format!("{}, {}", one(5), one(9));
+        assert_eq!(value(&both), secs(9), "gRPC joins values by commas");
+        assert_eq!(value(&format!("!, {}", one(5))), secs(5));
+    }
+
+    // google.protobuf.Duration: from -315,576,000,000 s to that, and nanos of less than a second.
+    #[test]
+    fn an_absurd_delay_is_bounded_and_one_below_zero_is_zero() {
+        let longest = secs(315_576_000_000);
+        assert_eq!(delay(315_576_000_000, 0), longest);
+        assert_eq!(delay(315_576_000_001, 0), longest);
+        assert_eq!(delay(i64::MAX, i32::MAX), longest);
+        for (seconds, nanos) in [(0, 0), (-1, 0), (0, -1), (-5, -5), (i64::MIN, i32::MIN)] {
+            assert_eq!(delay(seconds, nanos), secs(0), "{seconds} s, {nanos} ns");
+        }
+        assert_eq!(delay(1, -1), Some(Duration::from_nanos(999_999_999)));
+        assert_eq!(
+            delay(0, i32::MAX),
+            Some(Duration::from_nanos(2_147_483_647))
+        );
+    }
+
+    #[test]
+    fn a_delay_that_is_not_set_is_none_and_one_of_zero_is_zero() {
+        assert_eq!(of(&status(&[any(URL, b"")])), None);
+        assert_eq!(of(&status(&[bytes(1, URL)])), None);
+        assert_eq!(of(&status(&[any(URL, &bytes(1, b""))])), secs(0));
+        assert_eq!(of(&status(&[])), None);
+    }
+
+    #[test]
+    fn what_is_malformed_counts_as_if_it_were_not_there() {
+        let whole = status(&[any(URL, &bytes(1, &duration(5, 0)))]);
+        for end in 0..whole.len() {
+            assert_eq!(of(&whole[..end]), None, "cut off after {end} bytes");
+        }
+        let text = base64(&whole, false);
+        for broken in [
+            "",
+            "?",
+            "====",
+            &text[..text.len() - 1],
+            &text.replace('A', "-"),
+            &format!("{text} {text}"),
+            &format!("{text}==="),
+        ] {
+            assert_eq!(value(broken), None, "{broken}");
+        }
+        let wrong_type = integer(1, 5);
+        assert_eq!(of(&status(&[any(URL, &wrong_type)])), None);
+        let more = [whole, vec![0x1a, 0x7f]].concat();
+        assert_eq!(of(&more), None);
+    }
+
+    #[test]
+    fn details_of_some_kilobytes_are_read_and_more_is_passed_over() {
+        let with = |length| {
+            let debug = any(
+                b"type.googleapis.com/google.rpc.DebugInfo",
+                &vec![b'x'; length],
+            );
+            of(&status(&[debug, any(URL, &bytes(1, &duration(5, 0)))]))
+        };
+        assert_eq!(with(5_900), secs(5));
+        assert_eq!(with(6_200), None);
     }
 }
 

@@ -26,16 +26,23 @@ fn received() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_774_540_740 + 3600)
 }
 
-fn quota(fields: &[(&str, &str)]) -> Option<Quota> {
+fn quota(fields: &[(&str, &str)]) -> Option<Quota<'static>> {
     let mut headers = headers(fields);
     headers.insert("date", HeaderValue::from_static(NOW));
-    Hints::at(&headers, received()).quota()
+    // A test may leak.
+    Hints::at(Box::leak(Box::new(headers)), received()).quota()
 }
 
 fn wait(fields: &[(&str, &str)]) -> Option<Duration> {
     let mut headers = headers(fields);
     headers.insert("date", HeaderValue::from_static(NOW));
     Hints::at(&headers, received()).wait()
+}
+
+fn refusal_wait(fields: &[(&str, &str)]) -> Option<Duration> {
+    let mut headers = headers(fields);
+    headers.insert("date", HeaderValue::from_static(NOW));
+    Hints::at(&headers, received()).refusal_wait()
 }
 
 /// Remaining, reset in seconds, limit, window in seconds.
@@ -136,10 +143,51 @@ mod drafts {
     // From 08: `r` is required, so that an item without it says nothing about what is left.
     #[test]
     fn an_item_without_a_remaining_quantity_is_no_quota() {
-        assert_eq!(quota(&[("RateLimit", "\"burst\";t=30")]), None);
+        for fields in [
+            [("RateLimit", "\"burst\";t=30")],
+            [("Beta-RateLimit", "\"burst\";t=3200")],
+            [("RateLimit", "\"burst\";r=;t=30")],
+            [("RateLimit", "\"burst\";r;t=30")],
+            [("RateLimit", "\"burst\";r=-1;t=30")],
+            [("RateLimit", "limit=100, reset=30")],
+            [("RateLimit", "limit=100, remaining=?, reset=30")],
+        ] {
+            assert_eq!(quota(&fields), None, "{fields:?}");
+            assert_eq!(wait(&fields), None, "{fields:?}");
+            assert_eq!(refusal_wait(&fields), None, "{fields:?}");
+        }
+    }
+
+    // The names are those of the current draft, of its proposed successor, and of older ones.
+    #[test]
+    fn a_parameter_of_the_draft_wins_over_those_that_look_alike() {
+        for (value, expected) in [
+            ("\"b\";r=0;t=1;w=60", Some((0, Some(1.0), None, None))),
+            ("\"b\";w=60;t=1;r=0", Some((0, Some(1.0), None, None))),
+            ("\"b\";r=5;a=0", Some((5, None, None, None))),
+            ("\"b\";a=0;r=5", Some((5, None, None, None))),
+            (
+                "\"b\";remaining=0;a=5;reset=9;w=3",
+                Some((5, Some(3.0), None, None)),
+            ),
+            (
+                "\"b\";remaining=7;reset=9",
+                Some((7, Some(9.0), None, None)),
+            ),
+            // One that is there and malformed does not leave the word to another.
+            ("\"b\";r=?;a=0", None),
+            ("\"b\";r=0;t=?;w=60", Some((0, None, None, None))),
+        ] {
+            assert_eq!(facts(&[("RateLimit", value)]), expected, "{value}");
+        }
+        let dictionary = |value| facts(&[("zendesk-ratelimit-search", value)]);
         assert_eq!(
-            wait(&[("RateLimit", "\"burst\";t=30")]),
-            Some(Duration::from_secs(30))
+            dictionary("limit=5; total=9; remaining=1; reset=3; resets=60"),
+            Some((1, Some(3.0), Some(5), None))
+        );
+        assert_eq!(
+            dictionary("total=9; limit=5; remaining=1; resets=60; reset=3"),
+            Some((1, Some(3.0), Some(5), None))
         );
     }
 
@@ -377,7 +425,8 @@ mod providers {
             ("x-ratelimit-reset-requests", "12ms"),
         ];
         assert_eq!(facts(&fields), None);
-        assert_eq!(wait(&fields), Some(Duration::from_millis(12)));
+        assert_eq!(wait(&fields), None);
+        assert_eq!(refusal_wait(&fields), Some(Duration::from_millis(12)));
     }
 
     #[test]
@@ -401,7 +450,7 @@ mod providers {
         ];
         assert_eq!(wait(&past), Some(Duration::ZERO));
         assert_eq!(
-            wait(&[("anthropic-ratelimit-unified-reset", "1774540769")]),
+            refusal_wait(&[("anthropic-ratelimit-unified-reset", "1774540769")]),
             Some(Duration::from_secs(30))
         );
     }
@@ -423,7 +472,7 @@ mod providers {
             "a fraction needs no margin"
         );
         assert_eq!(
-            wait(&[("X-RateLimit-Reset-After", "64.57")]),
+            refusal_wait(&[("X-RateLimit-Reset-After", "64.57")]),
             Some(Duration::from_millis(64_570))
         );
     }
@@ -469,6 +518,80 @@ mod providers {
         ];
         assert_eq!(facts(&fields[..4]), Some((87, None, Some(100), Some(10.0))));
         assert_eq!(facts(&fields), Some((86, None, Some(250_000), None)));
+    }
+
+    // Trello, "Rate limits": 300 requests in 10 s for each API key, and 100 for each token.
+    #[test]
+    fn trello_counts_requests_by_key_and_by_token() {
+        let fields = [
+            ("x-rate-limit-api-key-interval-ms", "10000"),
+            ("x-rate-limit-api-key-max", "300"),
+            ("x-rate-limit-api-key-remaining", "299"),
+            ("x-rate-limit-api-token-interval-ms", "10000"),
+            ("x-rate-limit-api-token-max", "100"),
+            ("x-rate-limit-api-token-remaining", "99"),
+        ];
+        assert_eq!(facts(&fields), Some((99, None, Some(100), Some(10.0))));
+        assert_eq!(
+            facts(&fields[..3]),
+            Some((299, None, Some(300), Some(10.0)))
+        );
+    }
+
+    #[test]
+    fn a_token_that_the_requests_are_counted_by_is_none_of_a_language_model() {
+        let counts = |name: &str| quota(&[(name, "14")]).is_some();
+        for credential in [
+            "x-ratelimit-access-token-remaining",
+            "x-ratelimit-remaining-api-token",
+            "x-ratelimit-auth-token-remaining",
+            "x-rate-limit-user-token-remaining",
+            "x-ratelimit-remaining-per-token",
+        ] {
+            assert!(counts(credential), "{credential}");
+        }
+        for tokens in [
+            "x-ratelimit-remaining-tokens",
+            "x-ratelimit-remaining-token",
+            "x-ratelimit-token-remaining",
+            "x-ratelimit-input-token-remaining",
+            "anthropic-ratelimit-output-tokens-remaining",
+            "x-ratelimit-remaining-tokens_usage_based",
+            "x-ratelimit-remaining-tokens-minute",
+        ] {
+            assert!(!counts(tokens), "{tokens}");
+        }
+    }
+
+    #[test]
+    fn together_counts_tokens_in_a_field_of_their_own() {
+        let fields = [
+            ("x-ratelimit-limit", "10"),
+            ("x-ratelimit-remaining", "9"),
+            ("x-tokenlimit-limit", "3000"),
+            ("x-tokenlimit-remaining", "5"),
+        ];
+        assert_eq!(facts(&fields), Some((9, None, Some(10), None)));
+    }
+
+    #[test]
+    fn an_interval_in_milliseconds_is_a_window_under_every_prefix() {
+        for interval in [
+            "X-RateLimit-Interval-Milliseconds",
+            "X-RateLimit-Interval-Ms",
+        ] {
+            let fields = [
+                ("X-RateLimit-Max", "100"),
+                ("X-RateLimit-Remaining", "87"),
+                (interval, "10000"),
+            ];
+            assert_eq!(facts(&fields), Some((87, None, Some(100), Some(10.0))));
+        }
+        let fields = [
+            ("X-App-Limit-Remaining-Search", "3"),
+            ("X-App-Limit-Interval-Milliseconds-Search", "1500"),
+        ];
+        assert_eq!(facts(&fields), Some((3, None, None, Some(1.5))));
     }
 
     // The IETF's name, and not the IETF's unit.
@@ -576,7 +699,7 @@ mod providers {
 
     #[test]
     fn rachio_vimeo_and_akamai_send_dates() {
-        let seconds = |name, value| wait(&[(name, value)]).map(|wait| wait.as_secs());
+        let seconds = |name, value| refusal_wait(&[(name, value)]).map(|wait| wait.as_secs());
         assert_eq!(
             seconds("x-ratelimit-reset", "2026-03-26T16:00:00Z"),
             Some(61)
@@ -641,5 +764,121 @@ mod providers {
             ("ratelimit-remaining", "76;w=21600"),
         ];
         assert_eq!(facts(&fields), Some((76, None, Some(100), Some(21_600.0))));
+    }
+}
+
+/// What the limits of one response are of.
+mod scopes {
+    use courteous_hints::Scope;
+
+    use super::*;
+
+    /// Remaining, resource, bucket, policy, partition key.
+    type Named = (u64, [Option<String>; 4]);
+
+    fn named(fields: &[(&str, &str)]) -> Vec<Named> {
+        let headers = headers(fields);
+        let mut named = Vec::new();
+        Hints::at(&headers, received()).each_quota(|quota| {
+            let scope = quota.scope();
+            assert_eq!(scope.is_unnamed(), scope == Scope::default());
+            let names = [
+                scope.resource(),
+                scope.bucket(),
+                scope.policy(),
+                scope.partition_key(),
+            ];
+            named.push((quota.remaining(), names.map(|name| name.map(str::to_owned))));
+        });
+        named
+    }
+
+    fn scope(resource: &str, bucket: &str, policy: &str, pk: &str) -> [Option<String>; 4] {
+        [resource, bucket, policy, pk].map(|name| Some(name.to_owned()).filter(|n| !n.is_empty()))
+    }
+
+    #[test]
+    fn githubs_is_a_resource_and_discords_a_bucket() {
+        let fields = [
+            ("x-ratelimit-remaining", "29"),
+            ("x-ratelimit-reset", "1774540769"),
+            ("x-ratelimit-resource", "search"),
+        ];
+        assert_eq!(named(&fields), [(29, scope("search", "", "", ""))]);
+        let fields = [
+            ("X-RateLimit-Remaining", "0"),
+            ("X-RateLimit-Reset-After", "64.57"),
+            ("X-RateLimit-Bucket", "abcd1234"),
+        ];
+        assert_eq!(named(&fields), [(0, scope("", "abcd1234", "", ""))]);
+    }
+
+    #[test]
+    fn the_drafts_limit_is_of_a_policy_and_a_partition() {
+        let fields = [("RateLimit", "\"burst\";r=5;pk=:YQ==:, daily;r=7;t=9")];
+        assert_eq!(
+            named(&fields),
+            [
+                (5, scope("", "", "burst", ":YQ==:")),
+                (7, scope("", "", "daily", ""))
+            ]
+        );
+        assert_eq!(
+            named(&[("RateLimit", "limit=9, remaining=1")]),
+            [(1, scope("", "", "", ""))]
+        );
+    }
+
+    #[test]
+    fn gitlab_and_azure_name_a_policy_and_zendesk_a_resource() {
+        let fields = [
+            ("RateLimit-Remaining", "3"),
+            ("RateLimit-Name", "throttle_authenticated_web"),
+        ];
+        assert_eq!(
+            named(&fields),
+            [(3, scope("", "", "throttle_authenticated_web", ""))]
+        );
+        let resource = "Microsoft.Compute/GetVM3Min;197, Microsoft.Compute/GetVM30Min;1297";
+        assert_eq!(
+            named(&[("x-ms-ratelimit-remaining-resource", resource)]),
+            [
+                (197, scope("", "", "Microsoft.Compute/GetVM3Min", "")),
+                (1297, scope("", "", "Microsoft.Compute/GetVM30Min", ""))
+            ]
+        );
+        let tickets = ("zendesk-ratelimit-tickets-index", "remaining=9; resets=4");
+        assert_eq!(named(&[tickets]), [(9, scope("tickets-index", "", "", ""))]);
+    }
+
+    #[test]
+    fn a_limit_beside_which_nothing_is_named_is_of_everything() {
+        let fields = [
+            ("x-ratelimit-remaining", "3"),
+            ("x-ratelimit-remaining-minute", "4"),
+            ("anthropic-ratelimit-requests-remaining", "5"),
+            ("x-shopify-shop-api-call-limit", "39/40"),
+            ("ratelimit-remaining", "76;w=21600"),
+            ("x-other-ratelimit-resource", "none of these"),
+        ];
+        let named = named(&fields);
+        assert_eq!(named.len(), 5);
+        for (_, names) in named {
+            assert_eq!(names, scope("", "", "", ""));
+        }
+    }
+
+    #[test]
+    fn all_limits_of_one_prefix_have_its_name() {
+        let fields = [
+            ("x-ratelimit-remaining", "3"),
+            ("x-ratelimit-remaining-minute", "4"),
+            ("x-ratelimit-bucket", "b"),
+            ("x-ratelimit-resource", ""),
+        ];
+        assert_eq!(
+            named(&fields),
+            [(3, scope("", "b", "", "")), (4, scope("", "b", "", ""))]
+        );
     }
 }

@@ -17,6 +17,7 @@ const NAMES: &[&str] = &[
     "beta-ratelimit-policy",
     "date",
     "grpc-retry-pushback-ms",
+    "grpc-status-details-bin",
     "idempotent-replayed",
     "ratelimit",
     "ratelimit-limit",
@@ -39,12 +40,16 @@ const NAMES: &[&str] = &[
     "x-rate-limit-reset",
     "x-ratelimit-limit",
     "x-ratelimit-limit-minute",
+    "x-ratelimit-bucket",
+    "x-ratelimit-interval-ms",
     "x-ratelimit-next",
     "x-ratelimit-remaining",
     "x-ratelimit-remaining-minute",
     "x-ratelimit-reset",
     "x-ratelimit-reset-after",
+    "x-ratelimit-resource",
     "x-ratelimit-retry-after",
+    "x-retry-after",
     "x-shopify-shop-api-call-limit",
     "x-should-retry",
     "zendesk-ratelimit-tickets-index",
@@ -110,6 +115,7 @@ const PIECES: &[&str] = &[
     "false",
     "\"a\";r=0;t=5",
     "limit=1, remaining=0, reset=7",
+    "CAgaMAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIECgIIBQ",
 ];
 
 fn value() -> impl Strategy<Value = HeaderValue> {
@@ -167,10 +173,15 @@ proptest! {
         let _ = (hints.should_retry(), hints.is_replayed());
         let _ = (Hints::of(&headers).wait(), Hints::of(&headers).quota());
 
-        let milliseconds = ["retry-after-ms", "x-ms-retry-after-ms", "x-amz-retry-after"];
-        if !milliseconds.iter().any(|name| headers.contains_key(*name)) {
-            prop_assert!(retry_after.is_none() || wait == retry_after, "{:?} for {:?}", wait, retry_after);
+        let (refusal_wait, retry_info) = (hints.refusal_wait(), hints.retry_info());
+        prop_assert!(retry_after.is_none() || wait == retry_after, "{:?} for {:?}", wait, retry_after);
+        prop_assert!(wait.is_none() || refusal_wait == wait, "{:?} for {:?}", refusal_wait, wait);
+        if retry_after.is_none() && retry_info.is_some() {
+            prop_assert_eq!(wait, retry_info);
         }
+        let mut least = None;
+        hints.each_quota(|quota| least = least.into_iter().chain([quota.remaining()]).min());
+        prop_assert_eq!(least, quota.map(|quota| quota.remaining()));
         if let Some(Pushback::After(wait)) = pushback {
             prop_assert!(wait <= Duration::from_millis(i32::MAX as u64));
         }
@@ -196,7 +207,7 @@ proptest! {
         let mut headers = HeaderMap::new();
         headers.insert("x-ratelimit-reset", number.into());
         let received = UNIX_EPOCH + Duration::from_secs(now.into());
-        if let Some(wait) = Hints::at(&headers, received).wait() {
+        if let Some(wait) = Hints::at(&headers, received).refusal_wait() {
             prop_assert!(wait <= Duration::from_secs(366 * 86_400 + 1), "{number} at {now}: {wait:?}");
         }
     }
