@@ -32,7 +32,7 @@ fn response(head: &ResponseHead<'_>) -> Verdict {
         408 => Verdict::transient(Effect::MaybeProcessed, Fault::Server),
         429 => Verdict::transient(Effect::Refused, Fault::Throttled),
         501 | 505 | 506 | 508 | 510 | 511 => Verdict::Permanent,
-        503 if Hints::of(head.headers()).wait().is_some() => {
+        503 if Hints::of(head.headers()).retry_after().is_some() => {
             Verdict::transient(Effect::Refused, Fault::Server)
         }
         500..=599 => Verdict::transient(Effect::MaybeProcessed, Fault::Server),
@@ -105,6 +105,17 @@ mod tests {
         let response = response.body(Empty::<&[u8]>::new()).unwrap();
         let verdict = HttpStatus.classify(Outcome::response(&response));
         assert_eq!(verdict, Verdict::transient(Effect::Refused, Fault::Server));
+    }
+
+    #[test]
+    fn a_503_with_a_quota_is_no_refusal() {
+        let response = Response::builder()
+            .status(503)
+            .header("x-ratelimit-reset", "5");
+        let response = response.body(Empty::<&[u8]>::new()).unwrap();
+        let verdict = HttpStatus.classify(Outcome::response(&response));
+        let expected = Verdict::transient(Effect::MaybeProcessed, Fault::Server);
+        assert_eq!(verdict, expected);
     }
 
     #[test]

@@ -41,7 +41,11 @@ impl Failed {
         let verdict = classifier.classify(Outcome::head(response));
         let gate = response.extensions().get().map(Gate::opens_at);
         let hint = || {
-            let wait = Hints::of(response.headers()).wait()?;
+            let hints = Hints::of(response.headers());
+            let wait = match response.status() {
+                StatusCode::TOO_MANY_REQUESTS => hints.refusal_wait(),
+                _ => hints.wait(),
+            }?;
             Instant::now().checked_add(wait)
         };
         let single = Self::of_single(verdict, status)?;

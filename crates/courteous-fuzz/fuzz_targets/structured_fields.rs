@@ -51,7 +51,9 @@ fn states(field: &[u8]) -> Option<Vec<(u64, u64)>> {
             BareItem::Integer(number) => u64::try_from(*number).ok(),
             _ => None,
         };
-        (named && plain).then_some((number("r")?, number("t")?))
+        // More than 31 days is a time since 1970, or nonsense.
+        let reset = number("t").filter(|&seconds| seconds <= 31 * 86_400)?;
+        (named && plain).then_some((number("r")?, reset))
     };
     (list.len() <= LIMITS && field.len() <= 1024)
         .then(|| list.iter().map(state).collect())

@@ -19,7 +19,7 @@ use crate::call::is_grpc;
 /// | 1xx, 2xx, 3xx, 4xx but those below | answered |
 /// | 408 | may pass, maybe processed (RFC 9110, section 15.5.9) |
 /// | 429 | may pass, refused (RFC 6585, section 4) |
-/// | 503 with a hint such as `Retry-After` | may pass, refused |
+/// | 503 with `Retry-After` or one of its kin, such as `retry-after-ms` | may pass, refused |
 /// | 500, 502, 503, 504, 529 and every 5xx that is not known (RFC 9110, section 15) | may pass, maybe processed |
 /// | 501, 505, 506, 508, 510, 511 | permanent |
 /// | gRPC UNAVAILABLE, in the head of a response that has nothing else | may pass, maybe processed; refused if it has a pushback |
@@ -118,7 +118,7 @@ impl HttpClassifier {
             400..=499 => Verdict::Answered,
             500 if replays => Verdict::Permanent,
             501 | 505 | 506 | 508 | 510 | 511 => Verdict::Permanent,
-            503 if Hints::of(head.headers()).wait().is_some() => {
+            503 if Hints::of(head.headers()).retry_after().is_some() => {
                 Verdict::transient(Effect::Refused, Fault::Server)
             }
             529 => maybe_processed(Fault::Throttled),

@@ -3,7 +3,7 @@ use std::{num::NonZeroU32, time::Duration};
 use courteous_backoff::{Backoff, Jitter};
 use courteous_core::{Effect, Fault, Gate, Outcome, StopReason, Verdict};
 use courteous_hints::{Hints, Pushback};
-use http::Method;
+use http::{Method, StatusCode};
 use rand::Rng;
 use tokio::time::Instant;
 
@@ -288,7 +288,11 @@ impl Told {
         Self {
             gate: head.extensions().get().copied(),
             pushback,
-            wait: hints.wait(),
+            // After another failure, the reset of a limit whose rest is unknown is no order to wait.
+            wait: match head.status() {
+                StatusCode::TOO_MANY_REQUESTS => hints.refusal_wait(),
+                _ => hints.wait(),
+            },
             veto: refused || hints.should_retry() == Some(false) || hints.is_replayed(),
         }
     }

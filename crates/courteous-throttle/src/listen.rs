@@ -30,7 +30,11 @@ impl<St: Store> Listen<St> {
             response.status(),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         );
-        if refused && let Some(pause) = hints.wait().filter(|pause| !pause.is_zero()) {
+        let pause = match response.status() {
+            StatusCode::TOO_MANY_REQUESTS => hints.refusal_wait(),
+            _ => hints.wait(),
+        };
+        if refused && let Some(pause) = pause.filter(|pause| !pause.is_zero()) {
             let now = Instant::now();
             #[cfg(feature = "tracing")]
             tracing::debug!(?pause, status = response.status().as_u16(), "bucket closed");

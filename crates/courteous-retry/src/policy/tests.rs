@@ -2,7 +2,9 @@
 
 use std::{error::Error, io};
 
-use courteous_core::{BoxError, Classified, Classify, Elapsed, RejectReason, Rejected, Scope};
+use courteous_core::{
+    BoxError, Classified, Classify, Effect, Elapsed, RejectReason, Rejected, Scope,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
 use rand::{SeedableRng, rngs::StdRng};
@@ -464,6 +466,56 @@ fn a_hint_is_a_floor_and_jitter_only_adds() {
         wait_of(503, &[("retry-after", "0")], unjittered()),
         Ok(Duration::from_millis(100))
     );
+}
+
+// Servers send these in normal operation, too.
+#[test]
+fn a_reset_whose_rest_is_unknown_is_a_floor_for_a_429_only() {
+    for field in [
+        ("anthropic-ratelimit-unified-reset", "3200"),
+        ("x-ratelimit-reset", "3200"),
+    ] {
+        assert_eq!(
+            wait_of(503, &[field], unjittered()),
+            Ok(Duration::from_millis(100))
+        );
+        assert_eq!(
+            wait_of(429, &[field], unjittered()),
+            Err(StopReason::WaitTooLong)
+        );
+    }
+    let malformed = [("beta-ratelimit", "\"q\";t=3200")];
+    assert_eq!(
+        wait_of(503, &malformed, unjittered()),
+        Ok(Duration::from_millis(100))
+    );
+    assert_eq!(
+        wait_of(429, &malformed, unjittered()),
+        Ok(Duration::from_secs(1))
+    );
+}
+
+#[test]
+fn only_retry_after_and_its_kin_make_a_503_a_refusal() {
+    let verdict = |field| {
+        let response = response(503, &[field]);
+        HttpClassifier::new().classify(Outcome::response(&response))
+    };
+    let of = |effect| Verdict::transient(effect, Fault::Server);
+    for field in [
+        ("retry-after", "1"),
+        ("retry-after-ms", "1"),
+        ("x-ratelimit-retry-after", "1"),
+    ] {
+        assert_eq!(verdict(field), of(Effect::Refused), "{field:?}");
+    }
+    for field in [
+        ("x-ratelimit-reset", "1"),
+        ("ratelimit", "\"q\";r=0;t=1"),
+        ("retry-after", "soon"),
+    ] {
+        assert_eq!(verdict(field), of(Effect::MaybeProcessed), "{field:?}");
+    }
 }
 
 #[test]
