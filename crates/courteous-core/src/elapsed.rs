@@ -1,8 +1,11 @@
 use std::{error::Error, fmt, time::Duration};
 
-/// A call or an attempt outlived its timeout.
+/// A call, an attempt or the wait for a frame outlived its timeout.
 ///
 /// Says nothing about whether the server acted on the request.
+///
+/// It also rides in a *response's* extensions, with [`Scope::Attempt`]: an attempt timeout puts it there if the server
+/// answers that the deadline of a single attempt has passed. For the call this answer is an attempt timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed {
     limit: Duration,
@@ -13,10 +16,12 @@ pub struct Elapsed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scope {
-    /// One attempt: another one may still be made.
+    /// One attempt, which heard nothing from the server for that long: another one may still be made.
     Attempt,
     /// The whole call, with its queues, attempts and backoffs: nothing more can be done in time.
     Total,
+    /// The response's body, of which no frame came for that long.
+    Idle,
 }
 
 impl Elapsed {
@@ -26,8 +31,12 @@ impl Elapsed {
         Self { limit, scope }
     }
 
-    /// The timeout that has passed, counted from the beginning of its scope. Of a call whose deadline came from nobody's
-    /// timeout, the time that was left when it reached the layer that says so.
+    /// The timeout that has passed. For [`Scope::Total`] it is counted from the beginning of the call, for
+    /// [`Scope::Attempt`] from the last progress of the upload, and for [`Scope::Idle`] from when the caller began to wait
+    /// for a frame.
+    ///
+    /// If the call's deadline was set directly rather than by a timeout: the time that was left when the call reached the
+    /// layer that reports this error.
     #[must_use]
     pub const fn limit(&self) -> Duration {
         self.limit
@@ -43,8 +52,9 @@ impl Elapsed {
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.scope {
-            Scope::Attempt => write!(f, "attempt not finished within {:?}", self.limit),
+            Scope::Attempt => write!(f, "attempt ended after {:?} of silence", self.limit),
             Scope::Total => write!(f, "call not finished within {:?}", self.limit),
+            Scope::Idle => write!(f, "no frame of the response body for {:?}", self.limit),
         }
     }
 }
@@ -60,6 +70,8 @@ mod tests {
         let elapsed = Elapsed::new(Duration::from_secs(3), Scope::Total);
         assert_eq!(elapsed.to_string(), "call not finished within 3s");
         let elapsed = Elapsed::new(Duration::from_millis(500), Scope::Attempt);
-        assert_eq!(elapsed.to_string(), "attempt not finished within 500ms");
+        assert_eq!(elapsed.to_string(), "attempt ended after 500ms of silence");
+        let elapsed = Elapsed::new(Duration::from_secs(30), Scope::Idle);
+        assert_eq!(elapsed.to_string(), "no frame of the response body for 30s");
     }
 }

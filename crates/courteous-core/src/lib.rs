@@ -46,6 +46,7 @@ mod gate;
 mod host;
 mod key_field;
 mod keyed_map;
+mod long_lived;
 mod pages;
 mod rate;
 mod refuse;
@@ -55,6 +56,7 @@ mod retried;
 mod retry_info;
 mod store;
 mod trail;
+mod upload;
 
 pub use attempt::{Attempt, History};
 pub use cause::{BoxError, find_cause};
@@ -66,6 +68,7 @@ pub use gate::Gate;
 pub use host::Host;
 pub use key_field::KeyField;
 pub use keyed_map::KeyedMap;
+pub use long_lived::LongLived;
 pub use rate::{InvalidRate, Rate};
 pub use refuse::{AsError, AsResponse, Refuse};
 pub use rejected::{RejectReason, Rejected};
@@ -74,6 +77,7 @@ pub use retried::Retried;
 pub use retry_info::{RetryInfo, StopReason};
 pub use store::{Ask, Partition, Store, Take, Turn};
 pub use trail::Trail;
+pub use upload::Upload;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

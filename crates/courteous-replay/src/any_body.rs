@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous_core::BoxError;
+use courteous_core::{BoxError, Upload};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 
@@ -149,6 +149,20 @@ impl Replay for AnyBody {
             Keeping::Bytes(kept) => Kind::Bytes(kept.clone()),
             Keeping::Boxed(kept) => Kind::Boxed(UnsyncBoxBody::again(kept)?),
         }))
+    }
+
+    fn upload(kept: &KeptAnyBody) -> Option<Upload> {
+        match &kept.0 {
+            Keeping::Bytes(_) => None,
+            Keeping::Boxed(kept) => kept.upload(),
+        }
+    }
+
+    fn watch_in_place(&mut self) -> Option<Upload> {
+        match &mut self.0 {
+            Kind::Bytes(_) => None,
+            Kind::Boxed(body) => body.watch_in_place(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous_core::BoxError;
+use courteous_core::{BoxError, Upload};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{Kept, NotReplayable, Replay, hint::Hint, shared::Shared};
@@ -96,6 +96,10 @@ where
 
     fn again(kept: &Kept<B>) -> Result<Self, NotReplayable> {
         kept.again()
+    }
+
+    fn upload(kept: &Kept<B>) -> Option<Upload> {
+        kept.upload()
     }
 }
 

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use courteous_core::BoxError;
+use courteous_core::{BoxError, Upload};
 use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 
 use crate::{Kept, NotReplayable, Replay};
@@ -20,6 +20,10 @@ macro_rules! replay_by_wrapping {
 
             fn again(kept: &Kept<Self>) -> Result<Self, NotReplayable> {
                 kept.again().map(Self::new)
+            }
+
+            fn upload(kept: &Kept<Self>) -> Option<Upload> {
+                kept.upload()
             }
         }
     )+ };

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use courteous_core::BoxError;
+use courteous_core::{BoxError, Upload};
 use http_body::Body;
 
 use crate::{Kept, NotReplayable, Replay, ReplayBody};
@@ -45,6 +45,23 @@ pub trait Keep<B> {
     ///
     /// Why that cannot be; the earlier one is left as it is.
     fn again(&self, kept: &Self::Kept) -> Result<B, NotReplayable>;
+
+    /// How the body goes out, and each later copy of it: what reports which frames the client has taken.
+    ///
+    /// `None`, the default, if nothing reports that.
+    #[must_use]
+    fn upload(&self, kept: &Self::Kept) -> Option<Upload> {
+        let _ = kept;
+        None
+    }
+
+    /// Makes `body` one that reports which frames the client has taken, and keeps nothing of it.
+    ///
+    /// `None`, the default, if nothing reports that; `body` is then left as it is.
+    fn watch_in_place(&self, body: &mut B) -> Option<Upload> {
+        let _ = body;
+        None
+    }
 }
 
 /// Keeps the bodies that are [`Replay`].
@@ -72,6 +89,14 @@ impl<B: Replay> Keep<B> for Native {
 
     fn again(&self, kept: &B::Kept) -> Result<B, NotReplayable> {
         B::again(kept)
+    }
+
+    fn upload(&self, kept: &B::Kept) -> Option<Upload> {
+        B::upload(kept)
+    }
+
+    fn watch_in_place(&self, body: &mut B) -> Option<Upload> {
+        body.watch_in_place()
     }
 }
 
@@ -122,6 +147,14 @@ where
 
     fn again(&self, kept: &Kept<B>) -> Result<B, NotReplayable> {
         kept.again().map(&self.wrap)
+    }
+
+    fn upload(&self, kept: &Kept<B>) -> Option<Upload> {
+        kept.upload()
+    }
+
+    fn watch_in_place(&self, body: &mut B) -> Option<Upload> {
+        self.keep_in_place(body, 0).upload()
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{fmt, mem, sync::Arc};
 
 use bytes::Bytes;
-use courteous_core::BoxError;
+use courteous_core::{BoxError, Upload};
 use http_body::Body;
 
 use crate::{NotReplayable, ReplayBody, hint::Hint, shared::Shared};
@@ -69,6 +69,14 @@ impl<B> Kept<B> {
     #[must_use]
     pub fn kept_bytes(&self) -> usize {
         self.shared.as_ref().map_or(0, |shared| shared.kept_bytes())
+    }
+
+    /// How the body goes out: the state to which all its copies report. `None` for a body without content.
+    ///
+    /// A body reports only once this was called, which allocates the first time.
+    #[must_use]
+    pub fn upload(&self) -> Option<Upload> {
+        self.shared.as_ref().map(|shared| shared.upload())
     }
 
     /// Gives the body again, from where it was kept, and so overtakes all its earlier copies.

@@ -1,4 +1,5 @@
 use bytes::Buf;
+use courteous_core::Upload;
 use http_body::Body;
 use http_body_util::{Either, Empty, Full};
 
@@ -54,6 +55,22 @@ pub trait Replay: Body + Sized {
     ///
     /// Why that cannot be; the earlier one is left as it is.
     fn again(kept: &Self::Kept) -> Result<Self, NotReplayable>;
+
+    /// How the body goes out, and each later copy of it: what reports which frames the client has taken.
+    ///
+    /// `None`, the default, if nothing reports that, as for a body in memory: the client takes that in one frame.
+    #[must_use]
+    fn upload(kept: &Self::Kept) -> Option<Upload> {
+        let _ = kept;
+        None
+    }
+
+    /// Makes this body one that reports which frames the client has taken, and keeps nothing of it.
+    ///
+    /// `None` if nothing reports that, as for a body in memory, which is left as it is.
+    fn watch_in_place(&mut self) -> Option<Upload> {
+        Self::upload(&self.keep_in_place(0))
+    }
 }
 
 impl<D: Buf + Clone> Replay for Full<D> {
@@ -69,6 +86,10 @@ impl<D: Buf + Clone> Replay for Full<D> {
 
     fn again(kept: &Self) -> Result<Self, NotReplayable> {
         Ok(kept.clone())
+    }
+
+    fn watch_in_place(&mut self) -> Option<Upload> {
+        None
     }
 }
 
@@ -100,6 +121,10 @@ impl Replay for String {
     fn again(kept: &Self) -> Result<Self, NotReplayable> {
         Ok(kept.clone())
     }
+
+    fn watch_in_place(&mut self) -> Option<Upload> {
+        None
+    }
 }
 
 impl<L, R> Replay for Either<L, R>
@@ -128,6 +153,20 @@ where
         match kept {
             Either::Left(kept) => L::again(kept).map(Self::Left),
             Either::Right(kept) => R::again(kept).map(Self::Right),
+        }
+    }
+
+    fn upload(kept: &Self::Kept) -> Option<Upload> {
+        match kept {
+            Either::Left(kept) => L::upload(kept),
+            Either::Right(kept) => R::upload(kept),
+        }
+    }
+
+    fn watch_in_place(&mut self) -> Option<Upload> {
+        match self {
+            Self::Left(body) => body.watch_in_place(),
+            Self::Right(body) => body.watch_in_place(),
         }
     }
 }

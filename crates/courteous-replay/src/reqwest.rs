@@ -4,6 +4,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use courteous_core::Upload;
 use http_body::Body as _;
 use reqwest::Body;
 
@@ -43,6 +44,20 @@ impl Replay for Body {
         match &kept.0 {
             Kind::Bytes(bytes) => Ok(bytes.clone().into()),
             Kind::Stream(kept) => kept.again().map(Self::wrap),
+        }
+    }
+
+    fn upload(kept: &KeptReqwest) -> Option<Upload> {
+        match &kept.0 {
+            Kind::Bytes(_) => None,
+            Kind::Stream(kept) => kept.upload(),
+        }
+    }
+
+    fn watch_in_place(&mut self) -> Option<Upload> {
+        match self.as_bytes() {
+            Some(_) => None,
+            None => Self::upload(&self.keep_in_place(0)),
         }
     }
 }

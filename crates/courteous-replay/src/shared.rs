@@ -1,19 +1,23 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
-use courteous_core::BoxError;
+use courteous_core::{BoxError, Upload};
 use http::HeaderMap;
 use http_body::{Body, Frame};
 
 use crate::{NotReplayable, Overtaken, buffer::Buffer};
 
 /// A source, what was kept of it, and who may read it.
-pub(crate) struct Shared<B>(Mutex<State<B>>);
+pub(crate) struct Shared<B> {
+    state: Mutex<State<B>>,
+    /// Made when a watcher first asks for it.
+    upload: OnceLock<Upload>,
+}
 
 struct State<B> {
     source: Source<B>,
@@ -84,16 +88,19 @@ impl<B> Shared<B> {
     /// A source whose first reader is the copy 0, and which is not kept yet. Without one, it cannot be read before it is
     /// [filled](Self::fill).
     pub(crate) fn new(source: Option<B>) -> Self {
-        Self(Mutex::new(State {
-            source: source.map_or(Source::Lost(NotReplayable::SourceFailed), Source::live),
-            buffer: Buffer::default(),
-            limit: 0,
-            keepers: 0,
-            keeping: false,
-            owner: 0,
-            read: 0,
-            waker: None,
-        }))
+        Self {
+            state: Mutex::new(State {
+                source: source.map_or(Source::Lost(NotReplayable::SourceFailed), Source::live),
+                buffer: Buffer::default(),
+                limit: 0,
+                keepers: 0,
+                keeping: false,
+                owner: 0,
+                read: 0,
+                waker: None,
+            }),
+            upload: OnceLock::new(),
+        }
     }
 
     /// Gives it its source.
@@ -149,9 +156,14 @@ impl<B> Shared<B> {
         Ok(owner)
     }
 
+    /// The state to which the newest copy reports what is read of it.
+    pub(crate) fn upload(&self) -> Upload {
+        self.upload.get_or_init(Upload::new).clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<B>> {
         // A source that panicked was lost before; nothing else here panics half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,8 +171,25 @@ impl<B: Body<Data = Bytes>> Shared<B>
 where
     B::Error: Into<BoxError>,
 {
-    /// What `copy` reads next.
+    /// What `copy` reads next. Reports it to the [`Upload`], if there is one.
     pub(crate) fn poll_frame(
+        &self,
+        copy: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(self.poll_copy(copy, cx));
+        if let Some(upload) = self.upload.get() {
+            match &frame {
+                Some(Ok(frame)) => upload.advance(frame.data_ref().map_or(0, Bytes::len)),
+                None => upload.advance(0),
+                // A copy that is overtaken or has failed makes no progress.
+                Some(Err(_)) => {}
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn poll_copy(
         &self,
         copy: u64,
         cx: &mut Context<'_>,

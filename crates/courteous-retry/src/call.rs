@@ -9,7 +9,7 @@ use std::{
 
 use courteous_core::{
     Attempt, BoxError, CallContext, Effect, Elapsed, Fault, History, Outcome, Rejected, Retried,
-    RetryInfo, Scope, StopReason, Trail, Verdict, find_cause,
+    RetryInfo, Scope, StopReason, Trail, Upload, Verdict, find_cause,
 };
 use courteous_replay::Keep;
 use http::{
@@ -133,8 +133,21 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             self.context.ensure_call_id();
             self.context.set_attempt(NonZeroU32::MIN);
             *CallContext::edit(request.extensions_mut()) = self.context;
+            self.watch(request);
+        } else if request.extensions().get::<Upload>().is_none()
+            && let Some(upload) = self.keep.watch_in_place(request.body_mut())
+        {
+            request.extensions_mut().insert(upload);
         }
         number(request.headers_mut(), 1, &self.settings);
+    }
+
+    /// Tells the layers inside how the body of `request` goes out, if it streams.
+    fn watch(&self, request: &mut Request<B>) {
+        let kept = self.snapshot.as_ref().map(Snapshot::body);
+        if let Some(upload) = kept.and_then(|kept| self.keep.upload(kept)) {
+            request.extensions_mut().insert(upload);
+        }
     }
 
     /// The deadline of the call.
@@ -190,6 +203,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             trail.begin(attempt);
         }
         *CallContext::edit(request.extensions_mut()) = self.context;
+        self.watch(&mut request);
         number(request.headers_mut(), attempt, &self.settings);
         Some(request)
     }

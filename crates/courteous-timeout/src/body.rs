@@ -7,13 +7,12 @@ use std::{
 use courteous_core::BoxError;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
 
-use crate::limit::{Limit, poll_timer};
+use crate::wait::Wait;
 
 pin_project! {
     /// A response body that fails with [`Elapsed`](courteous_core::Elapsed) if it has not ended at
-    /// the deadline.
+    /// the deadline, or if no frame comes for as long as its idle timeout.
     ///
     /// What has arrived is handed over, also at the deadline and after it: only waiting ends there.
     /// Then the inner body is dropped at once, and this one has ended. Size hint, end of stream and
@@ -25,17 +24,15 @@ pin_project! {
     pub struct DeadlineBody<B> {
         #[pin]
         body: Option<B>,
-        limit: Option<Limit>,
-        timer: Option<Pin<Box<Sleep>>>,
+        wait: Wait,
     }
 }
 
 impl<B> DeadlineBody<B> {
-    pub(crate) const fn new(body: B, limit: Option<Limit>) -> Self {
+    pub(crate) const fn new(body: B, wait: Wait) -> Self {
         Self {
             body: Some(body),
-            limit,
-            timer: None,
+            wait,
         }
     }
 }
@@ -58,22 +55,17 @@ where
         };
         let frame = match body.as_mut().poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) if !body.is_end_stream() => {
+                this.wait.frame_came();
                 return Poll::Ready(Some(Ok(frame)));
             }
             Poll::Ready(frame) => frame.map(|frame| frame.map_err(Into::into)),
             Poll::Pending => {
-                let Some(limit) = this.limit else {
-                    return Poll::Pending;
-                };
-                let timer = this.timer.get_or_insert_with(|| Box::pin(limit.timer()));
-                ready!(poll_timer(timer.as_mut(), cx));
-                let struck = limit.strike();
+                let struck = ready!(this.wait.poll_end(cx));
                 this.body.set(None);
                 Some(Err(struck))
             }
         };
-        *this.limit = None;
-        *this.timer = None;
+        *this.wait = Wait::default();
         Poll::Ready(frame)
     }
 
@@ -91,7 +83,7 @@ where
 
 impl<B: Default> Default for DeadlineBody<B> {
     fn default() -> Self {
-        Self::new(B::default(), None)
+        Self::new(B::default(), Wait::default())
     }
 }
 
@@ -99,7 +91,7 @@ impl<B: fmt::Debug> fmt::Debug for DeadlineBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeadlineBody")
             .field("body", &self.body)
-            .field("limit", &self.limit)
+            .field("wait", &self.wait)
             .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use courteous_core::BoxError;
@@ -12,6 +13,8 @@ use tokio::time::Sleep;
 use crate::{
     Coverage, DeadlineBody,
     limit::{Limit, poll_timer},
+    silence::Silence,
+    wait::Wait,
 };
 
 pin_project! {
@@ -28,6 +31,10 @@ pin_project! {
         timer: Option<Sleep>,
         limit: Option<Limit>,
         coverage: Coverage,
+        // Boxed, as few requests have a body that streams, and each byte of a call is moved
+        // several times.
+        silence: Option<Box<Silence>>,
+        idle_timeout: Option<Duration>,
     }
 }
 
@@ -47,6 +54,8 @@ impl<F> ResponseFuture<F> {
             timer: None,
             limit,
             coverage,
+            silence: None,
+            idle_timeout: None,
         }
     }
 
@@ -57,7 +66,21 @@ impl<F> ResponseFuture<F> {
             timer: None,
             limit: None,
             coverage: Coverage::Headers,
+            silence: None,
+            idle_timeout: None,
         }
+    }
+
+    /// The limit moves as `silence` says.
+    pub(crate) fn with_silence(mut self, silence: Option<Box<Silence>>) -> Self {
+        self.silence = silence;
+        self
+    }
+
+    /// The response's body may be silent for `timeout`.
+    pub(crate) const fn with_idle_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.idle_timeout = timeout;
+        self
     }
 }
 
@@ -77,12 +100,7 @@ where
                     let Some(limit) = this.limit else {
                         return Poll::Pending;
                     };
-                    if this.timer.is_none() {
-                        this.timer.set(Some(limit.timer()));
-                    }
-                    if let Some(timer) = this.timer.as_mut().as_pin_mut() {
-                        ready!(poll_timer(timer, cx));
-                    }
+                    ready!(poll_limit(this.timer.as_mut(), limit, this.silence, cx));
                     Err(limit.strike())
                 }
             },
@@ -94,7 +112,33 @@ where
         let limit = this
             .limit
             .take_if(|_| matches!(this.coverage, Coverage::Body));
-        Poll::Ready(outcome.map(|response| response.map(|body| DeadlineBody::new(body, limit))))
+        let (silence, idle_timeout) = (this.silence.take(), this.idle_timeout.take());
+        Poll::Ready(outcome.map(|response| {
+            response.map(|body| DeadlineBody::new(body, Wait::new(limit, silence, idle_timeout)))
+        }))
+    }
+}
+
+/// Waits for `limit`, which is moved as long as `silence` moves it.
+fn poll_limit(
+    mut timer: Pin<&mut Option<Sleep>>,
+    limit: &mut Limit,
+    silence: &Option<Box<Silence>>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    if timer.is_none() {
+        timer.set(Some(limit.timer()));
+    }
+    let Some(mut timer) = timer.as_pin_mut() else {
+        return Poll::Pending;
+    };
+    loop {
+        ready!(poll_timer(timer.as_mut(), cx));
+        match silence.as_ref().and_then(|it| it.extend(limit)) {
+            Some(later) => *limit = later,
+            None => return Poll::Ready(()),
+        }
+        timer.as_mut().reset(limit.deadline());
     }
 }
 

@@ -13,6 +13,15 @@
 //! [`CallContext`](courteous_core::CallContext), where the earliest one wins. An attempt gets its
 //! own timeout or what is left of the call, whichever is less.
 //!
+//! An attempt timeout limits the server's *silence*: it starts again while the request's body goes out
+//! (see [`AttemptTimeoutLayer`]). An idle timeout does the same for the frames of the response's body:
+//!
+//! ```text
+//!  request body: frame   frame   frame                                  response body
+//!  |<- timeout ->|<- timeout ->|<- timeout ->  response head  frame   frame          frame
+//!                                                       |<- idle ->|<- idle ->|<- idle ->|
+//! ```
+//!
 //! # Example
 //!
 //! ```
@@ -67,6 +76,43 @@
 //! # }
 //! ```
 //!
+//! An event stream of minutes, under an attempt timeout of seconds:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use http::{Request, Response};
+//! # use http_body_util::{BodyExt, Full};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use courteous_core::LongLived;
+//! use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! # let server = service_fn(async |_: Request<Full<&[u8]>>| {
+//! #     let body = http_body_util::StreamBody::new(futures_util::stream::unfold(0, async |n| {
+//! #         tokio::time::sleep(Duration::from_secs(20)).await;
+//! #         let frame = http_body::Frame::data(&b"data: tick\n\n"[..]);
+//! #         (n < 30).then_some((Ok::<_, std::convert::Infallible>(frame), n + 1))
+//! #     }));
+//! #     Ok::<_, std::io::Error>(Response::new(Box::pin(body)))
+//! # });
+//! let client = ServiceBuilder::new()
+//!     .layer(TotalTimeoutLayer::new(Duration::from_secs(30)))
+//!     .layer(AttemptTimeoutLayer::new(Duration::from_secs(5)).with_idle_timeout(Duration::from_secs(60)))
+//!     .service(server);
+//!
+//! let mut watch = Request::default();
+//! watch.extensions_mut().insert(LongLived); // the total timeout ends with the response's head
+//! let mut events = client.oneshot(watch).await.unwrap().into_body();
+//! let mut seen = 0;
+//! while let Some(event) = events.frame().await {
+//!     event.unwrap(); // fails after a minute without an event
+//!     seen += 1;
+//! }
+//! assert_eq!(seen, 30); // in ten minutes
+//! # }
+//! ```
+//!
 //! # Where they go in a stack
 //!
 //! The total timeout goes outside of everything that can wait: retries, hedges, limits. It is
@@ -79,8 +125,7 @@
 //!
 //! A timeout does not tell whether the server has acted on the request. `courteous-retry` makes
 //! another attempt where that is safe; `courteous-throttle` and `courteous-concurrency` refuse at
-//! once to wait beyond the deadline that is set here. There is no limit on the silence between two
-//! frames of a body.
+//! once to wait beyond the deadline that is set here.
 //!
 //! # Sources
 //!
@@ -94,13 +139,15 @@ mod coverage;
 mod future;
 mod limit;
 mod overrides;
+mod silence;
 mod total;
+mod wait;
 
 pub use attempt::{AttemptTimeout, AttemptTimeoutLayer, DeadlineFormat};
 pub use body::DeadlineBody;
 pub use coverage::Coverage;
 pub use future::ResponseFuture;
-pub use overrides::{CallTimeout, PerAttemptTimeout};
+pub use overrides::{CallTimeout, IdleTimeout, PerAttemptTimeout};
 pub use total::{ReadyCall, TotalTimeout, TotalTimeoutLayer};
 
 #[cfg(doctest)]

@@ -46,6 +46,11 @@ impl Limit {
         }
     }
 
+    /// The end, at `deadline`, of the time that a response's body may be silent: `timeout`. `None` if it can never strike.
+    pub(crate) fn idle(deadline: Instant, timeout: Duration) -> Option<Self> {
+        Self::at(deadline, Elapsed::new(timeout, Scope::Idle))
+    }
+
     #[inline]
     fn at(deadline: Instant, elapsed: Elapsed) -> Option<Self> {
         deadline.checked_add(TIMER_ROUNDING)?;
@@ -59,6 +64,10 @@ impl Limit {
 
     pub(crate) const fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    pub(crate) const fn elapsed(&self) -> Elapsed {
+        self.elapsed
     }
 
     #[inline]

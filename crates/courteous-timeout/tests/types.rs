@@ -16,6 +16,7 @@ use courteous_timeout::{
     TotalTimeoutLayer,
 };
 use http::{HeaderName, Request, Response};
+use http_body::Body;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tokio_test::{assert_ready_ok, task};
 use tower::{Layer, Service, ServiceBuilder, util::BoxCloneSyncService};
@@ -52,7 +53,7 @@ fn all_that_the_inner_types_are_goes_through() {
     all(&total);
     all(&attempt);
     future(&total.call(Request::new(())));
-    future(&attempt.call(Request::new(())));
+    future(&attempt.call(Request::new(Full::<Bytes>::default())));
     body(&DeadlineBody::<Full<Bytes>>::default());
 }
 
@@ -68,10 +69,14 @@ fn the_types_can_be_named() {
     fn call<S, B>(service: &mut Stack<S>, request: Request<B>) -> Call<S, B, S::Future>
     where
         S: Service<Request<B>, Response = Response<Full<Bytes>>, Error: Into<BoxError>> + Clone,
+        B: Body,
     {
         service.call(request)
     }
-    let mut call = task::spawn(call(&mut stack(Client), Request::new(())));
+    let mut call = task::spawn(call(
+        &mut stack(Client),
+        Request::new(Full::<Bytes>::default()),
+    ));
     let body: DeadlineBody<DeadlineBody<Full<Bytes>>> = assert_ready_ok!(call.poll()).into_body();
     drop(body);
 }
@@ -83,7 +88,7 @@ fn a_stack_can_be_boxed_with_bodies_that_are_not_sync() {
         .layer(AttemptTimeoutLayer::new(Duration::MAX).with_grpc_timeout())
         .service(Client);
     let service: BoxCloneSyncService<_, _, BoxError> = BoxCloneSyncService::new(service);
-    let mut call = task::spawn(service.clone().call(Request::new(())));
+    let mut call = task::spawn(service.clone().call(Request::new(Full::<Bytes>::default())));
     let response = assert_ready_ok!(call.poll());
     let _: UnsyncBoxBody<Bytes, BoxError> = response.into_body().boxed_unsync();
 }
@@ -96,14 +101,14 @@ fn nothing_has_to_be_send_or_static() {
             Self(self.0)
         }
     }
-    impl<'a> Service<Request<&'a str>> for Local<'a> {
+    impl<'a> Service<Request<Full<&'a [u8]>>> for Local<'a> {
         type Response = Response<Full<Bytes>>;
         type Error = BoxError;
         type Future = Ready<Result<Self::Response, BoxError>>;
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
             Poll::Ready(Ok(()))
         }
-        fn call(&mut self, _: Request<&'a str>) -> Self::Future {
+        fn call(&mut self, _: Request<Full<&'a [u8]>>) -> Self::Future {
             self.0.set(self.0.get() + 1);
             ready(Ok(Response::default()))
         }
@@ -114,7 +119,7 @@ fn nothing_has_to_be_send_or_static() {
         .layer(TotalTimeoutLayer::new(Duration::MAX))
         .layer(AttemptTimeoutLayer::new(Duration::MAX))
         .service(Local(&calls));
-    let mut call = task::spawn(service.call(Request::new(body.as_str())));
+    let mut call = task::spawn(service.call(Request::new(Full::new(body.as_bytes()))));
     assert_ready_ok!(call.poll());
     assert_eq!(calls.get(), 1);
 }

@@ -1,5 +1,6 @@
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
+use courteous_replay::{Native, ReplayBody, SendOnce, Via};
 use http::HeaderName;
 use tower_layer::Layer;
 
@@ -8,15 +9,33 @@ use crate::{AttemptTimeout, Coverage, DeadlineFormat};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// Ends an attempt that takes too long, so that another one can be made.
+/// 64 KiB per second.
+const LEAST_UPLOAD_RATE: NonZeroU64 = NonZeroU64::MIN.saturating_add(64 * 1024 - 1);
+
+/// Ends an attempt whose server is silent for too long, so that another one can be made.
 ///
 /// Innermost of all layers, it counts what the server takes, and no wait in a queue of ours. See
 /// [`AttemptTimeout`].
+///
+/// # Our own upload
+///
+/// The time that we take to send a body is not the server's silence:
+///
+/// - A body that streams: the time starts again whenever the client takes a frame of the body. A
+///   retry outside of this layer sees to that; alone, [`watching_uploads`](Self::watching_uploads)
+///   does. An upload that stalls is ended like a server that is silent.
+/// - A body in memory, or any other one of an exact size that nobody watches: the client takes it at
+///   once, and then nobody sees how far it is. If it is above 64 KiB, its size divided by
+///   [64 KiB per second](Self::with_least_upload_rate) is added to the timeout. So it is for a
+///   single frame above 64 KiB.
 #[derive(Clone, Debug)]
-pub struct AttemptTimeoutLayer {
+pub struct AttemptTimeoutLayer<K = SendOnce> {
     timeout: Duration,
     coverage: Coverage,
     header: Option<DeadlineHeader>,
+    idle_timeout: Option<Duration>,
+    least_upload_rate: Option<NonZeroU64>,
+    keep: K,
 }
 
 impl AttemptTimeoutLayer {
@@ -31,15 +50,82 @@ impl AttemptTimeoutLayer {
             timeout,
             coverage: Coverage::Headers,
             header: None,
+            idle_timeout: None,
+            least_upload_rate: Some(LEAST_UPLOAD_RATE),
+            keep: SendOnce::new(),
         }
     }
+}
 
+impl<K> AttemptTimeoutLayer<K> {
     /// How far the timeout reaches. To the response's headers by default, as another attempt can be
     /// made only until then.
     #[must_use]
     pub const fn with_coverage(mut self, coverage: Coverage) -> Self {
         self.coverage = coverage;
         self
+    }
+
+    /// Ends a response's body that is silent for `timeout`. Off by default.
+    ///
+    /// The time is that of one wait for a frame. It starts when the caller begins to wait, and again
+    /// whenever the client takes a frame of the request's body. So neither a caller that is slow to
+    /// read nor an upload that goes on counts as the server's silence. A body of any length passes
+    /// as long as its frames come; [`IdleTimeout`](crate::IdleTimeout) among a request's extensions
+    /// replaces the setting.
+    ///
+    /// Zero means that a body fails at its first wait; [`Duration::MAX`] switches the limit off.
+    #[must_use]
+    pub const fn with_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// How fast a body that nobody watches is taken to go out at least, in bytes per second.
+    /// 65,536 by default.
+    ///
+    /// A body above 64 KiB adds its size divided by this rate to the timeout of its attempt.
+    #[must_use]
+    pub const fn with_least_upload_rate(mut self, bytes_per_second: NonZeroU64) -> Self {
+        self.least_upload_rate = Some(bytes_per_second);
+        self
+    }
+
+    /// Gives a large body no more time than a small one.
+    #[must_use]
+    pub const fn without_least_upload_rate(mut self) -> Self {
+        self.least_upload_rate = None;
+        self
+    }
+
+    /// Watches the bodies that stream, which a retry outside of this layer does anyway.
+    ///
+    /// The body's type has to be [`Replay`](courteous_replay::Replay), as one of another type cannot
+    /// be wrapped and stay what it is. Nothing of it is kept.
+    #[must_use]
+    pub fn watching_uploads(self) -> AttemptTimeoutLayer<Native> {
+        self.with_keep(Native::new())
+    }
+
+    /// Watches bodies of a type that this crate does not know, by a function that makes one of a
+    /// [`ReplayBody`].
+    #[must_use]
+    pub fn watching_uploads_via<F, B>(self, wrap: F) -> AttemptTimeoutLayer<Via<F>>
+    where
+        F: Fn(ReplayBody<B>) -> B + Clone,
+    {
+        self.with_keep(Via::new(wrap))
+    }
+
+    fn with_keep<L>(self, keep: L) -> AttemptTimeoutLayer<L> {
+        AttemptTimeoutLayer {
+            timeout: self.timeout,
+            coverage: self.coverage,
+            header: self.header,
+            idle_timeout: self.idle_timeout,
+            least_upload_rate: self.least_upload_rate,
+            keep,
+        }
     }
 
     /// Tells a gRPC server how much time is left, in `grpc-timeout`.
@@ -57,6 +143,10 @@ impl AttemptTimeoutLayer {
     /// than we have. A time that the request states already is only ever shortened; what cannot be
     /// read as one is replaced. An attempt with no time left, or with less than the format can
     /// state, is not sent. None is written by default; the last of these calls counts.
+    ///
+    /// A server counts this time to the end of its response. So a request that says that its
+    /// response goes on for long, by [`LongLived`](courteous_core::LongLived) or
+    /// [`Coverage::Headers`] among its extensions, is sent without.
     #[must_use]
     pub fn with_deadline_header(mut self, name: HeaderName, format: DeadlineFormat) -> Self {
         self.header = Some(DeadlineHeader::new(name, format));
@@ -75,8 +165,22 @@ impl AttemptTimeoutLayer {
         self.coverage
     }
 
+    /// How long a response's body may be silent, if its request does not say. `None` if there is no limit.
+    #[must_use]
+    pub const fn idle_timeout(&self) -> Option<Duration> {
+        self.idle_timeout
+    }
+
     pub(super) const fn header(&self) -> Option<&DeadlineHeader> {
         self.header.as_ref()
+    }
+
+    pub(super) const fn least_upload_rate(&self) -> Option<NonZeroU64> {
+        self.least_upload_rate
+    }
+
+    pub(super) const fn keep(&self) -> &K {
+        &self.keep
     }
 }
 
@@ -87,8 +191,8 @@ impl From<Duration> for AttemptTimeoutLayer {
     }
 }
 
-impl<S> Layer<S> for AttemptTimeoutLayer {
-    type Service = AttemptTimeout<S>;
+impl<S, K: Clone> Layer<S> for AttemptTimeoutLayer<K> {
+    type Service = AttemptTimeout<S, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
         AttemptTimeout::new(inner, self.clone())

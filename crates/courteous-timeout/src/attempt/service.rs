@@ -1,17 +1,29 @@
 use std::task::{Context, Poll};
 
-use courteous_core::{BoxError, CallContext, Scope};
-use http::{Request, Response};
+use courteous_core::{BoxError, CallContext, Scope, Upload};
+use courteous_replay::{Keep, SendOnce};
+use http::{Extensions, Request, Response};
+use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::{AttemptTimeoutLayer, DeadlineBody, PerAttemptTimeout, ResponseFuture, limit::Limit};
+use crate::{
+    AttemptTimeoutLayer, Coverage, DeadlineBody, IdleTimeout, PerAttemptTimeout, ResponseFuture,
+    limit::Limit,
+    silence::{Silence, with_transfer},
+};
 
-/// Ends an attempt that takes too long: the service that [`AttemptTimeoutLayer`] makes.
+/// Ends an attempt whose server is silent for too long: the service that [`AttemptTimeoutLayer`]
+/// makes.
 ///
 /// An attempt has the layer's timeout or what is left of the call's deadline, whichever is less.
 /// The deadline is read in the request's [`CallContext`], and never written: it is the call's.
-/// [`PerAttemptTimeout`] among the request's extensions replaces the layer's timeout.
+/// Among the request's extensions, [`PerAttemptTimeout`] and [`IdleTimeout`] replace the layer's
+/// timeouts, and [`Coverage`] or [`LongLived`](courteous_core::LongLived) can shorten how far they
+/// reach.
+///
+/// The timeout starts again while the request's body goes out: see [`AttemptTimeoutLayer`]. The call's
+/// deadline does not.
 ///
 /// # Readiness
 /// The inner service's. Nothing is reserved, and the wait for it is not counted. An attempt that is
@@ -25,16 +37,16 @@ use crate::{AttemptTimeoutLayer, DeadlineBody, PerAttemptTimeout, ResponseFuture
 /// [`Elapsed`](courteous_core::Elapsed), which does not tell whether the server has acted on the
 /// request. Its scope is [`Scope::Attempt`] if another attempt can be made, and [`Scope::Total`] if
 /// the call's deadline has struck, also if both strike at once; its limit is the timeout of the one
-/// or the other. Errors of the inner service come through as they are, and a response or an error
-/// that is here at the deadline wins.
+/// or the other. A body that is silent for too long fails with [`Scope::Idle`]. Errors of the inner
+/// service come through as they are, and a response or an error that is here at the deadline wins.
 #[derive(Clone, Debug)]
-pub struct AttemptTimeout<S> {
+pub struct AttemptTimeout<S, K = SendOnce> {
     inner: S,
-    settings: AttemptTimeoutLayer,
+    settings: AttemptTimeoutLayer<K>,
 }
 
-impl<S> AttemptTimeout<S> {
-    pub(super) const fn new(inner: S, settings: AttemptTimeoutLayer) -> Self {
+impl<S, K> AttemptTimeout<S, K> {
+    pub(super) const fn new(inner: S, settings: AttemptTimeoutLayer<K>) -> Self {
         Self { inner, settings }
     }
 
@@ -57,10 +69,12 @@ impl<S> AttemptTimeout<S> {
     }
 }
 
-impl<S, B, RB> Service<Request<B>> for AttemptTimeout<S>
+impl<S, K, B, RB> Service<Request<B>> for AttemptTimeout<S, K>
 where
     S: Service<Request<B>, Response = Response<RB>>,
     S::Error: Into<BoxError>,
+    K: Keep<B>,
+    B: Body,
 {
     type Response = Response<DeadlineBody<RB>>;
     type Error = BoxError;
@@ -71,29 +85,64 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let settings = &self.settings;
         let extensions = request.extensions();
-        let timeout = match extensions.get() {
-            Some(&PerAttemptTimeout(timeout)) => timeout,
-            None => self.settings.timeout(),
+        let context = extensions.get::<CallContext>().copied();
+        // Mostly there is nothing else: then nothing else is looked up.
+        let overrides = match extensions.len() > usize::from(context.is_some()) {
+            true => extensions,
+            false => &Extensions::new(),
         };
-        let (now, context) = (Instant::now(), CallContext::of(extensions));
-        let limit = Limit::earliest(now, timeout, Scope::Attempt, context);
+        let timeout = match overrides.get() {
+            Some(&PerAttemptTimeout(timeout)) => timeout,
+            None => settings.timeout(),
+        };
+        let idle_timeout = match overrides.get() {
+            Some(&IdleTimeout(timeout)) => Some(timeout),
+            None => settings.idle_timeout(),
+        };
+        let asked = Coverage::asked_by(overrides);
+        let upload = overrides.get::<Upload>().cloned();
+
+        let upload = upload.or_else(|| settings.keep().watch_in_place(request.body_mut()));
+        let (now, context) = (Instant::now(), context.unwrap_or_default());
+        let first = match (&upload, request.body().size_hint().exact()) {
+            (None, Some(size)) => with_transfer(timeout, size, settings.least_upload_rate()),
+            _ => timeout,
+        };
+        let limit = Limit::earliest(now, first, Scope::Attempt, context);
         if let Some(limit) = limit {
             let left = limit.deadline().saturating_duration_since(now);
-            let can_be_sent = match self.settings.header() {
-                Some(header) => header.state(left, request.headers_mut()),
-                None => !left.is_zero(),
+            let can_be_sent = match settings.header() {
+                Some(header) if asked != Some(Coverage::Headers) => {
+                    header.state(left, request.headers_mut())
+                }
+                _ => !left.is_zero(),
             };
             if !can_be_sent {
                 return ResponseFuture::refused(limit);
             }
         }
-        ResponseFuture::new(self.inner.call(request), limit, self.settings.coverage())
+        let silence = upload.map(|upload| {
+            Box::new(Silence {
+                upload,
+                timeout,
+                least_rate: settings.least_upload_rate(),
+                context,
+            })
+        });
+        let coverage = match asked {
+            Some(Coverage::Headers) => Coverage::Headers,
+            _ => settings.coverage(),
+        };
+        ResponseFuture::new(self.inner.call(request), limit, coverage)
+            .with_silence(silence)
+            .with_idle_timeout(idle_timeout)
     }
 }
 
 #[cfg(feature = "load")]
-impl<S: tower::load::Load> tower::load::Load for AttemptTimeout<S> {
+impl<S: tower::load::Load, K> tower::load::Load for AttemptTimeout<S, K> {
     type Metric = S::Metric;
 
     fn load(&self) -> Self::Metric {

@@ -6,14 +6,14 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    CallTimeout, DeadlineBody, ReadyCall, ResponseFuture, TotalTimeoutLayer, limit::Limit,
+    CallTimeout, Coverage, DeadlineBody, ReadyCall, ResponseFuture, TotalTimeoutLayer, limit::Limit,
 };
 
 /// Ends a call that takes too long as a whole: the service that [`TotalTimeoutLayer`] makes.
 ///
 /// The call's deadline is told to all layers inside by the request's [`CallContext`], where the
 /// earliest one wins: a nested total timeout can only shorten. [`CallTimeout`] among the request's
-/// extensions replaces the layer's timeout.
+/// extensions replaces the layer's timeout, and [`Coverage`] or [`LongLived`](courteous_core::LongLived) how far it reaches.
 ///
 /// # Readiness
 /// Always ready. The response future readies a clone of the inner service of its own, so that the
@@ -78,6 +78,7 @@ where
             Some(&CallTimeout(timeout)) => timeout,
             None => self.settings.timeout(),
         };
+        let coverage = Coverage::asked_by(extensions).unwrap_or(self.settings.coverage());
         let context = CallContext::of(extensions);
         let limit = Limit::earliest(Instant::now(), timeout, Scope::Total, context);
         if let Some(limit) = limit {
@@ -85,7 +86,7 @@ where
         }
         // `self.inner` is never polled ready by us, so a plain clone leaves nothing behind.
         let call = ReadyCall::new(self.inner.clone(), request, limit);
-        ResponseFuture::new(call, limit, self.settings.coverage())
+        ResponseFuture::new(call, limit, coverage)
     }
 }
 
