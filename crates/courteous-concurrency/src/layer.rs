@@ -158,7 +158,8 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
         self.with_max_waiting(0)
     }
 
-    /// Sets until when a call is in flight. The default is [`HoldUntil::Body`].
+    /// Sets until when a call is in flight. The default is [`HoldUntil::Body`]. A single request with
+    /// [`LongLived`](courteous_core::LongLived) among its extensions says [`HoldUntil::Headers`].
     #[must_use]
     pub fn hold_until(mut self, hold: HoldUntil) -> Self {
         self.options.hold = hold;

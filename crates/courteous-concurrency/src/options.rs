@@ -6,6 +6,9 @@ use tokio::time::Instant;
 
 /// Until when a call counts as in flight.
 ///
+/// A request with [`LongLived`](courteous_core::LongLived) among its extensions counts until
+/// [`Headers`](Self::Headers), whatever the layer says.
+///
 /// Exhaustive on purpose: a third end of a call would be a different limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums)]

@@ -4,14 +4,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{AsError, Refuse};
+use courteous_core::{AsError, LongLived, Refuse};
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
 use crate::{
     body::PermitBody, events, future::ResponseFuture, layer::ConcurrencyLimitLayer,
-    limiter::Admission, waiting::Waiting,
+    limiter::Admission, options::HoldUntil, waiting::Waiting,
 };
 
 /// Bounds the calls in flight. Made by [`ConcurrencyLimitLayer`].
@@ -87,9 +87,12 @@ where
             options,
             reject,
         } = &self.limit;
+        let hold = match request.extensions().get::<LongLived>() {
+            Some(_) => HoldUntil::Headers,
+            None => options.hold,
+        };
         match scope.admit(&request, options) {
             Admission::Now(permit) => {
-                let hold = options.hold;
                 // If this panics, the permit is given back.
                 let future = self.inner.call(request);
                 ResponseFuture::running(future, permit, hold)
@@ -100,7 +103,7 @@ where
                 self.inner = self.inner.clone();
                 let inner = self.inner.clone();
                 let waiting = Waiting::new(place, bound, inner, request, reject.clone());
-                ResponseFuture::waiting(waiting, options.hold)
+                ResponseFuture::waiting(waiting, hold)
             }
             Admission::Refused(rejected) => {
                 self.inner = self.inner.clone();

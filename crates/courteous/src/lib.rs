@@ -123,8 +123,8 @@ pub use builder::{ServiceBuilder, ServiceBuilderExt};
 pub use check::{CloneService, HttpService, ServiceError, check};
 pub use courteous_core::{
     Attempt, BoxError, CallContext, CallId, Classified, Classify, Dice, Effect, Elapsed, Fault,
-    Gate, History, Origin, Outcome, RejectReason, Rejected, RequestView, ResponseHead, Retried,
-    RetryInfo, Scope, StopReason, Verdict, find_cause,
+    Gate, History, LongLived, Origin, Outcome, RejectReason, Rejected, RequestView, ResponseHead,
+    Retried, RetryInfo, Scope, StopReason, Verdict, find_cause,
 };
 pub use error::Error;
 #[cfg(all(
@@ -170,7 +170,7 @@ pub use courteous_retry::{Backoff, Budget, Idempotent, Jitter, MaxAttempts, NoRe
 pub use courteous_throttle::{Bucket, Cost, Rate, ThrottleLayer};
 #[cfg(feature = "timeout")]
 pub use courteous_timeout::{
-    AttemptTimeoutLayer, CallTimeout, Coverage, PerAttemptTimeout, TotalTimeoutLayer,
+    AttemptTimeoutLayer, CallTimeout, Coverage, IdleTimeout, PerAttemptTimeout, TotalTimeoutLayer,
 };
 #[cfg(feature = "tonic")]
 pub use courteous_tonic::{GrpcStatus, GrpcStatusLayer, TonicClassifier};

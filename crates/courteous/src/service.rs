@@ -5,7 +5,7 @@ use std::{
 };
 
 use courteous_concurrency::{AsError, ConcurrencyLimit, ConcurrencyLimitLayer};
-use courteous_core::{BoxError, Origin};
+use courteous_core::{BoxError, LongLived, Origin};
 #[cfg(feature = "dead-letter")]
 use courteous_dead_letter::{DeadLetter, DeadLetterLayer};
 use courteous_idempotency::{IdempotencyKey, IdempotencyKeyLayer};
@@ -84,11 +84,12 @@ impl<P: Clone> Layers<P> {
 #[derive(Clone)]
 pub struct Courteous<S, P = PerOrigin> {
     inner: Layered<S, P>,
+    streaming: bool,
 }
 
 impl<S, P> Courteous<S, P> {
-    pub(crate) const fn new(inner: Layered<S, P>) -> Self {
-        Self { inner }
+    pub(crate) const fn new(inner: Layered<S, P>, streaming: bool) -> Self {
+        Self { inner, streaming }
     }
 
     /// The client.
@@ -130,7 +131,10 @@ where
         self.inner.poll_ready(cx).map_err(Error::new)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if self.streaming {
+            request.extensions_mut().insert(LongLived);
+        }
         ResponseFuture {
             inner: self.inner.call(request),
         }

@@ -22,7 +22,8 @@ use crate::{Courteous, service::Layers};
 /// | retry | [`RetryLayer::new`]: 3 attempts, full jitter, a budget | see there |
 /// | concurrency limit | 128 per origin, to the body's end | far from ten thousand; see below |
 /// | throttle | no rate; listens to what each origin says | see [`ThrottleLayer`] |
-/// | attempt timeout | 10 s, to the head | three of them within the total timeout |
+/// | attempt timeout | 10 s of silence, to the head | three of them within the total timeout |
+/// | idle timeout of the response body | off; 60 s with [`streaming`](Self::streaming) | a slow body is not a failure |
 ///
 /// # Sharing
 ///
@@ -81,6 +82,7 @@ use crate::{Courteous, service::Layers};
 #[derive(Clone, Debug)]
 pub struct Stack<P = PerOrigin> {
     layers: Layers<P>,
+    streaming: bool,
 }
 
 impl Stack {
@@ -99,6 +101,7 @@ impl Stack {
                 throttle: ThrottleLayer::per_origin(Rate::UNLIMITED),
                 attempt: AttemptTimeoutLayer::new(Duration::from_secs(10)),
             },
+            streaming: false,
         }
     }
 }
@@ -148,13 +151,45 @@ impl<P> Stack<P> {
     pub fn with_throttle<Q>(self, layer: ThrottleLayer<Q>) -> Stack<Q> {
         Stack {
             layers: self.layers.with_throttle(layer),
+            streaming: self.streaming,
         }
     }
 
-    /// The timeout of an attempt: a `Duration`, or a layer.
+    /// The timeout of an attempt: a `Duration`, or a layer. It limits the server's silence, and not our own upload.
     #[must_use]
     pub fn with_attempt_timeout(mut self, timeout: impl Into<AttemptTimeoutLayer>) -> Self {
         self.layers.attempt = timeout.into();
+        self
+    }
+
+    /// Is for calls whose responses go on for long: event streams, watches, gRPC streams.
+    ///
+    /// Each call is then [`LongLived`](crate::LongLived): the total timeout and the permit end with the response head. The body may go on for
+    /// as long as its frames come, with 60 s of silence at most between two of them. A proxy that closes idle connections
+    /// allows about as much, so servers send something more often.
+    ///
+    /// The limit on silence is [`AttemptTimeoutLayer::with_idle_timeout`] of the attempt timeout, and
+    /// [`IdleTimeout`](courteous_timeout::IdleTimeout) of a single request. [`Coverage::Body`](courteous_timeout::Coverage)
+    /// among a request's extensions has the total timeout cover the body of that call.
+    ///
+    /// In a stack for other calls, a single request says the same by `LongLived` among its extensions, and its own limit
+    /// on silence by `IdleTimeout`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use courteous::{AttemptTimeoutLayer, Stack};
+    ///
+    /// let attempt = AttemptTimeoutLayer::new(Duration::from_secs(5));
+    /// let watch = Stack::new()
+    ///     .streaming()
+    ///     .with_attempt_timeout(attempt.with_idle_timeout(Duration::from_secs(300)))
+    ///     .build()?;
+    /// # Ok::<_, courteous::InvalidStack>(())
+    /// ```
+    #[must_use]
+    pub const fn streaming(mut self) -> Self {
+        self.streaming = true;
         self
     }
 
@@ -163,16 +198,23 @@ impl<P> Stack<P> {
     /// # Errors
     ///
     /// When an attempt may take longer than the whole call.
-    pub fn build(self) -> Result<StackLayer<P>, InvalidStack> {
+    pub fn build(mut self) -> Result<StackLayer<P>, InvalidStack> {
         let (attempt, total) = (self.layers.attempt.timeout(), self.layers.total.timeout());
         if attempt > total {
             return Err(InvalidStack { attempt, total });
         }
+        if self.streaming && self.layers.attempt.idle_timeout().is_none() {
+            self.layers.attempt = self.layers.attempt.with_idle_timeout(STREAM_IDLE);
+        }
         Ok(StackLayer {
             layers: self.layers,
+            streaming: self.streaming,
         })
     }
 }
+
+/// How long a stream may be silent.
+const STREAM_IDLE: Duration = Duration::from_secs(60);
 
 /// In flight per origin.
 const IN_FLIGHT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(127);
@@ -187,12 +229,13 @@ impl Default for Stack {
 #[derive(Clone, Debug)]
 pub struct StackLayer<P = PerOrigin> {
     layers: Layers<P>,
+    streaming: bool,
 }
 
 impl<P: Clone> StackLayer<P> {
     /// The stack around `client`.
     pub fn layer<S>(&self, client: S) -> Courteous<S, P> {
-        Courteous::new(self.layers.around(client))
+        Courteous::new(self.layers.around(client), self.streaming)
     }
 }
 
