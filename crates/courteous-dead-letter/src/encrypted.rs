@@ -53,6 +53,7 @@ const NONCE_LEN: usize = 24;
 /// The first byte of what is in it.
 const WHOLE: u8 = 0;
 const TRUNCATED: u8 = 1;
+const SCRUBBED: u8 = 2;
 
 impl EncryptionKey {
     /// The key of these bytes, which are to be random: a password is none.
@@ -66,6 +67,7 @@ impl EncryptionKey {
         let kind = match payload {
             Payload::Whole(_) => WHOLE,
             Payload::Truncated(_) => TRUNCATED,
+            Payload::Scrubbed(_) => SCRUBBED,
             // Nothing to be sealed, or sealed already.
             Payload::Gone | Payload::Sealed(_) => return Some(payload.clone()),
         };
@@ -102,6 +104,7 @@ impl EncryptionKey {
         match *plain.split_to(plain.len().min(1)).first()? {
             WHOLE => Some(Payload::Whole(plain)),
             TRUNCATED => Some(Payload::Truncated(plain)),
+            SCRUBBED => Some(Payload::Scrubbed(plain)),
             _ => None,
         }
     }
@@ -276,6 +279,7 @@ mod tests {
             Payload::Whole(Bytes::from_static(b"card=4242")),
             Payload::Whole(Bytes::new()),
             Payload::Truncated(Bytes::from_static(b"card=4242")),
+            Payload::Scrubbed(Bytes::from_static(b"card=4242")),
         ] {
             let Some(Payload::Sealed(sealed)) = key.seal(id, &payload) else {
                 panic!("not sealed");

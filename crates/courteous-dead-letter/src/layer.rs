@@ -5,7 +5,7 @@ use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
 use tower_layer::Layer;
 
-use crate::{Clock, DeadLetter, LetterEvent, Reason, Sink, settings::Settings};
+use crate::{BodyScrubber, Clock, DeadLetter, LetterEvent, Reason, Sink, settings::Settings};
 
 /// Keeps the calls that have finally failed.
 ///
@@ -20,13 +20,22 @@ use crate::{Clock, DeadLetter, LetterEvent, Reason, Sink, settings::Settings};
 ///
 /// # Secrets
 ///
-/// These are never written, and known in the record by their names only: the header fields `authorization`,
-/// `proxy-authorization`, `cookie`, `x-api-key`, `api-key`, `x-auth-token`, `x-goog-api-key`, `x-amz-security-token`, those
-/// whose value is marked as sensitive, and those that hold one of the request's secrets or a URL with one; the user in the
-/// target; and the query values named `token`, `access_token`, `refresh_token`, `id_token`, `api_key`, `api-key`, `apikey`,
-/// `key`, `sig`, `signature`, `password`, `secret`, `client_secret`, `x-amz-signature`, `x-amz-security-token` and
-/// `x-goog-signature`, in any case and however they are encoded, and those that hold a URL with a secret. The text of an error is written without them. The idempotency
-/// key is no secret. **A body is written as it is**, and so is the path.
+/// Credentials are never written, and known in the record by their names only. What is one is told by its name, its mark, its
+/// form, and by what is known already:
+///
+/// - a header field or a query value, if the words in its name say so: *token*, *secret*, *key*, *auth*, *password*,
+///   *signature*, *session*, *cookie*, *credential*, *jwt* and others, in any case, joined (`apikey`) and encoded (`%74oken`). Names
+///   that say what a key or a token is of are none: `primary_key`, `pageToken`, `max_tokens`. A name in doubt is a secret;
+/// - those that the layer is given by [`with_secret_header`](Self::with_secret_header) and
+///   [`with_secret_query`](Self::with_secret_query), but not those that it is given by
+///   [`with_plain_header`](Self::with_plain_header) and [`with_plain_query`](Self::with_plain_query);
+/// - a header field whose value is marked as sensitive;
+/// - a value that has the form of a credential, as `Bearer ...`, a JWT, `ghp_...`, or that holds a URL with a secret;
+/// - the user in the target;
+/// - a header field or a tag that holds a secret of the same request.
+///
+/// The text of an error is written without them. The idempotency key is no secret. **The path of the target is written as it
+/// is, and so is a body**, unless it is [scrubbed](Self::with_body_scrubber).
 ///
 /// # Sharing
 ///
@@ -113,14 +122,44 @@ impl<K> DeadLetterLayer<K> {
     /// One more header field that is not to be written.
     #[must_use]
     pub fn with_secret_header(self, name: HeaderName) -> Self {
-        self.with(|settings| settings.secrecy.headers.push(name))
+        self.with(|settings| settings.secrecy.headers.add_secret(name.as_str()))
+    }
+
+    /// A header field that is written, whatever the words in its name, or the form of its value.
+    ///
+    /// It is still withheld if its value is marked as sensitive, or holds one of the request's secrets or a URL with one.
+    ///
+    /// ```
+    /// # use courteous_dead_letter::{DeadLetterLayer, MemoryStore};
+    /// use http::HeaderName;
+    ///
+    /// let layer = DeadLetterLayer::new(MemoryStore::new());
+    /// layer.with_plain_header(HeaderName::from_static("x-session-affinity"));
+    /// ```
+    #[must_use]
+    pub fn with_plain_header(self, name: HeaderName) -> Self {
+        self.with(|settings| settings.secrecy.headers.add_plain(name.as_str()))
     }
 
     /// One more query parameter whose value is not to be written, in any case and however it is encoded.
     #[must_use]
     pub fn with_secret_query(self, name: &str) -> Self {
-        let name = name.to_lowercase();
-        self.with(|settings| settings.secrecy.query.push(name.into()))
+        self.with(|settings| settings.secrecy.query.add_secret(name))
+    }
+
+    /// A query parameter whose value is written, whatever the words in its name, or the form of its value, unless that holds a
+    /// URL with a secret.
+    #[must_use]
+    pub fn with_plain_query(self, name: &str) -> Self {
+        self.with(|settings| settings.secrecy.query.add_plain(name))
+    }
+
+    /// Takes secrets out of the bodies of forms and of JSON before they are written. Default: none, and a body is written as it is.
+    ///
+    /// A letter whose body was scrubbed is for reading only: a replay does not send it. See [`BodyScrubber`].
+    #[must_use]
+    pub fn with_body_scrubber(self, scrubber: BodyScrubber) -> Self {
+        self.with(|settings| settings.body_scrubber = Some(scrubber))
     }
 
     /// How long a call that has failed may wait for its letter to be durable. Default: 2 s.

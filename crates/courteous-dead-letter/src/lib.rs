@@ -154,7 +154,8 @@
 //! - It makes no attempt itself: `courteous-retry` does, inside of it.
 //! - It gives no call a key: `courteous-idempotency` does, outside of it. Without a key, a call that may have been processed is
 //!   not sent again, unless its method is idempotent or somebody decides so.
-//! - It does not look into bodies. They are written as they are, unless the store is `Encrypted` (feature `encryption`).
+//! - It does not look into bodies. They are written as they are, unless the layer has a [`BodyScrubber`] or the store is
+//!   `Encrypted` (feature `encryption`).
 //! - It reads no response body. A call whose response began well is answered, however its body ends.
 //! - It keeps no order: what is sent again comes after what was sent since.
 //! - A replay is a request anew: it has the header fields of the first one and its own deadline, but not its extensions.
@@ -170,6 +171,7 @@
 //! beside each letter; fencing numbers after Kleppmann's "Designing Data-Intensive Applications" (2017), chapter 8. RFC 9110,
 //! section 9.2.2, for idempotent methods; draft-ietf-httpapi-idempotency-key-header for keys; RFC 9562, section 5.7, for ids.
 
+mod body_scrubber;
 mod classifier;
 mod clock;
 mod collect;
@@ -196,6 +198,8 @@ mod replaying;
 mod row;
 mod scrub;
 mod secrecy;
+mod secret_names;
+mod secret_values;
 mod secrets;
 mod service;
 mod settings;
@@ -212,6 +216,7 @@ mod ticket;
 mod verdict;
 mod withheld;
 
+pub use body_scrubber::BodyScrubber;
 pub use clock::Clock;
 #[cfg(feature = "encryption")]
 pub use encrypted::{Encrypted, EncryptionKey, InvalidEncryptionKey};

@@ -15,18 +15,21 @@ pub enum Payload {
     /// It was streamed, and could not be kept: it did not end in time, it failed, it had trailers, or it can be read only
     /// once. It cannot be sent again.
     Gone,
+    /// Secrets were taken out of it by a [`BodyScrubber`](crate::BodyScrubber): it is for reading, and cannot be sent again.
+    Scrubbed(Bytes),
     /// It is encrypted, and only a store that has the key can open it: the others cannot send it again.
     Sealed(Bytes),
 }
 
 impl Payload {
-    /// The word for its kind: `whole`, `truncated`, `gone` or `sealed`.
+    /// The word for its kind: `whole`, `truncated`, `gone`, `scrubbed` or `sealed`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Whole(_) => "whole",
             Self::Truncated(_) => "truncated",
             Self::Gone => "gone",
+            Self::Scrubbed(_) => "scrubbed",
             Self::Sealed(_) => "sealed",
         }
     }
@@ -36,7 +39,10 @@ impl Payload {
     pub fn bytes(&self) -> &Bytes {
         static NONE: Bytes = Bytes::new();
         match self {
-            Self::Whole(bytes) | Self::Truncated(bytes) | Self::Sealed(bytes) => bytes,
+            Self::Whole(bytes)
+            | Self::Truncated(bytes)
+            | Self::Scrubbed(bytes)
+            | Self::Sealed(bytes) => bytes,
             Self::Gone => &NONE,
         }
     }
@@ -49,6 +55,7 @@ impl Payload {
             "whole" => Self::Whole(bytes),
             "truncated" => Self::Truncated(bytes),
             "gone" => Self::Gone,
+            "scrubbed" => Self::Scrubbed(bytes),
             "sealed" => Self::Sealed(bytes),
             _ => return None,
         })
@@ -77,6 +84,7 @@ mod tests {
         for payload in [
             Payload::Whole(bytes.clone()),
             Payload::Truncated(bytes.clone()),
+            Payload::Scrubbed(bytes.clone()),
             Payload::Sealed(bytes),
             Payload::Gone,
         ] {

@@ -139,7 +139,12 @@ impl<B: Body> Recording<B> {
     }
 
     fn push_collected(&mut self) {
-        if let State::Collecting { letter, .. } = std::mem::replace(&mut self.state, State::Done) {
+        if let State::Collecting { mut letter, .. } =
+            std::mem::replace(&mut self.state, State::Done)
+        {
+            if let Some(scrubber) = &self.settings.body_scrubber {
+                letter.payload = scrubber.scrub(&letter.headers, letter.payload);
+            }
             self.push(*letter);
         }
     }

@@ -1,6 +1,8 @@
-use std::borrow::Cow;
-
-use crate::query::{decode, is_one_of, normal_name};
+use crate::{
+    query::{clean_name, decode},
+    secret_names::SecretNames,
+    secret_values::{ends_word, is_random, is_token},
+};
 
 /// What stands in a text in the place of a secret.
 const MARK: &str = "[withheld]";
@@ -13,12 +15,12 @@ const MAX_TEXT: usize = 1024;
 
 /// Takes secrets out of texts: those that the request had, and what looks like one in a URL.
 pub(crate) struct Scrubber {
-    names: Vec<Cow<'static, str>>,
+    names: SecretNames,
     known: Vec<String>,
 }
 
 impl Scrubber {
-    pub(crate) const fn new(names: Vec<Cow<'static, str>>) -> Self {
+    pub(crate) const fn new(names: SecretNames) -> Self {
         Self {
             names,
             known: Vec::new(),
@@ -94,7 +96,8 @@ impl Scrubber {
                 from = at + MARK.len();
             }
         }
-        self.without_values(&without_userinfo(&text))
+        let text = self.without_values(&without_userinfo(&text));
+        without_credentials(&self.without_members(&text))
     }
 
     /// The texts of an error and its causes, outermost first, without secrets, and not too long.
@@ -119,6 +122,33 @@ impl Scrubber {
         text
     }
 
+    /// `"name":"value"` of JSON without the value, for all names that are secret.
+    fn without_members(&self, text: &str) -> String {
+        let mut scrubbed = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, name, value)) = member(rest) {
+            scrubbed.push_str(before);
+            rest = value;
+            if self.names.is_secret(name) {
+                let mut escaped = false;
+                let end = value.find(|char| match (escaped, char) {
+                    (false, '"') => true,
+                    _ => {
+                        escaped = !escaped && char == '\\';
+                        false
+                    }
+                });
+                let end = end.unwrap_or(value.len());
+                if end > 0 {
+                    scrubbed.push_str(MARK);
+                }
+                rest = &value[end..];
+            }
+        }
+        scrubbed.push_str(rest);
+        scrubbed
+    }
+
     /// `name=value` without the value, for all names that are secret.
     fn without_values(&self, text: &str) -> String {
         let mut scrubbed = String::with_capacity(text.len());
@@ -132,7 +162,11 @@ impl Scrubber {
             });
             scrubbed.push_str(&rest[..=equals]);
             rest = value;
-            if is_one_of(&normal_name(name), &self.names) {
+            // `code=8` is an error's; only that of a URL is a secret.
+            let is_in_url = before[..before.len() - name.len()].ends_with(['?', '&', ';', '#']);
+            let is_secret =
+                |name: &str| self.names.is_secret(name) && (is_in_url || name != "code");
+            if is_secret(&clean_name(name)) {
                 let end = value.find(ends_value).unwrap_or(value.len());
                 if end > 0 {
                     scrubbed.push_str(MARK);
@@ -143,6 +177,23 @@ impl Scrubber {
         scrubbed.push_str(rest);
         scrubbed
     }
+}
+
+/// `text` without what is a credential by its form: words that are one, and what follows the name of a scheme.
+fn without_credentials(text: &str) -> String {
+    let mut scrubbed = String::with_capacity(text.len());
+    let mut follows_scheme = false;
+    for piece in text.split_inclusive(ends_word) {
+        let word = piece.trim_end_matches(ends_word);
+        let is_secret = is_token(word) || follows_scheme && is_random(word);
+        scrubbed.push_str(if is_secret { MARK } else { word });
+        scrubbed.push_str(&piece[word.len()..]);
+        let schemes = ["basic", "bearer", "negotiate", "ntlm", "token"];
+        follows_scheme = schemes
+            .iter()
+            .any(|scheme| word.eq_ignore_ascii_case(scheme));
+    }
+    scrubbed
 }
 
 /// Where `secret` is in `text`.
@@ -157,6 +208,17 @@ fn find(text: &str, secret: &str) -> Option<usize> {
         !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
     });
     found.map(|(at, _)| at)
+}
+
+/// The first member of an object in `text` whose value is a string: what comes before the value, the name, and the rest.
+fn member(text: &str) -> Option<(&str, &str, &str)> {
+    text.match_indices(':').find_map(|(colon, _)| {
+        let value = text[colon + 1..].trim_start().strip_prefix('"')?;
+        let before = &text[..text.len() - value.len()];
+        let name = text[..colon].trim_end().strip_suffix('"')?;
+        let name = &name[name.rfind('"')? + 1..];
+        Some((before, name, value))
+    })
 }
 
 /// `scheme://user@host` without the user.
@@ -193,7 +255,7 @@ mod tests {
     use super::*;
 
     fn scrubber(known: &[&str]) -> Scrubber {
-        let mut scrubber = Scrubber::new(vec!["token".into(), "sig".into()]);
+        let mut scrubber = Scrubber::new(SecretNames::new());
         known.iter().for_each(|known| scrubber.learn(known));
         scrubber
     }
@@ -215,7 +277,19 @@ mod tests {
             ("token=a=b;c", "token=[withheld]"),
             ("http://a@b@c.example/", "http://[withheld]@c.example/"),
             ("http://a.example/@b", "http://a.example/@b"),
-            ("mytoken=1, key=2", "mytoken=1, key=2"),
+            ("mytokens=1, primary_key=2", "mytokens=1, primary_key=2"),
+            ("error code=8", "error code=8"),
+            ("/?code=8", "/?code=[withheld]"),
+            ("x#access_token=a", "x#access_token=[withheld]"),
+            (
+                r#"{"id":"1","accessToken": "a\"b","n":2} {"tok":"#,
+                r#"{"id":"1","accessToken": "[withheld]","n":2} {"tok":"#,
+            ),
+            (
+                "got Bearer 0123456789abcdef, no Bearer of news",
+                "got Bearer [withheld], no Bearer of news",
+            ),
+            ("(ghp_0123456789abcdefghij)", "([withheld])"),
             ("ü=token=x", "ü=token=[withheld]"),
             ("", ""),
         ] {

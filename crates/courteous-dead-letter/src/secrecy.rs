@@ -1,26 +1,24 @@
-use std::borrow::Cow;
-
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
-    header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION},
     uri::{Authority, PathAndQuery},
 };
 
 use crate::{
-    Withheld,
-    query::{decode, is_one_of, rewrite},
+    Tags, Withheld,
+    query::{decode, normal_name, rewrite},
     scrub::Scrubber,
+    secret_names::SecretNames,
+    secret_values::is_credential,
 };
 
 /// What stands in the place of a query value that was left out.
 const PLACEHOLDER: &str = "withheld";
 
-/// What is secret by its name.
+/// What is secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Secrecy {
-    pub(crate) headers: Vec<HeaderName>,
-    /// Decoded, in lower case.
-    pub(crate) query: Vec<Cow<'static, str>>,
+    pub(crate) headers: SecretNames,
+    pub(crate) query: SecretNames,
 }
 
 /// A request without its secrets.
@@ -33,37 +31,10 @@ pub(crate) struct Stripped {
 }
 
 impl Secrecy {
-    pub(crate) fn new() -> Self {
-        let headers = [
-            "x-api-key",
-            "api-key",
-            "x-auth-token",
-            "x-goog-api-key",
-            "x-amz-security-token",
-        ];
-        let query = [
-            "token",
-            "access_token",
-            "refresh_token",
-            "id_token",
-            "api_key",
-            "api-key",
-            "apikey",
-            "key",
-            "sig",
-            "signature",
-            "password",
-            "secret",
-            "client_secret",
-            "x-amz-signature",
-            "x-amz-security-token",
-            "x-goog-signature",
-        ];
-        let mut headers: Vec<_> = headers.map(HeaderName::from_static).into();
-        headers.extend([AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE]);
+    pub(crate) const fn new() -> Self {
         Self {
-            headers,
-            query: query.map(Cow::Borrowed).into(),
+            headers: SecretNames::new(),
+            query: SecretNames::new(),
         }
     }
 
@@ -78,7 +49,7 @@ impl Secrecy {
         let mut scrubber = Scrubber::new(self.query.clone());
         let uri = self.strip_uri(uri, &mut withheld, &mut scrubber);
         for (name, value) in &headers {
-            if name != key_header && (self.headers.contains(name) || value.is_sensitive()) {
+            if name != key_header && self.is_secret_field(name, value) {
                 scrubber.learn_field(value.as_bytes());
                 add(&mut withheld.headers, name);
             }
@@ -100,6 +71,34 @@ impl Secrecy {
         }
     }
 
+    /// `tags` without the values that are secrets: those of secret names, and those that hold a secret of the request's.
+    pub(crate) fn strip_tags(&self, tags: Tags, scrubber: &Scrubber) -> Tags {
+        let stripped = tags.iter().map(|(name, value)| {
+            let is_secret = !value.is_empty() && self.headers.is_secret(name)
+                || is_credential(value)
+                || scrubber.knows_part_of(value)
+                || has_secret_url(scrubber, value);
+            (name, if is_secret { PLACEHOLDER } else { value })
+        });
+        stripped.collect()
+    }
+
+    fn is_secret_field(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        let by_form = || {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            !self.headers.is_plain(name.as_str()) && is_credential(&value)
+        };
+        value.is_sensitive() || self.headers.is_secret(name.as_str()) || by_form()
+    }
+
+    fn is_secret_value(&self, name: &str, value: &str, scrubber: &Scrubber) -> bool {
+        let by_form = || {
+            let value = decode(value);
+            !self.query.is_plain(name) && is_credential(&value) || has_secret_url(scrubber, &value)
+        };
+        self.query.is_secret(name) || by_form()
+    }
+
     fn strip_uri(&self, uri: &Uri, withheld: &mut Withheld, scrubber: &mut Scrubber) -> Uri {
         let mut parts = uri.clone().into_parts();
         if let Some(authority) = &parts.authority
@@ -112,10 +111,9 @@ impl Secrecy {
         if let Some(query) = uri.query() {
             let mut found = Vec::new();
             let stripped = rewrite(query, |name, value| {
-                let secret =
-                    || is_one_of(name, &self.query) || has_secret_url(scrubber, &decode(value));
-                (!value.is_empty() && secret()).then(|| {
-                    found.push((name.to_owned(), value.to_owned()));
+                let is_secret = !value.is_empty() && self.is_secret_value(name, value, scrubber);
+                is_secret.then(|| {
+                    found.push((name.to_lowercase(), value.to_owned()));
                     PLACEHOLDER.to_owned()
                 })
             });
@@ -149,7 +147,7 @@ pub(crate) fn fill_uri(
     }
     if let Some(query) = uri.query() {
         let filled = rewrite(query, |name, value| {
-            (value == PLACEHOLDER).then(|| fresh(name))?
+            (value == PLACEHOLDER).then(|| fresh(&normal_name(name)))?
         });
         parts.path_and_query = Some(path_and_query(uri, &filled)?);
     }

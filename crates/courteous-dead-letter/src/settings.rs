@@ -4,7 +4,9 @@ use courteous_core::{Classify, RequestView};
 use courteous_replay::DEFAULT_LIMIT;
 use http::HeaderName;
 
-use crate::{Clock, LetterEvent, Reason, Sink, classifier::HttpStatus, secrecy::Secrecy};
+use crate::{
+    BodyScrubber, Clock, LetterEvent, Reason, Sink, classifier::HttpStatus, secrecy::Secrecy,
+};
 
 /// The name that the IETF draft gives to the field.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -19,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) key_header: HeaderName,
     pub(crate) body_limit: usize,
     pub(crate) secrecy: Secrecy,
+    pub(crate) body_scrubber: Option<BodyScrubber>,
     pub(crate) record_timeout: Duration,
     pub(crate) must_record: bool,
     pub(crate) filter: Option<Arc<Only>>,
@@ -38,6 +41,7 @@ impl Settings {
             key_header: IDEMPOTENCY_KEY,
             body_limit: DEFAULT_LIMIT,
             secrecy: Secrecy::new(),
+            body_scrubber: None,
             record_timeout: Duration::from_secs(2),
             must_record: false,
             filter: None,
@@ -54,6 +58,7 @@ impl fmt::Debug for Settings {
             .field("key_header", &self.key_header)
             .field("body_limit", &self.body_limit)
             .field("secrecy", &self.secrecy)
+            .field("body_scrubber", &self.body_scrubber)
             .field("record_timeout", &self.record_timeout)
             .field("must_record", &self.must_record)
             .finish_non_exhaustive()

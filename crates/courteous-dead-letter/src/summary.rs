@@ -103,6 +103,8 @@ pub enum NotSent {
     SecretsFailed(BoxError),
     /// Its body was not kept, or not wholly.
     BodyIncomplete,
+    /// Secrets were taken out of its body, which is for reading only.
+    BodyScrubbed,
     /// Its body is encrypted, with a key that the store was not given.
     Sealed,
     /// It may have been processed before, and nothing keeps it from being processed twice: neither its method nor a key. To be
@@ -121,6 +123,9 @@ impl fmt::Display for NotSent {
             Self::MissingSecrets(missing) => write!(f, "no fresh secrets for {missing}"),
             Self::SecretsFailed(_) => f.write_str("the source of fresh secrets failed"),
             Self::BodyIncomplete => f.write_str("its body was not kept whole"),
+            Self::BodyScrubbed => {
+                f.write_str("secrets were taken out of its body, which is for reading only")
+            }
             Self::Sealed => f.write_str("its body is encrypted with a key that is not here"),
             Self::MayRunTwice => f.write_str("it may have been processed, and might be again"),
             Self::Limited => f.write_str("a limit has refused it"),

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, btree_map};
 
 /// What the caller wants to find in the record: a request extension, and a part of a [`Letter`](crate::Letter).
 ///
-/// The layer takes it out of the request, so that nothing further in sees it, or copies it. It is written as it is: what is
-/// secret does not belong here.
+/// The layer takes it out of the request, so that nothing further in sees it, or copies it. What is secret does not belong here:
+/// a value that has a secret's name or form, or holds a secret of the request, is written as `withheld`.
 ///
 /// ```
 /// use courteous_dead_letter::Tags;

@@ -95,6 +95,7 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
             .secrecy
             .strip(&self.uri, self.headers, &settings.key_header);
         let error = error.map(|error| stripped.scrubber.error(error));
+        let tags = settings.secrecy.strip_tags(self.tags, &stripped.scrubber);
         let clock = &settings.clock;
         let (body, payload) = match self.keep.again(&self.body) {
             Ok(body) => (Some(body), Payload::Gone),
@@ -109,7 +110,7 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
             payload,
             key_header: has_key.then(|| settings.key_header.clone()),
             first_at: clock.at(self.begun),
-            tags: self.tags,
+            tags,
             ..Letter::new(
                 LetterId::new(clock.now()),
                 self.method,

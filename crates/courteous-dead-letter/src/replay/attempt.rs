@@ -184,8 +184,12 @@ const fn would_come_again(reason: Reason) -> bool {
 /// What takes the secrets of `request` out of texts: those that it has by name, and those that were just filled in.
 fn scrubber<B>(letter: &Letter, request: &Request<B>) -> Scrubber {
     let mut secrecy = Secrecy::new();
-    let names = letter.withheld.query.iter().cloned();
-    secrecy.query.extend(names.map(Into::into));
+    for name in &letter.withheld.query {
+        secrecy.query.add_secret(name);
+    }
+    for name in &letter.withheld.headers {
+        secrecy.headers.add_secret(name.as_str());
+    }
     let no_key = HeaderName::from_static("idempotency-key");
     let key_header = letter.key_header.as_ref().unwrap_or(&no_key);
     let headers = request.headers().clone();

@@ -37,6 +37,7 @@ impl Replay {
         }
         match letter.payload {
             Payload::Whole(_) => {}
+            Payload::Scrubbed(_) => return Err(Hold::Keep(NotSent::BodyScrubbed)),
             Payload::Sealed(_) => return Err(Hold::Keep(NotSent::Sealed)),
             _ => return Err(Hold::Keep(NotSent::BodyIncomplete)),
         }

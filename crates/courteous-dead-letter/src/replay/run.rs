@@ -180,7 +180,11 @@ impl Replay {
     fn tell(&self, run: &Run, id: LetterId, outcome: &ReplayOutcome) {
         let summary = run.count(outcome, self.max_failures_in_row.map(Into::into));
         #[cfg(feature = "tracing")]
-        tracing::debug!(%id, ?outcome, "dead letter replayed");
+        match outcome {
+            // Without its source: an error of the caller's that may hold a secret.
+            ReplayOutcome::NotSent(why) => tracing::debug!(%id, %why, "dead letter not sent"),
+            _ => tracing::debug!(%id, ?outcome, "dead letter replayed"),
+        }
         if let Some(on_progress) = &self.on_progress {
             on_progress(&Progress::new(id, outcome, &summary));
         }

@@ -166,11 +166,12 @@ async fn what_was_never_sent_or_is_idempotent_needs_no_key() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_whole_or_is_sealed_is_not_sent() {
+async fn a_body_that_is_not_whole_or_is_scrubbed_or_sealed_is_not_sent() {
     let (clock, store, replay) = setup();
     for payload in [
         Payload::Gone,
         Payload::Truncated(Bytes::from("amount=42")),
+        Payload::Scrubbed(Bytes::from("amount=withheld")),
         Payload::Sealed(Bytes::from("amount=42")),
     ] {
         let mut letter = letter(&clock, HOUR);
@@ -179,7 +180,7 @@ async fn a_body_that_is_not_whole_or_is_sealed_is_not_sent() {
     }
     let ledger = Ledger::default();
     let summary = replay.run(&store, ledger.server(200)).await.unwrap();
-    assert_eq!((summary.not_sent, summary.total()), (3, 3));
+    assert_eq!((summary.not_sent, summary.total()), (4, 4));
     assert!(ledger.requests().is_empty());
 }
 

@@ -1,0 +1,244 @@
+use bytes::Bytes;
+use http::{HeaderMap, header::CONTENT_TYPE};
+use serde_json::Value;
+
+use crate::{
+    Payload,
+    query::{decode, rewrite},
+    scrub::Scrubber,
+    secret_names::SecretNames,
+    secret_values::is_credential,
+};
+
+/// What stands in the place of a value that was left out.
+const PLACEHOLDER: &str = "withheld";
+
+/// Takes secrets out of the bodies of forms and of JSON before they are written, by the names of their fields.
+///
+/// A field is secret if the words in its name say so, as of a header field, or if its value has the form of a credential; in
+/// JSON at any depth. The word `withheld` is written in its place.
+///
+/// **A body that was scrubbed is for reading only**: its letter is [`Payload::Scrubbed`], and no replay sends it. A body in which
+/// there was no secret is kept as it was, and is sent.
+///
+/// | body, by its `content-type` | what is written |
+/// |---|---|
+/// | `application/x-www-form-urlencoded` | its fields, without the secret values |
+/// | `application/json`, and all that end with `+json` | the same value, written anew: names sorted, without spaces between them |
+/// | one of both that cannot be read, as it is compressed or broken | nothing: [`Payload::Gone`] |
+/// | one of both that was too long to be kept | nothing of it: [`Payload::Truncated`], empty |
+/// | any other, `multipart/form-data` among them, or none | the body **as it is** |
+///
+/// ```
+/// use courteous_dead_letter::{BodyScrubber, DeadLetterLayer, MemoryStore};
+///
+/// let scrubber = BodyScrubber::new()
+///     .with_secret_field("card_number")
+///     .with_plain_field("routing_key");
+/// let layer = DeadLetterLayer::new(MemoryStore::new()).with_body_scrubber(scrubber);
+/// # let _ = layer;
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct BodyScrubber {
+    names: SecretNames,
+}
+
+/// What a body consists of.
+enum Form {
+    Fields,
+    Json,
+}
+
+impl BodyScrubber {
+    /// Takes out the fields whose names have the words of secrets in them.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            names: SecretNames::new(),
+        }
+    }
+
+    /// Takes out this field as well, in any case.
+    #[must_use]
+    pub fn with_secret_field(mut self, name: &str) -> Self {
+        self.names.add_secret(name);
+        self
+    }
+
+    /// Leaves this field in, whatever the words in its name, or the form of its value.
+    #[must_use]
+    pub fn with_plain_field(mut self, name: &str) -> Self {
+        self.names.add_plain(name);
+        self
+    }
+
+    /// What is to be written of the body of a request that has these header fields.
+    pub(crate) fn scrub(&self, headers: &HeaderMap, payload: Payload) -> Payload {
+        let Some(form) = form(headers) else {
+            return payload;
+        };
+        match payload {
+            Payload::Whole(body) if body.is_empty() => Payload::Whole(body),
+            Payload::Whole(body) => {
+                let scrubbed = match form {
+                    Form::Fields => self.fields(&body),
+                    Form::Json => self.json(&body),
+                };
+                match scrubbed {
+                    Ok(Some(scrubbed)) => Payload::Scrubbed(scrubbed.into()),
+                    Ok(None) => Payload::Whole(body),
+                    Err(Unreadable) => Payload::Gone,
+                }
+            }
+            // Half of a field may be a whole secret.
+            Payload::Truncated(_) => Payload::Truncated(Bytes::new()),
+            other => other,
+        }
+    }
+
+    /// The fields of a form without secrets; `None` if there are none.
+    fn fields(&self, body: &[u8]) -> Result<Option<String>, Unreadable> {
+        let body = str::from_utf8(body).map_err(|_| Unreadable)?;
+        let mut is_scrubbed = false;
+        let scrubbed = rewrite(body, |name, value| {
+            let text = decode(&value.replace('+', " "));
+            let is_secret = !value.is_empty() && self.is_secret(name, &text);
+            is_scrubbed |= is_secret;
+            is_secret.then(|| PLACEHOLDER.to_owned())
+        });
+        Ok(is_scrubbed.then_some(scrubbed))
+    }
+
+    /// JSON without secrets; `None` if there are none.
+    fn json(&self, body: &[u8]) -> Result<Option<String>, Unreadable> {
+        let mut json = serde_json::from_slice(body).map_err(|_| Unreadable)?;
+        let is_scrubbed = self.value("", &mut json);
+        Ok(is_scrubbed.then(|| json.to_string()))
+    }
+
+    /// Whether there was a secret in `value`, which is that of the field `name`. Arrays hand their name on.
+    fn value(&self, name: &str, value: &mut Value) -> bool {
+        let is_secret = match value {
+            Value::Null | Value::Bool(_) => false,
+            Value::String(text) => !text.is_empty() && self.is_secret(name, text),
+            _ => self.names.is_secret(name),
+        };
+        if is_secret {
+            *value = PLACEHOLDER.into();
+            return true;
+        }
+        // All of them, and not only the first.
+        let any =
+            |scrubbed: bool, (name, value): (&str, &mut Value)| self.value(name, value) | scrubbed;
+        match value {
+            Value::Array(items) => items.iter_mut().map(|item| (name, item)).fold(false, any),
+            Value::Object(fields) => {
+                let fields = fields.iter_mut();
+                fields
+                    .map(|(name, value)| (name.as_str(), value))
+                    .fold(false, any)
+            }
+            _ => false,
+        }
+    }
+
+    fn is_secret(&self, name: &str, value: &str) -> bool {
+        if self.names.is_plain(name) {
+            return false;
+        }
+        let has_secret_url = || {
+            let scrubber = Scrubber::new(self.names.clone());
+            value.contains("://") && scrubber.scrub(value) != value
+        };
+        self.names.is_secret(name) || is_credential(value) || has_secret_url()
+    }
+}
+
+/// A body that is not what its header fields say.
+struct Unreadable;
+
+/// What the header fields say of the body, if it is looked into.
+fn form(headers: &HeaderMap) -> Option<Form> {
+    headers.get_all(CONTENT_TYPE).iter().find_map(|value| {
+        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        match value.split(';').next().map_or("", str::trim) {
+            "application/x-www-form-urlencoded" => Some(Form::Fields),
+            "application/json" | "text/json" => Some(Form::Json),
+            other => other.ends_with("+json").then_some(Form::Json),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn scrub(content_type: &'static str, body: &'static str) -> Payload {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let scrubber = BodyScrubber::new()
+            .with_secret_field("Card")
+            .with_plain_field("routing_key");
+        scrubber.scrub(&headers, Payload::Whole(body.into()))
+    }
+
+    fn scrubbed(body: &'static str) -> Payload {
+        Payload::Scrubbed(body.into())
+    }
+
+    #[test]
+    fn the_secret_fields_of_a_form_are_left_out() {
+        const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
+        let body = "amount=42&client_secret=a%20b&card=4242&routing_key=r&password=&note=Bearer+abc&c%6Fde=x";
+        let expected = "amount=42&client_secret=withheld&card=withheld&routing_key=r&password=&note=withheld&c%6Fde=withheld";
+        assert_eq!(scrub(FORM, body), scrubbed(expected));
+        let plain = "amount=42&primary_key=7&";
+        assert_eq!(scrub(FORM, plain), Payload::Whole(plain.into()));
+    }
+
+    #[test]
+    fn the_secret_fields_of_json_are_left_out_at_any_depth() {
+        let body = r#"{"amount": 42, "auth": {"user": "me"}, "list": [{"apiKey": "k", "n": 1.50}, "ghp_0123456789abcdefghij"],
+            "pin": 1234, "tokens": ["a"], "access_tokens": ["a", "b"], "hook": "https://me:pw@b.example/", "card": null,
+            "password": "", "session": true, "routing_key": "r"}"#;
+        let expected = concat!(
+            r#"{"access_tokens":"withheld","amount":42,"auth":"withheld","card":null,"hook":"withheld","#,
+            r#""list":[{"apiKey":"withheld","n":1.5},"withheld"],"password":"","pin":"withheld","routing_key":"r","#,
+            r#""session":true,"tokens":["a"]}"#
+        );
+        assert_eq!(scrub("application/json", body), scrubbed(expected));
+        let plain = r#"{ "amount": 42 }"#;
+        assert_eq!(
+            scrub("application/vnd.api+json", plain),
+            Payload::Whole(plain.into())
+        );
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_read_is_not_written() {
+        for body in ["{\"password\": \"a\"", "\u{1f}\u{8b}", "{} {}"] {
+            assert_eq!(scrub("application/json", body), Payload::Gone);
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let cut = Payload::Truncated("{\"password\": \"hunter".into());
+        let nothing = Payload::Truncated(Bytes::new());
+        assert_eq!(BodyScrubber::new().scrub(&headers, cut), nothing);
+        let empty = Payload::Whole(Bytes::new());
+        assert_eq!(BodyScrubber::new().scrub(&headers, empty.clone()), empty);
+    }
+
+    #[test]
+    fn a_body_of_another_type_is_written_as_it_is() {
+        let body = "{\"password\": \"a\"}";
+        for other in [
+            "text/plain",
+            "multipart/form-data; boundary=x",
+            "application/x-ndjson",
+        ] {
+            assert_eq!(scrub(other, body), Payload::Whole(body.into()));
+        }
+    }
+}

@@ -1,0 +1,556 @@
+//! Which names are those of secrets.
+//!
+//! A list of all fields that hold credentials cannot be kept: each provider has its own. So a name is taken apart into its
+//! words, and some words make it a secret:
+//!
+//! ```text
+//!  X-Shopify-Access-Token   -> x shopify access [token]              a secret
+//!  AWSSecretKey             -> aws [secret] key                      a secret
+//!  apikey                   -> api|[key]: words written as one       a secret
+//!  nextPageToken            -> next page token: "page" says what of  none
+//!  token_type               -> token type: says something of one     none
+//! ```
+//!
+//! What is withheld must be supplied again for a replay, so names that only read like secrets are told apart by the words beside.
+//! A name in doubt is a secret.
+
+/// Whole names, without what separates their words, that are none though their words say so.
+const PLAIN: &[&str] = &[
+    "clientrequesttoken", // the idempotency token of AWS
+    "secwebsocketkey",    // a nonce
+    "secwebsocketaccept",
+    "xcachekey",
+];
+
+/// Whole names that are secrets though no word says so.
+const SECRET: &[&str] = &[
+    "appid", // OpenWeather
+    "code",  // an authorization code; Azure Functions
+    "connectsid",
+    "wpnonce", // a token against CSRF, of WordPress
+    "xhoneycombteam",
+    "xjfrogartapi",
+    "xwpnonce",
+];
+
+/// Words that make any name a secret.
+const STRONG: &[&str] = &[
+    "assertion",
+    "auth",
+    "authcode",
+    "authdata",
+    "authenticate",
+    "authentication",
+    "authenticator",
+    "authenticity",
+    "authhash",
+    "authinfo",
+    "authn",
+    "authorisation",
+    "authorization",
+    "authz",
+    "bearer",
+    "cookie",
+    "cookies",
+    "cred",
+    "creds",
+    "csrf",
+    "cvc",
+    "cvv",
+    "dpop",
+    "hmac",
+    "hotp",
+    "jwe",
+    "jws",
+    "jwt",
+    "mnemonic",
+    "otp",
+    "passwords",
+    "passwort",
+    "psk",
+    "psw",
+    "saml",
+    "samlresponse",
+    "secrets",
+    "sess",
+    "session",
+    "sig",
+    "signatures",
+    "totp",
+    "verifier",
+    "xsrf",
+];
+
+/// What makes a word a secret wherever it is in it, as words may be written as one.
+const ANYWHERE: &[&str] = &[
+    "accesskey",
+    "accesstoken",
+    "apikey",
+    "apisecret",
+    "apitoken",
+    "authkey",
+    "authtoken",
+    "credential",
+    "passcode",
+    "passkey",
+    "passphrase",
+    "passwd",
+    "password",
+    "privatekey",
+    "secretkey",
+    "sessid",
+    "sessionid",
+    "sessionkey",
+    "sessiontoken",
+];
+
+/// What makes a word a secret at its end.
+const AT_THE_END: &[&str] = &[
+    "auth",
+    "cookie",
+    "csrf",
+    "hmac",
+    "jwt",
+    "pwd",
+    "secret",
+    "session",
+    "signature",
+];
+
+/// Last words that say something of a secret, and are none.
+const ABOUT: &[&str] = &[
+    "alg",
+    "algorithm",
+    "bytes",
+    "consent",
+    "count",
+    "created",
+    "domain",
+    "duration",
+    "email",
+    "enabled",
+    "endpoint",
+    "expiration",
+    "expired",
+    "expires",
+    "expiry",
+    "fingerprint",
+    "format",
+    "index",
+    "input",
+    "issuer",
+    "length",
+    "level",
+    "limit",
+    "limits",
+    "max",
+    "method",
+    "min",
+    "mode",
+    "name",
+    "path",
+    "policy",
+    "prefix",
+    "provider",
+    "realm",
+    "remaining",
+    "required",
+    "scheme",
+    "scope",
+    "scopes",
+    "size",
+    "status",
+    "strength",
+    "time",
+    "timeout",
+    "timestamp",
+    "ttl",
+    "type",
+    "types",
+    "uri",
+    "url",
+    "usage",
+    "used",
+    "user",
+    "username",
+    "version",
+];
+
+/// Words before `key` that say what it is the key of: of something to be looked up.
+const PLAIN_KEYS: &[&str] = &[
+    "attribute",
+    "bucket",
+    "business",
+    "cache",
+    "candidate",
+    "column",
+    "composite",
+    "content",
+    "correlation",
+    "country",
+    "dedup",
+    "deduplication",
+    "dictionary",
+    "dimension",
+    "document",
+    "entity",
+    "event",
+    "feature",
+    "field",
+    "file",
+    "flag",
+    "foreign",
+    "group",
+    "grouping",
+    "hash",
+    "idempotency",
+    "idempotent",
+    "image",
+    "index",
+    "issue",
+    "item",
+    "job",
+    "label",
+    "language",
+    "locale",
+    "lookup",
+    "map",
+    "message",
+    "metric",
+    "natural",
+    "object",
+    "operation",
+    "order",
+    "ordering",
+    "parameter",
+    "partition",
+    "primary",
+    "property",
+    "public",
+    "publishable",
+    "range",
+    "record",
+    "request",
+    "resource",
+    "row",
+    "search",
+    "sequence",
+    "setting",
+    "shard",
+    "sort",
+    "surrogate",
+    "tag",
+    "tenant",
+    "topic",
+    "trace",
+    "transaction",
+    "translation",
+    "unique",
+    "variable",
+];
+
+/// Words that end with `key`, and mean none.
+const NO_KEYS: &[&str] = &[
+    "donkey", "hockey", "hotkey", "jockey", "lackey", "mickey", "monkey", "turkey", "turnkey",
+    "whiskey",
+];
+
+/// Words before `key` that make it a secret whatever comes after.
+const SECRET_KEYS: &[&str] = &[
+    "access",
+    "api",
+    "auth",
+    "master",
+    "private",
+    "secret",
+    "signing",
+    "subscription",
+];
+
+/// Words before `token` that say what it is the token of: of a place in a list, or of a text.
+const PLAIN_TOKENS: &[&str] = &[
+    "bos",
+    "change",
+    "concurrency",
+    "consistency",
+    "continuation",
+    "continue",
+    "cursor",
+    "delta",
+    "end",
+    "eos",
+    "idempotency",
+    "iteration",
+    "mask",
+    "max",
+    "min",
+    "next",
+    "pad",
+    "page",
+    "pagination",
+    "paging",
+    "position",
+    "prev",
+    "previous",
+    "resume",
+    "scroll",
+    "skip",
+    "snapshot",
+    "special",
+    "start",
+    "stop",
+    "sync",
+    "unk",
+];
+
+/// Words before `tokens` that make them secrets: else they are counted, as the APIs of language models do.
+const SECRET_TOKENS: &[&str] = &["access", "api", "bearer", "id", "refresh", "session"];
+
+/// Words before `code` that make it a secret.
+const SECRET_CODES: &[&str] = &[
+    "access",
+    "activation",
+    "authorisation",
+    "authorization",
+    "backup",
+    "confirmation",
+    "device",
+    "exchange",
+    "fa",
+    "grant",
+    "invitation",
+    "invite",
+    "login",
+    "mfa",
+    "pairing",
+    "pass",
+    "recovery",
+    "reset",
+    "security",
+    "sms",
+    "time",
+    "user",
+    "verification",
+    "verify",
+];
+
+/// Words before `ticket` that make it a secret.
+const SECRET_TICKETS: &[&str] = &[
+    "access",
+    "api",
+    "component",
+    "jsapi",
+    "kerberos",
+    "login",
+    "proxy",
+    "sso",
+    "suite",
+];
+
+/// Words before `pass`, `pin` and `sign` that make them none.
+const PLAIN_SIGNS: &[&str] = &[
+    "board", "boarding", "call", "currency", "dollar", "first", "gpio", "high", "led", "low",
+    "map", "multi", "season", "second", "star", "traffic", "zodiac",
+];
+
+/// Which names are secret: by their words, unless the caller says otherwise.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SecretNames {
+    /// In lower case.
+    secret: Vec<String>,
+    /// In lower case.
+    plain: Vec<String>,
+}
+
+impl SecretNames {
+    /// The names that the words in them make secret.
+    pub(crate) const fn new() -> Self {
+        Self {
+            secret: Vec::new(),
+            plain: Vec::new(),
+        }
+    }
+
+    /// `name` is secret, whatever its words are.
+    pub(crate) fn add_secret(&mut self, name: &str) {
+        let name = name.to_lowercase();
+        self.plain.retain(|other| *other != name);
+        self.secret.push(name);
+    }
+
+    /// `name` is not secret, whatever its words are.
+    pub(crate) fn add_plain(&mut self, name: &str) {
+        let name = name.to_lowercase();
+        self.secret.retain(|other| *other != name);
+        self.plain.push(name);
+    }
+
+    /// Whether `name` is secret, or a part of it in brackets is, as in `user[password]`. The case tells where words begin, and
+    /// is not looked at otherwise.
+    pub(crate) fn is_secret(&self, name: &str) -> bool {
+        if self.is_plain(name) {
+            return false;
+        }
+        let mut parts = name.split(['[', ']']).filter(|part| !part.is_empty());
+        parts.any(|part| self.is_secret_part(part)) || self.is_secret_part(name)
+    }
+
+    /// Whether the caller has said that `name` is not secret.
+    pub(crate) fn is_plain(&self, name: &str) -> bool {
+        self.plain.contains(&name.to_lowercase())
+    }
+
+    fn is_secret_part(&self, part: &str) -> bool {
+        let lower = part.to_lowercase();
+        self.secret.contains(&lower)
+            || !self.plain.contains(&lower) && (by_words(&words(part)) || by_words(&words(&lower)))
+    }
+}
+
+/// The words of a name in lower case, without numbers: `AWSSecretKey2` has `aws`, `secret` and `key`.
+fn words(name: &str) -> Vec<String> {
+    let chars: Vec<char> = name.chars().collect();
+    let mut words = Vec::new();
+    let mut word = String::new();
+    for (at, &char) in chars.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|at| chars.get(at));
+        let after = chars.get(at + 1);
+        let begins = char.is_uppercase()
+            && (before.is_some_and(|before| before.is_lowercase())
+                || after.is_some_and(|after| after.is_lowercase()));
+        if begins || !char.is_alphabetic() {
+            words.push(std::mem::take(&mut word));
+        }
+        if char.is_alphabetic() {
+            word.extend(char.to_lowercase());
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+fn by_words(words: &[String]) -> bool {
+    let whole = words.concat();
+    if PLAIN.contains(&whole.as_str()) {
+        return false;
+    }
+    if SECRET.contains(&whole.as_str()) {
+        return true;
+    }
+    let Some(last) = words.last() else {
+        return false;
+    };
+    let is_about = ABOUT.contains(&last.as_str()) && words.len() > 1;
+    !is_about && (0..words.len()).any(|at| is_secret_word(words, at))
+}
+
+/// Whether the word at `at` makes the name a secret, among those beside it.
+fn is_secret_word(words: &[String], at: usize) -> bool {
+    let word = words.get(at).map_or("", String::as_str);
+    let before = at.checked_sub(1).and_then(|at| words.get(at));
+    let before = before.map_or("", String::as_str);
+    let after = words.get(at + 1).map_or("", String::as_str);
+    let is_last = after.is_empty();
+    let is_sole = is_last && matches!(before, "" | "x") && at < 2;
+    match word {
+        "key" => is_secret_key(before, after),
+        "keys" => SECRET_KEYS.contains(&before),
+        "token" => !PLAIN_TOKENS.contains(&before),
+        "tokens" => SECRET_TOKENS.contains(&before),
+        "code" => is_sole || is_last && SECRET_CODES.contains(&before),
+        "ticket" => is_sole || is_last && SECRET_TICKETS.contains(&before),
+        "sid" => is_sole || is_last && matches!(before, "connect" | "php"),
+        "pass" | "pin" | "sign" => is_last && !PLAIN_SIGNS.contains(&before),
+        "mfa" | "oauth" | "pw" => is_last,
+        "phrase" => matches!(before, "pass" | "recovery" | "secret" | "seed"),
+        "string" => before == "connection",
+        "request" => before == "signed",
+        // An id is no secret, unless it is what opens: that of a session is.
+        "credential" | "credentials" | "signature" => after != "id",
+        word if STRONG.contains(&word) => true,
+        word => is_joined(word),
+    }
+}
+
+fn is_secret_key(before: &str, after: &str) -> bool {
+    match after {
+        "" | "base" | "header" | "value" => !PLAIN_KEYS.contains(&before),
+        "id" => before == "access",
+        "md" | "sha" => false,
+        _ => SECRET_KEYS.contains(&before),
+    }
+}
+
+/// Whether several words that are written as one make a secret.
+fn is_joined(word: &str) -> bool {
+    let ends = |end: &&str| word.ends_with(*end);
+    let is_plain = |rest: &str, plain: &[&str]| plain.iter().any(|plain| rest.ends_with(plain));
+    if let Some(rest) = word.strip_suffix("token") {
+        return !is_plain(rest, PLAIN_TOKENS);
+    }
+    if let Some(rest) = word.strip_suffix("key") {
+        return !NO_KEYS.contains(&word) && !is_plain(rest, PLAIN_KEYS);
+    }
+    AT_THE_END.iter().any(ends) || ANYWHERE.iter().any(|part| word.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_secret(name: &str) -> bool {
+        SecretNames::new().is_secret(name)
+    }
+
+    #[test]
+    fn a_name_has_the_words_that_its_separators_and_its_case_tell() {
+        for (name, expected) in [
+            ("X-Shopify-Access-Token", "x shopify access token"),
+            ("AWSSecretKey2", "aws secret key"),
+            ("nextPageToken", "next page token"),
+            ("oauth2_token", "oauth token"),
+            ("x-amz-content-sha256", "x amz content sha"),
+            ("$skip.token", "skip token"),
+            ("ÜberToken", "über token"),
+            ("", ""),
+            ("---", ""),
+        ] {
+            assert_eq!(words(name).join(" "), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_one_however_it_is_written() {
+        for name in [
+            "access_token",
+            "accessToken",
+            "AccessToken",
+            "ACCESS_TOKEN",
+            "access-token",
+            "access.token",
+            "accesstoken",
+            "x_access_token_2",
+            "user[access_token]",
+            "access_token[]",
+            "aCCeSSToKeN",
+            "to\u{212a}en",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_callers_word_counts_more_than_the_words_in_a_name() {
+        let mut names = SecretNames::new();
+        names.add_secret("Card");
+        names.add_plain("X-Session-Affinity");
+        assert!(names.is_secret("card") && names.is_secret("order[card]"));
+        assert!(!names.is_secret("x-session-affinity"));
+        assert!(names.is_secret("x-session"));
+        names.add_plain("card");
+        assert!(!names.is_secret("card"));
+        names.add_secret("CARD");
+        assert!(names.is_secret("card"));
+    }
+}
