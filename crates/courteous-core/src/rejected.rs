@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::Gate;
 
-/// A limit of ours refused the request. It was not sent.
+/// A layer of ours refused the request: mostly a limit. It was not sent.
 ///
 /// A refusal is made as soon as it is certain, not after the wait that it would have taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Rejected {
     max_cost: Option<u32>,
 }
 
-/// Why a limit refused a request.
+/// Why a layer refused a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectReason {
@@ -35,6 +35,16 @@ pub enum RejectReason {
     TooManyKeys,
     /// What several machines share could not be reached in time, so that nobody knows whether the limit allows it.
     Unavailable,
+    /// The caller's idempotency key is none: see [`KeyField::Malformed`](crate::KeyField::Malformed).
+    MalformedKey,
+}
+
+impl RejectReason {
+    /// Whether the same request would be refused again at any time.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::CostAboveBurst | Self::MalformedKey)
+    }
 }
 
 impl Rejected {
@@ -111,6 +121,7 @@ impl fmt::Display for Rejected {
             RejectReason::CostAboveBurst => "it costs more than the limit can hold",
             RejectReason::TooManyKeys => "the limit has too many keys in use",
             RejectReason::Unavailable => "the limit's shared store could not be reached",
+            RejectReason::MalformedKey => "its idempotency key is malformed",
         })?;
         if let Some(max_cost) = self.max_cost {
             write!(f, ", at most {max_cost}")?;

@@ -4,8 +4,8 @@ use std::{
 };
 
 use courteous_core::{
-    Classified, Classify, Effect, Elapsed, Fault, Outcome, RejectReason, Rejected, ResponseHead,
-    Verdict, find_cause,
+    Classified, Classify, Effect, Elapsed, Fault, Outcome, Rejected, ResponseHead, Verdict,
+    find_cause,
 };
 use courteous_hints::Hints;
 
@@ -45,9 +45,9 @@ fn error(error: &(dyn Error + 'static)) -> Verdict {
         return classified.verdict();
     }
     if let Some(rejected) = find_cause::<Rejected>(error) {
-        return match rejected.reason() {
-            RejectReason::CostAboveBurst => Verdict::Unsendable,
-            _ => Verdict::transient(Effect::NeverSent, Fault::Throttled),
+        return match rejected.reason().is_final() {
+            true => Verdict::Unsendable,
+            false => Verdict::transient(Effect::NeverSent, Fault::Throttled),
         };
     }
     // No connection that was made is refused later; and a timeout can strike at any time.
@@ -63,7 +63,7 @@ fn error(error: &(dyn Error + 'static)) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use courteous_core::BoxError;
+    use courteous_core::{BoxError, RejectReason};
     use http::Response;
     use http_body_util::Empty;
 

@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
-use courteous_core::{Attempt, Verdict};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use courteous_core::{Attempt, KeyField, Verdict};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 
 use crate::{Clock, LetterId, Payload, Reason, Tags, Withheld};
 
@@ -87,10 +87,10 @@ impl Letter {
         }
     }
 
-    /// The idempotency key.
+    /// The idempotency key. `None` if the field holds anything that is no key: see [`KeyField`].
     #[must_use]
-    pub fn key(&self) -> Option<&HeaderValue> {
-        self.headers.get(self.key_header.as_ref()?)
+    pub fn key(&self) -> Option<&str> {
+        KeyField::of(&self.headers, self.key_header.as_ref()?).key()
     }
 
     /// Whether sending it again can do no more than was done: by its key, by its method (RFC 9110, section 9.2.2), or as it
@@ -189,6 +189,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use courteous_core::{Effect, Fault};
+    use http::HeaderValue;
 
     use super::*;
 
@@ -249,8 +250,14 @@ mod tests {
             !post.is_repeatable(),
             "a field that is not there holds no key"
         );
-        post.headers.insert(name, HeaderValue::from_static("k"));
+        for no_key in ["", " ", "\"\"", "a b"] {
+            post.headers.insert(&name, HeaderValue::from_static(no_key));
+            assert!(post.key().is_none() && !post.is_repeatable(), "{no_key:?}");
+        }
+        post.headers.insert(&name, HeaderValue::from_static(" k "));
         assert!(post.is_repeatable());
-        assert_eq!(post.key().unwrap(), "k");
+        assert_eq!(post.key(), Some("k"));
+        post.headers.append(&name, HeaderValue::from_static("k"));
+        assert!(!post.is_repeatable(), "two fields are no key");
     }
 }

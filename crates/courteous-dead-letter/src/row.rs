@@ -76,7 +76,7 @@ impl Row {
             body_kind: letter.payload.kind().to_owned(),
             body: letter.payload.bytes().clone(),
             key_header: letter.key_header.as_ref().map(HeaderName::to_string),
-            idempotency_key: key.map(|key| String::from_utf8_lossy(key.as_bytes()).into_owned()),
+            idempotency_key: key.map(str::to_owned),
             first_at: micros(letter.first_at),
             tags: Value::Object(letter.tags.iter().map(pair).collect()).to_string(),
             failure: FailureRow::new(&letter.failure),

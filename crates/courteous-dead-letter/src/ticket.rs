@@ -1,6 +1,6 @@
 use std::{error::Error, sync::Arc};
 
-use courteous_core::{CallContext, RequestView, Trail};
+use courteous_core::{CallContext, KeyField, RequestView, Trail};
 use courteous_replay::{Keep, NotReplayable};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body::Body;
@@ -102,7 +102,7 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
             Err(NotReplayable::TooLarge) => (None, Payload::Truncated(bytes::Bytes::new())),
             Err(_) => (None, Payload::Gone),
         };
-        let has_key = stripped.headers.contains_key(&settings.key_header);
+        let has_key = KeyField::of(&stripped.headers, &settings.key_header).is_key();
         let failure = failed.into_failure(clock, error);
         let letter = Letter {
             headers: stripped.headers,

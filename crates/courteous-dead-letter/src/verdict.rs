@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use courteous_core::{
-    Attempt, Classify, Elapsed, Gate, History, Outcome, RejectReason, Rejected, Retried, RetryInfo,
-    Scope, Trail, Verdict, find_cause,
+    Attempt, Classify, Elapsed, Gate, History, Outcome, Rejected, Retried, RetryInfo, Scope, Trail,
+    Verdict, find_cause,
 };
 use courteous_hints::Hints;
 use http::{Response, StatusCode};
@@ -90,7 +90,7 @@ impl Failed {
         };
         if let Some(rejected) = rejected {
             failed.not_before = failed.not_before.or(rejected.not_before());
-            if rejected.reason() == RejectReason::CostAboveBurst {
+            if rejected.reason().is_final() {
                 failed.reason = Reason::Unsendable;
             }
         }
@@ -221,7 +221,7 @@ fn last_status(history: &History) -> Option<StatusCode> {
 mod tests {
     use std::time::Duration;
 
-    use courteous_core::{BoxError, Effect, Fault, StopReason};
+    use courteous_core::{BoxError, Effect, Fault, RejectReason, StopReason};
 
     use super::*;
     use crate::classifier::HttpStatus;
@@ -348,12 +348,14 @@ mod tests {
         );
         assert_eq!(failed.not_before, Some(now + wait));
 
-        let never = Rejected::new(RejectReason::CostAboveBurst);
-        let failed = of_error(never, &Trail::new()).unwrap();
-        assert_eq!(failed.reason, Reason::Unsendable);
-        let retried = Retried::new(info(StopReason::Rejected, &[]), never.into());
-        let failed = of_error(retried, &Trail::new()).unwrap();
-        assert_eq!(failed.reason, Reason::Unsendable);
+        for never in [RejectReason::CostAboveBurst, RejectReason::MalformedKey] {
+            let never = Rejected::new(never);
+            let failed = of_error(never, &Trail::new()).unwrap();
+            assert_eq!(failed.reason, Reason::Unsendable);
+            let retried = Retried::new(info(StopReason::Rejected, &[]), never.into());
+            let failed = of_error(retried, &Trail::new()).unwrap();
+            assert_eq!(failed.reason, Reason::Unsendable);
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) fn json(record: &Record, with_body: bool) -> Value {
         "uri": letter.uri.to_string(),
         "headers": headers(&letter.headers),
         "withheld": letter.withheld.to_string(),
-        "idempotency_key": letter.key().map(text),
+        "idempotency_key": letter.key(),
         "body": { "kind": letter.payload.kind(), "bytes": letter.payload.bytes().len() },
         "tags": letter.tags.iter().map(|(name, value)| (name.to_owned(), value.into())).collect::<Map<_, _>>(),
         "attempts": failure.attempts,

@@ -8,7 +8,7 @@ pub struct InvalidKey(pub(crate) ());
 
 impl fmt::Display for InvalidKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an idempotency key is 1 to 255 bytes of visible ASCII")
+        f.write_str("an idempotency key is 1 to 255 bytes of visible ASCII, and not two quotes")
     }
 }
 

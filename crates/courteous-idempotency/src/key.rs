@@ -1,11 +1,12 @@
 use std::{fmt, str::FromStr};
 
+use courteous_core::KeyField;
 use http::HeaderValue;
 use uuid::{Uuid, fmt::Hyphenated};
 
 use crate::InvalidKey;
 
-/// An idempotency key: 1 to 255 bytes of visible ASCII.
+/// An idempotency key: 1 to 255 bytes of visible ASCII, other than two quotes.
 ///
 /// That is what servers take at most; many take less. 36 characters, the length of a UUID, fit
 /// nearly everywhere.
@@ -19,10 +20,13 @@ impl Key {
     ///
     /// # Errors
     /// If `text` is empty, is longer than 255 bytes, or has anything in it but visible ASCII. A
-    /// space is not visible.
+    /// space is not visible. Two quotes are an empty string to servers that read keys as the IETF's
+    /// draft demands.
     pub fn new(text: &str) -> Result<Self, InvalidKey> {
         let is_short = (1..=Self::MAX_LEN).contains(&text.len());
-        let is_valid = is_short && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_key = || KeyField::of_value(text.as_bytes()).is_key();
+        let is_visible = || text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_valid = is_short && is_visible() && is_key();
         let value = is_valid.then(|| HeaderValue::from_str(text).ok());
         value.flatten().map(Self).ok_or(InvalidKey(()))
     }
@@ -73,6 +77,7 @@ mod tests {
         for wrong in [
             "",
             " ",
+            "\"\"",
             "a b",
             "a\n",
             "a\t",

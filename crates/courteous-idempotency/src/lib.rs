@@ -8,7 +8,8 @@
 //!
 //! A server that knows of such keys answers the second attempt with the first one's result, and
 //! takes no second payment. `POST` and `PATCH` requests get a key, as these are the methods that
-//! are not idempotent by themselves. A key that the caller has set is never touched.
+//! are not idempotent by themselves. A key that the caller has set is never touched. A blank field is
+//! no key, and is replaced. A field that holds anything else is refused before anything is sent.
 //!
 //! # Example
 //!
@@ -39,16 +40,16 @@
 //! For one provider only, under its own name, with keys that survive a crash:
 //!
 //! ```
-//! # use std::{convert::Infallible, error::Error};
+//! # use std::convert::Infallible;
 //! # use http::{HeaderMap, HeaderName, Request};
-//! # use tower::{Layer, ServiceExt, service_fn};
+//! # use tower::{BoxError, Layer, ServiceExt, service_fn};
 //! use courteous_idempotency::{Generator, IdempotencyKeyLayer, Key, RandomUuid};
 //!
 //! #[derive(Clone)]
 //! struct OrderNumber(u32);
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn Error>> {
+//! # async fn main() -> Result<(), BoxError> {
 //! # let server = service_fn(async |request: Request<()>| {
 //! #     Ok::<HeaderMap, Infallible>(request.headers().clone())
 //! # });
@@ -97,6 +98,7 @@
 
 mod error;
 mod format;
+mod future;
 mod generator;
 mod hosts;
 mod key;
@@ -105,6 +107,7 @@ mod service;
 
 pub use error::{InvalidHosts, InvalidKey, InvalidMethods};
 pub use format::KeyFormat;
+pub use future::ResponseFuture;
 pub use generator::{Generator, RandomUuid};
 pub use key::Key;
 pub use layer::IdempotencyKeyLayer;

@@ -4,24 +4,28 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::RequestView;
+use courteous_core::{BoxError, KeyField, RejectReason, Rejected, RequestView};
 use http::{HeaderValue, Request};
 use tower_service::Service;
 
-use crate::{Generator, RandomUuid, layer::Settings};
+use crate::{Generator, RandomUuid, ResponseFuture, layer::Settings};
 
 /// Gives each call one idempotency key: the service that
 /// [`IdempotencyKeyLayer`](crate::IdempotencyKeyLayer) makes.
 ///
-/// A request that has the header field already, with any value, is left as it is: it is the caller
-/// who knows when an operation is the same as before. Responses, errors and the response future are
-/// the inner service's own.
+/// A key that the caller has set is left as it is: the caller knows when an operation is the same as
+/// before. A blank field is no key: it is replaced, or taken out if the generator has no key for the
+/// request. Responses and errors are the inner service's own.
 ///
 /// The header value is not marked as sensitive, so that it can be seen in logs, where one looks for
 /// what became of an operation. It gives nobody access to anything.
 ///
 /// # Readiness
 /// The inner service's.
+///
+/// # Errors
+/// [`Rejected`] for [`RejectReason::MalformedKey`] if the caller has set a field that holds no key:
+/// see [`KeyField::Malformed`]. The request is not sent, as the server could not recognise it again.
 #[derive(Clone)]
 pub struct IdempotencyKey<S, G = RandomUuid> {
     inner: S,
@@ -57,48 +61,66 @@ impl<S, G> IdempotencyKey<S, G> {
     }
 }
 
+/// What becomes of a request's key field.
+enum Change {
+    Keep,
+    Add(HeaderValue),
+    Remove,
+    Refuse,
+}
+
 impl<S, G: Generator> IdempotencyKey<S, G> {
-    /// The key that `request` is to get; `None` if it is to be left as it is.
-    fn key_for(&self, request: RequestView<'_>) -> Option<HeaderValue> {
+    fn change(&self, request: RequestView<'_>) -> Change {
         let settings = &*self.settings;
-        // A few names are compared faster than one is hashed.
-        let has_key = || {
-            request
-                .headers()
-                .keys()
-                .any(|name| *name == settings.header)
-        };
-        if !settings.methods.contains(request.method())
-            || has_key()
-            || !settings.hosts.include(request)
-        {
-            return None;
+        if !settings.methods.contains(request.method()) {
+            return Change::Keep;
         }
-        settings.format.write(self.generator.key(request)?)
+        let field = KeyField::of(request.headers(), &settings.header);
+        if field.is_key() || !settings.hosts.include(request) {
+            return Change::Keep;
+        }
+        if field == KeyField::Malformed {
+            return Change::Refuse;
+        }
+        let key = self.generator.key(request);
+        match key.and_then(|key| settings.format.write(key)) {
+            Some(key) => Change::Add(key),
+            None if field == KeyField::Blank => Change::Remove,
+            None => Change::Keep,
+        }
     }
 }
 
 impl<S, G, B> Service<Request<B>> for IdempotencyKey<S, G>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>, Error: Into<BoxError>>,
     G: Generator,
 {
     type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        if let Some(key) = self.key_for(RequestView::of(&request)) {
-            #[cfg(feature = "tracing")]
-            tracing::trace!(?key, "idempotency key added");
-            let name = self.settings.header.clone();
-            request.headers_mut().insert(name, key);
+        let name = &self.settings.header;
+        match self.change(RequestView::of(&request)) {
+            Change::Keep => {}
+            Change::Add(key) => {
+                #[cfg(feature = "tracing")]
+                tracing::trace!(?key, "idempotency key added");
+                request.headers_mut().insert(name.clone(), key);
+            }
+            Change::Remove => {
+                request.headers_mut().remove(name);
+            }
+            Change::Refuse => {
+                return ResponseFuture::refused(Rejected::new(RejectReason::MalformedKey));
+            }
         }
-        self.inner.call(request)
+        ResponseFuture::call(self.inner.call(request))
     }
 }
 

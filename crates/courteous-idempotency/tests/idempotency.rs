@@ -8,12 +8,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{CallContext, RequestView};
+use courteous_core::{BoxError, CallContext, RejectReason, Rejected, RequestView, find_cause};
 use courteous_idempotency::{
     Generator, IdempotencyKey, IdempotencyKeyLayer, Key, KeyFormat, RandomUuid,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header::HOST};
-use tokio_test::{assert_ready_ok, task};
+use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -111,16 +111,75 @@ fn two_calls_have_two_keys() {
 #[test]
 fn a_key_that_the_caller_has_set_is_never_touched() {
     let layer = IdempotencyKeyLayer::new().with_format(KeyFormat::StructuredField);
-    let values: [&[&[u8]]; 4] = [&[b"mine"], &[b""], &[b"one", b"two"], &[b"not \xff text"]];
-    for values in values {
-        let mut request = post();
-        for value in values {
-            let value = HeaderValue::from_bytes(value).unwrap();
-            request.headers_mut().append(KEY, value);
-        }
+    for value in ["mine", " mine ", r#""mine""#, r#""my key""#] {
+        let request = with_fields(post(), &[value.as_bytes()]);
         let before = request.headers().clone();
         assert_eq!(sent(&layer, request), before);
     }
+}
+
+#[test]
+fn a_blank_field_is_replaced_or_taken_out() {
+    let blank: [&[&[u8]]; 5] = [&[b""], &[b" "], &[b" \t "], &[b"\"\""], &[b"", b" "]];
+    for values in blank {
+        let headers = sent(&IdempotencyKeyLayer::new(), with_fields(post(), values));
+        assert_eq!((headers.len(), key(&headers).len()), (1, 36), "{values:?}");
+        let none = IdempotencyKeyLayer::new().with_generator(|_| None::<Key>);
+        assert!(sent(&none, with_fields(post(), values)).is_empty());
+    }
+}
+
+#[test]
+fn a_malformed_key_is_refused_before_anything_is_sent() {
+    let malformed: [&[&[u8]]; 6] = [
+        &[b"one", b"two"],
+        &[b"one", b"one"],
+        &[b"", b"one"],
+        &[b"not \xff text"],
+        &[b"a key"],
+        &[b"a\tkey"],
+    ];
+    let (inner, mut handle) = tower_test::mock::pair::<Request<()>, ()>();
+    let mut service = task::spawn(IdempotencyKeyLayer::new().layer(inner));
+    handle.allow(100);
+    for values in malformed {
+        let mut call = |request: Request<()>| {
+            assert_ready_ok!(service.enter(|cx, mut service| service.poll_ready(cx)));
+            task::spawn(service.call(request))
+        };
+        let error = assert_ready_err!(call(with_fields(post(), values)).poll());
+        let rejected = find_cause::<Rejected>(&*error).unwrap();
+        assert_eq!(rejected.reason(), RejectReason::MalformedKey);
+        assert!(rejected.reason().is_final() && rejected.gate().is_none());
+        let expected = "request not sent: its idempotency key is malformed";
+        assert_eq!(error.to_string(), expected);
+    }
+    assert_pending!(task::spawn(handle.next_request()).poll());
+}
+
+#[test]
+fn a_field_is_not_judged_where_no_key_goes() {
+    let elsewhere = IdempotencyKeyLayer::new().with_hosts(["other.example"]);
+    for (layer, method) in [
+        (IdempotencyKeyLayer::new(), Method::PUT),
+        (elsewhere.unwrap(), Method::POST),
+    ] {
+        for values in [&[&b" "[..]][..], &[b"one", b"two"]] {
+            let mut request = with_fields(post(), values);
+            *request.method_mut() = method.clone();
+            let before = request.headers().clone();
+            assert_eq!(sent(&layer, request), before);
+        }
+    }
+}
+
+/// `request` with a field for each of `values`.
+fn with_fields(mut request: Request<()>, values: &[&[u8]]) -> Request<()> {
+    for value in values {
+        let value = HeaderValue::from_bytes(value).unwrap();
+        request.headers_mut().append(KEY, value);
+    }
+    request
 }
 
 #[test]
@@ -291,16 +350,16 @@ fn the_types_can_be_named_and_go_wherever_the_inner_ones_go() {
     fn all<T: Send + Sync + Unpin + Clone + std::fmt::Debug + 'static>(value: T) -> T {
         value
     }
-    fn keeps_its_error<S: Service<Request<Rc<()>>, Error = Infallible>>(_: &S) {}
+    fn serves<S: Service<Request<Rc<()>>, Error = BoxError>>(_: &S) {}
 
     let layer: IdempotencyKeyLayer = all(IdempotencyKeyLayer::default());
     let service: IdempotencyKey<Echo> = all(layer.layer(Echo));
-    keeps_its_error(&service);
+    serves(&service);
 
     let generate: fn(RequestView<'_>) -> Option<Key> = |request| RandomUuid.key(request);
     let layer: IdempotencyKeyLayer<fn(RequestView<'_>) -> Option<Key>> =
         all(layer.with_generator(generate));
-    keeps_its_error(&all(layer.layer(Echo)));
+    serves(&all(layer.layer(Echo)));
 }
 
 #[cfg(feature = "load")]

@@ -102,8 +102,8 @@ impl<K> RetryLayer<K> {
         self.with(|settings| settings.classifier = Arc::new(classifier))
     }
 
-    /// The header field whose presence says that the server recognises a request that it has seen. Default:
-    /// `idempotency-key`. With an empty value it says nothing.
+    /// The header field whose key says that the server recognises a request that it has seen. Default: `idempotency-key`.
+    /// Where the field holds no key, it says nothing: see [`KeyField`](courteous_core::KeyField).
     #[must_use]
     pub fn with_key_header(self, name: HeaderName) -> Self {
         self.with(|settings| settings.key_header = name)

@@ -1,7 +1,7 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_backoff::Backoff;
-use courteous_core::{Classify, Dice, RequestView};
+use courteous_core::{Classify, Dice, KeyField, RequestView};
 use courteous_replay::DEFAULT_LIMIT;
 use http::{Extensions, HeaderName, Request};
 
@@ -59,16 +59,12 @@ impl Settings {
     pub(crate) fn facts<B>(&self, request: &Request<B>, overrides: &Extensions) -> RequestFacts {
         let callers_word = overrides.get().map(|Idempotent(said)| *said);
         let said = || self.is_idempotent.as_ref()?(RequestView::of(request));
-        // A few names are compared faster than one is hashed.
-        let key = request
-            .headers()
-            .iter()
-            .find(|(name, _)| **name == self.key_header);
         RequestFacts {
             idempotent: callers_word
                 .or_else(said)
                 .unwrap_or_else(|| is_idempotent(request.method())),
-            keyed: callers_word != Some(false) && key.is_some_and(|(_, key)| !key.is_empty()),
+            keyed: callers_word != Some(false)
+                && KeyField::of(request.headers(), &self.key_header).is_key(),
         }
     }
 

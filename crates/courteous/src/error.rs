@@ -39,7 +39,7 @@ impl Error {
         self.find::<Elapsed>().is_some() || refused() == Some(RejectReason::Deadline)
     }
 
-    /// Whether the last attempt was refused by a limit of ours, and so was not sent.
+    /// Whether the last attempt was refused by a layer of ours, mostly a limit, and so was not sent.
     #[must_use]
     pub fn is_rejected(&self) -> bool {
         self.find::<Rejected>().is_some()
@@ -100,7 +100,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.is_rejected(), self.is_timeout()) {
-            (true, _) => "call refused by a limit",
+            (true, _) => "call refused before it was sent",
             (false, true) => "call timed out",
             (false, false) => "call failed",
         })?;

@@ -348,6 +348,26 @@ async fn the_key_may_have_another_name() {
 }
 
 #[tokio::test]
+async fn a_field_that_holds_no_key_is_recorded_as_none() {
+    let values: [&[&str]; 4] = [&[" "], &["\"\""], &["a key"], &["8e03", "8e03"]];
+    for values in values {
+        let (_, store, layer) = layer();
+        let mut request = post();
+        request.headers_mut().remove("idempotency-key");
+        for value in values {
+            let value = value.parse().unwrap();
+            request.headers_mut().append("idempotency-key", value);
+        }
+        call(&layer, request, async |_| Ok::<_, Infallible>(status(503)))
+            .await
+            .unwrap();
+        let letter = letter(&store).await;
+        assert_eq!((letter.key(), &letter.key_header), (None, &None));
+        assert!(!letter.is_repeatable(), "{values:?}");
+    }
+}
+
+#[tokio::test]
 async fn inside_a_retry_it_records_nothing_and_says_so() {
     let (_, store, layer) = layer();
     let mut request = post();

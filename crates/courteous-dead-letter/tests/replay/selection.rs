@@ -150,6 +150,23 @@ async fn what_may_run_twice_is_sent_only_by_itself_and_by_decision() {
 }
 
 #[tokio::test]
+async fn a_recorded_field_that_holds_no_key_does_not_make_a_letter_repeatable() {
+    let (clock, store, replay) = setup();
+    for values in [&[" "][..], &["\"\""], &["a key"], &["k1", "k1"]] {
+        let mut letter = letter(&clock, HOUR);
+        letter.headers.remove(KEY);
+        for value in values {
+            letter.headers.append(KEY, value.parse().unwrap());
+        }
+        push(&store, letter).await;
+    }
+    let ledger = Ledger::default();
+    let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+    assert_eq!((summary.not_sent, summary.total()), (4, 4));
+    assert!(ledger.requests().is_empty());
+}
+
+#[tokio::test]
 async fn what_was_never_sent_or_is_idempotent_needs_no_key() {
     let (clock, store, replay) = setup();
     let mut never = without_key(letter(&clock, HOUR));

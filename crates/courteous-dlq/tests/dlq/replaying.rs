@@ -6,6 +6,18 @@ use courteous_testkit::{Act, ScriptedServer};
 use crate::bench::{Bench, KEY, keys, letter, run, slow_server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_whose_key_is_blank_is_listed_without_one_and_is_not_sent_in_bulk() {
+    let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
+    let mut letter = letter(&server, 1);
+    letter.headers.insert(KEY, " ".parse().unwrap());
+    bench.store.push(letter).await.unwrap();
+    let list = bench.run("list --json").await.with(0).json();
+    assert!(list[0]["idempotency_key"].is_null());
+    bench.run("replay").await;
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_letter_is_sent_once_with_its_own_key_and_its_own_bytes() {
     let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
     bench.push(&server, 50).await;

@@ -15,7 +15,7 @@ use courteous_retry::{
     Backoff, Budget, Idempotent, Jitter, NoRetry, RetryInfo, RetryLayer, StopReason,
 };
 use courteous_testkit::{Probe, Reply, Task, TestBody};
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep};
@@ -99,18 +99,45 @@ async fn the_callers_word_against_a_second_sending_beats_the_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_key_is_no_key() {
-    let probe = Probe::new().replies([Reply::status(500)]);
-    let mut request = request(Method::POST);
-    request
-        .headers_mut()
-        .insert("idempotency-key", "".parse().unwrap());
-    let response = send(&steady().layer(probe.clone()), request).await.unwrap();
-    assert_eq!(
-        RetryInfo::of(&response).stop_reason(),
-        StopReason::NotIdempotent
-    );
-    assert_eq!(probe.calls(), 1);
+async fn what_is_no_key_on_the_wire_does_not_make_a_post_retryable() {
+    let values: [&[&[u8]]; 8] = [
+        &[b""],
+        &[b" "],
+        &[b"\t "],
+        &[b"\"\""],
+        &[b"a b"],
+        &[b"\xff"],
+        &[b"k1", b"k1"],
+        &[b"", b"k1"],
+    ];
+    for values in values {
+        let probe = Probe::new().replies([Reply::status(500)]);
+        let mut request = request(Method::POST);
+        for value in values {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            request.headers_mut().append("idempotency-key", value);
+        }
+        let response = send(&steady().layer(probe.clone()), request).await.unwrap();
+        assert_eq!(
+            RetryInfo::of(&response).stop_reason(),
+            StopReason::NotIdempotent
+        );
+        assert_eq!(probe.calls(), 1, "{values:?}");
+    }
+    for key in [" k1 ", "\"a key\""] {
+        let probe = Probe::new().replies([Reply::status(500)]);
+        let mut request = request(Method::POST);
+        let value = HeaderValue::from_static(key);
+        request.headers_mut().insert("idempotency-key", value);
+        assert!(
+            send(&steady().layer(probe.clone()), request)
+                .await
+                .unwrap()
+                .status()
+                .is_success()
+        );
+        assert_eq!(probe.calls(), 2, "{key:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
