@@ -321,3 +321,131 @@ async fn one_layer_stands_around_a_router_and_around_a_channel() {
     let response = client.check(named("")).await.unwrap();
     assert_eq!(response.into_inner(), serving());
 }
+
+/// The time that a `grpc-timeout` in microseconds or milliseconds states.
+fn stated(timeout: &http::HeaderValue) -> Duration {
+    let text = timeout.to_str().unwrap();
+    let number = |unit| text.strip_suffix(unit)?.parse().ok();
+    let micros = number("u").map(Duration::from_micros);
+    micros
+        .or_else(|| number("m").map(Duration::from_millis))
+        .unwrap()
+}
+
+/// A channel to a server that gives up at 9 tenths of the time that it was told, and says so: as gateways do.
+fn impatient(
+    gives_up: u32,
+    calls: &Arc<AtomicU32>,
+) -> impl tower::Service<
+    Request<tonic::body::Body>,
+    Response = http::Response<tonic::body::Body>,
+    Error = std::io::Error,
+    Future: Send,
+> + Clone
++ use<> {
+    let calls = Arc::clone(calls);
+    tower::service_fn(move |request: Request<tonic::body::Body>| {
+        let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let told = stated(&request.headers()["grpc-timeout"]);
+        async move {
+            let late = call <= gives_up;
+            if late {
+                tokio::time::sleep(told * 9 / 10).await;
+            }
+            let response = http::Response::builder()
+                .header("content-type", "application/grpc")
+                .header("grpc-status", if late { "4" } else { "0" });
+            Ok(response.body(tonic::body::Body::empty()).unwrap())
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_gives_up_on_an_attempt_does_not_end_the_call() {
+    for (total, gives_up, expected) in [
+        (5, 1, (Code::Internal, 2)),         // answered, without a message
+        (5, 9, (Code::DeadlineExceeded, 3)), // each attempt
+        (1, 9, (Code::DeadlineExceeded, 1)), // it was told all the time that the call has
+    ] {
+        let calls = Arc::new(AtomicU32::new(0));
+        let client = ServiceBuilder::new()
+            .layer(GrpcStatusLayer::new())
+            .total_timeout(Duration::from_secs(total))
+            .retry(retry())
+            .layer(AttemptTimeoutLayer::new(Duration::from_secs(1)).with_grpc_timeout())
+            .service(impatient(gives_up, &calls));
+        let status = HealthClient::new(client).check(reading()).await;
+        let code = status.unwrap_err().code();
+        assert_eq!((code, calls.load(Ordering::SeqCst)), expected, "{total} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timeout_of_a_tonic_request_is_that_of_the_whole_call() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let client = ServiceBuilder::new()
+        .layer(GrpcStatusLayer::new())
+        .total_timeout(Duration::from_secs(30))
+        .retry(retry())
+        .layer(AttemptTimeoutLayer::new(Duration::from_secs(10)).with_grpc_timeout())
+        .service(impatient(9, &calls));
+    let start = Instant::now();
+    let mut request = reading();
+    request.set_timeout(Duration::from_secs(2));
+    let status = HealthClient::new(client).check(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    // The server was told 2 s, gave up after 1.8 s, and there is nothing for another attempt to be told.
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    assert!(start.elapsed() <= Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_does_not_matter_whether_client_or_server_notices_first_that_an_attempt_is_too_late() {
+    let uri = slow_at_first().await;
+    let client = ServiceBuilder::new()
+        .layer(GrpcStatusLayer::new())
+        .total_timeout(Duration::from_secs(60))
+        .retry(retry())
+        .layer(AttemptTimeoutLayer::new(Duration::from_millis(200)).with_grpc_timeout())
+        .service(channel(uri));
+    let calls = (0..40).map(|_| {
+        let mut client = HealthClient::new(client.clone());
+        tokio::spawn(async move { client.check(reading()).await })
+    });
+    for result in futures_util::future::join_all(calls).await {
+        result.unwrap().unwrap();
+    }
+}
+
+/// A server of tonic's that answers later attempts at once, and first ones not at all.
+async fn slow_at_first() -> String {
+    struct Slow;
+
+    #[tonic::async_trait]
+    impl Health for Slow {
+        type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+        async fn check(
+            &self,
+            request: tonic::Request<HealthCheckRequest>,
+        ) -> Result<Response<HealthCheckResponse>, Status> {
+            match request.metadata().get("grpc-previous-rpc-attempts") {
+                Some(_) => Ok(Response::new(serving())),
+                None => std::future::pending().await,
+            }
+        }
+
+        async fn watch(
+            &self,
+            _: tonic::Request<HealthCheckRequest>,
+        ) -> Result<Response<Self::WatchStream>, Status> {
+            Ok(Response::new(stream::empty().boxed()))
+        }
+    }
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}", listener.local_addr().unwrap());
+    let server = tonic::transport::Server::builder().add_service(HealthServer::new(Slow));
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    uri
+}

@@ -24,13 +24,14 @@ use crate::call::is_grpc;
 /// | 501, 505, 506, 508, 510, 511 | permanent |
 /// | gRPC UNAVAILABLE, in the head of a response that has nothing else | may pass, maybe processed; refused if it has a pushback |
 /// | gRPC RESOURCE_EXHAUSTED, likewise | may pass, refused, if it has a pushback; else answered |
+/// | gRPC DEADLINE_EXCEEDED, likewise, or tonic's "Timeout expired", 504 or 408: if the server was told the deadline of the attempt, and the call has more time | as an attempt timeout: may pass, maybe processed |
 /// | gRPC, any other status | answered |
 /// | `x-should-retry`, `stripe-should-retry` or `transient-error: true` on a failure that would not be retried | may pass, maybe processed |
 /// | an error that brings its verdict along ([`Classified`]) | that verdict |
 /// | connection not made | never sent; [unsendable](Verdict::Unsendable) where TLS, certificate or scheme are at fault |
 /// | a request that hyper-util's client cannot send: its method, its version, a target that is not absolute | unsendable |
 /// | HTTP/2 REFUSED_STREAM, GOAWAY below the stream's number (RFC 9113, section 8.7) | never sent |
-/// | an attempt timeout, and every other error | may pass, maybe processed |
+/// | an attempt timeout, a body that was silent for too long, and every other error | may pass, maybe processed |
 /// | a total timeout, a local refusal | permanent |
 ///
 /// Whether a request that is *maybe processed* or *refused* may be sent again is decided on the request, by the retry.
@@ -112,6 +113,7 @@ impl HttpClassifier {
     fn failure(self, status: StatusCode, head: &ResponseHead<'_>) -> Verdict {
         let replays = self.dialect == Dialect::Replays;
         match status.as_u16() {
+            408 | 504 if is_our_deadline(head) => maybe_processed(Fault::NoResponse),
             408 => maybe_processed(Fault::Server),
             409 if replays => Verdict::transient(Effect::InProgress, Fault::Server),
             429 => Verdict::transient(Effect::Refused, Fault::Throttled),
@@ -161,8 +163,15 @@ fn grpc(head: &ResponseHead<'_>) -> Verdict {
         b"14" if invited() => Verdict::transient(Effect::Refused, Fault::Server),
         b"14" => maybe_processed(Fault::Server),
         b"8" if invited() => Verdict::transient(Effect::Refused, Fault::Throttled),
+        b"1" | b"4" if is_our_deadline(head) => maybe_processed(Fault::NoResponse),
         _ => Verdict::Answered,
     }
+}
+
+/// Whether the server says that the deadline of this attempt has passed, which is ours and not the call's.
+fn is_our_deadline(head: &ResponseHead<'_>) -> bool {
+    let elapsed = head.extensions().get::<Elapsed>();
+    elapsed.is_some_and(|elapsed| elapsed.scope() == Scope::Attempt)
 }
 
 fn error(error: &(dyn Error + 'static)) -> Verdict {
@@ -171,7 +180,7 @@ fn error(error: &(dyn Error + 'static)) -> Verdict {
     }
     if let Some(elapsed) = find_cause::<Elapsed>(error) {
         return match elapsed.scope() {
-            Scope::Attempt => maybe_processed(Fault::NoResponse),
+            Scope::Attempt | Scope::Idle => maybe_processed(Fault::NoResponse),
             _ => Verdict::Permanent,
         };
     }

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
 use crate::{
-    Coverage, DeadlineBody,
+    Coverage, DeadlineBody, echo,
     limit::{Limit, poll_timer},
     silence::Silence,
     wait::Wait,
@@ -35,6 +35,8 @@ pin_project! {
         // several times.
         silence: Option<Box<Silence>>,
         idle_timeout: Option<Duration>,
+        // Whether the server was told the limit, which is shorter than the call's.
+        told: bool,
     }
 }
 
@@ -56,6 +58,7 @@ impl<F> ResponseFuture<F> {
             coverage,
             silence: None,
             idle_timeout: None,
+            told: false,
         }
     }
 
@@ -68,12 +71,19 @@ impl<F> ResponseFuture<F> {
             coverage: Coverage::Headers,
             silence: None,
             idle_timeout: None,
+            told: false,
         }
     }
 
     /// The limit moves as `silence` says.
     pub(crate) fn with_silence(mut self, silence: Option<Box<Silence>>) -> Self {
         self.silence = silence;
+        self
+    }
+
+    /// The server was `told` the limit, which is that of the attempt alone.
+    pub(crate) const fn telling(mut self, told: bool) -> Self {
+        self.told = told;
         self
     }
 
@@ -93,7 +103,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let outcome = match this.state.as_mut().project() {
+        let mut outcome = match this.state.as_mut().project() {
             StateProj::Waiting { inner } => match inner.poll(cx) {
                 Poll::Ready(outcome) => outcome.map_err(Into::into),
                 Poll::Pending => {
@@ -109,6 +119,11 @@ where
         };
         this.state.set(State::Resolved);
         this.timer.set(None);
+        if let (Ok(response), true, Some(limit)) = (&mut outcome, *this.told, &*this.limit)
+            && echo::is_too_late(response)
+        {
+            response.extensions_mut().insert(limit.elapsed());
+        }
         let limit = this
             .limit
             .take_if(|_| matches!(this.coverage, Coverage::Body));

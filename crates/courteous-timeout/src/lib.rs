@@ -136,6 +136,7 @@
 mod attempt;
 mod body;
 mod coverage;
+mod echo;
 mod future;
 mod limit;
 mod overrides;

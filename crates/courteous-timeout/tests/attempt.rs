@@ -7,7 +7,7 @@ mod common;
 use std::{future::pending, time::Duration};
 
 use common::{Bytes, Drip, Late, MS, SECOND, elapsed, request};
-use courteous_core::{BoxError, CallContext, Scope};
+use courteous_core::{BoxError, CallContext, Elapsed, Scope};
 use courteous_timeout::{AttemptTimeoutLayer, Coverage, DeadlineFormat, PerAttemptTimeout};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -258,4 +258,71 @@ async fn errors_of_the_inner_service_come_through_as_they_are() {
     handle.send_error("of readiness");
     let error = service.ready().await.unwrap_err();
     assert_eq!(error.to_string(), "of readiness");
+}
+
+/// The timeout that an answer stands for, if the server answers `status` and `fields` to `request`.
+async fn echoed(
+    layer: &AttemptTimeoutLayer,
+    request: Request<Full<Bytes>>,
+    status: u16,
+    fields: &'static [(&'static str, &'static str)],
+) -> Option<(Duration, Scope)> {
+    let server = service_fn(async |_| {
+        let mut response = Response::builder().status(status);
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        Ok::<_, BoxError>(response.body(Full::<Bytes>::default()).unwrap())
+    });
+    let response = layer.layer(server).oneshot(request).await.unwrap();
+    assert_eq!(response.status().as_u16(), status);
+    let elapsed = response.extensions().get::<Elapsed>();
+    elapsed.map(|elapsed| (elapsed.limit(), elapsed.scope()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_the_told_deadline_has_passed_stands_for_the_timeout() {
+    let layer = AttemptTimeoutLayer::new(SECOND).with_grpc_timeout();
+    let too_late = Some((SECOND, Scope::Attempt));
+    let long = || request_with(5 * SECOND);
+    for (status, fields, expected) in [
+        (200, &[("grpc-status", "4")][..], too_late),
+        (
+            200,
+            &[("grpc-status", "1"), ("grpc-message", "Timeout%20expired")],
+            too_late,
+        ),
+        (200, &[("grpc-status", "1")], None),
+        (200, &[("grpc-status", "0")], None),
+        (200, &[], None),
+        (504, &[], too_late),
+        (408, &[], too_late),
+        (503, &[], None),
+    ] {
+        let echoed = echoed(&layer, long(), status, fields).await;
+        assert_eq!(echoed, expected, "{status}, {fields:?}");
+    }
+    // The same in a field of the caller's choice, and without a deadline of the call.
+    let millis =
+        AttemptTimeoutLayer::new(SECOND).with_deadline_header(TIME_LEFT, DeadlineFormat::Millis);
+    assert_eq!(echoed(&millis, request(), 504, &[]).await, too_late);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_deadline_that_is_not_the_attempts_own_is_left_alone() {
+    const LATE: &[(&str, &str)] = &[("grpc-status", "4")];
+    // The server was told nothing.
+    let silent = AttemptTimeoutLayer::new(SECOND);
+    assert_eq!(
+        echoed(&silent, request_with(5 * SECOND), 200, LATE).await,
+        None
+    );
+    // It was told all the time that the call has.
+    let layer = silent.with_grpc_timeout();
+    assert_eq!(echoed(&layer, request_with(SECOND), 200, LATE).await, None);
+    // It was told the caller's own time.
+    let mut stated = request_with(5 * SECOND);
+    let value = HeaderValue::from_static("500m");
+    stated.headers_mut().insert(GRPC_TIMEOUT, value);
+    assert_eq!(echoed(&layer, stated, 200, LATE).await, None);
 }

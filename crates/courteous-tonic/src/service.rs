@@ -1,7 +1,9 @@
 use std::task::{Context, Poll};
 
-use courteous_core::BoxError;
+use courteous_core::{BoxError, CallContext};
+use courteous_timeout::CallTimeout;
 use http::{Request, Response};
+use tokio::time::Instant;
 use tonic::Status;
 use tower_service::Service;
 
@@ -11,6 +13,9 @@ use crate::{ResponseFuture, StatusBody, to_status};
 ///
 /// A generated client makes a status of every error by itself, but knows ours as UNKNOWN only. See [`to_status`] for what
 /// they become here.
+///
+/// A request's own timeout, which `tonic::Request::set_timeout` writes as `grpc-timeout`, becomes the deadline of the whole
+/// call: all attempts and the pauses between them are within it. It can only shorten what layers further out say.
 ///
 /// # Readiness
 ///
@@ -63,7 +68,13 @@ where
         self.inner.poll_ready(cx).map_err(to_status)
     }
 
-    fn call(&mut self, request: Request<B>) -> ResponseFuture<S::Future> {
+    fn call(&mut self, mut request: Request<B>) -> ResponseFuture<S::Future> {
+        if let Some(CallTimeout(timeout)) = CallTimeout::from_headers(request.headers())
+            && let Some(deadline) = Instant::now().checked_add(timeout)
+        {
+            let context = CallContext::edit(request.extensions_mut());
+            context.tighten_to_end_of(timeout, deadline);
+        }
         ResponseFuture::new(self.inner.call(request))
     }
 }

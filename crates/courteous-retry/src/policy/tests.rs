@@ -249,6 +249,31 @@ fn grpc_statuses_of_responses_that_are_nothing_but_a_head() {
 }
 
 #[test]
+fn an_answer_that_the_attempts_own_deadline_has_passed_is_an_attempt_timeout() {
+    let standard = HttpClassifier::new();
+    let late = Verdict::transient(Effect::MaybeProcessed, Fault::NoResponse);
+    let verdict = |status: u16, grpc: &'static str, told: Option<Scope>| {
+        let headers = [("content-type", "application/grpc"), ("grpc-status", grpc)];
+        let mut response = response(status, &headers).map(|_| Empty::<&[u8]>::new());
+        if let Some(scope) = told {
+            let elapsed = Elapsed::new(Duration::from_secs(1), scope);
+            response.extensions_mut().insert(elapsed);
+        }
+        standard.classify(Outcome::response(&response))
+    };
+    for (status, grpc) in [(200, "4"), (200, "1"), (504, ""), (408, "")] {
+        let told = verdict(status, grpc, Some(Scope::Attempt));
+        assert_eq!(told, late, "{status}, grpc-status {grpc}");
+        for own in [None, Some(Scope::Total)] {
+            assert_ne!(verdict(status, grpc, own), late, "{status}, {own:?}");
+        }
+    }
+    // All else is what it is.
+    assert_eq!(verdict(200, "5", Some(Scope::Attempt)), Verdict::Answered);
+    assert_eq!(verdict(404, "", Some(Scope::Attempt)), Verdict::Answered);
+}
+
+#[test]
 fn errors_without_a_client_to_ask() {
     let io = |kind: io::ErrorKind| io::Error::from(kind);
     check_error(
@@ -267,6 +292,11 @@ fn errors_without_a_client_to_ask() {
     check_error(
         "attempt timeout",
         Elapsed::new(limit, Scope::Attempt),
+        Again::Safe,
+    );
+    check_error(
+        "idle timeout",
+        Elapsed::new(limit, Scope::Idle),
         Again::Safe,
     );
     check_error(

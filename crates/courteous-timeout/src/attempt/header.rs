@@ -29,7 +29,7 @@ impl DeadlineFormat {
         text.try_into().ok()
     }
 
-    fn read(self, value: &HeaderValue) -> Option<Duration> {
+    pub(crate) fn read(self, value: &HeaderValue) -> Option<Duration> {
         let text = value.to_str().ok()?;
         match self {
             Self::Grpc => format::read_grpc(text),
@@ -51,23 +51,34 @@ impl DeadlineHeader {
         Self { name, format }
     }
 
-    /// Sees to it that `headers` state no more than `left`. False if so little is left that it
+    /// Sees to it that `headers` state no more than `left`. `None` if so little is left that it
     /// cannot be stated.
-    pub(super) fn state(&self, left: Duration, headers: &mut HeaderMap) -> bool {
-        let Some(value) = self.format.write(left) else {
-            return false;
-        };
+    pub(super) fn state(&self, left: Duration, headers: &mut HeaderMap) -> Option<Stated> {
+        let value = self.format.write(left)?;
         let stated = headers.get_all(&self.name);
         let is_short = |value| self.format.read(value).is_some_and(|time| time <= left);
         // Nobody knows which one of several fields the server takes, so each has to be short
         // enough.
-        if !headers.contains_key(&self.name) || !stated.iter().all(is_short) {
-            let short = stated.iter().filter(|&value| is_short(value));
-            let shortest = short.min_by_key(|value| self.format.read(value)).cloned();
-            headers.insert(self.name.clone(), shortest.unwrap_or(value));
+        if headers.contains_key(&self.name) && stated.iter().all(is_short) {
+            return Some(Stated::ByCaller);
         }
-        true
+        let short = stated.iter().filter(|&value| is_short(value));
+        let shortest = short.min_by_key(|value| self.format.read(value)).cloned();
+        let stated = match shortest {
+            Some(_) => Stated::ByCaller,
+            None => Stated::ByUs,
+        };
+        headers.insert(self.name.clone(), shortest.unwrap_or(value));
+        Some(stated)
     }
+}
+
+/// Whose deadline the server was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stated {
+    ByUs,
+    /// The caller's, which is shorter than ours.
+    ByCaller,
 }
 
 #[cfg(test)]
@@ -82,7 +93,7 @@ mod tests {
         for value in stated {
             headers.append(NAME, HeaderValue::from_static(value));
         }
-        assert!(header.state(left, &mut headers));
+        assert!(header.state(left, &mut headers).is_some());
         let values = headers.get_all(NAME).iter();
         values.map(|v| v.to_str().unwrap().to_owned()).collect()
     }
@@ -116,7 +127,7 @@ mod tests {
     fn less_than_can_be_stated_is_not_stated() {
         let header = DeadlineHeader::new(NAME, DeadlineFormat::Millis);
         let mut headers = HeaderMap::new();
-        assert!(!header.state(Duration::from_micros(999), &mut headers));
+        assert_eq!(header.state(Duration::from_micros(999), &mut headers), None);
         assert!(headers.is_empty());
     }
 }

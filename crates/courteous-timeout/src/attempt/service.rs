@@ -7,6 +7,7 @@ use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::header::Stated;
 use crate::{
     AttemptTimeoutLayer, Coverage, DeadlineBody, IdleTimeout, PerAttemptTimeout, ResponseFuture,
     limit::Limit,
@@ -24,6 +25,11 @@ use crate::{
 ///
 /// The timeout starts again while the request's body goes out: see [`AttemptTimeoutLayer`]. The call's
 /// deadline does not.
+///
+/// A server that was told the deadline of the attempt may notice first, and answer that it has
+/// passed: by gRPC's DEADLINE_EXCEEDED in the head, 504 or 408. If the call has more time than the
+/// server was told, this answer stands for the attempt timeout: an
+/// [`Elapsed`](courteous_core::Elapsed) among its extensions says so, and a retry outside reads it.
 ///
 /// # Readiness
 /// The inner service's. Nothing is reserved, and the wait for it is not counted. An attempt that is
@@ -111,17 +117,20 @@ where
             _ => timeout,
         };
         let limit = Limit::earliest(now, first, Scope::Attempt, context);
+        let mut told = false;
         if let Some(limit) = limit {
             let left = limit.deadline().saturating_duration_since(now);
-            let can_be_sent = match settings.header() {
+            let stated = match settings.header() {
                 Some(header) if asked != Some(Coverage::Headers) => {
                     header.state(left, request.headers_mut())
                 }
-                _ => !left.is_zero(),
+                _ if left.is_zero() => None,
+                _ => Some(Stated::ByCaller),
             };
-            if !can_be_sent {
+            let Some(stated) = stated else {
                 return ResponseFuture::refused(limit);
-            }
+            };
+            told = stated == Stated::ByUs && limit.elapsed().scope() == Scope::Attempt;
         }
         let silence = upload.map(|upload| {
             Box::new(Silence {
@@ -138,6 +147,7 @@ where
         ResponseFuture::new(self.inner.call(request), limit, coverage)
             .with_silence(silence)
             .with_idle_timeout(idle_timeout)
+            .telling(told)
     }
 }
 
