@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use rand::Rng;
-
 use crate::{InvalidBackoff, Jitter};
 
 const DEFAULT_BASE: Duration = Duration::from_millis(100);
@@ -14,8 +12,8 @@ const DEFAULT_FACTOR: f64 = 2.0;
 /// jitter. That is short enough for a blip, and keeps a client that goes on for minutes from
 /// knocking more than some six times a minute.
 ///
-/// It is a plain value without state. Every delay is drawn anew from the generator that
-/// [`delay`](Self::delay) is given, so that calls which share a `Backoff` do not share their luck.
+/// It is a plain value without state. Every delay follows from the random number that
+/// [`delay`](Self::delay) is told, so that calls which share a `Backoff` do not share their luck.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
     growth: Growth,
@@ -127,17 +125,17 @@ impl Backoff {
         self.jitter
     }
 
-    /// Draws the delay before a retry.
+    /// The delay before a retry.
     ///
-    /// `retry` counts from 1, the retry that is the second attempt; 0 is read as 1. `previous` is
+    /// `random` is 64 random bits, drawn for this delay alone. `retry` counts from 1, the retry that is the second attempt; 0 is read as 1. `previous` is
     /// the delay that this returned last for the same call, or zero before the first; only
     /// [`Jitter::Decorrelated`] looks at it.
     ///
     /// The delay is never above the cap. It neither overflows nor panics, whatever the numbers.
     #[must_use]
-    pub fn delay<R: Rng + ?Sized>(&self, retry: u32, previous: Duration, rng: &mut R) -> Duration {
+    pub fn delay(&self, retry: u32, previous: Duration, random: u64) -> Duration {
         self.jitter
-            .spread(|| self.grown(retry), previous, self.base, self.cap, rng)
+            .spread(|| self.grown(retry), previous, self.base, self.cap, random)
     }
 
     /// The delay before jitter: it never falls from one retry to the next, and stays at the cap

@@ -3,6 +3,8 @@ use std::{num::NonZeroU32, time::Duration};
 use http::Extensions;
 use tokio::time::Instant;
 
+use crate::{NoRandomBytes, random_bytes};
+
 /// What the layers around one call tell each other: a single, small extension of the request.
 ///
 /// Only layers write it. What a caller wants to override has types of its own in the layers' crates.
@@ -15,6 +17,9 @@ pub struct CallContext {
 }
 
 /// The random identity of one call, the same on all its attempts.
+///
+/// A retry draws one for a call whose request is neither idempotent by its method nor keyed: only there can a key be derived
+/// from it further in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId(u128);
 
@@ -87,16 +92,28 @@ impl CallContext {
     }
 
     /// The identity of the call, drawn now if there is none.
-    pub fn ensure_call_id(&mut self) -> CallId {
-        *self.call_id.get_or_insert_with(CallId::random)
+    ///
+    /// # Errors
+    ///
+    /// If it had to be drawn, and could not be.
+    pub fn ensure_call_id(&mut self) -> Result<CallId, NoRandomBytes> {
+        let id = match self.call_id {
+            Some(id) => id,
+            None => CallId::random()?,
+        };
+        self.call_id = Some(id);
+        Ok(id)
     }
 }
 
 impl CallId {
-    /// A new identity, from the thread's own generator.
-    #[must_use]
-    pub fn random() -> Self {
-        Self(rand::random())
+    /// A new identity, drawn from the operating system.
+    ///
+    /// # Errors
+    ///
+    /// If it has no random bytes to give.
+    pub fn random() -> Result<Self, NoRandomBytes> {
+        random_bytes().map(u128::from_ne_bytes).map(Self)
     }
 
     /// Its 128 random bits.
@@ -152,7 +169,7 @@ mod tests {
         let mut extensions = Extensions::new();
         let id = CallContext::edit(&mut extensions).ensure_call_id();
         assert_eq!(CallContext::edit(&mut extensions).ensure_call_id(), id);
-        assert_eq!(CallContext::of(&extensions).call_id(), Some(id));
+        assert_eq!(CallContext::of(&extensions).call_id(), id.ok());
         assert_ne!(CallId::random(), id);
     }
 }

@@ -48,6 +48,7 @@ mod key_field;
 mod keyed_map;
 mod long_lived;
 mod pages;
+mod random;
 mod rate;
 mod refuse;
 mod rejected;
@@ -55,6 +56,8 @@ mod request;
 mod retried;
 mod retry_info;
 mod store;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod trail;
 mod upload;
 
@@ -69,6 +72,7 @@ pub use host::Host;
 pub use key_field::KeyField;
 pub use keyed_map::KeyedMap;
 pub use long_lived::LongLived;
+pub use random::{NoRandomBytes, random_bytes};
 pub use rate::{InvalidRate, Rate};
 pub use refuse::{AsError, AsResponse, Refuse};
 pub use rejected::{RejectReason, Rejected};

@@ -19,7 +19,12 @@ fn letter() -> Letter {
     let now = Clock::system().now();
     let uri = Uri::from_static("https://api.example.com/charges");
     let failure = Failure::new(Reason::Attempts, now);
-    let mut letter = Letter::new(LetterId::new(now), Method::POST, uri, failure);
+    let mut letter = Letter::new(
+        LetterId::new(now).expect("random bytes"),
+        Method::POST,
+        uri,
+        failure,
+    );
     let name = HeaderName::from_static("idempotency-key");
     let key = HeaderValue::from_static("f81d4fae-7dec-41d0-a765-00a0c91e6bf6");
     letter.headers.insert(name.clone(), key);

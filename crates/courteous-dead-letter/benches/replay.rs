@@ -20,7 +20,12 @@ fn letter() -> Letter {
     let now = Clock::system().now();
     let uri = Uri::from_static("https://api.example.com/v1/charges");
     let failure = Failure::new(Reason::Attempts, now);
-    let mut letter = Letter::new(LetterId::new(now), Method::POST, uri, failure);
+    let mut letter = Letter::new(
+        LetterId::new(now).expect("random bytes"),
+        Method::POST,
+        uri,
+        failure,
+    );
     let name = HeaderName::from_static("idempotency-key");
     let key = HeaderValue::try_from(letter.id.to_string()).expect("a key");
     letter.headers.insert(&name, key);

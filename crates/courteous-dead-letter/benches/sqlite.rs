@@ -36,7 +36,7 @@ fn letter(number: usize) -> Letter {
     failure.last_status = status;
     let uri = "https://api.example.com/v1/charges".parse();
     let mut letter = Letter::new(
-        LetterId::new(now),
+        LetterId::new(now).expect("random bytes"),
         Method::POST,
         uri.expect("a target"),
         failure,

@@ -1,7 +1,8 @@
-use std::{error::Error, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{error::Error, fmt, iter, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce, aead, aead::Aead};
+use courteous_core::random_bytes;
 
 use crate::{
     BoxFuture, Claim, Filter, Letter, LetterId, Mark, Page, Payload, PushError, Record, Settlement,
@@ -10,7 +11,7 @@ use crate::{
 
 /// A store whose bodies are encrypted: around any [`Sink`], and around any [`Store`].
 ///
-/// A body is encrypted by XChaCha20-Poly1305 with a random nonce of 192 bits, and bound to the id of its letter, so that it
+/// A body is encrypted by XChaCha20-Poly1305 with a nonce of 192 bits that is drawn from the operating system, and bound to the id of its letter, so that it
 /// cannot be put into the place of another. Everything else is written as it is: the target, the header fields, the texts of
 /// errors, the tags. The length of a body can be seen.
 ///
@@ -37,9 +38,12 @@ pub struct Encrypted<S> {
     keys: Arc<Keys>,
 }
 
-/// The key is the first; the others only open what was sealed before.
+/// The old ones only open what was sealed before.
 #[derive(Clone)]
-struct Keys(Vec<EncryptionKey>);
+struct Keys {
+    key: EncryptionKey,
+    old: Vec<EncryptionKey>,
+}
 
 /// A key of 256 bits. Not shown by `Debug`.
 #[derive(Clone)]
@@ -62,31 +66,33 @@ impl EncryptionKey {
         Self(XChaCha20Poly1305::new(&bytes.into()))
     }
 
-    /// `payload` sealed for the letter of this id; `None` if it is longer than any body can be.
-    fn seal(&self, id: LetterId, payload: &Payload) -> Option<Payload> {
+    /// `payload` sealed for the letter of this id. Fails if it is longer than any body can be, or if no nonce can be drawn.
+    fn seal(&self, id: LetterId, payload: &Payload) -> Result<Payload, PushError> {
         let kind = match payload {
             Payload::Whole(_) => WHOLE,
             Payload::Truncated(_) => TRUNCATED,
             Payload::Scrubbed(_) => SCRUBBED,
             // Nothing to be sealed, or sealed already.
-            Payload::Gone | Payload::Sealed(_) => return Some(payload.clone()),
+            Payload::Gone | Payload::Sealed(_) => return Ok(payload.clone()),
         };
         let body = payload.bytes();
         let mut plain = Vec::with_capacity(1 + body.len());
         plain.put_u8(kind);
         plain.put_slice(body);
-        let nonce: [u8; NONCE_LEN] = rand::random();
+        // One that came twice would give away two bodies.
+        let nonce: [u8; NONCE_LEN] = random_bytes().map_err(PushError::failed)?;
         let id = id.to_bits().to_be_bytes();
         let message = aead::Payload {
             msg: &plain,
             aad: &id,
         };
-        let cipher = self.0.encrypt(&XNonce::from(nonce), message).ok()?;
+        let cipher = self.0.encrypt(&XNonce::from(nonce), message);
+        let cipher = cipher.map_err(|_| PushError::failed("the body cannot be encrypted"))?;
         let mut sealed = Vec::with_capacity(1 + NONCE_LEN + cipher.len());
         sealed.put_u8(VERSION);
         sealed.put_slice(&nonce);
         sealed.put_slice(&cipher);
-        Some(Payload::Sealed(sealed.into()))
+        Ok(Payload::Sealed(sealed.into()))
     }
 
     /// What was sealed for the letter of this id by this key; `None` if it was not.
@@ -149,10 +155,15 @@ impl fmt::Display for InvalidEncryptionKey {
 impl Error for InvalidEncryptionKey {}
 
 impl Keys {
+    fn seal(&self, letter: &Letter) -> Result<Payload, PushError> {
+        self.key.seal(letter.id, &letter.payload)
+    }
+
     fn open(&self, record: &mut Record) -> Result<(), StoreError> {
         let letter = &mut record.letter;
         if let Payload::Sealed(sealed) = &letter.payload {
-            let mut opened = self.0.iter().map(|key| key.open(letter.id, sealed));
+            let keys = iter::once(&self.key).chain(&self.old);
+            let mut opened = keys.map(|key| key.open(letter.id, sealed));
             letter.payload = opened
                 .find_map(|opened| opened)
                 .ok_or(StoreError::WrongKey)?;
@@ -180,14 +191,17 @@ impl<S> Encrypted<S> {
     pub fn new(inner: S, key: EncryptionKey) -> Self {
         Self {
             inner,
-            keys: Arc::new(Keys(vec![key])),
+            keys: Arc::new(Keys {
+                key,
+                old: Vec::new(),
+            }),
         }
     }
 
     /// Opens what was encrypted with `key`, too, which is used for nothing new: so a key can be replaced.
     #[must_use]
     pub fn with_old_key(mut self, key: EncryptionKey) -> Self {
-        Arc::make_mut(&mut self.keys).0.push(key);
+        Arc::make_mut(&mut self.keys).old.push(key);
         self
     }
 
@@ -200,17 +214,12 @@ impl<S> Encrypted<S> {
 
 impl<S: Sink> Sink for Encrypted<S> {
     fn push(&self, mut letter: Letter) -> BoxFuture<'static, Result<(), PushError>> {
-        let sealed = self
-            .keys
-            .0
-            .first()
-            .map(|key| key.seal(letter.id, &letter.payload));
-        match sealed.flatten() {
-            Some(sealed) => {
+        match self.keys.seal(&letter) {
+            Ok(sealed) => {
                 letter.payload = sealed;
                 self.inner.push(letter)
             }
-            None => Box::pin(async { Err(PushError::failed("the body cannot be encrypted")) }),
+            Err(error) => Box::pin(async { Err(error) }),
         }
     }
 }
@@ -260,7 +269,7 @@ impl<S: fmt::Debug> fmt::Debug for Encrypted<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Encrypted")
             .field("inner", &self.inner)
-            .field("keys", &self.keys.0.len())
+            .field("keys", &(1 + self.keys.old.len()))
             .finish()
     }
 }
@@ -274,14 +283,14 @@ mod tests {
     #[test]
     fn what_is_sealed_is_opened_by_the_same_key_for_the_same_letter_only() {
         let key = EncryptionKey::new([7; 32]);
-        let (id, other) = (LetterId::new(UNIX_EPOCH), LetterId::new(UNIX_EPOCH));
+        let [id, other] = [(); 2].map(|()| LetterId::new(UNIX_EPOCH).unwrap());
         for payload in [
             Payload::Whole(Bytes::from_static(b"card=4242")),
             Payload::Whole(Bytes::new()),
             Payload::Truncated(Bytes::from_static(b"card=4242")),
             Payload::Scrubbed(Bytes::from_static(b"card=4242")),
         ] {
-            let Some(Payload::Sealed(sealed)) = key.seal(id, &payload) else {
+            let Ok(Payload::Sealed(sealed)) = key.seal(id, &payload) else {
                 panic!("not sealed");
             };
             assert!(!sealed.windows(4).any(|bytes| bytes == b"4242"));
@@ -289,10 +298,8 @@ mod tests {
             assert_eq!(key.open(other, &sealed), None);
             assert_eq!(EncryptionKey::new([8; 32]).open(id, &sealed), None);
             // And twice the same looks different.
-            assert_ne!(
-                key.seal(id, &payload),
-                Some(Payload::Sealed(sealed.clone()))
-            );
+            let again = key.seal(id, &payload).unwrap();
+            assert_ne!(again, Payload::Sealed(sealed.clone()));
             for at in 0..sealed.len() {
                 let mut changed = sealed.to_vec();
                 changed[at] ^= 1;
@@ -300,7 +307,7 @@ mod tests {
                 assert_eq!(key.open(id, &sealed[..at]), None, "{at} bytes");
             }
         }
-        assert_eq!(key.seal(id, &Payload::Gone), Some(Payload::Gone));
+        assert_eq!(key.seal(id, &Payload::Gone).unwrap(), Payload::Gone);
     }
 
     #[test]
@@ -309,8 +316,8 @@ mod tests {
         let key: EncryptionKey = text[..64].parse().unwrap();
         assert_eq!(format!("{key:?}"), "EncryptionKey");
         let bytes = std::array::from_fn(|at| u8::from_str_radix(&text[2 * at..][..2], 16).unwrap());
-        let id = LetterId::new(UNIX_EPOCH);
-        let Some(sealed) = EncryptionKey::new(bytes).seal(id, &Payload::Whole(Bytes::new())) else {
+        let id = LetterId::new(UNIX_EPOCH).unwrap();
+        let Ok(sealed) = EncryptionKey::new(bytes).seal(id, &Payload::Whole(Bytes::new())) else {
             panic!("not sealed");
         };
         assert!(key.open(id, sealed.bytes()).is_some());

@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use courteous_core::BoxError;
+use courteous_core::{BoxError, NoRandomBytes};
 use http::Response;
 
 use crate::{LetterId, PushError, Reason};
@@ -40,6 +40,8 @@ pub enum NotRecordedCause {
     /// There is a retry outside of the layer, against its place in a stack: nobody knows here whether the call has failed for
     /// good.
     RetryOutside,
+    /// No id could be drawn for the letter: the operating system had no random bytes to give.
+    NoId(NoRandomBytes),
 }
 
 impl DeadLettered {
@@ -96,7 +98,7 @@ impl NotRecorded {
         response.extensions().get()
     }
 
-    /// What the name of the record would have been.
+    /// What the name of the record would have been; only its time after [`NoId`](NotRecordedCause::NoId).
     #[must_use]
     pub const fn id(&self) -> LetterId {
         self.id
@@ -128,6 +130,7 @@ impl fmt::Display for NotRecorded {
             NotRecordedCause::TimedOut(limit) => write!(f, "not durable within {limit:?}"),
             NotRecordedCause::Refused(error) => write!(f, "{error}"),
             NotRecordedCause::RetryOutside => f.write_str("a retry is outside of the layer"),
+            NotRecordedCause::NoId(error) => write!(f, "it has no id: {error}"),
         }
     }
 }

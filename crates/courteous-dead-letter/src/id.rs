@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use courteous_core::{NoRandomBytes, random_bytes};
 use uuid::{Builder, Uuid};
 
 /// The name of a record: a UUID of version 7, so that sorted ids are sorted by the time of recording.
@@ -23,15 +24,21 @@ use uuid::{Builder, Uuid};
 pub struct LetterId(Uuid);
 
 impl LetterId {
-    /// A new id of something that is recorded at `now`.
-    #[must_use]
-    pub fn new(now: SystemTime) -> Self {
+    /// A new id of something that is recorded at `now`. Its 62 random bits are drawn from the operating system, so that
+    /// processes that were forked from one have different ids in the same moment.
+    ///
+    /// # Errors
+    ///
+    /// If it has no random bytes to give.
+    pub fn new(now: SystemTime) -> Result<Self, NoRandomBytes> {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mut rest: [u8; 10] = rand::random();
+        let mut rest: [u8; 10] = random_bytes()?;
         // RFC 9562, section 6.2, method 3: twelve bits of what is below a millisecond, in front of the random ones.
         let fraction = u64::from(since.subsec_nanos()) % 1_000_000 * 4096 / 1_000_000;
         [rest[0], rest[1]] = (fraction as u16).to_be_bytes();
-        Self(Builder::from_unix_timestamp_millis(millis(since), &rest).into_uuid())
+        Ok(Self(
+            Builder::from_unix_timestamp_millis(millis(since), &rest).into_uuid(),
+        ))
     }
 
     /// The id of these 128 bits.
@@ -106,7 +113,7 @@ mod tests {
     fn ids_are_sorted_by_the_time_of_recording() {
         let start = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let times = (0..5000).map(|i| start + Duration::from_nanos(250 * i));
-        let ids: Vec<_> = times.map(LetterId::new).collect();
+        let ids: Vec<_> = times.map(|time| LetterId::new(time).unwrap()).collect();
         assert!(ids.is_sorted());
         assert!(ids[0] >= LetterId::floor(start));
         assert!(ids[4999] < LetterId::floor(start + Duration::from_millis(2)));
@@ -115,7 +122,7 @@ mod tests {
     #[test]
     fn an_id_is_a_uuid_of_version_7_that_tells_its_time() {
         let time = UNIX_EPOCH + Duration::from_millis(1_800_000_000_123);
-        let id = LetterId::new(time + Duration::from_nanos(999_999));
+        let id = LetterId::new(time + Duration::from_nanos(999_999)).unwrap();
         assert_eq!(id.recorded_at(), time);
         assert_eq!(id.0.get_version_num(), 7);
         assert_eq!(id.0.get_variant(), uuid::Variant::RFC4122);
@@ -127,8 +134,8 @@ mod tests {
     #[test]
     fn a_time_that_no_id_can_hold_is_the_first_or_the_last_one() {
         let before = UNIX_EPOCH - Duration::from_secs(1);
-        assert_eq!(LetterId::new(before).recorded_at(), UNIX_EPOCH);
-        let last = LetterId::new(crate::clock::end()).recorded_at();
+        assert_eq!(LetterId::new(before).unwrap().recorded_at(), UNIX_EPOCH);
+        let last = LetterId::new(crate::clock::end()).unwrap().recorded_at();
         assert_eq!(last, UNIX_EPOCH + Duration::from_millis((1 << 48) - 1));
     }
 

@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_letter_is_repeatable_by_its_method_its_key_or_as_it_was_never_sent() {
         let letter = |method, maybe_sent| {
-            let id = LetterId::new(UNIX_EPOCH);
+            let id = LetterId::new(UNIX_EPOCH).unwrap();
             Letter::new(id, method, Uri::from_static("/"), failure(1, maybe_sent))
         };
         assert!(letter(Method::PUT, true).is_repeatable());

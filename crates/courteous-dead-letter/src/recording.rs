@@ -43,7 +43,7 @@ enum State<B> {
     /// The sink has the letter.
     Pushed(BoxFuture<'static, Result<(), PushError>>),
     /// It must not be recorded.
-    Refused,
+    Refused(NotRecordedCause),
     Done,
 }
 
@@ -55,20 +55,21 @@ impl<B: Body> Recording<B> {
         settings: Arc<Settings>,
         letter: Letter,
         body: Option<Collect<B>>,
-        inside_retry: bool,
+        refusal: Option<NotRecordedCause>,
     ) -> Self {
         let timeout = settings.record_timeout;
         let mut recording = Self {
             settings,
             id: letter.id,
             reason: letter.failure.reason,
-            state: State::Refused,
+            state: State::Done,
             shown: None,
             timer: Timer::new(timeout),
             body_timer: Timer::new(BODY_TIME.min(timeout / 2)),
         };
-        if inside_retry {
+        if let Some(cause) = refusal {
             recording.show(&letter);
+            recording.state = State::Refused(cause);
         } else if let Some(body) = body {
             recording.state = State::Collecting {
                 letter: Box::new(letter),
@@ -117,7 +118,7 @@ impl<B: Body> Recording<B> {
                     let refused = |error| NotRecordedCause::Refused(Arc::new(error));
                     return Poll::Ready(result.map_err(refused));
                 }
-                State::Refused => return Poll::Ready(Err(NotRecordedCause::RetryOutside)),
+                State::Refused(cause) => return Poll::Ready(Err(cause.clone())),
                 State::Done => return Poll::Pending,
             }
         }

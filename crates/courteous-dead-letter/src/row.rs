@@ -348,7 +348,12 @@ mod tests {
     fn letter() -> Letter {
         let failure = Failure::new(Reason::Attempts, UNIX_EPOCH);
         let uri = http::Uri::from_static("/");
-        Letter::new(LetterId::new(UNIX_EPOCH), Method::POST, uri, failure)
+        Letter::new(
+            LetterId::new(UNIX_EPOCH).unwrap(),
+            Method::POST,
+            uri,
+            failure,
+        )
     }
 
     #[test]

@@ -143,7 +143,7 @@ mod tests {
     fn letter() -> Letter {
         let uri = "https://a.example/?Token=withheld&x=withheld&token=withheld";
         let failure = Failure::new(Reason::Attempts, UNIX_EPOCH);
-        let id = LetterId::new(UNIX_EPOCH);
+        let id = LetterId::new(UNIX_EPOCH).unwrap();
         let mut letter = Letter::new(id, Method::POST, uri.parse().unwrap(), failure);
         letter
             .headers

@@ -7,8 +7,8 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use crate::{
-    Letter, LetterId, Payload, Reason, Replaying, Tags, collect::Collect, recording::Recording,
-    settings::Settings, verdict::Failed,
+    Letter, LetterId, NotRecordedCause, Payload, Reason, Replaying, Tags, collect::Collect,
+    recording::Recording, settings::Settings, verdict::Failed,
 };
 
 /// What is kept of a call while it is under way. Dropped before the call has come to anything, it is an abandoned call.
@@ -104,6 +104,14 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
         };
         let has_key = KeyField::of(&stripped.headers, &settings.key_header).is_key();
         let failure = failed.into_failure(clock, error);
+        let now = clock.now();
+        // The name of a letter that cannot have one of its own is that of its time: for the hook.
+        let id = LetterId::new(now);
+        let refusal = match id {
+            _ if self.inside_retry => Some(NotRecordedCause::RetryOutside),
+            Err(error) => Some(NotRecordedCause::NoId(error)),
+            Ok(_) => None,
+        };
         let letter = Letter {
             headers: stripped.headers,
             withheld: stripped.withheld,
@@ -112,14 +120,14 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
             first_at: clock.at(self.begun),
             tags,
             ..Letter::new(
-                LetterId::new(clock.now()),
+                id.unwrap_or_else(|_| LetterId::floor(now)),
                 self.method,
                 stripped.uri,
                 failure,
             )
         };
         let body = body.map(|body| Collect::new(body, settings.body_limit));
-        Recording::new(settings, letter, body, self.inside_retry)
+        Recording::new(settings, letter, body, refusal)
     }
 }
 

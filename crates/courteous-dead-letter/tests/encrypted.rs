@@ -4,9 +4,10 @@
 
 mod conformance;
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use courteous_core::{NoRandomBytes, test_util};
 use courteous_dead_letter::{
     Claim, Encrypted, EncryptionKey, Filter, MemoryStore, Page, Payload, Reason, Sink, Store,
     StoreError,
@@ -64,6 +65,19 @@ async fn a_body_is_read_with_its_key_and_stays_sealed_with_another() {
     let claimed = both.claim(Claim::new(9, HOUR)).await.unwrap();
     assert_eq!(body(claimed[0].clone()), whole);
     assert!(!format!("{both:?}").contains("1, 1"));
+}
+
+#[tokio::test]
+async fn without_a_nonce_nothing_is_written() {
+    let clock = conformance::clock();
+    let store = MemoryStore::new().with_clock(clock.clone());
+    let encrypted = Encrypted::new(store.clone(), key(1));
+    let letter = letter(&clock, HOUR, Reason::Attempts);
+    let push = test_util::without_random_bytes(|| encrypted.push(letter.clone()));
+    let error = push.await.unwrap_err();
+    let cause = error.source().unwrap();
+    assert!(cause.is::<NoRandomBytes>(), "{cause}");
+    assert_eq!(store.stats().await.unwrap().total(), 0);
 }
 
 #[tokio::test]

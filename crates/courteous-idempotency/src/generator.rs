@@ -1,4 +1,4 @@
-use courteous_core::{CallContext, RequestView};
+use courteous_core::{CallContext, RequestView, random_bytes};
 use uuid::Builder;
 
 use crate::Key;
@@ -23,9 +23,13 @@ where
 
 /// Draws a random UUID (version 4) for each call: the default.
 ///
-/// The bits come from the thread's own cryptographic generator, which is seeded by the operating
-/// system. If a retry is outside, against the recommended order, they are those of the call's id,
-/// so that all its attempts have one key.
+/// The bits are drawn from the operating system, for each key anew: a generator in memory is copied
+/// by `fork`, and two processes would send one key with two orders.
+///
+/// If a retry is outside, against the recommended order, the bits are those of the call's id, so
+/// that all its attempts have one key. A retry gives none to a request that is idempotent by its
+/// method, or that it takes to be keyed already. Such a request gets no key, as each attempt would
+/// get another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RandomUuid;
 
@@ -34,11 +38,11 @@ impl Generator for RandomUuid {
         let context = CallContext::of(request.extensions());
         // An id alone says nothing: a server may copy the extensions of what it was asked into two
         // different calls.
-        let bits = match (context.attempt(), context.call_id()) {
-            (Some(_), Some(id)) => id.to_bits(),
-            _ => rand::random(),
+        let bytes = match context.attempt() {
+            Some(_) => context.call_id()?.to_bits().to_be_bytes(),
+            None => random_bytes().ok()?,
         };
-        Key::of_uuid(Builder::from_random_bytes(bits.to_be_bytes()).into_uuid())
+        Key::of_uuid(Builder::from_random_bytes(bytes).into_uuid())
     }
 }
 

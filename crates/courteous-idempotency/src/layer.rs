@@ -70,6 +70,9 @@ impl<G> IdempotencyKeyLayer<G> {
     /// The methods whose requests get a key, instead of `POST` and `PATCH`, which are those that
     /// are not idempotent by themselves. None at all if `methods` is empty.
     ///
+    /// Inside a retry, against the recommended order, `PUT` and `DELETE` requests get no random key:
+    /// see [`RandomUuid`].
+    ///
     /// # Errors
     /// If a method is safe (`GET`, `HEAD`, `OPTIONS`, `TRACE`): a request that changes nothing
     /// needs no key.

@@ -80,7 +80,8 @@
 //! another payload.
 //!
 //! In the wrong place it is still safe. Inside a retry, the default generator derives the key from
-//! the call's id, so that it is the same on all attempts.
+//! the call's id, so that it is the same on all attempts. Where the retry gives the call no id, as the
+//! request is idempotent by its method, the request gets no key.
 //!
 //! # What it does not do
 //!

@@ -278,7 +278,7 @@ fn inside_a_retry_all_attempts_of_a_call_have_one_key() {
     let layer = IdempotencyKeyLayer::new();
     let call = || {
         let mut call = CallContext::default();
-        call.ensure_call_id();
+        call.ensure_call_id().unwrap();
         call
     };
     let (one, other) = (call(), call());
@@ -291,9 +291,19 @@ fn inside_a_retry_all_attempts_of_a_call_have_one_key() {
 }
 
 #[test]
+fn inside_a_retry_that_gave_the_call_no_id_there_is_no_key_rather_than_one_per_attempt() {
+    let layer = IdempotencyKeyLayer::new();
+    for number in 1..3 {
+        let headers = sent(&layer, attempt(&CallContext::default(), number));
+        assert!(headers.is_empty(), "{headers:?}");
+    }
+}
+
+#[test]
 fn extensions_that_were_copied_into_two_calls_do_not_give_them_one_key() {
     let mut inbound = post();
-    CallContext::edit(inbound.extensions_mut()).ensure_call_id();
+    let context = CallContext::edit(inbound.extensions_mut());
+    context.ensure_call_id().unwrap();
     let layer = IdempotencyKeyLayer::new();
     let (one, other) = (sent(&layer, inbound.clone()), sent(&layer, inbound));
     assert_ne!(key(&one), key(&other));

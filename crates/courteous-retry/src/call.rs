@@ -23,7 +23,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::{
     RetryEvent,
     budget::{Payment, Receipt},
-    policy::{Allowance, Decision, Plan, Progress, RequestFacts, Situation, Stop, Wait},
+    policy::{
+        Allowance, Decision, Plan, Progress, RequestFacts, Situation, Stop, Wait, is_idempotent,
+    },
     settings::Settings,
     snapshot::Snapshot,
 };
@@ -130,7 +132,10 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             let body_limit = self.settings.body_limit(request, self.facts);
             let kept = self.keep.keep_in_place(request.body_mut(), body_limit);
             self.snapshot = Some(Snapshot::of(request, has_more, kept));
-            self.context.ensure_call_id();
+            if !self.facts.keyed && !is_idempotent(request.method()) {
+                // For a key layer further in. If none can be drawn, that adds no key, and this retry goes by that.
+                let _ = self.context.ensure_call_id();
+            }
             self.context.set_attempt(NonZeroU32::MIN);
             *CallContext::edit(request.extensions_mut()) = self.context;
             self.watch(request);
@@ -322,7 +327,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             deadline: self.deadline(),
         };
         let Settings { policy, dice, .. } = &*self.settings;
-        let decision = dice.roll(|rng| policy.decide(&situation, rng));
+        let decision = policy.decide(&situation, dice);
         let Plan { fault, gated, wait } = match decision {
             Decision::Retry(plan) => plan,
             Decision::Stop(stop) => return Err(stop),

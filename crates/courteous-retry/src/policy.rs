@@ -1,10 +1,9 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use courteous_backoff::{Backoff, Jitter};
-use courteous_core::{Effect, Fault, Gate, Outcome, StopReason, Verdict};
+use courteous_core::{Dice, Effect, Fault, Gate, Outcome, StopReason, Verdict};
 use courteous_hints::{Hints, Pushback};
 use http::{Method, StatusCode};
-use rand::Rng;
 use tokio::time::Instant;
 
 /// The numbers that a decision depends on.
@@ -141,11 +140,7 @@ impl RequestFacts {
 
 impl Policy {
     /// Whether there is to be another attempt, and when: everything but the budget.
-    pub(crate) fn decide<R: Rng + ?Sized>(
-        &self,
-        situation: &Situation<'_>,
-        rng: &mut R,
-    ) -> Decision {
+    pub(crate) fn decide(&self, situation: &Situation<'_>, dice: &Dice) -> Decision {
         let hints = Told::by(situation.outcome);
         let stop = |reason| {
             let not_before = hints.wait.and_then(|wait| situation.now.checked_add(wait));
@@ -175,7 +170,7 @@ impl Policy {
         if !situation.replayable {
             return stop(StopReason::BodyNotReplayable);
         }
-        let Some(wait) = self.wait(situation, &hints, fault, rng) else {
+        let Some(wait) = self.wait(situation, &hints, fault, dice) else {
             return stop(StopReason::WaitTooLong);
         };
         match self.check(&situation.progress, situation.deadline, situation.now, wait) {
@@ -211,12 +206,12 @@ impl Policy {
     }
 
     /// When the next attempt is to be made; `None` for never.
-    fn wait<R: Rng + ?Sized>(
+    fn wait(
         &self,
         situation: &Situation<'_>,
         hints: &Told,
         fault: Fault,
-        rng: &mut R,
+        dice: &Dice,
     ) -> Option<Wait> {
         let Progress {
             growth,
@@ -248,7 +243,7 @@ impl Policy {
             _ => &self.backoff,
         };
         let growth = growth.saturating_add(1);
-        let backoff = policy.delay(growth, last_backoff, rng);
+        let backoff = policy.delay(growth, last_backoff, dice.roll());
         let length = match hints.wait {
             // A floor: what is drawn comes on top. Without jitter nothing is drawn.
             Some(hint) if policy.jitter() == Jitter::None => hint.max(backoff),

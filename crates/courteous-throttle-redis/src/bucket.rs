@@ -21,6 +21,9 @@ use crate::{
 /// A bucket is a handle: its clones are the same bucket, and the same worker. It can be read and changed at any time,
 /// needs no runtime to be made, and may be a `static` that is used from several runtimes, one after another or at once.
 ///
+/// A forked process is a worker of its own, with its own connection, from its first call to Redis on. What the bucket had
+/// leased at the fork can be sent by both, for one lease: fork before the bucket is used.
+///
 /// # Waiting
 ///
 /// Those who wait form one queue, in the order of their calls, and are woken one by one, each when its slot is open. One

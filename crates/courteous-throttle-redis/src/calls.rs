@@ -16,7 +16,6 @@ const LATENESS: Duration = Duration::from_millis(2);
 /// When Redis is called, and what is known from its answers.
 #[derive(Debug)]
 pub(crate) struct Calls {
-    worker: u64,
     /// No call goes on for longer than this, with its timeouts.
     longest: Duration,
     /// What this worker states, and what is in force as another one may be stricter.
@@ -75,9 +74,8 @@ enum Contact {
 }
 
 impl Calls {
-    pub(crate) fn new(worker: u64, longest: Duration, terms: Terms, now: Instant) -> Self {
+    pub(crate) fn new(longest: Duration, terms: Terms, now: Instant) -> Self {
         Self {
-            worker,
             longest,
             stated: terms,
             strict: terms,

@@ -1,7 +1,9 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use courteous_core::Dice;
-use rand::RngExt;
+use courteous_core::{Dice, random_bytes};
 use redis::RedisError;
 use tokio::{
     sync::Mutex,
@@ -25,6 +27,7 @@ const CLUSTER_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Connection {
     target: Arc<Target>,
     script: redis::Script,
+    worker: OnceLock<u64>,
     state: Mutex<State>,
 }
 
@@ -61,8 +64,22 @@ impl Connection {
         Self {
             target,
             script: redis::Script::new(SOURCE),
+            worker: OnceLock::new(),
             state: Mutex::default(),
         }
+    }
+
+    /// The id by which Redis knows who calls. Drawn once for this connection, and so anew for each runtime and each process:
+    /// two workers of one id would share one worker's part of the rate.
+    pub(crate) fn worker(&self) -> Result<u64, Fault> {
+        if let Some(worker) = self.worker.get() {
+            return Ok(*worker);
+        }
+        let drawn = random_bytes().map_err(|error| Fault {
+            text: error.to_string().into(),
+            retry_at: Instant::now() + LONGEST_PAUSE,
+        })?;
+        Ok(*self.worker.get_or_init(|| u64::from_ne_bytes(drawn)))
     }
 
     /// Calls the script. Also says when the call was about to be sent.
@@ -169,7 +186,7 @@ impl State {
         let longest = FIRST_PAUSE
             .saturating_mul(1 << self.failures.min(8))
             .min(LONGEST_PAUSE);
-        let share = Dice::new().roll(|rng| rng.random_range(0.5..1.0));
+        let share = 0.5 + Dice::new().fraction() / 2.0;
         self.failures = self.failures.saturating_add(1);
         Instant::now() + longest.mul_f64(share)
     }

@@ -9,7 +9,6 @@ use std::{
 
 use courteous_core::{Ask, Dice, Rate, RejectReason, Rejected};
 use courteous_queue::{Next, Queue, Serve, Shared, Ticket, Wakes};
-use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::{
@@ -85,12 +84,7 @@ impl Core {
                 hand: Hand::default(),
                 closed_until: None,
                 closings: 0,
-                calls: Calls::new(
-                    link.worker(),
-                    link.target().longest_call(),
-                    outage.terms(rate),
-                    now,
-                ),
+                calls: Calls::new(link.target().longest_call(), outage.terms(rate), now),
                 keys: Arc::new(keys),
                 soonest: None,
                 looked: None,
@@ -272,15 +266,17 @@ impl Core {
             dice,
             ..
         } = self;
+        let roll = dice.rolls();
         line.retain(|waiter| {
             if waiter.retried {
-                let release = later(opens, draw(*jitter, dice));
+                let release = later(opens, draw(*jitter, roll()));
                 waiter.state = State::Refused(RejectReason::Closed, release);
                 *line_cost -= u64::from(waiter.cost);
                 wakes.extend(waiter.waker.take());
             }
             !waiter.retried
         });
+        drop(roll);
         self.look(now, wakes);
         true
     }
@@ -302,7 +298,7 @@ impl Core {
 
     /// One draw of jitter.
     pub(crate) fn draw(&self) -> Duration {
-        draw(self.jitter, &self.dice)
+        draw(self.jitter, self.dice.roll())
     }
 
     /// Lets the time pass.
@@ -404,6 +400,6 @@ fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
-fn draw(jitter: Duration, dice: &Dice) -> Duration {
-    jitter.mul_f64(dice.roll(|rng| rng.random()))
+fn draw(jitter: Duration, roll: u64) -> Duration {
+    jitter.mul_f64(Dice::fraction_of(roll))
 }

@@ -1,7 +1,8 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    process,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use courteous_core::Dice;
-use rand::RngExt;
 use tokio::{
     runtime::{self, Handle},
     task::AbortHandle,
@@ -15,7 +16,6 @@ use crate::{calls::DEAF, connection::Connection, inbox::Inbox, target::Target, t
 pub(crate) struct Link {
     inbox: Arc<Inbox>,
     target: Arc<Target>,
-    worker: u64,
     task: Mutex<Option<Task>>,
 }
 
@@ -23,6 +23,8 @@ pub(crate) struct Link {
 struct Task {
     abort: AbortHandle,
     runtime: runtime::Id,
+    /// Of another process it is a copy that `fork` has made, whose connection is the other one's.
+    process: u32,
 }
 
 impl Link {
@@ -30,7 +32,6 @@ impl Link {
         Self {
             inbox: Arc::default(),
             target: Arc::new(target),
-            worker: Dice::new().roll(|rng| rng.random()),
             task: Mutex::new(None),
         }
     }
@@ -39,16 +40,12 @@ impl Link {
         &self.inbox
     }
 
-    pub(crate) const fn worker(&self) -> u64 {
-        self.worker
-    }
-
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Sees to it that the task runs, on the current runtime if there is none; or if it has not looked for long, as nobody
-    /// drives its runtime.
+    /// Sees to it that the task runs, on the current runtime if there is none in this process; or if it has not looked for
+    /// long, as nobody drives its runtime.
     pub(crate) fn ensure_task(&self) {
         let (Some(since), Ok(runtime)) = (self.inbox.waiting_since(), Handle::try_current()) else {
             return;
@@ -56,10 +53,12 @@ impl Link {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(task) = &*task {
             let deaf = task.runtime != runtime.id() && since + DEAF <= Instant::now();
-            if !task.abort.is_finished() && !deaf {
-                return;
+            if task.process == process::id() {
+                if !task.abort.is_finished() && !deaf {
+                    return;
+                }
+                task.abort.abort();
             }
-            task.abort.abort();
         }
         // Its connection is a new one: the old one may have gone with its runtime.
         let connection = Connection::new(Arc::clone(&self.target));
@@ -69,6 +68,7 @@ impl Link {
         *task = Some(Task {
             abort,
             runtime: runtime.id(),
+            process: process::id(),
         });
     }
 }

@@ -38,10 +38,15 @@ pub(crate) async fn run(inbox: Arc<Inbox>, connection: Arc<Connection>) {
 
 async fn serve(bucket: Weak<Shared<Core>>, connection: Arc<Connection>) {
     loop {
-        let Some(call) = Ongoing::begin(&bucket) else {
+        let worker = connection.worker();
+        let named = worker.as_ref().copied().unwrap_or_default();
+        let Some(call) = Ongoing::begin(&bucket, named) else {
             return;
         };
-        let outcome = connection.call(&call.keys, &call.call).await;
+        let outcome = match worker {
+            Ok(_) => connection.call(&call.keys, &call.call).await,
+            Err(fault) => Err(fault),
+        };
         match call.end(outcome) {
             // Nobody may wait for what it has to be told.
             Some(retry_at) => sleep_until(retry_at).await,
@@ -59,10 +64,10 @@ struct Ongoing {
 }
 
 impl Ongoing {
-    fn begin(bucket: &Weak<Shared<Core>>) -> Option<Self> {
+    fn begin(bucket: &Weak<Shared<Core>>, worker: u64) -> Option<Self> {
         let bucket = bucket.upgrade()?;
         let (keys, call) = bucket.update(|core, now, _| {
-            let call = core.begin_call(now)?;
+            let call = core.begin_call(worker, now)?;
             Some((Arc::clone(&core.keys), call))
         })?;
         Some(Self {

@@ -2,7 +2,6 @@ use std::{sync::Arc, task::Waker, time::Duration};
 
 use courteous_core::{Dice, RejectReason, Rejected};
 use courteous_queue::{Next, Serve, Ticket, Wakes};
-use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::{
@@ -248,9 +247,7 @@ impl Core {
             return;
         }
         self.levels.close_until(opens);
-        // A draw for each, in the order of the line.
-        let draws = (0..self.line.len()).map(|_| later(opens, self.draw()));
-        self.line.release_at(draws.collect());
+        self.line.release_at(self.draws(opens));
         self.line.refuse(wakes, |waiter, _| {
             let at = waiter.release.unwrap_or(opens);
             waiter.retried.then_some((RejectReason::Closed, at))
@@ -327,7 +324,15 @@ impl Core {
     /// One draw of jitter.
     pub(crate) fn draw(&self) -> Duration {
         let Spread { jitter, dice } = &*self.spread;
-        jitter.mul_f64(dice.roll(|rng| rng.random()))
+        jitter.mul_f64(dice.fraction())
+    }
+
+    /// A draw after `opens` for each in the line.
+    fn draws(&self, opens: Instant) -> Vec<Instant> {
+        let Spread { jitter, dice } = &*self.spread;
+        let roll = dice.rolls();
+        let draw = |_| later(opens, jitter.mul_f64(Dice::fraction_of(roll())));
+        (0..self.line.len()).map(draw).collect()
     }
 
     /// When to serve `front`, and those behind it.

@@ -87,7 +87,7 @@ pub(crate) fn letter(clock: &Clock, age: Duration, reason: Reason) -> Letter {
     let then = clock.now() - age;
     let uri = Uri::from_static("https://api.example.com/charges?order=42");
     Letter::new(
-        LetterId::new(then),
+        LetterId::new(then).unwrap(),
         Method::POST,
         uri,
         Failure::new(reason, then),
@@ -693,7 +693,7 @@ pub(crate) async fn a_purge_removes_what_was_settled_long_ago_and_nothing_else(
 }
 
 pub(crate) async fn what_is_not_there_is_not_found(store: &Any, clock: &Clock) {
-    let id = LetterId::new(clock.now());
+    let id = LetterId::new(clock.now()).unwrap();
     assert_eq!(store.get(id).await.unwrap(), None);
     let marked = store.mark(id, Mark::Discarded).await;
     assert!(matches!(marked, Err(StoreError::NotFound)), "{marked:?}");

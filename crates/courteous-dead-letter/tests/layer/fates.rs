@@ -1,11 +1,14 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::Duration,
+};
 
-use courteous_core::{Elapsed, Scope, find_cause};
+use courteous_core::{Elapsed, Scope, find_cause, test_util};
 use courteous_dead_letter::{
     DeadLetterLayer, DeadLettered, Fate, NotRecorded, NotRecordedCause, PushError,
 };
 use http_body_util::BodyExt;
-use std::time::Duration;
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -66,6 +69,25 @@ async fn a_sink_that_refuses_is_told_of_in_the_response() {
         not.to_string(),
         "call failed, and is not kept as a dead letter: the store of dead letters is full"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_can_have_no_id_is_not_recorded_and_the_caller_is_told() {
+    let (sink, layer) = slow(SECOND);
+    // The id is drawn when the call has failed, in the first poll.
+    let server = service_fn(async |_| Ok::<_, std::convert::Infallible>(status(503)));
+    let mut call = tokio_test::task::spawn(layer.layer(server).oneshot(post()));
+    let response = match test_util::without_random_bytes(|| call.poll()) {
+        Poll::Ready(response) => response.unwrap(),
+        Poll::Pending => panic!("nothing is waited for"),
+    };
+    let not = NotRecorded::of(&response).unwrap();
+    assert!(matches!(not.cause(), NotRecordedCause::NoId(_)), "{not:?}");
+    assert_eq!(
+        not.to_string(),
+        "call failed, and is not kept as a dead letter: it has no id: the operating system gave no random bytes"
+    );
+    assert!(sink.letters.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ pub(crate) fn letter(number: u32) -> Letter {
     let now = Clock::system().now();
     let uri = Uri::from_static("https://api.example.com/charges");
     let failure = Failure::new(Reason::Attempts, now);
-    let mut letter = Letter::new(LetterId::new(now), Method::POST, uri, failure);
+    let mut letter = Letter::new(LetterId::new(now).unwrap(), Method::POST, uri, failure);
     let key = HeaderName::from_static("idempotency-key");
     let value = HeaderValue::try_from(format!("key-of-{number}")).unwrap();
     letter.headers.insert(key.clone(), value);

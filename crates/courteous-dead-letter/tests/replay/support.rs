@@ -37,7 +37,7 @@ pub(crate) fn letter(clock: &Clock, age: Duration) -> Letter {
     let mut failure = Failure::new(Reason::Attempts, then);
     let verdict = Verdict::transient(Effect::MaybeProcessed, Fault::Server);
     failure.history = vec![PastAttempt::new(1, then, verdict, None)];
-    let id = LetterId::new(then);
+    let id = LetterId::new(then).unwrap();
     let mut letter = Letter::new(id, Method::POST, uri, failure);
     letter.payload = Payload::Whole(Bytes::from("amount=42"));
     letter.key_header = Some(KEY);

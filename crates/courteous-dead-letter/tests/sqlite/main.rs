@@ -38,7 +38,12 @@ fn letter(number: u32) -> Letter {
     let now = Clock::system().now();
     let uri = format!("https://api.example.com/charges?order={number}").parse();
     let failure = Failure::new(Reason::Attempts, now);
-    let mut letter = Letter::new(LetterId::new(now), Method::POST, uri.unwrap(), failure);
+    let mut letter = Letter::new(
+        LetterId::new(now).unwrap(),
+        Method::POST,
+        uri.unwrap(),
+        failure,
+    );
     let key = HeaderValue::try_from(format!("key-of-{number}")).unwrap();
     letter.headers.insert(KEY, key);
     letter.key_header = Some(KEY);

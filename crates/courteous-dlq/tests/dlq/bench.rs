@@ -70,7 +70,7 @@ pub(crate) fn letter(server: &ScriptedServer, number: u32) -> Letter {
     let now = Clock::system().now();
     let uri = server.uri(&format!("/orders/{number}")).parse().unwrap();
     let failure = Failure::new(Reason::Attempts, now);
-    let mut letter = Letter::new(LetterId::new(now), Method::POST, uri, failure);
+    let mut letter = Letter::new(LetterId::new(now).unwrap(), Method::POST, uri, failure);
     let key = HeaderValue::try_from(format!("key-of-{number}")).unwrap();
     letter.headers.insert(KEY, key);
     letter.key_header = Some(KEY);

@@ -7,7 +7,6 @@ use courteous_core::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
-use rand::{SeedableRng, rngs::StdRng};
 
 use super::*;
 use crate::{HttpClassifier, settings::Settings};
@@ -53,9 +52,7 @@ fn check(name: &str, outcome: Outcome<'_>, classifier: HttpClassifier, expected:
                     now,
                     deadline: None,
                 };
-                let decision = settings
-                    .policy
-                    .decide(&situation, &mut StdRng::seed_from_u64(1));
+                let decision = settings.policy.decide(&situation, &Dice::seeded(1));
                 let idempotent = IDEMPOTENT.contains(method);
                 let wanted = match expected {
                     Again::Answered => Some(StopReason::Answered),
@@ -440,7 +437,7 @@ fn decide(
         deadline: None,
     };
     change(&mut situation);
-    policy.decide(&situation, &mut StdRng::seed_from_u64(7))
+    policy.decide(&situation, &Dice::seeded(7))
 }
 
 fn wait_of(

@@ -9,7 +9,8 @@ use std::{
 };
 
 use courteous_core::{
-    CallContext, Dice, Elapsed, Gate, RejectReason, Rejected, Scope, Verdict, find_cause,
+    CallContext, Classified, Dice, Effect, Elapsed, Fault, Gate, RejectReason, Rejected, Scope,
+    Verdict, find_cause,
 };
 use courteous_retry::{
     Backoff, Budget, Idempotent, MaxAttempts, NoRetry, RetryInfo, RetryLayer, StopReason,
@@ -247,13 +248,38 @@ async fn each_attempt_starts_from_the_request_as_it_came() {
         assert_eq!(seen.headers.get_all("x-leak").iter().count(), 1);
         assert_eq!(seen.extensions.get::<Callers>(), Some(&Callers(3)));
         assert_eq!(seen.context.attempt().unwrap().get(), attempt);
-        assert_eq!(seen.context.call_id(), seen.context.call_id());
         assert_eq!(
             (seen.body.data.as_slice(), seen.body.ended),
             (&b"payload"[..], true)
         );
     }
-    assert!(seen[0].context.call_id().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_has_an_id_on_all_attempts_where_a_key_may_be_derived_from_it() {
+    let ids = async |request| {
+        let unsent = || {
+            let verdict = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
+            Reply::fail(Classified::new(verdict, "refused"))
+        };
+        let probe = Probe::new().replies([unsent(), unsent()]);
+        let layer = steady().with_budget(Budget::unlimited());
+        assert!(send(&layer.layer(probe.clone()), request).await.is_ok());
+        let seen = probe.seen();
+        assert_eq!(seen.len(), 3);
+        seen.iter()
+            .map(|seen| seen.context.call_id())
+            .collect::<Vec<_>>()
+    };
+    let post = ids(request(Method::POST)).await;
+    assert!(post[0].is_some());
+    assert_eq!(post, [post[0]; 3]);
+    assert_ne!(post, ids(request(Method::POST)).await);
+    // The key is there, or none is needed.
+    assert_eq!(ids(keyed()).await, [None; 3]);
+    for method in [Method::GET, Method::PUT, Method::DELETE] {
+        assert_eq!(ids(request(method)).await, [None; 3]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl Core {
-    /// Begins a call to Redis, if there is still a reason to.
-    pub(crate) fn begin_call(&mut self, now: Instant) -> Option<Call> {
+    /// Begins a call to Redis as `worker`, if there is still a reason to.
+    pub(crate) fn begin_call(&mut self, worker: u64, now: Instant) -> Option<Call> {
         self.settle(now);
         let front = self.front();
         let Self { calls, hand, .. } = self;
@@ -51,7 +51,7 @@ impl Core {
         calls.calling = Some(now);
         calls.gauges.calls += 1;
         Some(Call {
-            worker: calls.worker,
+            worker,
             terms: calls.stated,
             need,
             want,

@@ -24,6 +24,27 @@ fn a_bucket_serves_two_runtimes_in_turn() {
 }
 
 #[test]
+fn a_runtime_that_takes_over_is_a_worker_of_its_own() {
+    let redis = paused(async { redis() });
+    let bucket = RedisBucket::new(&redis.open(), "static", rate(100, 10));
+    let ids = [(); 2].map(|()| {
+        paused(async {
+            let sent = Sent::default();
+            // More than is leased at once, so that Redis is called.
+            for _ in 0..20 {
+                send(&bucket, &one(), &sent, Duration::ZERO).await.unwrap();
+            }
+        });
+        let calls = std::mem::take(&mut redis.state().calls);
+        let mut ids: Vec<_> = calls.iter().map(|call| call.worker).collect();
+        ids.dedup();
+        ids
+    });
+    assert_eq!((ids[0].len(), ids[1].len()), (1, 1), "{ids:?}");
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[test]
 fn a_runtime_that_nobody_drives_holds_up_no_other() {
     let (idle, other) = (runtime(), runtime());
     let redis = idle.block_on(async { redis() });
