@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{clock::Clock, demand::Demand, hand::Hand, local::later, terms::Terms};
+use crate::{clock::Clock, demand::Demand, hand::Hand, local::later, script::Seen, terms::Terms};
 
 /// Below this demand in a lease's time nothing is reserved in advance: most of it would be lost to all.
 const BUSY: u64 = 2;
@@ -25,6 +25,8 @@ pub(crate) struct Calls {
     /// The cost of a request that could not wait for an answer.
     missed: u32,
     clock: Clock,
+    /// The latest schedule that was seen: Redis may come to know an older one only.
+    seen: Seen,
     contact: Contact,
     /// Since when somebody has been asked to call, and since when the call has been going on.
     asked: Option<Instant>,
@@ -82,6 +84,7 @@ impl Calls {
             demand: Demand::new(now),
             missed: 0,
             clock: Clock::default(),
+            seen: Seen::default(),
             contact: Contact::Unknown,
             asked: None,
             calling: None,
@@ -139,6 +142,11 @@ impl Calls {
     #[cfg(test)]
     pub(crate) fn has_seen(&self, run: i64) -> bool {
         self.clock.has_seen(run)
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn seen(&self) -> Seen {
+        self.seen
     }
 
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {

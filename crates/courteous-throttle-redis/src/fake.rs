@@ -15,11 +15,11 @@ use redis::RedisError;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Redis,
+    Redis, RedisBucket,
     keys::Keys,
     link::Link,
     model::Model,
-    script::{Call, Reply},
+    script::{Call, Reply, Seen},
     target::{Place, Target},
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Fake(Arc<Mutex<State>>, Arc<AtomicBool>);
 #[derive(Debug)]
 pub(crate) struct State {
     schedules: HashMap<String, Model>,
+    /// What they were at some time.
+    kept: HashMap<String, Model>,
     began: Instant,
     rng: SmallRng,
     pub(crate) run: i64,
@@ -53,6 +55,7 @@ impl Fake {
     pub(crate) fn new(seed: u64) -> Self {
         let state = Arc::new(Mutex::new(State {
             schedules: HashMap::new(),
+            kept: HashMap::new(),
             began: Instant::now(),
             rng: SmallRng::seed_from_u64(seed),
             run: 1,
@@ -91,6 +94,22 @@ impl Fake {
 
     pub(crate) fn flush(&self) {
         self.state().schedules.clear();
+    }
+
+    /// Makes a copy of all schedules.
+    pub(crate) fn keep(&self) {
+        let mut state = self.state();
+        state.kept = state.schedules.clone();
+    }
+
+    /// Brings the copy back, if all of `buckets` have seen later schedules.
+    pub(crate) fn restore(&self, buckets: &[RedisBucket]) {
+        let mut state = self.state();
+        let kept = state.kept.values().filter_map(Model::seen);
+        let is_known = |kept: Seen| buckets.iter().all(|bucket| bucket.seen().is_after(kept));
+        if kept.into_iter().all(is_known) {
+            state.schedules = state.kept.clone();
+        }
     }
 
     pub(crate) fn restart(&self) {
@@ -158,5 +177,6 @@ fn values(reply: &Reply) -> Vec<i64> {
         reply.skew,
         reply.run,
         reply.cold.into(),
+        reply.born,
     ]
 }

@@ -236,6 +236,7 @@ mod tests {
             skew: 0,
             run: 0,
             cold: false,
+            born: 0,
         }
     }
 

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    script::{Call, Reply, bounded},
+    script::{Call, Reply, Seen, bounded},
     terms::Terms,
 };
 
 const RATE_SEEN: i64 = 5_000_000;
+const LONGEST_STAY: i64 = 3_600_000_000;
 
 /// One schedule, as Redis keeps it.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,7 @@ pub(crate) struct Model {
 #[derive(Clone, Copy, Debug)]
 struct State {
     run: i64,
+    born: i64,
     at: i64,
     skew: i64,
     begins: i64,
@@ -42,9 +44,18 @@ impl Model {
         *self = Self::default();
     }
 
+    /// How far it is.
+    pub(crate) fn seen(&self) -> Option<Seen> {
+        self.state.map(|state| Seen {
+            born: state.born,
+            now: state.at,
+            ends: state.begins,
+        })
+    }
+
     /// Runs the script when Redis' clock reads `now`, in microseconds.
     pub(crate) fn run(&mut self, call: &Call, run: i64, mut now: i64) -> Reply {
-        let known = self.state.filter(|state| state.run == run);
+        let mut known = self.state.filter(|state| state.run == run);
         let (mut skew, mut elapsed, mut cold) = (0, 0, known.is_none());
         if let Some(state) = known {
             skew = state.skew;
@@ -58,7 +69,16 @@ impl Model {
                 now = state.at;
             }
             elapsed = (now - state.at).max(0).saturating_mul(1000);
+            let seen_ends = call.seen.ends - (now - call.seen.now).saturating_mul(1000);
+            let older = state.born < call.seen.born
+                || state.born == call.seen.born && state.begins - elapsed < seen_ends;
+            if !cold && older {
+                cold = true;
+                known = None;
+            }
         }
+        let mut born = known.map_or(1, |state| state.born + 1);
+        born = born.max(call.seen.born + 1).max(now);
         if cold {
             self.flush();
         }
@@ -77,7 +97,10 @@ impl Model {
             Some(State { terms: was, .. }) if was != terms => {
                 horizon.max(signed(was.horizon())) + lease.max(signed(was.lease())).max(spacing)
             }
-            Some(state) => (state.begins - elapsed).max(-signed(terms.credit())),
+            Some(state) => {
+                born = state.born;
+                (state.begins - elapsed).max(-signed(terms.credit()))
+            }
         };
         let closed = known.map_or(0, |state| state.closed - elapsed);
         let closed = closed.max(bounded(call.closed_for)).max(0);
@@ -102,6 +125,11 @@ impl Model {
         }
         let (first, mut granted, mut wait) = (begins, 0, 0);
         if need > 0 {
+            if self.line.len() > workers {
+                let seen = &self.seen;
+                self.line
+                    .retain(|id, _| *id == call.worker || seen.contains_key(id));
+            }
             while let Some((&eldest, _)) = self.line.iter().min_by_key(|&(&id, &since)| (since, id))
             {
                 if eldest == call.worker || self.seen.contains_key(&eldest) {
@@ -132,10 +160,11 @@ impl Model {
                 begins += granted * apart;
             }
             let stays = (wait + 2 * (lease + horizon) + 999) / 1000;
-            self.seen.insert(call.worker, now + stays);
+            self.seen.insert(call.worker, now + stays.min(LONGEST_STAY));
         }
         self.state = Some(State {
             run,
+            born,
             at: now,
             skew,
             begins,
@@ -157,6 +186,7 @@ impl Model {
             skew,
             run,
             cold,
+            born,
         }
     }
 }

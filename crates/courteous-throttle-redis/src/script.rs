@@ -21,10 +21,33 @@ pub(crate) struct Call {
     /// Redis' clock was set forward by `step` microseconds, as a worker saw when the skew was `skew`.
     pub(crate) skew: i64,
     pub(crate) step: i64,
+    /// The latest schedule that this worker has seen.
+    pub(crate) seen: Seen,
+}
+
+/// How far a schedule was when a worker saw it. Of two, the later one was born later or, if they are the same schedule,
+/// ends later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Which schedule it is: when it began, in microseconds of Redis' clock. 0 if none was seen.
+    pub(crate) born: i64,
+    /// When it was seen, in microseconds of Redis' clock; and where it ended, in nanoseconds from then on.
+    pub(crate) now: i64,
+    pub(crate) ends: i64,
+}
+
+#[cfg(test)]
+impl Seen {
+    /// Whether it is later than `other`.
+    pub(crate) const fn is_after(self, other: Self) -> bool {
+        self.born > other.born
+            || self.born == other.born
+                && self.ends + (self.now - other.now).saturating_mul(1000) > other.ends
+    }
 }
 
 impl Call {
-    pub(crate) fn args(&self) -> [String; 10] {
+    pub(crate) fn args(&self) -> [String; 13] {
         let nanos = |time: Duration| bounded(time).to_string();
         [
             format!("{:016x}", self.worker),
@@ -37,6 +60,9 @@ impl Call {
             nanos(self.paced_for),
             self.skew.to_string(),
             self.step.to_string(),
+            self.seen.born.to_string(),
+            self.seen.now.to_string(),
+            self.seen.ends.to_string(),
         ]
     }
 }
@@ -66,8 +92,10 @@ pub(crate) struct Reply {
     pub(crate) skew: i64,
     /// Which run of which server this is.
     pub(crate) run: i64,
-    /// Nothing was known of the schedule, which was begun anew.
+    /// Nothing was known of the schedule, and a new one was begun.
     pub(crate) cold: bool,
+    /// Which schedule this is: see [`Seen`].
+    pub(crate) born: i64,
 }
 
 impl Reply {
@@ -87,6 +115,7 @@ impl Reply {
             skew,
             run,
             cold,
+            born,
         ] = values
         else {
             return None;
@@ -104,7 +133,17 @@ impl Reply {
             skew,
             run,
             cold: cold != 0,
+            born,
         })
+    }
+
+    /// How far the schedule is.
+    pub(crate) const fn seen(&self) -> Seen {
+        Seen {
+            born: self.born,
+            now: self.now,
+            ends: self.ends,
+        }
     }
 }
 
@@ -124,8 +163,14 @@ mod tests {
         Clock(i64),
         /// All is lost.
         Flush,
-        /// A call, that states a forward step with the skew of the last answer, or a wrong one.
-        Call(Call, Option<(i64, bool)>),
+        /// A field is lost, or has another value.
+        Spoil(usize, &'static str),
+        /// What there is now is kept elsewhere; and what was kept comes back.
+        Keep,
+        Restore,
+        /// A call, that states a forward step with the skew of the last answer, or a wrong one; by a worker that has seen
+        /// the last answer, or none.
+        Call(Call, Option<(i64, bool)>, bool),
     }
 
     fn nanos(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
@@ -142,7 +187,8 @@ mod tests {
             nanos(0..800_000_000),
             nanos(1..3_000_000_000),
         );
-        (0_u64..5, terms, slots, times, step).prop_map(|(worker, terms, slots, times, step)| {
+        let events = (0_u64..5, terms, slots, times, step, any::<bool>());
+        events.prop_map(|(worker, terms, slots, times, step, has_seen)| {
             let (closed_for, pace, paced_for) = times;
             let rare = worker == 0;
             let call = Call {
@@ -155,8 +201,9 @@ mod tests {
                 paced_for: if rare { paced_for } else { Duration::ZERO },
                 skew: 0,
                 step: 0,
+                seen: Seen::default(),
             };
-            Event::Call(call, step)
+            Event::Call(call, step, has_seen)
         })
     }
 
@@ -167,7 +214,60 @@ mod tests {
             2 => (0_i64..9_000_000).prop_map(Event::Clock),
             1 => (-20_000_000_i64..20_000_000).prop_map(Event::Clock),
             1 => Just(Event::Flush),
+            1 => (0_usize..12, prop::sample::select(GARBAGE)).prop_map(|(field, value)| Event::Spoil(field, value)),
+            1 => Just(Event::Keep),
+            1 => Just(Event::Restore),
         ]
+    }
+
+    /// What other programs, and slips of the hand, leave in a field. Empty: it is lost.
+    const GARBAGE: &[&str] = &[
+        "",
+        "0",
+        "-1",
+        "nan",
+        "inf",
+        "-inf",
+        "1e300",
+        "0x7f",
+        "7.5",
+        "9007199254740993",
+        "garbage",
+        "\u{fffd}\n",
+    ];
+
+    /// Loses a field of the schedule, or writes another value into it. Says whether that made a difference.
+    fn spoil(connection: &mut redis::Connection, key: &str, field: &str, value: &str) -> bool {
+        let before: Option<String> = redis::cmd("HGET")
+            .arg(key)
+            .arg(field)
+            .query(connection)
+            .unwrap();
+        let mut command = redis::cmd(if value.is_empty() { "HDEL" } else { "HSET" });
+        command.arg(key).arg(field);
+        if !value.is_empty() {
+            command.arg(value);
+        }
+        command.exec(connection).unwrap();
+        before.as_deref().unwrap_or("") != value
+    }
+
+    fn run(connection: &mut redis::Connection, keys: &Keys, call: &Call, clock: &str) -> Reply {
+        let script = redis::Script::new(SOURCE);
+        let mut invocation = script.prepare_invoke();
+        for key in keys.names() {
+            invocation.key(key);
+        }
+        for arg in call.args() {
+            invocation.arg(arg);
+        }
+        let values: Vec<i64> = invocation.arg(clock).invoke(connection).unwrap();
+        Reply::read(&values).unwrap()
+    }
+
+    fn connected(server: &courteous_testkit::Redis) -> redis::Connection {
+        let client = redis::Client::open(server.url()).unwrap();
+        client.get_connection().unwrap()
     }
 
     #[test]
@@ -175,13 +275,8 @@ mod tests {
         let Some(server) = courteous_testkit::Redis::start() else {
             return;
         };
-        let keys = Keys::new("compared", None);
-        let connection = redis::Client::open(server.url())
-            .unwrap()
-            .get_connection()
-            .unwrap();
-        let connection = RefCell::new(connection);
-        let script = redis::Script::new(SOURCE);
+        let (keys, kept) = (Keys::new("compared", None), Keys::new("kept", None));
+        let connection = RefCell::new(connected(&server));
         let mut runner = TestRunner::new(ProptestConfig::with_cases(60));
         let granted = Cell::new(0);
         runner
@@ -189,7 +284,8 @@ mod tests {
                 let mut connection = connection.borrow_mut();
                 let connection = &mut *connection;
                 redis::cmd("FLUSHALL").exec(connection).unwrap();
-                let (mut model, mut skew) = (Model::default(), 0);
+                let (mut model, mut older) = (Model::default(), Model::default());
+                let mut last: Option<Reply> = None;
                 let mut now = 1_790_000_000_123_456_i64;
                 for event in events {
                     let mut call = match event {
@@ -199,30 +295,60 @@ mod tests {
                         }
                         Event::Flush => {
                             redis::cmd("FLUSHALL").exec(connection).unwrap();
-                            model.flush();
+                            (model, older) = Default::default();
                             continue;
                         }
-                        Event::Call(call, None) => call,
-                        Event::Call(call, Some((step, right))) => Call {
-                            step,
-                            skew: if right { skew } else { skew + 1 },
-                            ..call
-                        },
+                        Event::Spoil(field, value) => {
+                            let key = &keys.names()[0];
+                            let mut fields: Vec<String> =
+                                redis::cmd("HKEYS").arg(key).query(connection).unwrap();
+                            fields.sort_unstable();
+                            let field = fields.get(field).map_or("foreign", |field| field);
+                            if spoil(connection, key, field, value) {
+                                model.flush();
+                            }
+                            continue;
+                        }
+                        Event::Keep | Event::Restore => {
+                            let is_kept = matches!(event, Event::Keep);
+                            let (from, to) = if is_kept {
+                                (&keys, &kept)
+                            } else {
+                                (&kept, &keys)
+                            };
+                            for (from, to) in from.names().iter().zip(to.names()) {
+                                redis::cmd("DEL").arg(to).exec(connection).unwrap();
+                                redis::cmd("COPY")
+                                    .arg(from)
+                                    .arg(to)
+                                    .exec(connection)
+                                    .unwrap();
+                            }
+                            if is_kept {
+                                older.clone_from(&model);
+                            } else {
+                                model.clone_from(&older);
+                            }
+                            continue;
+                        }
+                        Event::Call(call, step, has_seen) => {
+                            let skew = last.map_or(0, |last| last.skew);
+                            let (step, right) = step.unwrap_or((0, true));
+                            Call {
+                                step,
+                                skew: if right { skew } else { skew + 1 },
+                                seen: last
+                                    .filter(|_| has_seen)
+                                    .map_or(Seen::default(), |last| last.seen()),
+                                ..call
+                            }
+                        }
                     };
                     // The model's workers are numbers, in whose order equals are sorted; so are the script's.
                     call.worker += 7;
-                    let mut invocation = script.prepare_invoke();
-                    for key in keys.names() {
-                        invocation.key(key);
-                    }
-                    for arg in call.args() {
-                        invocation.arg(arg);
-                    }
-                    invocation.arg(format!("={now}"));
-                    let values: Vec<i64> = invocation.invoke(connection).unwrap();
-                    let reply = Reply::read(&values).unwrap();
+                    let reply = run(connection, &keys, &call, &format!("={now}"));
                     prop_assert_eq!(reply, model.run(&call, reply.run, now), "{:?}", call);
-                    skew = reply.skew;
+                    last = Some(reply);
                     granted.set(granted.get() + reply.granted);
                 }
                 Ok(())
@@ -244,7 +370,9 @@ mod tests {
         for key in Keys::new("unknown", None).names() {
             invocation.key(key);
         }
-        for arg in ["1", "10000000", "30", "1", "1", "0", "0", "0", "0", "0", ""] {
+        for arg in [
+            "1", "10000000", "30", "1", "1", "0", "0", "0", "0", "0", "0", "0", "0", "",
+        ] {
             invocation.arg(arg);
         }
         let error = invocation.invoke::<Vec<i64>>(&mut connection).unwrap_err();
@@ -254,6 +382,6 @@ mod tests {
     #[test]
     fn an_answer_of_another_script_is_none() {
         assert_eq!(Reply::read(&[1, 2, 3]), None);
-        assert_eq!(Reply::read(&[-1; 13]), None);
+        assert_eq!(Reply::read(&[-1; 14]), None);
     }
 }

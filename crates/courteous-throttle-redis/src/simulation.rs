@@ -86,7 +86,7 @@ async fn chaos(redis: Fake, ways: Vec<Fake>, buckets: Vec<RedisBucket>, seed: u6
     let mut rng = SmallRng::seed_from_u64(seed);
     loop {
         sleep(Duration::from_millis(rng.random_range(1..1_500))).await;
-        match rng.random_range(0..10) {
+        match rng.random_range(0..12) {
             0 => redis.flush(),
             1 => redis.restart(),
             2 => redis.state().offset -= rng.random_range(0..20_000_000),
@@ -116,6 +116,11 @@ async fn chaos(redis: Fake, ways: Vec<Fake>, buckets: Vec<RedisBucket>, seed: u6
             7 => {
                 let reset = Duration::from_millis(rng.random_range(1..2_000));
                 Store::pace(&buckets[0], rng.random_range(1..100), reset);
+            }
+            8 => {
+                redis.keep();
+                sleep(Duration::from_millis(rng.random_range(1..1_500))).await;
+                redis.restore(&buckets);
             }
             // Some are cut off, until the next time.
             _ => ways.iter().for_each(|way| way.cut(rng.random())),

@@ -60,6 +60,7 @@ impl Core {
             paced_for: pacing.map_or(Duration::ZERO, |(_, until)| left(until)),
             skew: step.map_or(0, |step| step.skew),
             step: step.map_or(0, |step| step.step),
+            seen: calls.seen,
         })
     }
 
@@ -94,6 +95,7 @@ impl Core {
         if calls.pacing.is_some_and(|(pace, _)| pace == call.pace) {
             calls.pacing = None;
         }
+        calls.seen = reply.seen();
         calls.gauges.cold_starts += u64::from(reply.cold);
         calls.gauges.workers = reply.workers;
         calls.gauges.rates = reply.rates;

@@ -25,6 +25,7 @@ mod processes;
 #[cfg(feature = "sentinel")]
 mod sentinel;
 mod soak;
+mod state;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
