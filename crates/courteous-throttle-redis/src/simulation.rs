@@ -1,6 +1,10 @@
 //! Whole workers around the model of the script, on the paused clock: late, lost, restarted, and counted.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use courteous_core::{Ask, Rate, RejectReason, Store};
 use proptest::prelude::*;
@@ -11,6 +15,7 @@ use crate::{
     LocalShare, RedisBucket,
     fake::Fake,
     sent::{Sent, paused, send},
+    terms::Terms,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -173,4 +178,122 @@ proptest! {
         let excess = sent.excess(rate);
         prop_assert!(excess <= 0, "{excess} above the bound, of {}", sent.total());
     }
+}
+
+/// What a fault costs at most beyond its own time: a call that is not answered, the longest pause before the next one, and
+/// a cold start, with a lease that is lost.
+fn recovery(rate: Rate) -> Duration {
+    let terms = Terms::of(rate);
+    let cold_start = terms.horizon_time() + terms.lease_time().max(terms.spacing_time());
+    Duration::from_millis(500) + Duration::from_secs(1) + cold_start + terms.lease_time()
+}
+
+/// What goes wrong, with pauses; adds to `lost` the time for which each fault may hold the workers up.
+async fn faults(
+    redis: Fake,
+    ways: Vec<Fake>,
+    buckets: Vec<RedisBucket>,
+    mut rng: SmallRng,
+    lost: Arc<Mutex<Duration>>,
+    recovery: Duration,
+) {
+    loop {
+        sleep(Duration::from_millis(rng.random_range(0..6_000))).await;
+        let time = Duration::from_millis(rng.random_range(1..2_000));
+        *lost.lock().unwrap() += time + recovery;
+        match rng.random_range(0..9) {
+            0 => redis.flush(),
+            1 => redis.restart(),
+            2 => redis.state().offset -= rng.random_range(0..20_000_000),
+            3 => redis.state().offset += rng.random_range(5_000_000..20_000_000),
+            4 => buckets[0].close_until(Instant::now() + time),
+            5 => {
+                redis.state().away = true;
+                sleep(time).await;
+                redis.state().away = false;
+            }
+            6 => {
+                redis.state().hung = true;
+                sleep(time).await;
+                redis.state().hung = false;
+            }
+            7 => {
+                redis.state().lost = 50;
+                sleep(time).await;
+                redis.state().lost = 0;
+            }
+            _ => {
+                ways.iter().for_each(|way| way.cut(rng.random()));
+                sleep(time).await;
+                ways.iter().for_each(|way| way.cut(false));
+            }
+        }
+    }
+}
+
+/// How many tokens were sent under faults, and how many had to be.
+async fn under_faults(seed: u64, burst: u32, has_deadlines: bool) -> (u64, f64) {
+    const TIME: Duration = Duration::from_secs(30);
+    let rate = Rate::new(500, Duration::from_secs(1)).unwrap();
+    let rate = rate.with_burst(NonZeroU32::new(burst).unwrap());
+    let redis = Fake::new(seed);
+    redis.state().delay = Duration::from_millis(1);
+    let sent = Sent::default();
+    let (mut ways, mut buckets) = (Vec::new(), Vec::new());
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let way = redis.way();
+        let bucket = RedisBucket::new(&way.open(), "simulated", rate);
+        for _ in 0..10 {
+            let (bucket, sent) = (bucket.clone(), sent.clone());
+            tasks.spawn(async move {
+                loop {
+                    let mut ask = Ask::new(NonZeroU32::MIN);
+                    if has_deadlines {
+                        let latest = Instant::now() + Duration::from_millis(300);
+                        ask = ask.with_latest(latest, RejectReason::Deadline);
+                    }
+                    if send(&bucket, &ask, &sent, Duration::ZERO).await.is_err() {
+                        sleep(Duration::from_millis(10)).await;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        ways.push(way);
+        buckets.push(bucket);
+    }
+    let effective = buckets[0].effective_rate();
+    // The first schedule begins empty.
+    let lost = Arc::new(Mutex::new(recovery(rate)));
+    let (rng, recovery) = (SmallRng::seed_from_u64(seed), recovery(rate));
+    tasks.spawn(faults(
+        redis,
+        ways,
+        buckets,
+        rng,
+        Arc::clone(&lost),
+        recovery,
+    ));
+    sleep(TIME).await;
+    tasks.shutdown().await;
+    let lost = *lost.lock().unwrap();
+    let good = TIME.saturating_sub(lost).as_secs_f64();
+    (sent.total(), good / effective.interval().as_secs_f64())
+}
+
+/// A burst below `1 + rate * 20 ms` makes the rate slower, and nothing else does for longer than a fault and its recovery.
+#[test]
+fn under_faults_the_effective_rate_is_reached_in_all_of_the_time_between_them() {
+    let mut needed = 0.0;
+    for seed in 0..28 {
+        let burst = [1, 2, 3, 5, 10, 50, 200][seed as usize % 7];
+        let (sent, floor) = paused(under_faults(seed, burst, seed % 2 == 0));
+        assert!(
+            sent as f64 >= 0.95 * floor,
+            "{sent} of {floor:.0} in {seed}, burst {burst}"
+        );
+        needed += floor;
+    }
+    assert!(needed > 10_000.0, "{needed:.0}: nothing but faults");
 }

@@ -6,9 +6,11 @@ use std::{
     pin::pin,
     process::ExitCode,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use courteous_core::{Rejected, find_cause};
 use courteous_testkit::{Dice, machine_clock};
 use courteous_throttle::ThrottleLayer;
 use courteous_throttle_redis::{Redis, RedisBucket};
@@ -61,7 +63,7 @@ pub(crate) async fn run(role: &Role, args: &Args) -> Outcome<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Calls the server once.
+/// Calls the server once, or is refused, after which it waits a little.
 async fn call<S, B>(service: S, uri: String) -> Outcome<()>
 where
     S: Service<Request<Empty<Bytes>>, Response = http::Response<B>>,
@@ -75,7 +77,14 @@ where
         AFTER.set(machine_clock());
         sent.as_mut().poll(cx)
     });
-    let response = response.await.map_err(Into::into)?;
+    let response = match response.await.map_err(Into::into) {
+        // Redis is away. The worker outlives that.
+        Err(error) if find_cause::<Rejected>(&*error).is_some() => {
+            sleep(Duration::from_millis(50)).await;
+            return Ok(());
+        }
+        response => response?,
+    };
     response.into_body().collect().await.map_err(Into::into)?;
     Ok(())
 }
