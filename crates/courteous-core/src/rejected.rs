@@ -37,6 +37,8 @@ pub enum RejectReason {
     Unavailable,
     /// The caller's idempotency key is none: see [`KeyField::Malformed`](crate::KeyField::Malformed).
     MalformedKey,
+    /// An idempotency key was to be drawn for the request, and the operating system had no random bytes.
+    NoKey,
 }
 
 impl RejectReason {
@@ -122,6 +124,7 @@ impl fmt::Display for Rejected {
             RejectReason::TooManyKeys => "the limit has too many keys in use",
             RejectReason::Unavailable => "the limit's shared store could not be reached",
             RejectReason::MalformedKey => "its idempotency key is malformed",
+            RejectReason::NoKey => "no idempotency key could be drawn for it",
         })?;
         if let Some(max_cost) = self.max_cost {
             write!(f, ", at most {max_cost}")?;

@@ -1,23 +1,54 @@
-use courteous_core::{CallContext, RequestView, random_bytes};
+use courteous_core::{CallContext, NoRandomBytes, RequestView, random_bytes};
 use uuid::Builder;
 
 use crate::Key;
 
 /// Makes the keys.
 ///
-/// Closures and functions `Fn(RequestView<'_>) -> Key`, or `-> Option<Key>`, are generators.
+/// Closures and functions `Fn(RequestView<'_>) -> Key`, or `-> Option<Key>`, are generators, and so are
+/// those that return the result of another generator.
 pub trait Generator {
     /// The key of `request`; `None` if it is to have none.
-    fn key(&self, request: RequestView<'_>) -> Option<Key>;
+    ///
+    /// # Errors
+    /// If one was to be drawn, and could not be. The request is not sent then.
+    fn key(&self, request: RequestView<'_>) -> Result<Option<Key>, NoRandomBytes>;
+}
+
+/// What a closure that is a [`Generator`] returns.
+pub trait IntoKey {
+    /// What [`Generator::key`] returns for it.
+    ///
+    /// # Errors
+    /// Its own one.
+    fn into_key(self) -> Result<Option<Key>, NoRandomBytes>;
 }
 
 impl<F, K> Generator for F
 where
     F: Fn(RequestView<'_>) -> K,
-    K: Into<Option<Key>>,
+    K: IntoKey,
 {
-    fn key(&self, request: RequestView<'_>) -> Option<Key> {
-        self(request).into()
+    fn key(&self, request: RequestView<'_>) -> Result<Option<Key>, NoRandomBytes> {
+        self(request).into_key()
+    }
+}
+
+impl IntoKey for Key {
+    fn into_key(self) -> Result<Option<Key>, NoRandomBytes> {
+        Ok(Some(self))
+    }
+}
+
+impl IntoKey for Option<Key> {
+    fn into_key(self) -> Result<Self, NoRandomBytes> {
+        Ok(self)
+    }
+}
+
+impl IntoKey for Result<Option<Key>, NoRandomBytes> {
+    fn into_key(self) -> Self {
+        self
     }
 }
 
@@ -34,15 +65,17 @@ where
 pub struct RandomUuid;
 
 impl Generator for RandomUuid {
-    fn key(&self, request: RequestView<'_>) -> Option<Key> {
+    fn key(&self, request: RequestView<'_>) -> Result<Option<Key>, NoRandomBytes> {
         let context = CallContext::of(request.extensions());
         // An id alone says nothing: a server may copy the extensions of what it was asked into two
         // different calls.
-        let bytes = match context.attempt() {
-            Some(_) => context.call_id()?.to_bits().to_be_bytes(),
-            None => random_bytes().ok()?,
+        let bytes = match (context.attempt(), context.call_id()) {
+            (Some(_), Some(id)) => id.to_bits().to_be_bytes(),
+            (Some(_), None) => return Ok(None),
+            (None, _) => random_bytes()?,
         };
-        Key::of_uuid(Builder::from_random_bytes(bytes).into_uuid())
+        let uuid = Builder::from_random_bytes(bytes).into_uuid();
+        Ok(Key::of_uuid(uuid))
     }
 }
 
@@ -57,7 +90,8 @@ mod tests {
         let request = Request::new(());
         let (mut ones, mut zeros) = (0, 0);
         for _ in 0..1000 {
-            let key = RandomUuid.key(RequestView::of(&request)).unwrap();
+            let key = RandomUuid.key(RequestView::of(&request));
+            let key = key.unwrap().unwrap();
             let uuid = uuid::Uuid::try_parse(key.as_str()).unwrap();
             assert_eq!(uuid.get_version_num(), 4);
             assert_eq!(uuid.get_variant(), uuid::Variant::RFC4122);

@@ -5,7 +5,7 @@ use http::{HeaderName, Method};
 use tower_layer::Layer;
 
 use crate::{
-    IdempotencyKey, InvalidHosts, InvalidMethods, Key, KeyFormat, RandomUuid, hosts::Hosts,
+    IdempotencyKey, IntoKey, InvalidHosts, InvalidMethods, KeyFormat, RandomUuid, hosts::Hosts,
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -121,7 +121,7 @@ impl<G> IdempotencyKeyLayer<G> {
     pub fn with_generator<F, K>(self, generate: F) -> IdempotencyKeyLayer<F>
     where
         F: Fn(RequestView<'_>) -> K,
-        K: Into<Option<Key>>,
+        K: IntoKey,
     {
         IdempotencyKeyLayer {
             settings: self.settings,

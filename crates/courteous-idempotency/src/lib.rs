@@ -57,7 +57,7 @@
 //!     .with_header(HeaderName::from_static("paypal-request-id"))
 //!     .with_hosts(["*.paypal.com"])?
 //!     .with_generator(|request| match request.extensions().get() {
-//!         Some(OrderNumber(number)) => Key::new(&format!("order-{number}")).ok(),
+//!         Some(OrderNumber(number)) => Ok(Key::new(&format!("order-{number}")).ok()),
 //!         None => RandomUuid.key(request),
 //!     });
 //! let client = layer.layer(server);
@@ -109,7 +109,7 @@ mod service;
 pub use error::{InvalidHosts, InvalidKey, InvalidMethods};
 pub use format::KeyFormat;
 pub use future::ResponseFuture;
-pub use generator::{Generator, RandomUuid};
+pub use generator::{Generator, IntoKey, RandomUuid};
 pub use key::Key;
 pub use layer::IdempotencyKeyLayer;
 pub use service::IdempotencyKey;

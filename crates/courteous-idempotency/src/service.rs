@@ -26,6 +26,7 @@ use crate::{Generator, RandomUuid, ResponseFuture, layer::Settings};
 /// # Errors
 /// [`Rejected`] for [`RejectReason::MalformedKey`] if the caller has set a field that holds no key:
 /// see [`KeyField::Malformed`]. The request is not sent, as the server could not recognise it again.
+/// For [`RejectReason::NoKey`] if a key was to be drawn, and the operating system had no random bytes.
 #[derive(Clone)]
 pub struct IdempotencyKey<S, G = RandomUuid> {
     inner: S,
@@ -66,7 +67,7 @@ enum Change {
     Keep,
     Add(HeaderValue),
     Remove,
-    Refuse,
+    Refuse(RejectReason),
 }
 
 impl<S, G: Generator> IdempotencyKey<S, G> {
@@ -80,9 +81,11 @@ impl<S, G: Generator> IdempotencyKey<S, G> {
             return Change::Keep;
         }
         if field == KeyField::Malformed {
-            return Change::Refuse;
+            return Change::Refuse(RejectReason::MalformedKey);
         }
-        let key = self.generator.key(request);
+        let Ok(key) = self.generator.key(request) else {
+            return Change::Refuse(RejectReason::NoKey);
+        };
         match key.and_then(|key| settings.format.write(key)) {
             Some(key) => Change::Add(key),
             None if field == KeyField::Blank => Change::Remove,
@@ -116,9 +119,7 @@ where
             Change::Remove => {
                 request.headers_mut().remove(name);
             }
-            Change::Refuse => {
-                return ResponseFuture::refused(Rejected::new(RejectReason::MalformedKey));
-            }
+            Change::Refuse(reason) => return ResponseFuture::refused(Rejected::new(reason)),
         }
         ResponseFuture::call(self.inner.call(request))
     }

@@ -8,7 +8,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{BoxError, CallContext, RejectReason, Rejected, RequestView, find_cause};
+use courteous_core::{
+    BoxError, CallContext, RejectReason, Rejected, RequestView, find_cause, test_util,
+};
 use courteous_idempotency::{
     Generator, IdempotencyKey, IdempotencyKeyLayer, Key, KeyFormat, RandomUuid,
 };
@@ -291,6 +293,30 @@ fn inside_a_retry_all_attempts_of_a_call_have_one_key() {
 }
 
 #[test]
+fn a_request_whose_key_cannot_be_drawn_is_refused_before_anything_is_sent() {
+    let (inner, mut handle) = tower_test::mock::pair::<Request<()>, ()>();
+    handle.allow(100);
+    let refused = |error: BoxError| {
+        let rejected = find_cause::<Rejected>(&*error).unwrap();
+        assert_eq!(rejected.reason(), RejectReason::NoKey);
+        let expected = "request not sent: no idempotency key could be drawn for it";
+        assert_eq!(error.to_string(), expected);
+    };
+    let mut service = task::spawn(IdempotencyKeyLayer::new().layer(inner.clone()));
+    assert_ready_ok!(service.enter(|cx, mut service| service.poll_ready(cx)));
+    let call = test_util::without_random_bytes(|| service.call(post()));
+    refused(assert_ready_err!(task::spawn(call).poll()));
+
+    // Also where a closure asks for it.
+    let layer = IdempotencyKeyLayer::new().with_generator(|request| RandomUuid.key(request));
+    let mut service = task::spawn(layer.layer(inner));
+    assert_ready_ok!(service.enter(|cx, mut service| service.poll_ready(cx)));
+    let call = test_util::without_random_bytes(|| service.call(post()));
+    refused(assert_ready_err!(task::spawn(call).poll()));
+    assert_pending!(task::spawn(handle.next_request()).poll());
+}
+
+#[test]
 fn inside_a_retry_that_gave_the_call_no_id_there_is_no_key_rather_than_one_per_attempt() {
     let layer = IdempotencyKeyLayer::new();
     for number in 1..3 {
@@ -366,7 +392,7 @@ fn the_types_can_be_named_and_go_wherever_the_inner_ones_go() {
     let service: IdempotencyKey<Echo> = all(layer.layer(Echo));
     serves(&service);
 
-    let generate: fn(RequestView<'_>) -> Option<Key> = |request| RandomUuid.key(request);
+    let generate: fn(RequestView<'_>) -> Option<Key> = |_| Key::new("mine").ok();
     let layer: IdempotencyKeyLayer<fn(RequestView<'_>) -> Option<Key>> =
         all(layer.with_generator(generate));
     serves(&all(layer.layer(Echo)));
