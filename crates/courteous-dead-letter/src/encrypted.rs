@@ -11,8 +11,9 @@ use crate::{
 
 /// A store whose bodies are encrypted: around any [`Sink`], and around any [`Store`].
 ///
-/// A body is encrypted by XChaCha20-Poly1305 with a nonce of 192 bits that is drawn from the operating system, and bound to the id of its letter, so that it
-/// cannot be put into the place of another. Everything else is written as it is: the target, the header fields, the texts of
+/// A body is encrypted by XChaCha20-Poly1305 with a nonce of 192 bits that is drawn from the operating system, and bound to the id, the method and the target of
+/// its letter, so that it cannot be sent as another one. A body that was written before it was bound to all three is bound to its id
+/// alone, and can still be read. Everything else is written as it is: the target, the header fields, the texts of
 /// errors, the tags. The length of a body can be seen.
 ///
 /// A body that was written without a key is read as it is. One that cannot be opened, as it was written with a key that is not
@@ -49,8 +50,9 @@ struct Keys {
 #[derive(Clone)]
 pub struct EncryptionKey(XChaCha20Poly1305);
 
-/// The first byte of what is sealed: how it was.
-const VERSION: u8 = 1;
+/// The first byte of what is sealed: what it is bound to.
+const TO_ID: u8 = 1;
+const TO_ID_METHOD_AND_TARGET: u8 = 2;
 
 const NONCE_LEN: usize = 24;
 
@@ -66,8 +68,9 @@ impl EncryptionKey {
         Self(XChaCha20Poly1305::new(&bytes.into()))
     }
 
-    /// `payload` sealed for the letter of this id. Fails if it is longer than any body can be, or if no nonce can be drawn.
-    fn seal(&self, id: LetterId, payload: &Payload) -> Result<Payload, PushError> {
+    /// The payload of `letter`, sealed. Fails if it is longer than any body can be, or if no nonce can be drawn.
+    fn seal(&self, letter: &Letter) -> Result<Payload, PushError> {
+        let payload = &letter.payload;
         let kind = match payload {
             Payload::Whole(_) => WHOLE,
             Payload::Truncated(_) => TRUNCATED,
@@ -81,29 +84,31 @@ impl EncryptionKey {
         plain.put_slice(body);
         // One that came twice would give away two bodies.
         let nonce: [u8; NONCE_LEN] = random_bytes().map_err(PushError::failed)?;
-        let id = id.to_bits().to_be_bytes();
         let message = aead::Payload {
             msg: &plain,
-            aad: &id,
+            aad: &bound_to(letter),
         };
         let cipher = self.0.encrypt(&XNonce::from(nonce), message);
         let cipher = cipher.map_err(|_| PushError::failed("the body cannot be encrypted"))?;
         let mut sealed = Vec::with_capacity(1 + NONCE_LEN + cipher.len());
-        sealed.put_u8(VERSION);
+        sealed.put_u8(TO_ID_METHOD_AND_TARGET);
         sealed.put_slice(&nonce);
         sealed.put_slice(&cipher);
         Ok(Payload::Sealed(sealed.into()))
     }
 
-    /// What was sealed for the letter of this id by this key; `None` if it was not.
-    fn open(&self, id: LetterId, sealed: &[u8]) -> Option<Payload> {
-        let (nonce, cipher) = sealed
-            .strip_prefix(&[VERSION])?
-            .split_first_chunk::<NONCE_LEN>()?;
-        let id = id.to_bits().to_be_bytes();
+    /// What was sealed for `letter` by this key; `None` if it was not.
+    fn open(&self, letter: &Letter, sealed: &[u8]) -> Option<Payload> {
+        let (version, sealed) = sealed.split_first()?;
+        let bound = match *version {
+            TO_ID => letter.id.to_bits().to_be_bytes().to_vec(),
+            TO_ID_METHOD_AND_TARGET => bound_to(letter),
+            _ => return None,
+        };
+        let (nonce, cipher) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let message = aead::Payload {
             msg: cipher,
-            aad: &id,
+            aad: &bound,
         };
         let plain = self.0.decrypt(&XNonce::from(*nonce), message).ok()?;
         let mut plain = Bytes::from(plain);
@@ -114,6 +119,13 @@ impl EncryptionKey {
             _ => None,
         }
     }
+}
+
+/// What a body is bound to: the id, which has 16 bytes; the method, which has no space in it; a space; the target.
+fn bound_to(letter: &Letter) -> Vec<u8> {
+    let mut bound = letter.id.to_bits().to_be_bytes().to_vec();
+    bound.extend_from_slice(format!("{} {}", letter.method, letter.uri).as_bytes());
+    bound
 }
 
 /// 64 hexadecimal digits.
@@ -156,14 +168,14 @@ impl Error for InvalidEncryptionKey {}
 
 impl Keys {
     fn seal(&self, letter: &Letter) -> Result<Payload, PushError> {
-        self.key.seal(letter.id, &letter.payload)
+        self.key.seal(letter)
     }
 
     fn open(&self, record: &mut Record) -> Result<(), StoreError> {
         let letter = &mut record.letter;
         if let Payload::Sealed(sealed) = &letter.payload {
             let keys = iter::once(&self.key).chain(&self.old);
-            let mut opened = keys.map(|key| key.open(letter.id, sealed));
+            let mut opened = keys.map(|key| key.open(letter, sealed));
             letter.payload = opened
                 .find_map(|opened| opened)
                 .ok_or(StoreError::WrongKey)?;
@@ -278,36 +290,70 @@ impl<S: fmt::Debug> fmt::Debug for Encrypted<S> {
 mod tests {
     use std::time::UNIX_EPOCH;
 
+    use http::Method;
+
     use super::*;
+    use crate::{Failure, Reason};
+
+    fn letter(payload: Payload) -> Letter {
+        let id = LetterId::new(UNIX_EPOCH).unwrap();
+        let failure = Failure::new(Reason::Attempts, UNIX_EPOCH);
+        let uri = "https://api.test/charges?of=7".parse().unwrap();
+        Letter {
+            payload,
+            ..Letter::new(id, Method::POST, uri, failure)
+        }
+    }
 
     #[test]
     fn what_is_sealed_is_opened_by_the_same_key_for_the_same_letter_only() {
         let key = EncryptionKey::new([7; 32]);
-        let [id, other] = [(); 2].map(|()| LetterId::new(UNIX_EPOCH).unwrap());
         for payload in [
             Payload::Whole(Bytes::from_static(b"card=4242")),
             Payload::Whole(Bytes::new()),
             Payload::Truncated(Bytes::from_static(b"card=4242")),
             Payload::Scrubbed(Bytes::from_static(b"card=4242")),
         ] {
-            let Ok(Payload::Sealed(sealed)) = key.seal(id, &payload) else {
+            let [letter, other] = [(); 2].map(|()| letter(payload.clone()));
+            let Ok(Payload::Sealed(sealed)) = key.seal(&letter) else {
                 panic!("not sealed");
             };
             assert!(!sealed.windows(4).any(|bytes| bytes == b"4242"));
-            assert_eq!(key.open(id, &sealed), Some(payload.clone()));
-            assert_eq!(key.open(other, &sealed), None);
-            assert_eq!(EncryptionKey::new([8; 32]).open(id, &sealed), None);
+            assert_eq!(key.open(&letter, &sealed), Some(payload));
+            assert_eq!(key.open(&other, &sealed), None);
+            assert_eq!(EncryptionKey::new([8; 32]).open(&letter, &sealed), None);
             // And twice the same looks different.
-            let again = key.seal(id, &payload).unwrap();
+            let again = key.seal(&letter).unwrap();
             assert_ne!(again, Payload::Sealed(sealed.clone()));
             for at in 0..sealed.len() {
                 let mut changed = sealed.to_vec();
                 changed[at] ^= 1;
-                assert_eq!(key.open(id, &changed), None, "byte {at}");
-                assert_eq!(key.open(id, &sealed[..at]), None, "{at} bytes");
+                assert_eq!(key.open(&letter, &changed), None, "byte {at}");
+                assert_eq!(key.open(&letter, &sealed[..at]), None, "{at} bytes");
             }
         }
-        assert_eq!(key.seal(id, &Payload::Gone).unwrap(), Payload::Gone);
+        let gone = key.seal(&letter(Payload::Gone)).unwrap();
+        assert_eq!(gone, Payload::Gone);
+    }
+
+    #[test]
+    fn a_body_that_was_bound_to_its_id_alone_is_still_opened_and_by_no_other_id() {
+        let key = EncryptionKey::new([7; 32]);
+        let whole = Payload::Whole(Bytes::from_static(b"card=4242"));
+        let [mut letter, other] = [(); 2].map(|()| letter(whole.clone()));
+        let nonce = [9; NONCE_LEN];
+        let message = aead::Payload {
+            msg: &[&[WHOLE][..], whole.bytes()].concat(),
+            aad: &letter.id.to_bits().to_be_bytes(),
+        };
+        let cipher = key.0.encrypt(&XNonce::from(nonce), message).unwrap();
+        let mut sealed = [&[TO_ID][..], &nonce, &cipher].concat();
+        assert_eq!(key.open(&other, &sealed), None);
+        letter.uri = "https://elsewhere.test/".parse().unwrap();
+        assert_eq!(key.open(&letter, &sealed), Some(whole));
+        // The version cannot be changed to bind it, or to unbind another one.
+        sealed[0] = TO_ID_METHOD_AND_TARGET;
+        assert_eq!(key.open(&letter, &sealed), None);
     }
 
     #[test]
@@ -316,11 +362,9 @@ mod tests {
         let key: EncryptionKey = text[..64].parse().unwrap();
         assert_eq!(format!("{key:?}"), "EncryptionKey");
         let bytes = std::array::from_fn(|at| u8::from_str_radix(&text[2 * at..][..2], 16).unwrap());
-        let id = LetterId::new(UNIX_EPOCH).unwrap();
-        let Ok(sealed) = EncryptionKey::new(bytes).seal(id, &Payload::Whole(Bytes::new())) else {
-            panic!("not sealed");
-        };
-        assert!(key.open(id, sealed.bytes()).is_some());
+        let letter = letter(Payload::Whole(Bytes::new()));
+        let sealed = EncryptionKey::new(bytes).seal(&letter).unwrap();
+        assert!(key.open(&letter, sealed.bytes()).is_some());
         for wrong in [
             "",
             &text[..63],

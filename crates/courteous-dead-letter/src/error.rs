@@ -69,7 +69,7 @@ pub enum StoreError {
         /// The record, if it is one that is at fault: it can still be [marked](crate::Store::mark) as discarded.
         id: Option<LetterId>,
     },
-    /// A body was encrypted with another key, or was changed.
+    /// A body was encrypted with another key, was changed, or is not the one of this letter's id, method and target.
     WrongKey,
     /// The store is closed.
     Closed,
@@ -111,7 +111,7 @@ impl fmt::Display for StoreError {
                 column,
                 id: Some(id),
             } => write!(f, "the {column:?} of dead letter {id} cannot be read"),
-            Self::WrongKey => f.write_str("a body was encrypted with another key, or was changed"),
+            Self::WrongKey => f.write_str("a body was encrypted with another key, was changed, or is of another letter, method or target"),
             Self::Closed => f.write_str("the store of dead letters is closed"),
             Self::Failed(_) => f.write_str("the store of dead letters failed"),
         }

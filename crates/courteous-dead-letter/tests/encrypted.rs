@@ -9,9 +9,10 @@ use std::{error::Error, sync::Arc, time::Duration};
 use bytes::Bytes;
 use courteous_core::{NoRandomBytes, test_util};
 use courteous_dead_letter::{
-    Claim, Encrypted, EncryptionKey, Filter, MemoryStore, Page, Payload, Reason, Sink, Store,
-    StoreError,
+    Claim, Encrypted, EncryptionKey, Filter, Letter, MemoryStore, Page, Payload, Reason, Sink,
+    Store, StoreError,
 };
+use http::Method;
 
 use conformance::{conformance, letter};
 
@@ -65,6 +66,81 @@ async fn a_body_is_read_with_its_key_and_stays_sealed_with_another() {
     let claimed = both.claim(Claim::new(9, HOUR)).await.unwrap();
     assert_eq!(body(claimed[0].clone()), whole);
     assert!(!format!("{both:?}").contains("1, 1"));
+}
+
+/// Pushes a letter, and then its sealed body under the same id with what `change` has done to the letter. Returns how the body is
+/// read there, and what a replay is given.
+async fn moved(change: impl FnOnce(&mut Letter)) -> (Result<Payload, StoreError>, Payload) {
+    let clock = conformance::clock();
+    let mut letter = letter(&clock, HOUR, Reason::Attempts);
+    letter.uri = "https://api.test:8443/refunds?of=7".parse().unwrap();
+    letter.payload = Payload::Whole(Bytes::from_static(b"amount=100"));
+    let [from, to] = [(); 2].map(|()| MemoryStore::new().with_clock(clock.clone()));
+    let first = Encrypted::new(from.clone(), key(1));
+    first.push(letter.clone()).await.unwrap();
+    letter.payload = from.get(letter.id).await.unwrap().unwrap().letter.payload;
+    change(&mut letter);
+    let id = letter.id;
+    to.push(letter).await.unwrap();
+    let second = Encrypted::new(to, key(1));
+    let read = second.get(id).await;
+    let mut claimed = second.claim(Claim::new(9, HOUR)).await.unwrap();
+    let read = read.map(|record| record.unwrap().letter.payload);
+    (read, claimed.remove(0).letter.payload)
+}
+
+#[tokio::test]
+async fn a_body_is_not_read_under_another_method_or_target() {
+    let whole = Payload::Whole(Bytes::from_static(b"amount=100"));
+    let (read, claimed) = moved(|letter| letter.tags = Default::default()).await;
+    assert_eq!((read.unwrap(), claimed), (whole.clone(), whole));
+
+    let refused = |(read, claimed): (Result<Payload, StoreError>, Payload)| {
+        assert!(matches!(read, Err(StoreError::WrongKey)), "{read:?}");
+        assert!(matches!(claimed, Payload::Sealed(_)), "{claimed:?}");
+        let told = read.unwrap_err().to_string();
+        assert!(told.ends_with("or is of another letter, method or target"));
+    };
+    refused(moved(|letter| letter.method = Method::PUT).await);
+    for uri in [
+        "https://evil.test:8443/refunds?of=7",
+        "http://api.test:8443/refunds?of=7",
+        "https://api.test/refunds?of=7",
+        "https://api.test:8443/charges?of=7",
+        "https://api.test:8443/refunds?of=8",
+        "https://api.test:8443/refunds",
+        "/refunds?of=7",
+    ] {
+        refused(moved(|letter| letter.uri = uri.parse().unwrap()).await);
+    }
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_body_is_read_again_from_a_file_whatever_the_spelling_of_its_target() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = courteous_dead_letter::SqliteStore::open(folder.path().join("letters.db")).unwrap();
+    let encrypted = Encrypted::new(store, key(1));
+    let clock = conformance::clock();
+    for uri in [
+        "HTTPS://API.test",
+        "http://api.test?of=7",
+        "http://127.1:80/%7e//a/../b?&=",
+        "http://[::1]:8080/",
+        "/charges",
+        "*",
+        "api.test:443",
+    ] {
+        for method in [Method::POST, Method::from_bytes(b"charge!").unwrap()] {
+            let mut letter = letter(&clock, HOUR, Reason::Attempts);
+            letter.payload = Payload::Whole(Bytes::from_static(b"amount=100"));
+            (letter.method, letter.uri) = (method, uri.parse().unwrap());
+            let (id, whole) = (letter.id, letter.payload.clone());
+            encrypted.push(letter).await.unwrap();
+            let read = encrypted.get(id).await.unwrap().unwrap();
+            assert_eq!(read.letter.payload, whole, "{uri}");
+        }
+    }
 }
 
 #[tokio::test]
