@@ -5,7 +5,8 @@
 
 mod parts;
 
-use courteous_testkit::contract;
+use courteous::Stack;
+use courteous_testkit::{Subject, contract};
 
 /// One module for each outer layer, with one for each inner layer.
 macro_rules! pairs {
@@ -44,3 +45,10 @@ contract!(mod the_recommended_stack {
     let retried = parts::retry().around(parts::concurrency_limit().around(limited));
     parts::idempotency_key().around(parts::total_timeout().around(retried))
 });
+
+#[test]
+fn a_server_with_many_names_changes_nothing_for_others_in_the_standard_stack() {
+    contract::a_server_with_many_names_changes_nothing_for_others(|| {
+        Subject::new(Stack::new().build().unwrap()).keeps_origins_apart(1)
+    });
+}

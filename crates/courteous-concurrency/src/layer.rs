@@ -54,7 +54,9 @@ impl ConcurrencyLimitLayer<AsError, Origin> {
     /// ```
     #[must_use]
     pub fn per_origin(limiters: impl Into<Limiters<Origin>>) -> Self {
-        Self::of(limiters.into(), |request| request.origin())
+        let limiters = limiters.into();
+        limiters.group_by_host();
+        Self::of(limiters, |request| request.origin())
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use courteous_core::KeyedMap;
+use courteous_core::{KeyedMap, Origin, Overflow};
 use courteous_queue::Wakes;
 use http::Extensions;
 
@@ -20,9 +20,21 @@ use crate::{
 /// others for that: so memory is bounded by the keys in use, and a third more, and by
 /// [`with_max_keys`](Self::with_max_keys) in any case.
 ///
+/// # Too many keys
+///
+/// A new key is never refused because others are in use. If there is no room for it, it shares one
+/// of 64 limiters of the same size with other such keys, until that has no more calls: so no key has
+/// more calls in flight than the limit says.
+///
+/// In a layer for each origin, no group of hosts has more than a quarter of the partitions (rounded
+/// up), and further names of a group share one limiter: so a server with many names leaves room for
+/// others. Hosts are of one group if the last two labels of their names are the same, the first 24 bits of their
+/// IPv4 addresses, or the first 64 bits of their IPv6 addresses. Keys of other kinds have no group.
+///
 /// # Sharing
 ///
-/// A cheap handle: all clones are the same partitions, in whatever stacks they are.
+/// A cheap handle: all clones are the same partitions, in whatever stacks they are. A key's `Hash`
+/// and `Eq` run under their lock: they must not make a call themselves.
 pub struct Limiters<K> {
     shared: Arc<Shared<K>>,
 }
@@ -38,6 +50,8 @@ struct Shared<K> {
 /// is removed.
 struct Partitions<K> {
     map: KeyedMap<K, Limiter>,
+    /// For keys without room.
+    shared: Overflow<Limiter>,
     limit: NonZeroUsize,
 }
 
@@ -47,6 +61,7 @@ impl<K: Hash + Eq> Limiters<K> {
     pub fn new(limit: NonZeroUsize) -> Self {
         let partitions = Mutex::new(Partitions {
             map: KeyedMap::new(),
+            shared: Overflow::new(),
             limit,
         });
         Self {
@@ -60,12 +75,9 @@ impl<K: Hash + Eq> Limiters<K> {
     /// Sets how many keys there may be at a time, for all clones. The default is 10,000, at
     /// about 200 bytes each and the key's own.
     ///
-    /// A call with one more key is refused with [`RejectReason::TooManyKeys`] while all the others
-    /// have calls in flight or waiting. At the maximum, a new key looks at up to 256 others for one
-    /// without calls, and the next new key goes on from there: of 10,000, an idle one is found by
-    /// one of 40 calls, and counts as in use until then.
-    ///
-    /// [`RejectReason::TooManyKeys`]: courteous_core::RejectReason::TooManyKeys
+    /// What becomes of further keys is told [above](Self#too-many-keys). At the maximum, a new key
+    /// looks at up to 256 others for one without calls, and the next new key goes on from there: of
+    /// 10,000, an idle one is found by one of 40 calls, and counts as in use until then.
     #[must_use]
     pub fn with_max_keys(self, max_keys: NonZeroUsize) -> Self {
         self.lock().map.set_max(max_keys);
@@ -85,19 +97,19 @@ impl<K: Hash + Eq> Limiters<K> {
         self.sum(Limiter::waiting)
     }
 
-    /// How many calls are in flight for `key`.
+    /// How many calls are in flight for `key`; zero if it shares a limiter with others.
     #[must_use]
     pub fn in_flight_of(&self, key: &K) -> usize {
         self.lock().map.get(key).map_or(0, Limiter::in_flight)
     }
 
-    /// How many calls wait to be admitted for `key`.
+    /// How many calls wait to be admitted for `key`; zero if it shares a limiter with others.
     #[must_use]
     pub fn waiting_of(&self, key: &K) -> usize {
         self.lock().map.get(key).map_or(0, Limiter::waiting)
     }
 
-    /// How many keys there are, some of them idle perhaps.
+    /// How many keys have a limiter of their own, some of them idle perhaps.
     #[must_use]
     pub fn keys(&self) -> usize {
         self.lock().map.len()
@@ -115,7 +127,7 @@ impl<K: Hash + Eq> Limiters<K> {
         let resizing = (self.shared.resizing.lock()).unwrap_or_else(PoisonError::into_inner);
         let mut partitions = self.lock();
         partitions.limit = limit;
-        let limiters: Vec<_> = partitions.map.values().cloned().collect();
+        let limiters: Vec<_> = partitions.limiters().cloned().collect();
         drop(partitions);
         for limiter in &limiters {
             limiter.set_limit_into(limit, &mut wakes);
@@ -131,20 +143,67 @@ impl<K: Hash + Eq> Limiters<K> {
     }
 
     pub(crate) fn admit(&self, key: K, extensions: &Extensions, options: &Options) -> Admission {
-        let Partitions { map, limit } = &mut *self.lock();
-        map.get_or_insert(key, Limiter::is_idle, |_| Limiter::new(*limit))
-            .map_or_else(Admission::Refused, |limiter| {
-                limiter.admit(extensions, options)
-            })
+        let mut partitions = self.lock();
+        if let Some(limiter) = partitions.map.get(&key) {
+            return limiter.admit(extensions, options);
+        }
+        // Dropped without the lock, as dropping a key may run any code.
+        let mut forgotten = Vec::new();
+        let (admission, unused) = partitions.admit(key, &mut forgotten, extensions, options);
+        drop(partitions);
+        drop(unused);
+        admission
     }
 
     fn sum(&self, gauge: fn(&Limiter) -> usize) -> usize {
-        self.lock().map.values().map(gauge).sum()
+        self.lock().limiters().map(gauge).sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, Partitions<K>> {
         // Only a key's own `Hash` or `Eq` can panic under the lock, before anything is changed.
         (self.shared.partitions.lock()).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Hash + Eq> Partitions<K> {
+    /// Admits a call with a key that is not known. Gives the key back if there is no room for it; what is forgotten is left
+    /// in `forgotten`.
+    #[cold]
+    fn admit(
+        &mut self,
+        key: K,
+        forgotten: &mut Vec<(K, Limiter)>,
+        extensions: &Extensions,
+        options: &Options,
+    ) -> (Admission, Option<K>) {
+        let Self { map, shared, limit } = self;
+        let place = map.place(&key);
+        // While a limiter that it may have shared has calls, the key may have some of them.
+        if let Some(shared) = shared.shared_by(place).find(|shared| !shared.is_idle()) {
+            return (shared.admit(extensions, options), Some(key));
+        }
+        let new = || Limiter::new(*limit);
+        match map.insert(place, key, Limiter::is_idle, new, forgotten) {
+            Ok(limiter) => (limiter.admit(extensions, options), None),
+            Err(no_room) => {
+                let shared = shared.get_or_insert(&no_room, Limiter::is_idle, new);
+                let admission = shared.admit(extensions, options);
+                (admission, Some(no_room.into_key()))
+            }
+        }
+    }
+}
+
+impl<K> Partitions<K> {
+    fn limiters(&self) -> impl Iterator<Item = &Limiter> {
+        self.map.values().chain(self.shared.values())
+    }
+}
+
+impl Limiters<Origin> {
+    /// Lets no group of hosts have more than a quarter of the partitions from now on.
+    pub(crate) fn group_by_host(&self) {
+        self.lock().map.group_by_host();
     }
 }
 

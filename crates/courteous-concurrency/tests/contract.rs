@@ -41,4 +41,5 @@ contract!(mod per_origin {
         .gauge("in flight", move || in_flight.in_flight())
         .gauge("waiting", move || waiting.waiting())
         .waits_behind(1)
+        .keeps_origins_apart(1)
 });

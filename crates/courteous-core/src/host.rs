@@ -64,6 +64,23 @@ impl<'a> Host<'a> {
         })
     }
 
+    /// What hosts of one owner have in common, as far as can be told: the last two labels of a name, or the network of an
+    /// address.
+    pub(crate) fn group(self) -> Self {
+        Self(match self.0 {
+            Kind::Name(name) => {
+                let dots = name.bytes().enumerate().rev();
+                let second = dots.filter(|&(_, byte)| byte == b'.').nth(1);
+                Kind::Name(second.map_or(name, |(at, _)| &name[at + 1..]))
+            }
+            Kind::V4(address) => Kind::V4(Ipv4Addr::from_bits(address.to_bits() & !0xff)),
+            Kind::V6(address) => {
+                let network = address.to_bits() & !u128::from(u64::MAX);
+                Kind::V6(Ipv6Addr::from_bits(network))
+            }
+        })
+    }
+
     #[cold]
     fn parse(text: &'a str) -> Self {
         if let Some(address) = text
@@ -267,6 +284,17 @@ mod tests {
         for text in ["a", "api.example", "api.dev", "10.example", "a.ac", "0x.y"] {
             assert!(!may_be_more_than_a_name(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_group_is_the_last_two_labels_or_the_network_of_an_address() {
+        let group = |host| Host::new(host).group().to_string();
+        assert_eq!(group("a.b.Evil.example."), "evil.example");
+        assert_eq!(group("evil.example"), "evil.example");
+        assert_eq!(group("localhost"), "localhost");
+        assert_eq!(group("10.1.2.3"), "10.1.2.0");
+        assert_eq!(group("[::ffff:10.1.2.3]"), "10.1.2.0");
+        assert_eq!(group("[2001:db8:1:2:3:4:5:6]"), "[2001:db8:1:2::]");
     }
 
     #[test]

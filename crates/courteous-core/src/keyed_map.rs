@@ -4,9 +4,12 @@ use std::{
     num::NonZeroUsize,
 };
 
-use crate::{RejectReason, Rejected, pages::Pages};
+use crate::{
+    Origin,
+    table::{NIL, Table},
+};
 
-/// How many keys there may be, if nobody says.
+/// How many keys there may be, by default.
 const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// Below this many keys, none is forgotten to save memory.
 const FEW: usize = 64;
@@ -14,18 +17,34 @@ const FEW: usize = 64;
 const LOOKS: usize = 4;
 /// At how many it looks at the most, if there may be no more keys.
 const MOST_LOOKS: usize = 256;
+/// The part of all keys that one group may have.
+const GROUP_PART: usize = 4;
+/// The group of keys that have none.
+pub(crate) const NO_GROUP: u32 = 0;
 
 /// What a limit keeps for each of its keys, as long as it is worth keeping.
 ///
-/// A key's value is made when it is first asked for. It may be forgotten once it is *spare*: a new one would do the same.
-/// Which are is asked of some values with each new key, and never with a known one:
+/// A value may be forgotten once it is *spare*: a new one would do the same. Which values are spare is asked of some of them
+/// with each new key, and never with a known one:
 ///
 /// - A new key looks at four others, going round all of them, and forgets those that are spare. So, soon, only about
 ///   a quarter of the keys are spare, however many new ones come. With fewer than 64 keys, none is forgotten unless it has to
 ///   be.
-/// - At the [maximum](Self::set_max) it looks at up to 256, until one is spare, and is refused if none is. Of up to 256 keys,
-///   it misses none. Of more, a spare one is found by one of the next *keys / 256* calls with a new key, as each goes on
-///   where the one before it ended.
+/// - At the [maximum](Self::set_max) it looks at up to 256, until one is spare, and finds no room if none is. Of up to 256
+///   keys, it misses none. Of more, a spare one is found by one of the next *keys / 256* calls with a new key, as each goes
+///   on where the one before it ended.
+///
+/// What is not spare is never forgotten to make room: else an outsider with many names could have the state of others
+/// forgotten. A key that finds no room is left to the caller, which must not fail because of it: see [`Overflow`].
+///
+/// # Groups
+///
+/// In a map [for each origin](Self::per_origin), no group of hosts has more than a quarter of the keys (rounded up), so that a
+/// server with many names leaves room for others. Hosts are of one group if the last two labels of their names are the same,
+/// the first 24 bits of their IPv4 addresses, or the first 64 bits of their IPv6 addresses. Keys of other kinds have no
+/// group.
+///
+/// # Steps
 ///
 /// No step takes longer because there are many keys: there is no moment at which all are looked at, moved, or given back to
 /// the allocator. The memory of forgotten keys is given back.
@@ -33,11 +52,10 @@ const MOST_LOOKS: usize = 256;
 /// Keys are hashed with random state of this map's, as they may come from outsiders; but for the key of the call before,
 /// which is only compared.
 pub struct KeyedMap<K, V> {
-    /// Without gaps: the last one takes the place of one that is forgotten.
-    entries: Pages<Entry<K, V>>,
-    /// The first entry of each chain, or `NIL`. There are as many chains as entries: with each entry, one chain is split, or
-    /// two are joined (linear hashing; W. Litwin, 1980).
-    chains: Pages<u32>,
+    keys: Table<K, Grouped<V>>,
+    /// How many keys each group has, by its hash. Two groups with one hash are one group: outsiders cannot bring that about.
+    groups: Table<(), usize>,
+    group_of: Option<fn(&K, &RandomState) -> u32>,
     state: RandomState,
     max: NonZeroUsize,
     /// The entry that was looked at last.
@@ -46,23 +64,42 @@ pub struct KeyedMap<K, V> {
     recent: u32,
 }
 
-struct Entry<K, V> {
-    hash: u32,
-    /// The next entry of the chain, or `NIL`.
-    next: u32,
-    key: K,
+struct Grouped<V> {
     value: V,
+    group: u32,
 }
 
-const NIL: u32 = u32::MAX;
+/// Where a key belongs in its [`KeyedMap`].
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub(crate) hash: u32,
+    pub(crate) group: u32,
+}
+
+/// There is no room for a key in a [`KeyedMap`].
+pub struct NoRoom<K> {
+    /// The key.
+    key: K,
+    pub(crate) place: Place,
+    pub(crate) is_group_full: bool,
+}
+
+impl<K> NoRoom<K> {
+    /// The key.
+    #[must_use]
+    pub fn into_key(self) -> K {
+        self.key
+    }
+}
 
 impl<K, V> KeyedMap<K, V> {
-    /// A map without keys, which has not allocated. There may be 10,000 of them.
+    /// A map without keys, which has not allocated. There may be 10,000 of them. No key has a group.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            entries: Pages::new(),
-            chains: Pages::new(),
+            keys: Table::new(),
+            groups: Table::new(),
+            group_of: None,
             state: RandomState::new(),
             max: MAX_KEYS,
             hand: 0,
@@ -84,7 +121,7 @@ impl<K, V> KeyedMap<K, V> {
     /// How many keys there are, some of them spare perhaps.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.keys.len()
     }
 
     /// Whether there is no key.
@@ -95,79 +132,76 @@ impl<K, V> KeyedMap<K, V> {
 
     /// The values of all keys, in no order.
     pub fn values(&self) -> impl Iterator<Item = &V> {
-        self.entries.iter().map(|entry| &entry.value)
+        self.keys.iter().map(|entry| &entry.value.value)
+    }
+}
+
+impl<V> KeyedMap<Origin, V> {
+    /// A map like a [`new`](Self::new) one, whose keys have the groups of their hosts.
+    #[must_use]
+    pub fn per_origin() -> Self {
+        let mut map = Self::new();
+        map.group_by_host();
+        map
+    }
+
+    /// Gives each further key the group of its host.
+    pub fn group_by_host(&mut self) {
+        self.group_of = Some(|origin, state| match origin.host() {
+            Some(host) => (state.hash_one(host.group()) as u32).max(NO_GROUP + 1),
+            None => NO_GROUP,
+        });
     }
 }
 
 impl<K: Eq + Hash, V> KeyedMap<K, V> {
     /// The value of `key`, if it is known.
-    #[must_use]
-    pub fn get(&self, key: &K) -> Option<&V> {
-        let at = self.find(self.hash(key), key)?;
-        Some(&self.entries[at].value)
+    #[inline]
+    pub fn get(&mut self, key: &K) -> Option<&V> {
+        let recent = self.keys.get(self.recent);
+        if recent.is_none_or(|recent| recent.key != *key) {
+            let hash = self.hash(key);
+            self.recent = self.keys.find(hash, |other| other == key)?;
+        }
+        Some(&self.keys.get(self.recent)?.value.value)
     }
 
-    /// The value of `key`; if it is not known, a `new` one, after some of those were forgotten that `is_spare` says are.
+    /// Where `key` belongs.
+    pub fn place(&self, key: &K) -> Place {
+        Place {
+            hash: self.hash(key),
+            group: self.group_of.map_or(NO_GROUP, |of| of(key, &self.state)),
+        }
+    }
+
+    /// Adds `key`, which is not known and belongs to `place`, with a `new` value, after some of the keys were forgotten whose values `is_spare` says
+    /// are. These are pushed to `forgotten`, with their values: a caller with a lock drops them without it, as dropping them
+    /// may run any code.
     ///
     /// # Errors
     ///
-    /// [`TooManyKeys`](RejectReason::TooManyKeys), if there may be no more, and none was found to be spare.
-    #[inline]
-    pub fn get_or_insert(
-        &mut self,
-        key: K,
-        is_spare: impl FnMut(&V) -> bool,
-        new: impl FnOnce(&K) -> V,
-    ) -> Result<&V, Rejected> {
-        let recent = self.entries.get(self.recent);
-        if recent.is_none_or(|recent| recent.key != key) {
-            let hash = self.hash(&key);
-            self.recent = match self.find(hash, &key) {
-                Some(known) => known,
-                None => self.insert(hash, key, is_spare, new)?,
-            };
-        }
-        Ok(&self.entries[self.recent].value)
-    }
-
+    /// The key, if there may be no more, or no more of its group, and none was found to be spare.
     #[cold]
-    fn insert(
+    pub fn insert(
         &mut self,
-        hash: u32,
+        place: Place,
         key: K,
         is_spare: impl FnMut(&V) -> bool,
-        new: impl FnOnce(&K) -> V,
-    ) -> Result<u32, Rejected> {
-        if !self.make_room(is_spare) {
-            return Err(Rejected::new(RejectReason::TooManyKeys));
+        new: impl FnOnce() -> V,
+        forgotten: &mut Vec<(K, V)>,
+    ) -> Result<&V, NoRoom<K>> {
+        let Place { hash, group } = place;
+        if !self.make_room(group, is_spare, forgotten) {
+            return Err(NoRoom {
+                key,
+                place,
+                is_group_full: self.is_full(group),
+            });
         }
-        let value = new(&key);
-        self.split_chain();
-        let chain = self.chain_of(hash);
-        let at = self.entries.len() as u32;
-        let next = std::mem::replace(&mut self.chains[chain], at);
-        self.entries.push(Entry {
-            hash,
-            next,
-            key,
-            value,
-        });
-        Ok(at)
-    }
-
-    fn find(&self, hash: u32, key: &K) -> Option<u32> {
-        let mut at = match self.is_empty() {
-            true => NIL,
-            false => self.chains[self.chain_of(hash)],
-        };
-        while at != NIL {
-            let entry = &self.entries[at];
-            if entry.hash == hash && entry.key == *key {
-                return Some(at);
-            }
-            at = entry.next;
-        }
-        None
+        let value = new();
+        self.join_group(group);
+        self.recent = self.keys.push(hash, key, Grouped { value, group });
+        Ok(&self.keys.get_mut(self.recent).value.value)
     }
 
     fn hash(&self, key: &K) -> u32 {
@@ -177,110 +211,86 @@ impl<K: Eq + Hash, V> KeyedMap<K, V> {
 
 /// None of these runs code of the key's.
 impl<K, V> KeyedMap<K, V> {
-    /// Forgets some that are spare, and says whether there is room for one more.
-    fn make_room(&mut self, mut is_spare: impl FnMut(&V) -> bool) -> bool {
-        // All indices are below `NIL`.
-        let max = self.max.get().min(NIL as usize);
+    /// Forgets some that are spare, and says whether there is room for one more of the group.
+    fn make_room(
+        &mut self,
+        group: u32,
+        mut is_spare: impl FnMut(&V) -> bool,
+        forgotten: &mut Vec<(K, V)>,
+    ) -> bool {
         let wanted = if self.len() < FEW { 0 } else { LOOKS };
         let mut looks = 0;
-        while looks < wanted || looks < MOST_LOOKS && self.len() >= max {
-            self.look(&mut is_spare);
+        while looks < wanted || looks < MOST_LOOKS && !self.has_room(group) {
+            self.look(&mut is_spare, forgotten);
             looks += 1;
         }
-        self.len() < max
+        self.has_room(group)
+    }
+
+    fn has_room(&self, group: u32) -> bool {
+        self.len() < self.most() && !self.is_full(group)
+    }
+
+    fn is_full(&self, group: u32) -> bool {
+        let of_group = self.groups.find(group, |()| true);
+        let of_group = of_group.and_then(|at| self.groups.get(at));
+        of_group.is_some_and(|of_group| of_group.value >= self.most().div_ceil(GROUP_PART))
+    }
+
+    /// How many keys there may be: all indices are below `NIL`.
+    fn most(&self) -> usize {
+        self.max.get().min(NIL as usize)
     }
 
     /// Forgets the next entry, if it is spare.
     ///
     /// The hand goes down, so that whatever takes the place of one that is forgotten was looked at before, or is new.
-    fn look(&mut self, is_spare: &mut impl FnMut(&V) -> bool) {
+    fn look(&mut self, is_spare: &mut impl FnMut(&V) -> bool, forgotten: &mut Vec<(K, V)>) {
         let len = self.len() as u32;
         if self.hand == 0 || self.hand > len {
             self.hand = len;
         }
         self.hand = self.hand.saturating_sub(1);
-        if (self.entries.get(self.hand)).is_some_and(|entry| is_spare(&entry.value)) {
-            drop(self.remove(self.hand));
+        let next = self.keys.get(self.hand);
+        if next.is_some_and(|entry| is_spare(&entry.value.value))
+            && let Some(entry) = self.keys.remove(self.hand)
+        {
+            self.leave_group(entry.value.group);
+            forgotten.push((entry.key, entry.value.value));
         }
     }
 
-    fn remove(&mut self, at: u32) -> Option<Entry<K, V>> {
-        let chain_of = |map: &Self, at: u32| map.chain_of(map.entries[at].hash);
-        let chain = chain_of(self, at);
-        let next = self.entries[at].next;
-        *self.link(chain, at) = next;
-        let last = self.entries.len() as u32 - 1;
-        if at != last {
-            let chain = chain_of(self, last);
-            *self.link(chain, last) = at;
-        }
-        let entry = self.entries.swap_remove(at);
-        self.join_chain();
-        entry
-    }
-
-    /// What points to this entry, or to the end, in a chain that has it.
-    fn link(&mut self, chain: u32, to: u32) -> &mut u32 {
-        let mut before = None;
-        let mut at = self.chains[chain];
-        while at != to {
-            before = Some(at);
-            at = self.entries[at].next;
-        }
-        match before {
-            Some(before) => &mut self.entries[before].next,
-            None => &mut self.chains[chain],
-        }
-    }
-
-    /// Which chain has the entries with this hash: its lowest bits say, as many as there are chains for.
-    #[inline]
-    fn chain_of(&self, hash: u32) -> u32 {
-        let chains = self.chains.len() as u32;
-        let mask = mask(chains);
-        match hash & mask {
-            chain if chain < chains => chain,
-            // It was not split yet.
-            chain => chain & (mask >> 1),
-        }
-    }
-
-    /// Makes one more chain, of entries of the only one that can have some of its.
-    fn split_chain(&mut self) {
-        let new = self.chains.len() as u32;
-        self.chains.push(NIL);
-        if new == 0 {
+    fn join_group(&mut self, group: u32) {
+        if group == NO_GROUP {
             return;
         }
-        let old = new & (mask(new + 1) >> 1);
-        let mut at = std::mem::replace(&mut self.chains[old], NIL);
-        while at != NIL {
-            let chain = self.chain_of(self.entries[at].hash);
-            let entry = &mut self.entries[at];
-            let next = entry.next;
-            entry.next = std::mem::replace(&mut self.chains[chain], at);
-            at = next;
+        match self.groups.find(group, |()| true) {
+            Some(at) => self.groups.get_mut(at).value += 1,
+            None => {
+                self.groups.push(group, (), 1);
+            }
         }
     }
 
-    /// Undoes [`split_chain`](Self::split_chain).
-    fn join_chain(&mut self) {
-        let chains = self.chains.len() as u32;
-        let Some(first) = self.chains.pop() else {
+    fn leave_group(&mut self, group: u32) {
+        let Some(at) = self.groups.find(group, |()| true) else {
             return;
         };
-        if first != NIL {
-            let old = (chains - 1) & (mask(chains) >> 1);
-            *self.link(old, NIL) = first;
+        let members = &mut self.groups.get_mut(at).value;
+        *members -= 1;
+        if *members == 0 {
+            drop(self.groups.remove(at));
         }
     }
 }
 
-/// The bits that tell so many chains apart.
-#[inline]
-fn mask(chains: u32) -> u32 {
-    let unused = (chains - 1).leading_zeros();
-    u32::MAX.checked_shr(unused).unwrap_or(0)
+impl<K> fmt::Debug for NoRoom<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the key: it may be a credential.
+        f.debug_struct("NoRoom")
+            .field("is_group_full", &self.is_group_full)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<K, V> Default for KeyedMap<K, V> {

@@ -31,8 +31,6 @@ pub enum RejectReason {
     Closed,
     /// The request costs more than the limit can ever hold.
     CostAboveBurst,
-    /// There are as many partitions as there may be, and all of them are in use.
-    TooManyKeys,
     /// What several machines share could not be reached in time, so that nobody knows whether the limit allows it.
     Unavailable,
     /// The caller's idempotency key is none: see [`KeyField::Malformed`](crate::KeyField::Malformed).
@@ -121,7 +119,6 @@ impl fmt::Display for Rejected {
             RejectReason::Deadline => "the wait would outlast the deadline",
             RejectReason::Closed => "the server asked for a pause",
             RejectReason::CostAboveBurst => "it costs more than the limit can hold",
-            RejectReason::TooManyKeys => "the limit has too many keys in use",
             RejectReason::Unavailable => "the limit's shared store could not be reached",
             RejectReason::MalformedKey => "its idempotency key is malformed",
             RejectReason::NoKey => "no idempotency key could be drawn for it",

@@ -16,12 +16,9 @@ pub trait Partition {
     /// What keeps the tokens.
     type Store: Store;
 
-    /// The tokens that the request with this `head` draws on.
-    ///
-    /// # Errors
-    ///
-    /// If there can be no more partitions.
-    fn select(&self, head: RequestView<'_>) -> Result<Self::Store, Rejected>;
+    /// The tokens that the request with this `head` draws on. Never fails: a keyed store whose memory is used up has the
+    /// request share tokens, or lets it pass.
+    fn select(&self, head: RequestView<'_>) -> Self::Store;
 }
 
 /// Keeps the tokens of a throttle: in this process, or for several machines.

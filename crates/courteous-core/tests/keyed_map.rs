@@ -8,7 +8,8 @@ use std::{
     sync::Arc,
 };
 
-use courteous_core::{KeyedMap, RejectReason, Rejected};
+use courteous_core::{KeyedMap, NoRoom, Origin, Overflow, RequestView};
+use http::Request;
 use proptest::{collection::vec, prelude::*};
 
 /// In use by whoever has it too.
@@ -22,10 +23,37 @@ fn max(keys: usize) -> NonZeroUsize {
     NonZeroUsize::new(keys).unwrap()
 }
 
+/// The value of the key, or a new one; or the key, if there is no room.
+fn take_with<K: Eq + Hash, V: Clone>(
+    map: &mut KeyedMap<K, V>,
+    key: K,
+    is_spare: impl FnMut(&V) -> bool,
+    new: impl FnOnce() -> V,
+) -> Result<V, K> {
+    match map.get(&key) {
+        Some(known) => Ok(known.clone()),
+        None => {
+            let place = map.place(&key);
+            let inserted = map.insert(place, key, is_spare, new, &mut Vec::new());
+            inserted.cloned().map_err(NoRoom::into_key)
+        }
+    }
+}
+
 /// Takes the value of the key, which is its number if it is new.
-fn take(map: &mut KeyedMap<u32, Value>, key: u32) -> Result<Value, Rejected> {
-    map.get_or_insert(key, is_spare, |key| Arc::new(*key))
-        .cloned()
+fn take(map: &mut KeyedMap<u32, Value>, key: u32) -> Result<Value, u32> {
+    take_with(map, key, is_spare, || Arc::new(key))
+}
+
+fn origin(uri: &str) -> Origin {
+    let request = Request::builder().uri(uri).body(()).unwrap();
+    RequestView::of(&request).origin()
+}
+
+/// Takes the value of the origin with this host.
+fn take_host(map: &mut KeyedMap<Origin, Value>, host: &str) -> Result<Value, Origin> {
+    let origin = origin(&format!("https://{host}/"));
+    take_with(map, origin, is_spare, || Arc::new(0))
 }
 
 /// Has few hashes, or one for all.
@@ -86,21 +114,20 @@ proptest! {
                 }
                 Step::Hold(key) | Step::Touch(key) => {
                     let known = map.get(&Alike { key, hashes }).cloned();
-                    let given = map.get_or_insert(Alike { key, hashes }, is_spare, |_| {
+                    let given = take_with(&mut map, Alike { key, hashes }, is_spare, || {
                         made += 1;
                         Arc::new(made)
                     });
-                    let given = given.cloned();
                     match (&known, &given) {
                         (Some(known), Ok(given)) => assert!(Arc::ptr_eq(known, given)),
-                        (Some(_), Err(_)) => panic!("a known key was refused"),
+                        (Some(_), Err(_)) => panic!("no room for a known key"),
                         (None, Ok(given)) => {
                             // If it was known before, nobody had it any more.
                             assert!(!held.contains_key(&key) && **given == made);
                             assert!(map.len() <= most);
                         }
-                        (None, Err(rejected)) => {
-                            assert_eq!(rejected.reason(), RejectReason::TooManyKeys);
+                        (None, Err(unused)) => {
+                            assert_eq!(unused.key, key);
                             assert!(map.len() >= most);
                             // All were looked at, unless there were more than there may be now.
                             assert!(map.len() == held.len() || before > most);
@@ -128,9 +155,7 @@ fn of_many_keys_a_spare_one_is_found_within_a_round() {
     let mut held: Vec<_> = (0..KEYS as u32).map(|key| take(&mut map, key)).collect();
     // Wherever the hand is.
     for (new, released) in (KEYS as u32..).zip([0, 5_000, 9_999, 123]) {
-        let refused = take(&mut map, new).unwrap_err();
-        assert_eq!(refused.reason(), RejectReason::TooManyKeys);
-        held[released] = Err(refused);
+        held[released] = Err(take(&mut map, new).unwrap_err());
         let calls = (1..).find(|_| {
             held[released] = take(&mut map, new);
             held[released].is_ok()
@@ -151,8 +176,8 @@ fn a_new_key_looks_at_few_others_and_a_known_one_at_none() {
             looks += 1;
             false
         };
-        let known = map.get_or_insert(key, count, |key| *key).copied();
-        assert!(known.is_err() || known == Ok(key));
+        let known = take_with(map, key, count, || key);
+        assert_eq!(known.unwrap_or_else(|unused| unused), key);
         looks - before
     };
     for key in 0..100_000 {
@@ -203,4 +228,126 @@ fn few_keys_are_kept_if_they_may_be() {
         take(&mut map, key).unwrap();
     }
     assert_eq!(map.len(), 2);
+}
+
+#[test]
+fn what_is_forgotten_is_given_to_the_caller_to_drop() {
+    let mut map = KeyedMap::new();
+    map.set_max(max(1));
+    let mut forgotten = Vec::new();
+    for key in [1, 2] {
+        let place = map.place(&key);
+        let inserted = map.insert(place, key, |_| true, || Arc::new(key), &mut forgotten);
+        assert_eq!(inserted.unwrap(), &Arc::new(key));
+    }
+    assert_eq!(forgotten, [(1, Arc::new(1))]);
+}
+
+#[test]
+fn no_group_of_hosts_has_more_than_a_quarter_of_the_keys() {
+    for (name, groups) in [
+        ("name", ["evil.example", "other.example"]),
+        ("v4", ["10.0.0", "10.0.1"]),
+        ("v6", ["2001:db8:0:1", "2001:db8:0:2"]),
+    ] {
+        let host = |group: &str, number: usize| match name {
+            "name" => format!("n{number}.{group}"),
+            "v4" => format!("{group}.{}:{}", number % 250, 1_000 + number),
+            _ => format!("[{group}::{number:x}]"),
+        };
+        let mut map = KeyedMap::per_origin();
+        map.set_max(max(1_000));
+        let flood: Vec<_> = (0..10_000)
+            .map(|number| take_host(&mut map, &host(groups[0], number)))
+            .collect();
+        assert_eq!(map.len(), 250, "{name}");
+        // Those that came first stay, and others have room.
+        assert!(flood[..250].iter().all(Result::is_ok), "{name}");
+        let other = take_host(&mut map, &host(groups[1], 1)).unwrap();
+        assert!(take_host(&mut map, &host(groups[0], 9_999)).is_err());
+        drop(flood);
+        // All but one are spare now, and the group may have others.
+        for number in 20_000..22_000 {
+            take_host(&mut map, &host(groups[0], number)).unwrap();
+            assert!(map.len() <= 251, "{name}");
+        }
+        let again = take_host(&mut map, &host(groups[1], 1)).unwrap();
+        assert!(Arc::ptr_eq(&other, &again), "{name}");
+    }
+}
+
+proptest! {
+    /// However keys come and go, each group has as many as the map counts for it: no more than a quarter, and room for that
+    /// many once they are gone.
+    #[test]
+    fn groups_are_counted_exactly(steps in vec((0..5_u32, 0..60_u32, any::<bool>()), 0..400)) {
+        let mut map = KeyedMap::per_origin();
+        map.set_max(max(40));
+        let mut held = BTreeMap::new();
+        for (group, number, hold) in steps {
+            let name = format!("n{number}.g{group}.example");
+            match hold {
+                true => {
+                    if let Ok(value) = take_host(&mut map, &name) {
+                        held.insert((group, number), value);
+                    }
+                }
+                false => {
+                    held.remove(&(group, number));
+                }
+            }
+            for group in 0..5 {
+                prop_assert!(held.keys().filter(|key| key.0 == group).count() <= 10);
+            }
+        }
+        held.clear();
+        for number in 100..110 {
+            let taken = take_host(&mut map, &format!("n{number}.g0.example"));
+            prop_assert!(taken.is_ok());
+            held.insert((0, number), taken.unwrap());
+        }
+        prop_assert!(take_host(&mut map, "n0.g0.example").is_err());
+    }
+}
+
+#[test]
+fn keys_without_room_share_a_value_with_their_group_or_with_few_others() {
+    let mut map = KeyedMap::per_origin();
+    map.set_max(max(8));
+    let mut overflow = Overflow::new();
+    let mut made = 0;
+    let mut share = |map: &mut KeyedMap<Origin, u32>, host: &str| {
+        let key = origin(&format!("http://{host}/"));
+        let place = map.place(&key);
+        match map.insert(place, key, |_| false, || 0, &mut Vec::new()) {
+            Ok(_) => None,
+            Err(no_room) => {
+                made += 1;
+                let shared = *overflow.get_or_insert(&no_room, |_| false, || made);
+                assert!(overflow.shared_by(place).any(|value| *value == shared));
+                Some(shared)
+            }
+        }
+    };
+    let mut shared = Vec::new();
+    for group in 0..4 {
+        for number in 0..5 {
+            let name = format!("n{number}.g{group}.example");
+            shared.push(share(&mut map, &name));
+        }
+    }
+    // Two of each group have room, and the others share the one value of the group.
+    for of_group in shared.chunks(5) {
+        assert_eq!(of_group[..2], [None, None]);
+        assert!(of_group[2].is_some());
+        assert!(of_group[2..].iter().all(|value| *value == of_group[2]));
+    }
+    shared.dedup();
+    assert_eq!(shared.iter().flatten().count(), 4);
+    // The map is full: what is of another group has a value of none of these.
+    for number in 0..1_000 {
+        let other = share(&mut map, &format!("other{number}.test"));
+        assert!(other.is_some() && !shared.contains(&other));
+    }
+    assert_eq!(overflow.values().count(), 4 + 64);
 }

@@ -51,6 +51,7 @@
 //! | `a_dropped_waiter_wakes_the_next` | the first of two waiters is dropped, in the queue or when it was woken; the second is woken |
 //! | `all_waiters_get_through` | 50 waiters whose inner instances are slow to be ready: all are sent, and each is polled a few times |
 //! | `a_waker_may_make_another_call` | wakers that call the service when they are replaced, dropped or woken; a deadlock fails after two minutes |
+//! | `a_server_with_many_names_changes_nothing_for_others` | 10,000 names that answer 429 or a used-up quota: a new origin is served at once, a closed one stays closed |
 //! | `a_future_dropped_after_any_poll_releases_all` | dropped after 0, 1, 2, ... polls until it resolves: gauges as at the start, nothing in flight, nothing sent later, the next call succeeds |
 //! | `a_response_dropped_at_any_frame_releases_all` | the same for the response body |
 //! | `an_inner_readiness_error_comes_through` | at the first attempt and at the second: it is the innermost cause |

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use courteous_core::{Ask, Dice, Partition, Rate, Rejected, RequestView, Store, Take};
+use courteous_core::{Ask, Dice, Partition, Rate, RequestView, Store, Take};
 use courteous_queue::Shared;
 use tokio::time::Instant;
 
@@ -259,8 +259,8 @@ impl RedisBucket {
 impl Partition for RedisBucket {
     type Store = Self;
 
-    fn select(&self, _: RequestView<'_>) -> Result<Self, Rejected> {
-        Ok(self.clone())
+    fn select(&self, _: RequestView<'_>) -> Self {
+        self.clone()
     }
 }
 

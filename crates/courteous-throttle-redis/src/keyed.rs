@@ -1,12 +1,11 @@
 use std::{
-    cell::LazyCell,
     fmt,
     hash::Hash,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use courteous_core::{KeyedMap, Origin, Partition, Rejected, RequestView};
+use courteous_core::{KeyedMap, Origin, Partition, RequestView};
 use tokio::time::Instant;
 
 use crate::RedisBucket;
@@ -17,11 +16,22 @@ use crate::RedisBucket;
 /// does not. With more than 64 keys, each new one looks at four others for that: so memory is bounded by the keys in use, and
 /// a third more, and by [`with_max_keys`](Self::with_max_keys). Redis forgets a key about an hour after its last use.
 ///
+/// # Too many keys
+///
+/// A new key is never refused because others are in use. If there is no room for it, this process knows it for the time of
+/// the call alone, and asks Redis again with the next one: the rate holds as ever, and what a server says to the key is known
+/// to Redis. While Redis is away, each such call starts with a [`LocalShare`](crate::LocalShare) of its own, if there is one.
+///
+/// With a bucket for each origin, no group of hosts has more than a quarter of the keys (rounded up): a server with many
+/// names fills its own quarter, and leaves room for others. Hosts are of one group if the last two labels of their names are
+/// the same, the first 24 bits of their IPv4 addresses, or the first 64 bits of their IPv6 addresses. Keys of other kinds
+/// have no group.
+///
 /// In Redis, a key is seen only as a hash of it and of the bucket's name: it may be a credential.
 ///
 /// # Sharing
 ///
-/// Its clones have the same buckets.
+/// Its clones have the same buckets. A key's `Hash` and `Eq` run under their lock: they must not make a call themselves.
 pub struct RedisKeyed<K, F> {
     keys: Arc<Mutex<Keys<K>>>,
     key_of: F,
@@ -40,7 +50,8 @@ impl RedisPerOrigin {
     /// Gives every origin a bucket like `template`.
     #[must_use]
     pub fn per_origin(template: RedisBucket) -> Self {
-        Self::with_bytes(template, |head| head.origin(), origin_bytes)
+        let keys = KeyedMap::per_origin();
+        Self::with_bytes(keys, template, |head| head.origin(), origin_bytes)
     }
 }
 
@@ -51,17 +62,21 @@ impl<K: Eq + Hash + AsRef<[u8]>, F: Fn(RequestView<'_>) -> K> RedisKeyed<K, F> {
     /// The default for the number of keys is 10,000, at about 1 KiB each.
     #[must_use]
     pub fn new(template: RedisBucket, key_of: F) -> Self {
-        Self::with_bytes(template, key_of, |key| key.as_ref().to_vec())
+        Self::with_bytes(KeyedMap::new(), template, key_of, |key| {
+            key.as_ref().to_vec()
+        })
     }
 }
 
 impl<K, F> RedisKeyed<K, F> {
-    fn with_bytes(template: RedisBucket, key_of: F, bytes: fn(&K) -> Vec<u8>) -> Self {
+    fn with_bytes(
+        buckets: KeyedMap<K, RedisBucket>,
+        template: RedisBucket,
+        key_of: F,
+        bytes: fn(&K) -> Vec<u8>,
+    ) -> Self {
         Self {
-            keys: Arc::new(Mutex::new(Keys {
-                buckets: KeyedMap::new(),
-                template,
-            })),
+            keys: Arc::new(Mutex::new(Keys { buckets, template })),
             key_of,
             bytes,
         }
@@ -71,7 +86,8 @@ impl<K, F> RedisKeyed<K, F> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses a request with a new key while `max` keys are in use.
+    /// Keeps what this process knows of at most `max` keys at a time. What becomes of further keys is told
+    /// [above](Self#too-many-keys).
     ///
     /// At the maximum, a new key looks at up to 256 others for one that can be forgotten, and the next new key goes on from
     /// there: of 10,000, such a one is found by one of 40 calls, and counts as in use until then.
@@ -102,18 +118,29 @@ impl<K: Eq + Hash, F> RedisKeyed<K, F> {
     }
 }
 
-impl<K: Eq + Hash> Keys<K> {
-    fn bucket(&mut self, key: K, bytes: fn(&K) -> Vec<u8>) -> Result<RedisBucket, Rejected> {
-        let Self { buckets, template } = self;
-        // For a new key only.
-        let now = LazyCell::new(Instant::now);
-        buckets
-            .get_or_insert(
-                key,
-                |bucket| bucket.is_spare(*now),
-                |key| template.part(&bytes(key), *now),
-            )
-            .cloned()
+impl<K: Eq + Hash, F> RedisKeyed<K, F> {
+    /// The bucket of a key that was not known a moment ago.
+    #[cold]
+    fn insert(&self, key: K) -> RedisBucket {
+        let now = Instant::now();
+        // Made, and what is forgotten dropped, without the lock: either may run code of the key's.
+        let bytes = (self.bytes)(&key);
+        let mut forgotten = Vec::new();
+        let mut keys = self.lock();
+        if let Some(known) = keys.buckets.get(&key).cloned() {
+            return known;
+        }
+        let bucket = keys.template.part(&bytes, now);
+        let new = bucket.clone();
+        let is_spare = |bucket: &RedisBucket| bucket.is_spare(now);
+        let place = keys.buckets.place(&key);
+        let unused = keys
+            .buckets
+            .insert(place, key, is_spare, || new, &mut forgotten)
+            .err();
+        drop(keys);
+        drop(unused);
+        bucket
     }
 }
 
@@ -124,9 +151,10 @@ where
 {
     type Store = RedisBucket;
 
-    fn select(&self, head: RequestView<'_>) -> Result<RedisBucket, Rejected> {
+    fn select(&self, head: RequestView<'_>) -> RedisBucket {
         let key = (self.key_of)(head);
-        self.lock().bucket(key, self.bytes)
+        let known = self.lock().buckets.get(&key).cloned();
+        known.unwrap_or_else(|| self.insert(key))
     }
 }
 

@@ -166,6 +166,21 @@ impl Bucket {
         Self::of(core, fast_path)
     }
 
+    /// A [`fresh`](Self::fresh) bucket for keys that share one, and so cannot be closed: what a server says to one of them
+    /// does not hold for the others.
+    pub(crate) fn fresh_shared(&self, start_empty: bool, now: Instant) -> Self {
+        let bucket = self.fresh(start_empty, now);
+        bucket
+            .shared
+            .with(|core| Arc::make_mut(&mut core.spread).shared = true);
+        bucket
+    }
+
+    /// Whether a new bucket would have more tokens.
+    pub(crate) fn is_in_debt(&self, now: Instant) -> bool {
+        self.shared.with(|core| !core.is_idle(now))
+    }
+
     /// Whether nobody else has this bucket, and a new one with `rates` would do the same.
     pub(crate) fn is_spare(&self, rates: &[Rate], now: Instant) -> bool {
         let is_like_new =
@@ -196,8 +211,8 @@ impl Bucket {
 impl Partition for Bucket {
     type Store = Self;
 
-    fn select(&self, _: RequestView<'_>) -> Result<Self, Rejected> {
-        Ok(self.clone())
+    fn select(&self, _: RequestView<'_>) -> Self {
+        self.clone()
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Spread {
     pub(crate) jitter: Duration,
     /// Where the draws come from.
     pub(crate) dice: Dice,
+    /// Whether keys share the bucket, so that what a server says is not heard.
+    pub(crate) shared: bool,
 }
 
 impl Core {
@@ -42,6 +44,7 @@ impl Core {
         let spread = Spread {
             jitter: Duration::from_secs(1),
             dice: Dice::new(),
+            shared: false,
         };
         Self::at(rate, 0, now, Arc::new(spread))
     }
@@ -243,6 +246,9 @@ impl Core {
     /// Closes the bucket. It opens with at most one token, so that those who waited do not leave in a burst.
     pub(crate) fn close_until(&mut self, opens: Instant, now: Instant, wakes: &mut Wakes) {
         self.levels.fill(now);
+        if self.spread.shared {
+            return;
+        }
         if opens <= now || self.levels.closed_until.is_some_and(|until| opens <= until) {
             return;
         }
@@ -264,6 +270,9 @@ impl Core {
         wakes: &mut Wakes,
     ) {
         self.levels.fill(now);
+        if self.spread.shared {
+            return;
+        }
         self.levels.pace(remaining, reset, now);
         self.look(now, wakes);
     }
@@ -323,13 +332,13 @@ impl Core {
 
     /// One draw of jitter.
     pub(crate) fn draw(&self) -> Duration {
-        let Spread { jitter, dice } = &*self.spread;
+        let Spread { jitter, dice, .. } = &*self.spread;
         jitter.mul_f64(dice.fraction())
     }
 
     /// A draw after `opens` for each in the line.
     fn draws(&self, opens: Instant) -> Vec<Instant> {
-        let Spread { jitter, dice } = &*self.spread;
+        let Spread { jitter, dice, .. } = &*self.spread;
         let roll = dice.rolls();
         let draw = |_| later(opens, jitter.mul_f64(Dice::fraction_of(roll())));
         (0..self.line.len()).map(draw).collect()

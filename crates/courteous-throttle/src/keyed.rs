@@ -1,12 +1,11 @@
 use std::{
-    cell::LazyCell,
     fmt,
     hash::Hash,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use courteous_core::{KeyedMap, Origin, Rejected, RequestView};
+use courteous_core::{KeyedMap, Origin, Overflow, RequestView};
 use courteous_queue::Wakes;
 use tokio::time::Instant;
 
@@ -15,13 +14,25 @@ use crate::{Bucket, Partition, Rate};
 /// A bucket for each key: for each host, or each credential.
 ///
 /// A key's bucket is made when it is first needed, and may be forgotten once it would do the same as a new one: it is full,
-/// open, at the template's rates, and nobody has it. With more than 64 keys, each new one looks at four others for that: so
-/// memory is bounded by the keys in use, and a third more, and by [`with_max_keys`](Self::with_max_keys), and no debt is ever
-/// forgotten.
+/// open, at the template's rates, and nothing else has it. With more than 64 keys, each new one looks at four others for
+/// that: so memory is bounded by the keys in use, and a third more, and by [`with_max_keys`](Self::with_max_keys). No debt is
+/// ever forgotten, and no closed bucket.
+///
+/// # Too many keys
+///
+/// A new key is never refused because others are in use. If there is no room for it, it draws on one of 64 buckets that such
+/// keys share, at the template's rates: so each key still keeps to its rate, and some keep to less. Without a rate it passes
+/// at once. What a server says to one of these keys is not kept, as it does not hold for the others: a retry outside still
+/// obeys it.
+///
+/// With a bucket for each origin, no group of hosts has more than a quarter of the buckets (rounded up), and further names of
+/// a group share one: so a server with many names leaves room for others. Hosts are of one group if the last two labels of their names are
+/// the same, the first 24 bits of their IPv4 addresses, or the first 64 bits of their IPv6 addresses. Keys of other kinds
+/// have no group.
 ///
 /// # Sharing
 ///
-/// Its clones have the same buckets.
+/// Its clones have the same buckets. A key's `Hash` and `Eq` run under their lock: they must not make a call themselves.
 pub struct Keyed<K, F> {
     shared: Arc<Shared<K>>,
     key_of: F,
@@ -39,6 +50,8 @@ struct Shared<K> {
 
 struct Keys<K> {
     buckets: KeyedMap<K, Bucket>,
+    /// For keys without room.
+    shared: Overflow<Bucket>,
     template: Bucket,
     start_empty: bool,
 }
@@ -47,32 +60,22 @@ impl PerOrigin {
     /// Gives every origin a bucket like `template`.
     #[must_use]
     pub fn per_origin(template: Bucket) -> Self {
-        Self::new(template, |head| head.origin())
+        Self::of(KeyedMap::per_origin(), template, |head| head.origin())
     }
 }
 
 impl<K: Eq + Hash, F: Fn(RequestView<'_>) -> K> Keyed<K, F> {
     /// Gives every key a bucket like `template`, whose tokens themselves are not used. `key_of` says which key a request
     /// has.
-    ///
-    /// The default for the number of keys is 10,000, at about 100 bytes each and the key's own.
     #[must_use]
     pub fn new(template: Bucket, key_of: F) -> Self {
-        let keys = Mutex::new(Keys {
-            buckets: KeyedMap::new(),
-            template,
-            start_empty: false,
-        });
-        let changing = Mutex::new(());
-        Self {
-            shared: Arc::new(Shared { keys, changing }),
-            key_of,
-        }
+        Self::of(KeyedMap::new(), template, key_of)
     }
 }
 
 impl<K: Eq + Hash, F> Keyed<K, F> {
-    /// Refuses a request with a new key while `max` keys are in use.
+    /// Gives at most `max` keys a bucket of their own at a time. The default is 10,000, at about 130 bytes each and the key's
+    /// own. What becomes of further keys is told [above](Self#too-many-keys).
     ///
     /// At the maximum, a new key looks at up to 256 others for one that can be forgotten, and the next new key goes on from
     /// there: of 10,000, such a one is found by one of 40 calls, and counts as in use until then.
@@ -96,7 +99,8 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
         let changing = changing.unwrap_or_else(PoisonError::into_inner);
         let keys = self.lock();
         keys.template.set_rate(rate);
-        let buckets: Vec<_> = keys.buckets.values().cloned().collect();
+        let buckets = keys.buckets.values().chain(keys.shared.values());
+        let buckets: Vec<_> = buckets.cloned().collect();
         drop(keys);
         for bucket in &buckets {
             bucket.set_rate_into(rate, &mut wakes);
@@ -106,26 +110,58 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
         wakes.wake();
     }
 
-    /// The bucket of `key`, if it has one.
+    /// The bucket of `key`, if it has one of its own.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<Bucket> {
         self.lock().buckets.get(key).cloned()
     }
 
-    /// How many keys have a bucket.
+    /// How many keys have a bucket of their own.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().buckets.len()
     }
 
-    /// Whether no key has a bucket.
+    /// Whether no key has a bucket of its own.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
+impl<K: Eq + Hash, F> Keyed<K, F> {
+    /// The bucket of a key that was not known a moment ago.
+    #[cold]
+    fn insert(&self, key: K) -> Bucket {
+        // Dropped without the lock, as dropping a key may run any code.
+        let mut forgotten = Vec::new();
+        let mut keys = self.lock();
+        let known = keys.buckets.get(&key).cloned();
+        let (bucket, unused) = match known {
+            Some(known) => (known, Some(key)),
+            None => keys.insert(key, &mut forgotten),
+        };
+        drop(keys);
+        drop(unused);
+        bucket
+    }
+}
+
 impl<K, F> Keyed<K, F> {
+    fn of(buckets: KeyedMap<K, Bucket>, template: Bucket, key_of: F) -> Self {
+        let keys = Mutex::new(Keys {
+            buckets,
+            shared: Overflow::new(),
+            template,
+            start_empty: false,
+        });
+        let changing = Mutex::new(());
+        Self {
+            shared: Arc::new(Shared { keys, changing }),
+            key_of,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Keys<K>> {
         let keys = self.shared.keys.lock();
         keys.unwrap_or_else(PoisonError::into_inner)
@@ -133,22 +169,30 @@ impl<K, F> Keyed<K, F> {
 }
 
 impl<K: Eq + Hash> Keys<K> {
-    fn bucket(&mut self, key: K) -> Result<Bucket, Rejected> {
+    /// The bucket of a key that is not known, and the key, if there is no room for it. What is forgotten is left in
+    /// `forgotten`.
+    fn insert(&mut self, key: K, forgotten: &mut Vec<(K, Bucket)>) -> (Bucket, Option<K>) {
         let Self {
             buckets,
+            shared,
             template,
             start_empty,
         } = self;
-        // For a new key only.
-        let now = LazyCell::new(Instant::now);
-        let rates = LazyCell::new(|| template.rates());
-        buckets
-            .get_or_insert(
-                key,
-                |bucket| bucket.is_spare(&rates, *now),
-                |_| template.fresh(*start_empty, *now),
-            )
-            .cloned()
+        let now = Instant::now();
+        let rates = template.rates();
+        let is_spare = |bucket: &Bucket| bucket.is_spare(&rates, now);
+        let place = buckets.place(&key);
+        // What the key may have drawn from a bucket that it shared counts.
+        let in_debt = shared.shared_by(place).any(|shared| shared.is_in_debt(now));
+        let new = || template.fresh(*start_empty || in_debt, now);
+        match buckets.insert(place, key, is_spare, new, forgotten) {
+            Ok(bucket) => (bucket.clone(), None),
+            Err(no_room) => {
+                let new = || template.fresh_shared(*start_empty, now);
+                let bucket = shared.get_or_insert(&no_room, is_spare, new);
+                (bucket.clone(), Some(no_room.into_key()))
+            }
+        }
     }
 }
 
@@ -159,9 +203,10 @@ where
 {
     type Store = Bucket;
 
-    fn select(&self, head: RequestView<'_>) -> Result<Bucket, Rejected> {
+    fn select(&self, head: RequestView<'_>) -> Bucket {
         let key = (self.key_of)(head);
-        self.lock().bucket(key)
+        let known = self.lock().buckets.get(&key).cloned();
+        known.unwrap_or_else(|| self.insert(key))
     }
 }
 

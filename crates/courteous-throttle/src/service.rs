@@ -82,13 +82,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let store = match self.partition.select(RequestView::of(&request)) {
-            Ok(store) => store,
-            Err(rejected) => {
-                self.inner = self.inner.clone();
-                return ResponseFuture::refused(rejected, self.refuse.clone());
-            }
-        };
+        let store = self.partition.select(RequestView::of(&request));
         match store.take(&self.config.ask(&request)) {
             Take::Taken => {
                 let listen = Listen::new(store, &self.config);

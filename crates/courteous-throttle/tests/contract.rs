@@ -14,4 +14,11 @@ contract!(mod one_bucket {
         .waits_behind(1)
         .gauge("waiting", move || bucket.waiting())
 });
-contract!(mod per_origin { Subject::new(ThrottleLayer::per_origin(rate())).waits_behind(1) });
+contract!(mod per_origin {
+    Subject::new(ThrottleLayer::per_origin(rate()))
+        .waits_behind(1)
+        .keeps_origins_apart(1)
+});
+contract!(mod per_origin_without_a_rate {
+    Subject::new(ThrottleLayer::per_origin(Rate::UNLIMITED)).keeps_origins_apart(1)
+});

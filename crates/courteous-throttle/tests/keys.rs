@@ -11,13 +11,13 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{RejectReason, Rejected, RequestView, find_cause};
+use courteous_core::{Gate, RequestView};
 use courteous_testkit::assert_ends;
 use courteous_throttle::{Bucket, Keyed, Rate, ThrottleLayer};
 use http::{Request, Uri};
 use support::{Sends, ready_call, sec};
 use tokio::time::{self, Instant};
-use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
+use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::Layer;
 
 fn rate(text: &str) -> Rate {
@@ -117,9 +117,10 @@ async fn a_debt_is_not_forgotten_however_many_keys_come() {
         assert_ready_ok!(task::spawn(ready_call(&mut service, to(&format!("/{id}")))).poll());
     }
     time::sleep(sec(30)).await;
-    let error = assert_ready_err!(task::spawn(ready_call(&mut service, to("/100"))).poll());
-    let expected = Rejected::new(RejectReason::TooManyKeys);
-    assert_eq!(find_cause::<Rejected>(&*error), Some(&expected));
+    // One without room is served at once, at its rate, and takes nothing from the others.
+    assert_ready_ok!(task::spawn(ready_call(&mut service, to("/100"))).poll());
+    assert_pending!(task::spawn(ready_call(&mut service, to("/100"))).poll());
+    assert!(keyed.get(&100).is_none());
     // One that is known is served as before.
     let mut waiting = task::spawn(ready_call(&mut service, to("/7")));
     assert_pending!(waiting.poll());
@@ -127,13 +128,14 @@ async fn a_debt_is_not_forgotten_however_many_keys_come() {
         .get(&8)
         .unwrap()
         .close_until(Instant::now() + sec(600));
-    time::sleep(sec(30)).await;
+    time::sleep(sec(60)).await;
     // All but the two in use give way to new ones, which are in use then.
     for id in 100..198 {
         assert_ready_ok!(task::spawn(ready_call(&mut service, to(&format!("/{id}")))).poll());
     }
-    assert_ready_err!(task::spawn(ready_call(&mut service, to("/198"))).poll());
+    assert_ready_ok!(task::spawn(ready_call(&mut service, to("/198"))).poll());
     assert_eq!(keyed.len(), 100);
+    assert!(keyed.get(&197).is_some() && keyed.get(&198).is_none());
     assert!(keyed.get(&7).is_some() && keyed.get(&8).is_some());
 }
 
@@ -145,10 +147,48 @@ async fn a_key_whose_response_is_awaited_is_not_forgotten() {
     let call = ready_call(&mut service, to("/1"));
     time::sleep(sec(9)).await;
     // What the response says must reach the bucket that the next call finds.
-    assert_ready_err!(task::spawn(ready_call(&mut service, to("/2"))).poll());
+    assert_ready_ok!(task::spawn(ready_call(&mut service, to("/2"))).poll());
+    assert!(keyed.get(&1).is_some() && keyed.get(&2).is_none());
     drop(call);
     time::sleep(sec(1)).await;
     assert_ready_ok!(task::spawn(ready_call(&mut service, to("/2"))).poll());
+    assert!(keyed.get(&2).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_gets_room_does_not_get_its_burst_twice() {
+    let keyed =
+        Keyed::new(Bucket::new(rate("1/m")), id).with_max_keys(NonZeroUsize::new(1).unwrap());
+    let mut service = ThrottleLayer::from(keyed.clone()).layer(Sends::default());
+    assert_ready_ok!(task::spawn(ready_call(&mut service, to("/1"))).poll());
+    time::sleep(sec(59)).await;
+    // Without room, and at once. A second later it gets a bucket of its own, which knows of that.
+    assert_ready_ok!(task::spawn(ready_call(&mut service, to("/2"))).poll());
+    time::sleep(sec(1)).await;
+    let start = Instant::now();
+    ready_call(&mut service, to("/2")).await.unwrap();
+    assert_eq!(start.elapsed(), sec(60));
+    assert!(keyed.get(&2).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_says_to_a_key_without_room_does_not_hold_for_others() {
+    let sends = Sends::default();
+    let keyed = Keyed::per_origin(Bucket::new(Rate::UNLIMITED))
+        .with_max_keys(NonZeroUsize::new(4).unwrap());
+    let mut service = ThrottleLayer::from(keyed.clone()).layer(sends.clone());
+    for name in ["a.one.test", "b.one.test"] {
+        sends.answer(429, &[("retry-after", "60")]);
+        let response = ready_call(&mut service, to(&format!("http://{name}/"))).await;
+        // A retry outside is told of the pause all the same.
+        assert!(response.unwrap().extensions().get::<Gate>().is_some());
+    }
+    assert_eq!(keyed.len(), 1);
+    assert_pending!(task::spawn(ready_call(&mut service, to("http://a.one.test/"))).poll());
+    for name in ["b.one.test", "c.one.test"] {
+        let uri = format!("http://{name}/");
+        assert_ready_ok!(task::spawn(ready_call(&mut service, to(&uri))).poll());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 mod built;
 mod client;
+mod flood;
 mod released;
 mod subject;
 mod transparent;
@@ -12,6 +13,7 @@ pub use built::{
     it_is_built_outside_a_runtime_and_serves_two_in_turn, its_types_are_send_sync_clone_and_debug,
 };
 pub use client::Client;
+pub use flood::a_server_with_many_names_changes_nothing_for_others;
 pub use released::{
     a_future_dropped_after_any_poll_releases_all, a_response_dropped_at_any_frame_releases_all,
 };
@@ -52,6 +54,7 @@ macro_rules! contract {
                 a_dropped_waiter_wakes_the_next
                 all_waiters_get_through
                 a_waker_may_make_another_call
+                a_server_with_many_names_changes_nothing_for_others
                 a_future_dropped_after_any_poll_releases_all
                 a_response_dropped_at_any_frame_releases_all
                 an_inner_readiness_error_comes_through

@@ -15,6 +15,7 @@ pub struct Subject<L> {
     pub(super) behind: Option<usize>,
     pub(super) after_failure: bool,
     pub(super) attempts: usize,
+    pub(super) apart: Option<usize>,
     gauges: Vec<Gauge>,
 }
 
@@ -32,6 +33,7 @@ impl<L> Subject<L> {
             behind: None,
             after_failure: false,
             attempts: 1,
+            apart: None,
             gauges: Vec::new(),
         }
     }
@@ -41,6 +43,14 @@ impl<L> Subject<L> {
     #[must_use]
     pub fn waits_behind(mut self, calls: usize) -> Self {
         self.behind = Some(calls);
+        self
+    }
+
+    /// What happens to calls of one origin changes nothing for others. Once `calls` of an origin were answered with a 429 that
+    /// asks for a pause, and their responses are kept, the next one is held up.
+    #[must_use]
+    pub fn keeps_origins_apart(mut self, calls: usize) -> Self {
+        self.apart = Some(calls);
         self
     }
 
@@ -69,11 +79,14 @@ impl<L> Subject<L> {
         let behind = [self.behind, inner.behind].into_iter().flatten().min();
         let mut gauges = self.gauges;
         gauges.extend(inner.gauges);
+        // Together they may share more than either does.
+        let apart = None;
         Subject {
             layer: Stack::new(inner.layer, self.layer),
             behind,
             after_failure: self.after_failure || inner.after_failure,
             attempts: self.attempts.max(inner.attempts),
+            apart,
             gauges,
         }
     }
