@@ -258,17 +258,22 @@ async fn a_black_hole_holds_an_http2_client_up_unless_it_pings() {
         assert_eq!(rig.proxy.connections(), 1);
         rig.rest().await;
 
-        let mut client = Client::builder(TokioExecutor::new());
-        let client = client
-            .http2_only(true)
-            .timer(TokioTimer::new())
-            .http2_keep_alive_interval(ATTEMPT / 4)
-            .http2_keep_alive_timeout(ATTEMPT / 4)
-            .build_http();
-        let rig = Rig::new(client, [course]).await;
+        let pinging = || {
+            Client::builder(TokioExecutor::new())
+                .http2_only(true)
+                .timer(TokioTimer::new())
+                .http2_keep_alive_interval(ATTEMPT / 4)
+                .http2_keep_alive_timeout(ATTEMPT / 4)
+                .build_http()
+        };
+        let rig = Rig::new(pinging(), [course]).await;
         let answer = rig.post(true).await.unwrap();
         assert_eq!(answer.body.unwrap(), "hello");
         assert!(answer.attempts > 1 && rig.proxy.connections() > 1);
+        rig.rest().await;
+        // Whether the ping or the attempt is what took too long.
+        let rig = Rig::new(pinging(), [course]).await;
+        assert!(rig.post(false).await.unwrap_err().is_timeout());
         rig.rest().await;
     }
 }

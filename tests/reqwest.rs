@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use courteous::{
     Elapsed, IdempotencyKeyLayer, ReqwestService, RetryInfo, RetryLayer, Scope, ServiceBuilder,
-    ServiceBuilderExt, Stack, StopReason, ThrottleLayer, find_cause,
+    ServiceBuilderExt, Stack, StopReason, ThrottleLayer, find_cause, into_http,
 };
 use futures_util::stream;
 use http::{HeaderValue, Request};
@@ -216,4 +216,42 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_closes_the_connection() {
         server.open_connections() == 0
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_timeout_of_a_reqwest_request_is_that_of_the_whole_call() {
+    let server = Server::start(|_, _| Reply::Hang).await;
+    let client = stack().build().unwrap().layer(h1_client());
+    let timeout = Duration::from_millis(100);
+    let request = || {
+        let request = Client::new().get(server.uri("/")).timeout(timeout);
+        request.build().unwrap()
+    };
+    for request in [into_http(request()).unwrap(), request().try_into().unwrap()] {
+        let before = server.requests();
+        let error = client.clone().oneshot(request).await.unwrap_err();
+        assert!(error.is_timeout());
+        let elapsed = Elapsed::new(timeout, Scope::Total);
+        assert_eq!(error.find::<Elapsed>(), Some(&elapsed));
+        assert_eq!(server.requests(), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn the_clients_own_timeouts_are_timeouts() {
+    let server = Server::start(|_, _| Reply::Hang).await;
+    let timeout = Duration::from_millis(50);
+    for builder in [builder().timeout(timeout), builder().read_timeout(timeout)] {
+        let client = ReqwestService::from(builder.build().unwrap());
+        let client = stack().build().unwrap().layer(client);
+        let error = client.oneshot(get(&server.uri("/"))).await.unwrap_err();
+        assert!(error.is_timeout());
+        assert_eq!(error.attempts(), Some(3));
+    }
+    // What failed for another reason is none.
+    let (_socket, nobody) = nobody_listens();
+    let client = stack().build().unwrap().layer(h1_client());
+    let uri = format!("http://{nobody}/");
+    let error = client.oneshot(get(&uri)).await.unwrap_err();
+    assert!(!error.is_timeout());
 }

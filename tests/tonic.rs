@@ -449,3 +449,15 @@ async fn slow_at_first() -> String {
     tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
     uri
 }
+
+#[test]
+fn what_tonic_calls_a_timeout_is_a_timeout() {
+    let is_timeout = |error: Status| courteous::Error::new(error).is_timeout();
+    assert!(is_timeout(Status::deadline_exceeded("too late")));
+    assert!(is_timeout(Status::from_error(Box::new(
+        tonic::TimeoutExpired(())
+    ))));
+    assert!(courteous::Error::new(tonic::TimeoutExpired(())).is_timeout());
+    assert!(!is_timeout(Status::cancelled("by the caller")));
+    assert!(!is_timeout(Status::unavailable("try later")));
+}

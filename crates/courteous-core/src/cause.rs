@@ -3,17 +3,20 @@ use std::{error::Error, io};
 /// Any error that can travel between threads: what a layer that can fail yields.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The first error of type `T` in the chain that starts with `error`, itself included.
+/// The first error of type `T` among the [`causes`] of `error`, itself included.
 ///
-/// Follows [`Error::source`], and also looks inside an [`io::Error`], whose `source` skips the error that it wraps.
 /// Call it with `&*error` for a [`BoxError`].
 #[must_use]
 pub fn find_cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    chain(error).find_map(|cause| cause.downcast_ref())
+    causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 /// `error` and all its causes, outermost first.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+///
+/// Follows [`Error::source`], and also looks inside an [`io::Error`], whose `source` skips the error that it wraps.
+pub fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         let wrapped = error
             .downcast_ref::<io::Error>()

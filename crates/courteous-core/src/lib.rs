@@ -64,7 +64,7 @@ mod trail;
 mod upload;
 
 pub use attempt::{Attempt, History};
-pub use cause::{BoxError, find_cause};
+pub use cause::{BoxError, causes, find_cause};
 pub use classify::{Classified, Classify, Effect, Fault, Outcome, ResponseHead, Verdict};
 pub use context::{CallContext, CallId};
 pub use dice::Dice;

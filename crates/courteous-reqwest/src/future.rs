@@ -2,12 +2,14 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use courteous_core::Classified;
+use courteous_core::{Classified, Elapsed, Scope};
 use http::Response;
 use pin_project_lite::pin_project;
 use reqwest::{Body, Client, ResponseBuilderExt};
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::verdict::verdict;
@@ -27,16 +29,43 @@ pin_project! {
 pin_project! {
     #[project = Projected]
     enum State {
-        Sent { #[pin] pending: Pending },
+        Sent { #[pin] pending: Pending, own_timeout: Option<OwnTimeout> },
         // No `http` request that reqwest understands.
         Failed { error: Option<reqwest::Error> },
     }
 }
 
+/// The timeout that a request brings: its caller's, for the whole call.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnTimeout {
+    timeout: Duration,
+    sent: Instant,
+}
+
+impl OwnTimeout {
+    /// The one of `request`, which is sent now.
+    pub(crate) fn of(request: &reqwest::Request) -> Option<Self> {
+        let timeout = *request.timeout()?;
+        Some(Self {
+            timeout,
+            sent: Instant::now(),
+        })
+    }
+
+    /// What `error` means, if this timeout was its reason. The client's own timeouts have the same error.
+    fn elapsed(self, error: &reqwest::Error) -> Option<Elapsed> {
+        let is_over = error.is_timeout() && self.sent.elapsed() >= self.timeout;
+        is_over.then(|| Elapsed::new(self.timeout, Scope::Total))
+    }
+}
+
 impl ResponseFuture {
-    pub(crate) const fn sent(pending: Pending) -> Self {
+    pub(crate) const fn sent(pending: Pending, own_timeout: Option<OwnTimeout>) -> Self {
         Self {
-            state: State::Sent { pending },
+            state: State::Sent {
+                pending,
+                own_timeout,
+            },
         }
     }
 
@@ -51,16 +80,21 @@ impl Future for ResponseFuture {
     type Output = Result<Response<Body>, Classified>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = match self.project().state.project() {
-            Projected::Sent { pending } => ready!(pending.poll(cx)),
+        Poll::Ready(match self.project().state.project() {
+            Projected::Sent {
+                pending,
+                own_timeout,
+            } => match ready!(pending.poll(cx)) {
+                Ok(response) => Ok(convert(response)),
+                Err(error) => Err(match own_timeout.and_then(|own| own.elapsed(&error)) {
+                    Some(elapsed) => Classified::new(verdict(&error), elapsed),
+                    None => Classified::new(verdict(&error), error),
+                }),
+            },
             Projected::Failed { error } => match error.take() {
-                Some(error) => Err(error),
+                Some(error) => Err(Classified::new(verdict(&error), error)),
                 None => return Poll::Pending, // polled after it was ready
             },
-        };
-        Poll::Ready(match result {
-            Ok(response) => Ok(convert(response)),
-            Err(error) => Err(Classified::new(verdict(&error), error)),
         })
     }
 }

@@ -5,7 +5,7 @@ use http::{Request, Response};
 use reqwest::{Body, Client};
 use tower_service::Service;
 
-use crate::ResponseFuture;
+use crate::{ResponseFuture, future::OwnTimeout};
 
 /// A [`reqwest::Client`] as a service of `http` requests: the innermost of a stack.
 ///
@@ -30,7 +30,9 @@ use crate::ResponseFuture;
 ///
 /// # Errors
 ///
-/// [`Classified`], around reqwest's own error.
+/// [`Classified`], around reqwest's own error. But if the timeout has passed that the request itself brings, set by
+/// `RequestBuilder::timeout`: around an [`Elapsed`](courteous_core::Elapsed) of the whole call, which a retry does not begin
+/// again. [`into_http`](crate::into_http) makes such a timeout the call's from the start.
 ///
 /// [`Classified`]: courteous_core::Classified
 #[derive(Clone, Debug, Default)]
@@ -75,7 +77,10 @@ impl Service<Request<Body>> for ReqwestService {
 
     fn call(&mut self, request: Request<Body>) -> ResponseFuture {
         match reqwest::Request::try_from(request) {
-            Ok(request) => ResponseFuture::sent(self.client.call(request)),
+            Ok(request) => {
+                let own_timeout = OwnTimeout::of(&request);
+                ResponseFuture::sent(self.client.call(request), own_timeout)
+            }
             Err(error) => ResponseFuture::failed(error),
         }
     }

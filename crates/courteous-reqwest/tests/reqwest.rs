@@ -13,8 +13,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous_core::{BoxError, Classified, Effect, Fault, Outcome, Verdict, find_cause};
-use courteous_reqwest::ReqwestService;
+use courteous_core::{
+    BoxError, Classified, Effect, Elapsed, Fault, Outcome, Scope, Verdict, find_cause,
+};
+use courteous_reqwest::{ReqwestService, into_http};
+use courteous_timeout::CallTimeout;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use reqwest::{Body, Client, ClientBuilder};
@@ -414,4 +417,66 @@ mod h2 {
         let (verdict, _) = verdict_of(goes_away(1).await).await;
         assert_eq!(verdict, MAYBE_PROCESSED);
     }
+}
+
+/// A server that takes requests, and never answers.
+async fn silent() -> SocketAddr {
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        let mut streams = Vec::new();
+        loop {
+            streams.push(listener.accept().await.unwrap());
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_request_whose_own_timeout_has_passed_is_a_call_whose_time_is_over() {
+    let uri = format!("http://{}/", silent().await);
+    let timeout = Duration::from_millis(50);
+    let client = builder().build().unwrap();
+    let request = client.get(&uri).timeout(timeout).build().unwrap();
+    let request = Request::try_from(request).unwrap();
+    let error = ReqwestService::from(client).oneshot(request).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.verdict(), MAYBE_PROCESSED);
+    let elapsed = Elapsed::new(timeout, Scope::Total);
+    assert_eq!(find_cause::<Elapsed>(&error), Some(&elapsed));
+
+    // The client's own timeout is one attempt's, also where the request has a longer one.
+    let client = builder().timeout(timeout).build().unwrap();
+    let service = ReqwestService::from(client.clone());
+    assert_eq!(verdict(service, &uri).await, MAYBE_PROCESSED);
+    let client = builder().read_timeout(timeout).build().unwrap();
+    let request = client.get(&uri).timeout(100 * timeout).build().unwrap();
+    let request = Request::try_from(request).unwrap();
+    let error = ReqwestService::from(client).oneshot(request).await;
+    let error = error.unwrap_err();
+    assert!(find_cause::<Elapsed>(&error).is_none());
+    assert!(find_cause::<reqwest::Error>(&error).unwrap().is_timeout());
+}
+
+#[test]
+fn a_requests_own_timeout_becomes_that_of_the_call() {
+    let client = builder().build().unwrap();
+    let request = || {
+        client
+            .post("http://api.example/a?b=c")
+            .header("x-a", "1")
+            .body("text")
+    };
+    let timeout = Duration::from_secs(5);
+    let http = into_http(request().timeout(timeout).build().unwrap()).unwrap();
+    assert_eq!(http.extensions().get(), Some(&CallTimeout(timeout)));
+    assert_eq!(http.method(), Method::POST);
+    assert_eq!(http.uri(), "http://api.example/a?b=c");
+    assert_eq!(http.headers()["x-a"], "1");
+    assert_eq!(http.body().as_bytes(), Some(&b"text"[..]));
+    // It is not given to each attempt, too.
+    let again = reqwest::Request::try_from(http).unwrap();
+    assert_eq!(again.timeout(), None);
+
+    let without = into_http(request().build().unwrap()).unwrap();
+    assert!(without.extensions().get::<CallTimeout>().is_none());
 }

@@ -1,7 +1,11 @@
 use std::{error, fmt};
 
-use courteous_core::{BoxError, Elapsed, RejectReason, Rejected, Retried, StopReason, find_cause};
+use courteous_core::{
+    BoxError, Elapsed, RejectReason, Rejected, Retried, StopReason, causes, find_cause,
+};
 use tokio::time::Instant;
+
+use crate::timeout_error;
 
 /// Why a call got no response: one error for any stack, with the questions that people ask.
 ///
@@ -31,12 +35,18 @@ impl Error {
 
     /// Whether the call, or its last attempt, took too long, or could not have been sent within its deadline.
     ///
+    /// Also by a timeout that is none of ours, anywhere in the chain: [`TimedOut`](std::io::ErrorKind::TimedOut), which is what
+    /// a connector's timeout becomes, Tokio's and Tower's `Elapsed`, and with the features `hyper-util`, `reqwest` and
+    /// `tonic` what these clients call a timeout, such as a keep-alive that was not answered, or DEADLINE_EXCEEDED.
+    ///
     /// That says nothing about whether the server has acted on the request, unless the call is also
     /// [rejected](Self::is_rejected).
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         let refused = || self.find::<Rejected>().map(Rejected::reason);
-        self.find::<Elapsed>().is_some() || refused() == Some(RejectReason::Deadline)
+        self.find::<Elapsed>().is_some()
+            || refused() == Some(RejectReason::Deadline)
+            || causes(&*self.source).any(timeout_error::is_timeout)
     }
 
     /// Whether the last attempt was refused by a layer of ours, mostly a limit, and so was not sent.

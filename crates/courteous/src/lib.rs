@@ -115,6 +115,7 @@ mod service;
     feature = "timeout"
 ))]
 mod stack;
+mod timeout_error;
 
 #[cfg(all(feature = "dead-letter", feature = "idempotency"))]
 pub use builder::KeyOutside;
@@ -163,7 +164,7 @@ pub use courteous_idempotency::IdempotencyKeyLayer;
 #[cfg(feature = "retry")]
 pub use courteous_replay::AnyBody;
 #[cfg(feature = "reqwest")]
-pub use courteous_reqwest::ReqwestService;
+pub use courteous_reqwest::{ReqwestService, into_http};
 #[cfg(feature = "retry")]
 pub use courteous_retry::{Backoff, Budget, Idempotent, Jitter, MaxAttempts, NoRetry, RetryLayer};
 #[cfg(feature = "throttle")]

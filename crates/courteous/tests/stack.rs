@@ -2,18 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 use courteous::{
-    CallTimeout, Courteous, Elapsed, Error, IdempotencyKeyLayer, NoRetry, RetryInfo, Stack,
-    StopReason, ThrottleLayer, find_cause,
+    BoxError, CallTimeout, Courteous, Elapsed, Error, IdempotencyKeyLayer, NoRetry, RetryInfo,
+    Scope, Stack, StopReason, ThrottleLayer, find_cause,
 };
 use courteous_testkit::{Probe, Reply, TestBody};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep};
-use tower::ServiceExt;
+use tower::{ServiceExt, service_fn};
 
 type Client = Courteous<Probe>;
 
@@ -205,6 +205,29 @@ async fn a_single_request_may_say_otherwise() {
         (Duration::from_secs(2), 1)
     );
     assert!(error.is_timeout());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_that_is_none_of_ours_is_a_timeout() {
+    let timed_out = || io::Error::from(io::ErrorKind::TimedOut);
+    let never = || std::future::pending::<Result<(), BoxError>>();
+    let tokio = tokio::time::timeout(Duration::ZERO, never()).await;
+    let tower = tower::timeout::Timeout::new(service_fn(|()| never()), Duration::ZERO);
+    let errors: [BoxError; 5] = [
+        timed_out().into(),
+        // As a connector wraps it.
+        io::Error::other(io::Error::other(timed_out())).into(),
+        Elapsed::new(Duration::ZERO, Scope::Idle).into(),
+        tokio.unwrap_err().into(),
+        tower.oneshot(()).await.unwrap_err(),
+    ];
+    for error in errors {
+        let error = Error::new(error);
+        assert!(error.is_timeout(), "{error:?}");
+        assert_eq!(error.to_string(), "call timed out");
+    }
+    let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+    assert!(!Error::new(io::Error::other(reset)).is_timeout());
 }
 
 #[test]
