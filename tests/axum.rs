@@ -221,3 +221,68 @@ async fn a_retry_around_a_router_can_be_named() {
     let response = app.api.oneshot(request).await.unwrap();
     assert_eq!(text(response).await, "hello");
 }
+
+/// Answers `status` with the field `name: value`, and remembers the fields of the requests.
+fn forbidding(
+    status: StatusCode,
+    field: (&'static str, &'static str),
+    seen: &Arc<std::sync::Mutex<Vec<HeaderMap>>>,
+) -> Router {
+    let seen = Arc::clone(seen);
+    let answer = move |headers: HeaderMap| {
+        seen.lock().unwrap().push(headers);
+        std::future::ready((status, [field]))
+    };
+    Router::new().route("/", get(answer))
+}
+
+#[tokio::test]
+async fn an_answer_of_ones_own_server_that_forbids_retries_is_obeyed() {
+    for (status, field, attempts, reason) in [
+        (503, ("x-should-retry", "false"), 1, StopReason::Vetoed),
+        (429, ("x-should-retry", "false"), 1, StopReason::Vetoed),
+        (429, ("x-envoy-ratelimited", "true"), 1, StopReason::Vetoed),
+        (503, ("x-other", "false"), 3, StopReason::AttemptsExhausted),
+    ] {
+        let seen = Arc::default();
+        let status = StatusCode::from_u16(status).unwrap();
+        let server = Served::new(forbidding(status, field, &seen)).await;
+        let stack = Stack::new().with_retry(brisk_retry());
+        let client = stack.build().unwrap().layer(h1_client());
+        let response = client.oneshot(server.get()).await.unwrap();
+        assert_eq!(response.status(), status);
+        let info = RetryInfo::of(&response);
+        assert_eq!(
+            (info.attempts(), info.stop_reason()),
+            (attempts, reason),
+            "{field:?}"
+        );
+        assert_eq!(seen.lock().unwrap().len(), attempts as usize);
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_told_the_number_of_the_attempt_where_that_is_asked_for() {
+    let count = http::HeaderName::from_static("x-envoy-attempt-count");
+    for asked in [false, true] {
+        let seen = Arc::default();
+        let field = ("x-other", "1");
+        let router = forbidding(StatusCode::SERVICE_UNAVAILABLE, field, &seen);
+        let server = Served::new(router).await;
+        let mut retry = brisk_retry();
+        if asked {
+            retry = retry.with_attempt_header(count.clone());
+        }
+        let stack = Stack::new().with_retry(retry);
+        let client = stack.build().unwrap().layer(h1_client());
+        drop(client.oneshot(server.get()).await.unwrap());
+        let seen = seen.lock().unwrap();
+        let told: Vec<_> = seen
+            .iter()
+            .filter_map(|headers| headers.get(&count))
+            .collect();
+        assert_eq!(told, if asked { vec!["1", "2", "3"] } else { vec![] });
+        let grpc = |headers: &HeaderMap| headers.contains_key("grpc-previous-rpc-attempts");
+        assert!(!seen.iter().any(grpc), "that is for gRPC");
+    }
+}

@@ -126,6 +126,9 @@ impl<'a> Hints<'a> {
     /// Whether the server wants another attempt, in `x-should-retry` (OpenAI, Anthropic) or
     /// `stripe-should-retry`; it does also with a true `transient-error` (Adyen).
     ///
+    /// It does not if there is an `x-envoy-ratelimited`, whatever its value: Envoy's proxies send it with the answers of
+    /// their rate limits, and do not retry those themselves.
+    ///
     /// It knows better than its status code tells. Where several fields contradict each other,
     /// `false` wins.
     #[must_use]
@@ -133,7 +136,9 @@ impl<'a> Hints<'a> {
         const NAMES: [&str; 2] = ["x-should-retry", "stripe-should-retry"];
         let said = |name| fields::named(self.headers, name).filter_map(boolean);
         let passing = said("transient-error").filter(|&passing| passing);
-        NAMES.into_iter().flat_map(said).chain(passing).min()
+        let limited = self.headers.contains_key("x-envoy-ratelimited");
+        let said = NAMES.into_iter().flat_map(said).chain(passing);
+        said.chain(limited.then_some(false)).min()
     }
 
     /// Whether this is the stored answer to an earlier request with the same idempotency key.

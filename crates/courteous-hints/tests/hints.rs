@@ -436,6 +436,15 @@ mod veto {
     }
 
     #[test]
+    fn an_answer_of_an_envoy_rate_limit_forbids_a_retry() {
+        for value in ["true", "1", ""] {
+            assert_eq!(should_retry(&[("x-envoy-ratelimited", value)]), Some(false));
+        }
+        let fields = [("x-envoy-ratelimited", "true"), ("x-should-retry", "true")];
+        assert_eq!(should_retry(&fields), Some(false));
+    }
+
+    #[test]
     fn of_two_opinions_the_veto_wins() {
         let fields = [("x-should-retry", "true"), ("stripe-should-retry", "false")];
         assert_eq!(should_retry(&fields), Some(false));

@@ -144,7 +144,8 @@ impl<K> RetryLayer<K> {
 
     /// Writes the number of each attempt, from 1, into a header field. Default: none.
     ///
-    /// gRPC requests get `grpc-previous-rpc-attempts` in any case, from the second attempt on (gRFC A6).
+    /// Envoy's name for that is `x-envoy-attempt-count`. gRPC requests get `grpc-previous-rpc-attempts` in any case, from the
+    /// second attempt on, as gRFC A6 asks of every client.
     #[must_use]
     pub fn with_attempt_header(self, name: HeaderName) -> Self {
         self.with(|settings| settings.attempt_header = Some(name))

@@ -51,7 +51,7 @@
 //! nothing to a server that does not honour keys: use it with servers that do.
 //!
 //! Never sent again are requests whose body is gone, whose failure is permanent (501, a bad certificate), or whose server has
-//! said so: `x-should-retry: false`, a negative or unreadable `grpc-retry-pushback-ms`, the marker of a replayed answer.
+//! said so: `x-should-retry: false`, `x-envoy-ratelimited`, a negative or unreadable `grpc-retry-pushback-ms`, the marker of a replayed answer.
 //!
 //! # Waits
 //!
