@@ -110,8 +110,10 @@ impl fmt::Debug for Secrets {
 ///
 /// Closures `Fn(&Letter) -> Result<Secrets, BoxError>` are sources. One that has to wait for a token implements the trait.
 pub trait SecretSource {
-    /// The secrets for `letter`, of which it needs those that are named by [`Letter::withheld`]. It should look at where the
-    /// letter goes, and not give one server's secrets to another.
+    /// The secrets for `letter`, of which it needs those that are named by [`Letter::withheld`].
+    ///
+    /// It must compare the letter's scheme, host and port with those of the server that may have the secret. The target of a
+    /// letter may be the choice of an outsider, who has registered a webhook, and may ask for plain http or another port.
     ///
     /// # Errors
     ///

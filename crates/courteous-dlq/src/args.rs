@@ -111,9 +111,10 @@ pub(crate) struct Replay {
     /// How long servers remember an idempotency key; letters with an older one expire
     #[arg(long, value_name = "SPAN", default_value = "23h", value_parser = span)]
     pub(crate) key_lifetime: Duration,
-    /// A header field that was withheld from the store, and the environment variable that has its value; may be given more
-    /// than once. Without a host, it goes to that of the first letter that needs it, and to no other
-    #[arg(long = "header", value_name = "NAME=env:VAR[@HOST]")]
+    /// A header field that was withheld from the store, the environment variable that has its value, and the server that may
+    /// have it; may be given more than once. It is sent over https only, or to a loopback address. Without a port, the server's
+    /// port is the default one
+    #[arg(long = "header", value_name = "NAME=env:VAR@HOST[:PORT]")]
     pub(crate) headers: Vec<String>,
     /// Tells what would be sent, and sends nothing
     #[arg(long)]

@@ -14,9 +14,10 @@ use tokio::signal::ctrl_c;
 use crate::{
     args, client,
     exit::Exit,
-    fresh_headers::FreshHeaders,
+    fresh_headers::{FreshHeaders, Unusable},
     output::{Output, report},
     window::Window,
+    with_causes,
 };
 
 /// Sends letters again.
@@ -25,7 +26,14 @@ pub(crate) async fn replay(
     args: args::Replay,
     output: Output,
 ) -> Result<Exit, BoxError> {
-    let fresh = FreshHeaders::parse(&args.headers)?;
+    let fresh = match FreshHeaders::parse(&args.headers) {
+        Ok(fresh) => fresh,
+        Err(error @ Unusable::Value(_)) => return Err(error.into()),
+        Err(error) => {
+            report(&format!("error: {error}"));
+            return Ok(Exit::Usage);
+        }
+    };
     let client = client::client(args.timeout, args.rate, args.concurrency)?;
     let limit = args.limit.map_or(usize::MAX, Into::into);
     let bar = progress_bar(store, &args, limit).await?;
@@ -175,7 +183,7 @@ fn outcome_json(id: LetterId, outcome: &ReplayOutcome) -> Value {
         ReplayOutcome::Failed { reason } => ("failed", None, Some(reason.to_string())),
         ReplayOutcome::Exhausted { reason } => ("exhausted", None, Some(reason.to_string())),
         ReplayOutcome::Expired => ("expired", None, None),
-        ReplayOutcome::NotSent(why) => ("not_sent", None, Some(why.to_string())),
+        ReplayOutcome::NotSent(why) => ("not_sent", None, Some(with_causes(why))),
         ReplayOutcome::Lost => ("lost", None, None),
         ReplayOutcome::WouldSend => ("would_send", None, None),
         other => ("other", None, Some(format!("{other:?}"))),
@@ -193,7 +201,7 @@ fn in_words(outcome: &ReplayOutcome) -> String {
             format!("failed for the last time ({reason}), and is expired")
         }
         ReplayOutcome::Expired => "expired: too old, or sent too often".to_owned(),
-        ReplayOutcome::NotSent(why) => format!("not sent: {why}"),
+        ReplayOutcome::NotSent(why) => format!("not sent: {}", with_causes(why)),
         ReplayOutcome::Lost => "claimed by another replay meanwhile".to_owned(),
         ReplayOutcome::WouldSend => "would be sent".to_owned(),
         other => format!("{other:?}"),

@@ -77,11 +77,15 @@ use crate::{
 /// #     Ok::<_, std::io::Error>(Response::new(Full::new(bytes::Bytes::new())))
 /// # });
 /// let summary = Replay::new()
-///     .with_secrets(|letter: &courteous_dead_letter::Letter| match letter.uri.host() {
-///         Some("api.example.com") => {
-///             Ok(Secrets::new().with_header(AUTHORIZATION, HeaderValue::from_static("Bearer ...")))
+///     // By scheme, host and port: a letter's target may be the choice of an outsider.
+///     .with_secrets(|letter: &courteous_dead_letter::Letter| {
+///         let authority = letter.uri.authority().map(|authority| authority.as_str());
+///         match (letter.uri.scheme_str(), authority) {
+///             (Some("https"), Some("api.example.com")) => {
+///                 Ok(Secrets::new().with_header(AUTHORIZATION, HeaderValue::from_static("Bearer ...")))
+///             }
+///             _ => Ok(Secrets::new()),
 ///         }
-///         _ => Ok(Secrets::new()),
 ///     })
 ///     .with_on_progress(|progress| eprintln!("{}: {:?}", progress.id(), progress.outcome()))
 ///     .run(&store, stack)

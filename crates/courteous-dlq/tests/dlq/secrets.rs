@@ -1,8 +1,8 @@
 use courteous_dead_letter::{Encrypted, Sink, StateKind};
-use courteous_testkit::ScriptedServer;
+use courteous_testkit::{Act, ScriptedServer};
 use http::header::AUTHORIZATION;
 
-use crate::bench::{Bench, command, letter, run};
+use crate::bench::{Bench, Ended, command, letter, run};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_withheld_header_is_taken_from_the_environment_and_never_shown() {
@@ -16,18 +16,18 @@ async fn a_withheld_header_is_taken_from_the_environment_and_never_shown() {
         without.out().contains("no fresh secrets for authorization"),
         "{without:?}"
     );
-    let mut elsewhere = bench.command("replay --header authorization=env:TOKEN@other.example");
-    run({
-        elsewhere.env("TOKEN", "Bearer hunter2");
-        elsewhere
-    })
-    .await
-    .with(3);
+    // Another host, and another port of the same one: the default port, as none is named.
+    for other in ["other.example", "127.0.0.1"] {
+        replay_with(&bench, &format!("authorization=env:TOKEN@{other}"))
+            .await
+            .with(3);
+    }
     assert_eq!(server.requests().len(), 0);
 
-    let mut with = bench.command("replay --json --header authorization=env:TOKEN");
-    with.env("TOKEN", "Bearer hunter2");
-    let with = run(with).await.with(0);
+    let own = server.uri("").replace("http://", "");
+    let with = replay_with(&bench, &format!("authorization=env:TOKEN@{own}"))
+        .await
+        .with(0);
     assert!(!format!("{with:?}").contains("hunter2"));
     let requests = server.requests();
     assert_eq!(requests[0].header("authorization"), Some("Bearer hunter2"));
@@ -38,8 +38,61 @@ async fn a_withheld_header_is_taken_from_the_environment_and_never_shown() {
     let wrong = bench
         .run("replay --header authorization=hunter2")
         .await
-        .with(1);
+        .with(2);
     assert!(!format!("{wrong:?}").contains("hunter2"));
+}
+
+/// A replay whose environment has the secret.
+async fn replay_with(bench: &Bench, header: &str) -> Ended {
+    let mut command = bench.command(&format!("replay --json --header {header}"));
+    command.env("TOKEN", "Bearer hunter2");
+    run(command).await
+}
+
+/// An outsider who can register a webhook decides where the oldest letter goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_names_no_server_is_sent_to_no_server() {
+    let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
+    let mut letter = letter(&server, 1);
+    letter.withheld.headers = vec![AUTHORIZATION];
+    bench.store.push(letter).await.unwrap();
+    let refused = replay_with(&bench, "authorization=env:TOKEN").await.with(2);
+    let form = "`authorization=env:API_TOKEN@api.example.com`";
+    assert!(refused.err().contains(form), "{refused:?}");
+    assert_eq!(server.requests().len(), 0);
+    assert_eq!(bench.count(StateKind::Pending).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_is_not_sent_in_clear_to_another_machine() {
+    let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
+    let mut letter = letter(&server, 1);
+    letter.withheld.headers = vec![AUTHORIZATION];
+    letter.uri = "http://api.example.com/orders/1".parse().unwrap();
+    bench.store.push(letter).await.unwrap();
+    let held = replay_with(&bench, "authorization=env:TOKEN@api.example.com")
+        .await
+        .with(3);
+    assert!(held.out().contains("over https"), "{held:?}");
+    assert!(!format!("{held:?}").contains("hunter2"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_takes_a_secret_to_no_other_server() {
+    let (bench, other) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
+    let location = format!("location: {}\r\n", other.uri("/elsewhere"));
+    let server = ScriptedServer::answering([Act::respond(307, &location, "")]);
+    let server = server.await.unwrap();
+    let mut letter = letter(&server, 1);
+    letter.withheld.headers = vec![AUTHORIZATION];
+    let id = letter.id;
+    bench.store.push(letter).await.unwrap();
+    let own = server.uri("").replace("http://", "");
+    replay_with(&bench, &format!("authorization=env:TOKEN@{own}"))
+        .await
+        .with(3);
+    assert_eq!((server.requests().len(), other.requests().len()), (1, 0));
+    assert_eq!(bench.record(id).await.state.kind(), StateKind::Refused);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
