@@ -6,7 +6,7 @@ use courteous_core::random_bytes;
 
 use crate::{
     BoxFuture, Claim, Filter, Letter, LetterId, Mark, Page, Payload, PushError, Record, Settlement,
-    Sink, Stats, Store, StoreError,
+    Sink, Stats, Store, StoreError, Unreadable,
 };
 
 /// A store whose bodies are encrypted: around any [`Sink`], and around any [`Store`].
@@ -262,6 +262,14 @@ impl<S: Store> Store for Encrypted<S> {
 
     fn list(&self, filter: Filter, page: Page) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
         Box::pin(async move { self.keys.open_all(self.inner.list(filter, page).await) })
+    }
+
+    fn unreadable(
+        &self,
+        filter: Filter,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Vec<Unreadable>, StoreError>> {
+        self.inner.unreadable(filter, page)
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {

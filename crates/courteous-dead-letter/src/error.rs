@@ -2,7 +2,7 @@ use std::{error::Error, fmt, time::SystemTime};
 
 use courteous_core::BoxError;
 
-use crate::LetterId;
+use crate::{LetterId, Unreadable};
 
 /// Why a [`Sink`](crate::Sink) has not kept a letter.
 #[derive(Debug)]
@@ -82,17 +82,11 @@ impl StoreError {
     pub fn failed(error: impl Into<BoxError>) -> Self {
         Self::Failed(error.into())
     }
+}
 
-    /// What cannot be read is of the record of this id.
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
-    pub(crate) fn of(self, id: LetterId) -> Self {
-        match self {
-            Self::Corrupt { column, .. } => Self::Corrupt {
-                column,
-                id: Some(id),
-            },
-            other => other,
-        }
+impl From<Unreadable> for StoreError {
+    fn from(Unreadable { id, column }: Unreadable) -> Self {
+        Self::Corrupt { column, id }
     }
 }
 
@@ -106,11 +100,7 @@ impl fmt::Display for StoreError {
                 f,
                 "the store has schema {found}, and this version knows {known} at most"
             ),
-            Self::Corrupt { column, id: None } => write!(f, "a stored {column:?} cannot be read"),
-            Self::Corrupt {
-                column,
-                id: Some(id),
-            } => write!(f, "the {column:?} of dead letter {id} cannot be read"),
+            Self::Corrupt { column, id } => Unreadable::new(*id, column).fmt(f),
             Self::WrongKey => f.write_str("a body was encrypted with another key, was changed, or is of another letter, method or target"),
             Self::Closed => f.write_str("the store of dead letters is closed"),
             Self::Failed(_) => f.write_str("the store of dead letters failed"),

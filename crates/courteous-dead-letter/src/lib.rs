@@ -213,6 +213,7 @@ mod store;
 mod summary;
 mod tags;
 mod ticket;
+mod unreadable;
 mod verdict;
 mod withheld;
 
@@ -244,6 +245,7 @@ pub use stats::{Count, Stats};
 pub use store::{Claim, Filter, Mark, Page, Settlement, Store};
 pub use summary::{NotSent, Progress, ReplayOutcome, Summary};
 pub use tags::{Tags, TagsIter};
+pub use unreadable::Unreadable;
 pub use withheld::Withheld;
 
 #[cfg(all(doctest, feature = "postgres", feature = "sqlite"))]

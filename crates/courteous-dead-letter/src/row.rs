@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Failure, Letter, LetterId, PastAttempt, Payload, Record, State, StateKind, StoreError, Tags,
+    Failure, Letter, LetterId, PastAttempt, Payload, Record, State, StateKind, Tags, Unreadable,
     Withheld, clock::later,
 };
 
@@ -90,12 +90,13 @@ impl Row {
     }
 
     /// The record that was written so.
-    pub(crate) fn into_record(self) -> Result<Record, StoreError> {
+    pub(crate) fn into_record(self) -> Result<Record, Unreadable> {
         let id = self.id;
-        self.read_all().map_err(|error| error.of(id))
+        self.read_all()
+            .map_err(|column| Unreadable::new(Some(id), column))
     }
 
-    fn read_all(self) -> Result<Record, StoreError> {
+    fn read_all(self) -> Result<Record, Column> {
         let letter = Letter {
             method: read("method", || self.method.parse().ok())?,
             uri: read("uri", || self.uri.parse().ok())?,
@@ -150,7 +151,7 @@ impl FailureRow {
         }
     }
 
-    fn into_failure(self) -> Result<Failure, StoreError> {
+    fn into_failure(self) -> Result<Failure, Column> {
         let status = |status| read("last_status", || StatusCode::from_u16(status).ok());
         Ok(Failure {
             reason: read("reason", || self.reason.parse().ok())?,
@@ -177,8 +178,11 @@ pub(crate) fn time(micros: i64) -> SystemTime {
     later(UNIX_EPOCH, since)
 }
 
-fn read<T>(column: &'static str, value: impl FnOnce() -> Option<T>) -> Result<T, StoreError> {
-    value().ok_or(StoreError::Corrupt { column, id: None })
+/// The name of a column that cannot be read.
+type Column = &'static str;
+
+fn read<T>(column: Column, value: impl FnOnce() -> Option<T>) -> Result<T, Column> {
+    value().ok_or(column)
 }
 
 fn pair((name, value): (&str, &str)) -> (String, Value) {
@@ -363,14 +367,7 @@ mod tests {
             change(&mut row);
             let id = row.id;
             let read = row.into_record();
-            let Err(StoreError::Corrupt {
-                column: named,
-                id: of,
-            }) = read
-            else {
-                panic!("{column}: {read:?}");
-            };
-            assert_eq!((named, of), (column, Some(id)));
+            assert_eq!(read, Err(Unreadable::new(Some(id), column)));
         };
         broken("method", |row| row.method = "GE T".to_owned());
         broken("uri", |row| row.uri = "http://".to_owned());

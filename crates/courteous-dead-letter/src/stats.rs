@@ -10,6 +10,9 @@ pub struct Stats {
     pub counts: Vec<Count>,
     /// How long ago, by the store's clock, the oldest one was recorded that is pending or claimed.
     pub oldest_age: Option<Duration>,
+    /// How many have a reason or a state that is not known here: they are in none of the counts. What else of a record cannot
+    /// be read is found by [`Store::unreadable`](crate::Store::unreadable).
+    pub unreadable: u64,
 }
 
 /// How many records of one reason there are in one state.
@@ -42,13 +45,24 @@ impl Stats {
     pub fn new(counts: impl IntoIterator<Item = Count>, oldest_age: Option<Duration>) -> Self {
         let mut counts: Vec<_> = counts.into_iter().filter(|count| count.count > 0).collect();
         counts.sort_unstable();
-        Self { counts, oldest_age }
+        Self {
+            counts,
+            oldest_age,
+            unreadable: 0,
+        }
     }
 
-    /// How many there are in all.
+    /// With so many whose reason or state is not known.
+    #[must_use]
+    pub const fn with_unreadable(mut self, records: u64) -> Self {
+        self.unreadable = records;
+        self
+    }
+
+    /// How many there are in all, with those whose reason or state is not known.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.sum(|_| true)
+        self.sum(|_| true).saturating_add(self.unreadable)
     }
 
     /// How many are in this state.
@@ -89,5 +103,6 @@ mod tests {
         assert_eq!(stats.total(), 7);
         assert_eq!(stats.in_state(StateKind::Pending), 2);
         assert_eq!(stats.undelivered(), 6);
+        assert_eq!(stats.with_unreadable(2).total(), 9);
     }
 }

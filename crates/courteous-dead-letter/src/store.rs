@@ -5,7 +5,9 @@ use std::{
 
 use http::StatusCode;
 
-use crate::{BoxFuture, Failure, LetterId, Reason, Record, Sink, StateKind, Stats, StoreError};
+use crate::{
+    BoxFuture, Failure, LetterId, Reason, Record, Sink, StateKind, Stats, StoreError, Unreadable,
+};
 
 /// Where letters are kept, to be looked at and sent again.
 ///
@@ -31,6 +33,9 @@ use crate::{BoxFuture, Failure, LetterId, Reason, Record, Sink, StateKind, Stats
 ///
 /// Those that each method names, and [`StoreError::Failed`], [`Closed`](StoreError::Closed) and
 /// [`Corrupt`](StoreError::Corrupt) from all of them.
+///
+/// A record that cannot be read holds up no other: [`claim`](Self::claim) and [`list`](Self::list) leave it out,
+/// [`unreadable`](Self::unreadable) tells it, and it can be marked as discarded.
 pub trait Store: Sink {
     /// Claims the oldest records that can be claimed, at most [`max`](Claim::max) of them, sorted by id.
     ///
@@ -54,10 +59,29 @@ pub trait Store: Sink {
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// The record of this id.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](StoreError::Corrupt) if it cannot be read.
     fn get(&self, id: LetterId) -> BoxFuture<'_, Result<Option<Record>, StoreError>>;
 
-    /// The records that `filter` lets through, sorted by id, which is oldest first.
+    /// The records that `filter` lets through, sorted by id, which is oldest first. Fewer than the page's limit are the last
+    /// ones.
     fn list(&self, filter: Filter, page: Page) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
+
+    /// The records among those that `filter` lets through which cannot be read, sorted by id. Each record that `filter` lets
+    /// through is looked at until the page is full. Those whose id cannot be read come first, with the first page and beyond
+    /// its limit.
+    ///
+    /// The default is that of a store whose records can always be read: none.
+    fn unreadable(
+        &self,
+        filter: Filter,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Vec<Unreadable>, StoreError>> {
+        let _ = (filter, page);
+        Box::pin(async { Ok(Vec::new()) })
+    }
 
     /// How many records there are, by reason and state, and the age of the oldest that is not settled.
     fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>>;
@@ -71,7 +95,8 @@ pub trait Store: Sink {
     fn mark(&self, id: LetterId, mark: Mark) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Removes the records that have been delivered, refused, expired or discarded for longer than `older_than`, and returns
-    /// how many there were. What is pending or claimed stays, whatever its age.
+    /// how many there were. What is pending or claimed stays, whatever its age, and so does what is in a state that is not
+    /// known here.
     fn purge(&self, older_than: Duration) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
 
@@ -244,6 +269,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn list(&self, filter: Filter, page: Page) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
         (**self).list(filter, page)
+    }
+
+    fn unreadable(
+        &self,
+        filter: Filter,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Vec<Unreadable>, StoreError>> {
+        (**self).unreadable(filter, page)
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {

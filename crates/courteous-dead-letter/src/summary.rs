@@ -111,6 +111,11 @@ pub enum NotSent {
     /// sent again only by itself, by somebody who knows that: see
     /// [`Replay::with_may_run_twice`](crate::Replay::with_may_run_twice).
     MayRunTwice,
+    /// This column of its record cannot be read.
+    Unreadable {
+        /// The column's name.
+        column: &'static str,
+    },
     /// A limit has refused it.
     Limited,
     /// The time of its call was over before it could be sent: claiming it, or its fresh secrets, took all of it.
@@ -128,6 +133,7 @@ impl fmt::Display for NotSent {
             }
             Self::Sealed => f.write_str("its body is encrypted with a key that is not here"),
             Self::MayRunTwice => f.write_str("it may have been processed, and might be again"),
+            Self::Unreadable { column } => write!(f, "its {column:?} cannot be read"),
             Self::Limited => f.write_str("a limit has refused it"),
             Self::TooLate => f.write_str("the time of its call was over before it could be sent"),
         }

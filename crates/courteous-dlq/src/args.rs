@@ -35,6 +35,7 @@ Exit codes:
     2  the command line makes no sense
     3  a replay has come to its end, and some letters were not delivered
     4  there is no such letter, or its state does not allow what was asked
+    5  some letters cannot be read; what was asked for was done for the others
   130  ended by Ctrl-C";
 
 #[derive(Debug, Subcommand)]

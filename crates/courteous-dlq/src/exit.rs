@@ -13,6 +13,8 @@ pub(crate) enum Exit {
     Undelivered,
     /// There is no such letter, or it is not in a state for what was asked.
     NotFound,
+    /// Some letters cannot be read; what was asked for was done for the others.
+    Unreadable,
     /// Ctrl-C: 128 + SIGINT, as shells have it.
     Interrupted,
 }
@@ -25,6 +27,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Undelivered => 3,
             Exit::NotFound => 4,
+            Exit::Unreadable => 5,
             Exit::Interrupted => 130,
         })
     }

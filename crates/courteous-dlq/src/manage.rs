@@ -25,10 +25,11 @@ pub(crate) async fn list(
     let shown = each(store, filter, args.limit.get(), |record| {
         output.write(&view::json(record, false), || view::line(record) + "\n")
     });
-    if shown.await? == args.limit.get() && output == Output::People {
+    let shown = shown.await?;
+    if shown.letters == args.limit.get() && output == Output::People {
         report("there may be more: see --limit");
     }
-    Ok(Exit::Done)
+    Ok(shown.exit)
 }
 
 pub(crate) async fn show(
@@ -36,9 +37,17 @@ pub(crate) async fn show(
     args: args::Show,
     output: Output,
 ) -> Result<Exit, BoxError> {
-    let Some(record) = store.get(args.id).await? else {
-        report(&format!("{}: there is no such letter", args.id));
-        return Ok(Exit::NotFound);
+    let record = match store.get(args.id).await {
+        Ok(Some(record)) => record,
+        Ok(None) => {
+            report(&format!("{}: there is no such letter", args.id));
+            return Ok(Exit::NotFound);
+        }
+        Err(error @ StoreError::Corrupt { .. }) => {
+            report(&error.to_string());
+            return Ok(Exit::Unreadable);
+        }
+        Err(error) => return Err(error.into()),
     };
     output.write(&view::json(&record, args.body), || {
         view::page(&record, args.body)
@@ -48,17 +57,19 @@ pub(crate) async fn show(
 
 pub(crate) async fn export(store: &dyn Store, args: args::Export) -> Result<Exit, BoxError> {
     let filter = args.select.filter(args.state);
-    each(store, filter, usize::MAX, |record| {
+    let shown = each(store, filter, usize::MAX, |record| {
         Output::Json.write(&view::json(record, args.bodies), String::new)
-    })
-    .await?;
-    Ok(Exit::Done)
+    });
+    Ok(shown.await?.exit)
 }
 
 pub(crate) async fn stats(store: &dyn Store, output: Output) -> Result<Exit, BoxError> {
     let stats = store.stats().await?;
     output.write(&view::stats_json(&stats), || view::stats_page(&stats))?;
-    Ok(Exit::Done)
+    Ok(match stats.unreadable {
+        0 => Exit::Done,
+        _ => Exit::Unreadable,
+    })
 }
 
 pub(crate) async fn mark(
@@ -97,13 +108,19 @@ pub(crate) async fn purge(
     Ok(Exit::Done)
 }
 
-/// Shows the first letters, and returns how many there were.
+/// What [`each`] has shown.
+struct Shown {
+    letters: usize,
+    exit: Exit,
+}
+
+/// Shows the first letters, and reports those before the last one that cannot be read.
 async fn each(
     store: &dyn Store,
-    filter: Filter,
+    mut filter: Filter,
     limit: usize,
     mut show: impl FnMut(&Record) -> io::Result<()>,
-) -> Result<usize, BoxError> {
+) -> Result<Shown, BoxError> {
     let (mut shown, mut page) = (0, Page::first(PAGE));
     while shown < limit {
         let left = u32::try_from(limit - shown).unwrap_or(PAGE);
@@ -114,5 +131,26 @@ async fn each(
         records.iter().try_for_each(&mut show)?;
         shown += records.len();
     }
-    Ok(shown)
+    if let Some(last) = page.after.filter(|_| shown == limit) {
+        filter.before = Some(last.recorded_at() + Duration::from_millis(1));
+    }
+    Ok(Shown {
+        letters: shown,
+        exit: report_unreadable(store, filter).await?,
+    })
+}
+
+async fn report_unreadable(store: &dyn Store, filter: Filter) -> Result<Exit, BoxError> {
+    let (mut exit, mut page) = (Exit::Done, Page::first(PAGE));
+    loop {
+        let found = store.unreadable(filter.clone(), page).await?;
+        for unreadable in &found {
+            report(&unreadable.to_string());
+            exit = Exit::Unreadable;
+        }
+        page.after = found.last().and_then(|last| last.id);
+        if page.after.is_none() {
+            return Ok(exit);
+        }
+    }
 }

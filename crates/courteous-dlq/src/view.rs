@@ -106,6 +106,7 @@ pub(crate) fn stats_json(stats: &Stats) -> Value {
         "undelivered": stats.undelivered(),
         "oldest_age_seconds": stats.oldest_age.map(|age| age.as_secs()),
         "counts": counts.collect::<Vec<_>>(),
+        "unreadable": stats.unreadable,
     })
 }
 
@@ -124,6 +125,9 @@ pub(crate) fn stats_page(stats: &Stats) -> String {
         stats.total(),
         stats.undelivered()
     );
+    if stats.unreadable > 0 {
+        let _ = write!(page, ", {} that cannot be read", stats.unreadable);
+    }
     match stats.oldest_age {
         Some(age) => {
             let _ = writeln!(page, ", the oldest for {}", Span(age));

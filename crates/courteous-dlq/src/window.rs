@@ -5,7 +5,7 @@ use std::{
 
 use courteous_dead_letter::{
     BoxFuture, Claim, Filter, Letter, LetterId, Mark, Page, PushError, Record, Settlement, Sink,
-    Stats, Store, StoreError,
+    Stats, Store, StoreError, Unreadable,
 };
 
 /// A store of which a replay sees no more than so many letters, and none once it is closed: so a replay ends in good order,
@@ -100,6 +100,19 @@ impl Store for Window<'_> {
             let records = self.store.list(filter, page).await?;
             self.give_back(taken, records.len());
             Ok(records)
+        })
+    }
+
+    fn unreadable(
+        &self,
+        filter: Filter,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Vec<Unreadable>, StoreError>> {
+        Box::pin(async move {
+            match self.is_closed() {
+                true => Ok(Vec::new()),
+                false => self.store.unreadable(filter, page).await,
+            }
         })
     }
 

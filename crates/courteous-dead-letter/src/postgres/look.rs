@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::types::Type;
+use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
 use super::{
@@ -11,10 +11,40 @@ use super::{
     session::{NOW, Param, Session, TABLE, micros},
 };
 use crate::{
-    Claim, Count, Filter, LetterId, Mark, Page, Record, StateKind, Stats, StoreError, row::time,
+    Claim, Count, Filter, LetterId, Mark, Page, Record, StateKind, Stats, StoreError, Unreadable,
+    row::time,
 };
 
+/// Those that cannot be read are released at once, and others are claimed in their place.
 pub(super) async fn claim(session: &Session, claim: &Claim) -> Result<Vec<Record>, Fault> {
+    let mut wanted = claim.clone();
+    let mut claimed = Vec::new();
+    loop {
+        let rows = claim_rows(session, &wanted).await?;
+        let (records, unreadable) = records(&rows);
+        let last = records.last().map(|record| record.letter.id);
+        claimed.extend(records);
+        if unreadable.is_empty() {
+            return Ok(claimed);
+        }
+        let ids: Vec<_> = unreadable.iter().filter_map(|found| found.id).collect();
+        release(session, &ids).await?;
+        wanted.after = last.max(ids.last().copied()).max(wanted.after);
+        wanted.max = u32::try_from(unreadable.len()).unwrap_or(u32::MAX);
+    }
+}
+
+/// Makes records pending that have just been claimed here, and cannot be read.
+async fn release(session: &Session, ids: &[LetterId]) -> Result<(), Fault> {
+    let statement = format!(
+        "UPDATE {TABLE} SET state = 'pending', lease_until = NULL WHERE id = ANY ($1) AND state = 'claimed'"
+    );
+    let ids: Vec<_> = ids.iter().copied().map(uuid).collect();
+    let params: &[Param<'_>] = &[(&ids, Type::UUID_ARRAY)];
+    session.query(&statement, params).await.map(drop)
+}
+
+async fn claim_rows(session: &Session, claim: &Claim) -> Result<Vec<Row>, Fault> {
     let wanted = Wanted::new(&claim.filter, claim.after);
     let statement = format!(
         "WITH t AS ({NOW}), due AS (
@@ -36,7 +66,7 @@ pub(super) async fn claim(session: &Session, claim: &Claim) -> Result<Vec<Record
     );
     let (id, max) = (claim.id.map(uuid), i64::from(claim.max));
     let (advanced, lease) = (session.advanced(), micros(claim.lease));
-    let rows = session
+    session
         .query(
             &statement,
             &[
@@ -51,8 +81,7 @@ pub(super) async fn claim(session: &Session, claim: &Claim) -> Result<Vec<Record
                 (&lease, Type::INT8),
             ],
         )
-        .await?;
-    records(&rows)
+        .await
 }
 
 pub(super) async fn get(session: &Session, id: LetterId) -> Result<Option<Record>, Fault> {
@@ -60,23 +89,82 @@ pub(super) async fn get(session: &Session, id: LetterId) -> Result<Option<Record
     let rows = session
         .query(&statement, &[(&uuid(id), Type::UUID)])
         .await?;
-    Ok(records(&rows)?.pop())
+    let (mut records, unreadable) = records(&rows);
+    match unreadable.first() {
+        Some(unreadable) => Err(StoreError::from(*unreadable).into()),
+        None => Ok(records.pop()),
+    }
 }
 
 pub(super) async fn list(
     session: &Session,
     filter: &Filter,
-    page: Page,
+    mut page: Page,
 ) -> Result<Vec<Record>, Fault> {
+    let mut listed = Vec::new();
+    loop {
+        let rows = list_rows(session, COLUMNS, filter, page).await?;
+        let (records, unreadable) = records(&rows);
+        page.after = last_id(&records, &unreadable).max(page.after);
+        listed.extend(records);
+        // As many again as could not be read.
+        page.limit = match rows.len() < page.limit as usize {
+            true => 0,
+            false => u32::try_from(unreadable.len()).unwrap_or(u32::MAX),
+        };
+        if page.limit == 0 {
+            return Ok(listed);
+        }
+    }
+}
+
+pub(super) async fn unreadable(
+    session: &Session,
+    filter: &Filter,
+    page: Page,
+) -> Result<Vec<Unreadable>, Fault> {
+    // Without the bodies.
+    let columns = COLUMNS.replace("d.body,", "substr(d.body, 1, 0),");
+    let mut found = Vec::new();
+    let mut part = Page {
+        limit: LOOK_PART,
+        ..page
+    };
+    loop {
+        let rows = list_rows(session, &columns, filter, part).await?;
+        let (records, unreadable) = records(&rows);
+        part.after = last_id(&records, &unreadable);
+        found.extend(unreadable);
+        if found.len() >= page.limit as usize || part.after.is_none() {
+            found.truncate(page.limit as usize);
+            return Ok(found);
+        }
+    }
+}
+
+/// How many records are looked at by one statement.
+const LOOK_PART: u32 = 1_000;
+
+fn last_id(records: &[Record], unreadable: &[Unreadable]) -> Option<LetterId> {
+    let readable = records.last().map(|record| record.letter.id);
+    readable.max(unreadable.last().and_then(|last| last.id))
+}
+
+async fn list_rows(
+    session: &Session,
+    columns: &str,
+    filter: &Filter,
+    page: Page,
+) -> Result<Vec<Row>, Fault> {
     let wanted = Wanted::new(filter, page.after);
     let statement = format!(
-        "SELECT {COLUMNS} FROM {TABLE} d
+        "SELECT {columns} FROM {TABLE} d
          WHERE ($1::text IS NULL OR d.state = $1) {WANTED}
          ORDER BY d.id
          LIMIT $7"
     );
     let (state, limit) = (filter.state.map(StateKind::as_str), i64::from(page.limit));
-    let rows = session
+    session
         .query(
             &statement,
             &[
@@ -89,8 +177,7 @@ pub(super) async fn list(
                 (&limit, Type::INT8),
             ],
         )
-        .await?;
-    records(&rows)
+        .await
 }
 
 /// What claims and lists have in common: parameters 2 to 6.
@@ -123,22 +210,17 @@ impl<'a> Wanted<'a> {
 pub(super) async fn stats(session: &Session) -> Result<Stats, Fault> {
     let counts = format!("SELECT reason, state, count(*) FROM {TABLE} GROUP BY reason, state");
     let counts = session.query(&counts, &[]).await?;
-    let counts = counts.iter().map(|row| {
-        let (reason, state): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
-        let count: i64 = row.try_get(2)?;
-        Ok(Count::new(
-            reason.parse().map_err(|_| StoreError::Corrupt {
-                column: "reason",
-                id: None,
-            })?,
-            state.parse().map_err(|_| StoreError::Corrupt {
-                column: "state",
-                id: None,
-            })?,
-            count.unsigned_abs(),
-        ))
-    });
-    let counts = counts.collect::<Result<Vec<_>, Fault>>()?;
+    let (mut known, mut unreadable) = (Vec::new(), 0);
+    for row in &counts {
+        let (reason, state): (Option<&str>, Option<&str>) = (row.try_get(0)?, row.try_get(1)?);
+        let count = row.try_get::<_, i64>(2)?.unsigned_abs();
+        let reason = reason.and_then(|reason| reason.parse().ok());
+        let state = state.and_then(|state| state.parse().ok());
+        match (reason, state) {
+            (Some(reason), Some(state)) => known.push(Count::new(reason, state, count)),
+            _ => unreadable += count,
+        }
+    }
 
     let oldest = format!(
         "WITH t AS ({NOW})
@@ -154,7 +236,7 @@ pub(super) async fn stats(session: &Session) -> Result<Stats, Fault> {
             Some(now.duration_since(id.recorded_at()).unwrap_or_default())
         }
     };
-    Ok(Stats::new(counts, age))
+    Ok(Stats::new(known, age).with_unreadable(unreadable))
 }
 
 pub(super) async fn mark(session: &Session, id: LetterId, mark: Mark) -> Result<(), Fault> {
@@ -200,7 +282,8 @@ pub(super) async fn purge(session: &Session, older_than: Duration) -> Result<u64
     let statement = format!(
         "WITH t AS ({NOW}), old AS (
              SELECT id FROM {TABLE}
-             WHERE state NOT IN ('pending', 'claimed') AND changed_at < (SELECT now FROM t)::numeric - $2::int8
+             WHERE state NOT IN ('pending', 'claimed') AND state IN ('delivered', 'refused', 'expired', 'discarded')
+                 AND changed_at < (SELECT now FROM t)::numeric - $2::int8
              LIMIT {PURGE_PART}
          )
          DELETE FROM {TABLE} d USING old WHERE d.id = old.id AND d.state NOT IN ('pending', 'claimed')

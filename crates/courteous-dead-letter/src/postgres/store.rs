@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     BoxFuture, Claim, Filter, Letter, LetterId, Mark, Page, PushError, Record, Settlement, Sink,
-    Stats, Store, StoreError,
+    Stats, Store, StoreError, Unreadable,
 };
 
 /// Keeps letters in Postgres, for many machines.
@@ -167,6 +167,17 @@ impl Store for PostgresStore {
         Box::pin(self.handle.ask(move |session| {
             let filter = filter.clone();
             Box::pin(async move { look::list(session, &filter, page).await })
+        }))
+    }
+
+    fn unreadable(
+        &self,
+        filter: Filter,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Vec<Unreadable>, StoreError>> {
+        Box::pin(self.handle.ask(move |session| {
+            let filter = filter.clone();
+            Box::pin(async move { look::unreadable(session, &filter, page).await })
         }))
     }
 

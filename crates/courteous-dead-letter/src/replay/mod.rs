@@ -38,7 +38,8 @@ use crate::{
 ///   as expired: the server may have forgotten the key, and would process the request anew;
 /// - a record that may have been processed, and has neither a key nor an idempotent method, is left alone, unless it is
 ///   [named](Self::with_id) and [that is wanted](Self::with_may_run_twice);
-/// - a record whose body was not kept whole, or for whose withheld secrets there are no fresh ones, is left alone.
+/// - a record whose body was not kept whole, or for whose withheld secrets there are no fresh ones, is left alone;
+/// - a record that cannot be read is left alone, and told when the others were tried.
 ///
 /// # What becomes of it
 ///

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Claim, Filter, LetterId, NotSent, Page, Progress, Record, Replay, ReplayOutcome, Settlement,
-    State, StateKind, Store, StoreError, Summary, clock::later,
+    State, StateKind, Store, StoreError, Summary, Unreadable, clock::later,
 };
 
 /// A run includes what is recorded until this long after its beginning, by the clocks of those who record: so it ends,
@@ -64,6 +64,9 @@ impl Replay {
         } else {
             let worker = |_| self.work(&run, store, service.clone(), &filter);
             join_all((0..self.concurrency.get()).map(worker)).await;
+        }
+        if run.cursor().is_some() {
+            self.tell_unreadable(&run, store, &filter).await?;
         }
         let shared = run.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         match shared.error {
@@ -171,6 +174,43 @@ impl Replay {
                         Err(Hold::Keep(why)) => ReplayOutcome::NotSent(why),
                     };
                     self.tell(run, record.letter.id, &outcome);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what would have been sent, if it could be read.
+    async fn tell_unreadable<St>(
+        &self,
+        run: &Run,
+        store: &St,
+        filter: &Filter,
+    ) -> Result<(), StoreError>
+    where
+        St: Store + ?Sized,
+    {
+        let not_sent = |column| ReplayOutcome::NotSent(NotSent::Unreadable { column });
+        if let Some(id) = self.id {
+            if let Err(StoreError::Corrupt { column, .. }) = store.get(id).await {
+                self.tell(run, id, &not_sent(column));
+            }
+            return Ok(());
+        }
+        for state in [StateKind::Pending, StateKind::Claimed] {
+            let filter = filter.clone().with_state(state);
+            let mut page = Page::first(PAGE);
+            loop {
+                let found = store.unreadable(filter.clone(), page).await?;
+                for Unreadable { id, column } in &found {
+                    match id {
+                        Some(id) => self.tell(run, *id, &not_sent(column)),
+                        None => drop(run.count(&not_sent(column), None)),
+                    }
+                }
+                page.after = found.last().and_then(|last| last.id);
+                if page.after.is_none() {
+                    break;
                 }
             }
         }

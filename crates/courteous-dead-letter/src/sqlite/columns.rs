@@ -1,46 +1,72 @@
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, params, types::FromSql};
 
 use crate::{
-    LetterId,
+    LetterId, Unreadable,
     row::{FailureRow, Row},
 };
 
-/// Reads one of [`COLUMNS`].
+/// What [`read`] reads.
 pub(super) const COLUMNS: &str = "
     id, method, uri, headers, withheld, body_kind, body, key_header, idempotency_key, first_at, tags,
     reason, attempts, history, maybe_sent, last_status, last_error, last_at, not_before,
     state, status, fence, lease_until, replays, changed_at";
 
-pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+/// The same, with an empty body for one that is there: enough to see whether the rest can be read.
+pub(super) const BUT_BODY: &str = "
+    id, method, uri, headers, withheld, body_kind, iif(body IS NULL, NULL, x'') AS body, key_header, idempotency_key,
+    first_at, tags, reason, attempts, history, maybe_sent, last_status, last_error, last_at, not_before,
+    state, status, fence, lease_until, replays, changed_at";
+
+pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Row, Unreadable> {
+    let id = row.get("id").map_err(|_| Unreadable::new(None, "id"))?;
+    let found = Found {
+        row,
+        id: LetterId::from_bits(u128::from_be_bytes(id)),
+    };
     Ok(Row {
-        id: LetterId::from_bits(u128::from_be_bytes(row.get("id")?)),
-        method: row.get("method")?,
-        uri: row.get("uri")?,
-        headers: row.get("headers")?,
-        withheld: row.get("withheld")?,
-        body_kind: row.get("body_kind")?,
-        body: row.get::<_, Vec<u8>>("body")?.into(),
-        key_header: row.get("key_header")?,
-        idempotency_key: row.get("idempotency_key")?,
-        first_at: row.get("first_at")?,
-        tags: row.get("tags")?,
+        id: found.id,
+        method: found.get("method")?,
+        uri: found.get("uri")?,
+        headers: found.get("headers")?,
+        withheld: found.get("withheld")?,
+        body_kind: found.get("body_kind")?,
+        body: found.get::<Vec<u8>>("body")?.into(),
+        key_header: found.get("key_header")?,
+        idempotency_key: found.get("idempotency_key")?,
+        first_at: found.get("first_at")?,
+        tags: found.get("tags")?,
         failure: FailureRow {
-            reason: row.get("reason")?,
-            attempts: row.get("attempts")?,
-            history: row.get("history")?,
-            maybe_sent: row.get("maybe_sent")?,
-            last_status: row.get("last_status")?,
-            last_error: row.get("last_error")?,
-            last_at: row.get("last_at")?,
-            not_before: row.get("not_before")?,
+            reason: found.get("reason")?,
+            attempts: found.get("attempts")?,
+            history: found.get("history")?,
+            maybe_sent: found.get("maybe_sent")?,
+            last_status: found.get("last_status")?,
+            last_error: found.get("last_error")?,
+            last_at: found.get("last_at")?,
+            not_before: found.get("not_before")?,
         },
-        state: row.get("state")?,
-        status: row.get("status")?,
-        fence: row.get("fence")?,
-        lease_until: row.get("lease_until")?,
-        replays: row.get("replays")?,
-        changed_at: row.get("changed_at")?,
+        state: found.get("state")?,
+        status: found.get("status")?,
+        fence: found.get("fence")?,
+        lease_until: found.get("lease_until")?,
+        replays: found.get("replays")?,
+        changed_at: found.get("changed_at")?,
     })
+}
+
+/// A row whose id is known.
+struct Found<'a> {
+    row: &'a rusqlite::Row<'a>,
+    id: LetterId,
+}
+
+impl Found<'_> {
+    /// The value of a column. The row is in memory already, so an error means that the value is not of this type, such as a
+    /// text that is not UTF-8.
+    fn get<T: FromSql>(&self, column: &'static str) -> Result<T, Unreadable> {
+        let value = self.row.get(column);
+        value.map_err(|_| Unreadable::new(Some(self.id), column))
+    }
 }
 
 /// How an id is stored: its bytes, which sort as it does.

@@ -28,7 +28,7 @@ use self::{
 };
 use crate::{
     BoxFuture, Claim, Clock, Filter, Letter, LetterId, Mark, Page, PushError, Record, Settlement,
-    Sink, Stats, Store, StoreError, row::Row,
+    Sink, Stats, Store, StoreError, Unreadable, row::Row,
 };
 
 /// Keeps letters in an SQLite file.
@@ -172,7 +172,7 @@ impl Store for SqliteStore {
         let claimed = self.asked(Kind::Claim, move |connection| {
             statements::claim(connection, &claim, clock.now())
         });
-        Box::pin(async move { claimed.await? })
+        Box::pin(claimed)
     }
 
     fn settle(
@@ -199,7 +199,18 @@ impl Store for SqliteStore {
         let found = self.asked(Kind::Look, move |connection| {
             statements::list(connection, &filter, page)
         });
-        Box::pin(async move { found.await? })
+        Box::pin(found)
+    }
+
+    fn unreadable(
+        &self,
+        filter: Filter,
+        page: Page,
+    ) -> BoxFuture<'_, Result<Vec<Unreadable>, StoreError>> {
+        let found = self.asked(Kind::Look, move |connection| {
+            statements::unreadable(connection, &filter, page)
+        });
+        Box::pin(found)
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {
@@ -207,7 +218,7 @@ impl Store for SqliteStore {
         let counted = self.asked(Kind::Look, move |connection| {
             statements::stats(connection, clock.now())
         });
-        Box::pin(async move { counted.await? })
+        Box::pin(counted)
     }
 
     fn mark(&self, id: LetterId, mark: Mark) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -1,21 +1,22 @@
-//! What the [`Store`](crate::Store) does, in SQL. The outer `Result` is the database's, the inner one the store's.
+//! What the [`Store`](crate::Store) does, in SQL. Of two `Result`s, the outer one is the database's, the inner one the store's.
 
-use std::time::SystemTime;
+use std::{str::FromStr, time::SystemTime};
 
 use rusqlite::{Connection, OptionalExtension, Params, params, params_from_iter, types::Value};
 
 use super::columns::{self, COLUMNS};
 use crate::{
     Claim, Count, Filter, LetterId, Mark, Page, Record, Settlement, StateKind, Stats, StoreError,
+    Unreadable,
     clock::later,
-    row::{FailureRow, micros, time},
+    row::{FailureRow, Row, micros, time},
 };
 
 pub(super) fn claim(
     connection: &Connection,
     claim: &Claim,
     now: SystemTime,
-) -> rusqlite::Result<Result<Vec<Record>, StoreError>> {
+) -> rusqlite::Result<Vec<Record>> {
     let mut conditions = Conditions::new();
     conditions.and("due_at <= ?", micros(now));
     if let Some(id) = claim.id {
@@ -23,30 +24,22 @@ pub(super) fn claim(
     }
     conditions.and_after(claim.after);
     conditions.and_filter(&claim.filter);
-    conditions.values.push(claim.max.into());
     let sql = format!(
-        "SELECT {COLUMNS} FROM letters INDEXED BY letters_open CROSS JOIN requests USING (seq)
-         WHERE state IN ('pending', 'claimed') {} ORDER BY id LIMIT ?",
+        "SELECT {COLUMNS} FROM letters INDEXED BY letters_open LEFT JOIN requests USING (seq)
+         WHERE state IN ('pending', 'claimed') {} ORDER BY id",
         conditions.sql
     );
-    let rows = connection
-        .prepare(&sql)?
-        .query_map(params_from_iter(conditions.values), columns::read)?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-
-    // Nothing is claimed if one of them cannot be read.
     let (now, until) = (micros(now), micros(later(now, claim.lease)));
-    let mut records = Vec::with_capacity(rows.len());
-    for mut row in rows {
+    let as_claimed = |mut row: Row| {
         row.state = StateKind::Claimed.as_str().to_owned();
-        row.fence += 1;
+        // One that is too high is unreadable then.
+        row.fence = row.fence.wrapping_add(1);
         row.lease_until = Some(until);
         row.changed_at = now;
-        match row.into_record() {
-            Ok(record) => records.push(record),
-            Err(error) => return Ok(Err(error)),
-        }
-    }
+        row.into_record()
+    };
+    let parameters = params_from_iter(conditions.values);
+    let records = records(connection, &sql, parameters, claim.max, as_claimed)?;
     let mut update = connection.prepare(
         "UPDATE letters SET state = 'claimed', fence = fence + 1, lease_until = ?, changed_at = ?
          WHERE id = ?",
@@ -54,7 +47,7 @@ pub(super) fn claim(
     for record in &records {
         update.execute(params![until, now, columns::id(record.letter.id)])?;
     }
-    Ok(Ok(records))
+    Ok(records)
 }
 
 pub(super) fn settle(
@@ -67,15 +60,14 @@ pub(super) fn settle(
     let id = columns::id(id);
     let found = connection
         .query_row(
-            "SELECT state, fence FROM letters WHERE id = ?",
+            "SELECT state = 'claimed', fence FROM letters WHERE id = ?",
             [id],
-            |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)),
+            |row| Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?)),
         )
         .optional()?;
     match found {
         None => return Ok(Err(StoreError::NotFound)),
-        Some((state, own))
-            if state == StateKind::Claimed.as_str() && u64::try_from(own) == Ok(fence) => {}
+        Some((true, own)) if u64::try_from(own) == Ok(fence) => {}
         Some(_) => return Ok(Err(StoreError::StaleFence)),
     }
     let (state, status, failure) = match outcome {
@@ -103,16 +95,51 @@ pub(super) fn get(
     connection: &Connection,
     id: LetterId,
 ) -> rusqlite::Result<Result<Option<Record>, StoreError>> {
-    let sql = format!("SELECT {COLUMNS} FROM letters CROSS JOIN requests USING (seq) WHERE id = ?");
-    let records = records(connection, &sql, [columns::id(id)])?;
-    Ok(records.map(|records| records.into_iter().next()))
+    let sql = format!("SELECT {COLUMNS} FROM letters LEFT JOIN requests USING (seq) WHERE id = ?");
+    let found = connection
+        .query_row(&sql, [columns::id(id)], |row| Ok(columns::read(row)))
+        .optional()?;
+    let record = found.map(|row| row.and_then(Row::into_record)).transpose();
+    Ok(record.map_err(StoreError::from))
 }
 
 pub(super) fn list(
     connection: &Connection,
     filter: &Filter,
     page: Page,
-) -> rusqlite::Result<Result<Vec<Record>, StoreError>> {
+) -> rusqlite::Result<Vec<Record>> {
+    let (sql, conditions) = select(COLUMNS, filter, page);
+    let parameters = params_from_iter(conditions.values);
+    records(connection, &sql, parameters, page.limit, Row::into_record)
+}
+
+pub(super) fn unreadable(
+    connection: &Connection,
+    filter: &Filter,
+    page: Page,
+) -> rusqlite::Result<Vec<Unreadable>> {
+    let mut found = Vec::new();
+    if page.after.is_none() {
+        let (sql, conditions) = select("id", filter, page);
+        let sql = format!("SELECT count(*) FROM ({sql}) WHERE length(id) <> 16");
+        let parameters = params_from_iter(conditions.values);
+        let without_id = connection.query_row(&sql, parameters, |row| row.get::<_, u32>(0))?;
+        found.resize(without_id as usize, Unreadable::new(None, "id"));
+    }
+    let most = found.len().saturating_add(page.limit as usize);
+    let (sql, conditions) = select(columns::BUT_BODY, filter, page);
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query(params_from_iter(conditions.values))?;
+    while found.len() < most {
+        let Some(row) = rows.next()? else { break };
+        let unreadable = columns::read(row).and_then(Row::into_record).err();
+        found.extend(unreadable.filter(|unreadable| unreadable.id.is_some()));
+    }
+    Ok(found)
+}
+
+/// The statement for what `filter` lets through, after the page's begin and in the order of ids.
+fn select(columns: &str, filter: &Filter, page: Page) -> (String, Conditions) {
     let mut conditions = Conditions::new();
     let index = match filter.state {
         Some(state) => {
@@ -123,28 +150,30 @@ pub(super) fn list(
     };
     conditions.and_after(page.after);
     conditions.and_filter(filter);
-    conditions.values.push(page.limit.into());
     let sql = format!(
-        "SELECT {COLUMNS} FROM letters INDEXED BY {index} CROSS JOIN requests USING (seq)
-         WHERE true {} ORDER BY id LIMIT ?",
+        "SELECT {columns} FROM letters INDEXED BY {index} LEFT JOIN requests USING (seq)
+         WHERE true {} ORDER BY id",
         conditions.sql
     );
-    records(connection, &sql, params_from_iter(conditions.values))
+    (sql, conditions)
 }
 
-pub(super) fn stats(
-    connection: &Connection,
-    now: SystemTime,
-) -> rusqlite::Result<Result<Stats, StoreError>> {
-    let counts = connection
-        .prepare("SELECT reason, state, count(*) FROM letters INDEXED BY letters_by_state GROUP BY state, reason")?
-        .query_map((), |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+pub(super) fn stats(connection: &Connection, now: SystemTime) -> rusqlite::Result<Stats> {
+    let mut statement = connection
+        .prepare("SELECT reason, state, count(*) FROM letters INDEXED BY letters_by_state GROUP BY state, reason")?;
+    let mut rows = statement.query(())?;
+    let (mut counts, mut unreadable) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let count = row.get::<_, i64>(2)?.unsigned_abs();
+        match (word(row, 0)?, word(row, 1)?) {
+            (Some(reason), Some(state)) => counts.push(Count::new(reason, state, count)),
+            _ => unreadable += count,
+        }
+    }
     let oldest = connection
         .query_row(
-            "SELECT id FROM letters INDEXED BY letters_open WHERE state IN ('pending', 'claimed') ORDER BY id LIMIT 1",
+            "SELECT id FROM letters INDEXED BY letters_open
+             WHERE state IN ('pending', 'claimed') AND length(id) = 16 ORDER BY id LIMIT 1",
             (),
             |row| row.get(0),
         )
@@ -153,16 +182,13 @@ pub(super) fn stats(
         let id = LetterId::from_bits(u128::from_be_bytes(id));
         now.duration_since(id.recorded_at()).unwrap_or_default()
     });
-    let count = |(reason, state, count): (String, String, i64)| {
-        let corrupt = |column| move |_| StoreError::Corrupt { column, id: None };
-        Ok(Count::new(
-            reason.parse().map_err(corrupt("reason"))?,
-            state.parse().map_err(corrupt("state"))?,
-            count.unsigned_abs(),
-        ))
-    };
-    let counts: Result<Vec<_>, _> = counts.into_iter().map(count).collect();
-    Ok(counts.map(|counts| Stats::new(counts, age)))
+    Ok(Stats::new(counts, age).with_unreadable(unreadable))
+}
+
+/// One of the words that are known here.
+fn word<T: FromStr>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    let text = row.get_ref(column)?.as_str();
+    Ok(text.ok().and_then(|text| text.parse().ok()))
 }
 
 pub(super) fn mark(
@@ -172,13 +198,18 @@ pub(super) fn mark(
     now: SystemTime,
 ) -> rusqlite::Result<Result<(), StoreError>> {
     let id = columns::id(id);
+    let to = match mark {
+        Mark::Pending => StateKind::Pending,
+        Mark::Discarded => StateKind::Discarded,
+        Mark::Expired => StateKind::Expired,
+    };
     let found = connection
         .query_row(
-            "SELECT state, lease_until, due_at FROM letters WHERE id = ?",
-            [id],
+            "SELECT state = ?, lease_until, due_at FROM letters WHERE id = ?",
+            params![to.as_str(), id],
             |row| {
                 Ok((
-                    row.get::<_, String>(0)?,
+                    row.get::<_, bool>(0)?,
                     row.get::<_, Option<i64>>(1)?,
                     row.get::<_, i64>(2)?,
                 ))
@@ -186,19 +217,12 @@ pub(super) fn mark(
         )
         .optional()?;
     let now = micros(now);
-    let to = match mark {
-        Mark::Pending => StateKind::Pending,
-        Mark::Discarded => StateKind::Discarded,
-        Mark::Expired => StateKind::Expired,
-    };
     match found {
         None => return Ok(Err(StoreError::NotFound)),
         Some((_, Some(until), _)) if until > now => {
             return Ok(Err(StoreError::Claimed { until: time(until) }));
         }
-        Some((state, _, due_at))
-            if state == to.as_str() && (mark != Mark::Pending || due_at <= now) =>
-        {
+        Some((is_it, _, due_at)) if is_it && (mark != Mark::Pending || due_at <= now) => {
             return Ok(Ok(()));
         }
         Some(_) => {}
@@ -218,7 +242,8 @@ pub(super) const PURGE_BATCH: usize = 500;
 /// Removes at most [`PURGE_BATCH`] of the records that have been what they are since before `cutoff`, and returns how many.
 pub(super) fn purge(connection: &Connection, cutoff: SystemTime) -> rusqlite::Result<usize> {
     const SETTLED: &str = "SELECT seq FROM letters INDEXED BY letters_final
-        WHERE state NOT IN ('pending', 'claimed') AND changed_at < ? ORDER BY changed_at, seq LIMIT ?";
+        WHERE state NOT IN ('pending', 'claimed') AND state IN ('delivered', 'refused', 'expired', 'discarded')
+            AND changed_at < ? ORDER BY changed_at, seq LIMIT ?";
     let parameters = (micros(cutoff), PURGE_BATCH as i64);
     connection.execute(
         &format!("DELETE FROM requests WHERE seq IN ({SETTLED})"),
@@ -233,22 +258,22 @@ pub(super) fn purge(connection: &Connection, cutoff: SystemTime) -> rusqlite::Re
     Ok(removed)
 }
 
-/// `SELECT` of the [`COLUMNS`], as records.
+/// `SELECT` of the [`COLUMNS`], as the first `max` records that can be read.
 fn records(
     connection: &Connection,
     sql: &str,
     parameters: impl Params,
-) -> rusqlite::Result<Result<Vec<Record>, StoreError>> {
+    max: u32,
+    record: impl Fn(Row) -> Result<Record, Unreadable>,
+) -> rusqlite::Result<Vec<Record>> {
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query(parameters)?;
     let mut records = Vec::new();
-    while let Some(row) = rows.next()? {
-        match columns::read(row)?.into_record() {
-            Ok(record) => records.push(record),
-            Err(error) => return Ok(Err(error)),
-        }
+    while records.len() < max as usize {
+        let Some(row) = rows.next()? else { break };
+        records.extend(columns::read(row).and_then(&record));
     }
-    Ok(Ok(records))
+    Ok(records)
 }
 
 /// What comes after the first condition of a `WHERE`, and its parameters.

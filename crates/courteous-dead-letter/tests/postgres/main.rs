@@ -9,6 +9,7 @@ mod many;
 mod schema;
 mod server;
 mod spill;
+mod unreadable;
 
 use conformance::conformance;
 

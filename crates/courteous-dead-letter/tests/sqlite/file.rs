@@ -1,8 +1,7 @@
 use std::{fs, path::PathBuf};
 
 use courteous_dead_letter::{
-    Claim, Filter, Mark, Page, PushError, Sink, SqliteFault, SqliteOptions, SqliteStore, Store,
-    StoreError,
+    Filter, Page, PushError, Sink, SqliteFault, SqliteOptions, SqliteStore, Store, StoreError,
 };
 use tempfile::TempDir;
 
@@ -122,30 +121,6 @@ async fn a_damaged_file_is_an_error_and_nothing_worse() {
     assert_eq!(fault(&error), Some(SqliteFault::Damaged), "{error:?}");
     let error = store.push(letter(1)).await.unwrap_err();
     assert_eq!(fault(&error), Some(SqliteFault::Damaged), "{error:?}");
-}
-
-#[tokio::test]
-async fn a_record_that_cannot_be_read_is_named_and_not_claimed() {
-    let (store, folder) = store();
-    let ids = push(&store, 0..2).await;
-    let intruder = intruder(&folder.path().join("letters.db"));
-    intruder
-        .execute("UPDATE requests SET headers = 'ham' WHERE seq = 2", ())
-        .unwrap();
-    let all = Claim::new(9, std::time::Duration::from_secs(60));
-    let error = store.claim(all).await.unwrap_err();
-    assert!(
-        matches!(error, StoreError::Corrupt { column: "headers", id: Some(id) } if id == ids[1]),
-        "{error:?}"
-    );
-    assert_eq!(
-        claim(&store, 1).await[0].letter.id,
-        ids[0],
-        "none of them was claimed"
-    );
-    // Discarded, it holds up nobody.
-    store.mark(ids[1], Mark::Discarded).await.unwrap();
-    assert!(claim(&store, 9).await.is_empty());
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod lifetime;
 mod locked;
 mod many;
 mod processes;
+mod unreadable;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

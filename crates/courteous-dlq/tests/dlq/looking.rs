@@ -178,3 +178,43 @@ async fn a_command_line_that_makes_no_sense_is_told_from_a_store_that_is_not_the
     );
     assert!(!path.exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_cannot_be_read_is_named_and_holds_up_no_other() {
+    let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
+    let ids = bench.push(&server, 3).await;
+    let file = rusqlite::Connection::open(bench.url().replace("sqlite:", "")).unwrap();
+    let broken = "UPDATE requests SET headers = 'ham' WHERE seq = 2";
+    file.execute(broken, ()).unwrap();
+    let told = format!("the \"headers\" of dead letter {} cannot be read\n", ids[1]);
+    for args in ["list", "list --json", "export"] {
+        let ended = bench.run(args).await.with(5);
+        assert_eq!(
+            (ended.out().lines().count(), ended.err()),
+            (2, told.clone())
+        );
+    }
+    // Only what is before the last one that is shown.
+    bench.run("list --limit 1").await.with(0);
+    let shown = bench.run(&format!("show {}", ids[1])).await.with(5);
+    assert_eq!(shown.err(), told);
+    let replay = bench.run("replay").await.with(3);
+    let expected = format!(
+        "{}  not sent: its \"headers\" cannot be read\n2 delivered, 1 not sent\n",
+        ids[1]
+    );
+    assert_eq!(replay.out(), expected);
+
+    let unknown = "UPDATE letters SET reason = 'boredom' WHERE seq = 2";
+    file.execute(unknown, ()).unwrap();
+    let stats = bench.run("stats").await.with(5).out();
+    assert!(
+        stats.contains("3 in all, 0 to be delivered, 1 that cannot be read"),
+        "{stats}"
+    );
+    bench.run(&format!("discard {}", ids[1])).await.with(0);
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let purged = bench.run("purge --older-than 0s").await.with(0);
+    assert_eq!(purged.out(), "3 deleted\n");
+    bench.run("list").await.with(0);
+}
