@@ -129,6 +129,8 @@ pub use seen::{Seen, SeenBody};
 pub use sends::{Sends, Sent, Window, jain_index, machine_clock};
 pub use server::{Act, Moment, RawRequest, ScriptedServer};
 #[cfg(unix)]
-pub use services::{Postgres, Process, Redis, RedisCluster, RedisSentinel};
+pub use services::{
+    Postgres, Process, Redis, RedisCluster, RedisSentinel, SmallDisk, as_another_user,
+};
 pub use storm::{Calm, Storm};
 pub use task::{MOST_POLLS, PATIENCE, Task};

@@ -1,5 +1,6 @@
 //! Real servers and other processes, started by a test and gone with it.
 
+mod another_user;
 mod cluster;
 mod port;
 mod postgres;
@@ -7,6 +8,7 @@ mod process;
 mod redis;
 mod resp;
 mod sentinel;
+mod small_disk;
 mod tls;
 
 use std::{
@@ -18,8 +20,8 @@ use std::{
 };
 
 pub use self::{
-    cluster::RedisCluster, postgres::Postgres, process::Process, redis::Redis,
-    sentinel::RedisSentinel,
+    another_user::as_another_user, cluster::RedisCluster, postgres::Postgres, process::Process,
+    redis::Redis, sentinel::RedisSentinel, small_disk::SmallDisk,
 };
 
 /// Between two looks at what is waited for.
@@ -60,13 +62,29 @@ fn program<'a>(name: &str, folders: impl IntoIterator<Item = &'a PathBuf>) -> Op
 
 /// What a test does that lacks a program: it is skipped, loudly, but fails where all must run.
 fn missing(program: &str, package: &str) {
-    let test = thread::current();
-    let test = test.name().unwrap_or("a test").to_owned();
-    let line = format!("{test}: no `{program}` here; `apt-get install {package}` has it");
+    must_not_skip(&format!(
+        "no `{program}` here; `apt-get install {package}` has it"
+    ));
+}
+
+/// Skips a test, loudly, but fails it where all must run.
+fn must_not_skip(why: &str) {
     assert!(
         env::var_os("CI").is_none_or(|value| value != "true"),
-        "{line}"
+        "{why}"
     );
+    skip(why);
+}
+
+/// Skips a test, loudly.
+fn skip(why: &str) {
+    let test = thread::current();
+    let test = test.name().unwrap_or("a test").to_owned();
     // Not by a macro, which the test harness would swallow. There is nobody to tell if this fails.
-    let _ = writeln!(io::stderr(), "\nSKIPPED: {line}\n");
+    let _ = writeln!(io::stderr(), "\nSKIPPED: {test}: {why}\n");
+}
+
+fn is_root() -> bool {
+    let output = std::process::Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

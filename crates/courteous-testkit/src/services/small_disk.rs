@@ -1,0 +1,45 @@
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use super::skip;
+
+/// A disk of so many bytes, in memory, that is gone when this is dropped.
+#[derive(Debug)]
+pub struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// A disk that is mounted at `folder`, which is created. `None` if this test may not mount one: it has said so.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be created.
+    pub fn mount(folder: &Path, bytes: u64) -> io::Result<Option<Self>> {
+        fs::create_dir(folder)?;
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(folder)
+            .stderr(Stdio::null())
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Ok(Some(Self(folder.to_owned())));
+        }
+        skip("this user cannot mount a disk");
+        Ok(None)
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a file may still be open.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
