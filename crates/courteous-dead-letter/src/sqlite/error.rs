@@ -1,7 +1,8 @@
-use std::{error::Error, fmt, io, sync::Arc};
+use std::{error::Error, fmt, io, path::Path, sync::Arc};
 
 use rusqlite::ErrorCode;
 
+use super::rights::missing;
 use crate::{PushError, StoreError};
 
 /// Why the file of an [`SqliteStore`](crate::SqliteStore) could not be used.
@@ -25,10 +26,14 @@ pub enum SqliteFault {
     Damaged,
     /// The file is not one of dead letters.
     Alien,
-    /// The file was removed or replaced while it was open: what is written to it now would be lost.
+    /// One of the store's three files was removed, renamed or replaced while it was open, or its path leads elsewhere now. What
+    /// is written would not be found again, so it is not said to be kept. The store is to be opened again.
     Moved,
-    /// There is no such file, or it may not be opened or written.
+    /// There is no such file, or it may not be opened or written. The source says which right is missing, if it is one.
     Inaccessible,
+    /// Others have more rights on the file than they [may](crate::SqliteOptions::with_mode), and this user cannot take them
+    /// away.
+    Exposed,
     /// Too many callers wait for the store already.
     Overloaded,
     /// Something else; the source says what.
@@ -40,6 +45,32 @@ impl SqliteError {
         Self {
             fault,
             source: None,
+        }
+    }
+
+    pub(super) fn because(fault: SqliteFault, text: String) -> Self {
+        let source: Box<dyn Error + Send + Sync> = text.into();
+        Self {
+            fault,
+            source: Some(source.into()),
+        }
+    }
+
+    /// With the right that is missing at `path`, if it is one and the error does not say more already.
+    pub(super) fn with_missing_right(self, path: &Path, to_write: bool) -> Self {
+        let says_more = |source: &Arc<dyn Error + Send + Sync>| {
+            !source.is::<rusqlite::Error>() && !source.is::<io::Error>()
+        };
+        let is_open = match self.fault {
+            SqliteFault::Exposed => true,
+            SqliteFault::Inaccessible | SqliteFault::Other => {
+                !self.source.as_ref().is_some_and(says_more)
+            }
+            _ => false,
+        };
+        match missing(path, to_write) {
+            Some(right) if is_open => Self::because(SqliteFault::Inaccessible, right),
+            _ => self,
         }
     }
 
@@ -57,8 +88,11 @@ impl fmt::Display for SqliteError {
             SqliteFault::Full => "the disk, or the file of dead letters, is full",
             SqliteFault::Damaged => "the file of dead letters is damaged",
             SqliteFault::Alien => "the file is not one of dead letters",
-            SqliteFault::Moved => "the file of dead letters was removed or replaced",
+            SqliteFault::Moved => {
+                "the file of dead letters, or its log, was removed, renamed or replaced: open the store again"
+            }
             SqliteFault::Inaccessible => "the file of dead letters cannot be opened or written",
+            SqliteFault::Exposed => "others have too many rights on the file of dead letters",
             SqliteFault::Overloaded => "too many callers wait for the store of dead letters",
             SqliteFault::Other => "SQLite failed",
         })
@@ -106,6 +140,17 @@ impl From<io::Error> for SqliteError {
 impl From<SqliteError> for StoreError {
     fn from(error: SqliteError) -> Self {
         Self::failed(error)
+    }
+}
+
+/// The error that a store's error holds.
+pub(super) fn into_sqlite(error: StoreError) -> SqliteError {
+    match error {
+        StoreError::Failed(error) => match error.downcast::<SqliteError>() {
+            Ok(error) => *error,
+            Err(error) => SqliteError::because(SqliteFault::Other, error.to_string()),
+        },
+        other => SqliteError::because(SqliteFault::Other, other.to_string()),
     }
 }
 

@@ -1,9 +1,14 @@
+mod backup;
 mod columns;
 mod error;
 mod file;
 mod job;
+mod lock;
 mod options;
 mod queue;
+mod reader;
+mod reserve;
+mod rights;
 mod schema;
 mod statements;
 mod writer;
@@ -23,6 +28,7 @@ pub use self::{
     options::SqliteOptions,
 };
 use self::{
+    file::File,
     job::{Answer, Asked, Job, Kind},
     queue::{Queue, Refusal, Weight},
 };
@@ -55,8 +61,28 @@ use crate::{
 ///
 /// # The file
 ///
-/// It is created so that only its owner may read it (mode 0600), and so are the two that SQLite puts beside it, `-wal` and `-shm`;
-/// together they are the store, and are to be copied together. Bodies are in it as they are.
+/// It is created so that only its owner may read it (mode 0600), and so are the two that SQLite puts beside it, `-wal` and
+/// `-shm`. One that gives others more rights is tightened, or refused: see [`SqliteOptions::with_mode`]. Bodies are in it as
+/// they are. A fourth file, `-reserve`, keeps [room on the disk](SqliteOptions::with_reserve).
+///
+/// # Backups
+///
+/// [`backup`](Self::backup), or the command `courteous-dlq backup`, copies a store while it is written to. Copying the files by
+/// any other means is safe only while no process has the store open:
+///
+/// - the three files change one after the other, and letters may be in the log only;
+/// - a copy that is made *by this process* (`std::fs::copy`) releases the locks that SQLite has on the file. Another process
+///   may then take itself for the last one, and remove the log. On Linux the store holds a lock that a copy does not release.
+///
+/// # A file that is moved
+///
+/// At each commit, the store compares device and inode of all three files with those that it has opened: before, and again
+/// after the commit and before anything is acknowledged. If one of them was removed, renamed or replaced, or if the path leads
+/// elsewhere through a symbolic link, the store answers [`SqliteFault::Moved`] and acknowledges nothing. What was
+/// acknowledged before is put into the database if only the log is gone.
+///
+/// Such a store does not open the path again: what is there may be another store, such as a backup that was restored. Drop all
+/// handles, and open it. Looks still read what is open, so that letters can be saved.
 ///
 /// A file of an older version of this crate is brought up to date when it is opened; one of a newer version is refused by
 /// [`StoreError::NewerSchema`].
@@ -83,6 +109,8 @@ pub struct SqliteStore {
 struct Handle {
     queue: Arc<Queue<Box<dyn Job>>>,
     thread: ThreadId,
+    file: File,
+    lock_timeout: Duration,
 }
 
 /// Enough for what is queued on a disk that works. It is a thread of the caller's that waits.
@@ -98,6 +126,34 @@ impl SqliteStore {
     /// As [`SqliteOptions::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         SqliteOptions::new().open(path)
+    }
+
+    /// Opens the file at `path` to be looked at, with the default [options](SqliteOptions).
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteOptions::open_read_only`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        SqliteOptions::new().open_read_only(path)
+    }
+
+    /// Copies the store to a new file at `target`, which only its owner may read (mode 0600).
+    ///
+    /// The copy has every letter that was acknowledged before the call, and is one state of the store, whatever is written
+    /// meanwhile. It is durable, and was checked, when this returns. It is a store: a restore puts it in the place of the
+    /// file while no process has the store open, and removes the `-wal` and `-shm` that are left beside it.
+    ///
+    /// This blocks for as long as the copy takes, and holds up no push: call it by `spawn_blocking` from async code.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] with an [`SqliteError`]. There is no file at `target` then, unless it was there before.
+    pub fn backup(&self, target: impl AsRef<Path>) -> Result<(), StoreError> {
+        if !self.handle.file.is_named() {
+            return Err(SqliteError::new(SqliteFault::Moved).into());
+        }
+        let source = self.handle.file.path();
+        backup::backup(source, target.as_ref(), self.handle.lock_timeout)
     }
 
     /// How many letters were handed over and are not durable yet.
@@ -235,12 +291,16 @@ impl Store for SqliteStore {
             let Some(cutoff) = cutoff else { return Ok(0) };
             let mut removed = 0;
             loop {
+                // Fewer at the next try: the disk may have no room to remove so many at once.
+                let mut most = statements::PURGE_BATCH;
                 let batch = self.asked(Kind::Claim, move |connection| {
-                    statements::purge(connection, cutoff)
+                    let now = most;
+                    most = (most / 8).max(1);
+                    statements::purge(connection, cutoff, now)
                 });
                 let batch = batch.await?;
                 removed += batch as u64;
-                if batch < statements::PURGE_BATCH {
+                if batch == 0 {
                     return Ok(removed);
                 }
             }

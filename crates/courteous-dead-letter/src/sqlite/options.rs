@@ -6,14 +6,19 @@ use std::{
     time::Duration,
 };
 
+use courteous_core::find_cause;
 use rusqlite::{Connection, OpenFlags, ToSql};
 
 use super::{
     Handle, SqliteError, SqliteFault, SqliteStore,
+    error::into_sqlite,
     file::File,
+    lock::Lock,
     queue::{Limits, Queue},
+    reader::Reader,
+    reserve::Reserve,
     schema,
-    writer::Writer,
+    writer::{Jobs, Writer},
 };
 use crate::{Clock, StoreError};
 
@@ -39,6 +44,8 @@ pub struct SqliteOptions {
     max_queued: NonZeroUsize,
     max_queued_bytes: usize,
     max_file_bytes: u64,
+    reserve: u64,
+    mode: u32,
     lock_timeout: Duration,
     clock: Clock,
 }
@@ -63,6 +70,8 @@ impl SqliteOptions {
             },
             max_queued_bytes: 64 * MIB as usize,
             max_file_bytes: 4096 * MIB,
+            reserve: 8 * MIB,
+            mode: 0o600,
             lock_timeout: Duration::from_secs(10),
             clock: Clock::system(),
         }
@@ -107,6 +116,33 @@ impl SqliteOptions {
         self
     }
 
+    /// How many bytes of the disk are kept for claims, settlements and purges, 8 MiB by default: so a full disk can be emptied.
+    /// That is twice what the log may have before it is put into the database.
+    ///
+    /// They are in a file beside the store, `-reserve`, which the first letter creates. A change that finds the disk full
+    /// removes the file, and is tried again. Letters are refused by [`PushError::Full`](crate::PushError::Full) from then on,
+    /// until twice these bytes are free and the file is there again. Zero keeps nothing back.
+    ///
+    /// It is no promise where other programs take what becomes free, where the file system compresses zeros, or after a single
+    /// commit of more than these bytes.
+    #[must_use]
+    pub const fn with_reserve(mut self, bytes: u64) -> Self {
+        self.reserve = bytes;
+        self
+    }
+
+    /// The rights that the store's files give at most, on Unix: 0o600 by default, which lets only their owner read and write
+    /// them. 0o640 lets a group read them, for a monitor, and 0o660 write them too.
+    ///
+    /// Files are created with these rights, less those that the umask takes away. A store whose files give more is tightened when
+    /// it is opened for writing, or refused by [`SqliteFault::Exposed`] if it belongs to another user. The owner always has his
+    /// rights.
+    #[must_use]
+    pub const fn with_mode(mut self, mode: u32) -> Self {
+        self.mode = mode & 0o666 | 0o600;
+        self
+    }
+
     /// How long to wait while somebody else is writing to the file, 10 s by default: after that, what was asked for fails by
     /// [`SqliteFault::Locked`]. Letters that are pushed meanwhile are queued. Zero does not wait; the most is 24 days.
     #[must_use]
@@ -129,9 +165,43 @@ impl SqliteOptions {
     /// # Errors
     ///
     /// [`StoreError::NewerSchema`], or [`StoreError::Failed`] with an [`SqliteError`]: the file cannot be opened, or written,
-    /// or is none of dead letters. It was left as it is.
+    /// or is none of dead letters. Its content was left as it is.
     pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
-        let writer = self.connect(path.as_ref())?;
+        let path = path.as_ref();
+        let writer = self.connect(path).or_else(|error| match error {
+            // What is there is to be settled and purged.
+            StoreError::Failed(_) if is_full(&error) && self.release_reserve(path) => {
+                self.connect(path)
+            }
+            other => Err(other),
+        })?;
+        let file = writer.file.clone();
+        self.start(file, move |queue| writer.run(queue))
+    }
+
+    /// Opens the file at `path` to be looked at: `get`, `list`, `unreadable`, `stats` and
+    /// [`backup`](SqliteStore::backup) work, and everything else fails with [`SqliteFault::Inaccessible`].
+    ///
+    /// It needs the right to read the file and to enter its folder, and no right to write. It changes and tightens nothing, and
+    /// creates nothing but the index of a log that a killed process has left, if the file is its user's own. While a store writes to the file, it needs the right to read the files beside it as well. Without a log
+    /// beside it, the file is read as one that does not change (SQLite's `immutable=1`), and read again if it changed meanwhile.
+    ///
+    /// This blocks for milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NewerSchema`], or [`StoreError::Failed`] with an [`SqliteError`] whose source says which right is missing.
+    pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+        let reader = Reader::open(path.as_ref(), self.busy_timeout())?;
+        let file = reader.file().clone();
+        self.start(file, move |queue| reader.run(queue))
+    }
+
+    fn start(
+        self,
+        file: File,
+        run: impl FnOnce(Arc<Jobs>) + Send + 'static,
+    ) -> Result<SqliteStore, StoreError> {
         let queue = Arc::new(Queue::new(Limits {
             letters: self.max_queued.get(),
             bytes: self.max_queued_bytes,
@@ -140,30 +210,38 @@ impl SqliteOptions {
         let theirs = Arc::clone(&queue);
         let thread = thread::Builder::new()
             .name("dead-letters".to_owned())
-            .spawn(move || writer.run(theirs))
+            .spawn(move || run(theirs))
             .map_err(SqliteError::from)?;
         Ok(SqliteStore {
             handle: Arc::new(Handle {
                 queue,
                 thread: thread.thread().id(),
+                file,
+                lock_timeout: self.busy_timeout(),
             }),
             clock: self.clock,
         })
     }
 
     fn connect(&self, path: &Path) -> Result<Writer, StoreError> {
+        self.connect_as_it_is(path).map_err(|error| match error {
+            StoreError::Failed(_) => into_sqlite(error).with_missing_right(path, true).into(),
+            other => other,
+        })
+    }
+
+    fn connect_as_it_is(&self, path: &Path) -> Result<Writer, StoreError> {
         // One at a time: a file that was just created is closed once more, which would release the locks of a connection
         // that another thread has opened meanwhile.
         static OPENING: Mutex<()> = Mutex::new(());
         let _opening = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
 
-        let file = File::at(path, self.create).map_err(SqliteError::from)?;
+        let mut file = File::at(path, self.create, self.mode)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
             Connection::open_with_flags(file.path(), flags).map_err(SqliteError::from)?;
-        let timeout = self.lock_timeout.min(LONGEST_WAIT);
         connection
-            .busy_timeout(timeout)
+            .busy_timeout(self.busy_timeout())
             .map_err(SqliteError::from)?;
         // Nothing is written before it is known whose file it is.
         let is_new = schema::is_new(&connection)?;
@@ -175,27 +253,70 @@ impl SqliteOptions {
             set(&connection, "auto_vacuum", "INCREMENTAL")?;
         }
         // A commit costs one sync, and nobody who looks waits for the one who writes.
-        set(&connection, "journal_mode", "WAL")?;
+        let journal = connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+            .map_err(SqliteError::from)?;
+        if journal != "wal" {
+            let text =
+                format!("the file system allows no log, but only the journal mode {journal}");
+            return Err(SqliteError::because(SqliteFault::Inaccessible, text).into());
+        }
         // A commit that was answered outlives a loss of power; on macOS only with the second one.
         set(&connection, "synchronous", "FULL")?;
         set(&connection, "fullfsync", true)?;
         set(&connection, "journal_size_limit", LOG_BYTES)?;
+        let max_log = self.max_log(&connection).map_err(SqliteError::from)?;
+        set(&connection, "wal_autocheckpoint", max_log)?;
         if is_new {
             schema::create(&mut connection)?;
         }
+        // By now, SQLite has opened the log and its index.
+        schema::is_new(&connection)?;
+        file.note_log()?;
         let max_pages = self.max_pages(&connection).map_err(SqliteError::from)?;
         Ok(Writer {
             connection,
+            lock: Lock::shared(file.path()),
+            reserve: Reserve::of(&file, self.reserve, self.mode),
             file,
             max_pages,
         })
     }
 
-    fn max_pages(&self, connection: &Connection) -> rusqlite::Result<u32> {
-        let page = connection.pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))?;
-        let pages = self.max_file_bytes / u64::from(page.max(1));
-        Ok(u32::try_from(pages).unwrap_or(u32::MAX).max(1))
+    fn busy_timeout(&self) -> Duration {
+        self.lock_timeout.min(LONGEST_WAIT)
     }
+
+    /// Whether it was there.
+    fn release_reserve(&self, path: &Path) -> bool {
+        let found = File::found(path);
+        found.is_ok_and(|file| Reserve::of(&file, self.reserve, self.mode).release())
+    }
+
+    fn max_pages(&self, connection: &Connection) -> rusqlite::Result<u32> {
+        pages(connection, self.max_file_bytes)
+    }
+
+    /// After how many pages the log is put into the database: the reserve must have room for them, as the database may grow by
+    /// them before the log shrinks. SQLite's default is the most.
+    fn max_log(&self, connection: &Connection) -> rusqlite::Result<u32> {
+        const DEFAULT: u32 = 1_000;
+        match self.reserve {
+            0 => Ok(DEFAULT),
+            reserve => Ok(pages(connection, reserve / 2)?.min(DEFAULT)),
+        }
+    }
+}
+
+/// How many pages these bytes are, at least one.
+fn pages(connection: &Connection, bytes: u64) -> rusqlite::Result<u32> {
+    let page = connection.pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))?;
+    let pages = bytes / u64::from(page.max(1));
+    Ok(u32::try_from(pages).unwrap_or(u32::MAX).max(1))
+}
+
+fn is_full(error: &StoreError) -> bool {
+    find_cause::<SqliteError>(error).is_some_and(|error| error.fault() == SqliteFault::Full)
 }
 
 fn set(connection: &Connection, pragma: &str, value: impl ToSql) -> Result<(), SqliteError> {

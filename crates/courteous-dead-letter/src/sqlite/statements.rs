@@ -239,12 +239,16 @@ pub(super) fn mark(
 /// How many records a purge removes in one transaction: pushes go on between them.
 pub(super) const PURGE_BATCH: usize = 500;
 
-/// Removes at most [`PURGE_BATCH`] of the records that have been what they are since before `cutoff`, and returns how many.
-pub(super) fn purge(connection: &Connection, cutoff: SystemTime) -> rusqlite::Result<usize> {
+/// Removes at most `most` of the records that have been settled since before `cutoff`, and returns how many.
+pub(super) fn purge(
+    connection: &Connection,
+    cutoff: SystemTime,
+    most: usize,
+) -> rusqlite::Result<usize> {
     const SETTLED: &str = "SELECT seq FROM letters INDEXED BY letters_final
         WHERE state NOT IN ('pending', 'claimed') AND state IN ('delivered', 'refused', 'expired', 'discarded')
             AND changed_at < ? ORDER BY changed_at, seq LIMIT ?";
-    let parameters = (micros(cutoff), PURGE_BATCH as i64);
+    let parameters = (micros(cutoff), most as i64);
     connection.execute(
         &format!("DELETE FROM requests WHERE seq IN ({SETTLED})"),
         parameters,

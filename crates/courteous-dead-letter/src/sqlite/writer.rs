@@ -1,25 +1,30 @@
 use std::{slice, sync::Arc};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
 
 use super::{
     SqliteError, SqliteFault,
-    file::File,
+    file::{File, Place},
     job::{Job, Kind},
+    lock::Lock,
     queue::Queue,
+    reserve::Reserve,
 };
 
 /// What the thread works with.
 #[derive(Debug)]
 pub(super) struct Writer {
+    /// Closed before the lock's file.
     pub(super) connection: Connection,
+    pub(super) lock: Lock,
     pub(super) file: File,
     /// How many pages the file may have for a push. What is there can always be claimed and settled: else a full store
     /// could not be emptied.
     pub(super) max_pages: u32,
+    pub(super) reserve: Reserve,
 }
 
-type Jobs = Queue<Box<dyn Job>>;
+pub(super) type Jobs = Queue<Box<dyn Job>>;
 
 impl Writer {
     /// The thread's life: until the last handle is gone, and all that was asked for is done.
@@ -27,8 +32,8 @@ impl Writer {
     /// All changes that were asked for while the ones before were made durable share one transaction, and one sync of the
     /// disk. What only looks comes after them, and needs no lock.
     pub(super) fn run(mut self, queue: Arc<Jobs>) {
-        let ended = Ended(queue);
-        while let Some(mut jobs) = ended.0.take() {
+        let ended = Ended::of(queue);
+        while let Some(mut jobs) = ended.queue().take() {
             jobs.sort_by_key(|job| job.kind());
             let looks = jobs.split_off(jobs.partition_point(|job| job.kind() < Kind::Look));
             self.change(jobs);
@@ -43,14 +48,22 @@ impl Writer {
 
     /// Makes the changes, all or none; or, if one of them fails, each by itself, so that only that one fails.
     fn change(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        let pushes = jobs.partition_point(|job| job.kind() < Kind::Push);
+        let is_kept = self.file.place() == Place::Kept;
+        if pushes < jobs.len() && is_kept && !self.reserve.is_in_place() {
+            for job in jobs.drain(pushes..) {
+                job.answer(Err(SqliteError::new(SqliteFault::Full)));
+            }
+        }
         if jobs.is_empty() {
             return;
         }
         let done = match self.transaction(&mut jobs) {
             Err(Failed::Midway(_)) if jobs.len() > 1 => return self.change_each(jobs),
-            Err(Failed::Outset(error) | Failed::Midway(error)) => Err(error),
+            Err(failed) => self.once_more(&mut jobs, failed),
             Ok(()) => Ok(()),
         };
+        let done = done.map_err(Failed::into_error);
         for job in jobs {
             job.answer(done.clone());
         }
@@ -62,20 +75,40 @@ impl Writer {
             let done = match &outset {
                 // The rest would wait as long for the lock, one after another.
                 Some(error) => Err(SqliteError::clone(error)),
-                None => match self.transaction(slice::from_mut(&mut job)) {
-                    Err(Failed::Outset(error)) => Err(outset.insert(error).clone()),
-                    Err(Failed::Midway(error)) => Err(error),
-                    Ok(()) => Ok(()),
-                },
+                None => {
+                    let one = slice::from_mut(&mut job);
+                    let done = self.transaction(one);
+                    match done.or_else(|failed| self.once_more(one, failed)) {
+                        Err(Failed::Outset(error)) => Err(outset.insert(error).clone()),
+                        Err(Failed::Midway(error)) => Err(error),
+                        Ok(()) => Ok(()),
+                    }
+                }
             };
             job.answer(done);
         }
     }
 
-    fn transaction(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
-        if !self.file.is_in_place() {
-            return Err(Failed::Outset(SqliteError::new(SqliteFault::Moved)));
+    /// Tries a change again that found the disk full, unless it is a letter: with the room of the reserve, and of the log.
+    fn once_more(&mut self, jobs: &mut [Box<dyn Job>], mut failed: Failed) -> Result<(), Failed> {
+        let makes_room = |job: &Box<dyn Job>| job.kind() < Kind::Push;
+        for _ in 0..TRIES {
+            if failed.fault() != SqliteFault::Full || !jobs.iter().all(makes_room) {
+                break;
+            }
+            self.reserve.release();
+            // What has no room in the database stays in the log.
+            let _ = self.checkpoint();
+            match self.transaction(jobs) {
+                Err(again) => failed = again,
+                Ok(()) => return Ok(()),
+            }
         }
+        Err(failed)
+    }
+
+    fn transaction(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+        self.check_place().map_err(Failed::Outset)?;
         // With the lock for writing, which is waited for as long as the connection's busy timeout says.
         let transaction = self
             .connection
@@ -86,9 +119,43 @@ impl Writer {
         let changed = limit_and_run(&transaction, MAX_PAGES, others)
             .and_then(|()| limit_and_run(&transaction, self.max_pages, pushes))
             .and_then(|()| transaction.commit());
-        changed.map_err(|error| Failed::Midway(error.into()))
+        changed.map_err(|error| Failed::Midway(error.into()))?;
+        // It is committed; but nothing is said to be kept in files that have lost their names meanwhile.
+        self.check_place().map_err(Failed::Outset)
+    }
+
+    /// Whether what is committed is found again by the next process.
+    fn check_place(&self) -> Result<(), SqliteError> {
+        match self.file.place() {
+            Place::Kept => return Ok(()),
+            // What was acknowledged before is in the log that has no name any more: into the database with it.
+            Place::NoLog => drop(self.checkpoint()),
+            Place::Moved => {}
+        }
+        Err(SqliteError::new(SqliteFault::Moved))
+    }
+
+    /// Puts all that is in the log into the database.
+    fn checkpoint(&self) -> rusqlite::Result<()> {
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
     }
 }
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // By their names, SQLite would remove the log of another file.
+        if self.file.place() != Place::Kept {
+            let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            let _ = self.connection.set_db_config(keep, true);
+        }
+        // So that the last connection can remove the log.
+        self.lock.release();
+    }
+}
+
+/// How often a change is tried again on a full disk. A purge removes fewer records each time.
+const TRIES: u32 = 3;
 
 /// As many as a file of SQLite's can have.
 const MAX_PAGES: u32 = u32::MAX - 1;
@@ -106,7 +173,7 @@ fn limit_and_run(
     run(connection, jobs)
 }
 
-fn run(connection: &Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
+pub(super) fn run(connection: &Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
     let mut wanted = jobs.iter_mut().filter(|job| !job.is_forgotten());
     wanted.try_for_each(|job| job.run(connection))
 }
@@ -118,8 +185,30 @@ enum Failed {
     Midway(SqliteError),
 }
 
+impl Failed {
+    const fn fault(&self) -> SqliteFault {
+        let (Self::Outset(error) | Self::Midway(error)) = self;
+        error.fault()
+    }
+
+    fn into_error(self) -> SqliteError {
+        let (Self::Outset(error) | Self::Midway(error)) = self;
+        error
+    }
+}
+
 /// Tells the handles, even if the thread panics.
-struct Ended(Arc<Jobs>);
+pub(super) struct Ended(Arc<Jobs>);
+
+impl Ended {
+    pub(super) const fn of(queue: Arc<Jobs>) -> Self {
+        Self(queue)
+    }
+
+    pub(super) fn queue(&self) -> &Jobs {
+        &self.0
+    }
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {

@@ -108,3 +108,41 @@ async fn no_error_shows_what_is_in_the_url_or_in_a_row() {
     }
     assert_eq!(kept, [false, true, false]);
 }
+
+#[tokio::test]
+async fn what_only_looks_needs_no_right_to_write() {
+    let Some(database) = Database::start().await else {
+        return;
+    };
+    let store = PostgresStore::connect(&database.url).await.unwrap();
+    let letter = letter(1);
+    let id = letter.id;
+    store.push(letter).await.unwrap();
+    let schema = database.url.split("%3D").last().unwrap();
+    let role = format!("reader_of_{schema}");
+    execute(
+        &database.url,
+        &format!(
+            "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA {schema} TO {role};
+             GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"
+        ),
+    )
+    .await;
+    let url = database.url.replace("postgres@", &format!("{role}@"));
+    let reader = PostgresStore::connect(&url).await.unwrap();
+    assert_eq!(reader.stats().await.unwrap().total(), 1);
+    assert!(reader.get(id).await.unwrap().is_some());
+    let page = courteous_dead_letter::Page::first(10);
+    assert_eq!(
+        reader.list(Default::default(), page).await.unwrap().len(),
+        1
+    );
+    let found = reader.unreadable(Default::default(), page).await.unwrap();
+    assert!(found.is_empty());
+    let discarded = reader
+        .mark(id, courteous_dead_letter::Mark::Discarded)
+        .await;
+    let error = discarded.unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("permission denied"), "{cause}");
+}

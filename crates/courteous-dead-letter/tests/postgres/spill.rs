@@ -177,3 +177,28 @@ async fn letters_are_kept_on_this_machine_while_postgres_refuses_all_of_them() {
     assert_eq!(all(&store).await.len(), 21);
     assert_eq!(store.backlog().refused, 0);
 }
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_is_not_said_to_be_kept_in_a_spill_whose_file_was_removed() {
+    use courteous_dead_letter::{SqliteError, SqliteFault};
+
+    let Some(mut server) = Postgres::start_with(&["fsync=off"]) else {
+        return;
+    };
+    for name in ["spilled.db", "spilled.db-wal", "spilled.db-shm"] {
+        let (local, folder) = local();
+        let store = PostgresStore::builder(&server.url()).unwrap();
+        let store = store.with_spill(local, MOST).connect().await.unwrap();
+        server.crash();
+        store.push(letter(1)).await.unwrap();
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+        let error = store.push(letter(2)).await.unwrap_err();
+        let found = find_cause::<SqliteError>(&error).map(SqliteError::fault);
+        assert_eq!(found, Some(SqliteFault::Moved), "{name}: {error:?}");
+        assert_eq!(store.backlog().refused, 1);
+        // It goes on without.
+        server.restart();
+        wait_for("it is back", async || store.push(letter(3)).await.is_ok()).await;
+    }
+}

@@ -1,6 +1,9 @@
 use std::{num::NonZeroUsize, time::Duration};
 
-use courteous_dead_letter::{Failure, PushError, Reason, Settlement, Sink, SqliteOptions, Store};
+use courteous_dead_letter::{
+    Failure, PushError, Reason, Settlement, Sink, SqliteOptions, SqliteStore, Store,
+};
+use courteous_testkit::SmallDisk;
 
 use crate::{claim, fence, heavy_letter, intruder, letter, numbers, push, settle};
 
@@ -111,4 +114,110 @@ async fn a_full_queue_refuses_letters_at_once_and_counts_them() {
     first.await.unwrap();
     push(&store, 11..12).await;
     assert_eq!(numbers(&store).await, Vec::from_iter(0..12));
+}
+
+/// A disk of 4 MiB with a store of letters on it, until no more fit.
+async fn full_disk(
+    folder: &std::path::Path,
+    letter_bytes: usize,
+) -> Option<(SmallDisk, SqliteStore, u32)> {
+    let disk = SmallDisk::mount(&folder.join("disk"), 4096 * KIB as u64).unwrap()?;
+    let options = SqliteOptions::new().with_reserve(512 * KIB as u64);
+    let store = options.open(disk.path().join("letters.db")).unwrap();
+    let mut kept = 0;
+    let error = loop {
+        match store.push(heavy_letter(kept, letter_bytes)).await {
+            Ok(()) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, PushError::Full), "{error:?}");
+    // What others write takes the rest.
+    let mut rest = std::fs::File::create(disk.path().join("rest")).unwrap();
+    let zeros = [0; KIB];
+    while std::io::Write::write_all(&mut rest, &zeros).is_ok() {}
+    Some((disk, store, kept))
+}
+
+async fn deliver_all(store: &SqliteStore) {
+    loop {
+        let claimed = claim(store, 8).await;
+        if claimed.is_empty() {
+            return;
+        }
+        for record in claimed {
+            settle(store, &record).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_leaves_room_to_claim_settle_and_purge() {
+    for letter_bytes in [KIB, 60 * KIB] {
+        let folder = tempfile::tempdir().unwrap();
+        let Some((disk, store, kept)) = full_disk(folder.path(), letter_bytes).await else {
+            return;
+        };
+        let reserve = disk.path().join("letters.db-reserve");
+        assert!(reserve.exists(), "{kept} letters have not used it");
+        for _ in 0..20 {
+            for record in claim(&store, 8).await {
+                let released = Settlement::Released;
+                let settled = store.settle(record.letter.id, fence(&record), released);
+                settled.await.unwrap();
+            }
+        }
+        deliver_all(&store).await;
+        assert!(!reserve.exists());
+        let error = store.push(letter(kept)).await.unwrap_err();
+        assert!(matches!(error, PushError::Full), "{error:?}");
+        assert_eq!(numbers(&store).await, Vec::from_iter(0..kept));
+        let mut purged = 0;
+        while purged < u64::from(kept) {
+            purged += store.purge(Duration::ZERO).await.unwrap();
+        }
+        assert!(numbers(&store).await.is_empty());
+
+        // With the disk empty again, letters are kept, and the reserve first.
+        std::fs::remove_file(disk.path().join("rest")).unwrap();
+        push(&store, 0..3).await;
+        assert!(reserve.exists());
+    }
+}
+
+#[tokio::test]
+async fn a_store_on_a_full_disk_can_be_opened_and_emptied() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((disk, store, kept)) = full_disk(folder.path(), 4 * KIB).await else {
+        return;
+    };
+    drop(store);
+    let mut rest = std::fs::OpenOptions::new()
+        .append(true)
+        .open(disk.path().join("rest"))
+        .unwrap();
+    while std::io::Write::write_all(&mut rest, &[0; KIB]).is_ok() {}
+    let options = SqliteOptions::new().with_reserve(512 * KIB as u64);
+    let store = options.open(disk.path().join("letters.db")).unwrap();
+    deliver_all(&store).await;
+    assert_eq!(store.purge(Duration::ZERO).await.unwrap(), u64::from(kept));
+}
+
+#[tokio::test]
+async fn the_reserve_is_made_by_the_first_letter_and_by_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, reserve) = (
+        folder.path().join("letters.db"),
+        folder.path().join("letters.db-reserve"),
+    );
+    let none = SqliteOptions::new().with_reserve(0).open(&path).unwrap();
+    push(&none, 0..1).await;
+    let store = SqliteStore::open(&path).unwrap();
+    claim(&store, 1).await;
+    assert!(!reserve.exists());
+    push(&store, 1..2).await;
+    assert_eq!(
+        std::fs::metadata(&reserve).unwrap().len(),
+        8192 * KIB as u64
+    );
 }

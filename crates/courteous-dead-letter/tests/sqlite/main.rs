@@ -2,6 +2,7 @@
 #![cfg(feature = "sqlite")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
+mod backup;
 #[path = "../conformance/mod.rs"]
 mod conformance;
 mod file;
@@ -9,7 +10,9 @@ mod full;
 mod lifetime;
 mod locked;
 mod many;
+mod moved;
 mod processes;
+mod rights;
 mod unreadable;
 
 use std::{path::Path, sync::Arc, time::Duration};

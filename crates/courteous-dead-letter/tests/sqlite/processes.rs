@@ -24,17 +24,23 @@ use crate::{KEY, claim, letter, number, numbers, push, settle};
 
 /// This test binary again, which only runs `test`, and finds `variables` in its environment.
 fn again(test: &str, variables: &[(&str, String)]) -> Process {
+    let test = format!("processes::{test}");
+    Process::spawn(&mut command_again(&test, variables)).unwrap()
+}
+
+/// The command for that.
+pub(crate) fn command_again(test: &str, variables: &[(&str, String)]) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command
-        .args(["--exact", &format!("processes::{test}"), "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .envs(variables.iter().cloned())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    Process::spawn(&mut command).unwrap()
+    command
 }
 
 /// One line, whole or not at all.
-fn say(line: String) {
+pub(crate) fn say(line: String) {
     io::stderr()
         .write_all(format!("{line}\n").as_bytes())
         .unwrap();
@@ -53,7 +59,7 @@ fn listen(process: &mut Process, killed_after: usize) -> Vec<String> {
     lines
 }
 
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 

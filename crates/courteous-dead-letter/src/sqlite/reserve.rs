@@ -1,0 +1,83 @@
+use std::{
+    fs,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use super::{File, file::create_new};
+
+/// Room on the disk that letters do not get: a file of zeros that is removed when a claim, a settlement or a purge finds the
+/// disk full.
+///
+/// ```text
+///  in place --- a change finds the disk full: remove ---> gone: letters are refused
+///     ^                                                      |
+///     `------- a letter comes, and the disk has room --------'
+/// ```
+///
+/// It has a name, so that all processes with the store have one together.
+#[derive(Debug)]
+pub(super) struct Reserve {
+    path: PathBuf,
+    bytes: u64,
+    mode: u32,
+}
+
+impl Reserve {
+    pub(super) fn of(file: &File, bytes: u64, mode: u32) -> Self {
+        Self {
+            path: file.beside("-reserve"),
+            bytes,
+            mode,
+        }
+    }
+
+    /// Whether it is in place, or could be put there: letters may be written. So they may where no file can be created for
+    /// another reason than a full disk.
+    pub(super) fn is_in_place(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        let is_full = |error: io::Error| matches!(error.kind(), StorageFull | QuotaExceeded);
+        self.bytes == 0 || self.path.exists() || !self.fill().is_err_and(is_full)
+    }
+
+    /// Gives its room to others. Returns whether it was there.
+    pub(super) fn release(&self) -> bool {
+        fs::remove_file(&self.path).is_ok()
+    }
+
+    fn fill(&self) -> io::Result<()> {
+        if !self.has_room() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let written = create_new(&self.path, self.mode)
+            .and_then(|mut file| io::copy(&mut io::repeat(0).take(self.bytes), &mut file));
+        match written {
+            // Another process is quicker.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => {
+                self.release();
+                Err(error)
+            }
+            done => done.map(drop),
+        }
+    }
+
+    /// Twice its size is free, so that it is not put in place and removed in turn.
+    #[cfg(unix)]
+    #[allow(clippy::useless_conversion, reason = "other systems have other types")]
+    fn has_room(&self) -> bool {
+        let Some(folder) = self.path.parent() else {
+            return true;
+        };
+        let Ok(disk) = nix::sys::statvfs::statvfs(folder) else {
+            return true;
+        };
+        let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size().into());
+        free >= self.bytes.saturating_mul(2)
+    }
+
+    #[cfg(not(unix))]
+    fn has_room(&self) -> bool {
+        true
+    }
+}
