@@ -1,4 +1,4 @@
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use courteous::Rate;
@@ -56,6 +56,19 @@ pub(crate) enum Command {
     Stats,
     /// Writes letters as lines of JSON, the oldest first
     Export(Export),
+    /// Copies the store to a new file, also while it is written to
+    Backup(Backup),
+}
+
+impl Command {
+    /// Whether it changes nothing, so that it needs no right to.
+    pub(crate) const fn only_looks(&self) -> bool {
+        match self {
+            Self::List(_) | Self::Show(_) | Self::Stats | Self::Export(_) | Self::Backup(_) => true,
+            Self::Replay(replay) => replay.dry_run,
+            Self::Discard(_) | Self::Restore(_) | Self::Purge(_) => false,
+        }
+    }
 }
 
 /// Which letters.
@@ -138,6 +151,13 @@ pub(crate) struct Purge {
     /// Only those that have needed nothing more for longer than this, such as `30d`
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub(crate) older_than: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The copy, which must not be there yet. Only its owner may read it
+    #[arg(value_name = "FILE")]
+    pub(crate) target: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -46,7 +46,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(url: &Url<'_>, command: Command, output: Output) -> Result<Exit, BoxError> {
-    let store = url.open().await?;
+    if let Command::Backup(args) = command {
+        return url.backup(&args.target, output);
+    }
+    let store = url.open(command.only_looks()).await?;
     let store = &*store;
     match command {
         Command::List(args) => manage::list(store, args, output).await,
@@ -57,6 +60,8 @@ async fn run(url: &Url<'_>, command: Command, output: Output) -> Result<Exit, Bo
         Command::Purge(args) => manage::purge(store, args.older_than, output).await,
         Command::Stats => manage::stats(store, output).await,
         Command::Export(args) => manage::export(store, args).await,
+        // Before the store was opened.
+        Command::Backup(_) => Ok(Exit::Done),
     }
 }
 

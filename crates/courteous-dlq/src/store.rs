@@ -1,11 +1,16 @@
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use courteous::BoxError;
 use courteous_dead_letter::{
-    Encrypted, EncryptionKey, PostgresStore, SqliteOptions, Store, StoreError,
+    Encrypted, EncryptionKey, PostgresStore, SqliteOptions, SqliteStore, Store, StoreError,
 };
+use serde_json::json;
 
-use crate::with_causes;
+use crate::{
+    exit::Exit,
+    output::{Output, report},
+    with_causes,
+};
 
 /// The store that a URL names.
 pub(crate) enum Url<'a> {
@@ -27,38 +32,57 @@ impl<'a> Url<'a> {
         (!path.is_empty()).then_some(Self::Sqlite(path))
     }
 
-    /// Opens it, with the key to encrypted bodies if there is one.
-    pub(crate) async fn open(&self) -> Result<Arc<dyn Store>, BoxError> {
+    /// Opens it, with the key to encrypted bodies if there is one; if it is only looked at, without a right to write.
+    pub(crate) async fn open(&self, only_looks: bool) -> Result<Arc<dyn Store>, BoxError> {
         let key = match std::env::var("COURTEOUS_DLQ_KEY") {
             Ok(key) => Some(key.parse::<EncryptionKey>()?),
             Err(_) => None,
         };
-        let store = self.open_plain().await?;
+        let store: Arc<dyn Store> = match self {
+            Self::Sqlite(path) => Arc::new(open_file(path, only_looks)?),
+            Self::Postgres(url) => Arc::new(connect(url).await?),
+        };
         Ok(match key {
             Some(key) => Arc::new(Encrypted::new(store, key)),
             None => store,
         })
     }
 
-    /// A file that is not there is not created: a mistyped name would be an empty store.
-    async fn open_plain(&self) -> Result<Arc<dyn Store>, BoxError> {
-        match self {
-            Self::Sqlite(path) => {
-                let options = SqliteOptions::new().with_create(false);
-                let store = options.open(path);
-                Ok(Arc::new(store.map_err(|error| {
-                    format!("{path}: {}", with_causes(&error))
-                })?))
-            }
-            Self::Postgres(url) => {
-                let mut builder = PostgresStore::builder(url).map_err(StoreError::failed)?;
-                if let Ok(password) = std::env::var("PGPASSWORD") {
-                    builder = builder.with_password(&password);
-                }
-                Ok(Arc::new(builder.connect().await?))
-            }
-        }
+    pub(crate) fn backup(&self, target: &Path, output: Output) -> Result<Exit, BoxError> {
+        let Self::Sqlite(path) = self else {
+            report(
+                "error: a store in Postgres is backed up by `pg_dump --table 'courteous_dead_letter*'`",
+            );
+            return Ok(Exit::Usage);
+        };
+        let store = open_file(path, true)?;
+        let copied = store.backup(target);
+        copied.map_err(|error| format!("{}: {}", target.display(), with_causes(&error)))?;
+        let target = target.display().to_string();
+        output.write(&json!({ "backup": target }), || {
+            format!("copied to {target}\n")
+        })?;
+        Ok(Exit::Done)
     }
+}
+
+/// A file that is not there is not created: a mistyped name would be an empty store.
+fn open_file(path: &str, only_looks: bool) -> Result<SqliteStore, BoxError> {
+    // The application decides what its group may do.
+    let options = SqliteOptions::new().with_create(false).with_mode(0o660);
+    let store = match only_looks {
+        true => options.open_read_only(path),
+        false => options.open(path),
+    };
+    Ok(store.map_err(|error| format!("{path}: {}", with_causes(&error)))?)
+}
+
+async fn connect(url: &str) -> Result<PostgresStore, BoxError> {
+    let mut builder = PostgresStore::builder(url).map_err(StoreError::failed)?;
+    if let Ok(password) = std::env::var("PGPASSWORD") {
+        builder = builder.with_password(&password);
+    }
+    Ok(builder.connect().await?)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     process::{Command, Output},
     time::Duration,
 };
@@ -30,7 +31,17 @@ impl Bench {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("sqlite:{}", self.folder.path().join("letters.db").display())
+        format!("sqlite:{}", self.path().display())
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("letters.db")
+    }
+
+    /// Closes the store, and returns its folder.
+    #[cfg(unix)]
+    pub(crate) fn close(self) -> TempDir {
+        self.folder
     }
 
     /// The command with these arguments, separated by blanks.

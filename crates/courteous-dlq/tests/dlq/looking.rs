@@ -1,7 +1,7 @@
 use std::process::Stdio;
 
 use courteous_dead_letter::{Sink, StateKind};
-use courteous_testkit::ScriptedServer;
+use courteous_testkit::{ScriptedServer, as_another_user};
 use http::StatusCode;
 
 use crate::bench::{Bench, command, letter, run};
@@ -217,4 +217,96 @@ async fn a_letter_that_cannot_be_read_is_named_and_holds_up_no_other() {
     let purged = bench.run("purge --older-than 0s").await.with(0);
     assert_eq!(purged.out(), "3 deleted\n");
     bench.run("list").await.with(0);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_looks_needs_no_right_to_write() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    let (bench, ids) = bench(2).await;
+    let (path, folder) = (bench.path(), bench.path().with_file_name(""));
+    // The command may be where another user cannot enter.
+    let program = folder.join("dlq");
+    fs::copy(env!("CARGO_BIN_EXE_courteous-dlq"), &program).unwrap();
+    let set_mode = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(&program, 0o755);
+    let Some(url) = as_another_user(&program).map(|_| bench.url()) else {
+        return;
+    };
+    // Nobody has it open.
+    let _folder = bench.close();
+    set_mode(&path, 0o444);
+    set_mode(&folder, 0o555);
+    let other = async |args: &str| {
+        let mut command = as_another_user(&program).unwrap();
+        command
+            .env("COURTEOUS_DLQ_STORE", &url)
+            .args(args.split_whitespace());
+        run(command).await
+    };
+    let show = format!("show {}", ids[0]);
+    for args in ["stats", "list", &show, "export", "replay --dry-run"] {
+        let ended = other(args).await.with(0);
+        assert!(!ended.out().is_empty(), "{args}");
+    }
+    let backups = tempfile::tempdir().unwrap();
+    set_mode(backups.path(), 0o777);
+    let copy = backups.path().join("copy.db");
+    other(&format!("backup {}", copy.display())).await.with(0);
+    for args in [
+        &format!("discard {}", ids[0]),
+        "purge --older-than 0s",
+        "replay",
+    ] {
+        let ended = other(args).await.with(1);
+        let right = format!("user 65534 may not write to {}", path.display());
+        assert!(ended.err().contains(&right), "{ended:?}");
+    }
+    set_mode(&path, 0o400);
+    let right = format!(
+        "user 65534 may not read {} (mode 0400, of user 0)",
+        path.display()
+    );
+    let ended = other("stats").await.with(1);
+    assert!(ended.err().contains(&right), "{ended:?}");
+    set_mode(&folder, 0o700);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_is_a_store_and_overwrites_nothing() {
+    let (bench, ids) = bench(3).await;
+    let target = bench.path().with_file_name("copy.db");
+    let backup = format!("backup {}", target.display());
+    bench.run(&backup).await.with(0);
+    let copy = format!("sqlite:{}", target.display());
+    let listed = run(command(&copy, "list --json")).await.with(0).json();
+    assert!(
+        listed
+            .iter()
+            .map(|letter| letter["id"].as_str().unwrap())
+            .eq(&ids)
+    );
+    let again = bench.run(&backup).await.with(1);
+    assert!(again.err().contains("is there already"), "{again:?}");
+    let postgres = command("postgres://me@127.0.0.1:1/letters", &backup);
+    assert!(run(postgres).await.with(2).err().contains("pg_dump"));
+}
+
+/// The application that writes the letters may let a group read them.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_writes_takes_rights_from_others_and_not_from_the_group() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    let (bench, ids) = bench(1).await;
+    let set = |mode| fs::set_permissions(bench.path(), fs::Permissions::from_mode(mode)).unwrap();
+    let mode = || fs::metadata(bench.path()).unwrap().permissions().mode() & 0o777;
+    set(0o644);
+    bench.run("list").await.with(0);
+    assert_eq!(mode(), 0o644);
+    bench.run(&format!("discard {}", ids[0])).await.with(0);
+    assert_eq!(mode(), 0o640);
 }
