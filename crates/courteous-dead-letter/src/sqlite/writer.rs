@@ -91,9 +91,9 @@ impl Writer {
 
     /// Tries a change again that found the disk full, unless it is a letter: with the room of the reserve, and of the log.
     fn once_more(&mut self, jobs: &mut [Box<dyn Job>], mut failed: Failed) -> Result<(), Failed> {
-        let makes_room = |job: &Box<dyn Job>| job.kind() < Kind::Push;
+        let has_letters = jobs.iter().any(|job| job.kind() == Kind::Push);
         for _ in 0..TRIES {
-            if failed.fault() != SqliteFault::Full || !jobs.iter().all(makes_room) {
+            if failed.fault() != SqliteFault::Full || has_letters {
                 break;
             }
             self.reserve.release();
