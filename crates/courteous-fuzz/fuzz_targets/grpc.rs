@@ -97,7 +97,7 @@ fn send(
     let recorder = Recorder::default();
     let layer = AttemptTimeoutLayer::new(left).with_deadline_header(NAME, format);
     let mut service = layer.layer(recorder.clone());
-    let mut request = Request::new(());
+    let mut request = Request::new(String::new());
     request
         .headers_mut()
         .extend(stated.map(|value| (NAME, value.clone())));
@@ -113,7 +113,7 @@ fn send(
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Option<HeaderMap>>>);
 
-impl Service<Request<()>> for Recorder {
+impl Service<Request<String>> for Recorder {
     type Response = Response<()>;
     type Error = Infallible;
     type Future = Ready<Result<Response<()>, Infallible>>;
@@ -122,7 +122,7 @@ impl Service<Request<()>> for Recorder {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<()>) -> Self::Future {
+    fn call(&mut self, request: Request<String>) -> Self::Future {
         *self.0.lock().expect("no panic") = Some(request.headers().clone());
         ready(Ok(Response::new(())))
     }
