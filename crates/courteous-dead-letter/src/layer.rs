@@ -16,6 +16,7 @@ use crate::{BodyScrubber, Clock, DeadLetter, LetterEvent, Reason, Sink, settings
 /// | body bytes kept | 64 KiB | as the retry |
 /// | time to record | 2 s | the call has failed, and its caller waits |
 /// | key header | `idempotency-key` | the IETF draft's name |
+/// | lifetime of a key | 23 h | as a replay's |
 /// | classifier, where no retry is inside | 408, 429, 5xx that may pass, and errors | as the retry's |
 ///
 /// # Secrets
@@ -108,6 +109,16 @@ impl<K> DeadLetterLayer<K> {
     #[must_use]
     pub fn with_key_header(self, name: HeaderName) -> Self {
         self.with(|settings| settings.key_header = name)
+    }
+
+    /// How long the server remembers an idempotency key: what [`Replay::with_key_lifetime`](crate::Replay::with_key_lifetime) says.
+    /// Default: 23 h.
+    ///
+    /// A call that may have been processed, and whose server then asks for a longer pause, cannot be sent again safely. Its letter
+    /// is recorded as expired, for [`Reason::KeyRunsOut`]. `Duration::MAX` says that keys are never forgotten.
+    #[must_use]
+    pub fn with_key_lifetime(self, lifetime: Duration) -> Self {
+        self.with(|settings| settings.key_lifetime = lifetime)
     }
 
     /// How many bytes of a body are kept, in memory while the call is under way, and then in the record. Default: 64 KiB.

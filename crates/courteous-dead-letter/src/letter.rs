@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use courteous_core::{Attempt, KeyField, Verdict};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
@@ -45,6 +45,11 @@ pub struct Failure {
     pub history: Vec<PastAttempt>,
     /// Whether one of them may have reached the server.
     pub maybe_sent: bool,
+    /// Whether the server may have acted on one of them: one that was sent, and that it did not refuse. Its key begins to age with
+    /// that one.
+    pub maybe_processed: bool,
+    /// Since when that is so, if it is so because of a replay. `None`: since [`Letter::first_at`].
+    pub maybe_processed_since: Option<SystemTime>,
     /// The status of the last response.
     pub last_status: Option<StatusCode>,
     /// The last error, with its causes and without secrets; `None` if the last attempt had a response.
@@ -97,7 +102,28 @@ impl Letter {
     /// was never sent.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
-        let idempotent = matches!(
+        self.is_idempotent() || self.key().is_some() || !self.failure.maybe_sent
+    }
+
+    /// When the key began to age by which it is safe to be sent again. `None` if that is safe without a key, or as the server
+    /// has not acted on it.
+    pub(crate) fn key_since(&self) -> Option<SystemTime> {
+        let failure = &self.failure;
+        let needs_key = !self.is_idempotent() && failure.maybe_sent && failure.maybe_processed;
+        let since = failure.maybe_processed_since.unwrap_or(self.first_at);
+        (needs_key && self.key().is_some()).then_some(since)
+    }
+
+    /// Whether its key has lived for longer than `lifetime` when it may be sent at the earliest.
+    pub(crate) fn outlives_key(&self, lifetime: Duration) -> bool {
+        let (Some(since), Some(then)) = (self.key_since(), self.failure.not_before) else {
+            return false;
+        };
+        then.duration_since(since).unwrap_or_default() >= lifetime
+    }
+
+    fn is_idempotent(&self) -> bool {
+        matches!(
             self.method,
             Method::GET
                 | Method::HEAD
@@ -105,13 +131,12 @@ impl Letter {
                 | Method::TRACE
                 | Method::PUT
                 | Method::DELETE
-        );
-        idempotent || self.key().is_some() || !self.failure.maybe_sent
+        )
     }
 }
 
 impl Failure {
-    /// One that was given up for `reason` at `now`, after one attempt that may have been sent. The other fields are there to
+    /// One that was given up for `reason` at `now`, after one attempt that may have been processed. The other fields are there to
     /// be set.
     #[must_use]
     pub const fn new(reason: Reason, now: SystemTime) -> Self {
@@ -120,6 +145,8 @@ impl Failure {
             attempts: 1,
             history: Vec::new(),
             maybe_sent: true,
+            maybe_processed: true,
+            maybe_processed_since: None,
             last_status: None,
             last_error: None,
             last_at: now,
@@ -140,6 +167,11 @@ impl Failure {
             attempts: before.saturating_add(later.attempts),
             history: self.history,
             maybe_sent: self.maybe_sent || later.maybe_sent,
+            maybe_processed: self.maybe_processed || later.maybe_processed,
+            maybe_processed_since: match self.maybe_processed {
+                true => self.maybe_processed_since,
+                false => later.maybe_processed_since,
+            },
             last_status: later.last_status.or(self.last_status),
             ..Self {
                 history: Vec::new(),
@@ -232,6 +264,37 @@ mod tests {
         assert_eq!(whole.last_status, Some(StatusCode::BAD_GATEWAY));
         assert_eq!(whole.last_error.as_deref(), Some("too late"));
         assert!(!whole.maybe_sent && first.and_then(failure(1, true)).maybe_sent);
+    }
+
+    #[test]
+    fn a_key_ages_since_the_first_call_that_may_have_been_processed() {
+        let hour = Duration::from_secs(3600);
+        let at = |hours: u32| UNIX_EPOCH + hours * hour;
+        let name = HeaderName::from_static("idempotency-key");
+        let mut letter = Letter::new(
+            LetterId::floor(UNIX_EPOCH),
+            Method::POST,
+            Uri::from_static("/"),
+            Failure::new(Reason::WaitTooLong, UNIX_EPOCH),
+        );
+        assert_eq!(letter.key_since(), None, "it has none");
+        letter.headers.insert(&name, HeaderValue::from_static("k"));
+        letter.key_header = Some(name);
+        assert_eq!(letter.key_since(), Some(UNIX_EPOCH));
+        letter.failure.not_before = Some(at(23));
+        assert!(letter.outlives_key(23 * hour) && !letter.outlives_key(24 * hour));
+
+        letter.failure.maybe_processed = false;
+        assert_eq!(letter.key_since(), None);
+        let mut replay = Failure::new(Reason::Attempts, at(30));
+        replay.maybe_processed_since = Some(at(29));
+        for _ in 0..2 {
+            letter.failure = letter.failure.and_then(replay.clone());
+            replay.maybe_processed_since = Some(at(40));
+        }
+        assert_eq!(letter.key_since(), Some(at(29)));
+        letter.method = Method::PUT;
+        assert_eq!(letter.key_since(), None, "its method is enough");
     }
 
     #[test]

@@ -16,6 +16,10 @@ pub enum Reason {
     Deadline,
     /// The server asked for a longer wait than one call may have: the letter's `not_before` says until when.
     WaitTooLong,
+    /// The server asked for a pause that its key does not outlive, and an earlier attempt may have been processed: when the pause
+    /// is over, the server may have forgotten the key, and would process the request again. Its letter is expired from the
+    /// beginning. Stands in the place of the reason that the pause had, by which it was decided to record it.
+    KeyRunsOut,
     /// A limit of ours refused the call, or its next attempt.
     Rejected,
     /// It may have been processed, and nothing made another attempt safe: neither its method nor a key.
@@ -37,11 +41,12 @@ pub enum Reason {
 
 impl Reason {
     /// All there are.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Attempts,
         Self::Budget,
         Self::Deadline,
         Self::WaitTooLong,
+        Self::KeyRunsOut,
         Self::Rejected,
         Self::NotIdempotent,
         Self::BodyNotReplayable,
@@ -60,6 +65,7 @@ impl Reason {
             Self::Budget => "budget",
             Self::Deadline => "deadline",
             Self::WaitTooLong => "wait_too_long",
+            Self::KeyRunsOut => "key_runs_out",
             Self::Rejected => "rejected",
             Self::NotIdempotent => "not_idempotent",
             Self::BodyNotReplayable => "body_not_replayable",

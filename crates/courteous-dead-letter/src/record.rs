@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr, time::SystemTime};
 
 use http::StatusCode;
 
-use crate::{Letter, UnknownWord};
+use crate::{Letter, Reason, UnknownWord};
 
 /// A [`Letter`] as a store holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,8 @@ pub enum State {
         /// The status of the answer.
         status: StatusCode,
     },
-    /// It is too old, or was sent again too often, to be sent once more.
+    /// It is too old, or was sent again too often, to be sent once more; or it will be too old before it may be sent:
+    /// [`Reason::KeyRunsOut`].
     Expired,
     /// Somebody has decided that it is not to be sent again.
     Discarded,
@@ -66,12 +67,13 @@ pub enum StateKind {
 }
 
 impl Record {
-    /// `letter` as it is recorded at `now`: pending, and never sent again so far.
+    /// `letter` as it is recorded at `now`: pending, and never sent again so far; expired, if its
+    /// [key runs out](crate::Reason::KeyRunsOut).
     #[must_use]
     pub const fn new(letter: Letter, now: SystemTime) -> Self {
         Self {
+            state: State::first(&letter),
             letter,
-            state: State::Pending,
             replays: 0,
             changed_at: now,
         }
@@ -79,6 +81,14 @@ impl Record {
 }
 
 impl State {
+    /// That of a letter that is just recorded.
+    pub(crate) const fn first(letter: &Letter) -> Self {
+        match letter.failure.reason {
+            Reason::KeyRunsOut => Self::Expired,
+            _ => Self::Pending,
+        }
+    }
+
     /// Its kind.
     #[must_use]
     pub const fn kind(&self) -> StateKind {

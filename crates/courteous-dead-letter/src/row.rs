@@ -54,7 +54,8 @@ pub(crate) struct Row {
 pub(crate) struct FailureRow {
     pub(crate) reason: String,
     pub(crate) attempts: u32,
-    /// `[[number, ended, "effect", "fault", status or null], ...]`
+    /// `[[number, ended, "effect", "fault", status or null], ...]`. An entry whose number is 0 is no attempt: it tells since when
+    /// the request may have been processed, or by `refused` that it was not. Without it, that is so since the first attempt.
     pub(crate) history: String,
     pub(crate) maybe_sent: bool,
     pub(crate) last_status: Option<u16>,
@@ -64,7 +65,7 @@ pub(crate) struct FailureRow {
 }
 
 impl Row {
-    /// The row of `letter` as it is recorded at `now`: pending.
+    /// The row of `letter` as it is recorded at `now`.
     pub(crate) fn new(letter: &Letter, now: SystemTime) -> Self {
         let key = letter.key();
         Self {
@@ -80,7 +81,7 @@ impl Row {
             first_at: micros(letter.first_at),
             tags: Value::Object(letter.tags.iter().map(pair).collect()).to_string(),
             failure: FailureRow::new(&letter.failure),
-            state: StateKind::Pending.as_str().to_owned(),
+            state: State::first(letter).kind().as_str().to_owned(),
             status: None,
             fence: 0,
             lease_until: None,
@@ -142,7 +143,7 @@ impl FailureRow {
         Self {
             reason: failure.reason.as_str().to_owned(),
             attempts: failure.attempts,
-            history: history_to_json(&failure.history),
+            history: history_to_json(failure),
             maybe_sent: failure.maybe_sent,
             last_status: failure.last_status.map(|status| status.as_u16()),
             last_error: failure.last_error.clone(),
@@ -153,11 +154,19 @@ impl FailureRow {
 
     fn into_failure(self) -> Result<Failure, Column> {
         let status = |status| read("last_status", || StatusCode::from_u16(status).ok());
+        let mut history = read("history", || history_of_json(&self.history))?;
+        let processed = history.first().filter(|first| first.number == NO_ATTEMPT);
+        let processed = processed.map(|since| (since.verdict.is_maybe_processed(), since.ended));
+        if processed.is_some() {
+            history.remove(0);
+        }
         Ok(Failure {
             reason: read("reason", || self.reason.parse().ok())?,
             attempts: self.attempts,
-            history: read("history", || history_of_json(&self.history))?,
+            history,
             maybe_sent: self.maybe_sent,
+            maybe_processed: processed.is_none_or(|(is_so, _)| is_so),
+            maybe_processed_since: processed.and_then(|(is_so, since)| is_so.then_some(since)),
             last_status: self.last_status.map(status).transpose()?,
             last_error: self.last_error,
             last_at: time(self.last_at),
@@ -260,13 +269,26 @@ fn tags_of_json(json: &str) -> Option<Tags> {
     json.into_iter().map(tag).collect()
 }
 
-fn history_to_json(history: &[PastAttempt]) -> String {
+/// The number of an entry of a history that is no attempt.
+const NO_ATTEMPT: u32 = 0;
+
+fn history_to_json(failure: &Failure) -> String {
     let attempt = |attempt: &PastAttempt| {
         let (effect, fault) = words(attempt.verdict);
         let status = attempt.status.map(|status| status.as_u16());
         json!([attempt.number, micros(attempt.ended), effect, fault, status])
     };
-    history.iter().map(attempt).collect::<Value>().to_string()
+    let since = |effect, since| {
+        let verdict = Verdict::transient(effect, Fault::NoResponse);
+        PastAttempt::new(NO_ATTEMPT, since, verdict, None)
+    };
+    let since = match (failure.maybe_processed, failure.maybe_processed_since) {
+        (true, None) => None,
+        (true, Some(then)) => Some(since(Effect::MaybeProcessed, then)),
+        (false, _) => Some(since(Effect::Refused, UNIX_EPOCH)),
+    };
+    let entries = since.iter().chain(&failure.history);
+    entries.map(attempt).collect::<Value>().to_string()
 }
 
 fn history_of_json(json: &str) -> Option<Vec<PastAttempt>> {

@@ -5,7 +5,8 @@ use courteous_replay::DEFAULT_LIMIT;
 use http::HeaderName;
 
 use crate::{
-    BodyScrubber, Clock, LetterEvent, Reason, Sink, classifier::HttpStatus, secrecy::Secrecy,
+    BodyScrubber, Clock, LetterEvent, Reason, Sink, classifier::HttpStatus, replay::KEY_LIFETIME,
+    secrecy::Secrecy,
 };
 
 /// The name that the IETF draft gives to the field.
@@ -19,6 +20,7 @@ pub(crate) struct Settings {
     pub(crate) reasons: Reasons,
     pub(crate) classifier: Arc<dyn Classify + Send + Sync>,
     pub(crate) key_header: HeaderName,
+    pub(crate) key_lifetime: Duration,
     pub(crate) body_limit: usize,
     pub(crate) secrecy: Secrecy,
     pub(crate) body_scrubber: Option<BodyScrubber>,
@@ -39,6 +41,7 @@ impl Settings {
             reasons: Reasons::retryable(),
             classifier: Arc::new(HttpStatus),
             key_header: IDEMPOTENCY_KEY,
+            key_lifetime: KEY_LIFETIME,
             body_limit: DEFAULT_LIMIT,
             secrecy: Secrecy::new(),
             body_scrubber: None,
@@ -56,6 +59,7 @@ impl fmt::Debug for Settings {
             .field("sink", &self.sink)
             .field("reasons", &self.reasons)
             .field("key_header", &self.key_header)
+            .field("key_lifetime", &self.key_lifetime)
             .field("body_limit", &self.body_limit)
             .field("secrecy", &self.secrecy)
             .field("body_scrubber", &self.body_scrubber)

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    BoxFuture, Filter, Letter, LetterId, Mark, Page, PushError, StateKind, Store, StoreError,
+    BoxFuture, Filter, Letter, LetterId, Mark, Page, PushError, State, StateKind, Store, StoreError,
 };
 
 /// A store of its own, bounded, that holds letters for a database until it is back.
@@ -44,14 +44,26 @@ impl Spill {
     pub(crate) async fn keep(&mut self, letters: Vec<Letter>) -> Vec<Result<(), PushError>> {
         let mut keeping = Vec::new();
         for letter in letters {
-            keeping.push((self.count < self.max).then(|| self.store.push(letter)));
+            // One that is expired from the beginning waits here as the others do, and is not purged with what was handed over.
+            let waits = State::first(&letter).kind().is_final().then_some(letter.id);
+            keeping.push((self.count < self.max).then(|| (self.store.push(letter), waits)));
             self.count = (self.count + 1).min(self.max);
         }
         let mut kept = Vec::new();
         for push in keeping {
             let done = match push {
                 None => Err(PushError::Full),
-                Some(push) => push.await.inspect_err(|_| self.count -= 1),
+                Some((push, waits)) => {
+                    let kept = match (push.await, waits) {
+                        (Ok(()), Some(id)) => self
+                            .store
+                            .mark(id, Mark::Pending)
+                            .await
+                            .map_err(PushError::failed),
+                        (kept, _) => kept,
+                    };
+                    kept.inspect_err(|_| self.count -= 1)
+                }
             };
             kept.push(done);
         }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     Letter, LetterId, NotRecordedCause, Payload, Reason, Replaying, Tags, collect::Collect,
-    recording::Recording, settings::Settings, verdict::Failed,
+    recording::Recording, replay::TOTAL_TIMEOUT, settings::Settings, verdict::Failed,
 };
 
 /// What is kept of a call while it is under way. Dropped before the call has come to anything, it is an abandoned call.
@@ -112,7 +112,7 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
             Err(error) => Some(NotRecordedCause::NoId(error)),
             Ok(_) => None,
         };
-        let letter = Letter {
+        let mut letter = Letter {
             headers: stripped.headers,
             withheld: stripped.withheld,
             payload,
@@ -126,6 +126,10 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
                 failure,
             )
         };
+        let lifetime = settings.key_lifetime.saturating_sub(TOTAL_TIMEOUT);
+        if letter.outlives_key(lifetime) {
+            letter.failure.reason = Reason::KeyRunsOut;
+        }
         let body = body.map(|body| Collect::new(body, settings.body_limit));
         Recording::new(settings, letter, body, refusal)
     }

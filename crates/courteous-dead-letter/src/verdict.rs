@@ -19,6 +19,7 @@ pub(crate) struct Failed {
     attempts: u32,
     history: History,
     maybe_sent: bool,
+    maybe_processed: bool,
     status: Option<StatusCode>,
     not_before: Option<Instant>,
 }
@@ -65,7 +66,10 @@ impl Failed {
         let mut failed = if let Some(retried) = find_cause::<Retried>(error) {
             let mut failed = Self::of_info(retried.info(), retried.last_status())?;
             // An attempt that a retry further in has ended is in no history of this one.
-            failed.maybe_sent |= trail.is_followed() && trail.is_maybe_sent();
+            if trail.is_followed() {
+                failed.maybe_sent |= trail.is_maybe_sent();
+                failed.maybe_processed |= trail.is_maybe_processed();
+            }
             failed
         } else {
             let verdict = classifier.classify(Outcome::error(error));
@@ -74,6 +78,7 @@ impl Failed {
                 failed.attempts = trail.attempts();
                 failed.history = trail.history();
                 failed.maybe_sent = trail.is_maybe_sent();
+                failed.maybe_processed = trail.is_maybe_processed();
                 failed.status = last_status(&failed.history);
             } else if rejected.is_some() {
                 failed.attempts = 0;
@@ -108,6 +113,7 @@ impl Failed {
                 1
             },
             maybe_sent: trail.is_maybe_sent(),
+            maybe_processed: trail.is_maybe_processed(),
             status: last_status(&history),
             history,
             not_before: None,
@@ -121,6 +127,7 @@ impl Failed {
             attempts: 1,
             history: History::new(),
             maybe_sent: true,
+            maybe_processed: true,
             status: None,
             not_before: None,
         }
@@ -130,6 +137,9 @@ impl Failed {
     pub(crate) fn answered(status: StatusCode, trail: &Trail) -> Self {
         let attempts = trail.attempts().max(1);
         let mut history = trail.history();
+        // What refuses the credentials acts on nothing.
+        let is_refusal = matches!(status.as_u16(), 401 | 403 | 407);
+        let maybe_processed = !is_refusal || history.is_maybe_processed();
         history.push(Attempt::new(
             attempts,
             Instant::now(),
@@ -141,6 +151,7 @@ impl Failed {
             attempts,
             history,
             maybe_sent: true,
+            maybe_processed,
             status: Some(status),
             not_before: None,
         }
@@ -161,6 +172,7 @@ impl Failed {
             reason,
             attempts: info.attempts(),
             maybe_sent: history.is_maybe_sent(),
+            maybe_processed: history.is_maybe_processed(),
             status: status.or(last_status(&history)),
             history,
             not_before: info.not_before(),
@@ -181,6 +193,7 @@ impl Failed {
             reason,
             attempts: 1,
             maybe_sent: history.is_maybe_sent(),
+            maybe_processed: history.is_maybe_processed(),
             history,
             status,
             not_before: None,
@@ -194,6 +207,7 @@ impl Failed {
             attempts: self.attempts,
             history: attempts.map(|past| PastAttempt::of(past, clock)).collect(),
             maybe_sent: self.maybe_sent,
+            maybe_processed: self.maybe_processed,
             last_status: self.status,
             last_error: error,
             not_before: self.not_before.map(|instant| clock.at(instant)),

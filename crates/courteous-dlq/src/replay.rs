@@ -5,7 +5,8 @@ use std::{
 
 use courteous::BoxError;
 use courteous_dead_letter::{
-    LetterId, Progress, Replay, ReplayOutcome, State, StateKind, Store, StoreError, Summary,
+    Clock, LetterId, Progress, Reason, Replay, ReplayOutcome, State, StateKind, Store, StoreError,
+    Summary,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use crate::{
     exit::Exit,
     fresh_headers::{FreshHeaders, Unusable},
     output::{Output, report},
+    view,
     window::Window,
     with_causes,
 };
@@ -122,7 +124,16 @@ async fn why_not(store: &dyn Store, id: LetterId) -> Result<String, StoreError> 
         return Ok(format!("{id}: there is no such letter"));
     };
     Ok(match record.state {
-        State::Pending => format!("{id} is not due yet, or is none of those that were selected"),
+        State::Pending => match record.letter.failure.not_before {
+            Some(then) if then > Clock::system().now() => {
+                format!("{id} is not due before {}", view::time(then))
+            }
+            _ => format!("{id} is none of those that were selected"),
+        },
+        State::Expired => match view::never_again(&record) {
+            Some(why) => format!("{id} is expired: {why}"),
+            None => format!("{id} is expired"),
+        },
         state => format!("{id} is {}", state.kind()),
     })
 }
@@ -197,6 +208,9 @@ fn in_words(outcome: &ReplayOutcome) -> String {
         ReplayOutcome::Delivered { status } => format!("delivered ({})", status.as_u16()),
         ReplayOutcome::Refused { status } => format!("refused ({})", status.as_u16()),
         ReplayOutcome::Failed { reason } => format!("failed again ({reason}), and is pending"),
+        ReplayOutcome::Exhausted {
+            reason: Reason::KeyRunsOut,
+        } => format!("failed again, and is expired: {}", view::KEY_RUNS_OUT),
         ReplayOutcome::Exhausted { reason } => {
             format!("failed for the last time ({reason}), and is expired")
         }

@@ -3,7 +3,7 @@
 
 use std::{fmt::Write, time::SystemTime};
 
-use courteous_dead_letter::{PastAttempt, Record, State, Stats};
+use courteous_dead_letter::{NotSent, PastAttempt, Payload, Reason, Record, State, Stats};
 use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -23,6 +23,7 @@ pub(crate) fn json(record: &Record, with_body: bool) -> Value {
         "last_at": time(failure.last_at),
         "changed_at": time(record.changed_at),
         "not_before": failure.not_before.map(time),
+        "never_again": never_again(record),
         "method": letter.method.as_str(),
         "uri": letter.uri.to_string(),
         "headers": headers(&letter.headers),
@@ -33,6 +34,7 @@ pub(crate) fn json(record: &Record, with_body: bool) -> Value {
         "attempts": failure.attempts,
         "replays": record.replays,
         "maybe_sent": failure.maybe_sent,
+        "maybe_processed": failure.maybe_sent && failure.maybe_processed,
         "last_status": failure.last_status.map(|status| status.as_u16()),
         "last_error": failure.last_error,
         "history": failure.history.iter().map(attempt).collect::<Vec<_>>(),
@@ -53,6 +55,24 @@ pub(crate) fn json(record: &Record, with_body: bool) -> Value {
     }
     json
 }
+
+/// Why no replay sends it, if that is so whatever is given to the replay.
+pub(crate) fn never_again(record: &Record) -> Option<String> {
+    let why = match record.letter.payload {
+        Payload::Truncated(_) | Payload::Gone => NotSent::BodyIncomplete,
+        Payload::Scrubbed(_) => NotSent::BodyScrubbed,
+        _ if matches!(record.state, State::Expired)
+            && record.letter.failure.reason == Reason::KeyRunsOut =>
+        {
+            return Some(KEY_RUNS_OUT.to_owned());
+        }
+        _ => return None,
+    };
+    Some(why.to_string())
+}
+
+pub(crate) const KEY_RUNS_OUT: &str =
+    "the server asked for a longer pause than its key lives, and it may have been processed";
 
 /// A line of a list.
 pub(crate) fn line(record: &Record) -> String {
@@ -138,7 +158,7 @@ pub(crate) fn stats_page(stats: &Stats) -> String {
 }
 
 /// RFC 3339, in UTC and to the millisecond.
-fn time(time: SystemTime) -> String {
+pub(crate) fn time(time: SystemTime) -> String {
     match Timestamp::try_from(time) {
         Ok(time) => format!("{time:.3}"),
         Err(_) => "after the year 9999".to_owned(),

@@ -21,12 +21,12 @@ pub(super) async fn insert(session: &Session, letters: &[&Letter]) -> Result<(),
              state, fence, replays, changed_at)
          SELECT n.id, n.method, n.uri, n.headers, n.withheld, n.body_kind, n.body, n.key_header, n.idempotency_key,
              n.first_at, n.tags::jsonb, n.reason, n.attempts, n.history, n.maybe_sent, n.last_status, n.last_error,
-             n.last_at, n.not_before, 'pending', 0, 0, t.now
+             n.last_at, n.not_before, n.state, 0, 0, t.now
          FROM t, unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[],
              $10::text[], $11::int8[], $12::text[], $13::text[], $14::int8[], $15::text[], $16::bool[], $17::int2[],
-             $18::text[], $19::int8[], $20::int8[])
+             $18::text[], $19::int8[], $20::int8[], $21::text[])
              AS n (id, method, uri, headers, withheld, body_kind, body, key_header, idempotency_key, first_at, tags,
-                 reason, attempts, history, maybe_sent, last_status, last_error, last_at, not_before)
+                 reason, attempts, history, maybe_sent, last_status, last_error, last_at, not_before, state)
          ON CONFLICT (id) DO NOTHING"
     );
     let c = &columns;
@@ -55,6 +55,7 @@ pub(super) async fn insert(session: &Session, letters: &[&Letter]) -> Result<(),
                 (&c.last_error, Type::TEXT_ARRAY),
                 (&c.last_at, Type::INT8_ARRAY),
                 (&c.not_before, Type::INT8_ARRAY),
+                (&c.state, Type::TEXT_ARRAY),
             ],
         )
         .await?;
@@ -83,6 +84,7 @@ struct Columns<'a> {
     last_error: Vec<Option<String>>,
     last_at: Vec<i64>,
     not_before: Vec<Option<i64>>,
+    state: Vec<String>,
 }
 
 impl<'a> Columns<'a> {
@@ -117,5 +119,6 @@ impl<'a> Columns<'a> {
         self.last_error.push(failure.last_error.map(without_nul));
         self.last_at.push(failure.last_at);
         self.not_before.push(failure.not_before);
+        self.state.push(row.state);
     }
 }

@@ -1,4 +1,8 @@
-use std::{future::poll_fn, pin::pin, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    time::{Duration, SystemTime},
+};
 
 use bytes::{Buf, Bytes};
 use courteous_core::{BoxError, CallContext, Elapsed, Scope, Trail};
@@ -91,7 +95,8 @@ impl Replay {
                 .unwrap_or_else(|_| Err(Elapsed::new(self.total_timeout, Scope::Total).into())),
             None => call.await,
         };
-        self.judge(record, result, &trail, &scrubber)
+        let began = self.clock.at(claimed_at);
+        self.judge(record, result, &trail, &scrubber, began)
     }
 
     fn judge<RB>(
@@ -100,6 +105,7 @@ impl Replay {
         result: Result<Response<RB>, BoxError>,
         trail: &Trail,
         scrubber: &Scrubber,
+        began: SystemTime,
     ) -> Attempted<RB> {
         let (failed, error, response) = match result {
             Ok(response) => {
@@ -120,16 +126,16 @@ impl Replay {
             ),
             (failed, Some(status)) if is_of_this_time(status, &record.letter) => {
                 let failed = failed.unwrap_or_else(|| Failed::answered(status, trail));
-                self.failed(record, failed, None)
+                self.failed(record, failed, None, began)
             }
             (None, Some(status)) => refused(status),
             (Some(failed), Some(status)) if would_come_again(failed.reason) => refused(status),
             (Some(failed), _) if failed.was_refused_here() => {
                 return Attempted::not_sent(NotSent::Limited);
             }
-            (Some(failed), _) => self.failed(record, failed, error),
+            (Some(failed), _) => self.failed(record, failed, error, began),
             // A classifier that takes an error for an answer.
-            (None, None) => self.failed(record, Failed::unknown(), error),
+            (None, None) => self.failed(record, Failed::unknown(), error, began),
         };
         Attempted {
             settlement,
@@ -143,11 +149,19 @@ impl Replay {
         record: &Record,
         failed: Failed,
         error: Option<String>,
+        began: SystemTime,
     ) -> (Settlement, ReplayOutcome) {
-        let reason = failed.reason;
-        let later = failed.into_failure(&self.clock, error);
-        let failure = record.letter.failure.clone().and_then(later);
-        match record.replays.saturating_add(1) >= self.max_replays {
+        let mut later = failed.into_failure(&self.clock, error);
+        later.maybe_processed_since = Some(began);
+        let mut letter = record.letter.clone();
+        letter.failure = letter.failure.and_then(later);
+        let runs_out = letter.outlives_key(self.usable_key_lifetime());
+        if runs_out {
+            letter.failure.reason = Reason::KeyRunsOut;
+        }
+        let failure = letter.failure;
+        let reason = failure.reason;
+        match runs_out || record.replays.saturating_add(1) >= self.max_replays {
             true => (
                 Settlement::Exhausted(failure),
                 ReplayOutcome::Exhausted { reason },

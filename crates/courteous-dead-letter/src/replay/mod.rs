@@ -34,8 +34,9 @@ use crate::{
 ///
 /// All that is pending and whose `not_before` has come, oldest first, each once in a run, but:
 ///
-/// - a record with a key whose first attempt was made longer ago than the lifetime of keys, less the total timeout, is marked
-///   as expired: the server may have forgotten the key, and would process the request anew;
+/// - a record that is safe by its key alone, and that may first have been processed longer ago than the lifetime of keys, less
+///   the total timeout, is marked as expired: the server may have forgotten the key, and would process the request anew. One that
+///   was never sent, or only ever refused, is sent however late;
 /// - a record that may have been processed, and has neither a key nor an idempotent method, is left alone, unless it is
 ///   [named](Self::with_id) and [that is wanted](Self::with_may_run_twice);
 /// - a record whose body was not kept whole, or for whose withheld secrets there are no fresh ones, is left alone;
@@ -114,6 +115,11 @@ pub struct Replay {
 
 type OnProgress = dyn Fn(&Progress<'_>) + Send + Sync;
 
+/// How long servers remember a key, at least: most providers keep keys for 24 h.
+pub(crate) const KEY_LIFETIME: Duration = Duration::from_secs(23 * 60 * 60);
+/// The total timeout of a call, with which it must end within the lifetime of its key.
+pub(crate) const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long a claim outlasts the call.
 const MARGIN: Duration = Duration::from_secs(30);
 
@@ -139,8 +145,8 @@ impl Replay {
     pub fn new() -> Self {
         Self {
             concurrency: const { NonZeroUsize::MIN.saturating_add(7) },
-            total_timeout: Duration::from_secs(30),
-            key_lifetime: Duration::from_secs(23 * 60 * 60),
+            total_timeout: TOTAL_TIMEOUT,
+            key_lifetime: KEY_LIFETIME,
             max_replays: 10,
             max_failures_in_row: Some(const { NonZeroU32::MIN.saturating_add(19) }),
             filter: Filter::new(),
@@ -171,9 +177,12 @@ impl Replay {
         self
     }
 
-    /// How long the server remembers an idempotency key, counted from the first attempt. Default: 23 h.
+    /// How long the server remembers an idempotency key. Default: 23 h.
     ///
-    /// A record whose key is older is marked as expired, and not sent. `Duration::MAX` sends it at any age.
+    /// It is counted from the first call that may have been processed: a call that was never sent, or only ever refused, has no
+    /// key that ages, nor has one whose method is idempotent. A record whose key is older is marked as expired, and not sent;
+    /// one whose server asks for a longer pause expires at once, by [`Reason::KeyRunsOut`](crate::Reason::KeyRunsOut).
+    /// `Duration::MAX` sends it at any age.
     #[must_use]
     pub const fn with_key_lifetime(mut self, lifetime: Duration) -> Self {
         self.key_lifetime = lifetime;

@@ -1,6 +1,6 @@
 //! Whether a record may be sent: pure, and told the time.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::{NotSent, Payload, Record, Replay, State};
 
@@ -24,6 +24,11 @@ impl Replay {
             && self.id.is_none_or(|only| record.letter.id == only)
     }
 
+    /// How old a key may be when its letter is sent: the call may take its whole time.
+    pub(super) const fn usable_key_lifetime(&self) -> Duration {
+        self.key_lifetime.saturating_sub(self.total_timeout)
+    }
+
     /// Whether `record` may be sent at `now`, as far as can be told without fresh secrets.
     pub(super) fn check(&self, record: &Record, now: SystemTime) -> Result<(), Hold> {
         let letter = &record.letter;
@@ -31,8 +36,9 @@ impl Replay {
             return Err(Hold::Expire);
         }
         // A clock that went back makes a key younger than it is: the hour that is left below a day must do for that.
-        let age = now.duration_since(letter.first_at).unwrap_or_default();
-        if letter.key().is_some() && age > self.key_lifetime.saturating_sub(self.total_timeout) {
+        if let Some(since) = letter.key_since()
+            && now.duration_since(since).unwrap_or_default() > self.usable_key_lifetime()
+        {
             return Err(Hold::Expire);
         }
         match letter.payload {

@@ -30,6 +30,7 @@ macro_rules! conformance {
     (mod $name:ident { $make:expr }) => {
         $crate::conformance::conformance! { mod $name { $make }
             a_letter_is_read_back_as_it_was
+            a_letter_whose_key_runs_out_is_expired_from_the_beginning
             a_sealed_body_is_kept_as_it_is
             a_letter_is_kept_once
             dropping_the_future_of_a_push_takes_nothing_back
@@ -202,6 +203,16 @@ pub(crate) async fn a_letter_is_read_back_as_it_was(store: &Any, clock: &Clock) 
         failure.not_before = Some(now + micro);
         letters.push(letter);
     }
+    for (processed, since) in [
+        (false, None),
+        (true, Some(now - HOUR + micro)),
+        (true, None),
+    ] {
+        let mut letter = letter(clock, HOUR, Reason::Attempts);
+        letter.failure.maybe_processed = processed;
+        letter.failure.maybe_processed_since = since;
+        letters.push(letter);
+    }
     // And one with nothing in it.
     letters.push(letter(clock, HOUR, Reason::Abandoned));
     letters.last_mut().unwrap().failure.last_at = now;
@@ -212,6 +223,23 @@ pub(crate) async fn a_letter_is_read_back_as_it_was(store: &Any, clock: &Clock) 
         assert_eq!(record.letter, letter);
         assert_eq!((record.state, record.replays), (State::Pending, 0));
     }
+}
+
+pub(crate) async fn a_letter_whose_key_runs_out_is_expired_from_the_beginning(
+    store: &Any,
+    clock: &Clock,
+) {
+    let mut letter = letter(clock, HOUR, Reason::KeyRunsOut);
+    letter.failure.not_before = Some(clock.now() + 100 * HOUR);
+    store.push(letter.clone()).await.unwrap();
+    let record = get(store, letter.id).await;
+    assert_eq!((record.state, record.replays), (State::Expired, 0));
+    assert_eq!(record.letter, letter);
+    assert_eq!(store.stats().await.unwrap().undelivered(), 0);
+    // By hand it is made pending.
+    store.mark(letter.id, Mark::Pending).await.unwrap();
+    let claimed = store.claim(Claim::new(1, HOUR)).await.unwrap();
+    assert_eq!(claimed[0].letter.id, letter.id);
 }
 
 pub(crate) async fn a_sealed_body_is_kept_as_it_is(store: &Any, clock: &Clock) {

@@ -1,4 +1,5 @@
 use std::{
+    convert::Infallible,
     num::{NonZeroU32, NonZeroUsize},
     sync::{
         Arc,
@@ -8,8 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous_dead_letter::{Filter, Payload, Reason, State, Tags};
-use http::{Method, Request};
+use courteous_dead_letter::{Filter, Letter, Payload, Reason, State, Tags};
+use http::{HeaderValue, Method, Request};
 use tower::service_fn;
 
 use crate::support::*;
@@ -256,4 +257,80 @@ async fn a_run_ends_early_when_too_many_fail_in_a_row() {
     let three = replay.with_max_failures_in_row(NonZeroU32::new(3));
     let summary = three.run(&store, boxed(flaky)).await.unwrap();
     assert_eq!((summary.failed, summary.delivered), (34, 16));
+}
+
+/// `letter`, as it is if its server has only ever refused it.
+fn refused(mut letter: Letter) -> Letter {
+    letter.failure.maybe_processed = false;
+    letter
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_only_refused_begins_to_age_with_the_replay_that_was_not() {
+    for (later, expected) in [(22 * HOUR, DELIVERED), (24 * HOUR, State::Expired)] {
+        let (clock, store, replay) = setup();
+        let id = push(&store, refused(letter(&clock, 100 * HOUR))).await;
+        let ledger = Ledger::default();
+        replay.run(&store, ledger.server(502)).await.unwrap();
+        let failure = get(&store, id).await.letter.failure;
+        assert!(failure.maybe_processed);
+        assert_eq!(failure.maybe_processed_since, Some(clock.now()));
+        clock.advance(later);
+        replay.run(&store, ledger.server(200)).await.unwrap();
+        assert_eq!(state(&store, id).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_are_refused_do_not_make_a_key_age() {
+    for code in [401, 403, 407, 429] {
+        let (clock, store, replay) = setup();
+        let id = push(&store, refused(letter(&clock, 100 * HOUR))).await;
+        let ledger = Ledger::default();
+        for _ in 0..3 {
+            replay.run(&store, ledger.server(code)).await.unwrap();
+            assert_eq!(state(&store, id).await, State::Pending, "{code}");
+            clock.advance(48 * HOUR);
+        }
+        replay.run(&store, ledger.server(200)).await.unwrap();
+        assert_eq!(state(&store, id).await, DELIVERED, "{code}");
+    }
+    // A conflict under the key is one of an earlier copy, which is at work.
+    let (clock, store, replay) = setup();
+    let id = push(&store, refused(letter(&clock, 100 * HOUR))).await;
+    let ledger = Ledger::default();
+    replay.run(&store, ledger.server(409)).await.unwrap();
+    assert!(get(&store, id).await.letter.failure.maybe_processed);
+}
+
+#[tokio::test]
+async fn a_replay_that_is_asked_for_a_pause_that_its_key_does_not_outlive_is_the_last() {
+    let pause = || {
+        boxed(service_fn(async |_: Request<Body>| {
+            let mut response = response(429);
+            let day = HeaderValue::from_static("86400");
+            response.headers_mut().insert("retry-after", day);
+            Ok::<_, Infallible>(response)
+        }))
+    };
+    let (clock, store, replay) = setup();
+    let processed = push(&store, letter(&clock, HOUR)).await;
+    let only_refused = push(&store, refused(letter(&clock, HOUR))).await;
+    let summary = replay.run(&store, pause()).await.unwrap();
+    assert_eq!((summary.expired, summary.failed), (1, 1));
+    let record = get(&store, processed).await;
+    assert_eq!((record.state, record.replays), (State::Expired, 1));
+    assert_eq!(record.letter.failure.reason, Reason::KeyRunsOut);
+    assert_eq!(state(&store, only_refused).await, State::Pending);
+}
+
+#[tokio::test]
+async fn a_key_of_a_method_that_is_idempotent_need_not_be_young() {
+    let (clock, store, replay) = setup();
+    let mut put = letter(&clock, 100 * HOUR);
+    put.method = Method::PUT;
+    let id = push(&store, put).await;
+    let ledger = Ledger::default();
+    replay.run(&store, ledger.server(200)).await.unwrap();
+    assert_eq!(state(&store, id).await, DELIVERED);
 }

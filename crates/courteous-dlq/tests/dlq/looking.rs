@@ -1,6 +1,6 @@
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
-use courteous_dead_letter::{Sink, StateKind};
+use courteous_dead_letter::{Clock, Payload, Reason, Sink, StateKind};
 use courteous_testkit::{ScriptedServer, as_another_user};
 use http::StatusCode;
 
@@ -309,4 +309,51 @@ async fn a_command_that_writes_takes_rights_from_others_and_not_from_the_group()
     assert_eq!(mode(), 0o644);
     bench.run(&format!("discard {}", ids[0])).await.with(0);
     assert_eq!(mode(), 0o640);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_is_never_sent_again_says_why() {
+    let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
+    let mut runs_out = letter(&server, 1);
+    runs_out.failure.reason = Reason::KeyRunsOut;
+    let mut scrubbed = letter(&server, 2);
+    scrubbed.payload = Payload::Scrubbed("password=withheld".into());
+    let mut truncated = letter(&server, 3);
+    truncated.payload = Payload::Truncated("order".into());
+    for (letter, state, why) in [
+        (runs_out, "expired", "a longer pause than its key lives"),
+        (scrubbed, "pending", "secrets were taken out of its body"),
+        (truncated, "pending", "its body was not kept whole"),
+    ] {
+        let id = letter.id;
+        bench.store.push(letter).await.unwrap();
+        let shown = bench.run(&format!("show --json {id}")).await.with(0).json();
+        assert_eq!(shown[0]["state"], state);
+        let told = shown[0]["never_again"].as_str().unwrap();
+        assert!(told.contains(why), "{told}");
+        let page = bench.run(&format!("show {id}")).await.with(0).out();
+        assert!(page.contains(why), "{page}");
+    }
+    let list = bench.run("list --reason key_runs_out").await.with(0).out();
+    assert!(list.contains("expired    key_runs_out"), "{list}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_is_asked_for_before_it_is_due_says_when_that_is() {
+    let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
+    let mut paused = letter(&server, 1);
+    let then = Clock::system().now() + Duration::from_secs(86_400);
+    paused.failure.not_before = Some(then);
+    let mut runs_out = letter(&server, 2);
+    runs_out.failure.reason = Reason::KeyRunsOut;
+    for (letter, why) in [
+        (paused, "is not due before 2"),
+        (runs_out, "is expired: the server asked for a longer pause"),
+    ] {
+        let id = letter.id;
+        bench.store.push(letter).await.unwrap();
+        let told = bench.run(&format!("replay --id {id}")).await.with(4).err();
+        assert!(told.contains(why), "{told}");
+    }
+    assert!(server.requests().is_empty());
 }

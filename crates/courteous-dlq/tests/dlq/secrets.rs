@@ -1,6 +1,9 @@
-use courteous_dead_letter::{Encrypted, Sink, StateKind};
-use courteous_testkit::{Act, ScriptedServer};
-use http::header::AUTHORIZATION;
+use bytes::Bytes;
+use courteous_dead_letter::{BodyScrubber, DeadLetterLayer, Encrypted, Sink, StateKind, Tags};
+use courteous_testkit::{Act, Probe, Reply, ScriptedServer};
+use http::{Request, header::AUTHORIZATION};
+use http_body_util::Full;
+use tower::{Layer, ServiceExt};
 
 use crate::bench::{Bench, Ended, command, letter, run};
 
@@ -147,4 +150,46 @@ async fn encrypted_bodies_are_sent_only_with_the_key_and_never_shown_without() {
     assert_eq!(server.requests().len(), 0);
     with(&key, "replay").await.with(0);
     assert_eq!(server.requests()[0].body, b"order 1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_layer_withholds_is_in_no_output() {
+    const SECRET: &str = "s3same-0123456789abcdef";
+    let bench = Bench::new();
+    let layer = DeadLetterLayer::new(bench.store.clone()).with_body_scrubber(BodyScrubber::new());
+    let down = layer.layer(Probe::new().otherwise(|_| Reply::status(503)));
+    let uri = format!("http://me:{SECRET}@a.example/?private_token={SECRET}&page_token=42");
+    let request = Request::put(uri)
+        .header("x-vault-token", SECRET)
+        .header("x-note", format!("Bearer {SECRET}"))
+        .header("content-type", "application/json")
+        .extension(Tags::new().with("order", "42").with("by", SECRET));
+    let body = format!(r#"{{"client_secret":"{SECRET}","amount":42}}"#);
+    let request = request.body(Full::<Bytes>::from(body)).unwrap();
+    assert_eq!(down.oneshot(request).await.unwrap().status(), 503);
+
+    let id = bench.run("list --json").await.with(0).json()[0]["id"].clone();
+    let id = id.as_str().unwrap();
+    let mut all = String::new();
+    for args in ["list", "list --json", "export --bodies", "replay"] {
+        let ended = bench.run(args).await;
+        all += &(ended.out() + &ended.err());
+    }
+    for args in ["show --body", "show --json --body", "replay --id"] {
+        let ended = bench.run(&format!("{args} {id}")).await;
+        all += &(ended.out() + &ended.err());
+    }
+    assert!(!all.contains(SECRET), "{all}");
+    for kept in [
+        "private_token=withheld",
+        "page_token=42",
+        "x-vault-token",
+        "client_secret",
+    ] {
+        assert!(all.contains(kept), "{kept}: {all}");
+    }
+    assert!(
+        all.contains("not sent: secrets were taken out of its body"),
+        "{all}"
+    );
 }
