@@ -211,7 +211,10 @@ fn register(sleep: Pin<&mut Sleep>) {
 /// Draws a key, and writes it into the fields.
 fn insert_key(fields: &mut HeaderMap) {
     let mut buffer = uuid::Uuid::encode_buffer();
-    let key = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+    let Ok(bytes) = courteous::random_bytes() else {
+        return;
+    };
+    let key = uuid::Builder::from_random_bytes(bytes).into_uuid();
     let key = key.hyphenated().encode_lower(&mut buffer);
     if let Ok(key) = HeaderValue::from_str(key) {
         fields.insert(KEY, key);
