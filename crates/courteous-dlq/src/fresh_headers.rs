@@ -9,14 +9,14 @@ use http::{
 
 /// Header fields that were withheld, read from the environment: on a command line, others could see them.
 ///
-/// Each is bound to one server. The URL of a letter may be the choice of an outsider who has registered a webhook, so a letter
-/// never decides where a secret goes.
+/// Each is bound to one server. An outsider may have chosen the URL of a letter, by registering a webhook. So a letter never
+/// decides where a secret goes.
 pub(crate) struct FreshHeaders(Vec<FreshHeader>);
 
 struct FreshHeader {
     name: HeaderName,
     value: HeaderValue,
-    /// Host and port. Without a port, it is the one that the letter's scheme implies.
+    /// Host and port. Without a port, the port is that of the letter's scheme.
     server: Authority,
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Opened {
     pub(super) connection: Connection,
     lock: Option<Lock>,
     pub(super) file: File,
-    /// What the file was, if it is read as one that nobody changes.
+    /// What the file was, if it is read as a file that does not change.
     still: Option<Still>,
 }
 
@@ -97,7 +97,7 @@ impl Reader {
 }
 
 impl Opened {
-    /// With a log beside the file, as any reader of SQLite. Without one, nobody has the file open, and it is read as a file
+    /// With a log beside the file, as any reader of SQLite. Without one, no store has the file open, and it is read as a file
     /// that does not change (`immutable=1`): a reader would have to create the log, and another user could not write to that.
     pub(super) fn open(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
         let opened = Self::open_as_it_is(path, timeout);
@@ -171,7 +171,7 @@ fn is_in_use(file: &File) -> bool {
     file.log().exists() || file.beside("-journal").exists()
 }
 
-/// Where the index of the log is missing, only the owner of the file may make it: nobody else could write to it then.
+/// Where the index of the log is missing, only the owner of the file may make it: the owner could not write to the index of another user.
 #[cfg(unix)]
 fn check_index(file: &File) -> Result<(), SqliteError> {
     use std::os::unix::fs::MetadataExt;

@@ -236,7 +236,7 @@ async fn what_only_looks_needs_no_right_to_write() {
     let Some(url) = as_another_user(&program).map(|_| bench.url()) else {
         return;
     };
-    // Nobody has it open.
+    // No process has it open.
     let _folder = bench.close();
     set_mode(&path, 0o444);
     set_mode(&folder, 0o555);
