@@ -117,7 +117,7 @@ impl SqliteOptions {
     }
 
     /// How many bytes of the disk are kept for claims, settlements and purges, 8 MiB by default: so a full disk can be emptied.
-    /// That is twice what the log may have before it is put into the database.
+    /// That is twice what the log may have before it is put into the database. Of a small disk, it is an eighth at most.
     ///
     /// They are in a file beside the store, `-reserve`, which the first letter creates. A change that finds the disk full
     /// removes the file, and is tried again. Letters are refused by [`PushError::Full`](crate::PushError::Full) from then on,
@@ -265,7 +265,8 @@ impl SqliteOptions {
         set(&connection, "synchronous", "FULL")?;
         set(&connection, "fullfsync", true)?;
         set(&connection, "journal_size_limit", LOG_BYTES)?;
-        let max_log = self.max_log(&connection).map_err(SqliteError::from)?;
+        let reserve = Reserve::of(&file, self.reserve, self.mode);
+        let max_log = max_log(&connection, &reserve).map_err(SqliteError::from)?;
         set(&connection, "wal_autocheckpoint", max_log)?;
         if is_new {
             schema::create(&mut connection)?;
@@ -277,7 +278,7 @@ impl SqliteOptions {
         Ok(Writer {
             connection,
             lock: Lock::shared(file.path()),
-            reserve: Reserve::of(&file, self.reserve, self.mode),
+            reserve,
             file,
             max_pages,
         })
@@ -296,15 +297,15 @@ impl SqliteOptions {
     fn max_pages(&self, connection: &Connection) -> rusqlite::Result<u32> {
         pages(connection, self.max_file_bytes)
     }
+}
 
-    /// After how many pages the log is put into the database: the reserve must have room for them, as the database may grow by
-    /// them before the log shrinks. SQLite's default is the most.
-    fn max_log(&self, connection: &Connection) -> rusqlite::Result<u32> {
-        const DEFAULT: u32 = 1_000;
-        match self.reserve {
-            0 => Ok(DEFAULT),
-            reserve => Ok(pages(connection, reserve / 2)?.min(DEFAULT)),
-        }
+/// After how many pages the log is put into the database: the reserve must have room for them, as the database may grow by
+/// them before the log shrinks. SQLite's default is the most.
+fn max_log(connection: &Connection, reserve: &Reserve) -> rusqlite::Result<u32> {
+    const DEFAULT: u32 = 1_000;
+    match reserve.bytes() {
+        0 => Ok(DEFAULT),
+        reserve => Ok(pages(connection, reserve / 2)?.min(DEFAULT)),
     }
 }
 

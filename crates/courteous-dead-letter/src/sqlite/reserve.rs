@@ -1,7 +1,7 @@
 use std::{
     fs,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{File, file::create_new};
@@ -24,12 +24,19 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
+    /// Of an eighth of the disk at most.
     pub(super) fn of(file: &File, bytes: u64, mode: u32) -> Self {
+        let path = file.beside("-reserve");
+        let most = Disk::of(&path).map_or(u64::MAX, |disk| disk.size / 8);
         Self {
-            path: file.beside("-reserve"),
-            bytes,
+            path,
+            bytes: bytes.min(most),
             mode,
         }
+    }
+
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Whether it is in place, or could be put there: letters may be written. So they may where no file can be created for
@@ -63,21 +70,32 @@ impl Reserve {
     }
 
     /// Twice its size is free, so that it is not put in place and removed in turn.
+    fn has_room(&self) -> bool {
+        Disk::of(&self.path).is_none_or(|disk| disk.free >= self.bytes.saturating_mul(2))
+    }
+}
+
+/// Bytes of a disk.
+struct Disk {
+    size: u64,
+    free: u64,
+}
+
+impl Disk {
+    /// The disk on which `path` is, if that can be told.
     #[cfg(unix)]
     #[allow(clippy::useless_conversion, reason = "other systems have other types")]
-    fn has_room(&self) -> bool {
-        let Some(folder) = self.path.parent() else {
-            return true;
-        };
-        let Ok(disk) = nix::sys::statvfs::statvfs(folder) else {
-            return true;
-        };
-        let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size().into());
-        free >= self.bytes.saturating_mul(2)
+    fn of(path: &Path) -> Option<Self> {
+        let disk = nix::sys::statvfs::statvfs(path.parent()?).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size().into());
+        Some(Self {
+            size: bytes(disk.blocks().into()),
+            free: bytes(disk.blocks_available().into()),
+        })
     }
 
     #[cfg(not(unix))]
-    fn has_room(&self) -> bool {
-        true
+    fn of(_: &Path) -> Option<Self> {
+        None
     }
 }

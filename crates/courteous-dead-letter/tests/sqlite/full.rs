@@ -204,6 +204,17 @@ async fn a_store_on_a_full_disk_can_be_opened_and_emptied() {
 }
 
 #[tokio::test]
+async fn a_small_disk_is_not_full_of_the_reserve() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::mount(&folder.path().join("disk"), 4096 * KIB as u64).unwrap();
+    let Some(disk) = disk else { return };
+    let store = SqliteStore::open(disk.path().join("letters.db")).unwrap();
+    push(&store, 0..100).await;
+    let reserve = std::fs::metadata(disk.path().join("letters.db-reserve"));
+    assert_eq!(reserve.unwrap().len(), 512 * KIB as u64);
+}
+
+#[tokio::test]
 async fn the_reserve_is_made_by_the_first_letter_and_by_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let (path, reserve) = (
