@@ -186,7 +186,10 @@ const fn refused(status: StatusCode) -> (Settlement, ReplayOutcome) {
 fn is_of_this_time(status: StatusCode, letter: &Letter) -> bool {
     match status.as_u16() {
         401 | 403 | 407 => true,
-        409 => letter.key().is_some(),
+        // An earlier attempt may be at work: there must have been one.
+        409 => {
+            letter.key().is_some() && letter.failure.maybe_sent && letter.failure.maybe_processed
+        }
         _ => false,
     }
 }

@@ -47,7 +47,7 @@ use crate::{
 /// A success (2xx) is delivered. Another answer that would come again, such as a 404, is refused, and kept with its status.
 /// Anything else leaves it pending, with the attempts and their history added to what was there. So do 401, 403 and 407: they are
 /// final only for the credentials that it was sent with, and many in a row end the run, as those of a server that is down do; and
-/// a 409 for a record with a key: an earlier copy under that key may still be in progress.
+/// a 409 for a record with a key that may have been processed: an earlier copy under that key may still be in progress.
 ///
 /// Each request has [`Replaying`](crate::Replaying) in its extensions, so that a dead-letter layer in the stack does not
 /// record it anew.

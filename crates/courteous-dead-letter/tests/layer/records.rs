@@ -2,8 +2,8 @@ use std::{convert::Infallible, io};
 
 use bytes::Bytes;
 use courteous_core::{
-    Attempt, CallContext, Classified, Elapsed, RejectReason, Rejected, Retried, Scope, StopReason,
-    Trail, Verdict, find_cause,
+    Attempt, CallContext, Classified, Effect, Elapsed, Fault, RejectReason, Rejected, Retried,
+    Scope, StopReason, Trail, Verdict, find_cause,
 };
 use courteous_dead_letter::{DeadLettered, NotRecorded, NotRecordedCause, Payload, Reason, Tags};
 use http::{HeaderName, Request, StatusCode};
@@ -393,4 +393,36 @@ async fn the_tags_go_no_further_in_and_the_trail_does() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_409_that_a_retry_takes_for_an_earlier_attempt_at_work_is_recorded_and_one_alone_is_an_answer()
+ {
+    let in_progress = Verdict::transient(Effect::InProgress, Fault::Server);
+    for (stop, reason) in [
+        (StopReason::AttemptsExhausted, Reason::Attempts),
+        (StopReason::BudgetExhausted, Reason::Budget),
+        (StopReason::Deadline, Reason::Deadline),
+    ] {
+        let (_, store, layer) = layer();
+        let server = async |_| {
+            let mut response = status(409);
+            let info = info(stop, &[FAILED, in_progress]);
+            response.extensions_mut().insert(info);
+            Ok::<_, Infallible>(response)
+        };
+        let mut request = post();
+        let key = "8e03".parse().unwrap();
+        request.headers_mut().insert("idempotency-key", key);
+        let response = call(&layer, request, server).await.unwrap();
+        assert_eq!(DeadLettered::of(&response).unwrap().reason(), reason);
+        let failure = letter(&store).await.failure;
+        assert!(failure.maybe_processed);
+        assert_eq!(failure.last_status, Some(StatusCode::CONFLICT));
+        assert_eq!(failure.history[1].verdict, in_progress);
+    }
+    // Without a retry it is the first attempt, and so an answer.
+    let (_, store, layer) = layer();
+    answered(&layer, 409).await;
+    assert!(letters(&store).await.is_empty());
 }

@@ -2,7 +2,7 @@ use std::{num::NonZeroU64, time::Duration};
 
 use courteous_core::find_cause;
 use courteous_dead_letter::{
-    MemoryStore, PostgresError, PostgresStore, PushError, Sink, StateKind, Store,
+    MemoryStore, PostgresError, PostgresStore, PushError, Reason, Sink, StateKind, Store,
 };
 use courteous_testkit::Postgres;
 
@@ -200,5 +200,39 @@ async fn a_letter_is_not_said_to_be_kept_in_a_spill_whose_file_was_removed() {
         // It goes on without.
         server.restart();
         wait_for("it is back", async || store.push(letter(3)).await.is_ok()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_is_expired_from_the_beginning_is_handed_over_as_the_others_are() {
+    let Some(mut server) = Postgres::start() else {
+        return;
+    };
+    let (local, _folder) = local();
+    let store = PostgresStore::builder(&server.url()).unwrap();
+    let store = store.with_spill(local.clone(), MOST);
+    let store = store.connect().await.unwrap();
+    server.crash();
+    let mut ids = Vec::new();
+    for number in 0..4 {
+        let mut letter = letter(number);
+        if number % 2 == 0 {
+            letter.failure.reason = Reason::KeyRunsOut;
+        }
+        ids.push(letter.id);
+        store.push(letter).await.unwrap();
+    }
+    assert_eq!(local.stats().await.unwrap().undelivered(), 4);
+
+    server.restart();
+    wait_for("all are handed over", async || store.backlog().spilled == 0).await;
+    for (id, expired) in ids.into_iter().zip([true, false, true, false]) {
+        let record = store.get(id).await.unwrap().unwrap();
+        let state = if expired {
+            StateKind::Expired
+        } else {
+            StateKind::Pending
+        };
+        assert_eq!(record.state.kind(), state);
     }
 }

@@ -303,3 +303,24 @@ async fn a_replay_can_be_spawned() {
     });
     assert_eq!(summary.await.unwrap().unwrap().delivered, 1);
 }
+
+#[tokio::test]
+async fn a_409_under_a_key_is_in_progress_only_after_an_attempt_that_may_be() {
+    let refused = State::Refused {
+        status: StatusCode::CONFLICT,
+    };
+    for (sent, processed, expected) in [
+        (true, true, State::Pending),
+        (true, false, refused),
+        (false, true, refused),
+    ] {
+        let (clock, store, replay) = setup();
+        let mut letter = letter(&clock, HOUR);
+        letter.failure.maybe_sent = sent;
+        letter.failure.maybe_processed = processed;
+        let id = push(&store, letter).await;
+        let ledger = Ledger::default();
+        replay.run(&store, ledger.server(409)).await.unwrap();
+        assert_eq!(state(&store, id).await, expected, "{sent} {processed}");
+    }
+}

@@ -295,12 +295,6 @@ async fn credentials_that_are_refused_do_not_make_a_key_age() {
         replay.run(&store, ledger.server(200)).await.unwrap();
         assert_eq!(state(&store, id).await, DELIVERED, "{code}");
     }
-    // A conflict under the key is one of an earlier copy, which is at work.
-    let (clock, store, replay) = setup();
-    let id = push(&store, refused(letter(&clock, 100 * HOUR))).await;
-    let ledger = Ledger::default();
-    replay.run(&store, ledger.server(409)).await.unwrap();
-    assert!(get(&store, id).await.letter.failure.maybe_processed);
 }
 
 #[tokio::test]
