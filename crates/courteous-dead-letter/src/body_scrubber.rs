@@ -24,7 +24,7 @@ const PLACEHOLDER: &str = "withheld";
 /// | body, by its `content-type` | what is written |
 /// |---|---|
 /// | `application/x-www-form-urlencoded` | its fields, without the secret values |
-/// | `application/json`, and all that end with `+json` | the same value, written anew: names sorted, without spaces between them |
+/// | `application/json`, and all that end with `+json` | the same value in another text: names sorted, without spaces between them |
 /// | one of both that cannot be read, as it is compressed or broken | nothing: [`Payload::Gone`] |
 /// | one of both that was too long to be kept | nothing of it: [`Payload::Truncated`], empty |
 /// | any other, `multipart/form-data` among them, or none | the body **as it is** |
@@ -72,7 +72,7 @@ impl BodyScrubber {
         self
     }
 
-    /// What is to be written of the body of a request that has these header fields.
+    /// The part of a body that is written, if its request has these header fields.
     pub(crate) fn scrub(&self, headers: &HeaderMap, payload: Payload) -> Payload {
         let Some(form) = form(headers) else {
             return payload;
