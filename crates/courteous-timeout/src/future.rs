@@ -2,7 +2,6 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use courteous_core::BoxError;
@@ -31,10 +30,8 @@ pin_project! {
         timer: Option<Sleep>,
         limit: Option<Limit>,
         coverage: Coverage,
-        // Boxed, as few requests have a body that streams, and each byte of a call is moved
-        // several times.
+        // Boxed, as few calls have one, and each byte of a call is moved several times.
         silence: Option<Box<Silence>>,
-        idle_timeout: Option<Duration>,
         // Whether the server was told the limit, which is shorter than the call's.
         told: bool,
     }
@@ -57,7 +54,6 @@ impl<F> ResponseFuture<F> {
             limit,
             coverage,
             silence: None,
-            idle_timeout: None,
             told: false,
         }
     }
@@ -70,7 +66,6 @@ impl<F> ResponseFuture<F> {
             limit: None,
             coverage: Coverage::Headers,
             silence: None,
-            idle_timeout: None,
             told: false,
         }
     }
@@ -84,12 +79,6 @@ impl<F> ResponseFuture<F> {
     /// The server was `told` the limit, which is that of the attempt alone.
     pub(crate) const fn telling(mut self, told: bool) -> Self {
         self.told = told;
-        self
-    }
-
-    /// The response's body may be silent for `timeout`.
-    pub(crate) const fn with_idle_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.idle_timeout = timeout;
         self
     }
 }
@@ -127,10 +116,8 @@ where
         let limit = this
             .limit
             .take_if(|_| matches!(this.coverage, Coverage::Body));
-        let (silence, idle_timeout) = (this.silence.take(), this.idle_timeout.take());
-        Poll::Ready(outcome.map(|response| {
-            response.map(|body| DeadlineBody::new(body, Wait::new(limit, silence, idle_timeout)))
-        }))
+        let wait = Wait::new(limit, this.silence.take());
+        Poll::Ready(outcome.map(|response| response.map(|body| DeadlineBody::new(body, wait))))
     }
 }
 

@@ -7,7 +7,9 @@ use crate::limit::Limit;
 
 const NANOS: u128 = 1_000_000_000;
 
-/// An attempt's timeout, which starts again whenever the client takes a frame of the request's body. So does an idle timeout.
+/// What an attempt's limits on silence need beyond its timeout: for a request whose body streams, and for an idle timeout.
+///
+/// Both limits start again whenever the client takes a frame of the request's body:
 ///
 /// ```text
 /// frame   frame            frame of 20 MB                                        silence
@@ -16,10 +18,14 @@ const NANOS: u128 = 1_000_000_000;
 /// ```
 #[derive(Debug)]
 pub(crate) struct Silence {
-    pub(crate) upload: Upload,
+    pub(crate) upload: Option<Upload>,
     pub(crate) timeout: Duration,
     pub(crate) least_rate: Option<NonZeroU64>,
     pub(crate) context: CallContext,
+    /// How long the response's body may be silent.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// The end of the wait for the frame that the caller waits for now.
+    pub(crate) idle_ends: Option<Instant>,
 }
 
 impl Silence {
@@ -34,18 +40,42 @@ impl Silence {
             .max_by_key(Limit::deadline)
     }
 
-    /// When a response's body that may be silent for `timeout` has been so for too long, counted from the last progress.
-    pub(crate) fn idle_end(&self, timeout: Duration) -> Option<Instant> {
+    /// Begins the wait for a frame of the response's body, unless it has begun.
+    ///
+    /// From here on, and not from the last frame on: until now it was the caller who kept the server waiting.
+    pub(crate) fn begin_idle(&mut self) {
+        if let (Some(timeout), None) = (self.idle_timeout, self.idle_ends) {
+            self.idle_ends = Instant::now().checked_add(timeout);
+        }
+    }
+
+    /// The end of that wait.
+    pub(crate) fn idle_limit(&self) -> Option<Limit> {
+        Limit::idle(self.idle_ends?, self.idle_timeout?)
+    }
+
+    /// Puts that end off, if the upload has made progress since. False if it has not.
+    pub(crate) fn extend_idle(&mut self) -> bool {
+        let Some(timeout) = self.idle_timeout else {
+            return false;
+        };
         let ends = self.begins(timeout);
-        ends.filter_map(|(at, timeout)| at.checked_add(timeout))
-            .max()
+        let later = ends
+            .filter_map(|(at, timeout)| at.checked_add(timeout))
+            .max();
+        let is_later = later > self.idle_ends;
+        if is_later {
+            self.idle_ends = later;
+        }
+        is_later
     }
 
     /// When the client took a frame, and how long the server may be silent after that: of the last frame, and of the last
     /// large one.
-    fn begins(&self, timeout: Duration) -> impl Iterator<Item = (Instant, Duration)> {
-        let last = self.upload.last().map(|at| (at, timeout));
-        let large = self.upload.last_large().map(|(at, bytes)| {
+    fn begins(&self, timeout: Duration) -> impl Iterator<Item = (Instant, Duration)> + use<> {
+        let upload = self.upload.as_ref();
+        let last = upload.and_then(Upload::last).map(|at| (at, timeout));
+        let large = upload.and_then(Upload::last_large).map(|(at, bytes)| {
             let timeout = with_transfer(timeout, bytes as u64, self.least_rate);
             (at, timeout)
         });

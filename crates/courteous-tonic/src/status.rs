@@ -11,7 +11,7 @@ use tonic::{Code, Status, TimeoutExpired};
 /// | [`Elapsed`] | DEADLINE_EXCEEDED |
 /// | [`Rejected`], as the deadline leaves too little time | DEADLINE_EXCEEDED |
 /// | [`Rejected`] | RESOURCE_EXHAUSTED |
-/// | tonic's own [`TimeoutExpired`] | DEADLINE_EXCEEDED |
+/// | tonic's own [`TimeoutExpired`], Tokio's and Tower's `Elapsed` | DEADLINE_EXCEEDED |
 /// | all else | as [`Status::from_error`] says |
 ///
 /// Tonic itself calls an expired timeout CANCELLED. A channel heeds the `grpc-timeout` that an attempt timeout writes, and
@@ -35,6 +35,10 @@ pub fn to_status(error: impl Into<BoxError>) -> Status {
         (code, rejected.to_string())
     } else if let Some(expired) = find_cause::<TimeoutExpired>(&*error) {
         (Code::DeadlineExceeded, expired.to_string())
+    } else if let Some(elapsed) = find_cause::<tower::timeout::error::Elapsed>(&*error) {
+        (Code::DeadlineExceeded, elapsed.to_string())
+    } else if let Some(elapsed) = find_cause::<tokio::time::error::Elapsed>(&*error) {
+        (Code::DeadlineExceeded, elapsed.to_string())
     } else {
         return Status::from_error(error);
     };
@@ -65,6 +69,18 @@ mod tests {
             assert_eq!(status.code(), Code::DeadlineExceeded);
             assert_eq!(status.message(), "call not finished within 3s");
             assert_eq!(find_cause::<Elapsed>(&status), Some(&elapsed()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_of_tokios_or_towers_is_deadline_exceeded() {
+        let never = std::future::pending::<()>();
+        let tokio = tokio::time::timeout(Duration::ZERO, never)
+            .await
+            .unwrap_err();
+        let tower = tower::timeout::error::Elapsed::new();
+        for error in [BoxError::from(tokio), io::Error::other(tower).into()] {
+            assert_eq!(to_status(error).code(), Code::DeadlineExceeded);
         }
     }
 

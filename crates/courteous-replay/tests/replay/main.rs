@@ -14,9 +14,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous_core::{BoxError, find_cause};
+use courteous_core::{BoxError, Upload, find_cause};
 use courteous_replay::{
-    DEFAULT_LIMIT, Keep, Kept, Native, NotReplayable, Overtaken, Replay, ReplayBody, SendOnce, Via,
+    AnyBody, DEFAULT_LIMIT, Keep, Kept, Native, NotReplayable, Overtaken, Replay, ReplayBody,
+    SendOnce, Via,
 };
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{
@@ -557,4 +558,82 @@ fn reqwest_bodies_keep_their_type() {
     let (mut body, kept) = Body::wrap(Full::<Bytes>::from("abc")).keep(2);
     Read::all(&mut body).unwrap();
     assert_eq!(Body::check(&kept), Err(NotReplayable::TooLarge));
+}
+
+/// What `body` gives now; `None` if it has to be waited for.
+fn taken<B>(body: &mut B) -> Option<Option<Result<Frame<Bytes>, BoxError>>>
+where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
+    match Pin::new(body).poll_frame(&mut noop()) {
+        Poll::Ready(frame) => Some(frame),
+        Poll::Pending => None,
+    }
+}
+
+#[test]
+fn each_frame_that_is_taken_is_reported_by_whichever_copy_is_read() {
+    let feed = Feed::default();
+    let (mut first, kept) = kept(&feed, 1024);
+    let upload = ReplayBody::upload(&kept).unwrap();
+    assert!(taken(&mut first).is_none());
+    assert_eq!(upload.last(), None, "nothing was taken yet");
+
+    feed.push(Step::Data(b"ab"));
+    taken(&mut first).unwrap().unwrap().unwrap();
+    let at_first = upload.last().unwrap();
+    let mut second = kept.again().unwrap();
+    taken(&mut second).unwrap().unwrap().unwrap();
+    let at_second = upload.last().unwrap();
+    assert!(at_first <= at_second);
+
+    // One that is overtaken takes nothing.
+    assert!(taken(&mut first).unwrap().unwrap().is_err());
+    assert_eq!(upload.last(), Some(at_second));
+
+    assert_eq!(upload.last_large(), None);
+    feed.push(Step::Bytes(vec![0; Upload::LARGE + 1].into()));
+    feed.push(Step::End);
+    taken(&mut second).unwrap().unwrap().unwrap();
+    let large = upload.last_large().unwrap();
+    assert_eq!(large, (upload.last().unwrap(), Upload::LARGE + 1));
+    assert!(taken(&mut second).unwrap().is_none());
+    assert_eq!(upload.last_large(), Some(large), "the end does not hide it");
+}
+
+#[test]
+fn a_body_that_is_watched_only_is_not_kept() {
+    let feed = Feed::default();
+    let mut body: UnsyncBoxBody<Bytes, BoxError> = feed.source().boxed_unsync();
+    let upload = body.watch_in_place().unwrap();
+    feed.push(Step::Data(b"ab"));
+    taken(&mut body).unwrap().unwrap().unwrap();
+    assert!(upload.last().is_some());
+
+    let mut body = ReplayBody::new(feed.source());
+    let kept = body.keep_in_place(0);
+    drop(kept);
+    let upload = body.watch_in_place().unwrap();
+    feed.push(Step::Data(b"cd"));
+    taken(&mut body).unwrap().unwrap().unwrap();
+    assert!(upload.last().is_some());
+    assert_eq!(body.keep_in_place(0).kept_bytes(), 0);
+}
+
+#[test]
+fn a_body_in_memory_reports_nothing_and_is_left_as_it_is() {
+    let bytes = Bytes::from(vec![7; 100]);
+    let mut full = Full::new(bytes.clone());
+    assert!(full.watch_in_place().is_none());
+    assert!(Full::upload(&full.keep_in_place(0)).is_none());
+    let mut any = AnyBody::from(bytes.clone());
+    assert!(any.watch_in_place().is_none());
+    assert!(AnyBody::upload(&any.keep_in_place(0)).is_none());
+    assert!(String::from("text").watch_in_place().is_none());
+    assert!(Empty::<Bytes>::new().watch_in_place().is_none());
+    let mut either = Either::<_, ReplayBody<Source>>::Left(Full::new(bytes));
+    assert!(either.watch_in_place().is_none());
+    let mut either = Either::<Full<Bytes>, _>::Right(ReplayBody::new(Feed::default().source()));
+    assert!(either.watch_in_place().is_some());
+    assert!(SendOnce::new().watch_in_place(&mut either).is_none());
 }

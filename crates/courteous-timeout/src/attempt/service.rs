@@ -132,12 +132,15 @@ where
             };
             told = stated == Stated::ByUs && limit.elapsed().scope() == Scope::Attempt;
         }
-        let silence = upload.map(|upload| {
+        let has_silence = upload.is_some() || idle_timeout.is_some();
+        let silence = has_silence.then(|| {
             Box::new(Silence {
                 upload,
                 timeout,
                 least_rate: settings.least_upload_rate(),
                 context,
+                idle_timeout,
+                idle_ends: None,
             })
         });
         let coverage = match asked {
@@ -146,7 +149,6 @@ where
         };
         ResponseFuture::new(self.inner.call(request), limit, coverage)
             .with_silence(silence)
-            .with_idle_timeout(idle_timeout)
             .telling(told)
     }
 }
