@@ -12,10 +12,10 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use courteous_core::{BoxError, Elapsed, find_cause};
-use courteous_testkit::{Latch, Probe, Reply, Task};
+use courteous_testkit::{Latch, Probe, Reply, Task, TestBody};
 use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep, timeout};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -204,4 +204,25 @@ async fn an_attempt_timeout_around_a_throttle_bills_the_queue_to_the_server() {
         send(swapped, put()).await.is_err(),
         "a server that takes 500 ms is never given them"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_not_polled_loses_its_permit_at_the_total_timeout_and_fails_when_it_is_polled()
+ {
+    let probe = Probe::new().replies([
+        Reply::ok().body(TestBody::new().chunk("a part").stall()),
+        Reply::ok().body("at once"),
+    ]);
+    let (limit, limiter) = limit_of(1);
+    let service = TotalTimeoutLayer::new(SECOND).layer(limit.layer(probe));
+    let kept = send(service.clone(), put()).await.unwrap();
+    sleep(SECOND).await;
+    let start = Instant::now();
+    let next = send(service, put()).await.unwrap();
+    assert_eq!((start.elapsed(), limiter.in_flight()), (Duration::ZERO, 1));
+    let error = kept.into_body().collect().await.unwrap_err();
+    assert!(find_cause::<Elapsed>(&*error).is_some());
+    assert_eq!(limiter.in_flight(), 1);
+    next.into_body().collect().await.unwrap();
+    assert_eq!(limiter.in_flight(), 0);
 }

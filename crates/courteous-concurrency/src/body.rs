@@ -13,7 +13,9 @@ pin_project! {
     /// ended.
     ///
     /// The permit is given back with the last frame if the body knows that it is the last, else
-    /// when the body reports its end, at its first error, or when it is dropped. Frames, trailers,
+    /// when the body reports its end, at its first error, or when it is dropped. After the call's
+    /// deadline, another call that finds the limit full takes it back. A body that is leaked, by
+    /// [`std::mem::forget`], keeps its permit until then, and for ever without a deadline. Frames, trailers,
     /// errors, size and end come through unchanged; it is `Unpin`, `Default` and `Send` if the
     /// inner body is.
     #[derive(Debug, Default)]

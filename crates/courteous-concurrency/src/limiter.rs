@@ -1,15 +1,17 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-use courteous_core::{RejectReason, Rejected};
+use courteous_core::Rejected;
 use courteous_queue::{Shared, Wakes};
+use http::Extensions;
+use tokio::time::Instant;
 
 use crate::{
     error::InvalidLimit,
     line::{Entry, Line},
     options::{Bound, Options},
     permit::Permit,
+    permits::Permits,
     place::Place,
-    slots::Slots,
 };
 
 /// A number of permits that calls share, and the line of those who wait for one.
@@ -40,7 +42,7 @@ pub struct Limiter {
     core: Arc<Core>,
 }
 
-pub(crate) type Core = Shared<Line, Slots>;
+pub(crate) type Core = Shared<Line, Permits>;
 
 /// What became of asking for a permit.
 pub(crate) enum Admission {
@@ -55,7 +57,7 @@ impl Limiter {
     pub fn new(limit: NonZeroUsize) -> Self {
         let limit = limit.get();
         Self {
-            core: Arc::new(Core::with_shortcut(Line::new(limit), Slots::new(limit))),
+            core: Arc::new(Core::with_shortcut(Line::new(limit), Permits::new(limit))),
         }
     }
 
@@ -95,7 +97,14 @@ impl Limiter {
 
     /// Whether there is no call, neither in flight nor waiting.
     pub(crate) fn is_idle(&self) -> bool {
-        self.core.with(|line| line.is_idle())
+        let leases = &self.core.shortcut().leases;
+        self.core.with(|line| {
+            // Nobody waits for what is taken back, so nobody has to be woken.
+            if !line.is_idle() && line.waiting() == 0 {
+                line.give_all(leases.take_back(Instant::now));
+            }
+            line.is_idle()
+        })
     }
 
     /// In flight and waiting, at one instant.
@@ -104,40 +113,60 @@ impl Limiter {
         self.core.with(|line| line.held() + line.waiting())
     }
 
-    /// A permit if one is free and nobody waits: without a lock and without the clock.
+    /// A permit if one is free and nobody waits: without a lock, unless the call is over at an instant, and without the
+    /// clock.
     #[inline]
-    pub(crate) fn try_admit(&self) -> Option<Permit> {
-        let taken = self.core.shortcut().try_take();
-        taken.then(|| Permit::new(Arc::clone(&self.core)))
+    pub(crate) fn try_admit(&self, extensions: &Extensions, options: &Options) -> Option<Permit> {
+        let taken = self.core.shortcut().slots.try_take();
+        taken.then(|| Permit::new(Arc::clone(&self.core), options.end(extensions)))
     }
 
     /// A permit, or a place in the line, or why neither.
-    pub(crate) fn admit(&self, extensions: &http::Extensions, options: &Options) -> Admission {
-        if let Some(permit) = self.try_admit() {
-            return Admission::Now(permit);
+    #[inline]
+    pub(crate) fn admit(&self, extensions: &Extensions, options: &Options) -> Admission {
+        match self.try_admit(extensions, options) {
+            Some(permit) => Admission::Now(permit),
+            None => {
+                let mut wakes = Wakes::new();
+                let admission = self.admit_or_wait(extensions, options, &mut wakes);
+                wakes.wake();
+                admission
+            }
         }
-        self.admit_or_wait(extensions, options)
-            .unwrap_or_else(|reason| Admission::Refused(Rejected::new(reason)))
     }
 
+    /// As [`admit`](Self::admit), if there was no permit a moment ago. Leaves those who are to be woken in `wakes`, for whom
+    /// permits were taken back.
     #[cold]
-    fn admit_or_wait(
+    pub(crate) fn admit_or_wait(
         &self,
-        extensions: &http::Extensions,
+        extensions: &Extensions,
         options: &Options,
-    ) -> Result<Admission, RejectReason> {
+        wakes: &mut Wakes,
+    ) -> Admission {
         let bound = options.bound(extensions);
         // One who may not wait still gets what is free.
         let max_waiting = match bound {
             Ok(_) => options.max_waiting,
             Err(_) => Some(0),
         };
-        let core = Arc::clone(&self.core);
-        match self.core.with(|line| line.enter(max_waiting)) {
-            Entry::Permit => Ok(Admission::Now(Permit::new(core))),
-            Entry::Place(ticket) => Ok(Admission::Wait(Place::new(core, ticket), bound?)),
-            Entry::Full => Err(bound.err().unwrap_or(options.queue_full())),
+        let overdue = self.core.shortcut().leases.take_back(Instant::now);
+        if overdue > 0 {
+            self.core
+                .update_into(wakes, |line, _, _| line.give_all(overdue));
         }
+        let core = Arc::clone(&self.core);
+        let end = options.end(extensions);
+        let reason = match (self.core.with(|line| line.enter(max_waiting)), bound) {
+            (Entry::Permit, _) => return Admission::Now(Permit::new(core, end)),
+            (Entry::Place(ticket), Ok(bound)) => {
+                return Admission::Wait(Place::new(core, ticket, end), bound);
+            }
+            // Never with a place: it may not wait.
+            (Entry::Full | Entry::Place(_), Err(reason)) => reason,
+            (Entry::Full, Ok(_)) => options.queue_full(),
+        };
+        Admission::Refused(Rejected::new(reason))
     }
 }
 

@@ -144,14 +144,32 @@ impl<K: Hash + Eq> Limiters<K> {
 
     pub(crate) fn admit(&self, key: K, extensions: &Extensions, options: &Options) -> Admission {
         let mut partitions = self.lock();
-        if let Some(limiter) = partitions.map.get(&key) {
-            return limiter.admit(extensions, options);
+        let known = partitions.map.get(&key);
+        if let Some(limiter) = known
+            && let Some(permit) = limiter.try_admit(extensions, options)
+        {
+            return Admission::Now(permit);
         }
-        // Dropped without the lock, as dropping a key may run any code.
+        // Woken and dropped without the lock, as wakers and keys may run any code.
+        let mut wakes = Wakes::new();
         let mut forgotten = Vec::new();
-        let (admission, unused) = partitions.admit(key, &mut forgotten, extensions, options);
+        let (admission, unused) = match known {
+            Some(limiter) => {
+                let admission = limiter.admit_or_wait(extensions, options, &mut wakes);
+                (admission, Some(key))
+            }
+            None => {
+                let (limiter, unused) = partitions.limiter(key, &mut forgotten);
+                let admission = match limiter.try_admit(extensions, options) {
+                    Some(permit) => Admission::Now(permit),
+                    None => limiter.admit_or_wait(extensions, options, &mut wakes),
+                };
+                (admission, unused)
+            }
+        };
         drop(partitions);
         drop(unused);
+        wakes.wake();
         admission
     }
 
@@ -166,29 +184,22 @@ impl<K: Hash + Eq> Limiters<K> {
 }
 
 impl<K: Hash + Eq> Partitions<K> {
-    /// Admits a call with a key that is not known. Gives the key back if there is no room for it; what is forgotten is left
-    /// in `forgotten`.
+    /// The limiter of a key that is not known, and the key, if there is no room for it. What is forgotten is left in
+    /// `forgotten`.
     #[cold]
-    fn admit(
-        &mut self,
-        key: K,
-        forgotten: &mut Vec<(K, Limiter)>,
-        extensions: &Extensions,
-        options: &Options,
-    ) -> (Admission, Option<K>) {
+    fn limiter(&mut self, key: K, forgotten: &mut Vec<(K, Limiter)>) -> (Limiter, Option<K>) {
         let Self { map, shared, limit } = self;
         let place = map.place(&key);
         // While a limiter that it may have shared has calls, the key may have some of them.
         if let Some(shared) = shared.shared_by(place).find(|shared| !shared.is_idle()) {
-            return (shared.admit(extensions, options), Some(key));
+            return (shared.clone(), Some(key));
         }
         let new = || Limiter::new(*limit);
         match map.insert(place, key, Limiter::is_idle, new, forgotten) {
-            Ok(limiter) => (limiter.admit(extensions, options), None),
+            Ok(limiter) => (limiter.clone(), None),
             Err(no_room) => {
                 let shared = shared.get_or_insert(&no_room, Limiter::is_idle, new);
-                let admission = shared.admit(extensions, options);
-                (admission, Some(no_room.into_key()))
+                (shared.clone(), Some(no_room.into_key()))
             }
         }
     }

@@ -1,9 +1,7 @@
 use std::{task::Waker, time::Duration};
 
-use courteous_queue::{Next, Queue, Serve, Shortcut, Ticket, Wakes};
+use courteous_queue::{Next, Queue, Serve, Ticket, Wakes};
 use tokio::time::Instant;
-
-use crate::slots::Slots;
 
 /// How often promises are looked at. One that is not redeemed lapses at the second look after it
 /// was made, so when it is between one and two of these old.
@@ -68,6 +66,19 @@ impl Line {
 
     pub(crate) const fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Notes how many permits are free.
+    pub(crate) const fn set_free(&mut self, free: usize) {
+        self.taken = self.limit - free;
+    }
+
+    /// How many permits are free for everybody; `None` while somebody stands in the line.
+    pub(crate) const fn free(&self) -> Option<usize> {
+        match self.queue.is_empty() {
+            true => self.limit.checked_sub(self.taken),
+            false => None,
+        }
     }
 
     /// How many wait, in the line or not.
@@ -190,6 +201,11 @@ impl Line {
         self.taken -= 1;
     }
 
+    /// Gives so many permits back.
+    pub(crate) const fn give_all(&mut self, permits: usize) {
+        self.taken -= permits;
+    }
+
     /// Promises above the new limit are taken back; their waiters are woken already, and get back
     /// their places when polled.
     pub(crate) fn set_limit(&mut self, limit: usize) {
@@ -263,26 +279,6 @@ impl Serve for Line {
     /// Without a timer, promises lapse only when somebody comes along. Waking all who wait would
     /// not change that.
     fn rouse(&mut self, _: &mut Wakes) {}
-}
-
-impl Shortcut<Line> for Slots {
-    type Limit = Line;
-
-    fn close<'a>(&self, line: &'a mut Line) -> &'a mut Line {
-        if let Some(free) = self.lock() {
-            line.taken = line.limit - free;
-        }
-        line
-    }
-
-    /// If nobody stands in the line.
-    fn open(&self, line: &mut Line) {
-        if line.queue.is_empty()
-            && let Some(free) = line.limit.checked_sub(line.taken)
-        {
-            self.unlock(free);
-        }
-    }
 }
 
 fn take_one(count: &mut usize) -> bool {

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums)]
 pub enum HoldUntil {
-    /// The response body ended, failed or was dropped. The default: until then the server and the
+    /// The response body ended, failed or was dropped, or the call's deadline has passed and another
+    /// call needs the permit. The default: until then the server and the
     /// connection are at work.
     #[default]
     Body,
@@ -47,6 +48,17 @@ impl Options {
             return Ok(None);
         }
         bound(Instant::now(), self.max_wait, deadline)
+    }
+
+    /// When a call is over that holds a permit, whatever becomes of it: its deadline, if that covers what the permit is held
+    /// for.
+    #[inline]
+    pub(crate) fn end(&self, extensions: &Extensions) -> Option<Instant> {
+        let context = extensions.get::<CallContext>()?;
+        match self.hold {
+            HoldUntil::Body => context.body_deadline(),
+            HoldUntil::Headers => context.deadline(),
+        }
     }
 
     /// What a call is refused for when the queue is full.

@@ -1,16 +1,21 @@
 use std::{fmt, sync::Arc};
 
-use crate::limiter::Core;
+use tokio::time::Instant;
 
-/// The right to be in flight, given back when dropped.
+use crate::{leases::Lease, limiter::Core};
+
+/// The right to be in flight, given back when dropped, or taken back after the call's deadline.
 pub(crate) struct Permit {
     core: Arc<Core>,
+    lease: Option<Lease>,
 }
 
 impl Permit {
-    /// Owns a permit that was taken from `core`.
-    pub(crate) const fn new(core: Arc<Core>) -> Self {
-        Self { core }
+    /// Owns a permit that was taken from `core`, for a call that is over at `end` whatever becomes of it.
+    #[inline]
+    pub(crate) fn new(core: Arc<Core>, end: Option<Instant>) -> Self {
+        let lease = end.map(|end| core.shortcut().leases.begin(end));
+        Self { core, lease }
     }
 
     #[cold]
@@ -22,7 +27,14 @@ impl Permit {
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if !self.core.shortcut().try_give() {
+        let permits = self.core.shortcut();
+        if let Some(lease) = self.lease
+            && !permits.leases.end(lease)
+        {
+            // Taken back before.
+            return;
+        }
+        if !permits.slots.try_give() {
             self.give_to_line();
         }
     }

@@ -4,6 +4,7 @@ use std::{
 };
 
 use courteous_queue::Ticket;
+use tokio::time::Instant;
 
 use crate::{limiter::Core, permit::Permit};
 
@@ -13,16 +14,19 @@ pub(crate) struct Place {
     core: Arc<Core>,
     /// Always there, until the drop.
     ticket: Option<Ticket>,
+    /// When the call is over, whatever becomes of it.
+    end: Option<Instant>,
     /// Whether it is neither in the line nor promised anything, so that nobody is served when it
     /// goes.
     apart: bool,
 }
 
 impl Place {
-    pub(crate) const fn new(core: Arc<Core>, ticket: Ticket) -> Self {
+    pub(crate) const fn new(core: Arc<Core>, ticket: Ticket, end: Option<Instant>) -> Self {
         Self {
             core,
             ticket: Some(ticket),
+            end,
             apart: false,
         }
     }
@@ -49,7 +53,7 @@ impl Place {
             return Poll::Pending;
         }
         self.apart = true;
-        Poll::Ready(Permit::new(Arc::clone(&self.core)))
+        Poll::Ready(Permit::new(Arc::clone(&self.core), self.end))
     }
 }
 

@@ -32,6 +32,12 @@ use crate::{
 /// dropping the response body gives back its permit. Dropping a readied service gives back the
 /// inner readiness only.
 ///
+/// A response future or body that is kept and not polled holds its permit until the call's deadline
+/// ([`CallContext`](courteous_core::CallContext)): from then on, the next call that finds the limit
+/// full takes the permit back. For a body, that is the earliest deadline that covers bodies. Without
+/// a deadline, it is held until the drop, and lost if there is none
+/// ([`std::mem::forget`]).
+///
 /// # Errors
 ///
 /// A refused call fails with [`Rejected`](courteous_core::Rejected), boxed; nothing was sent then.
@@ -87,11 +93,12 @@ where
             options,
             reject,
         } = &self.limit;
-        let hold = match request.extensions().get::<LongLived>() {
-            Some(_) => HoldUntil::Headers,
-            None => options.hold,
-        };
-        match scope.admit(&request, options) {
+        let mut options = *options;
+        if request.extensions().get::<LongLived>().is_some() {
+            options.hold = HoldUntil::Headers;
+        }
+        let hold = options.hold;
+        match scope.admit(&request, &options) {
             Admission::Now(permit) => {
                 // If this panics, the permit is given back.
                 let future = self.inner.call(request);

@@ -11,6 +11,8 @@ use crate::{NoRandomBytes, random_bytes};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallContext {
     deadline: Option<Instant>,
+    /// The earliest of those that cover the response body.
+    body_deadline: Option<Instant>,
     timeout: Option<Duration>,
     attempt: Option<NonZeroU32>,
     call_id: Option<CallId>,
@@ -42,6 +44,12 @@ impl CallContext {
         self.deadline
     }
 
+    /// The earliest deadline that covers the response body too: at that instant, all of the call is over.
+    #[must_use]
+    pub const fn body_deadline(&self) -> Option<Instant> {
+        self.body_deadline
+    }
+
     /// How much time is left at `now`; zero after the deadline, `None` without one.
     #[must_use]
     pub fn time_left(&self, now: Instant) -> Option<Duration> {
@@ -67,7 +75,17 @@ impl CallContext {
         self.bring_forward(deadline, Some(timeout));
     }
 
+    /// As [`tighten_to_end_of`](Self::tighten_to_end_of), for a deadline of the response head: the body may go on after it.
+    pub fn tighten_head_to_end_of(&mut self, timeout: Duration, deadline: Instant) {
+        let body_deadline = self.body_deadline;
+        self.bring_forward(deadline, Some(timeout));
+        self.body_deadline = body_deadline;
+    }
+
     fn bring_forward(&mut self, deadline: Instant, timeout: Option<Duration>) {
+        if self.body_deadline.is_none_or(|earlier| deadline < earlier) {
+            self.body_deadline = Some(deadline);
+        }
         if self.deadline.is_none_or(|earlier| deadline < earlier) {
             self.deadline = Some(deadline);
             self.timeout = timeout;
@@ -141,6 +159,18 @@ mod tests {
             context.time_left(now + Duration::from_secs(9)),
             Some(Duration::ZERO)
         );
+    }
+
+    #[test]
+    fn a_deadline_of_the_head_does_not_end_the_body() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut context = CallContext::default();
+        context.tighten_head_to_end_of(5 * second, now + 5 * second);
+        assert_eq!(context.deadline(), Some(now + 5 * second));
+        assert_eq!(context.body_deadline(), None);
+        context.tighten(now + 9 * second);
+        assert_eq!(context.deadline(), Some(now + 5 * second));
+        assert_eq!(context.body_deadline(), Some(now + 9 * second));
     }
 
     #[test]

@@ -82,7 +82,12 @@ where
         let context = CallContext::of(extensions);
         let limit = Limit::earliest(Instant::now(), timeout, Scope::Total, context);
         if let Some(limit) = limit {
-            CallContext::edit(extensions).tighten_to_end_of(limit.timeout(), limit.deadline());
+            let (timeout, deadline) = (limit.timeout(), limit.deadline());
+            let context = CallContext::edit(extensions);
+            match coverage {
+                Coverage::Body => context.tighten_to_end_of(timeout, deadline),
+                Coverage::Headers => context.tighten_head_to_end_of(timeout, deadline),
+            }
         }
         // `self.inner` is never polled ready by us, so a plain clone leaves nothing behind.
         let call = ReadyCall::new(self.inner.clone(), request, limit);

@@ -1,0 +1,38 @@
+use courteous_queue::Shortcut;
+use tokio::time::Instant;
+
+use crate::{leases::Leases, line::Line, slots::Slots};
+
+/// What is known of the permits without the lock.
+pub(crate) struct Permits {
+    pub(crate) slots: Slots,
+    pub(crate) leases: Leases,
+}
+
+impl Permits {
+    /// `free` permits, for everybody.
+    pub(crate) fn new(free: usize) -> Self {
+        Self {
+            slots: Slots::new(free),
+            leases: Leases::new(Instant::now()),
+        }
+    }
+}
+
+impl Shortcut<Line> for Permits {
+    type Limit = Line;
+
+    fn close<'a>(&self, line: &'a mut Line) -> &'a mut Line {
+        if let Some(free) = self.slots.lock() {
+            line.set_free(free);
+        }
+        line
+    }
+
+    /// If nobody stands in the line.
+    fn open(&self, line: &mut Line) {
+        if let Some(free) = line.free() {
+            self.slots.unlock(free);
+        }
+    }
+}
