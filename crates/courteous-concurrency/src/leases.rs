@@ -3,16 +3,16 @@ use std::{
     num::NonZeroU32,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
 use tokio::time::Instant;
 
+use crate::soonest::Soonest;
+
 /// How many parts there are, so that threads seldom wait for each other.
 const SHARDS: usize = 4;
-/// No lease ends.
-const NEVER: u64 = u64::MAX;
 
 /// Until when the permits are held of calls that have a deadline.
 ///
@@ -22,8 +22,8 @@ const NEVER: u64 = u64::MAX;
 pub(crate) struct Leases {
     /// Made for the first lease: limits may be many, and some have no call with a deadline.
     shards: OnceLock<Box<[Mutex<Shard>; SHARDS]>>,
-    /// No lease ends before this. In nanoseconds since the epoch.
-    soonest: AtomicU64,
+    /// In nanoseconds since the epoch.
+    soonest: Soonest,
     epoch: Instant,
 }
 
@@ -57,7 +57,7 @@ impl Leases {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             shards: OnceLock::new(),
-            soonest: AtomicU64::new(NEVER),
+            soonest: Soonest::new(),
             epoch: now,
         }
     }
@@ -68,10 +68,7 @@ impl Leases {
         let shard = own_shard();
         let shards = self.shards.get_or_init(Box::default);
         let lease = lock(&shards[shard]).begin(ends, shard);
-        // After the lease can be seen: a search that missed it has reset the instant before.
-        if ends < self.soonest.load(Ordering::SeqCst) {
-            self.soonest.fetch_min(ends, Ordering::SeqCst);
-        }
+        self.soonest.note(ends);
         lease
     }
 
@@ -84,29 +81,29 @@ impl Leases {
 
     /// Ends all leases whose time has come, and says how many. Does not look at them before that can be.
     pub(crate) fn take_back(&self, now: impl FnOnce() -> Instant) -> usize {
-        if self.soonest.load(Ordering::SeqCst) == NEVER {
+        if self.soonest.get() == Soonest::NEVER {
             return 0;
         }
         let now = self.tick(now());
         let Some(shards) = self.shards.get() else {
             return 0;
         };
-        if self.soonest.load(Ordering::SeqCst) > now {
+        if self.soonest.get() > now {
             return 0;
         }
-        self.soonest.store(NEVER, Ordering::SeqCst);
+        self.soonest.forget();
         let mut ended = 0;
         for shard in shards.iter() {
             let soonest = lock(shard).end_until(now, &mut ended);
-            self.soonest.fetch_min(soonest, Ordering::SeqCst);
+            self.soonest.note(soonest);
         }
         ended
     }
 
-    /// Rounded up to the next whole nanosecond that can be told; what is too far off never ends.
+    /// `at` in nanoseconds since the epoch. What is too far off never ends.
     fn tick(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.epoch);
-        u64::try_from(since.as_nanos()).unwrap_or(NEVER)
+        u64::try_from(since.as_nanos()).unwrap_or(Soonest::NEVER)
     }
 }
 
@@ -141,7 +138,7 @@ impl Shard {
 
     /// Ends leases up to `now`, and says when the next one ends.
     fn end_until(&mut self, now: u64, ended: &mut usize) -> u64 {
-        let mut soonest = NEVER;
+        let mut soonest = Soonest::NEVER;
         for index in 0..self.slots.len() as u32 {
             match self.slots[index as usize].ends {
                 Some(ends) if ends <= now => {

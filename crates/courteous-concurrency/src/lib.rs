@@ -16,6 +16,7 @@ mod place;
 mod scope;
 mod service;
 mod slots;
+mod soonest;
 mod waiting;
 
 pub use body::PermitBody;
