@@ -68,7 +68,7 @@ async fn a_call_draws_once_for_its_key_or_its_id_and_not_at_all_where_it_needs_n
     assert_eq!(draws_of(None, keyed()).await, 0);
     let mut once = request(Method::POST);
     once.extensions_mut().insert(NoRetry);
-    assert_eq!(draws_of(None, once).await, 0, "nobody needs an id");
+    assert_eq!(draws_of(None, once).await, 0, "no layer needs an id");
 }
 
 /// What three attempts look like to the server, where the key layer is inside the retry.

@@ -54,8 +54,8 @@ impl IntoKey for Result<Option<Key>, NoRandomBytes> {
 
 /// Draws a random UUID (version 4) for each call: the default.
 ///
-/// The bits are drawn from the operating system, for each key anew: a generator in memory is copied
-/// by `fork`, and two processes would send one key with two orders.
+/// Each key's bits are drawn from the operating system. A generator in memory would be copied by
+/// `fork`, and two processes would send one key with two orders.
 ///
 /// If a retry is outside, against the recommended order, the bits are those of the call's id, so
 /// that all its attempts have one key. A retry gives none to a request that is idempotent by its

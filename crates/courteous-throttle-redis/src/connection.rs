@@ -69,8 +69,8 @@ impl Connection {
         }
     }
 
-    /// The id by which Redis knows who calls. Drawn once for this connection, and so anew for each runtime and each process:
-    /// two workers of one id would share one worker's part of the rate.
+    /// The id by which Redis knows who calls. Each runtime and each process has a `Connection`, and so an id, of its own. Two
+    /// workers of one id would share one worker's part of the rate.
     pub(crate) fn worker(&self) -> Result<u64, Fault> {
         if let Some(worker) = self.worker.get() {
             return Ok(*worker);

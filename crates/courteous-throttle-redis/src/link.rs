@@ -44,8 +44,8 @@ impl Link {
         &self.target
     }
 
-    /// Sees to it that the task runs, on the current runtime if there is none in this process; or if it has not looked for
-    /// long, as nobody drives its runtime.
+    /// Starts the task on the current runtime if this process has none. Also replaces a task that has not looked for long, as
+    /// its runtime is not driven.
     pub(crate) fn ensure_task(&self) {
         let (Some(since), Ok(runtime)) = (self.inbox.waiting_since(), Handle::try_current()) else {
             return;
