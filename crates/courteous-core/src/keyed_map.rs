@@ -35,7 +35,8 @@ pub(crate) const NO_GROUP: u32 = 0;
 ///   on where the one before it ended.
 ///
 /// What is not spare is never forgotten to make room: else an outsider with many names could have the state of others
-/// forgotten. A key that finds no room is left to the caller, which must not fail because of it: see [`Overflow`].
+/// forgotten. A key that finds no room is left to the caller, which must not fail because of it: see
+/// [`Overflow`](crate::Overflow).
 ///
 /// # Groups
 ///
@@ -279,7 +280,7 @@ impl<K, V> KeyedMap<K, V> {
         let members = &mut self.groups.get_mut(at).value;
         *members -= 1;
         if *members == 0 {
-            drop(self.groups.remove(at));
+            self.groups.remove(at);
         }
     }
 }
