@@ -20,7 +20,7 @@ pub enum Scope {
     Attempt,
     /// The whole call, with its queues, attempts and backoffs: nothing more can be done in time.
     Total,
-    /// The response's body, of which no frame came for that long.
+    /// The response's body: no frame of it came for that long.
     Idle,
 }
 

@@ -51,7 +51,7 @@ impl Upload {
     /// When the client last took a frame of more than [`LARGE`](Self::LARGE) bytes, and its bytes.
     ///
     /// A client takes a frame at once, whatever its size, and sends it from a buffer of its own. It takes the next one when
-    /// there is room again. In between nobody sees how far it is.
+    /// there is room again. In between its progress is unknown.
     #[must_use]
     pub fn last_large(&self) -> Option<(Instant, usize)> {
         self.get().and_then(|progress| progress.large)

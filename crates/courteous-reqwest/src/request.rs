@@ -2,8 +2,7 @@ use courteous_timeout::CallTimeout;
 use http::Request;
 use reqwest::{Body, Error};
 
-/// Makes of a request that was built with reqwest the one that a stack around a [`ReqwestService`](crate::ReqwestService)
-/// takes.
+/// Converts a request that was built with reqwest for a stack around a [`ReqwestService`](crate::ReqwestService).
 ///
 /// Its own timeout (`RequestBuilder::timeout`) becomes the call's [`CallTimeout`], which bounds all attempts together.
 /// reqwest itself would give it to each attempt again.

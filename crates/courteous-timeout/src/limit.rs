@@ -57,7 +57,7 @@ impl Limit {
         Some(Self { deadline, elapsed })
     }
 
-    /// The timeout of which this is the end.
+    /// The timeout that ends here.
     pub(crate) const fn timeout(&self) -> Duration {
         self.elapsed.limit()
     }

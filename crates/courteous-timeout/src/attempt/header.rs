@@ -57,7 +57,7 @@ impl DeadlineHeader {
         let value = self.format.write(left)?;
         let stated = headers.get_all(&self.name);
         let is_short = |value| self.format.read(value).is_some_and(|time| time <= left);
-        // Nobody knows which one of several fields the server takes, so each has to be short
+        // It is unknown which one of several fields the server takes, so each has to be short
         // enough.
         if headers.contains_key(&self.name) && stated.iter().all(is_short) {
             return Some(Stated::ByCaller);

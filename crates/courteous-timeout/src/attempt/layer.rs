@@ -24,8 +24,8 @@ const LEAST_UPLOAD_RATE: NonZeroU64 = NonZeroU64::MIN.saturating_add(64 * 1024 -
 /// - A body that streams: the time starts again whenever the client takes a frame of the body. A
 ///   retry outside of this layer sees to that; alone, [`watching_uploads`](Self::watching_uploads)
 ///   does. An upload that stalls is ended like a server that is silent.
-/// - A body in memory, or any other one of an exact size that nobody watches: the client takes it at
-///   once, and then nobody sees how far it is. If it is above 64 KiB, its size divided by
+/// - A body in memory, or another body of an exact size that is not watched: the client takes it at
+///   once, and from then on its progress is unknown. If it is above 64 KiB, its size divided by
 ///   [64 KiB per second](Self::with_least_upload_rate) is added to the timeout. So it is for a
 ///   single frame above 64 KiB.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ impl<K> AttemptTimeoutLayer<K> {
         self
     }
 
-    /// How fast a body that nobody watches is taken to go out at least, in bytes per second.
+    /// How fast a body that is not watched is expected to go out at least, in bytes per second.
     /// 65,536 by default.
     ///
     /// A body above 64 KiB adds its size divided by this rate to the timeout of its attempt.
