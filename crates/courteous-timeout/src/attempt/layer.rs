@@ -147,6 +147,9 @@ impl<K> AttemptTimeoutLayer<K> {
     /// A server counts this time to the end of its response. So a request that says that its
     /// response goes on for long, by [`LongLived`](courteous_core::LongLived) or
     /// [`Coverage::Headers`] among its extensions, is sent without.
+    ///
+    /// The time is what the attempt has at its start. A server that heeds it may give up on an upload
+    /// that takes longer, though this layer would wait: mark such a request `LongLived` as well.
     #[must_use]
     pub fn with_deadline_header(mut self, name: HeaderName, format: DeadlineFormat) -> Self {
         self.header = Some(DeadlineHeader::new(name, format));
