@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // here. The same handle can serve several stacks.
     let budget = Budget::builder().start(5).cap(5, 10).build()?;
     let limiter = Limiter::try_from(4)?;
-    let bucket = Bucket::new("10/s".parse()?);
+    let bucket = Bucket::new("1/s".parse()?);
     let retry = RetryLayer::new()
         .with_budget(budget.clone())
         .with_attempt_header(ATTEMPT);
@@ -73,8 +73,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(limiter.in_flight(), 4);
     assert!(limiter.waiting() > bucket.waiting());
 
-    // Takes effect at once, also for those who wait already. At ten a second, all would take ten
-    // seconds.
+    // Takes effect at once, also for calls that wait already. At one a second, most of them would
+    // end at their total timeout.
     bucket.set_rate("500/s".parse()?);
     limiter.set_limit(NonZeroUsize::new(16).ok_or("not zero")?);
     while let Some(call) = calls.join_next().await {
@@ -82,7 +82,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         assert_eq!(response.status(), StatusCode::OK);
     }
     look();
-    assert!(start.elapsed() < Duration::from_secs(9));
     assert_eq!((limiter.in_flight(), bucket.waiting()), (0, 0));
     assert_eq!(budget.retries(), 5);
     Ok(())

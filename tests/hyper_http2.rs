@@ -129,17 +129,19 @@ async fn an_attempt_that_hangs_ends_in_time_for_another() {
     .await;
     let stack = stack()
         .with_idempotency_key(IdempotencyKeyLayer::new())
-        .with_attempt_timeout(Duration::from_millis(300));
+        // As many as a busy machine needs.
+        .with_retry(brisk_retry().with_max_attempts(20.try_into().unwrap()))
+        .with_attempt_timeout(Duration::from_millis(500));
     let client = stack.build().unwrap().layer(h2_client());
 
     let response = client.oneshot(post(&server.uri("/"))).await.unwrap();
     assert_eq!(response.status(), 201);
     let seen = server.seen();
-    assert_eq!(seen.len(), 2);
-    assert_eq!(
-        seen[0].header("idempotency-key"),
-        seen[1].header("idempotency-key")
-    );
+    assert!(seen.len() >= 2, "{seen:?}");
+    for attempt in &seen {
+        let key = attempt.header("idempotency-key");
+        assert!(key.is_some() && key == seen[0].header("idempotency-key"));
+    }
 }
 
 #[tokio::test]
@@ -149,13 +151,14 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_its_stream_alone_is_reset
         _ => Reply::status(200).with_body("hello"),
     })
     .await;
-    let stack = stack()
-        .with_total_timeout(Duration::from_millis(300))
-        .with_attempt_timeout(Duration::from_millis(300));
-    let client = stack.build().unwrap().layer(h2_client());
+    // Long enough for a response, also on a busy machine; then its body drips.
+    let hurried = stack().with_total_timeout(Duration::from_secs(3));
+    let (hurried, client) = (hurried.build().unwrap(), h2_client());
+    let patient = stack().build().unwrap().layer(client.clone());
+    let hurried = hurried.layer(client);
 
     let uri = server.uri("/");
-    let dripping = client.clone().oneshot(get(&uri)).await.unwrap();
+    let dripping = hurried.oneshot(get(&uri)).await.unwrap();
     assert_eq!(server.open_bodies(), 1);
     let error = dripping.into_body().collect().await.unwrap_err();
     assert_eq!(
@@ -164,7 +167,7 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_its_stream_alone_is_reset
     );
     eventually("the stream is reset", || server.open_bodies() == 0).await;
 
-    let response = client.oneshot(get(&uri)).await.unwrap();
+    let response = patient.oneshot(get(&uri)).await.unwrap();
     assert_eq!(text(response).await, "hello");
     assert_eq!(server.connections(), 1);
 }

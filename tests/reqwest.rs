@@ -208,8 +208,11 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_closes_the_connection() {
         .with_attempt_timeout(Duration::from_millis(300));
     let client = stack.build().unwrap().layer(h1_client());
 
-    let response = client.oneshot(get(&server.uri("/"))).await.unwrap();
-    let error = response.into_body().collect().await.unwrap_err();
+    // On a busy machine the time may be over before there is a response.
+    let error = match client.oneshot(get(&server.uri("/"))).await {
+        Ok(response) => response.into_body().collect().await.unwrap_err(),
+        Err(error) => error.into(),
+    };
     let elapsed = find_cause::<Elapsed>(&*error).unwrap();
     assert_eq!(elapsed.scope(), Scope::Total);
     eventually("the connection is closed", || {

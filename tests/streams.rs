@@ -312,7 +312,8 @@ async fn server() -> String {
 #[tokio::test]
 async fn server_sent_events_outlast_all_timeouts_over_a_socket_and_hold_no_permit() {
     let uri = server().await;
-    let limit = SECOND;
+    // Long enough for a response, also on a busy machine.
+    let limit = 2 * SECOND;
     let one = ConcurrencyLimitLayer::per_origin(NonZeroUsize::MIN).fail_fast();
     let stack = Stack::new()
         .streaming()

@@ -226,7 +226,8 @@ async fn a_total_timeout_of_the_standard_stack_is_deadline_exceeded() {
     let status = call.await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert!(find_cause::<Elapsed>(&status).is_some());
-    assert_eq!(server.requests(), 1);
+    // On a busy machine the time may be over before it has been sent.
+    assert!(server.requests() <= 1);
 }
 
 #[tokio::test]
@@ -235,7 +236,8 @@ async fn a_total_timeout_in_the_middle_of_a_stream_is_deadline_exceeded_and_free
     let limiter = Limiter::try_from(1).unwrap();
     let client = ServiceBuilder::new()
         .layer(GrpcStatusLayer::new())
-        .total_timeout(Duration::from_millis(300))
+        // Long enough for all of the calls, also on a busy machine; the stream goes on.
+        .total_timeout(Duration::from_secs(3))
         .retry(retry())
         .concurrency_limit(ConcurrencyLimitLayer::from(limiter.clone()).fail_fast())
         .attempt_timeout(Duration::from_secs(10))

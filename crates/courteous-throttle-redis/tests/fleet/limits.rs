@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::support::{
-    Fleet, Load, await_that, bucket, link, quota, rate, send, since, stand_still,
+    BOUND, Fleet, Load, await_that, bucket, link, quota, rate, send, since, stand_still,
 };
 
 #[test]
@@ -58,7 +58,7 @@ async fn a_call_that_costs_more_than_a_lease_can_hold_is_refused_at_once() {
     let Some(redis) = Redis::start() else { return };
     let bucket = bucket(&redis.url(), quota());
     let dearest = NonZeroU32::new(bucket.max_cost()).unwrap();
-    let outcome = timeout(Duration::from_secs(20), send(&bucket, &Ask::new(dearest))).await;
+    let outcome = timeout(BOUND, send(&bucket, &Ask::new(dearest))).await;
     assert!(outcome.expect("a lease that holds it").is_ok());
     let dearer = dearest.checked_add(1).unwrap();
     let rejected = send(&bucket, &Ask::new(dearer)).await.unwrap_err();
@@ -101,11 +101,11 @@ fn of_workers_that_disagree_the_strictest_is_right_until_it_is_gone() {
         })
     });
     one.assert_within(strict);
-    // In five seconds it is forgotten: then so much more is sent as that it did not forbid.
+    // In five seconds it is forgotten: then more is sent in a second than it would allow, which is 120.
     let start = machine_clock();
     let faster = await_that(|| {
         let recent = machine_clock() - 1_000_000_000;
-        since(careless.sends(), recent.max(start)).len() > 250
+        since(careless.sends(), recent.max(start)).len() > 150
     });
     assert!(faster, "{}", careless.sends().len());
     careless.stop().assert_within(lax);
@@ -121,6 +121,7 @@ fn slots_of_calls_that_are_given_up_are_used_by_others() {
         .enable_all()
         .build()
         .unwrap();
+    // If their slots were lost, hardly any would be left: of 60 calls, most are given up before their turn.
     runtime.block_on(async {
         let mut calls = JoinSet::new();
         for seed in 0..60 {
@@ -137,14 +138,13 @@ fn slots_of_calls_that_are_given_up_are_used_by_others() {
                 }
             });
         }
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(4) {
+        let end = Instant::now() + BOUND;
+        while sends.len() < 180 {
+            assert!(Instant::now() < end, "{} were sent", sends.len());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         calls.shutdown().await;
     });
-    // 300 after the cold start, if none is lost.
-    assert!(sends.len() > 180, "{}", sends.len());
     sends.assert_within(rate);
 }
 
@@ -159,11 +159,7 @@ fn a_bucket_outlives_its_runtime() {
             .unwrap();
         let sent = runtime.block_on(async {
             for _ in 0..20 {
-                timeout(
-                    Duration::from_secs(20),
-                    send(&bucket, &Ask::new(NonZeroU32::MIN)),
-                )
-                .await??;
+                timeout(BOUND, send(&bucket, &Ask::new(NonZeroU32::MIN))).await??;
             }
             Ok::<_, Box<dyn std::error::Error>>(())
         });

@@ -1,13 +1,13 @@
 //! What becomes of a schedule whose state in Redis is not what the workers left there.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::num::NonZeroU32;
 
 use courteous_core::Ask;
 use courteous_testkit::{Redis, Sends, Sent};
 use courteous_throttle_redis::RedisBucket;
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::support::{Fleet, Load, link, quota, send};
+use crate::support::{BOUND, Fleet, Load, link, quota, send};
 
 /// What another program, or a slip of the hand, leaves behind: commands about the schedule at `key`.
 fn accidents(key: &str, fields: &[String]) -> Vec<Vec<Vec<String>>> {
@@ -61,8 +61,6 @@ async fn sends(bucket: &RedisBucket, calls: usize, sends: &Sends) {
 
 /// More than any lease holds, so that Redis has to be asked.
 const MANY: usize = 60;
-/// What is waited for is there after this time, or never.
-const BOUND: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn whatever_is_lost_or_foreign_in_the_state_costs_one_cold_start_at_most_and_no_error() {
