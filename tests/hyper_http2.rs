@@ -152,7 +152,10 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_its_stream_alone_is_reset
     })
     .await;
     // Long enough for a response, also on a busy machine; then its body drips.
-    let hurried = stack().with_total_timeout(Duration::from_secs(3));
+    let limit = Duration::from_secs(3);
+    let hurried = stack()
+        .with_total_timeout(limit)
+        .with_attempt_timeout(limit);
     let (hurried, client) = (hurried.build().unwrap(), h2_client());
     let patient = stack().build().unwrap().layer(client.clone());
     let hurried = hurried.layer(client);

@@ -20,7 +20,7 @@ use crate::server::{Database, all, execute, letter, wait_for};
 const OK: Settlement = Settlement::Delivered {
     status: StatusCode::OK,
 };
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const LEASE: Duration = Duration::from_secs(60);
 
 /// Pushes until it is told to stop, and returns the ids that were said to be kept.
@@ -98,6 +98,10 @@ async fn nothing_is_lost_or_done_twice_when_connections_are_terminated() {
         execute(&database.url, terminate).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    wait_for("pushes go on", async || {
+        store.stats().await.unwrap().total() > 200
+    })
+    .await;
     stop.store(true, Relaxed);
     assert_kept(&store, pushing).await;
 }

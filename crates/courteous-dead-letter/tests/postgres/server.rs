@@ -102,7 +102,7 @@ pub(crate) async fn wait_for<F: Future<Output = bool>>(
     what: &str,
     mut condition: impl FnMut() -> F,
 ) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(120);
     while !condition().await {
         assert!(Instant::now() < end, "waited for too long: {what}");
         sleep(Duration::from_millis(10)).await;

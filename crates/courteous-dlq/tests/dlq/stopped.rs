@@ -11,7 +11,7 @@ async fn replay_until(bench: &Bench, server: &ScriptedServer, requests: usize) -
     let mut command = bench.command("replay --concurrency 4");
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let process = Process::spawn(&mut command).unwrap();
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(120);
     while server.requests().len() < requests {
         assert!(Instant::now() < end, "{} requests", server.requests().len());
         sleep(Duration::from_millis(2)).await;
@@ -21,7 +21,8 @@ async fn replay_until(bench: &Bench, server: &ScriptedServer, requests: usize) -
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ctrl_c_lets_what_is_under_way_come_to_its_end_and_leaves_nothing_claimed() {
-    let (bench, server) = (Bench::new(), slow_server(Duration::from_millis(100)).await);
+    // So many that the command cannot be through with them before it is told to stop, however late that is.
+    let (bench, server) = (Bench::new(), slow_server(Duration::from_millis(400)).await);
     bench.push(&server, 200).await;
     let mut process = replay_until(&bench, &server, 10).await;
     process.signal("INT");
