@@ -20,3 +20,11 @@ contract!(mod attempt { Subject::new(AttemptTimeoutLayer::new(MINUTE).with_grpc_
 contract!(mod attempt_to_the_end_of_the_body {
     Subject::new(AttemptTimeoutLayer::new(MINUTE).with_coverage(Coverage::Body))
 });
+
+contract!(mod attempt_with_an_idle_timeout {
+    Subject::new(AttemptTimeoutLayer::new(MINUTE).with_idle_timeout(MINUTE))
+});
+
+contract!(mod attempt_that_watches_uploads {
+    Subject::new(AttemptTimeoutLayer::new(MINUTE).watching_uploads())
+});
