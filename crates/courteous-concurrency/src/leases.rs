@@ -9,8 +9,6 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::soonest::Soonest;
-
 /// How many parts there are, so that threads seldom wait for each other.
 const SHARDS: usize = 4;
 
@@ -19,12 +17,12 @@ const SHARDS: usize = 4;
 /// A permit is given back when its call ends. A body that is kept and not polled never ends, even though the call is over at
 /// its deadline: so a limit that is full looks here for permits to take back. A permit that was taken back is not given back
 /// once more when that body is dropped at last.
+///
+/// Each lease has a slot of its own. The slot counts how often it was used, so that a lease that has ended is not taken for
+/// the next one in its slot.
 pub(crate) struct Leases {
     /// Made for the first lease: limits may be many, and some have no call with a deadline.
     shards: OnceLock<Box<[Mutex<Shard>; SHARDS]>>,
-    /// In nanoseconds since the epoch.
-    soonest: Soonest,
-    epoch: Instant,
 }
 
 /// The lease of one permit.
@@ -38,125 +36,133 @@ pub(crate) struct Lease {
 #[derive(Default)]
 struct Shard {
     slots: Vec<Slot>,
-    /// The slots without a lease.
-    free: Vec<u32>,
+    /// The first slot without a lease, or as many as there are slots.
+    free: u32,
+    /// No lease ends before this.
+    soonest: Option<Instant>,
 }
 
 struct Slot {
     /// When the lease ends; `None` without one.
-    ends: Option<u64>,
+    ends: Option<Instant>,
     /// That of the lease, or of the next one.
     generation: NonZeroU32,
+    /// Of a slot without a lease: the next one of these.
+    next_free: u32,
 }
 
 thread_local! {
-    static SHARD: Cell<Option<usize>> = const { Cell::new(None) };
+    /// `SHARDS` if there is none yet.
+    static SHARD: Cell<usize> = const { Cell::new(SHARDS) };
 }
 
 impl Leases {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             shards: OnceLock::new(),
-            soonest: Soonest::new(),
-            epoch: now,
         }
     }
 
     /// Notes that a permit is held until `end` at the longest.
+    #[inline(never)]
     pub(crate) fn begin(&self, end: Instant) -> Lease {
-        let ends = self.tick(end);
         let shard = own_shard();
         let shards = self.shards.get_or_init(Box::default);
-        let lease = lock(&shards[shard]).begin(ends, shard);
-        self.soonest.note(ends);
-        lease
+        lock(&shards[shard % SHARDS]).begin(end, shard)
     }
 
     /// The permit's call is over: says whether the permit was still held.
+    #[inline(never)]
     pub(crate) fn end(&self, lease: Lease) -> bool {
         let shard = lease.at as usize % SHARDS;
         let shards = self.shards.get();
         shards.is_some_and(|shards| lock(&shards[shard]).end(lease))
     }
 
-    /// Ends all leases whose time has come, and says how many. Does not look at them before that can be.
+    /// Ends all leases whose time has come, and says how many. The clock is read only if there were leases.
     pub(crate) fn take_back(&self, now: impl FnOnce() -> Instant) -> usize {
-        if self.soonest.get() == Soonest::NEVER {
-            return 0;
-        }
-        let now = self.tick(now());
         let Some(shards) = self.shards.get() else {
             return 0;
         };
-        if self.soonest.get() > now {
-            return 0;
-        }
-        self.soonest.forget();
-        let mut ended = 0;
-        for shard in shards.iter() {
-            let soonest = lock(shard).end_until(now, &mut ended);
-            self.soonest.note(soonest);
-        }
-        ended
-    }
-
-    /// `at` in nanoseconds since the epoch. What is too far off never ends.
-    fn tick(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.epoch);
-        u64::try_from(since.as_nanos()).unwrap_or(Soonest::NEVER)
+        let now = now();
+        shards.iter().map(|shard| lock(shard).take_back(now)).sum()
     }
 }
 
 impl Shard {
-    fn begin(&mut self, ends: u64, shard: usize) -> Lease {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot {
-                ends: None,
-                generation: NonZeroU32::MIN,
-            });
-            self.slots.len() as u32 - 1
-        });
-        let slot = &mut self.slots[index as usize];
-        slot.ends = Some(ends);
+    #[inline]
+    fn begin(&mut self, end: Instant, shard: usize) -> Lease {
+        if self.soonest.is_none_or(|soonest| end < soonest) {
+            self.soonest = Some(end);
+        }
+        let index = self.free;
+        let generation = match self.slots.get_mut(index as usize) {
+            Some(slot) => {
+                slot.ends = Some(end);
+                self.free = slot.next_free;
+                slot.generation
+            }
+            None => self.grow(end),
+        };
         Lease {
             at: index * SHARDS as u32 + shard as u32,
-            generation: slot.generation,
+            generation,
         }
     }
 
+    #[cold]
+    fn grow(&mut self, end: Instant) -> NonZeroU32 {
+        let generation = NonZeroU32::MIN;
+        self.free += 1;
+        self.slots.push(Slot {
+            ends: Some(end),
+            generation,
+            next_free: self.free,
+        });
+        generation
+    }
+
+    #[inline]
     fn end(&mut self, lease: Lease) -> bool {
         let index = lease.at / SHARDS as u32;
-        let held = self
-            .slots
-            .get(index as usize)
-            .is_some_and(|slot| slot.ends.is_some() && slot.generation == lease.generation);
-        if held {
-            self.free(index);
+        match self.slots.get_mut(index as usize) {
+            Some(slot) if slot.generation == lease.generation => {
+                slot.free(index, &mut self.free);
+                true
+            }
+            _ => false,
         }
-        held
     }
 
-    /// Ends leases up to `now`, and says when the next one ends.
-    fn end_until(&mut self, now: u64, ended: &mut usize) -> u64 {
-        let mut soonest = Soonest::NEVER;
-        for index in 0..self.slots.len() as u32 {
-            match self.slots[index as usize].ends {
-                Some(ends) if ends <= now => {
-                    self.free(index);
-                    *ended += 1;
+    /// Ends leases up to `now`, and says how many. Looks at them only if one may have ended: then at all.
+    fn take_back(&mut self, now: Instant) -> usize {
+        let mut ended = 0;
+        if self.soonest.is_none_or(|soonest| now < soonest) {
+            return ended;
+        }
+        self.soonest = None;
+        for (index, slot) in (0..).zip(&mut self.slots) {
+            match slot.ends {
+                Some(end) if end <= now => {
+                    slot.free(index, &mut self.free);
+                    ended += 1;
                 }
-                Some(ends) => soonest = soonest.min(ends),
+                Some(end) => {
+                    self.soonest = Some(self.soonest.map_or(end, |soonest| soonest.min(end)));
+                }
                 None => {}
             }
         }
-        soonest
+        ended
     }
+}
 
-    fn free(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        slot.ends = None;
-        slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        self.free.push(index);
+impl Slot {
+    #[inline]
+    fn free(&mut self, index: u32, first_free: &mut u32) {
+        self.ends = None;
+        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        self.next_free = std::mem::replace(first_free, index);
     }
 }
 
@@ -164,11 +170,13 @@ impl Shard {
 #[inline]
 fn own_shard() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
-    SHARD.get().unwrap_or_else(|| {
-        let shard = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
-        SHARD.set(Some(shard));
-        shard
-    })
+    let shard = SHARD.get();
+    if shard < SHARDS {
+        return shard;
+    }
+    let shard = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
+    SHARD.set(shard);
+    shard
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
@@ -185,7 +193,7 @@ mod tests {
     fn a_lease_ends_once() {
         let now = Instant::now();
         let later = |seconds| now + Duration::from_secs(seconds);
-        let leases = Leases::new(now);
+        let leases = Leases::new();
         assert_eq!(leases.take_back(|| later(9)), 0);
         let (first, second) = (leases.begin(later(1)), leases.begin(later(2)));
         assert_eq!(leases.take_back(|| now), 0);
@@ -204,7 +212,7 @@ mod tests {
     fn a_lease_that_ends_before_the_others_is_found_though_it_came_later() {
         let now = Instant::now();
         let later = |seconds| now + Duration::from_secs(seconds);
-        let leases = Leases::new(now);
+        let leases = Leases::new();
         let long = leases.begin(later(60));
         assert_eq!(leases.take_back(|| later(1)), 0);
         let _short = leases.begin(later(2));
@@ -215,7 +223,7 @@ mod tests {
     #[test]
     fn leases_of_many_threads_are_all_found() {
         let now = Instant::now();
-        let leases = Leases::new(now);
+        let leases = Leases::new();
         let kept: Vec<_> = std::thread::scope(|scope| {
             let work = || {
                 let leases = (0..100).map(|_| leases.begin(now + Duration::from_secs(1)));

@@ -16,7 +16,6 @@ mod place;
 mod scope;
 mod service;
 mod slots;
-mod soonest;
 mod waiting;
 
 pub use body::PermitBody;

@@ -1,5 +1,4 @@
 use courteous_queue::Shortcut;
-use tokio::time::Instant;
 
 use crate::{leases::Leases, line::Line, slots::Slots};
 
@@ -14,7 +13,7 @@ impl Permits {
     pub(crate) fn new(free: usize) -> Self {
         Self {
             slots: Slots::new(free),
-            leases: Leases::new(Instant::now()),
+            leases: Leases::new(),
         }
     }
 }

@@ -9,13 +9,9 @@
 #[allow(dead_code, reason = "not all of it is modelled")]
 mod slots;
 
-#[path = "../../courteous-concurrency/src/soonest.rs"]
-mod soonest;
-
 #[path = "../../courteous-throttle/src/horizon.rs"]
 #[allow(dead_code, reason = "not all of it is modelled")]
 mod horizon;
 
 mod concurrency_limit;
-mod leases;
 mod throttle;
