@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{RejectReason, Rejected, RequestView};
+use crate::{RejectReason, Rejected, RequestView, Target, ToldQuota};
 
 /// Chooses the tokens that a request draws on.
 ///
@@ -38,6 +38,20 @@ pub trait Store {
     /// The server said that it will take `remaining` more requests within `reset` from now. A store that can slows down so
     /// that they last; it never goes faster than its own rate because of that.
     fn pace(&self, remaining: u64, reset: Duration);
+
+    /// Takes note of what a response to a request for `target` said of quotas that it names. Requests that are known to
+    /// count against a used-up one wait for it: see [`Quotas`](crate::Quotas), which is made for that.
+    ///
+    /// The default forgets it: such quotas hold up nothing then.
+    fn hear(&self, target: Target, told: &[ToldQuota]) {
+        let _ = (target, told);
+    }
+
+    /// Whether the tokens come back at a rate that was set: only then a server's quotas pace calls, if the user has not
+    /// asked for that. The default is `true`.
+    fn has_rate(&self) -> bool {
+        true
+    }
 
     /// One draw of the jitter that a call adds to the opening of a closed bucket.
     fn jitter(&self) -> Duration;
@@ -83,6 +97,7 @@ pub struct Ask {
     latest: Option<(Instant, RejectReason)>,
     max_waiting: usize,
     retried: bool,
+    target: Option<Target>,
 }
 
 impl Ask {
@@ -94,6 +109,7 @@ impl Ask {
             latest: None,
             max_waiting: usize::MAX,
             retried: false,
+            target: None,
         }
     }
 
@@ -121,6 +137,14 @@ impl Ask {
         self
     }
 
+    /// States what the request is for, so that the store knows which of a server's quotas it counts against.
+    #[must_use]
+    #[inline]
+    pub const fn with_target(mut self, target: Target) -> Self {
+        self.target = Some(target);
+        self
+    }
+
     /// How many tokens.
     #[must_use]
     pub const fn cost(&self) -> u32 {
@@ -143,5 +167,11 @@ impl Ask {
     #[must_use]
     pub const fn is_retried(&self) -> bool {
         self.retried
+    }
+
+    /// What the request is for, if that was stated.
+    #[must_use]
+    pub const fn target(&self) -> Option<Target> {
+        self.target
     }
 }

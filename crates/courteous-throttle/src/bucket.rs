@@ -2,12 +2,12 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use courteous_core::{Dice, Rejected, RequestView};
-use courteous_queue::{Shared, Ticket, Wakes};
+use courteous_core::{Dice, Rejected, RequestView, Target, ToldQuota};
+use courteous_queue::{Nap, Shared, Ticket, Wakes};
 use tokio::time::Instant;
 
 use crate::{
@@ -142,7 +142,7 @@ impl Bucket {
         at_rest.unwrap_or_else(|| self.shared.with(|core| core.available(now)))
     }
 
-    /// How many calls are in the queue.
+    /// How many calls are in the queue, or wait for a quota that the server says is used up.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.shared.with(|core| core.waiting())
@@ -193,18 +193,19 @@ impl Bucket {
     /// What becomes of a call that the fast path did not let through.
     #[cold]
     fn take_or_wait(&self, ask: &Ask, now: Instant) -> Take<BucketTurn> {
-        let entry = self.shared.with(|core| {
-            let taken = core.try_take(ask.cost(), now);
-            (!taken).then(|| core.enter(ask, now))
-        });
-        match entry {
-            None => Take::Taken,
-            Some(Entry::Place(ticket)) => Take::Wait(BucketTurn {
-                bucket: self.clone(),
-                ticket: Some(ticket),
-            }),
-            Some(Entry::Refused(rejected)) => Take::Refused(rejected),
-        }
+        let (entry, paced) = self.shared.with(|core| core.take(ask, now));
+        let place = match entry {
+            None => return Take::Taken,
+            Some(Entry::Refused(rejected)) => return Take::Refused(rejected),
+            Some(Entry::Place(ticket)) => Place::Queue(ticket),
+            Some(Entry::Held(until)) => Place::held(until, *ask),
+        };
+        Take::Wait(BucketTurn {
+            bucket: self.clone(),
+            place,
+            target: ask.target(),
+            paced,
+        })
     }
 }
 
@@ -237,63 +238,148 @@ impl Store for Bucket {
             .update(|core, now, wakes| core.pace(remaining, reset, now, wakes));
     }
 
+    fn hear(&self, target: Target, told: &[ToldQuota]) {
+        self.shared
+            .update(|core, now, _| core.hear(target, told, now));
+    }
+
+    fn has_rate(&self) -> bool {
+        let fast_path = self.shared.shortcut();
+        self.shared.peek(|kept| fast_path.has_rate(kept))
+    }
+
     fn jitter(&self) -> Duration {
         self.shared.with(|core| core.draw())
     }
 }
 
-/// A place in a [`Bucket`]'s queue.
+/// A place in a [`Bucket`]'s queue, or before it.
 #[derive(Debug)]
 pub struct BucketTurn {
     bucket: Bucket,
-    /// `None` once it is spent.
-    ticket: Option<Ticket>,
+    place: Place,
+    /// What the request is for.
+    target: Option<Target>,
+    /// Whether it was counted by a quota that is to be spread.
+    paced: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    Queue(Ticket),
+    /// Outside of the queue, until a quota lets it in.
+    Held(Box<Held>),
+    /// Spent, or refused outside of the queue.
+    None,
+}
+
+#[derive(Debug)]
+struct Held {
+    nap: Nap,
+    ask: Ask,
+}
+
+impl Place {
+    fn held(until: Instant, ask: Ask) -> Self {
+        let nap = Nap::new(until);
+        Self::Held(Box::new(Held { nap, ask }))
+    }
+}
+
+impl BucketTurn {
+    /// Waits outside of the queue, and joins it then.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
+        while let Place::Held(held) = &mut self.place {
+            ready!(held.nap.poll(cx));
+            let ask = held.ask;
+            let shared = &self.bucket.shared;
+            self.place = match shared.update(|core, now, _| core.release(&ask, now)) {
+                Entry::Place(ticket) => Place::Queue(ticket),
+                Entry::Held(until) => Place::held(until, ask),
+                Entry::Refused(rejected) => {
+                    self.place = Place::None;
+                    self.unspend(ask.cost());
+                    return Poll::Ready(Err(rejected));
+                }
+            };
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes back what it was counted.
+    fn unspend(&mut self, cost: u32) {
+        if std::mem::take(&mut self.paced) {
+            let target = self.target;
+            self.bucket.shared.with(|core| core.unspend(target, cost));
+        }
+    }
 }
 
 impl Turn for BucketTurn {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
         let this = self.get_mut();
-        let Some(ticket) = &this.ticket else {
-            return Poll::Ready(Ok(()));
-        };
-        let shared = &this.bucket.shared;
-        // Cloned, and what it replaces dropped, without the lock.
-        let mut waker = Some(cx.waker().clone());
-        // Nearly everybody needs neither the clock nor the timer.
-        let found = shared
-            .attend(|core, served| core.glance(ticket, &mut waker, served))
-            .unwrap_or_else(|| {
-                shared.join(|core, now, wakes| core.find(ticket, &mut waker, now, wakes))
-            });
-        match found {
-            Find::Granted => Poll::Ready(Ok(())),
-            Find::Waiting => Poll::Pending,
-            Find::Early => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
+        loop {
+            ready!(this.poll_held(cx))?;
+            let Place::Queue(ticket) = &this.place else {
+                return Poll::Ready(Ok(()));
+            };
+            let (shared, target) = (&this.bucket.shared, this.target);
+            // Cloned, and what it replaces dropped, without the lock.
+            let mut waker = Some(cx.waker().clone());
+            // Nearly everybody needs neither the clock nor the timer.
+            let found = shared
+                .attend(|core, served| core.glance(ticket, &mut waker, served))
+                .unwrap_or_else(|| {
+                    shared.join(|core, now, wakes| {
+                        match core.find(ticket, &mut waker, now, wakes) {
+                            Find::Granted => {
+                                core.find_held(ticket, target, now).unwrap_or(Find::Granted)
+                            }
+                            found => found,
+                        }
+                    })
+                });
+            match found {
+                Find::Granted => return Poll::Ready(Ok(())),
+                Find::Waiting => return Poll::Pending,
+                Find::Early => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Find::Refused(rejected) => return Poll::Ready(Err(rejected)),
+                Find::Held(until, ask) => {
+                    let place = std::mem::replace(&mut this.place, Place::held(until, ask));
+                    if let Place::Queue(ticket) = place {
+                        let waker = shared.update(|core, _, _| core.leave(ticket, false).1);
+                        drop(waker);
+                    }
+                }
             }
-            Find::Refused(rejected) => Poll::Ready(Err(rejected)),
         }
     }
 
     fn spend(self: Pin<&mut Self>) -> bool {
         let this = self.get_mut();
         let now = Instant::now();
-        let ticket = &mut this.ticket;
-        let (spent, waker) = this.bucket.shared.with(|core| {
-            let spent = ticket
-                .as_ref()
-                .is_some_and(|ticket| core.spend(ticket, now));
-            let ticket = spent.then(|| ticket.take()).flatten();
-            (spent, ticket.and_then(|ticket| core.leave(ticket, true)))
+        let Self { bucket, place, .. } = this;
+        let (spent, waker) = bucket.shared.with(|core| {
+            let spent = match &*place {
+                Place::Queue(ticket) => core.spend(ticket, now),
+                _ => false,
+            };
+            match spent.then(|| std::mem::replace(place, Place::None)) {
+                Some(Place::Queue(ticket)) => (spent, core.leave(ticket, true).1),
+                _ => (spent, None),
+            }
         });
+        this.paced &= !spent;
         drop(waker);
         spent
     }
 
     fn pass(self: Pin<&mut Self>) {
         let this = self.get_mut();
-        if let Some(ticket) = &this.ticket {
+        if let Place::Queue(ticket) = &this.place {
             this.bucket.shared.update(|core, _, _| core.pass(ticket));
         }
     }
@@ -301,10 +387,18 @@ impl Turn for BucketTurn {
 
 impl Drop for BucketTurn {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            let shared = &self.bucket.shared;
-            let waker = shared.update(|core, _, _| core.leave(ticket, false));
-            drop(waker);
+        let shared = &self.bucket.shared;
+        match std::mem::replace(&mut self.place, Place::None) {
+            Place::Queue(ticket) => {
+                let (cost, waker) = shared.update(|core, _, _| core.leave(ticket, false));
+                drop(waker);
+                self.unspend(cost);
+            }
+            Place::Held(held) => {
+                shared.with(|core| core.leave_quota());
+                self.unspend(held.ask.cost());
+            }
+            Place::None => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, time::Duration};
 
-use courteous_core::{Ask, CallContext, RejectReason, RequestView};
+use courteous_core::{Ask, CallContext, RejectReason, RequestView, Target};
 use http::Request;
 use tokio::time::Instant;
 
@@ -12,8 +12,36 @@ pub(crate) struct Config {
     pub(crate) max_wait: Option<Duration>,
     pub(crate) max_waiting: usize,
     pub(crate) cost: Option<fn(RequestView<'_>) -> NonZeroU32>,
-    /// How long a server can close a bucket; `None` if it is not listened to.
-    pub(crate) max_pause: Option<Duration>,
+    /// Whether it listens to what a server says.
+    pub(crate) listens: bool,
+    pub(crate) hints: HintConfig,
+}
+
+/// What a layer makes of what a server says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HintConfig {
+    /// How long a refusal can close a bucket.
+    pub(crate) max_pause: Duration,
+    /// How long a used-up quota can, that a response told of which is no refusal.
+    pub(crate) max_quota_pause: Duration,
+    pub(crate) pacing: Pacing,
+}
+
+/// Whether a server's quota is spread over the time until its reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pacing {
+    /// If a rate was set.
+    WithRate,
+    Always,
+    Never,
+}
+
+impl HintConfig {
+    pub(crate) const DEFAULT: Self = Self {
+        max_pause: Duration::from_secs(24 * 60 * 60),
+        max_quota_pause: Duration::from_secs(5 * 60),
+        pacing: Pacing::WithRate,
+    };
 }
 
 impl Config {
@@ -21,12 +49,19 @@ impl Config {
         max_wait: None,
         max_waiting: usize::MAX,
         cost: None,
-        max_pause: Some(Duration::from_secs(5 * 60)),
+        listens: true,
+        hints: HintConfig::DEFAULT,
     };
+
+    /// What `request` is for, if that matters.
+    #[inline]
+    pub(crate) fn target<B>(&self, request: &Request<B>) -> Option<Target> {
+        self.listens.then(|| Target::of(RequestView::of(request)))
+    }
 
     /// What to ask a store for `request`.
     #[inline]
-    pub(crate) fn ask<B>(&self, request: &Request<B>) -> Ask {
+    pub(crate) fn ask<B>(&self, request: &Request<B>, target: Option<Target>) -> Ask {
         let cost = match (request.extensions().get::<Cost>(), self.cost) {
             (Some(cost), _) => cost.0,
             (None, Some(cost)) => cost(RequestView::of(request)),
@@ -36,6 +71,9 @@ impl Config {
         let mut ask = Ask::new(cost)
             .with_max_waiting(self.max_waiting)
             .with_retried(context.attempt().is_some());
+        if let Some(target) = target {
+            ask = ask.with_target(target);
+        }
         if let Some(deadline) = context.deadline() {
             ask = ask.with_latest(deadline, RejectReason::Deadline);
         }

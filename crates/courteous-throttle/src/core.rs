@@ -1,6 +1,6 @@
-use std::{sync::Arc, task::Waker, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, task::Waker, time::Duration};
 
-use courteous_core::{Dice, RejectReason, Rejected};
+use courteous_core::{Admission, Dice, Quotas, RejectReason, Rejected, Target, ToldQuota};
 use courteous_queue::{Next, Serve, Ticket, Wakes};
 use tokio::time::Instant;
 
@@ -24,6 +24,8 @@ pub(crate) struct Core {
     levels: Levels,
     pub(crate) spread: Arc<Spread>,
     line: Line,
+    /// What the server said of quotas that it names. Kept while the bucket is at rest.
+    pub(crate) quotas: Option<Box<Quotas>>,
     /// When to look whether waits have become too long, as some were put back; and when that was done last.
     look_at: Option<Instant>,
     looked: Option<Instant>,
@@ -37,6 +39,12 @@ pub(crate) struct Spread {
     pub(crate) dice: Dice,
     /// Whether keys share the bucket, so that what a server says is not heard.
     pub(crate) shared: bool,
+}
+
+impl Spread {
+    fn draw(&self) -> Duration {
+        self.jitter.mul_f64(self.dice.fraction())
+    }
 }
 
 impl Core {
@@ -55,6 +63,7 @@ impl Core {
             levels: Levels::new(rate, lacking, at),
             spread,
             line: Line::new(),
+            quotas: None,
             look_at: None,
             looked: None,
         }
@@ -65,6 +74,84 @@ impl Core {
         let mut core = Self::at(self.first_rate(), 0, now, Arc::clone(&self.spread));
         core.levels = self.levels.fresh(now);
         core
+    }
+
+    /// Takes tokens, or a place among those who wait. `None` if the tokens are taken. Says also whether the call was counted
+    /// by a quota that is to be spread.
+    pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> (Option<Entry>, bool) {
+        let paced = match self.admit(ask, now) {
+            Admission::Free { paced } => paced,
+            Admission::Held { until, paced } => return (Some(Entry::Held(until)), paced),
+            Admission::Refused(rejected) => return (Some(Entry::Refused(rejected)), false),
+        };
+        if self.try_take(ask.cost(), now) {
+            return (None, paced);
+        }
+        let entry = self.enter(ask, now);
+        if paced && matches!(entry, Entry::Refused(_)) {
+            self.unspend(ask.target(), ask.cost());
+            return (Some(entry), false);
+        }
+        (Some(entry), paced)
+    }
+
+    /// What a call finds at the quotas that it counts against.
+    fn admit(&mut self, ask: &Ask, now: Instant) -> Admission {
+        let Self {
+            quotas,
+            spread,
+            line,
+            ..
+        } = self;
+        match quotas {
+            None => Admission::Free { paced: false },
+            Some(quotas) => quotas.admit(ask, line.len(), || spread.draw(), now),
+        }
+    }
+
+    /// As [`admit`](Self::admit), for one that was let in before.
+    fn readmit(&mut self, ask: &Ask, now: Instant) -> Admission {
+        let Self { quotas, spread, .. } = self;
+        match quotas {
+            None => Admission::Free { paced: false },
+            Some(quotas) => quotas.readmit(ask, || spread.draw(), now),
+        }
+    }
+
+    /// What a call finds that has waited for a quota: another wait, or a place in the line.
+    pub(crate) fn release(&mut self, ask: &Ask, now: Instant) -> Entry {
+        self.leave_quota();
+        match self.readmit(ask, now) {
+            Admission::Held { until, .. } => Entry::Held(until),
+            Admission::Refused(rejected) => Entry::Refused(rejected),
+            Admission::Free { .. } => {
+                self.levels.fill(now);
+                // It was let in before: no queue is too long for it now.
+                self.enter(&ask.with_max_waiting(usize::MAX), now)
+            }
+        }
+    }
+
+    /// Takes back what a call was counted by the quotas that are to be spread.
+    pub(crate) fn unspend(&mut self, target: Option<Target>, cost: u32) {
+        if let Some(quotas) = &mut self.quotas {
+            quotas.unspend(target, cost);
+        }
+    }
+
+    /// Takes note of what a response said of quotas that it names.
+    pub(crate) fn hear(&mut self, target: Target, told: &[ToldQuota], now: Instant) {
+        if self.spread.shared {
+            return;
+        }
+        let quotas = self.quotas.get_or_insert_default();
+        quotas.settle(now);
+        quotas.hear(target, told, now);
+    }
+
+    /// Whether a quota holds up anything, as of when the time last passed.
+    fn is_quiet(&self) -> bool {
+        self.quotas.as_ref().is_none_or(|quotas| quotas.is_quiet())
     }
 
     /// Takes tokens, if they are there and nobody waits for them.
@@ -134,10 +221,10 @@ impl Core {
         waker: &mut Option<Waker>,
         served: impl FnOnce() -> bool,
     ) -> Option<Find> {
-        let behind = self.line.is_behind(ticket);
+        let (behind, quiet) = (self.line.is_behind(ticket), self.is_quiet());
         let waiter = self.line.get_mut(ticket);
         match waiter.state {
-            State::Granted if waiter.latest().is_none() => Some(self.find_granted(ticket)),
+            State::Granted if waiter.latest().is_none() && quiet => Some(self.find_granted(ticket)),
             State::Waiting if behind && served() => {
                 waiter.keep(waker);
                 Some(Find::Waiting)
@@ -199,6 +286,37 @@ impl Core {
         Find::Refused(Rejected::new(reason).with_wait(now, Duration::ZERO))
     }
 
+    /// Whether a waiter that was [granted](Find::Granted) its turn has to wait for a quota after all, as that was used up
+    /// meanwhile.
+    pub(crate) fn find_held(
+        &mut self,
+        ticket: &Ticket,
+        target: Option<Target>,
+        now: Instant,
+    ) -> Option<Find> {
+        self.quotas.as_ref()?.closed_until(target, now)?;
+        let waiter = self.line.get_mut(ticket);
+        let cost = waiter.cost;
+        let mut ask =
+            Ask::new(NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN)).with_retried(waiter.retried);
+        if let Some((latest, reason)) = waiter.latest() {
+            ask = ask.with_latest(latest, reason);
+        }
+        if let Some(target) = target {
+            ask = ask.with_target(target);
+        }
+        match self.readmit(&ask, now) {
+            Admission::Free { .. } => None,
+            Admission::Held { until, .. } => Some(Find::Held(until, ask)),
+            Admission::Refused(rejected) => {
+                let at = rejected.not_before().unwrap_or(now);
+                self.line.get_mut(ticket).refuse(rejected.reason(), at);
+                self.levels.unplan(cost);
+                Some(Find::Refused(rejected))
+            }
+        }
+    }
+
     /// Sends, in the name of a waiter who was granted its turn. `false` if that was too long ago: it waits again then.
     pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
         self.levels.fill(now);
@@ -233,14 +351,22 @@ impl Core {
         }
     }
 
-    /// Lets a waiter go. What it was granted is given back, unless it was `sent`. Its waker must be dropped without the lock.
+    /// Lets a waiter go that waited for a quota.
+    pub(crate) fn leave_quota(&mut self) {
+        if let Some(quotas) = &mut self.quotas {
+            quotas.leave();
+        }
+    }
+
+    /// Lets a waiter go, and says what it cost. What it was granted is given back, unless it was `sent`. Its waker must be
+    /// dropped without the lock.
     #[must_use]
-    pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool) -> Option<Waker> {
+    pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool) -> (u32, Option<Waker>) {
         let waiter = self.line.remove(ticket);
         if waiter.state == State::Granted && !sent {
             self.levels.unplan(waiter.cost);
         }
-        waiter.waker
+        (waiter.cost, waiter.waker)
     }
 
     /// Closes the bucket. It opens with at most one token, so that those who waited do not leave in a burst.
@@ -299,7 +425,8 @@ impl Core {
 
     /// The only rate, what of it lacks, and as of when, if there is no more to know: nobody is there, and nothing was said.
     pub(crate) fn at_rest(&self) -> Option<(Rate, u128, Instant)> {
-        self.levels.at_rest().filter(|_| self.line.is_unused())
+        let free = self.line.is_unused() && self.is_quiet();
+        self.levels.at_rest().filter(|_| free)
     }
 
     pub(crate) const fn first_rate(&self) -> Rate {
@@ -315,8 +442,8 @@ impl Core {
         self.levels.available()
     }
 
-    pub(crate) const fn waiting(&self) -> usize {
-        self.line.len()
+    pub(crate) fn waiting(&self) -> usize {
+        self.line.len() + self.quotas.as_ref().map_or(0, |quotas| quotas.waiting())
     }
 
     pub(crate) fn closed_until(&mut self, now: Instant) -> Option<Instant> {
@@ -327,13 +454,16 @@ impl Core {
     /// Whether a new bucket would do the same.
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
         self.levels.fill(now);
-        self.line.is_unused() && self.levels.is_idle()
+        let held = self.quotas.as_mut().is_some_and(|quotas| {
+            quotas.settle(now);
+            !quotas.is_quiet() || quotas.waiting() > 0
+        });
+        self.line.is_unused() && !held && self.levels.is_idle()
     }
 
     /// One draw of jitter.
     pub(crate) fn draw(&self) -> Duration {
-        let Spread { jitter, dice, .. } = &*self.spread;
-        jitter.mul_f64(dice.fraction())
+        self.spread.draw()
     }
 
     /// A draw after `opens` for each in the line.
@@ -406,6 +536,9 @@ impl Core {
 impl Serve for Core {
     fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next {
         self.levels.fill(now);
+        if let Some(quotas) = &mut self.quotas {
+            quotas.settle(now);
+        }
         if self.look_at.is_some_and(|at| at <= now) {
             self.look(now, wakes);
         }

@@ -45,7 +45,8 @@ struct Terms {
 #[derive(Debug)]
 pub(crate) struct Kept {
     spread: Arc<Spread>,
-    /// `None` while the bucket is at rest: there may be a million buckets.
+    /// `None` while the bucket is at rest: there may be a million buckets. If the server has named quotas, it stays for
+    /// what it knows of them, and all else in it is old.
     core: Option<Box<Core>>,
 }
 
@@ -112,6 +113,14 @@ impl FastPath {
         Some(full && rates == [self.terms.rate])
     }
 
+    /// Whether a rate was set: any but [`Rate::UNLIMITED`].
+    pub(crate) fn has_rate(&self, kept: &Kept) -> bool {
+        match &kept.core {
+            Some(core) => core.rates().any(|rate| rate != Rate::UNLIMITED),
+            None => self.terms.rate != Rate::UNLIMITED,
+        }
+    }
+
     /// Leaves the tokens to everybody, if the bucket is at rest.
     fn rest(&self, core: &Core) -> bool {
         let at_rest = core
@@ -129,8 +138,12 @@ impl Shortcut<Kept> for FastPath {
 
     fn close<'a>(&self, kept: &'a mut Kept) -> &'a mut Core {
         let terms = &*self.terms;
-        // While there is a core, its bucket is not at rest.
         let horizon = self.horizon.lock();
+        // While the word is with the lock, there is a core.
+        let known = match horizon {
+            Some(_) => kept.core.take(),
+            None => None,
+        };
         kept.core.get_or_insert_with(|| {
             let horizon = horizon.unwrap_or_default();
             // As of the earliest instant at which so much can lack. The core lets the time pass since then, as it does before it
@@ -138,13 +151,22 @@ impl Shortcut<Kept> for FastPath {
             let nanos = horizon.saturating_sub(terms.full).div_ceil(terms.gain);
             let lacking = u128::from(horizon - nanos * terms.gain) * u128::from(terms.unit);
             let at = later(terms.epoch, Duration::from_nanos(nanos));
-            Box::new(Core::at(terms.rate, lacking, at, Arc::clone(&kept.spread)))
+            let spread = Arc::clone(&kept.spread);
+            let mut core = Core::at(terms.rate, lacking, at, spread);
+            match known {
+                Some(mut known) => {
+                    core.quotas = known.quotas.take();
+                    *known = core;
+                    known
+                }
+                None => Box::new(core),
+            }
         })
     }
 
     fn open(&self, kept: &mut Kept) {
         if kept.core.as_deref().is_some_and(|core| self.rest(core))
-            && let Some(core) = kept.core.take()
+            && let Some(core) = kept.core.take_if(|core| core.quotas.is_none())
         {
             kept.spread = core.spread;
         }

@@ -4,7 +4,10 @@ use courteous_core::{Rejected, RequestView};
 use http::Response;
 use tower_layer::Layer;
 
-use crate::{AsError, AsResponse, Bucket, Keyed, PerOrigin, Rate, Throttle, config::Config};
+use crate::{
+    AsError, AsResponse, Bucket, Keyed, PerOrigin, Rate, Throttle,
+    config::{Config, Pacing},
+};
 
 /// Makes every call wait for its token, at a rate that all clones keep to together.
 ///
@@ -100,20 +103,46 @@ impl<P, R> ThrottleLayer<P, R> {
         self
     }
 
-    /// Lets a server close a bucket for `max_pause` at most, whatever it says. The default is five minutes. A retry outside
-    /// is told what the server said.
+    /// Lets a server that refuses a request close a bucket for `max_pause` at most, whatever it says. The default is 24
+    /// hours: servers that ask for two hours lock a client out for longer if it comes back before. A call that cannot wait
+    /// that long is refused at once, and told when to come again. A retry outside is told what the server said.
+    #[must_use]
+    pub const fn with_max_pause(mut self, max_pause: Duration) -> Self {
+        self.config.hints.max_pause = max_pause;
+        self
+    }
+
+    /// Lets a used-up quota hold up calls for `max_quota_pause` at most, if the response that told of it was no refusal. The
+    /// default is 5 minutes: the server has not refused anything yet. It is never more than
+    /// [`with_max_pause`](Self::with_max_pause) says.
     ///
     /// A quota that is reset later than that is not spread over the time left.
     #[must_use]
-    pub const fn with_max_pause(mut self, max_pause: Duration) -> Self {
-        self.config.max_pause = Some(max_pause);
+    pub const fn with_max_quota_pause(mut self, max_quota_pause: Duration) -> Self {
+        self.config.hints.max_quota_pause = max_quota_pause;
+        self
+    }
+
+    /// Spreads what remains of a server's quota over the time until its reset, if that is within
+    /// [`with_max_quota_pause`](Self::with_max_quota_pause). The default is to do so only if the bucket has a rate:
+    /// [`Rate::UNLIMITED`] asks for no slower client.
+    #[must_use]
+    pub const fn with_pacing(mut self) -> Self {
+        self.config.hints.pacing = Pacing::Always;
+        self
+    }
+
+    /// Never spreads a server's quota over the time until its reset. One that is used up still holds up calls.
+    #[must_use]
+    pub const fn without_pacing(mut self) -> Self {
+        self.config.hints.pacing = Pacing::Never;
         self
     }
 
     /// Does not listen to what responses say about waiting.
     #[must_use]
     pub const fn without_hints(mut self) -> Self {
-        self.config.max_pause = None;
+        self.config.listens = false;
         self
     }
 

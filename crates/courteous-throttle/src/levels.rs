@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use courteous_core::Pace;
 use tokio::time::Instant;
 
-use crate::{Rate, meter::Meter, pace::Pace};
+use crate::{Rate, meter::Meter};
 
 /// For an instant that cannot be told.
 const FAR: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);

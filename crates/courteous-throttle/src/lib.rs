@@ -14,7 +14,6 @@ mod levels;
 mod line;
 mod listen;
 mod meter;
-mod pace;
 mod service;
 mod waiter;
 mod waiting;
@@ -22,7 +21,8 @@ mod waiting;
 pub use bucket::{Bucket, BucketTurn};
 pub use cost::Cost;
 pub use courteous_core::{
-    AsError, AsResponse, Ask, InvalidRate, Partition, Rate, Refuse, Store, Take, Turn,
+    AsError, AsResponse, Ask, InvalidRate, Partition, QuotaName, Quotas, Rate, Refuse, Store, Take,
+    Target, ToldQuota, Turn,
 };
 pub use future::ResponseFuture;
 pub use keyed::{Keyed, PerOrigin};

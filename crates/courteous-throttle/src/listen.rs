@@ -1,23 +1,36 @@
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
-use courteous_core::Gate;
-use courteous_hints::Hints;
+use courteous_core::{Gate, QuotaName, Target, ToldQuota};
+use courteous_hints::{Hints, Quota};
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 
-use crate::{Store, config::Config, levels::later};
+use crate::{
+    Store,
+    config::{Config, HintConfig, Pacing},
+    levels::later,
+};
+
+/// How many named quotas of one response are listened to.
+const MOST: usize = 8;
 
 /// Tells a store what a response says about waiting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Listen<St> {
     store: St,
-    max_pause: Duration,
+    /// What the request is for.
+    target: Target,
+    config: HintConfig,
 }
 
 impl<St: Store> Listen<St> {
-    /// `None` if nobody wants to listen.
-    pub(crate) fn new(store: St, config: &Config) -> Option<Self> {
-        config.max_pause.map(|max_pause| Self { store, max_pause })
+    /// `None` if nothing is to be listened to.
+    pub(crate) fn new(store: St, target: Option<Target>, config: &Config) -> Option<Self> {
+        Some(Self {
+            store,
+            target: target?,
+            config: config.hints,
+        })
     }
 
     pub(crate) fn hear<B>(&self, response: &mut Response<B>) {
@@ -26,38 +39,150 @@ impl<St: Store> Listen<St> {
             return;
         }
         let hints = Hints::of(response.headers());
-        let refused = matches!(
-            response.status(),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-        );
-        let pause = match response.status() {
+        let status = response.status();
+        let refusal = match status {
             StatusCode::TOO_MANY_REQUESTS => hints.refusal_wait(),
-            _ => hints.wait(),
+            StatusCode::SERVICE_UNAVAILABLE => hints.retry_after(),
+            _ => None,
         };
-        if refused && let Some(pause) = pause.filter(|pause| !pause.is_zero()) {
-            let now = Instant::now();
-            #[cfg(feature = "tracing")]
-            tracing::debug!(?pause, status = response.status().as_u16(), "bucket closed");
-            self.store
-                .close_until(later(now, pause.min(self.max_pause)));
-            // What the server said, not what the bucket makes of it: a retry knows its own limits.
-            let opens = later(later(now, pause), self.store.jitter());
-            response.extensions_mut().insert(Gate::new(opens));
-        } else if !refused
-            && let Some(quota) = hints.quota()
-            && let Some(reset) = quota.reset().filter(|reset| !reset.is_zero())
+        let quotas = Heard::of(&hints);
+        let refusal = refusal.filter(|pause| !pause.is_zero());
+        if refusal.is_none() && quotas.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        match refusal {
+            Some(pause) => {
+                #[cfg(feature = "tracing")]
+                tracing::debug!(?pause, status = status.as_u16(), "bucket closed");
+                self.close(&quotas, later(now, pause.min(self.config.max_pause)));
+                // What the server said, not what the bucket makes of it: a retry knows its own limits.
+                let opens = later(later(now, pause), self.store.jitter());
+                response.extensions_mut().insert(Gate::new(opens));
+            }
+            // A server that refuses for a time that it does not tell: what it says of its quotas is not the reason.
+            None if status == StatusCode::TOO_MANY_REQUESTS => self.tell(&quotas, ToldQuota::named),
+            None => self.note(&quotas, now),
+        }
+    }
+
+    /// Closes what the refusal names, if that is used up, and else the bucket.
+    fn close(&self, quotas: &Heard<'_>, opens: Instant) {
+        let unnamed = quotas.unnamed.is_some_and(|quota| quota.is_used_up());
+        if unnamed || !quotas.named().any(|quota| quota.is_used_up()) {
+            self.store.close_until(opens);
+        }
+        self.tell_each(quotas, |name, quota| match quota.is_used_up() && !unnamed {
+            true => ToldQuota::refused(name, opens),
+            false => ToldQuota::named(name),
+        });
+    }
+
+    /// Takes note of what is left, or used up, as a response says that is no refusal.
+    fn note(&self, quotas: &Heard<'_>, now: Instant) {
+        let max = self.config.max_quota_pause.min(self.config.max_pause);
+        let paced = match self.config.pacing {
+            Pacing::Always => true,
+            Pacing::Never => false,
+            Pacing::WithRate => self.store.has_rate(),
+        };
+        // A quota that is reset in a day is for its user to spread: evenly could mean a call an hour.
+        let spread =
+            |quota: &Quota<'_>, reset: Duration| paced && !quota.is_used_up() && reset <= max;
+        if let Some(quota) = quotas.unnamed
+            && let Some(reset) = reset(&quota)
         {
-            // A quota that is reset in a day is for its user to spread: evenly could mean a call an hour.
-            match quota.remaining() {
-                0 => {
-                    #[cfg(feature = "tracing")]
-                    tracing::debug!(pause = ?reset, "bucket closed, as the quota is used up");
-                    self.store
-                        .close_until(later(Instant::now(), reset.min(self.max_pause)));
-                }
-                remaining if reset <= self.max_pause => self.store.pace(remaining, reset),
-                _ => {}
+            if quota.is_used_up() {
+                #[cfg(feature = "tracing")]
+                tracing::debug!(pause = ?reset, "bucket closed, as the quota is used up");
+                self.store.close_until(later(now, reset.min(max)));
+            } else if spread(&quota, reset) {
+                self.store.pace(quota.remaining(), reset);
             }
         }
+        self.tell_each(quotas, |name, quota| match reset(quota) {
+            Some(reset) if quota.is_used_up() => {
+                #[cfg(feature = "tracing")]
+                tracing::debug!(pause = ?reset, "quota closed, as it is used up");
+                ToldQuota::used_up(name, later(now, reset.min(max)))
+            }
+            Some(reset) if spread(quota, reset) => ToldQuota::left(name, quota.remaining(), reset),
+            _ => ToldQuota::named(name),
+        });
+    }
+
+    fn tell(&self, quotas: &Heard<'_>, told: fn(QuotaName) -> ToldQuota) {
+        self.tell_each(quotas, |name, _| told(name));
+    }
+
+    fn tell_each(&self, quotas: &Heard<'_>, told: impl Fn(QuotaName, &Quota<'_>) -> ToldQuota) {
+        let mut all = [None; MOST];
+        let mut count = 0;
+        for (told_one, quota) in all.iter_mut().zip(quotas.named()) {
+            let scope = quota.scope();
+            let names = [
+                scope.resource(),
+                scope.bucket(),
+                scope.policy(),
+                scope.partition_key(),
+            ];
+            *told_one = Some(told(QuotaName::new(self.target, &names), quota));
+            count += 1;
+        }
+        // One array of what is there, without an allocation.
+        let [Some(first), ..] = all else {
+            return;
+        };
+        let all = all.map(|told| told.unwrap_or(first));
+        self.store.hear(self.target, &all[..count]);
+    }
+}
+
+fn reset(quota: &Quota<'_>) -> Option<Duration> {
+    quota.reset().filter(|reset| !reset.is_zero())
+}
+
+/// The quotas that one response tells of.
+struct Heard<'h> {
+    /// The tightest one that names nothing, and so is everybody's.
+    unnamed: Option<Quota<'h>>,
+    named: [Option<Quota<'h>>; MOST],
+}
+
+impl<'h> Heard<'h> {
+    fn of(hints: &Hints<'h>) -> Self {
+        let mut heard = Self {
+            unnamed: None,
+            named: [None; MOST],
+        };
+        hints.each_quota(|quota| heard.add(quota));
+        heard
+    }
+
+    fn add(&mut self, quota: Quota<'h>) {
+        if quota.scope().is_unnamed() {
+            let tightness = |quota: &Quota<'_>| (quota.remaining(), Reverse(quota.reset()));
+            let known = self.unnamed.into_iter().chain([quota]);
+            self.unnamed = known.min_by_key(tightness);
+            return;
+        }
+        // Where there are too many, one that is used up takes the place of one that is not.
+        let free = self.named.iter().position(Option::is_none);
+        let left = |quota: &Option<Quota<'_>>| quota.is_some_and(|quota| !quota.is_used_up());
+        let place = free.or_else(|| match quota.is_used_up() {
+            true => self.named.iter().position(left),
+            false => None,
+        });
+        if let Some(place) = place {
+            self.named[place] = Some(quota);
+        }
+    }
+
+    fn named(&self) -> impl Iterator<Item = &Quota<'h>> {
+        self.named.iter().flatten()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unnamed.is_none() && self.named.first().is_none_or(Option::is_none)
     }
 }

@@ -83,15 +83,16 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let store = self.partition.select(RequestView::of(&request));
-        match store.take(&self.config.ask(&request)) {
+        let target = self.config.target(&request);
+        match store.take(&self.config.ask(&request, target)) {
             Take::Taken => {
-                let listen = Listen::new(store, &self.config);
+                let listen = Listen::new(store, target, &self.config);
                 ResponseFuture::called(self.inner.call(request), listen)
             }
             Take::Wait(turn) => {
                 // Gives the readiness back. The queue may be long, and the instance hold a permit.
                 self.inner = self.inner.clone();
-                let listen = Listen::new(store, &self.config);
+                let listen = Listen::new(store, target, &self.config);
                 let service = self.inner.clone();
                 let waiting = Waiting::new(turn, service, request, self.refuse.clone());
                 ResponseFuture::waiting(waiting, listen)

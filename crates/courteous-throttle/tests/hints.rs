@@ -28,6 +28,14 @@ fn rejected(error: &courteous_core::BoxError) -> Rejected {
     *find_cause(&**error).unwrap()
 }
 
+/// What is left of a quota that names nothing, and when it is reset.
+fn left<'a>(remaining: &'a str, reset: &'a str) -> [(&'static str, &'a str); 2] {
+    [
+        ("x-ratelimit-remaining", remaining),
+        ("x-ratelimit-reset", reset),
+    ]
+}
+
 async fn answered(
     sends: &Sends,
     service: &mut Throttle<Sends>,
@@ -78,7 +86,7 @@ async fn a_malformed_hint_closes_nothing_and_an_absurd_one_not_for_ever() {
     let response = answered(&sends, &mut service, 429, &[("retry-after", "100000")]).await;
     assert_eq!(
         service.partition().closed_until(),
-        Some(start + sec(5 * 60))
+        Some(start + sec(24 * 60 * 60))
     );
     // A retry is told all of it, and stops.
     let opens = response.extensions().get::<Gate>().unwrap().opens_at();
@@ -270,8 +278,7 @@ async fn a_closed_bucket_refuses_those_who_cannot_wait_that_long() {
 #[tokio::test(start_paused = true)]
 async fn a_quota_that_would_run_out_is_spread_over_the_time_that_is_left() {
     let (sends, mut service) = throttle(rate("10/s", 10));
-    let headers = [("ratelimit", "\"default\";r=10;t=20")];
-    answered(&sends, &mut service, 200, &headers).await;
+    answered(&sends, &mut service, 200, &left("10", "20")).await;
     let start = Instant::now();
     for id in 1..=10 {
         ready_call(&mut service, request(id)).await.unwrap();
@@ -289,13 +296,7 @@ async fn a_quota_that_would_run_out_is_spread_over_the_time_that_is_left() {
 #[tokio::test(start_paused = true)]
 async fn a_generous_quota_makes_nothing_faster() {
     let (sends, mut service) = throttle(rate("2/s", 1));
-    answered(
-        &sends,
-        &mut service,
-        200,
-        &[("ratelimit", "\"d\";r=1000;t=10")],
-    )
-    .await;
+    answered(&sends, &mut service, 200, &left("1000", "10")).await;
     let start = Instant::now();
     for id in 0..10 {
         ready_call(&mut service, request(id)).await.unwrap();
@@ -307,18 +308,20 @@ async fn a_generous_quota_makes_nothing_faster() {
 async fn a_used_up_quota_closes_the_bucket_until_its_reset() {
     let (sends, mut service) = throttle(rate("10/s", 10));
     let start = Instant::now();
-    answered(&sends, &mut service, 200, &[("ratelimit", "\"d\";r=0;t=7")]).await;
+    answered(&sends, &mut service, 200, &left("0", "7")).await;
     assert_eq!(service.partition().closed_until(), Some(start + sec(7)));
+    let long = throttle(rate("10/s", 10));
+    let (sends, mut service) = long;
+    answered(&sends, &mut service, 200, &left("0", "7200")).await;
+    let cap = Some(start + sec(5 * 60));
+    assert_eq!(service.partition().closed_until(), cap, "it was no refusal");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_response_that_was_overtaken_only_lowers_what_is_left() {
     let (sends, mut service) = throttle(rate("10/s", 10));
-    for headers in [
-        ("ratelimit", "\"d\";r=4;t=20"),
-        ("ratelimit", "\"d\";r=9;t=21"),
-    ] {
-        sends.answer(200, &[headers]);
+    for headers in [left("4", "20"), left("9", "21")] {
+        sends.answer(200, &headers);
     }
     let mut calls: Vec<_> = (0..2)
         .map(|id| ready_call(&mut service, request(id)))
@@ -332,13 +335,7 @@ async fn a_response_that_was_overtaken_only_lowers_what_is_left() {
     }
     assert_eq!(start.elapsed(), sec(5));
     // A new window counts as it is.
-    answered(
-        &sends,
-        &mut service,
-        200,
-        &[("ratelimit", "\"d\";r=100;t=50")],
-    )
-    .await;
+    answered(&sends, &mut service, 200, &left("100", "50")).await;
     let start = Instant::now();
     for id in 2..4 {
         ready_call(&mut service, request(id)).await.unwrap();
@@ -367,4 +364,573 @@ async fn a_crowd_that_comes_to_a_closed_bucket_leaves_over_the_whole_jitter() {
         medians.iter().all(|at| (least..most).contains(at)),
         "{medians:?}"
     );
+}
+
+/// Quotas that say what they are of. `request(id)` is for the path `/id`.
+mod named {
+    use courteous_throttle::{Keyed, Rate};
+    use http::Request;
+
+    use super::*;
+
+    const SEARCH: u32 = 1;
+    const CORE: u32 = 2;
+    const UNKNOWN: u32 = 3;
+
+    fn github<'a>(
+        resource: &'a str,
+        remaining: &'a str,
+        reset: &'a str,
+    ) -> [(&'static str, &'a str); 3] {
+        [
+            ("x-ratelimit-resource", resource),
+            ("x-ratelimit-remaining", remaining),
+            ("x-ratelimit-reset", reset),
+        ]
+    }
+
+    /// A bucket without a rate, as in a stack whose user has set none.
+    fn listener() -> (Sends, Throttle<Sends>) {
+        throttle(Rate::UNLIMITED)
+    }
+
+    async fn heard(
+        sends: &Sends,
+        service: &mut Throttle<Sends>,
+        path: u32,
+        status: u16,
+        headers: &[(&'static str, &str)],
+    ) {
+        sends.answer(status, headers);
+        ready_call(service, request(path)).await.unwrap();
+    }
+
+    /// How long a call for `path` waits.
+    async fn waits(service: &mut Throttle<Sends>, path: u32) -> Duration {
+        let start = Instant::now();
+        ready_call(service, request(path)).await.unwrap();
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_used_up_quota_holds_up_calls_that_are_known_to_count_against_it() {
+        let (sends, mut service) = listener();
+        heard(
+            &sends,
+            &mut service,
+            CORE,
+            200,
+            &github("core", "4999", "3600"),
+        )
+        .await;
+        heard(
+            &sends,
+            &mut service,
+            SEARCH,
+            200,
+            &github("search", "0", "60"),
+        )
+        .await;
+        for path in [CORE, UNKNOWN] {
+            assert_eq!(waits(&mut service, path).await, Duration::ZERO, "{path}");
+        }
+        assert_eq!(service.partition().closed_until(), None);
+        let waited = waits(&mut service.clone(), SEARCH).await;
+        assert!(waited >= sec(60) && waited <= sec(61), "{waited:?}");
+        assert_eq!(waits(&mut service, SEARCH).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_way_to_name_a_quota_keeps_it_apart() {
+        let used_up: [&[(&str, &str)]; 5] = [
+            &[
+                ("x-ratelimit-bucket", "aaa1"),
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-reset-after", "40.0"),
+            ],
+            &[("ratelimit", "\"burst\";r=0;t=40")],
+            &[("ratelimit", "\"burst\";r=0;t=40;pk=:YQ==:")],
+            &[
+                ("ratelimit-name", "throttle_web"),
+                ("ratelimit-remaining", "0"),
+                ("ratelimit-reset", "40"),
+            ],
+            &[(
+                "zendesk-ratelimit-tickets-index",
+                "total=9; remaining=0; resets=40",
+            )],
+        ];
+        for headers in used_up {
+            let (sends, mut service) = listener();
+            heard(&sends, &mut service, SEARCH, 200, headers).await;
+            assert_eq!(
+                waits(&mut service, CORE).await,
+                Duration::ZERO,
+                "{headers:?}"
+            );
+            let waited = waits(&mut service, SEARCH).await;
+            assert!(waited >= sec(40) && waited <= sec(41), "{headers:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn partitions_of_one_policy_are_apart() {
+        let (sends, mut service) = listener();
+        let of = |pk| format!("\"burst\";r=5;t=40;pk={pk}");
+        heard(
+            &sends,
+            &mut service,
+            CORE,
+            200,
+            &[("ratelimit", &of(":Yg==:"))],
+        )
+        .await;
+        let used_up = [("ratelimit", "\"burst\";r=0;t=40;pk=:YQ==:")];
+        heard(&sends, &mut service, SEARCH, 200, &used_up).await;
+        assert_eq!(waits(&mut service, CORE).await, Duration::ZERO);
+        assert!(waits(&mut service, SEARCH).await >= sec(40));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_counts_against_several_quotas_waits_for_the_last() {
+        let (sends, mut service) = listener();
+        let used_up = [(
+            "ratelimit",
+            "\"burst\";r=0;t=5, \"daily\";r=0;t=90, \"other\";r=3;t=200",
+        )];
+        heard(&sends, &mut service, SEARCH, 200, &used_up).await;
+        let daily = [("ratelimit", "\"daily\";r=1;t=90")];
+        heard(&sends, &mut service, CORE, 200, &daily).await;
+        let mut search = task::spawn(ready_call(&mut service, request(SEARCH)));
+        assert_pending!(search.poll());
+        assert!(waits(&mut service, CORE).await >= sec(90));
+        time::sleep(sec(1)).await;
+        assert_ready_ok!(search.poll());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quotas_of_two_origins_are_apart_in_one_bucket() {
+        let (sends, mut service) = listener();
+        let to = |host: &str| Request::get(format!("http://{host}/1")).body(()).unwrap();
+        for (host, remaining) in [("a.test", "0"), ("b.test", "9")] {
+            sends.answer(200, &github("core", remaining, "60"));
+            ready_call(&mut service, to(host)).await.unwrap();
+        }
+        let start = Instant::now();
+        ready_call(&mut service, to("b.test")).await.unwrap();
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        ready_call(&mut service, to("A.test")).await.unwrap();
+        assert!(start.elapsed() >= sec(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quotas_of_two_keys_are_apart() {
+        let sends = Sends::default();
+        let key_of = |head: courteous_core::RequestView<'_>| head.headers().contains_key("key");
+        let keyed = Keyed::new(Bucket::new(Rate::UNLIMITED), key_of);
+        let mut service = ThrottleLayer::of(keyed).layer(sends.clone());
+        sends.answer(200, &github("core", "0", "60"));
+        ready_call(&mut service, request(CORE)).await.unwrap();
+        let mut other = request(CORE);
+        other.headers_mut().insert("key", "b".parse().unwrap());
+        assert_ready_ok!(task::spawn(ready_call(&mut service, other)).poll());
+        assert_pending!(task::spawn(ready_call(&mut service, request(CORE))).poll());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_for_a_named_quota_holds_up_all_but_what_counts_elsewhere() {
+        for headers in [
+            &github("search", "0", "60")[..],
+            &[("retry-after", "60"), ("ratelimit", "\"search\";r=0;t=60")],
+        ] {
+            let (sends, mut service) = listener();
+            heard(
+                &sends,
+                &mut service,
+                CORE,
+                200,
+                &github("core", "4999", "3600"),
+            )
+            .await;
+            heard(&sends, &mut service, SEARCH, 429, headers).await;
+            assert_eq!(waits(&mut service, CORE).await, Duration::ZERO);
+            for path in [SEARCH, UNKNOWN] {
+                let call = task::spawn(ready_call(&mut service, retried(path, 1))).poll();
+                let gate = rejected(&assert_ready_err!(call)).gate().unwrap();
+                let wait = gate.opens_at() - Instant::now();
+                assert!(wait >= sec(60) && wait <= sec(61), "{path}: {wait:?}");
+            }
+        }
+    }
+
+    // GitHub's secondary limits: the primary one is named and has something left.
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_no_named_quota_explains_closes_the_bucket() {
+        let (sends, mut service) = listener();
+        let start = Instant::now();
+        heard(
+            &sends,
+            &mut service,
+            CORE,
+            200,
+            &github("core", "4999", "3600"),
+        )
+        .await;
+        let mut refusal = github("search", "20", "60").to_vec();
+        refusal.push(("retry-after", "30"));
+        heard(&sends, &mut service, SEARCH, 429, &refusal).await;
+        assert_eq!(service.partition().closed_until(), Some(start + sec(30)));
+        assert!(waits(&mut service, CORE).await >= sec(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_a_retry_outside_a_held_up_call_is_refused_at_once() {
+        let (sends, mut service) = listener();
+        heard(
+            &sends,
+            &mut service,
+            SEARCH,
+            200,
+            &github("search", "0", "60"),
+        )
+        .await;
+        let now = Instant::now();
+        let call = task::spawn(ready_call(&mut service, retried(SEARCH, 1))).poll();
+        let rejected = rejected(&assert_ready_err!(call));
+        assert_eq!(rejected.reason(), RejectReason::Closed);
+        let opens = rejected.gate().unwrap().opens_at();
+        assert!(opens >= now + sec(60) && opens <= now + sec(61));
+        assert_ready_ok!(task::spawn(ready_call(&mut service, retried(CORE, 1))).poll());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_held_up_call_that_cannot_wait_is_refused_at_once() {
+        let sends = Sends::default();
+        let bucket = Bucket::new(Rate::UNLIMITED).with_jitter(Duration::ZERO);
+        let layer = ThrottleLayer::from(bucket.clone());
+        let mut service = layer.clone().layer(sends.clone());
+        heard(
+            &sends,
+            &mut service,
+            SEARCH,
+            200,
+            &github("search", "0", "60"),
+        )
+        .await;
+        let refused = |layer: ThrottleLayer| {
+            let mut service = layer.layer(sends.clone());
+            let call = task::spawn(ready_call(&mut service, request(SEARCH))).poll();
+            rejected(&assert_ready_err!(call))
+        };
+        let now = Instant::now();
+        let expected = |reason| Rejected::new(reason).with_wait(now, sec(60));
+        let too_long = layer.clone().with_max_wait(sec(59));
+        assert_eq!(refused(too_long), expected(RejectReason::MaxWait));
+        let failing = layer.clone().fail_fast();
+        assert_eq!(refused(failing), expected(RejectReason::Closed));
+        let mut waiting = task::spawn(ready_call(&mut service, request(SEARCH)));
+        assert_pending!(waiting.poll());
+        assert_eq!(bucket.waiting(), 1);
+        let full = layer.with_max_waiting(1);
+        assert_eq!(refused(full), expected(RejectReason::QueueFull));
+        drop(waiting);
+        assert_eq!(bucket.waiting(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quota_that_is_used_up_for_longer_meanwhile_holds_its_waiters_up_again() {
+        let (sends, mut service) = listener();
+        heard(
+            &sends,
+            &mut service,
+            SEARCH,
+            200,
+            &github("search", "0", "60"),
+        )
+        .await;
+        heard(
+            &sends,
+            &mut service,
+            CORE,
+            200,
+            &github("search", "9", "60"),
+        )
+        .await;
+        let waiting = tokio::spawn(ready_call(&mut service, request(SEARCH)));
+        time::sleep(sec(30)).await;
+        let start = Instant::now();
+        heard(
+            &sends,
+            &mut service,
+            UNKNOWN,
+            200,
+            &github("search", "0", "200"),
+        )
+        .await;
+        waiting.await.unwrap().unwrap();
+        assert!(start.elapsed() >= sec(200) && start.elapsed() <= sec(201));
+        assert_eq!(service.partition().waiting(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queued_call_is_not_sent_once_its_quota_is_used_up() {
+        let (sends, mut service) = throttle(rate("1/s", 1));
+        heard(
+            &sends,
+            &mut service,
+            SEARCH,
+            200,
+            &github("search", "0", "0"),
+        )
+        .await;
+        sends.answer(200, &github("search", "0", "60"));
+        let mut first = task::spawn(ready_call(&mut service, request(UNKNOWN)));
+        let mut plain = task::spawn(ready_call(&mut service, request(SEARCH)));
+        let mut with_retry = task::spawn(ready_call(&mut service, retried(SEARCH, 1)));
+        let mut core = task::spawn(ready_call(&mut service, request(CORE)));
+        for call in [&mut first, &mut plain, &mut with_retry, &mut core] {
+            assert_pending!(call.poll());
+        }
+        assert_eq!(service.partition().waiting(), 4);
+        time::sleep(sec(1)).await;
+        assert_ready_ok!(first.poll());
+        time::sleep(sec(1)).await;
+        assert!(plain.is_woken());
+        assert_pending!(plain.poll());
+        // Its token went to the next one, which is refused, and so to the last.
+        time::sleep(Duration::from_millis(10)).await;
+        assert!(with_retry.is_woken());
+        let refused = rejected(&assert_ready_err!(with_retry.poll()));
+        assert_eq!(refused.reason(), RejectReason::Closed);
+        time::sleep(Duration::from_millis(10)).await;
+        assert!(core.is_woken());
+        assert_ready_ok!(core.poll());
+        assert_eq!((sends.all().len(), service.partition().waiting()), (3, 1));
+        time::sleep(sec(62)).await;
+        assert!(plain.is_woken());
+        assert_ready_ok!(plain.poll());
+        sends.assert_bound(1, 1.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_rate_no_quota_paces_unless_that_is_asked_for() {
+        let quotas = [&left("10", "20")[..], &github("core", "10", "20")];
+        for headers in quotas {
+            let (sends, mut service) = listener();
+            heard(&sends, &mut service, CORE, 200, headers).await;
+            for _ in 0..10 {
+                assert_eq!(waits(&mut service, CORE).await, Duration::ZERO);
+            }
+            let sends = Sends::default();
+            let layer = ThrottleLayer::new(Rate::UNLIMITED).with_pacing();
+            let mut service = layer.layer(sends.clone());
+            heard(&sends, &mut service, CORE, 200, headers).await;
+            let start = Instant::now();
+            for _ in 0..10 {
+                ready_call(&mut service, request(CORE)).await.unwrap();
+            }
+            assert_eq!(start.elapsed(), sec(18), "{headers:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_a_rate_a_quota_paces_unless_that_is_turned_off() {
+        for headers in [&left("2", "20")[..], &github("core", "2", "20")] {
+            for (paced, layer) in [
+                (true, ThrottleLayer::new(rate("1000/s", 10))),
+                (
+                    false,
+                    ThrottleLayer::new(rate("1000/s", 10)).without_pacing(),
+                ),
+            ] {
+                let sends = Sends::default();
+                let mut service = layer.layer(sends.clone());
+                heard(&sends, &mut service, CORE, 200, headers).await;
+                waits(&mut service, CORE).await;
+                let waited = waits(&mut service, CORE).await;
+                assert_eq!(waited, if paced { sec(10) } else { Duration::ZERO });
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_named_quota_paces_those_that_count_against_it_in_their_order() {
+        let (sends, mut service) = throttle(rate("1000/s", 10));
+        heard(
+            &sends,
+            &mut service,
+            SEARCH,
+            200,
+            &github("search", "10", "20"),
+        )
+        .await;
+        let start = Instant::now();
+        let mut calls: Vec<_> = (0..10)
+            .map(|_| Some(tokio::spawn(ready_call(&mut service, request(SEARCH)))))
+            .collect();
+        for _ in 0..5 {
+            assert_eq!(waits(&mut service, CORE).await, Duration::ZERO);
+        }
+        assert_eq!(service.partition().waiting(), 9);
+        // The last one's turn goes to one who comes later.
+        let last = calls.pop().unwrap().unwrap();
+        last.abort();
+        assert!(last.await.is_err());
+        calls.push(Some(tokio::spawn(ready_call(
+            &mut service,
+            request(SEARCH),
+        ))));
+        for (n, call) in calls.iter_mut().enumerate() {
+            call.take().unwrap().await.unwrap().unwrap();
+            assert_eq!(start.elapsed(), sec(2) * n as u32);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_does_not_let_a_new_call_overtake_those_that_wait_for_their_turns() {
+        let (sends, mut service) = throttle(rate("1000/s", 10));
+        heard(
+            &sends,
+            &mut service,
+            SEARCH,
+            200,
+            &github("search", "10", "20"),
+        )
+        .await;
+        let start = Instant::now();
+        // Each answer tells what is left, while four wait.
+        for (remaining, reset) in [
+            ("9", "20"),
+            ("8", "18"),
+            ("7", "16"),
+            ("6", "14"),
+            ("5", "12"),
+        ] {
+            sends.answer(200, &github("search", remaining, reset));
+        }
+        let calls: Vec<_> = (0..5)
+            .map(|_| tokio::spawn(ready_call(&mut service, request(SEARCH))))
+            .collect();
+        time::sleep(sec(1)).await;
+        assert_eq!((sends.all().len(), service.partition().waiting()), (2, 4));
+        ready_call(&mut service, request(SEARCH)).await.unwrap();
+        let (waited, sent) = (start.elapsed(), sends.all());
+        assert!(waited >= sec(10) && waited <= sec(12), "{waited:?}");
+        assert_eq!(sent.len(), 7);
+        assert!(calls.iter().all(|call| call.is_finished()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paced_call_that_cannot_wait_is_refused_at_once() {
+        let sends = Sends::default();
+        let layer = ThrottleLayer::new(rate("1000/s", 10));
+        let mut service = layer.clone().with_max_wait(sec(5)).layer(sends.clone());
+        heard(
+            &sends,
+            &mut service,
+            SEARCH,
+            200,
+            &github("search", "2", "20"),
+        )
+        .await;
+        assert_eq!(waits(&mut service, SEARCH).await, Duration::ZERO);
+        let now = Instant::now();
+        for (service, reason) in [
+            (&mut service, RejectReason::MaxWait),
+            (
+                &mut layer.fail_fast().layer(sends.clone()),
+                RejectReason::AtCapacity,
+            ),
+        ] {
+            let call = task::spawn(ready_call(service, request(SEARCH))).poll();
+            let expected = Rejected::new(reason).with_wait(now, sec(10));
+            assert_eq!(rejected(&assert_ready_err!(call)), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_quotas_in_one_response_those_used_up_are_heard() {
+        let (sends, mut service) = listener();
+        let many: Vec<_> = (0..12).map(|n| format!("\"p{n}\";r=9;t=60")).collect();
+        let value = format!("{}, \"last\";r=0;t=60", many.join(", "));
+        heard(&sends, &mut service, SEARCH, 200, &[("ratelimit", &value)]).await;
+        assert!(waits(&mut service, SEARCH).await >= sec(60));
+    }
+}
+
+mod long_pauses {
+    use super::*;
+
+    const HOURS: Duration = sec(2 * 60 * 60);
+
+    /// Tries a call each 20 s, until it could wait for the opening.
+    async fn try_until(service: &mut Throttle<Sends>, opens: Instant, attempt: Option<u32>) {
+        while Instant::now() < opens - sec(40) {
+            let request = match attempt {
+                Some(attempt) => retried(7, attempt),
+                None => request(7),
+            };
+            let refused = ready_call(service, request).await.unwrap_err();
+            let not_before = rejected(&refused).not_before().unwrap();
+            assert!(not_before >= opens && not_before <= opens + sec(1));
+            time::sleep(sec(20)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_before_a_refusal_s_pause_of_two_hours_is_over() {
+        for attempt in [Some(1), None] {
+            let sends = Sends::default();
+            let layer = ThrottleLayer::new(rate("100/s", 10)).with_max_wait(sec(30));
+            let mut service = layer.layer(sends.clone());
+            let start = Instant::now();
+            answered(&sends, &mut service, 429, &[("retry-after", "7200")]).await;
+            try_until(&mut service, start + HOURS, attempt).await;
+            assert_eq!(sends.all().len(), 1);
+            time::sleep(sec(61)).await;
+            ready_call(&mut service, request(8)).await.unwrap();
+            assert_eq!(sends.all().len(), 2);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_a_bound_waits_for_two_hours() {
+        let (sends, mut service) = throttle(rate("100/s", 10));
+        let start = Instant::now();
+        answered(&sends, &mut service, 503, &[("retry-after", "7200")]).await;
+        ready_call(&mut service, request(1)).await.unwrap();
+        assert!(start.elapsed() >= HOURS && start.elapsed() <= HOURS + sec(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_for_a_named_quota_may_last_as_long() {
+        let (sends, mut service) = throttle(rate("100/s", 10));
+        let start = Instant::now();
+        let refusal = [("retry-after", "7200"), ("ratelimit", "\"q\";r=0;t=7200")];
+        answered(&sends, &mut service, 429, &refusal).await;
+        assert_eq!(service.partition().closed_until(), None);
+        ready_call(&mut service, request(1)).await.unwrap();
+        assert!(start.elapsed() >= HOURS && start.elapsed() <= HOURS + sec(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_caps_can_be_set() {
+        let layer = || ThrottleLayer::new(rate("100/s", 10));
+        let refusal = &[("retry-after", "7200")][..];
+        let (used_up, start) = (left("0", "7200"), Instant::now());
+        for (layer, status, headers, expected) in [
+            (layer(), 429, refusal, 7_200),
+            (layer(), 200, &used_up, 300),
+            (layer().with_max_pause(sec(60)), 429, refusal, 60),
+            (layer().with_max_pause(sec(60)), 200, &used_up, 60),
+            (layer().with_max_quota_pause(sec(900)), 429, refusal, 7_200),
+            (layer().with_max_quota_pause(sec(900)), 200, &used_up, 900),
+        ] {
+            let sends = Sends::default();
+            let mut service = layer.layer(sends.clone());
+            answered(&sends, &mut service, status, headers).await;
+            let opens = service.partition().closed_until();
+            assert_eq!(opens, Some(start + sec(expected)));
+        }
+    }
 }

@@ -173,21 +173,25 @@ async fn a_key_that_gets_room_does_not_get_its_burst_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_server_says_to_a_key_without_room_does_not_hold_for_others() {
-    let sends = Sends::default();
-    let keyed = Keyed::per_origin(Bucket::new(Rate::UNLIMITED))
-        .with_max_keys(NonZeroUsize::new(4).unwrap());
-    let mut service = ThrottleLayer::from(keyed.clone()).layer(sends.clone());
-    for name in ["a.one.test", "b.one.test"] {
-        sends.answer(429, &[("retry-after", "60")]);
-        let response = ready_call(&mut service, to(&format!("http://{name}/"))).await;
-        // A retry outside is told of the pause all the same.
-        assert!(response.unwrap().extensions().get::<Gate>().is_some());
-    }
-    assert_eq!(keyed.len(), 1);
-    assert_pending!(task::spawn(ready_call(&mut service, to("http://a.one.test/"))).poll());
-    for name in ["b.one.test", "c.one.test"] {
-        let uri = format!("http://{name}/");
-        assert_ready_ok!(task::spawn(ready_call(&mut service, to(&uri))).poll());
+    let unnamed = &[("retry-after", "60")][..];
+    let named = &[("retry-after", "60"), ("ratelimit", "\"q\";r=0;t=60")];
+    for refusal in [unnamed, named] {
+        let sends = Sends::default();
+        let keyed = Keyed::per_origin(Bucket::new(Rate::UNLIMITED))
+            .with_max_keys(NonZeroUsize::new(4).unwrap());
+        let mut service = ThrottleLayer::from(keyed.clone()).layer(sends.clone());
+        for name in ["a.one.test", "b.one.test"] {
+            sends.answer(429, refusal);
+            let response = ready_call(&mut service, to(&format!("http://{name}/"))).await;
+            // A retry outside is told of the pause all the same.
+            assert!(response.unwrap().extensions().get::<Gate>().is_some());
+        }
+        assert_eq!(keyed.len(), 1);
+        assert_pending!(task::spawn(ready_call(&mut service, to("http://a.one.test/"))).poll());
+        for name in ["b.one.test", "c.one.test"] {
+            let uri = format!("http://{name}/");
+            assert_ready_ok!(task::spawn(ready_call(&mut service, to(&uri))).poll());
+        }
     }
 }
 

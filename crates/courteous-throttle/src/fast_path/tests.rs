@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, sync::Arc, task::Waker};
 
-use courteous_core::{Ask, Rejected};
+use courteous_core::{Ask, QuotaName, Rejected, RequestView, Target, ToldQuota};
 use courteous_queue::{Serve, Ticket, Wakes};
 use proptest::prelude::*;
 
@@ -41,6 +41,8 @@ enum Step {
     Touch,
     Close(u64),
     Pace(u64, u64),
+    /// Hears of a named quota that is used up, against which none of the calls counts.
+    Hear(u64),
     Empty,
     /// Goes on at another rate, or at that of before.
     Rate {
@@ -82,7 +84,10 @@ impl Bucket {
         assert_eq!(fast_path.horizon.peek(), None, "not under the lock");
         let result = f(core, &mut self.tickets);
         fast_path.open(&mut self.kept);
-        assert_eq!(fast_path.horizon.peek().is_some(), self.kept.core.is_none());
+        let known = self.kept.core.as_ref();
+        let is_known = known.is_some_and(|core| core.quotas.is_some());
+        let at_rest = fast_path.horizon.peek().is_some();
+        assert!(at_rest == known.is_none() || at_rest && is_known);
         result
     }
 
@@ -94,17 +99,14 @@ impl Bucket {
         }
         let cost = NonZeroU32::new(cost).unwrap();
         let ask = Ask::new(cost).with_max_waiting(max_waiting);
-        self.locked(|core, tickets| {
-            if core.try_take(ask.cost(), now) {
-                return Seen::Taken;
+        self.locked(|core, tickets| match core.take(&ask, now).0 {
+            None => Seen::Taken,
+            Some(Entry::Place(ticket)) => {
+                tickets.push(ticket);
+                Seen::Waits
             }
-            match core.enter(&ask, now) {
-                Entry::Place(ticket) => {
-                    tickets.push(ticket);
-                    Seen::Waits
-                }
-                Entry::Refused(rejected) => Seen::Refused(Rejected::wait(&rejected)),
-            }
+            Some(Entry::Refused(rejected)) => Seen::Refused(Rejected::wait(&rejected)),
+            Some(Entry::Held(_)) => panic!("no call counts against a quota"),
         })
     }
 
@@ -156,6 +158,15 @@ impl Bucket {
                 core.serve(now, wakes);
                 None
             }),
+            Step::Hear(nanos) => self.locked(|core, _| {
+                let told = ToldQuota::used_up(
+                    QuotaName::new(target(), &[Some("q")]),
+                    now + Duration::from_nanos(nanos),
+                );
+                core.hear(target(), &[told], now);
+                core.serve(now, wakes);
+                None
+            }),
             Step::Empty => self.locked(|core, _| {
                 core.empty(now);
                 None
@@ -172,6 +183,10 @@ impl Bucket {
             }),
         }
     }
+}
+
+fn target() -> Target {
+    Target::of(RequestView::of(&http::Request::new(())))
 }
 
 fn rates() -> impl Strategy<Value = Rate> {
@@ -200,6 +215,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Touch),
         1 => (0..20u64).prop_map(Step::Close),
         1 => (0..5u64, 0..50u64).prop_map(|(remaining, reset)| Step::Pace(remaining, reset)),
+        1 => (0..50u64).prop_map(Step::Hear),
         1 => Just(Step::Empty),
         1 => any::<bool>().prop_map(|other| Step::Rate { other }),
     ];
@@ -210,6 +226,28 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         steps.swap(last / 2, last);
         steps
     })
+}
+
+/// What is known of named quotas outlives a rest, and the tokens are counted as without it.
+#[test]
+fn a_bucket_that_has_heard_of_quotas_comes_to_rest_and_remembers_them() {
+    let now = Instant::now();
+    let rate = Rate::new(10, Duration::from_secs(1)).unwrap();
+    let mut bucket = Bucket::new(rate.with_burst(NonZeroU32::new(2).unwrap()), now, true);
+    let second = 1_000_000_000;
+    bucket.step(Step::Hear(second), rate, now);
+    let at_rest = |bucket: &Bucket| bucket.fast_path.as_ref().unwrap().horizon.peek().is_some();
+    assert!(!at_rest(&bucket));
+    assert_eq!(bucket.take(1, 0, now), Seen::Taken);
+    let later = now + Duration::from_secs(1);
+    assert_eq!(bucket.take(1, 0, later), Seen::Taken);
+    assert!(at_rest(&bucket));
+    assert_eq!(bucket.take(1, 0, later), Seen::Taken);
+    assert!(matches!(bucket.take(1, 0, later), Seen::Refused(_)));
+    bucket.step(Step::Hear(second), rate, later);
+    let core = bucket.kept.core.as_ref().unwrap();
+    let quotas = core.quotas.as_ref().unwrap();
+    assert!(quotas.closed_until(Some(target()), later).is_some());
 }
 
 proptest! {
@@ -226,6 +264,7 @@ proptest! {
                 Step::Pass(tenths) => Step::Pass(times(tenths)),
                 Step::Close(tenths) => Step::Close(times(tenths)),
                 Step::Pace(remaining, tenths) => Step::Pace(remaining, times(tenths)),
+                Step::Hear(tenths) => Step::Hear(times(tenths)),
                 other => other,
             };
             if let Step::Pass(nanos) = step {

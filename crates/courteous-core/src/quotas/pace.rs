@@ -2,14 +2,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::levels::later;
-
 /// Two resets that are no further apart are the same one: servers count in whole seconds, and responses take their time.
 const SAME: Duration = Duration::from_secs(2);
 
 /// The spacing of sends that makes a server's quota last until it is reset.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub struct Pace {
     reset: Instant,
     remaining: u64,
     interval: Duration,
@@ -19,7 +17,8 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// `None` if there is nothing left to be spread, or no time to spread it over.
-    pub(crate) fn new(remaining: u64, reset: Duration, now: Instant) -> Option<Self> {
+    #[must_use]
+    pub fn new(remaining: u64, reset: Duration, now: Instant) -> Option<Self> {
         if remaining == 0 || reset.is_zero() {
             return None;
         }
@@ -38,7 +37,8 @@ impl Pace {
     ///
     /// Responses overtake each other: within a window, one can only lower what is left. A later window replaces an earlier
     /// one; an earlier one is an old response, or another limit of the server's, and counts if it is the stricter one.
-    pub(crate) fn after(mut self, known: Option<Self>, now: Instant) -> Option<Self> {
+    #[must_use]
+    pub fn after(mut self, known: Option<Self>, now: Instant) -> Option<Self> {
         let Some(known) = known.filter(|known| !known.is_over(now)) else {
             return Some(self);
         };
@@ -57,30 +57,48 @@ impl Pace {
         Some(self)
     }
 
+    /// As this one, but its next send is not before that of `known`, whose turns up to there were given out.
+    pub(super) fn behind(mut self, known: Option<Self>, now: Instant) -> Self {
+        if let Some(known) = known.filter(|known| !known.is_over(now)) {
+            self.next = self.next.max(known.next);
+        }
+        self
+    }
+
     /// The earliest instant of the next send.
-    pub(crate) const fn next(&self) -> Instant {
+    #[must_use]
+    pub const fn next(&self) -> Instant {
         self.next
     }
 
-    /// When the turn comes of one who is behind others that cost `ahead`.
-    pub(crate) fn turn(&self, ahead: u64) -> Instant {
+    /// When the turn of a waiter comes that is behind others which cost `ahead`.
+    #[must_use]
+    pub fn turn(&self, ahead: u64) -> Instant {
         let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
         later(self.next, self.interval.saturating_mul(ahead)).min(self.reset.max(self.next))
     }
 
-    pub(crate) fn spend(&mut self, cost: u32, now: Instant) {
+    /// Counts a send that costs `cost`, now or at the next turn.
+    pub fn spend(&mut self, cost: u32, now: Instant) {
         self.remaining = self.remaining.saturating_sub(u64::from(cost));
         self.next = later(self.next.max(now), self.interval.saturating_mul(cost)).min(self.reset);
     }
 
-    pub(crate) fn unspend(&mut self, cost: u32) {
+    /// Takes a send back.
+    pub fn unspend(&mut self, cost: u32) {
         self.remaining = self.remaining.saturating_add(u64::from(cost));
         let back = self.interval.saturating_mul(cost);
         self.next = self.next.checked_sub(back).unwrap_or(self.next);
     }
 
-    pub(crate) fn is_over(&self, now: Instant) -> bool {
+    /// Whether the quota has been reset since.
+    #[must_use]
+    pub fn is_over(&self, now: Instant) -> bool {
         now >= self.reset
+    }
+
+    pub(crate) const fn reset(&self) -> Instant {
+        self.reset
     }
 
     fn respace(&mut self, now: Instant) {
@@ -88,4 +106,13 @@ impl Pace {
         let nanos = left.div_ceil(u128::from(self.remaining));
         self.interval = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
     }
+}
+
+/// For an instant that cannot be told.
+const FAR: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+pub(super) fn later(at: Instant, wait: Duration) -> Instant {
+    at.checked_add(wait)
+        .or_else(|| at.checked_add(FAR))
+        .unwrap_or(at)
 }

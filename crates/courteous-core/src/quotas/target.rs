@@ -1,0 +1,184 @@
+use std::{
+    hash::{BuildHasher, RandomState},
+    num::NonZeroU64,
+    sync::LazyLock,
+};
+
+use http::header::HOST;
+
+use crate::RequestView;
+
+/// Which requests a server is taken to count alike: those of one method to one path of one origin.
+///
+/// It is a hash with a key of this process, made by a few multiplications, as each request has one. Two requests that
+/// differ have the same one about never; if they do, one may be held up by a quota of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    origin: u64,
+    pub(crate) request: NonZeroU64,
+}
+
+impl Target {
+    /// What the request with this `head` is for. The query does not count.
+    #[must_use]
+    pub fn of(head: RequestView<'_>) -> Self {
+        let uri = head.uri();
+        let authority = match uri.authority() {
+            Some(authority) => authority.as_str().as_bytes(),
+            None => head
+                .headers()
+                .get(HOST)
+                .map_or(&[][..], |host| host.as_bytes()),
+        };
+        let scheme = uri.scheme_str().unwrap_or_default().len() as u64;
+        let origin = Hash::new(scheme).with_lower_case(authority).state;
+        let request = Hash::new(origin)
+            .with(head.method().as_str().as_bytes())
+            .with(uri.path().as_bytes());
+        Self {
+            origin,
+            request: request.finish(),
+        }
+    }
+}
+
+/// A quota of one origin, by what its responses name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaName(pub(crate) NonZeroU64);
+
+impl QuotaName {
+    /// The quota that a response to a request for `target` calls by all of `names`, each of which means something at its
+    /// own place.
+    #[must_use]
+    pub fn new(target: Target, names: &[Option<&str>]) -> Self {
+        let hash = names.iter().fold(Hash::new(target.origin), |hash, name| {
+            hash.with(name.map_or(b"\xff", str::as_bytes))
+        });
+        Self(hash.finish())
+    }
+}
+
+/// Folded multiplication, as in wyhash: 16 bytes in a step. Both factors are masked by keys of this process, so that no
+/// choice of bytes makes one of them zero.
+#[derive(Clone, Copy)]
+struct Hash {
+    state: u64,
+    keys: [u64; 2],
+}
+
+impl Hash {
+    fn new(state: u64) -> Self {
+        static KEYS: LazyLock<[u64; 2]> = LazyLock::new(|| {
+            let random = RandomState::new();
+            [random.hash_one(0), random.hash_one(1)]
+        });
+        Self { state, keys: *KEYS }
+    }
+
+    fn with(self, bytes: &[u8]) -> Self {
+        self.with_each(bytes, 0)
+    }
+
+    /// As [`with`](Self::with), with letters taken for small ones. Other signs that a host has in it stay apart.
+    fn with_lower_case(self, bytes: &[u8]) -> Self {
+        self.with_each(bytes, 0x2020_2020_2020_2020)
+    }
+
+    fn with_each(mut self, bytes: &[u8], or: u64) -> Self {
+        // So that what ends here and what begins there cannot be confused.
+        self.state ^= bytes.len() as u64;
+        for part in bytes.chunks(16) {
+            let (low, high) = part.split_at(part.len().min(8));
+            self.fold(word(low) | or, word(high) | or);
+        }
+        self
+    }
+
+    const fn fold(&mut self, low: u64, high: u64) {
+        let (one, other) = (self.state ^ low ^ self.keys[0], high ^ self.keys[1]);
+        let product = one as u128 * other as u128;
+        self.state = (product as u64) ^ (product >> 64) as u64;
+    }
+
+    fn finish(mut self) -> NonZeroU64 {
+        self.fold(0, 0);
+        NonZeroU64::new(self.state).unwrap_or(NonZeroU64::MIN)
+    }
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use http::{Method, Request};
+
+    use super::*;
+
+    fn target(method: Method, uri: &str) -> Target {
+        let request = Request::builder().method(method).uri(uri);
+        Target::of(RequestView::of(&request.body(()).unwrap()))
+    }
+
+    #[test]
+    fn requests_of_one_method_to_one_path_are_one_target() {
+        let one = target(Method::GET, "https://api.example/a/b?x=1");
+        for same in [
+            "https://api.example/a/b",
+            "https://API.example/a/b?y",
+            "https://api.example/a/b#c",
+        ] {
+            assert_eq!(target(Method::GET, same), one, "{same}");
+        }
+        for other in [
+            "https://api.example/a",
+            "https://api.example/a/B",
+            "https://api.example/a/b/",
+            "http://api.example/a/b",
+            "https://api.example:444/a/b",
+            "https://apj.example/a/b",
+            "https://api.exampl/ea/b",
+        ] {
+            assert_ne!(target(Method::GET, other), one, "{other}");
+        }
+        assert_ne!(target(Method::POST, "https://api.example/a/b"), one);
+    }
+
+    #[test]
+    fn a_relative_target_takes_the_authority_of_its_host_field() {
+        let with = |host| {
+            let request = Request::builder().uri("/a").header(HOST, host);
+            Target::of(RequestView::of(&request.body(()).unwrap()))
+        };
+        assert_eq!(with("api.example"), with("API.example"));
+        assert_ne!(with("api.example"), with("apj.example"));
+    }
+
+    #[test]
+    fn many_targets_are_all_different() {
+        let all: HashSet<_> = (0..50_000)
+            .map(|n| target(Method::GET, &format!("https://api.example/repos/{n}")).request)
+            .collect();
+        assert_eq!(all.len(), 50_000);
+    }
+
+    #[test]
+    fn a_name_means_something_at_its_place_and_origin() {
+        let (one, other) = (
+            target(Method::GET, "https://api.example/a"),
+            target(Method::GET, "https://other.example/a"),
+        );
+        let name = QuotaName::new(one, &[Some("core"), None]);
+        let elsewhere = target(Method::POST, "https://api.example/b");
+        assert_eq!(QuotaName::new(elsewhere, &[Some("core"), None]), name);
+        assert_ne!(QuotaName::new(one, &[None, Some("core")]), name);
+        assert_ne!(QuotaName::new(one, &[Some("core"), Some("")]), name);
+        assert_ne!(QuotaName::new(one, &[Some("cor"), Some("e")]), name);
+        assert_ne!(QuotaName::new(other, &[Some("core"), None]), name);
+    }
+}
