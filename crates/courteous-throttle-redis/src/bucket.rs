@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use courteous_core::{Ask, Dice, Partition, Rate, RequestView, Store, Take};
+use courteous_core::{Ask, Dice, Partition, Rate, RequestView, Store, Take, Target, ToldQuota};
 use courteous_queue::Shared;
 use tokio::time::Instant;
 
@@ -168,7 +168,7 @@ impl RedisBucket {
     /// How many calls are in this process's queue.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.shared.with(|core| core.line.len())
+        self.shared.with(|core| core.waiting())
     }
 
     /// When the bucket opens, if it is closed as far as this worker knows.
@@ -268,7 +268,7 @@ impl Store for RedisBucket {
     type Turn = RedisTurn;
 
     fn take(&self, ask: &Ask) -> Take<RedisTurn> {
-        let (answer, asked) = self.shared.with(|core| {
+        let ((answer, paced), asked) = self.shared.with(|core| {
             // Under the lock, or the time would go back from one caller to the next.
             let answer = core.take(ask, Instant::now());
             (answer, core.calls.asked().is_some())
@@ -278,7 +278,10 @@ impl Store for RedisBucket {
         }
         match answer {
             Answer::Taken => Take::Taken,
-            Answer::Queued(ticket) => Take::Wait(RedisTurn::new(self.clone(), ticket)),
+            Answer::Queued(ticket) => {
+                Take::Wait(RedisTurn::queued(self.clone(), ticket, ask.target(), paced))
+            }
+            Answer::Held(until) => Take::Wait(RedisTurn::held(self.clone(), until, *ask, paced)),
             Answer::Refused(rejected) => Take::Refused(rejected),
         }
     }
@@ -291,6 +294,11 @@ impl Store for RedisBucket {
         // Told with the next call: what is leased until then is within the quota.
         self.shared
             .with(|core| core.calls.pace(remaining, reset, Instant::now()));
+    }
+
+    fn hear(&self, target: Target, told: &[ToldQuota]) {
+        self.shared
+            .with(|core| core.hear(target, told, Instant::now()));
     }
 
     fn jitter(&self) -> Duration {

@@ -2,12 +2,15 @@ mod grant;
 mod refuse;
 
 use std::{
+    num::NonZeroU32,
     sync::{Arc, Weak},
     task::Waker,
     time::Duration,
 };
 
-use courteous_core::{Ask, Dice, Rate, RejectReason, Rejected};
+use courteous_core::{
+    Admission, Ask, Dice, Quotas, Rate, RejectReason, Rejected, Target, ToldQuota,
+};
 use courteous_queue::{Next, Queue, Serve, Shared, Ticket, Wakes};
 use tokio::time::Instant;
 
@@ -37,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) line_cost: u64,
     pub(crate) hand: Hand,
     pub(crate) closed_until: Option<Instant>,
+    /// What the server said here of quotas that it names. Redis is not told.
+    pub(crate) quotas: Option<Box<Quotas>>,
     /// How many times it was closed: slots that were set aside before are void.
     pub(crate) closings: u32,
     pub(crate) calls: Calls,
@@ -54,6 +59,8 @@ pub(crate) struct Core {
 pub(crate) enum Answer {
     Taken,
     Queued(Ticket),
+    /// It waits outside of the line, as a quota that its call counts against is used up, or to be spread.
+    Held(Instant),
     Refused(Rejected),
 }
 
@@ -61,6 +68,8 @@ pub(crate) enum Answer {
 pub(crate) enum Find {
     Granted,
     Waiting,
+    /// Granted, but a quota that its call counts against is used up until then. It leaves the line.
+    Held(Instant, Ask),
     Refused(Rejected),
 }
 
@@ -83,6 +92,7 @@ impl Core {
                 line_cost: 0,
                 hand: Hand::default(),
                 closed_until: None,
+                quotas: None,
                 closings: 0,
                 calls: Calls::new(link.target().longest_call(), outage.terms(rate), now),
                 keys: Arc::new(keys),
@@ -106,8 +116,125 @@ impl Core {
         self.calls.set_terms(outage.terms(rate));
     }
 
+    /// Takes tokens, or a place among those who wait. Says also whether the call was counted by a quota that is to be spread.
+    pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> (Answer, bool) {
+        let Self {
+            quotas,
+            line,
+            jitter,
+            dice,
+            ..
+        } = self;
+        let admission = match quotas {
+            None => Admission::Free { paced: false },
+            Some(quotas) => quotas.admit(ask, line.len(), || jitter.mul_f64(dice.fraction()), now),
+        };
+        let paced = match admission {
+            Admission::Free { paced } => paced,
+            Admission::Held { until, paced } => return (Answer::Held(until), paced),
+            Admission::Refused(rejected) => return (Answer::Refused(rejected), false),
+        };
+        let answer = self.enter(ask, now);
+        if paced && matches!(answer, Answer::Refused(_)) {
+            self.unspend(ask.target(), ask.cost());
+            return (answer, false);
+        }
+        (answer, paced)
+    }
+
+    /// What a call finds that has waited for a quota: another wait, or tokens, or a place in the line.
+    pub(crate) fn release(&mut self, ask: &Ask, now: Instant) -> Answer {
+        self.leave_quota();
+        match self.readmit(ask, now) {
+            Admission::Held { until, .. } => Answer::Held(until),
+            Admission::Refused(rejected) => Answer::Refused(rejected),
+            // It was let in before: no queue is too long for it now.
+            Admission::Free { .. } => {
+                let ask = ask.with_max_waiting(usize::MAX);
+                self.settle(now);
+                self.calls.demand(ask.cost(), now);
+                match self.refusal(&ask, now) {
+                    Some(rejected) => Answer::Refused(rejected),
+                    None => Answer::Queued(self.push(&ask, now)),
+                }
+            }
+        }
+    }
+
+    /// What a call that was let in before finds at the quotas that it counts against.
+    fn readmit(&mut self, ask: &Ask, now: Instant) -> Admission {
+        let Self {
+            quotas,
+            jitter,
+            dice,
+            ..
+        } = self;
+        match quotas {
+            None => Admission::Free { paced: false },
+            Some(quotas) => quotas.readmit(ask, || jitter.mul_f64(dice.fraction()), now),
+        }
+    }
+
+    /// Whether a waiter that was granted its turn has to wait for a quota after all, as that was used up meanwhile.
+    pub(crate) fn find_held(
+        &mut self,
+        ticket: &Ticket,
+        target: Option<Target>,
+        now: Instant,
+    ) -> Option<Find> {
+        self.quotas.as_ref()?.closed_until(target, now)?;
+        let waiter = self.line.get(ticket);
+        let State::Granted(grant) = waiter.state else {
+            return None;
+        };
+        let cost = NonZeroU32::new(waiter.cost).unwrap_or(NonZeroU32::MIN);
+        let mut ask = Ask::new(cost).with_retried(waiter.retried);
+        if let Some((latest, reason)) = waiter.latest {
+            ask = ask.with_latest(latest, reason);
+        }
+        if let Some(target) = target {
+            ask = ask.with_target(target);
+        }
+        match self.readmit(&ask, now) {
+            Admission::Free { .. } => None,
+            Admission::Held { until, .. } => Some(Find::Held(until, ask)),
+            Admission::Refused(rejected) => {
+                let at = rejected.not_before().unwrap_or(now);
+                self.line.get_mut(ticket).state = State::Refused(rejected.reason(), at);
+                self.put_back(grant, now);
+                Some(Find::Refused(rejected))
+            }
+        }
+    }
+
+    /// Takes note of what a response said of quotas that it names.
+    pub(crate) fn hear(&mut self, target: Target, told: &[ToldQuota], now: Instant) {
+        let quotas = self.quotas.get_or_insert_default();
+        quotas.settle(now);
+        quotas.hear(target, told, now);
+    }
+
+    /// Takes back what a call was counted by the quotas that are to be spread.
+    pub(crate) fn unspend(&mut self, target: Option<Target>, cost: u32) {
+        if let Some(quotas) = &mut self.quotas {
+            quotas.unspend(target, cost);
+        }
+    }
+
+    /// Lets a waiter go that waited for a quota.
+    pub(crate) fn leave_quota(&mut self) {
+        if let Some(quotas) = &mut self.quotas {
+            quotas.leave();
+        }
+    }
+
+    /// How many wait, in the line or for a quota.
+    pub(crate) fn waiting(&self) -> usize {
+        self.line.len() + self.quotas.as_ref().map_or(0, |quotas| quotas.waiting())
+    }
+
     /// Takes tokens, or a place in the line.
-    pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> Answer {
+    fn enter(&mut self, ask: &Ask, now: Instant) -> Answer {
         let cost = ask.cost();
         self.settle(now);
         self.calls.demand(cost, now);
@@ -133,6 +260,12 @@ impl Core {
             }
             return Answer::Refused(rejected);
         }
+        Answer::Queued(self.push(ask, now))
+    }
+
+    /// A place in the line.
+    fn push(&mut self, ask: &Ask, now: Instant) -> Ticket {
+        let cost = ask.cost();
         self.line_cost += u64::from(cost);
         let ticket = self.line.push_back(Waiter {
             waker: None,
@@ -144,13 +277,14 @@ impl Core {
         let vain = self.vain_at(ask.latest(), now);
         self.soonest = earliest(self.soonest, vain);
         self.call_if_due(now);
-        Answer::Queued(ticket)
+        ticket
     }
 
     /// Whether a waiter was granted its turn, and may use it at any time.
     pub(crate) fn is_granted(&self, ticket: &Ticket) -> bool {
         let waiter = self.line.get(ticket);
-        matches!(waiter.state, State::Granted(_)) && waiter.latest.is_none()
+        let quiet = self.quotas.as_ref().is_none_or(|quotas| quotas.is_quiet());
+        matches!(waiter.state, State::Granted(_)) && waiter.latest.is_none() && quiet
     }
 
     /// Looks after a waiter, who is polled; `waker` is kept if it has to wait, and replaced by the one of before.
@@ -230,14 +364,19 @@ impl Core {
 
     /// Lets a waiter go. What it was granted is given back, unless it was `sent`. Its waker must be dropped without the lock.
     #[must_use]
-    pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool, now: Instant) -> Option<Waker> {
+    pub(crate) fn leave(
+        &mut self,
+        ticket: Ticket,
+        sent: bool,
+        now: Instant,
+    ) -> (u32, Option<Waker>) {
         let waiter = self.line.remove(ticket);
         match waiter.state {
             State::Waiting => self.line_cost -= u64::from(waiter.cost),
             State::Granted(grant) if !sent => self.put_back(grant, now),
             _ => {}
         }
-        waiter.waker
+        (waiter.cost, waiter.waker)
     }
 
     /// Closes the bucket, and has Redis told.
@@ -291,6 +430,10 @@ impl Core {
         self.settle(now);
         self.line.tickets() == 0
             && self.closed_until.is_none()
+            && self
+                .quotas
+                .as_ref()
+                .is_none_or(|quotas| quotas.is_quiet() && quotas.waiting() == 0)
             && self.hand.is_empty()
             && self.calls.is_idle(now)
             && self.local.is_none_or(|local| local.is_full(now))
@@ -305,6 +448,9 @@ impl Core {
     pub(crate) fn settle(&mut self, now: Instant) {
         if self.closed_until.is_some_and(|until| until <= now) {
             self.closed_until = None;
+        }
+        if let Some(quotas) = &mut self.quotas {
+            quotas.settle(now);
         }
         self.hand.purge(now);
     }

@@ -23,7 +23,7 @@ impl Gauges {
         let counts = core.calls.gauges;
         Self {
             connected: core.calls.is_up(),
-            waiting: core.line.len(),
+            waiting: core.waiting(),
             leased: core.hand.len(),
             calls: counts.calls,
             failures: counts.failures,

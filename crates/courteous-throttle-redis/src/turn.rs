@@ -1,27 +1,99 @@
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use courteous_core::{Rejected, Turn};
-use courteous_queue::Ticket;
+use courteous_core::{Ask, Rejected, Target, Turn};
+use courteous_queue::{Nap, Ticket};
 use tokio::time::Instant;
 
-use crate::{RedisBucket, core::Find};
+use crate::{
+    RedisBucket,
+    core::{Answer, Find},
+};
 
-/// A place in a [`RedisBucket`]'s queue.
+/// A place in a [`RedisBucket`]'s queue, or before it.
 #[derive(Debug)]
 pub struct RedisTurn {
     bucket: RedisBucket,
-    /// `None` once it is spent.
-    ticket: Option<Ticket>,
+    place: Place,
+    /// What the request is for.
+    target: Option<Target>,
+    /// Whether it was counted by a quota that is to be spread.
+    paced: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    Queue(Ticket),
+    /// Outside of the queue, until a quota lets it in.
+    Held(Box<Held>),
+    /// Spent, or refused outside of the queue.
+    None,
+}
+
+#[derive(Debug)]
+struct Held {
+    nap: Nap,
+    ask: Ask,
+}
+
+impl Place {
+    fn held(until: Instant, ask: Ask) -> Self {
+        let nap = Nap::new(until);
+        Self::Held(Box::new(Held { nap, ask }))
+    }
 }
 
 impl RedisTurn {
-    pub(crate) const fn new(bucket: RedisBucket, ticket: Ticket) -> Self {
+    pub(crate) const fn queued(
+        bucket: RedisBucket,
+        ticket: Ticket,
+        target: Option<Target>,
+        paced: bool,
+    ) -> Self {
         Self {
             bucket,
-            ticket: Some(ticket),
+            place: Place::Queue(ticket),
+            target,
+            paced,
+        }
+    }
+
+    pub(crate) fn held(bucket: RedisBucket, until: Instant, ask: Ask, paced: bool) -> Self {
+        Self {
+            bucket,
+            place: Place::held(until, ask),
+            target: ask.target(),
+            paced,
+        }
+    }
+
+    /// Waits outside of the queue, and joins it then.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
+        while let Place::Held(held) = &mut self.place {
+            ready!(held.nap.poll(cx));
+            let ask = held.ask;
+            let shared = &self.bucket.shared;
+            self.place = match shared.update(|core, now, _| core.release(&ask, now)) {
+                Answer::Queued(ticket) => Place::Queue(ticket),
+                Answer::Held(until) => Place::held(until, ask),
+                Answer::Taken => Place::None,
+                Answer::Refused(rejected) => {
+                    self.place = Place::None;
+                    self.unspend(ask.cost());
+                    return Poll::Ready(Err(rejected));
+                }
+            };
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes back what it was counted.
+    fn unspend(&mut self, cost: u32) {
+        if std::mem::take(&mut self.paced) {
+            let target = self.target;
+            self.bucket.shared.with(|core| core.unspend(target, cost));
         }
     }
 }
@@ -29,48 +101,67 @@ impl RedisTurn {
 impl Turn for RedisTurn {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
         let this = self.get_mut();
-        let Some(ticket) = &this.ticket else {
-            return Poll::Ready(Ok(()));
-        };
-        let shared = &this.bucket.shared;
-        // One that was woken needs neither the clock nor the timer.
-        if shared.with(|core| core.is_granted(ticket)) {
-            return Poll::Ready(Ok(()));
-        }
-        // Cloned, and what it replaces dropped, without the lock.
-        let mut waker = Some(cx.waker().clone());
-        let found = shared.join(|core, now, wakes| core.find(ticket, &mut waker, now, wakes));
-        match found {
-            Find::Granted => Poll::Ready(Ok(())),
-            Find::Waiting => {
-                this.bucket.link.ensure_task();
-                Poll::Pending
+        loop {
+            ready!(this.poll_held(cx))?;
+            let Place::Queue(ticket) = &this.place else {
+                return Poll::Ready(Ok(()));
+            };
+            let (shared, target) = (&this.bucket.shared, this.target);
+            // One that was woken needs neither the clock nor the timer.
+            if shared.with(|core| core.is_granted(ticket)) {
+                return Poll::Ready(Ok(()));
             }
-            Find::Refused(rejected) => Poll::Ready(Err(rejected)),
+            // Cloned, and what it replaces dropped, without the lock.
+            let mut waker = Some(cx.waker().clone());
+            let found =
+                shared.join(
+                    |core, now, wakes| match core.find(ticket, &mut waker, now, wakes) {
+                        Find::Granted => {
+                            core.find_held(ticket, target, now).unwrap_or(Find::Granted)
+                        }
+                        found => found,
+                    },
+                );
+            match found {
+                Find::Granted => return Poll::Ready(Ok(())),
+                Find::Waiting => {
+                    this.bucket.link.ensure_task();
+                    return Poll::Pending;
+                }
+                Find::Refused(rejected) => return Poll::Ready(Err(rejected)),
+                Find::Held(until, ask) => {
+                    let place = std::mem::replace(&mut this.place, Place::held(until, ask));
+                    if let Place::Queue(ticket) = place {
+                        let left = shared.update(|core, now, _| core.leave(ticket, false, now));
+                        drop(left);
+                    }
+                }
+            }
         }
     }
 
     fn spend(self: Pin<&mut Self>) -> bool {
         let this = self.get_mut();
-        let ticket = &mut this.ticket;
-        let (spent, waker) = this.bucket.shared.with(|core| {
+        let Self { bucket, place, .. } = this;
+        let (spent, left) = bucket.shared.with(|core| {
             let now = Instant::now();
-            let spent = ticket
-                .as_ref()
-                .is_some_and(|ticket| core.spend(ticket, now));
-            let ticket = spent.then(|| ticket.take()).flatten();
-            (
-                spent,
-                ticket.and_then(|ticket| core.leave(ticket, true, now)),
-            )
+            let spent = match &*place {
+                Place::Queue(ticket) => core.spend(ticket, now),
+                _ => false,
+            };
+            match spent.then(|| std::mem::replace(place, Place::None)) {
+                Some(Place::Queue(ticket)) => (spent, Some(core.leave(ticket, true, now))),
+                _ => (spent, None),
+            }
         });
-        drop(waker);
+        this.paced &= !spent;
+        drop(left);
         spent
     }
 
     fn pass(self: Pin<&mut Self>) {
         let this = self.get_mut();
-        if let Some(ticket) = &this.ticket {
+        if let Place::Queue(ticket) = &this.place {
             this.bucket
                 .shared
                 .update(|core, now, _| core.pass(ticket, now));
@@ -80,10 +171,18 @@ impl Turn for RedisTurn {
 
 impl Drop for RedisTurn {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            let shared = &self.bucket.shared;
-            let waker = shared.update(|core, now, _| core.leave(ticket, false, now));
-            drop(waker);
+        let shared = &self.bucket.shared;
+        match std::mem::replace(&mut self.place, Place::None) {
+            Place::Queue(ticket) => {
+                let (cost, waker) = shared.update(|core, now, _| core.leave(ticket, false, now));
+                drop(waker);
+                self.unspend(cost);
+            }
+            Place::Held(held) => {
+                shared.with(|core| core.leave_quota());
+                self.unspend(held.ask.cost());
+            }
+            Place::None => {}
         }
     }
 }

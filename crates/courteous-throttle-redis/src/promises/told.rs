@@ -1,5 +1,7 @@
 //! What a server says: pauses and quotas.
 
+use courteous_core::{QuotaName, Target, ToldQuota};
+
 use super::*;
 
 #[test]
@@ -134,5 +136,115 @@ fn a_key_whose_pace_redis_was_not_told_is_kept() {
             select(format!("/{key}"));
         }
         assert!(keyed.get(&"/paced".into()).is_none(), "for its time only");
+    });
+}
+
+fn target(path: &str) -> Target {
+    let request = http::Request::get(format!("http://api.test{path}"));
+    Target::of(courteous_core::RequestView::of(&request.body(()).unwrap()))
+}
+
+fn to(path: &str) -> Ask {
+    one().with_target(target(path))
+}
+
+async fn sent_after(bucket: &RedisBucket, ask: &Ask) -> Duration {
+    let start = Instant::now();
+    send(bucket, ask, &Sent::default(), Duration::ZERO)
+        .await
+        .unwrap();
+    start.elapsed()
+}
+
+#[test]
+fn a_used_up_quota_holds_up_only_calls_that_are_known_to_count_against_it() {
+    paused(async {
+        let redis = redis();
+        let bucket = warm(&redis, 1_000, 100).await.with_jitter(Duration::ZERO);
+        sleep(ms(2_000)).await;
+        let name = |name| QuotaName::new(target("/"), &[Some(name)]);
+        Store::hear(&bucket, target("/core"), &[ToldQuota::named(name("core"))]);
+        let used_up = ToldQuota::used_up(name("search"), Instant::now() + ms(9_000));
+        Store::hear(&bucket, target("/search"), &[used_up]);
+        for path in ["/core", "/unknown"] {
+            assert!(sent_after(&bucket, &to(path)).await < ms(500), "{path}");
+        }
+        let Take::Refused(rejected) = bucket.take(&to("/search").with_retried(true)) else {
+            panic!("it is used up");
+        };
+        assert_eq!(rejected.reason(), RejectReason::Closed);
+        let waiting = bucket.take(&to("/search"));
+        assert_eq!(bucket.waiting(), 1);
+        drop(waiting);
+        assert_eq!(bucket.waiting(), 0);
+        let start = Instant::now();
+        sent_after(&bucket, &to("/search")).await;
+        assert!(start.elapsed() >= ms(7_900), "{:?}", start.elapsed());
+        assert!(sent_after(&bucket, &to("/search")).await < ms(500));
+    });
+}
+
+#[test]
+fn a_queued_call_is_not_sent_once_its_quota_is_used_up() {
+    paused(async {
+        let redis = redis();
+        let bucket = warm(&redis, 1, 1).await.with_jitter(Duration::ZERO);
+        sent_after(&bucket, &one()).await;
+        let queued = bucket.clone();
+        let start = Instant::now();
+        let queued = tokio::spawn(async move { sent_after(&queued, &to("/search")).await });
+        tokio::task::yield_now().await;
+        assert_eq!(bucket.waiting(), 1);
+        let name = QuotaName::new(target("/"), &[Some("search")]);
+        let used_up = ToldQuota::used_up(name, start + ms(20_000));
+        Store::hear(&bucket, target("/search"), &[used_up]);
+        assert!(sent_after(&bucket, &to("/other")).await < ms(5_000));
+        assert!(queued.await.unwrap() >= ms(20_000));
+    });
+}
+
+#[test]
+fn a_named_quota_that_is_left_is_spread_over_its_time() {
+    paused(async {
+        let redis = redis();
+        let bucket = warm(&redis, 1_000, 100).await;
+        sleep(ms(2_000)).await;
+        let name = QuotaName::new(target("/"), &[Some("search")]);
+        let left = ToldQuota::left(name, 10, ms(20_000));
+        Store::hear(&bucket, target("/search"), &[left]);
+        let start = Instant::now();
+        for _ in 0..5 {
+            sent_after(&bucket, &to("/search")).await;
+            assert!(sent_after(&bucket, &to("/core")).await < ms(500));
+        }
+        assert!(start.elapsed() >= ms(8_000) && start.elapsed() <= ms(9_000));
+    });
+}
+
+#[test]
+fn a_pause_of_two_hours_closes_the_bucket_for_all_workers() {
+    paused(async {
+        let redis = redis();
+        let (bucket, other) = (warm(&redis, 10, 1).await, warm(&redis, 10, 1).await);
+        let two_hours = ms(2 * 60 * 60 * 1_000);
+        let start = Instant::now();
+        Store::close_until(&bucket, start + two_hours);
+        sleep(ms(1_000)).await;
+        let mut tries = 0;
+        while start.elapsed() < two_hours - ms(60_000) {
+            for bucket in [&bucket, &other] {
+                let latest = Instant::now() + ms(30_000);
+                let ask = one().with_latest(latest, RejectReason::Deadline);
+                let refused = send(bucket, &ask, &Sent::default(), Duration::ZERO).await;
+                assert_eq!(refused, Err(RejectReason::Deadline));
+            }
+            tries += 1;
+            sleep(ms(600_000)).await;
+        }
+        assert_eq!(tries, 12);
+        for bucket in [&bucket, &other] {
+            sent_after(bucket, &one()).await;
+            assert!(start.elapsed() >= two_hours);
+        }
     });
 }
