@@ -165,3 +165,87 @@ async fn without_a_retry_outside_a_closed_origin_is_waited_for_under_permits() {
     Task::finish_all(&mut closed).await;
     assert_eq!((limiter.in_flight(), probe.calls()), (0, 201));
 }
+
+/// What a server says of its quotas, in the standard stack, whose throttle has no rate.
+mod quotas {
+    use courteous::Stack;
+    use futures_util::future::join_all;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// A server like GitHub's, with `searches` left of 30 in this minute, and enough of all else.
+    fn github(searches: &'static str) -> Probe {
+        Probe::new().otherwise(move |seen| {
+            let (resource, remaining) = match seen.uri.path().starts_with("/search") {
+                true => ("search", searches),
+                false => ("core", "4999"),
+            };
+            Reply::ok()
+                .header("date", "Mon, 30 Nov 2026 10:00:00 GMT")
+                .header("x-ratelimit-resource", resource)
+                .header("x-ratelimit-remaining", remaining)
+                .header("x-ratelimit-reset", "1796032860")
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_of_one_resource_holds_up_no_calls_of_another() {
+        for searches in ["29", "3", "0"] {
+            let probe = github(searches);
+            let client = Stack::new().build().unwrap().layer(probe.clone());
+            let call = |path: String| {
+                let client = client.clone();
+                let request = put(&format!("http://api.test{path}"));
+                async move { client.oneshot(request).await.map(drop) }
+            };
+            call("/search/issues".to_owned()).await.unwrap();
+            let start = Instant::now();
+            for number in 0..40 {
+                call(format!("/repos/{number}")).await.unwrap();
+            }
+            let crowd = (0..40).map(|number| call(format!("/repos/{number}")));
+            for result in join_all(crowd).await {
+                result.unwrap();
+            }
+            assert_eq!(start.elapsed(), Duration::ZERO, "{searches} left");
+            let again = call("/search/issues".to_owned()).await;
+            match searches {
+                "0" => {
+                    let opens = again.unwrap_err().not_before().unwrap();
+                    assert!(opens >= start + 60 * SECOND && opens <= start + 62 * SECOND);
+                }
+                _ => again.unwrap(),
+            }
+            assert_eq!(start.elapsed(), Duration::ZERO, "{searches} left");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_to_a_server_that_asks_for_two_hours_before_they_are_over() {
+        let pause = 2 * 60 * 60 * SECOND;
+        let start = Instant::now();
+        let probe = Probe::new().otherwise(move |_| {
+            let left = pause.saturating_sub(start.elapsed()).as_secs();
+            match left {
+                0 => Reply::ok(),
+                left => Reply::status(429).header("retry-after", &left.to_string()),
+            }
+        });
+        let client = Stack::new().build().unwrap().layer(probe.clone());
+        let first = client.clone().oneshot(put("http://a.test/")).await;
+        assert_eq!(first.unwrap().status(), 429);
+        while start.elapsed() < pause - 60 * SECOND {
+            let refused = client.clone().oneshot(put("http://a.test/b")).await;
+            let refused = refused.map(drop).unwrap_err();
+            let opens = refused.not_before().unwrap();
+            assert!(opens >= start + pause && opens <= start + pause + 2 * SECOND);
+            tokio::time::sleep(20 * SECOND).await;
+        }
+        assert_eq!(probe.calls(), 1);
+        // Another server's calls go on.
+        assert!(client.clone().oneshot(put("http://b.test/")).await.is_ok());
+        tokio::time::sleep(62 * SECOND).await;
+        assert!(client.oneshot(put("http://a.test/")).await.is_ok());
+    }
+}

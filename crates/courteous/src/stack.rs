@@ -21,7 +21,7 @@ use crate::{Courteous, service::Layers};
 /// | total timeout | 30 s, to the body's end | what a person waits for, and a proxy allows |
 /// | retry | [`RetryLayer::new`]: 3 attempts, full jitter, a budget | see there |
 /// | concurrency limit | 128 per origin, to the body's end | far from ten thousand; see below |
-/// | throttle | no rate; listens to what each origin says | see [`ThrottleLayer`] |
+/// | throttle | no rate, so no pacing; obeys pauses and used-up quotas of each origin | see [`ThrottleLayer`] |
 /// | attempt timeout | 10 s of silence, to the head | three of them within the total timeout |
 /// | idle timeout of the response body | off; 60 s with [`streaming`](Self::streaming) | a slow body is not a failure |
 ///
