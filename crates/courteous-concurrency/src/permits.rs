@@ -9,7 +9,7 @@ pub(crate) struct Permits {
 }
 
 impl Permits {
-    /// `free` permits, for everybody.
+    /// `free` permits, which any call may take.
     pub(crate) fn new(free: usize) -> Self {
         Self {
             slots: Slots::new(free),
@@ -28,7 +28,7 @@ impl Shortcut<Line> for Permits {
         line
     }
 
-    /// If nobody stands in the line.
+    /// Unless a call stands in the line.
     fn open(&self, line: &mut Line) {
         if let Some(free) = line.free() {
             self.slots.unlock(free);

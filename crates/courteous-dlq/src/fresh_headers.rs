@@ -220,6 +220,9 @@ mod tests {
         assert!(is_for("a.example:443", "https://a.example/1"));
         assert!(is_for("a.example", "https://a.example:443/1"));
         assert!(is_for("[::1]:8080", "http://[::1]:8080/"));
+        // However the host is spelled.
+        assert!(is_for("a.example", "https://a.example./1"));
+        assert!(is_for("[::1]:8080", "http://[0:0:0:0:0:0:0:1]:8080/"));
         for other in [
             "https://a.example:8443/",
             "https://b.example/",

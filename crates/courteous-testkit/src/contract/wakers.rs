@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{Probe, assert_ends};
 
-/// A task's waker is code of somebody else's: what it does when it is replaced, dropped or woken may be another call of the
-/// same service. So no layer runs it under a lock of its own.
+/// A task's waker is foreign code: what it does when it is replaced, dropped or woken may be another call of the same
+/// service. So no layer runs it under a lock of its own.
 pub fn a_waker_may_make_another_call<L>(make: impl Fn() -> Subject<L> + Send + 'static)
 where
     L: Layer<Probe, Service: Client + Send + Sync + 'static>,
