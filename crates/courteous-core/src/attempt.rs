@@ -86,6 +86,17 @@ impl History {
         self.attempts.push(attempt);
     }
 
+    /// Adds those of a retry further in, which came after `before` others. They are counted on from there.
+    pub fn append(&mut self, inner: &Self, before: u32) {
+        for &attempt in &inner.attempts {
+            let number = attempt.number.saturating_add(before);
+            self.push(Attempt { number, ..attempt });
+        }
+        // Some are no longer kept.
+        self.maybe_sent |= inner.maybe_sent;
+        self.maybe_processed |= inner.maybe_processed;
+    }
+
     /// Those that are kept, in their order.
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {

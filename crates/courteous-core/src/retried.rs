@@ -72,6 +72,9 @@ impl fmt::Display for Retried {
             StopReason::NotIdempotent => {
                 "the request may have been processed, and has no idempotency key"
             }
+            StopReason::Precondition => {
+                "the request may have been processed, and would meet its own effect by its precondition"
+            }
             StopReason::BodyNotReplayable => "its body cannot be sent again",
             StopReason::WaitTooLong => "the next one would be too long to wait for",
             StopReason::Deadline => "the deadline leaves no time for another",

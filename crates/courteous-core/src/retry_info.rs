@@ -34,6 +34,9 @@ pub enum StopReason {
     AttemptsExhausted,
     /// The request may have been processed, and is neither idempotent by its method nor has a key.
     NotIdempotent,
+    /// The request may have been processed, and writes under a precondition that its own effect makes false: sent again, it
+    /// could be told that another writer was first.
+    Precondition,
     /// The body cannot be sent again: it is too large to be kept, or can be read only once.
     BodyNotReplayable,
     /// The wait would have been, in sum, longer than the retry may wait in one call.

@@ -43,6 +43,15 @@ impl Trail {
         state.history.push(attempt);
     }
 
+    /// The attempt that was under way has ended, in a retry further in: that makes `attempts` in all, of which `history` has
+    /// failed, after `before` others.
+    pub fn add(&self, attempts: u32, history: &History, before: u32) {
+        let mut state = self.lock();
+        state.under_way = false;
+        state.attempts = attempts;
+        state.history.append(history, before);
+    }
+
     /// A limit has refused the attempt that was under way: it was none.
     pub fn refuse(&self) {
         let mut state = self.lock();

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use courteous_core::{Attempt, KeyField, Verdict};
+use courteous_core::{Attempt, KeyField, Verdict, is_conditional_write, is_idempotent};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 
 use crate::{Clock, LetterId, Payload, Reason, Tags, Withheld};
@@ -98,8 +98,9 @@ impl Letter {
         KeyField::of(&self.headers, self.key_header.as_ref()?).key()
     }
 
-    /// Whether sending it again can do no more than was done: by its key, by its method (RFC 9110, section 9.2.2), or as it
-    /// was never sent.
+    /// Whether sending it again can do no more than was done, and can say so: by its key, by its method (RFC 9110, section
+    /// 9.2.2), or as it was never sent. A write under a [precondition](is_conditional_write) is not repeatable by its method: it
+    /// could meet its own effect.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         self.is_idempotent() || self.key().is_some() || !self.failure.maybe_sent
@@ -123,15 +124,7 @@ impl Letter {
     }
 
     fn is_idempotent(&self) -> bool {
-        matches!(
-            self.method,
-            Method::GET
-                | Method::HEAD
-                | Method::OPTIONS
-                | Method::TRACE
-                | Method::PUT
-                | Method::DELETE
-        )
+        is_idempotent(&self.method) && !is_conditional_write(&self.method, &self.headers)
     }
 }
 
@@ -304,6 +297,16 @@ mod tests {
             Letter::new(id, method, Uri::from_static("/"), failure(1, maybe_sent))
         };
         assert!(letter(Method::PUT, true).is_repeatable());
+        for name in ["if-match", "if-none-match", "if-unmodified-since", "if"] {
+            let conditional = |method, maybe_sent| {
+                let mut letter = letter(method, maybe_sent);
+                let condition = HeaderValue::from_static("*");
+                letter.headers.insert(name, condition);
+                letter.is_repeatable()
+            };
+            assert!(!conditional(Method::PUT, true) && !conditional(Method::DELETE, true));
+            assert!(conditional(Method::PUT, false) && conditional(Method::GET, true));
+        }
         assert!(letter(Method::POST, false).is_repeatable());
         let mut post = letter(Method::POST, true);
         assert!(!post.is_repeatable());

@@ -22,7 +22,8 @@ pub enum Reason {
     KeyRunsOut,
     /// A limit of ours refused the call, or its next attempt.
     Rejected,
-    /// It may have been processed, and nothing made another attempt safe: neither its method nor a key.
+    /// It may have been processed, and nothing made another attempt safe: neither its method nor a key; or it writes under a
+    /// precondition that its own effect makes false.
     NotIdempotent,
     /// Its body could not be sent again.
     BodyNotReplayable,
@@ -86,7 +87,7 @@ impl Reason {
             StopReason::Deadline => Self::Deadline,
             StopReason::WaitTooLong => Self::WaitTooLong,
             StopReason::Rejected => Self::Rejected,
-            StopReason::NotIdempotent => Self::NotIdempotent,
+            StopReason::NotIdempotent | StopReason::Precondition => Self::NotIdempotent,
             StopReason::BodyNotReplayable => Self::BodyNotReplayable,
             StopReason::Disabled => Self::NotRetried,
             StopReason::Vetoed => Self::Vetoed,

@@ -40,6 +40,11 @@ impl Account {
         }
     }
 
+    /// Whether the retry that waits for a gate, which opens at `opens_at`, is the one that costs less.
+    pub(crate) fn pass_gate(&self, now: Instant, opens_at: Instant) -> bool {
+        self.with(|ledger| ledger.pass_gate(now, opens_at))
+    }
+
     /// Takes `price` tokens, or none.
     pub(crate) fn withdraw(&self, now: Instant, price: u32) -> bool {
         self.with(|ledger| ledger.withdraw(now, price))
@@ -118,7 +123,7 @@ mod tests {
         fn it_tells_what_its_ledger_alone_would(
             deposit in prop_oneof![Just(0), Just(TOKEN / 5), 0..=TOKEN],
             highest in 3..12u64,
-            events in proptest::collection::vec((0..6u8, 0..40u8, -500..3_000i64), 1..300),
+            events in proptest::collection::vec((0..7u8, 0..40u8, -500..3_000i64), 1..300),
         ) {
             let terms = terms(deposit, highest);
             let (account, mut ledger) = (Account::new(Ledger::new(terms)), Ledger::new(terms));
@@ -135,6 +140,10 @@ mod tests {
                         account.deposit(now);
                         ledger.deposit(now);
                     },
+                    5 => {
+                        let opens_at = now + Duration::from_millis(1_500);
+                        prop_assert_eq!(account.pass_gate(now, opens_at), ledger.pass_gate(now, opens_at));
+                    }
                     3 | 4 => {
                         let price = u32::from(event) - 2;
                         prop_assert_eq!(account.withdraw(now, price), ledger.withdraw(now, price));

@@ -25,7 +25,7 @@ use crate::{BudgetBuilder, account::Account, ledger::Ledger};
 /// | cap | 0.2 x the successes of the last 10 s, held within 3 and 10 | see below |
 /// | price after no response | 2 | a timeout holds the server's work and the client's patience the longest |
 /// | price after a server's error | 1 | |
-/// | price after a 429 | 1, or 0 if a gate was closed | who waits for the gate adds no load |
+/// | price after a 429 | 1, or 0 for the retry that waits at a gate | see below |
 ///
 /// A retry pays before its backoff. What it paid comes back only if it is certain that it was not sent: the call was dropped
 /// during the backoff, or a limit further in refused the attempt. (A call that is dropped while its attempt is in the queue
@@ -33,6 +33,19 @@ use crate::{BudgetBuilder, account::Account, ledger::Ledger};
 /// of refused connections would otherwise draw every attempt of every call.
 ///
 /// What all retries spent is never more than what was deposited plus the start, exactly: amounts are whole millionths.
+///
+/// # Gates
+///
+/// A 429 that says when to come back closes a [gate](courteous_core::Gate) of a throttle further in, which holds up all calls to
+/// that server. Waiting there adds no load, so one retry for each gate costs less: the first whose gate opens in a second or
+/// later, while no other is closed, and which follows a success. All others pay the price of a 429. Without the last
+/// condition, a server that answers nothing but 429 could have every call sent as often as a call may be: what it says in a
+/// header must not switch the budget off.
+///
+/// # Successes
+///
+/// A call has succeeded if the server did what it was asked. An answer that refuses (4xx, or a gRPC status other than OK in the
+/// head) ends the call, and deposits nothing.
 ///
 /// # Why there is no floor
 ///
@@ -136,11 +149,21 @@ impl Budget {
     }
 
     /// Takes what a retry after `fault` costs, or `None` if it is not there.
-    pub(crate) fn withdraw(&self, now: Instant, fault: Fault, gated: bool) -> Option<Payment> {
-        let price = self.shared.prices.of(fault, gated);
-        if let Some(account) = &self.shared.account
-            && !account.withdraw(now, price)
-        {
+    pub(crate) fn withdraw(
+        &self,
+        now: Instant,
+        fault: Fault,
+        gate: Option<Instant>,
+    ) -> Option<Payment> {
+        let Shared {
+            prices, account, ..
+        } = &*self.shared;
+        let account = account.as_ref();
+        let gate = gate.filter(|_| fault == Fault::Throttled);
+        let gated = gate
+            .is_some_and(|opens_at| account.is_none_or(|account| account.pass_gate(now, opens_at)));
+        let price = prices.of(fault, gated);
+        if account.is_some_and(|account| !account.withdraw(now, price)) {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }

@@ -70,7 +70,7 @@ impl BudgetBuilder {
         self
     }
 
-    /// What a retry costs that follows a 429, without a gate and with one. Default: 1 and 0.
+    /// What a retry costs that follows a 429, without a [gate](Budget#gates) and with one. Default: 1 and 0.
     pub const fn price_after_throttling(mut self, tokens: u32, with_gate: u32) -> Self {
         self.prices.throttled = tokens;
         self.prices.gated = with_gate;

@@ -9,7 +9,7 @@ use std::{
 
 use courteous_core::{
     Attempt, BoxError, CallContext, Effect, Elapsed, Fault, History, Outcome, Rejected, Retried,
-    RetryInfo, Scope, StopReason, Trail, Upload, Verdict, find_cause,
+    RetryInfo, Scope, StopReason, Trail, Upload, Verdict, find_cause, is_idempotent,
 };
 use courteous_replay::Keep;
 use http::{
@@ -23,9 +23,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::{
     RetryEvent,
     budget::{Payment, Receipt},
-    policy::{
-        Allowance, Decision, Plan, Progress, RequestFacts, Situation, Stop, Wait, is_idempotent,
-    },
+    policy::{Allowance, Decision, Plan, Progress, RequestFacts, Situation, Stop, Wait},
     settings::Settings,
     snapshot::Snapshot,
 };
@@ -239,12 +237,29 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     }
 
     fn responded<RB: Body>(&mut self, mut response: Response<RB>) -> Step<RB> {
-        let verdict = self
-            .settings
-            .classifier
-            .classify(Outcome::response(&response));
+        if let Some(inner) = response.extensions_mut().remove::<RetryInfo>() {
+            let ends = ends_the_call(&inner);
+            if ends || inner.stop_reason() == StopReason::Answered {
+                self.add(&inner);
+            }
+            if ends {
+                response
+                    .extensions_mut()
+                    .insert(self.info(Stop::of(&inner)));
+                return Step::Return(Ok(response));
+            }
+        }
+        let outcome = Outcome::response(&response);
+        let verdict = match self.settings.classifier.classify(outcome) {
+            Verdict::Answered if self.is_in_progress(response.status()) => {
+                Verdict::transient(Effect::InProgress, Fault::Server)
+            }
+            verdict => verdict,
+        };
         if verdict == Verdict::Answered {
-            self.settings.budget.deposit();
+            if is_success(&response) {
+                self.settings.budget.deposit();
+            }
             if self.later.is_some() {
                 let stop = Stop {
                     reason: StopReason::Answered,
@@ -277,13 +292,15 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     fn failed<RB>(&mut self, error: BoxError) -> Step<RB> {
         let now = Instant::now();
-        let planned = if let Some(rejected) = find_cause::<Rejected>(&*error) {
-            // A retry further in may have sent something before it was refused, unless it is off.
-            let unsent = find_cause::<Retried>(&*error).is_none_or(|inner| {
-                let info = inner.info();
-                info.attempts() == 0 && info.stop_reason() == StopReason::Rejected
-            });
-            self.refused(now, rejected, unsent)
+        let inner = find_cause::<Retried>(&*error);
+        let planned = if let Some(inner) = inner.filter(|inner| ends_the_call(inner.info())) {
+            self.add(inner.info());
+            let last = inner.last_status().zip(inner.last_headers().cloned());
+            let so_far = self.so_far();
+            so_far.last = last.or(so_far.last.take());
+            Err(Stop::of(inner.info()))
+        } else if let Some(rejected) = find_cause::<Rejected>(&*error) {
+            self.refused(now, rejected)
         } else if find_cause::<Elapsed>(&*error)
             .is_some_and(|elapsed| elapsed.scope() == Scope::Total)
         {
@@ -328,7 +345,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         };
         let Settings { policy, dice, .. } = &*self.settings;
         let decision = policy.decide(&situation, dice);
-        let Plan { fault, gated, wait } = match decision {
+        let Plan { fault, gate, wait } = match decision {
             Decision::Retry(plan) => plan,
             Decision::Stop(stop) => return Err(stop),
         };
@@ -336,7 +353,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             reason,
             not_before: wait.hinted.then_some(wait.until),
         };
-        let payment = self.settings.budget.withdraw(now, fault, gated);
+        let payment = self.settings.budget.withdraw(now, fault, gate);
         let payment = payment.ok_or(stop(StopReason::BudgetExhausted))?;
         // Overtakes the body of the attempt that has failed: what is still being sent of it ends here.
         let body = kept.and_then(|kept| self.keep.again(kept).ok());
@@ -357,20 +374,12 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     /// A limit further in has refused the attempt: it was none. If the limit is closed, it is this call that waits, with
     /// nothing held.
-    fn refused(
-        &mut self,
-        now: Instant,
-        rejected: &Rejected,
-        unsent: bool,
-    ) -> Result<Next<B>, Stop> {
+    fn refused(&mut self, now: Instant, rejected: &Rejected) -> Result<Next<B>, Stop> {
         let stop = |reason| Stop {
             reason,
             not_before: rejected.not_before(),
         };
         let refused = stop(StopReason::Rejected);
-        if !unsent {
-            return Err(refused);
-        }
         let so_far = self.so_far();
         so_far.progress.attempts = so_far.progress.attempts.saturating_sub(1);
         let progress = so_far.progress;
@@ -412,6 +421,34 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         match self.so_far().last.take() {
             Some(last) => retried.with_last(last.0, last.1).into(),
             None => retried.into(),
+        }
+    }
+
+    /// Whether `status` says that an earlier attempt is still at work under the request's key: what the IETF draft means by 409
+    /// (draft-ietf-httpapi-idempotency-key-header-07, section 2.6). Without an attempt that may have been processed, it is an
+    /// answer.
+    fn is_in_progress(&self, status: StatusCode) -> bool {
+        let history = self.later.as_ref().map(|later| &later.so_far.history);
+        status == StatusCode::CONFLICT
+            && self.facts.keyed
+            && history.is_some_and(History::is_maybe_processed)
+    }
+
+    /// Adds what a retry further in has made of the attempt: its own attempts stand for this one.
+    fn add(&mut self, inner: &RetryInfo) {
+        let so_far = self.so_far();
+        let receipt = so_far.receipt.take();
+        if inner.attempts() == 0 {
+            drop(receipt.map(Receipt::unsent));
+        }
+        let before = so_far.progress.attempts.saturating_sub(1);
+        let progress = &mut so_far.progress;
+        progress.attempts = before.saturating_add(inner.attempts());
+        progress.waited = progress.waited.saturating_add(inner.waited());
+        so_far.history.append(inner.history(), before);
+        let attempts = progress.attempts;
+        if let Some(trail) = &self.trail {
+            trail.add(attempts, inner.history(), before);
         }
     }
 
@@ -460,6 +497,29 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         });
         later.as_mut()
     }
+}
+
+/// Whether an attempt after which a retry further in has given up is not to be repeated here: each attempt of this retry would
+/// be several of the other. A retry that is off, and one that has sent nothing, multiply nothing.
+fn ends_the_call(inner: &RetryInfo) -> bool {
+    match inner.stop_reason() {
+        StopReason::Answered | StopReason::Disabled => false,
+        StopReason::AttemptsExhausted => inner.attempts() > 1,
+        StopReason::Rejected => inner.attempts() > 0 || inner.history().is_maybe_sent(),
+        _ => true,
+    }
+}
+
+/// Whether an answer shows that the server does what it is asked. One that refuses earns no retry: a client that is refused each
+/// time would pay for its retries with refusals.
+fn is_success<RB: Body>(response: &Response<RB>) -> bool {
+    let (status, headers) = (response.status(), response.headers());
+    let failed = || {
+        let status = headers.get("grpc-status");
+        status.is_some_and(|status| status != "0")
+    };
+    let is_grpc_failure = || response.body().is_end_stream() && is_grpc(headers) && failed();
+    !status.is_client_error() && !status.is_server_error() && !is_grpc_failure()
 }
 
 /// Writes the number of the attempt into its request, for the server.

@@ -11,6 +11,9 @@ const SLOTS: usize = 10;
 /// The longest that a slot is: longer than a process lives, and no instant so far off is out of the clock's reach.
 const LONGEST_SLOT: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// A gate that opens sooner does not hold a crowd up.
+const SHORTEST_GATE: Duration = Duration::from_secs(1);
+
 /// The accounts of a budget: told the time, and never looping over the time that has passed.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
@@ -21,6 +24,10 @@ pub(crate) struct Ledger {
     width: Duration,
     /// When the newest slot ends, and which one it is. `None` before the first success.
     newest: Option<(Instant, usize)>,
+    /// When the last gate opens at which a retry cost less.
+    gate: Option<Instant>,
+    /// Whether a call has succeeded since that retry.
+    succeeded: bool,
 }
 
 /// What does not change: amounts in millionths of a token.
@@ -41,12 +48,30 @@ impl Ledger {
             successes: [0; SLOTS],
             width: (terms.window / SLOTS as u32).clamp(Duration::from_nanos(1), LONGEST_SLOT),
             newest: None,
+            gate: None,
+            succeeded: true,
         }
+    }
+
+    /// Whether a retry that waits for a gate, which opens at `opens_at`, costs less: one for each gate that is closed for long
+    /// enough, and none after it until a call has succeeded.
+    ///
+    /// A server can name any number of gates, and a call can wait for each. So neither a header nor time alone may earn a retry.
+    pub(crate) fn pass_gate(&mut self, now: Instant, opens_at: Instant) -> bool {
+        let is_long = opens_at.saturating_duration_since(now) >= SHORTEST_GATE;
+        let is_open = self.gate.is_none_or(|opens_at| opens_at <= now);
+        let passes = is_long && is_open && self.succeeded;
+        if passes {
+            self.gate = Some(opens_at);
+            self.succeeded = false;
+        }
+        passes
     }
 
     /// A call has succeeded.
     pub(crate) fn deposit(&mut self, now: Instant) {
         self.advance(now);
+        self.succeeded = true;
         let (_, slot) = *self.newest.get_or_insert_with(|| (now + self.width, 0));
         self.successes[slot] += 1;
         self.balance = self
@@ -61,7 +86,7 @@ impl Ledger {
         let (ends, slot) = self.newest?;
         let enough = self.successes[slot].saturating_mul(self.terms.deposit);
         let highest = self.terms.highest_cap;
-        (self.balance == highest && enough >= highest).then_some(ends)
+        (self.succeeded && self.balance == highest && enough >= highest).then_some(ends)
     }
 
     /// Takes `price` tokens, or none.
@@ -200,6 +225,22 @@ mod tests {
         assert_eq!(ledger.balance(start + Duration::from_millis(9_999)), 10.0);
         assert_eq!(ledger.balance(start + Duration::from_secs(11)), 8.0);
         assert_eq!(ledger.balance(start + Duration::from_secs(14)), 5.0);
+    }
+
+    #[test]
+    fn one_retry_passes_each_gate_that_is_closed_for_a_second_or_longer_after_a_success() {
+        let second = Duration::from_secs(1);
+        let now = Instant::now();
+        let mut ledger = Ledger::new(TERMS);
+        assert!(!ledger.pass_gate(now, now + second - Duration::from_nanos(1)));
+        assert!(!ledger.pass_gate(now, now - second));
+        assert!(ledger.pass_gate(now, now + 5 * second), "the first");
+        assert!(!ledger.pass_gate(now, now + 5 * second));
+        ledger.deposit(now);
+        assert!(!ledger.pass_gate(now + 4 * second, now + 9 * second));
+        assert!(ledger.pass_gate(now + 5 * second, now + 9 * second));
+        let later = now + 3600 * second;
+        assert!(!ledger.pass_gate(later, later + second), "no success");
     }
 
     #[test]

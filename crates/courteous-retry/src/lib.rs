@@ -45,10 +45,17 @@
 //! | never sent: connection refused, REFUSED_STREAM, GOAWAY | all |
 //! | refused: 429, or 503 with a hint | idempotent ones, and those with a key; others by [choice](RetryLayer::with_retry_refused) |
 //! | maybe processed: other 5xx, a reset, an early end, an attempt timeout | idempotent ones, and those with a key |
+//! | in progress: 409 under the request's key, after an attempt that may have been processed | those with a key |
 //!
 //! Idempotent are GET, HEAD, OPTIONS, TRACE, PUT and DELETE (RFC 9110, section 9.2.2), and what the caller says is. A key is
 //! the presence of an `Idempotency-Key` field; a layer that adds one goes outside of this one. An *injected* key proves
 //! nothing to a server that does not honour keys: use it with servers that do.
+//!
+//! A `PUT` or `DELETE` under a [precondition](courteous_core::is_conditional_write) such as `If-Match` is idempotent in its
+//! effect, and not in its answer. Sent again after its answer was lost, it meets its own effect, and the caller is told that
+//! another writer was first. So it is not sent again where it may have been processed, unless it has a key or is
+//! [`Idempotent(true)`](Idempotent): the caller gets the ambiguous outcome, with
+//! [`StopReason::Precondition`](StopReason::Precondition).
 //!
 //! Never sent again are requests whose body is gone, whose failure is permanent (501, a bad certificate), or whose server has
 //! said so: `x-should-retry: false`, `x-envoy-ratelimited`, a negative or unreadable `grpc-retry-pushback-ms`, the marker of a replayed answer.
@@ -70,6 +77,10 @@
 //!
 //! Inside of the total timeout and the idempotency key, outside of everything that counts attempts: limits, breakers, the
 //! attempt timeout. Then each attempt pays its token, and none holds a permit during a backoff.
+//!
+//! A retry around another, as in an application that uses a library with a stack of its own, repeats nothing that the inner one
+//! has given up: three attempts of three would be nine. It ends for the inner retry's reason, and its [`RetryInfo`] counts the
+//! attempts and waits of both. Only what the inner retry says was answered, or what it was told not to retry, is judged here.
 //!
 //! # What it does not do
 //!

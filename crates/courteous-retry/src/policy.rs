@@ -1,9 +1,9 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use courteous_backoff::{Backoff, Jitter};
-use courteous_core::{Dice, Effect, Fault, Gate, Outcome, StopReason, Verdict};
+use courteous_core::{Dice, Effect, Fault, Gate, Outcome, RetryInfo, StopReason, Verdict};
 use courteous_hints::{Hints, Pushback};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use tokio::time::Instant;
 
 /// The numbers that a decision depends on.
@@ -25,6 +25,8 @@ pub(crate) struct Policy {
 pub(crate) struct RequestFacts {
     pub(crate) idempotent: bool,
     pub(crate) keyed: bool,
+    /// It writes under a precondition that its own effect makes false, and the caller has not said that this does not matter.
+    pub(crate) conditional: bool,
 }
 
 /// What has happened so far.
@@ -95,8 +97,8 @@ pub(crate) enum Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) fault: Fault,
-    /// Whether a gate is waited for, which costs less.
-    pub(crate) gated: bool,
+    /// When the gate opens that is waited for, if there is one: this may cost less.
+    pub(crate) gate: Option<Instant>,
     pub(crate) wait: Wait,
 }
 
@@ -118,23 +120,30 @@ pub(crate) struct Stop {
     pub(crate) not_before: Option<Instant>,
 }
 
-/// GET HEAD OPTIONS TRACE PUT DELETE (RFC 9110, section 9.2.2). Every method that is not known is not idempotent.
-pub(crate) fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
+impl Stop {
+    /// As a retry further in has ended.
+    pub(crate) const fn of(inner: &RetryInfo) -> Self {
+        Self {
+            reason: inner.stop_reason(),
+            not_before: inner.not_before(),
+        }
+    }
 }
 
 impl RequestFacts {
-    fn allow(self, effect: Effect, retry_refused: bool) -> bool {
-        match effect {
+    /// Whether a request may be sent again after an attempt that had `effect`.
+    fn check(self, effect: Effect, retry_refused: bool) -> Result<(), StopReason> {
+        let allowed = match effect {
             Effect::NeverSent => true,
             Effect::Refused => self.idempotent || self.keyed || retry_refused,
             Effect::InProgress => self.keyed,
             // What is not known here yet may have been processed.
+            _ if self.conditional && self.idempotent && !self.keyed => {
+                return Err(StopReason::Precondition);
+            }
             _ => self.idempotent || self.keyed,
-        }
+        };
+        allowed.then_some(()).ok_or(StopReason::NotIdempotent)
     }
 }
 
@@ -164,8 +173,8 @@ impl Policy {
             }
             Allowance::Allowed(_) => {}
         }
-        if !situation.request.allow(effect, self.retry_refused) {
-            return stop(StopReason::NotIdempotent);
+        if let Err(reason) = situation.request.check(effect, self.retry_refused) {
+            return stop(reason);
         }
         if !situation.replayable {
             return stop(StopReason::BodyNotReplayable);
@@ -176,7 +185,7 @@ impl Policy {
         match self.check(&situation.progress, situation.deadline, situation.now, wait) {
             Ok(()) => Decision::Retry(Plan {
                 fault,
-                gated: hints.gate.is_some(),
+                gate: hints.gate.map(|gate| gate.opens_at()),
                 wait,
             }),
             Err(stop) => Decision::Stop(stop),

@@ -1,14 +1,14 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_backoff::Backoff;
-use courteous_core::{Classify, Dice, KeyField, RequestView};
+use courteous_core::{Classify, Dice, KeyField, RequestView, is_conditional_write, is_idempotent};
 use courteous_replay::DEFAULT_LIMIT;
 use http::{Extensions, HeaderName, Request};
 
 use crate::{
     Budget, HttpClassifier, Idempotent, MaxAttempts, NoRetry, RetryEvent,
     call::is_grpc,
-    policy::{Allowance, Policy, RequestFacts, is_idempotent},
+    policy::{Allowance, Policy, RequestFacts},
 };
 
 /// The name that the IETF draft gives to the field.
@@ -58,13 +58,12 @@ impl Settings {
     /// What a decision needs to know of `request`, whose caller has said what is in `overrides`.
     pub(crate) fn facts<B>(&self, request: &Request<B>, overrides: &Extensions) -> RequestFacts {
         let callers_word = overrides.get().map(|Idempotent(said)| *said);
-        let said = || self.is_idempotent.as_ref()?(RequestView::of(request));
+        let said = callers_word.or_else(|| self.is_idempotent.as_ref()?(RequestView::of(request)));
+        let (method, headers) = (request.method(), request.headers());
         RequestFacts {
-            idempotent: callers_word
-                .or_else(said)
-                .unwrap_or_else(|| is_idempotent(request.method())),
-            keyed: callers_word != Some(false)
-                && KeyField::of(request.headers(), &self.key_header).is_key(),
+            idempotent: said.unwrap_or_else(|| is_idempotent(method)),
+            keyed: callers_word != Some(false) && KeyField::of(headers, &self.key_header).is_key(),
+            conditional: said.is_none() && is_conditional_write(method, headers),
         }
     }
 

@@ -254,3 +254,79 @@ fn a_stack_is_built_outside_of_a_runtime_and_gives_its_client_back() {
     assert_eq!(client.get_ref().calls(), 0);
     assert_eq!(client.into_inner().calls(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_names_short_pauses_for_ever_gets_hardly_more_than_each_call() {
+    for (name, value) in [
+        ("retry-after-ms", "1"),
+        ("retry-after", "1"),
+        ("retry-after", "2"),
+    ] {
+        let probe = Probe::new().otherwise(move |_| Reply::status(429).header(name, value));
+        let client = by_default(&probe);
+        for _ in 0..300 {
+            let _ = client.clone().oneshot(get()).await;
+        }
+        let calls = probe.calls();
+        assert!(calls <= 300 + 4, "{name}: {value}: {calls} requests");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_within_a_stack_sends_no_call_more_often_than_one_does() {
+    for reply in [|| Reply::status(503), || Reply::fail("reset")] {
+        let probe = Probe::new().otherwise(move |_| reply());
+        let library = by_default(&probe);
+        let application = Stack::new().build().unwrap().layer(library);
+        let (attempts, stop) = match application.oneshot(get()).await {
+            Ok(response) => {
+                let info = RetryInfo::of(&response);
+                (info.attempts(), info.stop_reason())
+            }
+            Err(error) => (error.attempts().unwrap(), error.stop_reason().unwrap()),
+        };
+        assert_eq!(attempts as usize, probe.calls());
+        assert!(probe.calls() <= 3 && stop != StopReason::Answered);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_to_a_conditional_write_is_what_the_caller_gets() {
+    for (name, value) in [("if-none-match", "*"), ("if-match", "\"1\"")] {
+        let conditional = || {
+            let mut put = request(Method::PUT, "http://store.test/log/42");
+            put.headers_mut().insert(name, value.parse().unwrap());
+            put
+        };
+        let probe = Probe::new()
+            .replies([Reply::fail("reset")])
+            .otherwise(|_| Reply::status(412));
+        let error = by_default(&probe).oneshot(conditional()).await;
+        let error = error.map(drop).unwrap_err();
+        assert_eq!(error.stop_reason(), Some(StopReason::Precondition));
+        let probe = Probe::new()
+            .replies([Reply::status(500)])
+            .otherwise(|_| Reply::status(412));
+        let response = by_default(&probe).oneshot(conditional()).await.unwrap();
+        assert_eq!(
+            (response.status(), probe.calls()),
+            (StatusCode::INTERNAL_SERVER_ERROR, 1)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_malformed_key_is_refused_and_said_so() {
+    let probe = Probe::new();
+    let stack = Stack::new().with_idempotency_key(IdempotencyKeyLayer::new());
+    let client = stack.build().unwrap().layer(probe.clone());
+    let mut post = request(Method::POST, "http://api.test/");
+    for value in ["one", "two"] {
+        let headers = post.headers_mut();
+        headers.append("idempotency-key", value.parse().unwrap());
+    }
+    let error = client.oneshot(post).await.map(drop).unwrap_err();
+    assert!(error.is_rejected() && !error.is_timeout());
+    assert_eq!(error.to_string(), "call refused before it was sent");
+    assert_eq!(probe.calls(), 0);
+}

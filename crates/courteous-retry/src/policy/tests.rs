@@ -428,6 +428,7 @@ fn decide(
         request: RequestFacts {
             idempotent: true,
             keyed: false,
+            conditional: false,
         },
         replayable: true,
         outcome,
@@ -584,7 +585,7 @@ fn a_gate_stands_in_for_backoff_hint_and_jitter() {
     let Decision::Retry(plan) = decision else {
         panic!("{decision:?}")
     };
-    assert_eq!((plan.wait.until, plan.gated), (opens_at, true));
+    assert_eq!((plan.wait.until, plan.gate), (opens_at, Some(opens_at)));
 }
 
 #[test]
@@ -666,6 +667,7 @@ fn a_refusal_is_sent_again_without_a_key_only_if_the_layer_says_so() {
             situation.request = RequestFacts {
                 idempotent: false,
                 keyed: false,
+                conditional: false,
             };
         });
         matches!(decision, Decision::Retry(_))
@@ -685,7 +687,7 @@ fn an_error_has_no_headers_to_read() {
         panic!("{decision:?}")
     };
     assert_eq!(
-        (plan.fault, plan.gated, plan.wait.hinted),
-        (Fault::NoResponse, false, false)
+        (plan.fault, plan.gate, plan.wait.hinted),
+        (Fault::NoResponse, None, false)
     );
 }

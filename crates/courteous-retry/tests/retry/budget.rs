@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{RejectReason, Rejected};
+use courteous_core::{Gate, RejectReason, Rejected};
 use courteous_retry::Budget;
-use courteous_testkit::{Probe, Reply};
-use http::Method;
+use courteous_testkit::{Probe, Reply, TestBody};
+use http::{Method, Response, StatusCode};
 use proptest::{collection::vec, option, prelude::*};
 use tokio::{
     runtime,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tower::Layer;
 
@@ -145,4 +145,84 @@ proptest! {
             assert!(budget.balance() <= 10.0);
         });
     }
+}
+
+/// A 429 by which a throttle further in has closed for this long.
+fn gated(pause: Duration) -> Reply {
+    let mut response = Response::new(TestBody::new());
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    let opens_at = Instant::now() + pause;
+    response.extensions_mut().insert(Gate::new(opens_at));
+    Reply::response(response)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_servers_pauses_alone_buy_no_retries_however_long_they_are() {
+    for millis in [1, 500, 999, 1_000, 2_000, 10_000] {
+        let pause = Duration::from_millis(millis);
+        let probe = Probe::new().otherwise(move |_| gated(pause));
+        let layer = steady();
+        let service = layer.layer(probe.clone());
+        for _ in 0..200 {
+            assert!(send(&service, request(Method::GET)).await.is_ok());
+        }
+        // The start of the budget, and one gate.
+        let free = u64::from(millis >= 1_000);
+        assert_eq!(layer.budget().retries(), START + free, "{pause:?}");
+        assert_eq!(probe.calls() as u64, 200 + START + free);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_retry_waits_at_a_gate_for_nothing_and_the_next_after_a_success() {
+    let pause = Duration::from_secs(2);
+    let budget = Budget::builder().start(0).deposit(0.0).build().unwrap();
+    let layer = steady().with_budget(budget);
+    let probe = Probe::new();
+    let service = layer.layer(probe.clone());
+    for round in 1..=3 {
+        // A crowd that is refused at once.
+        probe.script((0..20).map(|_| gated(pause)));
+        let calls: Vec<_> = (0..20)
+            .map(|_| tokio::spawn(send(&service, request(Method::GET))))
+            .collect();
+        let mut answered = 0;
+        for call in calls {
+            let response = call.await.unwrap().unwrap();
+            answered += usize::from(response.status().is_success());
+        }
+        assert_eq!(answered, 1);
+        assert_eq!(layer.budget().retries(), round);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_frees_no_second_retry_at_a_gate_that_is_still_closed() {
+    let budget = Budget::builder().start(0).deposit(0.0).build().unwrap();
+    let layer = steady().with_budget(budget);
+    let probe = Probe::new().replies([gated(Duration::from_secs(5))]);
+    let service = layer.layer(probe.clone());
+    let waiting = tokio::spawn(send(&service, request(Method::GET)));
+    sleep(Duration::from_secs(1)).await;
+    assert!(send(&service, request(Method::GET)).await.is_ok());
+    probe.script([gated(Duration::from_secs(4))]);
+    let response = send(&service, request(Method::GET)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(waiting.await.unwrap().unwrap().status().is_success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_a_server_error_has_closed_costs_what_the_error_costs() {
+    let mut response = Response::new(TestBody::new());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let opens_at = Instant::now() + Duration::from_secs(5);
+    response.extensions_mut().insert(Gate::new(opens_at));
+    let layer = steady();
+    let probe = Probe::new().replies([Reply::response(response), Reply::status(404)]);
+    assert!(
+        send(&layer.layer(probe), request(Method::GET))
+            .await
+            .is_ok()
+    );
+    assert_eq!(layer.budget().balance(), 2.0);
 }

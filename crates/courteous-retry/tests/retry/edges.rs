@@ -157,7 +157,7 @@ async fn a_refusal_behind_another_retry_does_not_prove_that_nothing_was_sent() {
     let info = retried(&error).info();
     assert_eq!(
         (info.attempts(), info.stop_reason()),
-        (1, StopReason::Rejected)
+        (1, StopReason::WaitTooLong)
     );
     assert_eq!(info.not_before(), Some(start + Duration::from_secs(5)));
     assert_eq!(probe.calls(), 2);

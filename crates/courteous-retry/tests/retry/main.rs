@@ -23,6 +23,9 @@ use tower::{Layer, Service, ServiceExt};
 
 mod budget;
 mod edges;
+mod in_progress;
+mod nested;
+mod preconditions;
 mod support;
 
 use support::*;
