@@ -11,12 +11,14 @@ mod parts;
 use std::{future::poll_fn, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use courteous_core::{BoxError, Elapsed, find_cause};
+use courteous_core::{BoxError, Elapsed, RejectReason, Rejected, find_cause};
+use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_testkit::{Latch, Probe, Reply, Task, TestBody};
 use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep, timeout};
+use tower::service_fn;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -40,6 +42,76 @@ where
         .await
         .map_err(Into::into)?;
     service.call(request).await.map_err(Into::into)
+}
+
+/// Makes two requests of the parts of one.
+#[derive(Clone)]
+struct Splitter<S>(S, [&'static str; 2]);
+
+impl<S> Splitter<S> {
+    fn split<B>(
+        self,
+        request: Request<Full<Bytes>>,
+    ) -> impl Future<Output = Result<Response<B>, BoxError>>
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError> + Clone,
+    {
+        let Self(inner, targets) = self;
+        let (parts, body) = request.into_parts();
+        let of = move |target: &str| {
+            let mut request = Request::from_parts(parts.clone(), body.clone());
+            *request.uri_mut() = target.parse().unwrap();
+            request
+        };
+        async move {
+            send(inner.clone(), of(targets[0])).await?;
+            send(inner, of(targets[1])).await
+        }
+    }
+}
+
+const ONE: &str = "http://api.test/orders";
+const OTHER: &str = "http://api.test/payments";
+
+#[tokio::test(start_paused = true)]
+async fn what_makes_two_operations_of_one_call_gets_two_keys_or_an_error_and_never_one_key() {
+    let post = || Request::post("http://api.test/").body(Full::<Bytes>::default());
+    let key = |seen: &courteous_testkit::Seen| seen.headers.get("idempotency-key").cloned();
+    for targets in [[ONE, OTHER], [ONE, ONE]] {
+        // Outside of the key layer, where it belongs.
+        let probe = Probe::new();
+        let keys = IdempotencyKeyLayer::new();
+        let inner = keys.layer(retry_waiting(SECOND).layer(probe.clone()));
+        let split = Splitter(inner, targets).split(post().unwrap());
+        assert!(split.await.is_ok());
+        let sent: Vec<_> = probe.seen().iter().map(key).collect();
+        assert!(sent.len() == 2 && sent[0].is_some() && sent[0] != sent[1]);
+
+        // Between key layer and retry: the second is refused.
+        let probe = Probe::new();
+        let retry = retry_waiting(SECOND).layer(probe.clone());
+        let splitter = service_fn(move |request| Splitter(retry.clone(), targets).split(request));
+        let error = send(keys.layer(splitter), post().unwrap())
+            .await
+            .unwrap_err();
+        let rejected = find_cause::<Rejected>(&*error).unwrap();
+        assert_eq!(rejected.reason(), RejectReason::KeyReused);
+        assert_eq!(probe.calls(), 1);
+
+        // Between a retry and a key layer within: each operation has its own key, the same on both attempts.
+        let probe = Probe::new().replies([
+            Reply::ok(),
+            Reply::fail(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)),
+        ]);
+        let keyed = keys.layer(probe.clone());
+        let splitter = service_fn(move |request| Splitter(keyed.clone(), targets).split(request));
+        send(retry_waiting(SECOND).layer(splitter), post().unwrap())
+            .await
+            .unwrap();
+        let sent: Vec<_> = probe.seen().iter().map(key).collect();
+        assert!(sent.len() == 4 && sent[0].is_some() && sent[0] != sent[1]);
+        assert_eq!(sent[..2], sent[2..]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

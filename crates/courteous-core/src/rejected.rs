@@ -37,13 +37,18 @@ pub enum RejectReason {
     MalformedKey,
     /// An idempotency key was to be drawn for the request, and the operating system had no random bytes.
     NoKey,
+    /// Another operation was sent under the request's idempotency key: see [`KeyClaim`](crate::KeyClaim).
+    KeyReused,
 }
 
 impl RejectReason {
     /// Whether the same request would be refused again at any time.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::CostAboveBurst | Self::MalformedKey)
+        matches!(
+            self,
+            Self::CostAboveBurst | Self::MalformedKey | Self::KeyReused
+        )
     }
 }
 
@@ -122,6 +127,7 @@ impl fmt::Display for Rejected {
             RejectReason::Unavailable => "the limit's shared store could not be reached",
             RejectReason::MalformedKey => "its idempotency key is malformed",
             RejectReason::NoKey => "no idempotency key could be drawn for it",
+            RejectReason::KeyReused => "another operation was sent under its idempotency key",
         })?;
         if let Some(max_cost) = self.max_cost {
             write!(f, ", at most {max_cost}")?;

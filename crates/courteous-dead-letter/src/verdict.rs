@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use courteous_core::{
-    Attempt, Classify, Elapsed, Gate, History, Outcome, Rejected, Retried, RetryInfo, Scope, Trail,
-    Verdict, find_cause,
+    Attempt, Classify, Elapsed, Gate, History, Outcome, RejectReason, Rejected, Retried, RetryInfo,
+    Scope, Trail, Verdict, find_cause,
 };
 use courteous_hints::Hints;
 use http::{Response, StatusCode};
@@ -95,7 +95,10 @@ impl Failed {
         };
         if let Some(rejected) = rejected {
             failed.not_before = failed.not_before.or(rejected.not_before());
-            if rejected.reason().is_final() {
+            if rejected.reason() == RejectReason::KeyReused {
+                // Sent later under the same key, it would be taken for the operation that has it.
+                failed.reason = Reason::Permanent;
+            } else if rejected.reason().is_final() {
                 failed.reason = Reason::Unsendable;
             }
         }
@@ -235,7 +238,7 @@ fn last_status(history: &History) -> Option<StatusCode> {
 mod tests {
     use std::time::Duration;
 
-    use courteous_core::{BoxError, Effect, Fault, RejectReason, StopReason};
+    use courteous_core::{BoxError, Effect, Fault, StopReason};
 
     use super::*;
     use crate::classifier::HttpStatus;
@@ -362,6 +365,9 @@ mod tests {
         );
         assert_eq!(failed.not_before, Some(now + wait));
 
+        let reused = Rejected::new(RejectReason::KeyReused);
+        let failed = of_error(reused, &Trail::new()).unwrap();
+        assert_eq!(failed.reason, Reason::Permanent);
         for never in [RejectReason::CostAboveBurst, RejectReason::MalformedKey] {
             let never = Rejected::new(never);
             let failed = of_error(never, &Trail::new()).unwrap();

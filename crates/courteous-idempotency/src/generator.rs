@@ -1,7 +1,10 @@
 use courteous_core::{CallContext, NoRandomBytes, RequestView, random_bytes};
 use uuid::Builder;
 
-use crate::Key;
+use crate::{Key, recent::Recent};
+
+/// Shared by all, as the generator holds nothing. The ids of calls are unique in the process.
+static RECENT: Recent = Recent::new();
 
 /// Makes the keys.
 ///
@@ -57,10 +60,11 @@ impl IntoKey for Result<Option<Key>, NoRandomBytes> {
 /// Each key's bits are drawn from the operating system. A generator in memory would be copied by
 /// `fork`, and two processes would send one key with two orders.
 ///
-/// If a retry is outside, against the recommended order, the bits are those of the call's id, so
-/// that all its attempts have one key. A retry gives none to a request that is idempotent by its
-/// method, or that it takes to be keyed already. Such a request gets no key, as each attempt would
-/// get another one.
+/// If a retry is outside, against the recommended order, the bits follow from the call's id, so that
+/// all attempts of an operation have one key. Where an attempt makes several requests, each has its
+/// own: they are told apart by method, target, and order. A retry gives no id to a request that is
+/// idempotent by its method, or that it takes to be keyed already. Such a request gets no key, as
+/// each attempt would get another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RandomUuid;
 
@@ -70,7 +74,7 @@ impl Generator for RandomUuid {
         // An id alone says nothing: a server may copy the extensions of what it was asked into two
         // different calls.
         let bytes = match (context.attempt(), context.call_id()) {
-            (Some(_), Some(id)) => id.to_bits().to_be_bytes(),
+            (Some(attempt), Some(call)) => RECENT.bits(call, attempt, request),
             (Some(_), None) => return Ok(None),
             (None, _) => random_bytes()?,
         };

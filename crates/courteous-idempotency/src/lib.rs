@@ -79,9 +79,14 @@
 //! A layer that changes a request belongs outside of this one: a key must not be used again for
 //! another payload.
 //!
+//! What makes several requests of one belongs outside, too, as a key is for one operation. A retry
+//! refuses a second operation under one key; where none is inside of the service that makes them, it
+//! cannot be seen.
+//!
 //! In the wrong place it is still safe. Inside a retry, the default generator derives the key from
-//! the call's id, so that it is the same on all attempts. Where the retry gives the call no id, as the
-//! request is idempotent by its method, the request gets no key.
+//! the call's id, so that it is the same on all attempts, and another one for each operation. Where
+//! the retry gives the call no id, as the request is idempotent by its method, the request gets no
+//! key.
 //!
 //! # What it does not do
 //!
@@ -104,6 +109,7 @@ mod generator;
 mod hosts;
 mod key;
 mod layer;
+mod recent;
 mod service;
 
 pub use error::{InvalidHosts, InvalidKey, InvalidMethods};

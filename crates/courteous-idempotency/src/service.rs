@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{BoxError, KeyField, RejectReason, Rejected, RequestView};
+use courteous_core::{BoxError, KeyClaim, KeyField, RejectReason, Rejected, RequestView};
 use http::{HeaderValue, Request};
 use tower_service::Service;
 
@@ -19,6 +19,11 @@ use crate::{Generator, RandomUuid, ResponseFuture, layer::Settings};
 ///
 /// The header value is not marked as sensitive, so that it can be seen in logs, where one looks for
 /// what became of an operation. It gives nobody access to anything.
+///
+/// A key is for one operation. A service further in that makes several requests out of one would send
+/// them all under its key: a retry inside of that service refuses the second one, with [`Rejected`]
+/// for [`RejectReason::KeyReused`]. Where no retry is, the second request cannot be seen. So whatever
+/// makes several requests of one goes outside of this layer.
 ///
 /// # Readiness
 /// The inner service's.
@@ -64,7 +69,10 @@ impl<S, G> IdempotencyKey<S, G> {
 
 /// What becomes of a request's key field.
 enum Change {
+    /// It is not touched.
     Keep,
+    /// It holds a key of the caller's.
+    Claim,
     Add(HeaderValue),
     Remove,
     Refuse(RejectReason),
@@ -77,11 +85,13 @@ impl<S, G: Generator> IdempotencyKey<S, G> {
             return Change::Keep;
         }
         let field = KeyField::of(request.headers(), &settings.header);
-        if field.is_key() || !settings.hosts.include(request) {
+        if !settings.hosts.include(request) {
             return Change::Keep;
         }
-        if field == KeyField::Malformed {
-            return Change::Refuse(RejectReason::MalformedKey);
+        match field {
+            KeyField::Key(_) => return Change::Claim,
+            KeyField::Malformed => return Change::Refuse(RejectReason::MalformedKey),
+            KeyField::Missing | KeyField::Blank => {}
         }
         let Ok(key) = self.generator.key(request) else {
             return Change::Refuse(RejectReason::NoKey);
@@ -111,10 +121,15 @@ where
         let name = &self.settings.header;
         match self.change(RequestView::of(&request)) {
             Change::Keep => {}
+            // One that is there is of a key layer further out, whose key this is.
+            Change::Claim => {
+                request.extensions_mut().get_or_insert_default::<KeyClaim>();
+            }
             Change::Add(key) => {
                 #[cfg(feature = "tracing")]
                 tracing::trace!(?key, "idempotency key added");
                 request.headers_mut().insert(name.clone(), key);
+                request.extensions_mut().insert(KeyClaim::new());
             }
             Change::Remove => {
                 request.headers_mut().remove(name);

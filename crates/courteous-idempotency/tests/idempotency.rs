@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     num::NonZeroU32,
     rc::Rc,
@@ -9,13 +10,13 @@ use std::{
 };
 
 use courteous_core::{
-    BoxError, CallContext, RejectReason, Rejected, RequestView, find_cause, test_util,
+    BoxError, CallContext, KeyClaim, RejectReason, Rejected, RequestView, find_cause, test_util,
 };
 use courteous_idempotency::{
     Generator, IdempotencyKey, IdempotencyKeyLayer, Key, KeyFormat, RandomUuid,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header::HOST};
-use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
+use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -326,6 +327,83 @@ fn inside_a_retry_that_gave_the_call_no_id_there_is_no_key_rather_than_one_per_a
 }
 
 #[test]
+fn inside_a_retry_each_operation_of_an_attempt_has_its_own_key_and_keeps_it() {
+    let layer = IdempotencyKeyLayer::new();
+    let mut call = CallContext::default();
+    call.ensure_call_id().unwrap();
+    let operations = [
+        (Method::POST, "https://api.example.com/payments"),
+        (Method::PATCH, "https://api.example.com/payments"),
+        (Method::POST, "https://api.example.com/orders"),
+        (Method::POST, "https://api.example.com/orders"),
+        (Method::POST, "https://api.example.com/orders?a=b"),
+        (Method::POST, "https://other.example.com/orders"),
+    ];
+    let send = |number| {
+        let keys = operations.iter().map(|(method, uri)| {
+            let mut request = attempt(&call, number);
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri.parse().unwrap();
+            key(&sent(&layer, request)).to_owned()
+        });
+        keys.collect::<Vec<_>>()
+    };
+    let first = send(1);
+    let different: HashSet<_> = first.iter().collect();
+    assert_eq!(different.len(), operations.len());
+    assert_eq!(send(2), first);
+    assert_eq!(send(3), first);
+}
+
+#[test]
+fn inside_a_retry_no_two_operations_share_a_key_however_many_calls_there_are() {
+    let layer = IdempotencyKeyLayer::new();
+    let calls: Vec<_> = (0..1_000)
+        .map(|_| {
+            let mut call = CallContext::default();
+            call.ensure_call_id().unwrap();
+            call
+        })
+        .collect();
+    let mut keys = HashSet::new();
+    for _ in 0..2 {
+        for call in &calls {
+            assert!(keys.insert(key(&sent(&layer, attempt(call, 1))).to_owned()));
+        }
+    }
+}
+
+#[test]
+fn a_key_of_the_callers_is_for_one_operation_as_well() {
+    let claim_of = |request: Request<()>| {
+        let (inner, mut handle) = tower_test::mock::pair::<Request<()>, ()>();
+        handle.allow(1);
+        let mut service = task::spawn(IdempotencyKeyLayer::new().layer(inner));
+        assert_ready_ok!(service.enter(|cx, mut service| service.poll_ready(cx)));
+        let _call = service.call(request);
+        let mut next = task::spawn(handle.next_request());
+        let (request, _) = assert_ready!(next.poll()).unwrap();
+        request.extensions().get::<KeyClaim>().cloned()
+    };
+    let keyed = || with_fields(post(), &[b"mine"]);
+    let claim = claim_of(keyed()).unwrap();
+    assert!(claim.claim(None).is_some());
+    // A key layer further out has claimed it.
+    let mut request = keyed();
+    request.extensions_mut().insert(claim);
+    assert!(claim_of(request).unwrap().claim(None).is_none());
+    // Another call has another claim, though extensions were copied.
+    let mut request = post();
+    let used = KeyClaim::new();
+    assert!(used.claim(None).is_some());
+    request.extensions_mut().insert(used);
+    assert!(claim_of(request).unwrap().claim(None).is_some());
+    let mut get = keyed();
+    *get.method_mut() = Method::GET;
+    assert!(claim_of(get).is_none());
+}
+
+#[test]
 fn extensions_that_were_copied_into_two_calls_do_not_give_them_one_key() {
     let mut inbound = post();
     let context = CallContext::edit(inbound.extensions_mut());
@@ -336,7 +414,7 @@ fn extensions_that_were_copied_into_two_calls_do_not_give_them_one_key() {
 }
 
 #[test]
-fn nothing_but_the_key_is_added() {
+fn nothing_but_the_key_and_its_claim_is_added() {
     struct NoExtensions;
     impl Service<Request<()>> for NoExtensions {
         type Response = ();
@@ -346,7 +424,8 @@ fn nothing_but_the_key_is_added() {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, request: Request<()>) -> Self::Future {
-            assert!(request.extensions().is_empty());
+            assert_eq!(request.extensions().len(), 1);
+            assert!(request.extensions().get::<KeyClaim>().is_some());
             assert_eq!(request.headers().len(), 1);
             assert!(!request.headers()[KEY].is_sensitive(), "logs may show it");
             std::future::ready(Ok(()))

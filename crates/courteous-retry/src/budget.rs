@@ -25,7 +25,7 @@ use crate::{BudgetBuilder, account::Account, ledger::Ledger};
 /// | cap | 0.2 x the successes of the last 10 s, held within 3 and 10 | see below |
 /// | price after no response | 2 | a timeout holds the server's work and the client's patience the longest |
 /// | price after a server's error | 1 | |
-/// | price after a 429 | 1, or 0 for the retry that waits at a gate | see below |
+/// | price after a 429 | 1, or 0 for those that wait at a gate | see below |
 ///
 /// A retry pays before its backoff. What it paid comes back only if it is certain that it was not sent: the call was dropped
 /// during the backoff, or a limit further in refused the attempt. (A call that is dropped while its attempt is in the queue
@@ -37,8 +37,8 @@ use crate::{BudgetBuilder, account::Account, ledger::Ledger};
 /// # Gates
 ///
 /// A 429 that says when to come back closes a [gate](courteous_core::Gate) of a throttle further in, which holds up all calls to
-/// that server. Waiting there adds no load, so one retry for each gate costs less: the first whose gate opens in a second or
-/// later, while no other is closed, and which follows a success. All others pay the price of a 429. Without the last
+/// that server. Waiting there adds no load, so the retries of the crowd that waits cost less: where the gate opens in a second or
+/// later, and at no more than ten gates in a row without a success. All others pay the price of a 429. Without the last
 /// condition, a server that answers nothing but 429 could have every call sent as often as a call may be: what it says in a
 /// header must not switch the budget off.
 ///

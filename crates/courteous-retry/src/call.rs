@@ -8,8 +8,9 @@ use std::{
 };
 
 use courteous_core::{
-    Attempt, BoxError, CallContext, Effect, Elapsed, Fault, History, Outcome, Rejected, Retried,
-    RetryInfo, Scope, StopReason, Trail, Upload, Verdict, find_cause, is_idempotent,
+    Attempt, BoxError, CallContext, ClaimedKey, Effect, Elapsed, Fault, History, KeyClaim, Outcome,
+    RejectReason, Rejected, Retried, RetryInfo, Scope, StopReason, Trail, Upload, Verdict,
+    find_cause, is_idempotent,
 };
 use courteous_replay::Keep;
 use http::{
@@ -47,6 +48,8 @@ pub(crate) struct Call<S, K: Keep<B>, B> {
     facts: RequestFacts,
     max_attempts: Allowance,
     context: CallContext,
+    /// The key, if a key layer has given it to one operation.
+    key: Option<ClaimedKey>,
     /// Where a layer outside reads how the call goes.
     trail: Option<Trail>,
     /// Boxed, as nearly all calls end with their first attempt, and each byte of a call is moved several times.
@@ -103,22 +106,36 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             facts: RequestFacts::default(),
             max_attempts: Allowance::Disabled,
             context: CallContext::default(),
+            key: None,
             trail: None,
             later: None,
         }
     }
 
-    /// Takes down what is to be known of `request`, of which the first attempt is then made.
+    /// Takes down what is to be known of `request`, of which the first attempt is then made. Fails if another operation has the
+    /// request's key.
     // Into its place: inlined it would be put together elsewhere, and moved twice.
     #[inline(never)]
-    pub(crate) fn begin(&mut self, request: &mut Request<B>) {
+    pub(crate) fn begin(&mut self, request: &mut Request<B>) -> Result<(), BoxError> {
         self.trail = request.extensions_mut().remove::<Trail>();
         if let Some(trail) = &self.trail {
             trail.begin(1);
         }
         let context = request.extensions().get::<CallContext>().copied();
         // Mostly there is nothing else: then nothing else is looked up, nor copied.
-        let has_more = request.extensions().len() > usize::from(context.is_some());
+        let mut known = usize::from(context.is_some());
+        let claim = match request.extensions().len() > known {
+            true => request.extensions().get::<KeyClaim>(),
+            false => None,
+        };
+        if let Some(claim) = claim {
+            known += 1;
+            self.key = claim.claim(context.and_then(|context| context.attempt()));
+            if self.key.is_none() {
+                return Err(self.key_reused());
+            }
+        }
+        let has_more = request.extensions().len() > known;
         let overrides = match has_more {
             true => request.extensions(),
             false => &Extensions::new(),
@@ -126,6 +143,11 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         self.facts = self.settings.facts(request, overrides);
         self.max_attempts = self.settings.max_attempts(overrides);
         self.context = context.unwrap_or_default();
+        if let Some(key) = &self.key
+            && (key.for_retries_inside().is_none() || self.max_attempts.get() == 1)
+        {
+            request.extensions_mut().remove::<KeyClaim>();
+        }
         if self.max_attempts.get() > 1 {
             let body_limit = self.settings.body_limit(request, self.facts);
             let kept = self.keep.keep_in_place(request.body_mut(), body_limit);
@@ -143,6 +165,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             request.extensions_mut().insert(upload);
         }
         number(request.headers_mut(), 1, &self.settings);
+        Ok(())
     }
 
     /// Tells the layers inside how the body of `request` goes out, if it streams.
@@ -206,6 +229,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             trail.begin(attempt);
         }
         *CallContext::edit(request.extensions_mut()) = self.context;
+        if let Some(claim) = self.key.as_ref().and_then(ClaimedKey::for_retries_inside) {
+            request.extensions_mut().insert(claim.clone());
+        }
         self.watch(&mut request);
         number(request.headers_mut(), attempt, &self.settings);
         Some(request)
@@ -223,15 +249,33 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         )
     }
 
+    /// The end of a call that was not begun, as another operation was sent under its key.
+    fn key_reused(&mut self) -> BoxError {
+        if let Some(trail) = &self.trail {
+            trail.refuse();
+        }
+        self.so_far().progress.attempts = 0;
+        let stop = Stop {
+            reason: StopReason::Rejected,
+            not_before: None,
+        };
+        self.end(stop, Rejected::new(RejectReason::KeyReused).into())
+    }
+
     /// What follows from what came of an attempt.
     pub(crate) fn judge<RB: Body>(&mut self, result: Result<Response<RB>, BoxError>) -> Step<RB> {
         let step = match result {
             Ok(response) => self.responded(response),
             Err(error) => self.failed(error),
         };
-        if let Step::Return(_) = step {
+        if let Step::Return(result) = &step {
             // A body that is still being sent need not be kept any longer.
             self.snapshot = None;
+            if let Some(key) = self.key.take()
+                && leaves_the_key(result)
+            {
+                key.release();
+            }
         }
         step
     }
@@ -507,6 +551,19 @@ fn ends_the_call(inner: &RetryInfo) -> bool {
         StopReason::AttemptsExhausted => inner.attempts() > 1,
         StopReason::Rejected => inner.attempts() > 0 || inner.history().is_maybe_sent(),
         _ => true,
+    }
+}
+
+/// Whether a call has ended so that what follows under its key is the same operation: no server has acted on it, or the server
+/// asks for it at another place or with other credentials.
+fn leaves_the_key<RB>(result: &Result<Response<RB>, BoxError>) -> bool {
+    match result {
+        Ok(response) => {
+            let status = response.status();
+            status.is_redirection() || matches!(status.as_u16(), 401 | 407 | 421 | 425)
+        }
+        Err(error) => find_cause::<Retried>(&**error)
+            .is_none_or(|retried| !retried.info().history().is_maybe_processed()),
     }
 }
 

@@ -41,6 +41,8 @@ pin_project! {
         Wait,
         /// The service is made ready for another attempt.
         Ready,
+        /// There is to be no attempt at all.
+        Refused { error: Option<BoxError> },
         Done,
     }
 }
@@ -62,6 +64,10 @@ where
     #[inline(always)]
     pub(crate) fn attempt(&mut self, attempt: S::Future) {
         self.state = State::Attempt { attempt };
+    }
+
+    pub(crate) fn refuse(&mut self, error: BoxError) {
+        self.state = State::Refused { error: Some(error) };
     }
 }
 
@@ -117,6 +123,10 @@ where
                         None => State::Done,
                     }
                 }
+                StateProjection::Refused { error } => match error.take() {
+                    Some(error) => return Poll::Ready(Err(error)),
+                    None => State::Done,
+                },
                 StateProjection::Done => return Poll::Pending,
             };
             this.state.set(next);

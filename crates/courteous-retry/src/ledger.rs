@@ -14,6 +14,9 @@ const LONGEST_SLOT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A gate that opens sooner does not hold a crowd up.
 const SHORTEST_GATE: Duration = Duration::from_secs(1);
 
+/// At so many gates in a row retries cost less without a success. Many small clients that share a quota seldom see more.
+const GATES: u32 = 10;
+
 /// The accounts of a budget: told the time, and never looping over the time that has passed.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
@@ -24,10 +27,10 @@ pub(crate) struct Ledger {
     width: Duration,
     /// When the newest slot ends, and which one it is. `None` before the first success.
     newest: Option<(Instant, usize)>,
-    /// When the last gate opens at which a retry cost less.
+    /// When the last gate opens at which retries cost less.
     gate: Option<Instant>,
-    /// Whether a call has succeeded since that retry.
-    succeeded: bool,
+    /// At how many further gates they do.
+    gates: u32,
 }
 
 /// What does not change: amounts in millionths of a token.
@@ -49,21 +52,25 @@ impl Ledger {
             width: (terms.window / SLOTS as u32).clamp(Duration::from_nanos(1), LONGEST_SLOT),
             newest: None,
             gate: None,
-            succeeded: true,
+            gates: GATES,
         }
     }
 
-    /// Whether a retry that waits for a gate, which opens at `opens_at`, costs less: one for each gate that is closed for long
-    /// enough, and none after it until a call has succeeded.
+    /// Whether a retry that waits for a gate, which opens at `opens_at`, costs less.
     ///
-    /// A server can name any number of gates, and a call can wait for each. So neither a header nor time alone may earn a retry.
+    /// The crowd that waits at one gate does, if the gate is closed for long enough to hold it up. A server can name any number
+    /// of gates, and each call can wait for several: so after a few gates, nothing costs less until a call has succeeded.
     pub(crate) fn pass_gate(&mut self, now: Instant, opens_at: Instant) -> bool {
-        let is_long = opens_at.saturating_duration_since(now) >= SHORTEST_GATE;
-        let is_open = self.gate.is_none_or(|opens_at| opens_at <= now);
-        let passes = is_long && is_open && self.succeeded;
+        if opens_at.saturating_duration_since(now) < SHORTEST_GATE {
+            return false;
+        }
+        if self.gate.is_some_and(|opens_at| now < opens_at) {
+            return true;
+        }
+        let passes = self.gates > 0;
         if passes {
+            self.gates -= 1;
             self.gate = Some(opens_at);
-            self.succeeded = false;
         }
         passes
     }
@@ -71,7 +78,7 @@ impl Ledger {
     /// A call has succeeded.
     pub(crate) fn deposit(&mut self, now: Instant) {
         self.advance(now);
-        self.succeeded = true;
+        self.gates = GATES;
         let (_, slot) = *self.newest.get_or_insert_with(|| (now + self.width, 0));
         self.successes[slot] += 1;
         self.balance = self
@@ -86,7 +93,7 @@ impl Ledger {
         let (ends, slot) = self.newest?;
         let enough = self.successes[slot].saturating_mul(self.terms.deposit);
         let highest = self.terms.highest_cap;
-        (self.succeeded && self.balance == highest && enough >= highest).then_some(ends)
+        (self.gates == GATES && self.balance == highest && enough >= highest).then_some(ends)
     }
 
     /// Takes `price` tokens, or none.
@@ -228,19 +235,24 @@ mod tests {
     }
 
     #[test]
-    fn one_retry_passes_each_gate_that_is_closed_for_a_second_or_longer_after_a_success() {
+    fn retries_pass_ten_gates_that_are_closed_for_a_second_or_longer_after_a_success() {
         let second = Duration::from_secs(1);
         let now = Instant::now();
         let mut ledger = Ledger::new(TERMS);
         assert!(!ledger.pass_gate(now, now + second - Duration::from_nanos(1)));
         assert!(!ledger.pass_gate(now, now - second));
-        assert!(ledger.pass_gate(now, now + 5 * second), "the first");
-        assert!(!ledger.pass_gate(now, now + 5 * second));
-        ledger.deposit(now);
-        assert!(!ledger.pass_gate(now + 4 * second, now + 9 * second));
-        assert!(ledger.pass_gate(now + 5 * second, now + 9 * second));
-        let later = now + 3600 * second;
-        assert!(!ledger.pass_gate(later, later + second), "no success");
+        let at = |seconds: u32| now + seconds * second;
+        for gate in 0..GATES {
+            // A crowd, the last of which is refused just before the gate opens.
+            let (closed, opens) = (at(10 * gate), at(10 * gate + 5));
+            assert!(ledger.pass_gate(closed, opens));
+            assert!(ledger.pass_gate(closed, opens));
+            assert!(ledger.pass_gate(closed + 4 * second, opens + second));
+        }
+        assert!(!ledger.pass_gate(at(100), at(105)), "one more");
+        assert!(!ledger.pass_gate(at(3600), at(3601)), "no success");
+        ledger.deposit(at(3600));
+        assert!(ledger.pass_gate(at(3600), at(3601)));
     }
 
     #[test]

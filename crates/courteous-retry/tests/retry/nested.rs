@@ -21,7 +21,8 @@ fn nested(probe: &Probe) -> (RetryLayer, Retry<Retry<Probe>>) {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_inner_retry_has_given_up_is_not_repeated_and_its_attempts_are_counted() {
-    let cases: [(fn() -> Reply, StopReason, usize); 5] = [
+    type Case = (fn() -> Reply, StopReason, usize);
+    let cases: [Case; 5] = [
         (|| Reply::status(503), StopReason::AttemptsExhausted, 5),
         (Reply::error, StopReason::AttemptsExhausted, 5),
         (

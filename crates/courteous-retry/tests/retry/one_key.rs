@@ -1,0 +1,159 @@
+//! One key is for one operation, also if a service makes several requests out of one.
+
+use courteous_core::{KeyClaim, RejectReason, Rejected, find_cause};
+use courteous_retry::{NoRetry, RetryInfo, RetryLayer, StopReason};
+use courteous_testkit::{CountingBody, Probe, Reply, Task, TestBody};
+use http::{Request, Response, request::Parts};
+use tower::{BoxError, Layer, Service, ServiceExt};
+
+use crate::support::{Body, attempts, body, keyed, retried, steady};
+
+/// The parts of a request beside whose key a key layer has put a claim.
+fn claimed() -> Parts {
+    let mut parts = keyed().into_parts().0;
+    parts.extensions.insert(KeyClaim::new());
+    parts
+}
+
+type Sent = Result<Response<CountingBody<TestBody>>, BoxError>;
+
+/// One of several requests that are made of `parts`.
+async fn send<S>(service: &S, parts: &Parts, path: &'static str) -> Sent
+where
+    S: Service<Request<Body>, Response = Response<CountingBody<TestBody>>, Error = BoxError>
+        + Clone,
+{
+    let mut request = Request::from_parts(parts.clone(), body("payload"));
+    *request.uri_mut() = path.parse().unwrap();
+    service.clone().oneshot(request).await
+}
+
+fn is_refused(sent: Sent) -> bool {
+    let error = sent.map(drop).unwrap_err();
+    let info = retried(&error).info();
+    assert_eq!(
+        (info.stop_reason(), info.attempts()),
+        (StopReason::Rejected, 0)
+    );
+    let rejected = find_cause::<Rejected>(&*error).unwrap();
+    rejected.reason() == RejectReason::KeyReused
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_operation_under_one_key_is_refused_wherever_it_goes() {
+    for second in ["http://api.test/a", "http://api.test/b"] {
+        for first in [|| Reply::ok(), || Reply::status(404), || Reply::status(503)] {
+            let probe = Probe::new().otherwise(move |_| first());
+            let (layer, parts) = (steady(), claimed());
+            let service = layer.layer(probe.clone());
+            assert!(send(&service, &parts, "http://api.test/a").await.is_ok());
+            let calls = probe.calls();
+            assert!(is_refused(send(&service, &parts, second).await));
+            assert_eq!(probe.calls(), calls, "{second}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_operation_is_refused_while_the_first_is_under_way_and_by_another_retry_too() {
+    let parts = claimed();
+    let probe = Probe::new().otherwise(|_| Reply::never());
+    let first = steady().layer(probe.clone());
+    let mut call = Task::new(send(&first, &parts, "http://api.test/a"));
+    assert!(call.settle().await.is_pending());
+    let other = steady().layer(probe.clone());
+    assert!(is_refused(send(&other, &parts, "http://api.test/b").await));
+    assert_eq!(probe.calls(), 1);
+    drop(call);
+    // It may have been sent.
+    assert!(is_refused(send(&other, &parts, "http://api.test/a").await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_off_refuses_a_second_operation_as_well() {
+    let mut parts = claimed();
+    parts.extensions.insert(NoRetry);
+    let off: [RetryLayer; 2] = [steady(), steady().with_max_attempts(attempts(1))];
+    for layer in off {
+        let mut parts = parts.clone();
+        parts.extensions.insert(KeyClaim::new());
+        let service = layer.layer(Probe::new());
+        assert!(send(&service, &parts, "http://api.test/a").await.is_ok());
+        assert!(is_refused(
+            send(&service, &parts, "http://api.test/b").await
+        ));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_of_a_retry_outside_may_send_one_operation() {
+    let probe = Probe::new().replies([Reply::status(503), Reply::error()]);
+    let inner = steady().with_max_attempts(attempts(1));
+    let stack = steady()
+        .with_budget(courteous_retry::Budget::unlimited())
+        .layer(inner.layer(probe.clone()));
+    let response = send(&stack, &claimed(), "http://api.test/a").await.unwrap();
+    assert_eq!(RetryInfo::of(&response).attempts(), 3);
+    assert_eq!(probe.calls(), 3);
+
+    // Two in one attempt.
+    let inner = steady().layer(Probe::new());
+    let splitter = tower::service_fn(move |request: Request<Body>| {
+        let (inner, parts) = (inner.clone(), request.into_parts().0);
+        async move {
+            send(&inner, &parts, "http://api.test/a").await?;
+            send(&inner, &parts, "http://api.test/b").await
+        }
+    });
+    assert!(is_refused_inside(
+        send(&steady().layer(splitter), &claimed(), "http://api.test/").await
+    ));
+}
+
+fn is_refused_inside(sent: Sent) -> bool {
+    let error = sent.map(drop).unwrap_err();
+    let rejected = find_cause::<Rejected>(&*error).unwrap();
+    rejected.reason() == RejectReason::KeyReused
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_operation_may_follow_where_the_first_was_not_acted_on() {
+    let refused = || Reply::fail(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+    let full = || Reply::fail(Rejected::new(RejectReason::QueueFull));
+    type Case = (&'static str, fn() -> Reply, bool);
+    let cases: [Case; 9] = [
+        ("redirected", || Reply::status(307), true),
+        ("credentials", || Reply::status(401), true),
+        ("proxy", || Reply::status(407), true),
+        ("elsewhere", || Reply::status(421), true),
+        ("never sent", refused, true),
+        ("refused here", full, true),
+        ("reset", Reply::error, false),
+        ("forbidden", || Reply::status(403), false),
+        ("answered", Reply::ok, false),
+    ];
+    for (name, first, follows) in cases {
+        let probe = Probe::new().otherwise(move |seen| match seen.uri.path() {
+            "/a" => first(),
+            _ => Reply::ok(),
+        });
+        let parts = claimed();
+        let service = steady().layer(probe);
+        let _ = send(&service, &parts, "http://api.test/a").await;
+        let second = send(&service, &parts, "http://api.test/b").await;
+        assert_eq!(second.is_ok(), follows, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_without_a_claim_is_the_callers_business() {
+    let parts = keyed().into_parts().0;
+    let service = steady().layer(Probe::new());
+    for path in [
+        "http://api.test/a",
+        "http://api.test/a",
+        "http://api.test/b",
+    ] {
+        assert!(send(&service, &parts, path).await.is_ok());
+    }
+}
