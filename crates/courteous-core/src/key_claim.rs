@@ -8,7 +8,7 @@ use std::{
 
 /// A request extension: the request's idempotency key is for one operation, and the first that is sent under it claims it.
 ///
-/// A key layer puts one beside each key. A service further in may make several requests out of the one that it was given, by
+/// A key layer puts one beside each key. A service further in may make several requests out of one, by
 /// copying its header fields and extensions. They would have one key, and the server would take the second for the first, sent
 /// again. A retry claims the key for the first of them, and refuses the others.
 ///

@@ -69,7 +69,7 @@ impl<'a> KeyField<'a> {
         matches!(self, Self::Key(_))
     }
 
-    /// Judges the `value` of a field of which there is no other.
+    /// Judges the `value` of the only field.
     #[must_use]
     pub fn of_value(value: &'a [u8]) -> Self {
         let value = trim(value);

@@ -15,7 +15,7 @@ const MAX: usize = 256;
 /// One attempt may make several requests: each has a key of its own, also if method and target are the same. The next attempt
 /// makes them again, in the same order.
 ///
-/// An operation that is no longer remembered gets a new key: no two share one for want of memory. That is safe, as the retry has
+/// An operation that is no longer remembered gets a new key: no two share one because memory ran out. That is safe, as the retry has
 /// seen a request without a key, and goes by that.
 pub(crate) struct Recent(Mutex<State>);
 

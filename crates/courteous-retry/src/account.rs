@@ -40,7 +40,7 @@ impl Account {
         }
     }
 
-    /// Whether the retry that waits for a gate, which opens at `opens_at`, is the one that costs less.
+    /// Whether a retry that waits for a gate, which opens at `opens_at`, costs less.
     pub(crate) fn pass_gate(&self, now: Instant, opens_at: Instant) -> bool {
         self.with(|ledger| ledger.pass_gate(now, opens_at))
     }

@@ -55,7 +55,7 @@
 //! effect, and not in its answer. Sent again after its answer was lost, it meets its own effect, and the caller is told that
 //! another writer was first. So it is not sent again where it may have been processed, unless it has a key or is
 //! [`Idempotent(true)`](Idempotent): the caller gets the ambiguous outcome, with
-//! [`StopReason::Precondition`](StopReason::Precondition).
+//! [`StopReason::Precondition`].
 //!
 //! Never sent again are requests whose body is gone, whose failure is permanent (501, a bad certificate), or whose server has
 //! said so: `x-should-retry: false`, `x-envoy-ratelimited`, a negative or unreadable `grpc-retry-pushback-ms`, the marker of a replayed answer.

@@ -77,6 +77,45 @@ async fn a_failure_that_is_a_response_names_its_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_409_that_stays_under_the_calls_own_key_is_kept_and_one_that_is_an_answer_is_not() {
+    let store = MemoryStore::new();
+    let lost = Probe::new()
+        .replies([Reply::status(500)])
+        .otherwise(|_| Reply::status(409));
+    let response = stacked(&lost, &store).oneshot(charge()).await.unwrap();
+    assert_eq!((response.status().as_u16(), lost.calls()), (409, 3));
+    let id = response.extensions().get::<DeadLettered>().unwrap().id();
+    let letter = store.get(id).await.unwrap().unwrap().letter;
+    assert_eq!(letter.failure.reason, Reason::Attempts);
+    assert!(letter.is_repeatable() && letter.failure.maybe_sent);
+
+    let answered = Probe::new().otherwise(|_| Reply::status(409));
+    let response = stacked(&answered, &store).oneshot(charge()).await.unwrap();
+    assert!(response.extensions().get::<DeadLettered>().is_none());
+    assert_eq!(answered.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conditional_write_whose_answer_was_lost_is_kept_and_not_replayed_in_bulk() {
+    let store = MemoryStore::new();
+    let probe = Probe::new()
+        .replies([Reply::fail("reset")])
+        .otherwise(|_| Reply::status(412));
+    let put = Request::put("http://api.test/log/42").header("if-none-match", "*");
+    let put: Request<Full<Bytes>> = put.body(Full::from("mine")).unwrap();
+    let error = stacked(&probe, &store).oneshot(put).await;
+    let id = error.map(drop).unwrap_err().letter().unwrap();
+    let letter = store.get(id).await.unwrap().unwrap().letter;
+    assert_eq!(letter.failure.reason, Reason::NotIdempotent);
+    assert!(!letter.is_repeatable());
+    let summary = Replay::new()
+        .run::<_, _, Full<Bytes>, _>(&store, stacked(&probe, &store))
+        .await
+        .unwrap();
+    assert_eq!((summary.not_sent, probe.calls()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replay_through_the_same_stack_sends_the_same_key_and_makes_no_second_record() {
     let (probe, store) = (
         Probe::new().replies((0..3).map(|_| Reply::status(503))),
