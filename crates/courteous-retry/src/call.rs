@@ -7,16 +7,14 @@ use std::{
     time::Duration,
 };
 
+use courteous_classify::is_grpc;
 use courteous_core::{
     Attempt, BoxError, CallContext, ClaimedKey, Effect, Elapsed, Fault, History, KeyClaim, Outcome,
     RejectReason, Rejected, Retried, RetryInfo, Scope, StopReason, Trail, Upload, Verdict,
     find_cause, is_idempotent,
 };
 use courteous_replay::Keep;
-use http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
-    header::CONTENT_TYPE,
-};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -587,10 +585,4 @@ fn number(headers: &mut HeaderMap, attempt: u32, settings: &Settings) {
     if attempt > 1 && is_grpc(headers) {
         headers.insert(GRPC_PREVIOUS_ATTEMPTS, HeaderValue::from(attempt - 1));
     }
-}
-
-/// Whether a message with such header fields is one of gRPC's.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

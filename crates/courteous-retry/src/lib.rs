@@ -96,15 +96,14 @@
 //!
 //! # Features
 //!
-//! `hyper-util` and `h2` read those crates' errors (off: every error but a refused connection is *maybe processed*).
-//! `tower-http` brings `TraceClassifier` and `FromTowerHttp`. `load` forwards `tower::load::Load`. `tracing` tells of each
-//! retry, and of each failure that is not retried, at debug level.
+//! `hyper-util` and `h2` are those of `courteous-classify`: they read those crates' errors (off: every error but a refused
+//! connection is *maybe processed*). `load` forwards `tower::load::Load`. `tracing` tells of each retry, and of each failure
+//! that is not retried, at debug level.
 
 mod account;
 mod budget;
 mod budget_builder;
 mod call;
-mod classifier;
 mod drain;
 mod event;
 mod fields;
@@ -116,21 +115,17 @@ mod policy;
 mod service;
 mod settings;
 mod snapshot;
-#[cfg(feature = "tower-http")]
-mod tower_http;
 
 pub use budget::Budget;
 pub use budget_builder::{BudgetBuilder, InvalidBudget};
-pub use classifier::HttpClassifier;
 pub use courteous_backoff::{Backoff, InvalidBackoff, Jitter};
+pub use courteous_classify::HttpClassifier;
 pub use courteous_core::{Retried, RetryInfo, StopReason};
 pub use event::RetryEvent;
 pub use future::ResponseFuture;
 pub use layer::RetryLayer;
 pub use overrides::{Idempotent, MaxAttempts, NoRetry};
 pub use service::Retry;
-#[cfg(feature = "tower-http")]
-pub use tower_http::{FailureClass, FromTowerHttp, TraceClassifier};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,13 +1,13 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_backoff::Backoff;
+use courteous_classify::is_grpc;
 use courteous_core::{Classify, Dice, KeyField, RequestView, is_conditional_write, is_idempotent};
 use courteous_replay::DEFAULT_LIMIT;
 use http::{Extensions, HeaderName, Request};
 
 use crate::{
     Budget, HttpClassifier, Idempotent, MaxAttempts, NoRetry, RetryEvent,
-    call::is_grpc,
     policy::{Allowance, Policy, RequestFacts},
 };
 

@@ -1,7 +1,7 @@
 use std::error::Error;
 
+use courteous_classify::HttpClassifier;
 use courteous_core::{Classify, Effect, Fault, Outcome, Verdict, find_cause};
-use courteous_retry::HttpClassifier;
 use tonic::{Code, ConnectError, Status};
 
 /// What nothing is known about.

@@ -93,7 +93,8 @@
 //! `dead-letter`: what could not be delivered is kept, with `dead-letter-sqlite` or `dead-letter-postgres` in a
 //! database, with `dead-letter-encryption` unreadable there. `hyper-util`, `reqwest`,
 //! `reqwest-http2`, `tonic`, `axum`: reading that client's errors, and sending its bodies again. `load`: the layers forward
-//! `tower::load::Load`. `tower-http`: classifiers for its `TraceLayer`. `tracing`: the layers tell what they decide.
+//! `tower::load::Load`. `tower-http`: classifiers for its `TraceLayer`, in
+//! [`classify`]. `tracing`: the layers tell what they decide.
 
 mod builder;
 #[cfg(feature = "retry")]
@@ -140,6 +141,7 @@ pub use {
     stack::{InvalidStack, Stack, StackLayer},
 };
 
+pub use courteous_classify as classify;
 #[cfg(feature = "concurrency")]
 pub use courteous_concurrency as concurrency;
 #[cfg(feature = "dead-letter")]
@@ -155,6 +157,7 @@ pub use courteous_timeout as timeout;
 #[cfg(feature = "retry")]
 pub use {courteous_replay as replay, courteous_retry as retry};
 
+pub use courteous_classify::HttpClassifier;
 #[cfg(feature = "concurrency")]
 pub use courteous_concurrency::{ConcurrencyLimitLayer, Limiter, Limiters};
 #[cfg(feature = "dead-letter")]

@@ -14,7 +14,7 @@ use tower_http::classify::{
 /// headers is not read, and of errors only a [`BoxError`] is: any other is a failure of unknown effect.
 ///
 /// ```
-/// use courteous_retry::{HttpClassifier, TraceClassifier};
+/// use courteous_classify::{HttpClassifier, TraceClassifier};
 /// use tower_http::trace::TraceLayer;
 ///
 /// let layer = TraceLayer::new(TraceClassifier::new(HttpClassifier::new()).shared());
@@ -97,11 +97,17 @@ impl fmt::Display for FailureClass {
 /// where there is a classifier that must be the only one.
 ///
 /// ```
-/// use courteous_retry::{FromTowerHttp, RetryLayer};
+/// use courteous_classify::FromTowerHttp;
+/// use courteous_core::{Classify, Effect, Fault, Outcome, Verdict};
+/// use http::Response;
 /// use tower_http::classify::ServerErrorsAsFailures;
 ///
-/// let layer = RetryLayer::new().with_classifier(FromTowerHttp::new(ServerErrorsAsFailures::new()));
-/// # let _ = layer;
+/// // For `RetryLayer::with_classifier`.
+/// let classifier = FromTowerHttp::new(ServerErrorsAsFailures::new());
+/// let response = Response::builder().status(501).body(())?;
+/// let failed = Verdict::transient(Effect::MaybeProcessed, Fault::Server);
+/// assert_eq!(classifier.classify(Outcome::head(&response)), failed);
+/// # Ok::<_, http::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FromTowerHttp<C> {

@@ -10,7 +10,7 @@ use courteous_core::{
 use courteous_hints::{Hints, Pushback};
 use http::StatusCode;
 
-use crate::call::is_grpc;
+use crate::is_grpc;
 
 /// The classifier for HTTP and gRPC that retries use by default.
 ///
@@ -44,8 +44,8 @@ use crate::call::is_grpc;
 /// # Example
 ///
 /// ```
+/// use courteous_classify::HttpClassifier;
 /// use courteous_core::{Classify, Effect, Fault, Outcome, Verdict};
-/// use courteous_retry::HttpClassifier;
 /// use http::Response;
 /// use http_body_util::Empty;
 ///
