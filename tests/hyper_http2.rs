@@ -4,18 +4,32 @@
 
 mod net;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use courteous::{
     ConcurrencyLimitLayer, Elapsed, IdempotencyKeyLayer, Limiter, RetryInfo, Scope, ServiceBuilder,
     ServiceBuilderExt, Stack, StopReason, find_cause,
 };
-use http::{HeaderMap, HeaderValue, Request, Version};
+use futures_util::future::join_all;
+use http::{HeaderMap, HeaderValue, Request, Uri, Version};
 use http_body_util::{BodyExt, Empty, Full};
-use tower::ServiceExt;
+use hyper_util::{
+    client::legacy::{Client, connect::Connect},
+    rt::{TokioExecutor, TokioIo},
+};
+use tokio::{net::TcpStream, time::sleep};
+use tower::{ServiceExt, service_fn};
 
-use crate::net::{RawServer, Reply, Server, brisk_retry, eventually, h2_client, streamed, text};
+use crate::net::{
+    RawServer, Reply, Server, brisk_retry, eventually, h2_client, nobody_listens, streamed, text,
+};
 
 fn stack() -> Stack {
     Stack::new().with_retry(brisk_retry())
@@ -202,4 +216,82 @@ async fn streams_are_in_flight_until_their_bodies_end() {
     assert_eq!((limiter.in_flight(), server.requests()), (1, 4));
     drop(response);
     assert_eq!(limiter.in_flight(), 0);
+}
+
+/// A connector to `server` that takes `first` for its first connection, and no time for the others.
+fn slow_connector(
+    server: &Server,
+    first: Duration,
+) -> impl Connect + Clone + Send + Sync + 'static + use<> {
+    let address = server.uri("").replace("http://", "");
+    let connections = Arc::new(AtomicUsize::new(0));
+    service_fn(move |_: Uri| {
+        let is_first = connections.fetch_add(1, Ordering::SeqCst) == 0;
+        let address = address.clone();
+        Box::pin(async move {
+            if is_first {
+                sleep(first).await;
+            }
+            TcpStream::connect(address).await.map(TokioIo::new)
+        })
+    })
+}
+
+fn over<C>(connector: C) -> Client<C, Empty<Bytes>>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build(connector)
+}
+
+// hyper-util lets all calls wait for the connection that the first one makes.
+#[tokio::test]
+async fn calls_that_wait_for_a_connection_that_is_refused_are_judged_as_the_first_one() {
+    let (_socket, address) = nobody_listens();
+    for own_repetition in [true, false] {
+        let client = Client::builder(TokioExecutor::new())
+            .http2_only(true)
+            .retry_canceled_requests(own_repetition)
+            .build_http();
+        let client = stack().build().unwrap().layer(client);
+        let uri = format!("http://{address}/");
+        let calls = (0..20).map(|_| tokio::spawn(client.clone().oneshot(get(&uri))));
+        for result in join_all(calls.collect::<Vec<_>>()).await {
+            let reason = result.unwrap().unwrap_err().stop_reason();
+            assert_eq!(reason, Some(StopReason::AttemptsExhausted));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_while_it_connects_ends_no_other_call() {
+    let server = Server::start(|_, _| Reply::status(200)).await;
+    let client = over(slow_connector(&server, Duration::from_secs(30)));
+    let client = stack().build().unwrap().layer(client);
+    let call = || tokio::spawn(client.clone().oneshot(get(&server.uri("/"))));
+    let first = call();
+    sleep(Duration::from_millis(50)).await;
+    let others: Vec<_> = (0..10).map(|_| call()).collect();
+    sleep(Duration::from_millis(50)).await;
+    first.abort();
+    for result in join_all(others).await {
+        assert_eq!(result.unwrap().unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn the_attempt_timeout_of_the_call_that_connects_ends_no_other_call() {
+    let server = Server::start(|_, _| Reply::status(200)).await;
+    let client = over(slow_connector(&server, Duration::from_secs(30)));
+    let stack = stack().with_attempt_timeout(Duration::from_secs(1));
+    let client = stack.build().unwrap().layer(client);
+    let call = || tokio::spawn(client.clone().oneshot(get(&server.uri("/"))));
+    let first = call();
+    sleep(Duration::from_millis(200)).await;
+    let others: Vec<_> = (0..10).map(|_| call()).collect();
+    for result in join_all(others.into_iter().chain([first])).await {
+        assert_eq!(result.unwrap().unwrap().status(), 200);
+    }
 }

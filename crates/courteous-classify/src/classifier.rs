@@ -10,6 +10,8 @@ use courteous_core::{
 use courteous_hints::{Hints, Pushback};
 use http::StatusCode;
 
+#[cfg(feature = "hyper-util")]
+use crate::connect::of_connect_error;
 use crate::is_grpc;
 
 /// The classifier for HTTP and gRPC that retries use by default.
@@ -28,8 +30,9 @@ use crate::is_grpc;
 /// | gRPC, any other status | answered |
 /// | `x-should-retry`, `stripe-should-retry` or `transient-error: true` on a failure that would not be retried | may pass, maybe processed |
 /// | an error that brings its verdict along ([`Classified`]) | that verdict |
-/// | connection not made | never sent; [unsendable](Verdict::Unsendable) where TLS, certificate or scheme are at fault |
+/// | connection not made | never sent; [unsendable](Verdict::Unsendable) where [that cannot change](crate::of_connect_error) |
 /// | a request that hyper-util's client cannot send: its method, its version, a target that is not absolute | unsendable |
+/// | a certificate that the server refuses after the handshake | permanent |
 /// | HTTP/2 REFUSED_STREAM, GOAWAY below the stream's number (RFC 9113, section 8.7) | never sent |
 /// | an attempt timeout, a body that was silent for too long, and every other error | may pass, maybe processed |
 /// | a total timeout, a local refusal | permanent |
@@ -39,7 +42,11 @@ use crate::is_grpc;
 /// An early end of the connection is *maybe processed* even if the connection came from a pool, where the server may have
 /// closed it before the request arrived: the two cannot be told apart.
 ///
-/// The errors of hyper and hyper-util are read with the feature `hyper-util`, those of h2 0.4 with the feature `h2`.
+/// What hyper calls the user's error is *maybe processed*, too: it says so of a lost connection if the runtime that drove it
+/// has ended. Whether it was the request's body that failed is known to a retry, which gave it out.
+///
+/// The errors of hyper and hyper-util are read with the feature `hyper-util`, those of h2 0.4 with the feature `h2`, and those
+/// of rustls with the feature `rustls`. Without it, a failed TLS handshake counts as passing.
 ///
 /// # Example
 ///
@@ -192,8 +199,18 @@ fn error(error: &(dyn Error + 'static)) -> Verdict {
         return never_sent(Fault::Server);
     }
     #[cfg(feature = "hyper-util")]
-    if let Some(verdict) = hyper(error) {
+    if let Some(verdict) = client(error) {
         return verdict;
+    }
+    // A connection that was made, and whose other end then refused our certificate.
+    #[cfg(feature = "rustls")]
+    if courteous_core::causes(error).any(crate::tls::cannot_change) {
+        return Verdict::Permanent;
+    }
+    // hyper says so of requests that it hands back from its queue, unwritten.
+    #[cfg(feature = "hyper-util")]
+    if find_cause::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled) {
+        return never_sent(Fault::NoResponse);
     }
     // No connection that was made is refused later.
     let kind = find_cause::<io::Error>(error).map(io::Error::kind);
@@ -213,26 +230,18 @@ fn is_refusal(error: &h2::Error) -> bool {
     error.is_remote() && (refused || error.is_go_away())
 }
 
+/// What hyper-util's client says of a request that it has not sent.
 #[cfg(feature = "hyper-util")]
-fn hyper(error: &(dyn Error + 'static)) -> Option<Verdict> {
+fn client(error: &(dyn Error + 'static)) -> Option<Verdict> {
     use hyper_util::client::legacy;
 
-    if let Some(client) = find_cause::<legacy::Error>(error) {
-        if client.is_connect() {
-            return Some(Verdict::of_connect_error(client));
-        }
-        if client.source().is_none() {
-            // The request itself was at fault: its method, its version, or a target that is not absolute.
-            return Some(Verdict::Unsendable);
-        }
-    }
-    let cause = find_cause::<hyper::Error>(error)?;
-    if cause.is_canceled() {
-        // hyper says so of requests that it hands back from its queue, unwritten.
-        Some(never_sent(Fault::NoResponse))
-    } else if cause.is_user() {
-        Some(Verdict::Permanent)
+    let client = find_cause::<legacy::Error>(error)?;
+    if client.is_connect() {
+        Some(of_connect_error(client))
+    } else if client.source().is_none() {
+        // The request itself was at fault: its method, its version, or a target that is not absolute.
+        Some(Verdict::Unsendable)
     } else {
-        Some(maybe_processed(Fault::NoResponse))
+        None
     }
 }

@@ -1,11 +1,15 @@
 #![doc = include_str!("../README.md")]
 
 mod classifier;
+mod connect;
 mod grpc;
+#[cfg(feature = "rustls")]
+mod tls;
 #[cfg(feature = "tower-http")]
 mod tower_http;
 
 pub use classifier::HttpClassifier;
+pub use connect::of_connect_error;
 pub use grpc::is_grpc;
 #[cfg(feature = "tower-http")]
 pub use tower_http::{FailureClass, FromTowerHttp, TraceClassifier};

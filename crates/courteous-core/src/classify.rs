@@ -1,15 +1,9 @@
-use std::{
-    error::Error,
-    fmt,
-    io::{self, ErrorKind},
-    ops::Deref,
-    sync::Arc,
-};
+use std::{error::Error, fmt, ops::Deref, sync::Arc};
 
 use http::{Extensions, HeaderMap, Response, StatusCode};
 use http_body::Body;
 
-use crate::{BoxError, find_cause};
+use crate::BoxError;
 
 /// Judges what came of an attempt.
 ///
@@ -160,26 +154,6 @@ impl Verdict {
         );
         self.is_maybe_sent() && !refused
     }
-
-    /// The verdict on an error of which is known that no connection was made.
-    ///
-    /// The request was never sent. Whether another attempt would do better is told by the first [`io::Error`] in the chain:
-    /// a refused connection may be accepted later, but a wrong scheme (no `io::Error` at all) or a failed TLS handshake (one
-    /// of kind `Other` or `InvalidData`) will not change by itself, and is [`Unsendable`](Self::Unsendable). DNS failures cannot be told apart, and count as passing.
-    #[must_use]
-    pub fn of_connect_error(error: &(dyn Error + 'static)) -> Self {
-        match find_cause::<io::Error>(error).map(io::Error::kind) {
-            None
-            | Some(
-                ErrorKind::Other
-                | ErrorKind::InvalidData
-                | ErrorKind::InvalidInput
-                | ErrorKind::Unsupported
-                | ErrorKind::PermissionDenied,
-            ) => Self::Unsendable,
-            Some(_) => Self::transient(Effect::NeverSent, Fault::NoResponse),
-        }
-    }
 }
 
 /// What is known about a server having acted on a request that failed.
@@ -292,17 +266,6 @@ mod tests {
         assert!(!ended(Outcome::response(&Response::new(
             Full::<&[u8]>::new(b"body")
         ))));
-    }
-
-    #[test]
-    fn a_connect_error_is_unsendable_unless_its_cause_may_pass() {
-        let of = |kind: ErrorKind| Verdict::of_connect_error(&io::Error::from(kind));
-        let passing = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
-        assert_eq!(of(ErrorKind::ConnectionRefused), passing);
-        assert_eq!(of(ErrorKind::TimedOut), passing);
-        assert_eq!(of(ErrorKind::Other), Verdict::Unsendable);
-        assert_eq!(of(ErrorKind::InvalidData), Verdict::Unsendable);
-        assert_eq!(Verdict::of_connect_error(&fmt::Error), Verdict::Unsendable);
     }
 
     #[test]

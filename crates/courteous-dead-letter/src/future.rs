@@ -63,6 +63,7 @@ where
     E: Into<BoxError>,
     K: Keep<B>,
     B: Body,
+    RB: Body,
 {
     type Output = Result<Response<RB>, BoxError>;
 

@@ -17,7 +17,7 @@ use crate::{BodyScrubber, Clock, DeadLetter, LetterEvent, Reason, Sink, settings
 /// | time to record | 2 s | the call has failed, and its caller waits |
 /// | key header | `idempotency-key` | the IETF draft's name |
 /// | lifetime of a key | 23 h | as a replay's |
-/// | classifier, where no retry is inside | 408, 429, 5xx that may pass, and errors | as the retry's |
+/// | classifier, where no retry is inside | [`HttpClassifier`](courteous_classify::HttpClassifier) | the retry's: both must agree on what a failure is |
 ///
 /// # Secrets
 ///
@@ -93,6 +93,8 @@ impl<K> DeadLetterLayer<K> {
 
     /// What judges calls around which there is no retry: which responses are failures, and whether a request may have been
     /// sent. With a retry inside, its word counts.
+    ///
+    /// What a limit of ours refuses is judged before that: it was not sent.
     ///
     /// A retry of another library says nothing, and the last error is no word on the attempts before it: by default, a connection
     /// that is refused means that nothing was sent. Around such a retry, this is to say

@@ -172,7 +172,6 @@
 //! section 9.2.2, for idempotent methods; draft-ietf-httpapi-idempotency-key-header for keys; RFC 9562, section 5.7, for ids.
 
 mod body_scrubber;
-mod classifier;
 mod clock;
 mod collect;
 #[cfg(feature = "encryption")]

@@ -75,6 +75,7 @@ where
     S::Error: Into<BoxError>,
     K: Keep<B> + Clone,
     B: Body,
+    RB: Body,
 {
     type Response = Response<RB>;
     type Error = BoxError;

@@ -1,12 +1,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
+use courteous_classify::HttpClassifier;
 use courteous_core::{Classify, RequestView};
 use courteous_replay::DEFAULT_LIMIT;
 use http::HeaderName;
 
 use crate::{
-    BodyScrubber, Clock, LetterEvent, Reason, Sink, classifier::HttpStatus, replay::KEY_LIFETIME,
-    secrecy::Secrecy,
+    BodyScrubber, Clock, LetterEvent, Reason, Sink, replay::KEY_LIFETIME, secrecy::Secrecy,
 };
 
 /// The name that the IETF draft gives to the field.
@@ -39,7 +39,7 @@ impl Settings {
             sink,
             clock: Clock::system(),
             reasons: Reasons::retryable(),
-            classifier: Arc::new(HttpStatus),
+            classifier: Arc::new(HttpClassifier::new()),
             key_header: IDEMPOTENCY_KEY,
             key_lifetime: KEY_LIFETIME,
             body_limit: DEFAULT_LIMIT,

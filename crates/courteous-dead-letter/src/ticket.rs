@@ -69,7 +69,7 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
 
 impl<K: Keep<B>, B: Body> Ticket<K, B> {
     /// The recording that is to follow the call's `result`, if it has failed for a reason that counts.
-    pub(crate) fn settle<RB>(
+    pub(crate) fn settle<RB: Body>(
         &mut self,
         result: Result<&Response<RB>, &(dyn Error + 'static)>,
     ) -> Option<Recording<B>> {

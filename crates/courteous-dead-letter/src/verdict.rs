@@ -3,11 +3,12 @@
 use std::error::Error;
 
 use courteous_core::{
-    Attempt, Classify, Elapsed, Gate, History, Outcome, RejectReason, Rejected, Retried, RetryInfo,
-    Scope, Trail, Verdict, find_cause,
+    Attempt, Classify, Effect, Elapsed, Fault, Gate, History, Outcome, RejectReason, Rejected,
+    Retried, RetryInfo, Scope, Trail, Verdict, find_cause,
 };
 use courteous_hints::Hints;
 use http::{Response, StatusCode};
+use http_body::Body;
 use tokio::time::Instant;
 
 use crate::{Clock, Failure, PastAttempt, Reason};
@@ -26,7 +27,7 @@ pub(crate) struct Failed {
 
 impl Failed {
     /// What `response` means. `None` if it is an answer.
-    pub(crate) fn of_response<B>(
+    pub(crate) fn of_response<B: Body>(
         response: &Response<B>,
         trail: &Trail,
         classifier: &dyn Classify,
@@ -39,7 +40,7 @@ impl Failed {
             // A retry says nothing of a first attempt that was answered.
             return None;
         }
-        let verdict = classifier.classify(Outcome::head(response));
+        let verdict = classifier.classify(Outcome::response(response));
         let gate = response.extensions().get().map(Gate::opens_at);
         let hint = || {
             let hints = Hints::of(response.headers());
@@ -72,7 +73,10 @@ impl Failed {
             }
             failed
         } else {
-            let verdict = classifier.classify(Outcome::error(error));
+            let verdict = match rejected {
+                Some(rejected) => of_rejected(rejected),
+                None => classifier.classify(Outcome::error(error)),
+            };
             let mut failed = Self::of_single(verdict, None)?;
             if trail.is_followed() {
                 failed.attempts = trail.attempts();
@@ -219,6 +223,14 @@ impl Failed {
     }
 }
 
+/// The verdict on a call that a limit of ours has refused. To a retry, such a refusal is no attempt at all.
+const fn of_rejected(rejected: &Rejected) -> Verdict {
+    match rejected.reason().is_final() {
+        true => Verdict::Unsendable,
+        false => Verdict::transient(Effect::NeverSent, Fault::Throttled),
+    }
+}
+
 /// Whether a call that would fail alike again ended with an attempt that may have been sent. If it did not, that attempt is
 /// unsendable, or in no history: the service was not ready for it.
 fn ended_sent(history: &History) -> bool {
@@ -238,10 +250,11 @@ fn last_status(history: &History) -> Option<StatusCode> {
 mod tests {
     use std::time::Duration;
 
-    use courteous_core::{BoxError, Effect, Fault, StopReason};
+    use courteous_classify::HttpClassifier;
+    use courteous_core::{BoxError, Classified, StopReason};
+    use http_body_util::Empty;
 
     use super::*;
-    use crate::classifier::HttpStatus;
 
     const NEVER: Verdict = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
     const MAYBE: Verdict = Verdict::transient(Effect::MaybeProcessed, Fault::Server);
@@ -261,17 +274,62 @@ mod tests {
     }
 
     fn of_error(error: impl Into<BoxError>, trail: &Trail) -> Option<Failed> {
-        Failed::of_error(&*error.into(), trail, &HttpStatus)
+        Failed::of_error(&*error.into(), trail, &HttpClassifier::new())
     }
 
-    fn response(status: u16) -> Response<()> {
-        Response::builder().status(status).body(()).unwrap()
+    fn response(status: u16) -> Response<Empty<&'static [u8]>> {
+        Response::builder()
+            .status(status)
+            .body(Empty::new())
+            .unwrap()
+    }
+
+    // A retry judges alike: what one calls a failure, the other keeps.
+    #[test]
+    fn without_a_retry_a_call_is_judged_as_a_retry_would() {
+        let of = |response: &Response<Empty<&'static [u8]>>| {
+            let failed = Failed::of_response(response, &Trail::new(), &HttpClassifier::new());
+            failed.map(|failed| (failed.reason, failed.maybe_processed))
+        };
+        let with = |status: u16, fields: &[(&'static str, &'static str)]| {
+            let mut response = response(status);
+            for (name, value) in fields {
+                response.headers_mut().insert(*name, value.parse().unwrap());
+            }
+            of(&response)
+        };
+        let grpc = ("content-type", "application/grpc");
+        let passing = Some((Reason::NotRetried, true));
+        assert_eq!(with(200, &[grpc, ("grpc-status", "14")]), passing);
+        assert_eq!(with(200, &[grpc, ("grpc-status", "5")]), None);
+        assert_eq!(with(409, &[("x-should-retry", "true")]), passing);
+        assert_eq!(with(409, &[]), None);
+        assert_eq!(with(529, &[]), passing);
+        assert_eq!(with(501, &[]), Some((Reason::Permanent, true)));
+        assert_eq!(with(429, &[]), Some((Reason::NotRetried, false)));
+        let pause = ("retry-after", "5");
+        assert_eq!(with(503, &[pause]), Some((Reason::NotRetried, false)));
+        assert_eq!(with(503, &[("x-ratelimit-reset", "5")]), passing);
+    }
+
+    #[test]
+    fn without_a_retry_an_error_tells_what_it_knows() {
+        let of = |error: BoxError| {
+            let failed = of_error(error, &Trail::new()).unwrap();
+            (failed.reason, failed.maybe_sent)
+        };
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(of(refused.into()), (Reason::NotRetried, false));
+        assert_eq!(of("anything".into()), (Reason::NotRetried, true));
+        let classified = Classified::new(Verdict::Permanent, "redirected too often");
+        assert_eq!(of(classified.into()), (Reason::Permanent, true));
     }
 
     #[test]
     fn what_a_retry_says_counts_and_not_the_status() {
-        let of = |response: &Response<()>| {
-            Failed::of_response(response, &Trail::new(), &HttpStatus).map(|failed| failed.reason)
+        let of = |response: &Response<Empty<&'static [u8]>>| {
+            Failed::of_response(response, &Trail::new(), &HttpClassifier::new())
+                .map(|failed| failed.reason)
         };
         let mut one = response(503);
         assert_eq!(of(&one), Some(Reason::NotRetried));
@@ -290,7 +348,7 @@ mod tests {
         let trail = Trail::new();
         trail.begin(1);
         assert_eq!(
-            Failed::of_response(&response(503), &trail, &HttpStatus),
+            Failed::of_response(&response(503), &trail, &HttpClassifier::new()),
             None
         );
     }
@@ -384,11 +442,11 @@ mod tests {
         response
             .headers_mut()
             .insert("retry-after", "60".parse().unwrap());
-        let failed = Failed::of_response(&response, &Trail::new(), &HttpStatus).unwrap();
+        let failed = Failed::of_response(&response, &Trail::new(), &HttpClassifier::new()).unwrap();
         assert!(failed.not_before.unwrap() > Instant::now() + Duration::from_secs(50));
         let gate = Gate::new(Instant::now());
         response.extensions_mut().insert(gate);
-        let failed = Failed::of_response(&response, &Trail::new(), &HttpStatus).unwrap();
+        let failed = Failed::of_response(&response, &Trail::new(), &HttpClassifier::new()).unwrap();
         assert_eq!(failed.not_before, Some(gate.opens_at()));
     }
 

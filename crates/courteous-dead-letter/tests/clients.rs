@@ -19,6 +19,7 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioIo},
 };
+use rustls::CertificateError;
 use tokio::net::TcpStream;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
@@ -50,10 +51,11 @@ fn never_sent(letter: &Letter, keyed: bool) {
 }
 
 #[tokio::test]
-async fn a_call_whose_tls_handshake_fails_is_kept_and_sent_when_it_works_again() {
+async fn a_call_whose_certificate_is_not_trusted_is_kept_and_sent_when_it_is() {
     let handshake = || {
         service_fn(|_: http::Uri| {
-            let error = io::Error::other("tls handshake eof");
+            let error = CertificateError::UnknownIssuer;
+            let error = io::Error::other(rustls::Error::from(error));
             ready(Err::<TokioIo<TcpStream>, _>(error))
         })
     };
@@ -90,4 +92,17 @@ async fn a_call_that_the_client_cannot_send_is_kept_and_says_why() {
             assert!(error.contains(why), "{uri}: {error}");
         }
     }
+}
+
+// It may pass at any moment: a retry goes on, and so what ends the call is the number of attempts.
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_tls_handshake_is_cut_off_is_kept_as_one_that_was_not_sent() {
+    let handshake = service_fn(|_: http::Uri| {
+        let error = io::Error::from(io::ErrorKind::UnexpectedEof);
+        ready(Err::<TokioIo<TcpStream>, _>(io::Error::other(error)))
+    });
+    let (_, record) = post(handshake, "http://api.test/charges", false).await;
+    let failure = &record.letter.failure;
+    assert_eq!((failure.reason, failure.attempts), (Reason::Attempts, 3));
+    assert!(!failure.maybe_sent && record.letter.is_repeatable());
 }

@@ -1,42 +1,21 @@
-use courteous_core::{Effect, Fault, Verdict, find_cause};
+use courteous_classify::HttpClassifier;
+use courteous_core::{Classify, Outcome, Verdict, causes};
 use reqwest::Error;
 
-/// What `error`, which came instead of a response, means for another attempt.
+/// What `error`, which came instead of a response, means for another attempt: what only reqwest knows, and else the same as
+/// for hyper-util's client, on which reqwest stands.
 pub(crate) fn verdict(error: &Error) -> Verdict {
     if error.is_builder() {
         return Verdict::Unsendable;
     }
-    if error.is_redirect() || error.is_status() {
+    if error.is_redirect() || error.is_status() || has_body_failed(error) {
         return Verdict::Permanent;
     }
-    if error.is_connect() {
-        // A connect timeout of reqwest's is no `io::Error`.
-        return if error.is_timeout() {
-            Verdict::transient(Effect::NeverSent, Fault::NoResponse)
-        } else {
-            Verdict::of_connect_error(error)
-        };
-    }
-    #[cfg(feature = "h2")]
-    if let Some(verdict) = h2(error) {
-        return verdict;
-    }
-    match find_cause::<hyper::Error>(error) {
-        // hyper says so of requests that it hands back from its queue, unwritten.
-        Some(cause) if cause.is_canceled() => {
-            Verdict::transient(Effect::NeverSent, Fault::NoResponse)
-        }
-        // The request itself was at fault, or its body failed.
-        Some(cause) if cause.is_user() => Verdict::Permanent,
-        _ => Verdict::transient(Effect::MaybeProcessed, Fault::NoResponse),
-    }
+    HttpClassifier::new().classify(Outcome::error(error))
 }
 
-/// What the peer says in HTTP/2 (RFC 9113, section 8.7): h2 reports a remote GOAWAY only to streams that it does not cover.
-#[cfg(feature = "h2")]
-fn h2(error: &Error) -> Option<Verdict> {
-    let cause = find_cause::<h2::Error>(error)?;
-    let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
-    (cause.is_remote() && (refused || cause.is_go_away()))
-        .then_some(Verdict::transient(Effect::NeverSent, Fault::Server))
+/// Whether the source of the request's body has failed: then an error of reqwest's body is below that of its request.
+fn has_body_failed(error: &Error) -> bool {
+    let mut below = causes(error).skip(1);
+    below.any(|cause| cause.downcast_ref().is_some_and(Error::is_body))
 }

@@ -243,7 +243,7 @@ where
 }
 
 #[tokio::test]
-async fn an_error_of_connecting_was_never_sent_and_passes_only_if_its_cause_does() {
+async fn an_error_of_connecting_was_never_sent_and_passes_unless_that_cannot_change() {
     for kind in [
         ErrorKind::ConnectionRefused,
         ErrorKind::ConnectionReset,
@@ -254,13 +254,11 @@ async fn an_error_of_connecting_was_never_sent_and_passes_only_if_its_cause_does
         let verdict = verdict_on_connect(move || io::Error::from(kind)).await;
         assert_eq!(verdict, NEVER_SENT, "{kind}");
     }
-    // What TLS says of a certificate, or of a port that does not speak it.
-    let verdict = verdict_on_connect(|| io::Error::other("not TLS")).await;
-    assert_eq!(verdict, Verdict::Unsendable);
-    let verdict = verdict_on_connect(|| io::Error::from(ErrorKind::InvalidData)).await;
-    assert_eq!(verdict, Verdict::Unsendable);
-    // A connector that knows better than we do.
-    let verdict = verdict_on_connect(|| "no proxy for this host").await;
+    // What is not known is not taken for permanent.
+    let cut = || io::Error::other(io::Error::from(ErrorKind::UnexpectedEof));
+    assert_eq!(verdict_on_connect(cut).await, NEVER_SENT);
+    assert_eq!(verdict_on_connect(|| "no proxy there").await, NEVER_SENT);
+    let verdict = verdict_on_connect(|| io::Error::from(ErrorKind::InvalidInput)).await;
     assert_eq!(verdict, Verdict::Unsendable);
 }
 

@@ -13,7 +13,7 @@ use courteous_core::{
     RejectReason, Rejected, Retried, RetryInfo, Scope, StopReason, Trail, Upload, Verdict,
     find_cause, is_idempotent,
 };
-use courteous_replay::Keep;
+use courteous_replay::{Keep, NotReplayable};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -32,6 +32,9 @@ const GRPC_PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previou
 
 /// How long the rest of a discarded body may take.
 const DRAIN_TIME: Duration = Duration::from_millis(50);
+
+/// The verdict on an error that says nothing of its reason.
+const UNKNOWN: Verdict = Verdict::transient(Effect::MaybeProcessed, Fault::NoResponse);
 
 /// A limit that is closed is asked again after this time at the earliest, whatever it says.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -260,6 +263,12 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         self.end(stop, Rejected::new(RejectReason::KeyReused).into())
     }
 
+    /// Whether the source of the request's body has failed: clients call that an error of the user's, and other things, too.
+    fn has_source_failed(&self) -> bool {
+        let kept = self.snapshot.as_ref().map(Snapshot::body);
+        kept.is_some_and(|kept| self.keep.check(kept) == Err(NotReplayable::SourceFailed))
+    }
+
     /// What follows from what came of an attempt.
     pub(crate) fn judge<RB: Body>(&mut self, result: Result<Response<RB>, BoxError>) -> Step<RB> {
         let step = match result {
@@ -354,7 +363,11 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             })
         } else {
             let outcome = Outcome::error(&*error);
-            let verdict = self.settings.classifier.classify(outcome);
+            let verdict = match self.settings.classifier.classify(outcome) {
+                // The client could not send what the caller did not give it.
+                UNKNOWN if self.has_source_failed() => Verdict::Permanent,
+                verdict => verdict,
+            };
             self.remember(now, verdict, None);
             self.plan(now, outcome, verdict)
         };

@@ -96,8 +96,8 @@
 //!
 //! # Features
 //!
-//! `hyper-util` and `h2` are those of `courteous-classify`: they read those crates' errors (off: every error but a refused
-//! connection is *maybe processed*). `load` forwards `tower::load::Load`. `tracing` tells of each retry, and of each failure
+//! `hyper-util`, `h2` and `rustls` are those of `courteous-classify`: they read those crates' errors (off: every error but a
+//! refused connection is *maybe processed*). `load` forwards `tower::load::Load`. `tracing` tells of each retry, and of each failure
 //! that is not retried, at debug level.
 
 mod account;

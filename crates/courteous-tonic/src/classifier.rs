@@ -1,7 +1,7 @@
 use std::error::Error;
 
-use courteous_classify::HttpClassifier;
-use courteous_core::{Classify, Effect, Fault, Outcome, Verdict, find_cause};
+use courteous_classify::{HttpClassifier, of_connect_error};
+use courteous_core::{Classified, Classify, Effect, Fault, Outcome, Verdict, find_cause};
 use tonic::{Code, ConnectError, Status};
 
 /// What nothing is known about.
@@ -14,8 +14,7 @@ const UNKNOWN: Verdict = Verdict::transient(Effect::MaybeProcessed, Fault::NoRes
 ///
 /// | error | verdict |
 /// |---|---|
-/// | [`ConnectError`]: refused, unreachable, not in time | never sent |
-/// | [`ConnectError`]: TLS, a certificate | [unsendable](Verdict::Unsendable) |
+/// | [`ConnectError`] | never sent; [unsendable](Verdict::Unsendable) where [that cannot change](of_connect_error), as of a certificate |
 /// | [`TimeoutExpired`](tonic::TimeoutExpired): the channel's own timeout | may pass, maybe processed, as an attempt timeout |
 /// | [`Status`] UNAVAILABLE that somebody made, such as a service of the caller's | may pass, maybe processed |
 /// | any other [`Status`] of the kind | permanent |
@@ -41,6 +40,12 @@ impl TonicClassifier {
 
 impl Classify for TonicClassifier {
     fn classify(&self, outcome: Outcome<'_>) -> Verdict {
+        if let Outcome::Error(error) = outcome
+            && let Some(connect) = find_cause::<ConnectError>(error)
+            && find_cause::<Classified>(error).is_none()
+        {
+            return of_connect_error(connect);
+        }
         let verdict = self.http.classify(outcome);
         match outcome {
             Outcome::Error(error) if verdict == UNKNOWN => refine(error),
@@ -51,9 +56,6 @@ impl Classify for TonicClassifier {
 
 /// The verdict on an error about which only tonic can know more.
 fn refine(error: &(dyn Error + 'static)) -> Verdict {
-    if let Some(connect) = find_cause::<ConnectError>(error) {
-        return Verdict::of_connect_error(connect);
-    }
     match find_cause::<Status>(error) {
         // One with a source is a translation; the source was judged already.
         Some(status) if status.source().is_none() => match status.code() {
@@ -81,13 +83,15 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_was_not_made_is_never_sent_or_permanent() {
+    fn a_connection_that_was_not_made_is_never_sent_unless_that_cannot_change() {
         let of = |kind| verdict(ConnectError(io::Error::from(kind).into()));
         let never_sent = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
         assert_eq!(of(ErrorKind::ConnectionRefused), never_sent);
         assert_eq!(of(ErrorKind::TimedOut), never_sent);
-        assert_eq!(of(ErrorKind::InvalidData), Verdict::Unsendable);
-        assert_eq!(verdict(ConnectError("no TLS".into())), Verdict::Unsendable);
+        assert_eq!(of(ErrorKind::UnexpectedEof), never_sent);
+        assert_eq!(verdict(ConnectError("balancer away".into())), never_sent);
+        let no_tls = "Connecting to HTTPS without TLS enabled";
+        assert_eq!(verdict(ConnectError(no_tls.into())), Verdict::Unsendable);
     }
 
     #[test]

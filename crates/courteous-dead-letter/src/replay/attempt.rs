@@ -52,6 +52,7 @@ impl Replay {
         S: Service<Request<B>, Response = Response<RB>>,
         S::Error: Into<BoxError>,
         B: From<Bytes>,
+        RB: Body,
     {
         let letter = &record.letter;
         let end = claimed_at.checked_add(self.total_timeout);
@@ -99,7 +100,7 @@ impl Replay {
         self.judge(record, result, &trail, &scrubber, began)
     }
 
-    fn judge<RB>(
+    fn judge<RB: Body>(
         &self,
         record: &Record,
         result: Result<Response<RB>, BoxError>,

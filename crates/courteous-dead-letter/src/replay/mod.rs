@@ -10,15 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use courteous_classify::HttpClassifier;
 use courteous_core::{BoxError, Classify};
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::{
-    Clock, Filter, LetterId, Progress, SecretSource, Store, StoreError, Summary,
-    classifier::HttpStatus,
-};
+use crate::{Clock, Filter, LetterId, Progress, SecretSource, Store, StoreError, Summary};
 
 /// Sends dead letters again, through a stack of the application's own: with the same key and the same bytes.
 ///
@@ -154,7 +152,7 @@ impl Replay {
             may_run_twice: false,
             dry_run: false,
             secrets: None,
-            classifier: Arc::new(HttpStatus),
+            classifier: Arc::new(HttpClassifier::new()),
             clock: Clock::system(),
             on_progress: None,
         }

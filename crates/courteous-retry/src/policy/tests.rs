@@ -306,18 +306,13 @@ fn errors_without_a_client_to_ask() {
         Rejected::new(RejectReason::QueueFull),
         Again::Permanent,
     );
-    let tls = io::Error::other("certificate has expired");
     check_error(
-        "tls",
-        Classified::new(Verdict::of_connect_error(&tls), tls),
+        "cannot be sent",
+        Classified::new(Verdict::Unsendable, "certificate has expired"),
         Again::Permanent,
     );
-    let dns = io(io::ErrorKind::HostUnreachable);
-    check_error(
-        "connect",
-        Classified::new(Verdict::of_connect_error(&dns), dns),
-        Again::Any,
-    );
+    let unsent = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
+    check_error("connect", Classified::new(unsent, "no route"), Again::Any);
 }
 
 fn decide(
