@@ -3,7 +3,10 @@
 use std::{
     future::ready,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -244,6 +247,43 @@ async fn an_upload_that_was_answered_early_fails_when_the_next_attempt_takes_ove
     assert!(find_cause::<Overtaken>(&*error).is_some());
     // The answer came before the end of this one, too: it goes on.
     assert_eq!(second.collect().await.unwrap().to_bytes(), "onetwo");
+}
+
+// To a client, both are an error of the user's.
+#[tokio::test(start_paused = true)]
+async fn a_failed_send_ends_the_call_if_it_was_the_bodys_source_that_failed() {
+    for (body, reason, sends) in [
+        (
+            TestBody::new().chunk("one").chunk("two"),
+            StopReason::AttemptsExhausted,
+            3,
+        ),
+        (
+            TestBody::new().chunk("one").fail("the disk is gone"),
+            StopReason::Permanent,
+            1,
+        ),
+    ] {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&sent);
+        let client = service_fn(move |request: Request<Body>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async {
+                let _ = request.into_body().collect().await;
+                Err::<Response<Full<Bytes>>, _>(BoxError::from("dispatch task is gone"))
+            }
+        });
+        let request = Request::put("http://api.test/").body(body.boxed_unsync());
+        let layer = steady().with_budget(Budget::unlimited());
+        let error = layer
+            .layer(client)
+            .oneshot(request.unwrap())
+            .await
+            .map(drop)
+            .unwrap_err();
+        assert_eq!(retried(&error).info().stop_reason(), reason);
+        assert_eq!(sent.load(Ordering::SeqCst), sends);
+    }
 }
 
 /// A body that shows for how long it is kept.
