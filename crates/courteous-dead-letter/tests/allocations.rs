@@ -12,7 +12,7 @@ use bytes::Bytes;
 use courteous_core::{CallContext, Trail};
 use courteous_dead_letter::{DeadLetterLayer, MemoryStore};
 use http::{HeaderName, HeaderValue, Request, Response};
-use http_body_util::Full;
+use http_body_util::{Empty, Full};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -38,7 +38,7 @@ fn a_call_that_succeeds_costs_four_allocations() {
         // As a retry does.
         let trail: Option<Trail> = request.extensions_mut().remove();
         trail.inspect(|trail| trail.begin(1));
-        std::future::ready(Ok::<_, Infallible>(Response::new(())))
+        std::future::ready(Ok::<_, Infallible>(Response::new(Empty::new())))
     });
     let bare = count(server);
     let layer = DeadLetterLayer::new(MemoryStore::new());
@@ -51,7 +51,7 @@ fn a_call_that_succeeds_costs_four_allocations() {
 /// How many allocations a call costs, when all that is made once has been made.
 fn count<S>(service: S) -> usize
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<()>> + Clone,
+    S: Service<Request<Full<Bytes>>, Response = Response<Empty<Bytes>>> + Clone,
 {
     let mut counted = 0;
     for _ in 0..3 {
