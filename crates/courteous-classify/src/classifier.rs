@@ -12,7 +12,7 @@ use http::StatusCode;
 
 #[cfg(feature = "hyper-util")]
 use crate::connect::of_connect_error;
-use crate::is_grpc;
+use crate::{Refusal, is_grpc};
 
 /// The classifier for HTTP and gRPC that retries use by default.
 ///
@@ -20,12 +20,13 @@ use crate::is_grpc;
 /// |---|---|
 /// | 1xx, 2xx, 3xx, 4xx but those below | answered |
 /// | 408 | may pass, maybe processed (RFC 9110, section 15.5.9) |
-/// | 429 | may pass, refused (RFC 6585, section 4) |
-/// | 503 with `Retry-After` or one of its kin, such as `retry-after-ms` | may pass, refused |
+/// | a [`Refusal`]: 429, any other 4xx or 5xx with `Retry-After` or one of its kin, 403 or 418 of a used-up quota | may pass, refused |
+/// | 425 | may pass, refused: it may not have come as early data again (RFC 8470, section 5.2). A retry sends it once more |
+/// | 421 | answered: another connection may do, and a retry does not choose connections (RFC 9110, section 15.5.20) |
 /// | 500, 502, 503, 504, 529 and every 5xx that is not known (RFC 9110, section 15) | may pass, maybe processed |
 /// | 501, 505, 506, 508, 510, 511 | permanent |
-/// | gRPC UNAVAILABLE, in the head of a response that has nothing else | may pass, maybe processed; refused if it has a pushback |
-/// | gRPC RESOURCE_EXHAUSTED, likewise | may pass, refused, if it has a pushback; else answered |
+/// | gRPC UNAVAILABLE, in the head of a response that has nothing else | may pass, maybe processed; refused if it has a pushback or a `google.rpc.RetryInfo` |
+/// | gRPC RESOURCE_EXHAUSTED, likewise | may pass, refused, if it has one of these; else answered |
 /// | gRPC DEADLINE_EXCEEDED, likewise, or tonic's "Timeout expired", 504 or 408: if the server was told the deadline of the attempt, and the call has more time | as an attempt timeout: may pass, maybe processed |
 /// | gRPC, any other status | answered |
 /// | `x-should-retry`, `stripe-should-retry` or `transient-error: true` on a failure that would not be retried | may pass, maybe processed |
@@ -121,15 +122,20 @@ impl HttpClassifier {
         let replays = self.dialect == Dialect::Replays;
         match status.as_u16() {
             408 | 504 if is_our_deadline(head) => maybe_processed(Fault::NoResponse),
-            408 => maybe_processed(Fault::Server),
             409 if replays => Verdict::transient(Effect::InProgress, Fault::Server),
-            429 => Verdict::transient(Effect::Refused, Fault::Throttled),
-            400..=499 => Verdict::Answered,
             500 if replays => Verdict::Permanent,
-            501 | 505 | 506 | 508 | 510 | 511 => Verdict::Permanent,
-            503 if Hints::of(head.headers()).retry_after().is_some() => {
-                Verdict::transient(Effect::Refused, Fault::Server)
+            code if Refusal::of(status, head.headers()).is_some() => {
+                let fault = match code {
+                    400..=499 => Fault::Throttled,
+                    _ => Fault::Server,
+                };
+                Verdict::transient(Effect::Refused, fault)
             }
+            408 => maybe_processed(Fault::Server),
+            // A server that does not act on what may be a replay of TLS's early data.
+            425 => Verdict::transient(Effect::Refused, Fault::Server),
+            400..=499 => Verdict::Answered,
+            501 | 505 | 506 | 508 | 510 | 511 => Verdict::Permanent,
             529 => maybe_processed(Fault::Throttled),
             _ => maybe_processed(Fault::Server),
         }
@@ -160,11 +166,13 @@ fn grpc(head: &ResponseHead<'_>) -> Verdict {
     let Some(status) = head.headers().get("grpc-status") else {
         return Verdict::Answered;
     };
+    // A pushback that forbids another attempt is for the retry to obey, whatever the details say.
     let invited = || {
-        matches!(
-            Hints::of(head.headers()).grpc_pushback(),
-            Some(Pushback::After(_))
-        )
+        let hints = Hints::of(head.headers());
+        match hints.grpc_pushback() {
+            Some(pushback) => matches!(pushback, Pushback::After(_)),
+            None => hints.retry_info().is_some(),
+        }
     };
     match status.as_bytes() {
         b"14" if invited() => Verdict::transient(Effect::Refused, Fault::Server),

@@ -3,6 +3,7 @@
 mod classifier;
 mod connect;
 mod grpc;
+mod refusal;
 #[cfg(feature = "rustls")]
 mod tls;
 #[cfg(feature = "tower-http")]
@@ -11,5 +12,6 @@ mod tower_http;
 pub use classifier::HttpClassifier;
 pub use connect::of_connect_error;
 pub use grpc::is_grpc;
+pub use refusal::{Refusal, wait_after};
 #[cfg(feature = "tower-http")]
 pub use tower_http::{FailureClass, FromTowerHttp, TraceClassifier};

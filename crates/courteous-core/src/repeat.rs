@@ -4,14 +4,56 @@ use http::{
 };
 
 /// Whether sending a request twice has the effect of sending it once, by its method: GET, HEAD, OPTIONS, TRACE, PUT and
-/// DELETE (RFC 9110, section 9.2.2). Every other method counts as not idempotent.
+/// DELETE (RFC 9110, section 9.2.2), and all others that IANA's registry of HTTP methods calls idempotent, such as PROPFIND,
+/// REPORT, SEARCH, QUERY, MKCOL, COPY, MOVE and UNLOCK. A method that is not registered counts as not idempotent.
+///
+/// The effect is the same, the answer may be another: a repeated MKCOL finds its collection there, a repeated MOVE no longer
+/// finds its source, and a COPY or MOVE with `Overwrite: F` then fails at its own target (412; RFC 4918, section 9).
 #[must_use]
 pub fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::OPTIONS
+        | Method::TRACE
+        | Method::PUT
+        | Method::DELETE => true,
+        Method::POST | Method::PATCH | Method::CONNECT => false,
+        _ => READS.contains(&method.as_str()) || WRITES.contains(&method.as_str()),
+    }
 }
+
+/// The registered methods that only read, but for those of RFC 9110.
+const READS: [&str; 4] = ["PROPFIND", "QUERY", "REPORT", "SEARCH"];
+
+/// The registered methods that write and are idempotent, but for those of RFC 9110.
+const WRITES: [&str; 25] = [
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "LABEL",
+    "LINK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "ORDERPATCH",
+    "PROPPATCH",
+    "REBIND",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];
 
 /// Whether a request writes under a precondition that its own effect makes false.
 ///
@@ -28,7 +70,8 @@ pub fn is_conditional_write(method: &Method, headers: &HeaderMap) -> bool {
         HeaderName::from_static("if"),
         HeaderName::from_static("if-schedule-tag-match"),
     ];
-    !method.is_safe() && headers.keys().any(|name| conditions.contains(name))
+    let reads = method.is_safe() || READS.contains(&method.as_str());
+    !reads && headers.keys().any(|name| conditions.contains(name))
 }
 
 #[cfg(test)]
@@ -38,11 +81,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idempotent_methods_are_those_of_the_standard() {
-        for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
+    fn idempotent_methods_are_those_of_the_registry() {
+        let webdav = [
+            "PROPFIND", "REPORT", "SEARCH", "QUERY", "MKCOL", "COPY", "MOVE", "UNLOCK", "UPDATE",
+        ];
+        let standard = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+        for method in standard.into_iter().chain(webdav) {
             assert!(is_idempotent(&method.parse().unwrap()), "{method}");
         }
-        for method in ["POST", "PATCH", "CONNECT", "MKCOL", "get"] {
+        for method in [
+            "POST", "PATCH", "CONNECT", "LOCK", "BREW", "get", "propfind",
+        ] {
             assert!(!is_idempotent(&method.parse().unwrap()), "{method}");
         }
     }
@@ -70,5 +119,13 @@ mod tests {
             }
         }
         assert!(!is_conditional_write(&Method::PUT, &HeaderMap::new()));
+        // WebDAV's reads and writes.
+        let mut headers = HeaderMap::new();
+        headers.insert("if", HeaderValue::from_static("(<urn:uuid:1>)"));
+        for (method, expected) in [("PROPFIND", false), ("REPORT", false), ("MOVE", true)] {
+            let method = method.parse().unwrap();
+            let is = is_conditional_write(&method, &headers);
+            assert_eq!(is, expected, "{method}");
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::error::Error;
 
+use courteous_classify::wait_after;
 use courteous_core::{
     Attempt, Classify, Effect, Elapsed, Fault, Gate, History, Outcome, RejectReason, Rejected,
     Retried, RetryInfo, Scope, Trail, Verdict, find_cause,
 };
-use courteous_hints::Hints;
 use http::{Response, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
@@ -43,11 +43,7 @@ impl Failed {
         let verdict = classifier.classify(Outcome::response(response));
         let gate = response.extensions().get().map(Gate::opens_at);
         let hint = || {
-            let hints = Hints::of(response.headers());
-            let wait = match response.status() {
-                StatusCode::TOO_MANY_REQUESTS => hints.refusal_wait(),
-                _ => hints.wait(),
-            }?;
+            let wait = wait_after(response.status(), response.headers())?;
             Instant::now().checked_add(wait)
         };
         let single = Self::of_single(verdict, status)?;

@@ -302,6 +302,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         }
         let outcome = Outcome::response(&response);
         let verdict = match self.settings.classifier.classify(outcome) {
+            // Sent again, it was no early data. It is not refused for that a second time.
+            Verdict::Transient { .. } if self.was_too_early(response.status()) => Verdict::Answered,
             Verdict::Answered if self.is_in_progress(response.status()) => {
                 Verdict::transient(Effect::InProgress, Fault::Server)
             }
@@ -477,6 +479,15 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             Some(last) => retried.with_last(last.0, last.1).into(),
             None => retried.into(),
         }
+    }
+
+    /// Whether `status` says that the request came too early, as that of an earlier attempt did.
+    fn was_too_early(&self, status: StatusCode) -> bool {
+        let said = |later: &Pin<Box<Later<B>>>| {
+            let mut attempts = later.so_far.history.attempts().iter();
+            attempts.any(|attempt| attempt.status() == Some(status))
+        };
+        status == StatusCode::TOO_EARLY && self.later.as_ref().is_some_and(said)
     }
 
     /// Whether `status` says that an earlier attempt is still at work under the request's key: what the IETF draft means by 409

@@ -18,6 +18,7 @@ use crate::{Budget, Retry, RetryEvent, settings::Settings};
 /// | longest wait of a call, in sum | 60 s | a caller without a deadline gets an answer in the end |
 /// | budget | [`Budget::new`] | see there |
 /// | classifier | [`HttpClassifier`](crate::HttpClassifier) | see there |
+/// | a 429 to a request that is neither idempotent nor keyed | sent again | see [`with_retry_throttled`](Self::with_retry_throttled) |
 /// | body bytes kept | 64 KiB | a larger body is sent once |
 /// | key header | `idempotency-key` | the IETF draft's name |
 ///
@@ -117,8 +118,18 @@ impl<K> RetryLayer<K> {
         self.with(|settings| settings.body_limit = bytes)
     }
 
-    /// Whether a request that the server *refused*, by a 429 or by a 503 that says when to come back, is sent again
-    /// though it is neither idempotent nor keyed. Default: no, as a refusal is a convention and no proof.
+    /// Whether a request that the server refused by 429 is sent again though it is neither idempotent nor keyed. Default: yes,
+    /// as a server answers 429 before it processes anything (RFC 6585, section 4).
+    ///
+    /// If not, the body of such a request is not kept, unless it is in memory anyway.
+    #[must_use]
+    pub fn with_retry_throttled(self, retry: bool) -> Self {
+        self.with(|settings| settings.policy.retry_throttled = retry)
+    }
+
+    /// Whether a request that the server *refused*, by a status other than 429 and with the time when to come back, is sent again
+    /// though it is neither idempotent nor keyed. Default: no, as a refusal is a convention and no proof: a proxy's 503 with
+    /// `Retry-After` may come after the request was processed.
     #[must_use]
     pub fn with_retry_refused(self, retry: bool) -> Self {
         self.with(|settings| settings.policy.retry_refused = retry)

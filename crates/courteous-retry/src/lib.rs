@@ -43,11 +43,13 @@
 //! | what is known of the failed attempt | which requests are sent again |
 //! |---|---|
 //! | never sent: connection refused, REFUSED_STREAM, GOAWAY | all |
-//! | refused: 429, or 503 with a hint | idempotent ones, and those with a key; others by [choice](RetryLayer::with_retry_refused) |
+//! | refused by 429 | all, or by [choice](RetryLayer::with_retry_throttled) those below |
+//! | refused by another status that names its pause, such as 503 with `Retry-After` | idempotent ones, and those with a key; others by [choice](RetryLayer::with_retry_refused) |
+//! | refused by 425 | all, once in a call (RFC 8470, section 5.2) |
 //! | maybe processed: other 5xx, a reset, an early end, an attempt timeout | idempotent ones, and those with a key |
 //! | in progress: 409 under the request's key, after an attempt that may have been processed | those with a key |
 //!
-//! Idempotent are GET, HEAD, OPTIONS, TRACE, PUT and DELETE (RFC 9110, section 9.2.2), and what the caller says is. A key is
+//! Idempotent are the methods that IANA's registry [calls so](courteous_core::is_idempotent), and what the caller says is. A key is
 //! the presence of an `Idempotency-Key` field; a layer that adds one goes outside of this one. An *injected* key proves
 //! nothing to a server that does not honour keys: use it with servers that do.
 //!

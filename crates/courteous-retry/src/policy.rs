@@ -1,6 +1,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use courteous_backoff::{Backoff, Jitter};
+use courteous_classify::wait_after;
 use courteous_core::{Dice, Effect, Fault, Gate, Outcome, RetryInfo, StopReason, Verdict};
 use courteous_hints::{Hints, Pushback};
 use http::StatusCode;
@@ -18,6 +19,8 @@ pub(crate) struct Policy {
     pub(crate) max_wait: Duration,
     /// Whether a refused request is sent again though it is neither idempotent nor keyed.
     pub(crate) retry_refused: bool,
+    /// The same, if the server refused by 429.
+    pub(crate) retry_throttled: bool,
 }
 
 /// What a decision needs to know of the request.
@@ -131,17 +134,28 @@ impl Stop {
 }
 
 impl RequestFacts {
-    /// Whether a request may be sent again after an attempt that had `effect`.
-    fn check(self, effect: Effect, retry_refused: bool) -> Result<(), StopReason> {
-        let allowed = match effect {
-            Effect::NeverSent => true,
-            Effect::Refused => self.idempotent || self.keyed || retry_refused,
-            Effect::InProgress => self.keyed,
+    /// Whether a request may be sent again after an attempt that had `effect`, and was answered by `status`.
+    fn check(
+        self,
+        effect: Effect,
+        status: Option<StatusCode>,
+        policy: &Policy,
+    ) -> Result<(), StopReason> {
+        let repeatable = self.idempotent || self.keyed;
+        let allowed = match (effect, status) {
+            (Effect::NeverSent, _) => true,
+            (Effect::Refused, Some(StatusCode::TOO_MANY_REQUESTS)) if policy.retry_throttled => {
+                true
+            }
+            // The server asks for it to be sent again (RFC 8470, section 5.2).
+            (Effect::Refused, Some(StatusCode::TOO_EARLY)) => true,
+            (Effect::Refused, _) => repeatable || policy.retry_refused,
+            (Effect::InProgress, _) => self.keyed,
             // What is not known here yet may have been processed.
             _ if self.conditional && self.idempotent && !self.keyed => {
                 return Err(StopReason::Precondition);
             }
-            _ => self.idempotent || self.keyed,
+            _ => repeatable,
         };
         allowed.then_some(()).ok_or(StopReason::NotIdempotent)
     }
@@ -173,7 +187,11 @@ impl Policy {
             }
             Allowance::Allowed(_) => {}
         }
-        if let Err(reason) = situation.request.check(effect, self.retry_refused) {
+        let status = match situation.outcome {
+            Outcome::Response(head) => Some(head.status()),
+            _ => None,
+        };
+        if let Err(reason) = situation.request.check(effect, status, self) {
             return stop(reason);
         }
         if !situation.replayable {
@@ -293,10 +311,7 @@ impl Told {
             gate: head.extensions().get().copied(),
             pushback,
             // After another failure, the reset of a limit whose rest is unknown is no order to wait.
-            wait: match head.status() {
-                StatusCode::TOO_MANY_REQUESTS => hints.refusal_wait(),
-                _ => hints.wait(),
-            },
+            wait: wait_after(head.status(), head.headers()),
             veto: refused || hints.should_retry() == Some(false) || hints.is_replayed(),
         }
     }

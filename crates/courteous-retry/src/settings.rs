@@ -43,6 +43,7 @@ impl Settings {
                 throttled_backoff: Backoff::exponential(Duration::from_secs(1)),
                 max_wait: Duration::from_secs(60),
                 retry_refused: false,
+                retry_throttled: true,
             },
             budget: Budget::new(),
             classifier: Arc::new(HttpClassifier::new()),
@@ -81,7 +82,8 @@ impl Settings {
     ///
     /// A gRPC client reads the body before it learns that the stream was refused (gRFC A6, transparent retries).
     pub(crate) fn body_limit<B>(&self, request: &Request<B>, facts: RequestFacts) -> usize {
-        let repeatable = facts.idempotent || facts.keyed || self.policy.retry_refused;
+        let refusals = self.policy.retry_refused || self.policy.retry_throttled;
+        let repeatable = facts.idempotent || facts.keyed || refusals;
         if repeatable || is_grpc(request.headers()) {
             self.body_limit
         } else {

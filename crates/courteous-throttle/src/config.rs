@@ -1,7 +1,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use courteous_core::{Ask, CallContext, RejectReason, RequestView, Target};
-use http::Request;
+use http::{Request, StatusCode};
 use tokio::time::Instant;
 
 use crate::{Cost, levels::later};
@@ -25,6 +25,8 @@ pub(crate) struct HintConfig {
     /// How long a used-up quota can, that a response told of which is no refusal.
     pub(crate) max_quota_pause: Duration,
     pub(crate) pacing: Pacing,
+    /// By which statuses a server can refuse; `None` is by any.
+    pub(crate) heeds: Option<fn(StatusCode) -> bool>,
 }
 
 /// Whether a server's quota is spread over the time until its reset.
@@ -41,6 +43,7 @@ impl HintConfig {
         max_pause: Duration::from_secs(24 * 60 * 60),
         max_quota_pause: Duration::from_secs(5 * 60),
         pacing: Pacing::WithRate,
+        heeds: None,
     };
 }
 

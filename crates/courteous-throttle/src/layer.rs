@@ -1,7 +1,7 @@
 use std::{fmt, hash::Hash, num::NonZeroU32, time::Duration};
 
 use courteous_core::{Rejected, RequestView};
-use http::Response;
+use http::{Response, StatusCode};
 use tower_layer::Layer;
 
 use crate::{
@@ -136,6 +136,21 @@ impl<P, R> ThrottleLayer<P, R> {
     #[must_use]
     pub const fn without_pacing(mut self) -> Self {
         self.config.hints.pacing = Pacing::Never;
+        self
+    }
+
+    /// Heeds the refusals of responses whose status is `heeded`, and no others. The default is every
+    /// [`Refusal`](courteous_classify::Refusal): a 429, any other 4xx or 5xx with `Retry-After` or one of its kin, and a 403 or 418
+    /// of a quota that is used up.
+    ///
+    /// ```
+    /// # use courteous_throttle::{Rate, ThrottleLayer};
+    /// // This server says by 503 that one of its own servers is gone.
+    /// ThrottleLayer::new(Rate::UNLIMITED).with_refusals(|status| status != 503);
+    /// ```
+    #[must_use]
+    pub const fn with_refusals(mut self, heeded: fn(StatusCode) -> bool) -> Self {
+        self.config.hints.heeds = Some(heeded);
         self
     }
 

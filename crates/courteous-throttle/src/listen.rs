@@ -1,8 +1,9 @@
 use std::{cmp::Reverse, time::Duration};
 
+use courteous_classify::Refusal;
 use courteous_core::{Gate, QuotaName, Target, ToldQuota};
 use courteous_hints::{Hints, Quota};
-use http::{Response, StatusCode};
+use http::Response;
 use tokio::time::Instant;
 
 use crate::{
@@ -40,13 +41,13 @@ impl<St: Store> Listen<St> {
         }
         let hints = Hints::of(response.headers());
         let status = response.status();
-        let refusal = match status {
-            StatusCode::TOO_MANY_REQUESTS => hints.refusal_wait(),
-            StatusCode::SERVICE_UNAVAILABLE => hints.retry_after(),
-            _ => None,
+        let refusal = match self.config.heeds {
+            Some(heeds) if !heeds(status) => None,
+            _ => Refusal::of(status, response.headers()),
         };
+        let unspecified = refusal.is_some_and(|refusal| refusal.pause().is_none());
         let quotas = Heard::of(&hints);
-        let refusal = refusal.filter(|pause| !pause.is_zero());
+        let refusal = refusal.and_then(|refusal| refusal.pause().filter(|pause| !pause.is_zero()));
         if refusal.is_none() && quotas.is_empty() {
             return;
         }
@@ -61,7 +62,7 @@ impl<St: Store> Listen<St> {
                 response.extensions_mut().insert(Gate::new(opens));
             }
             // A server that refuses for a time that it does not tell: what it says of its quotas is not the reason.
-            None if status == StatusCode::TOO_MANY_REQUESTS => self.tell(&quotas, ToldQuota::named),
+            None if unspecified => self.tell(&quotas, ToldQuota::named),
             None => self.note(&quotas, now),
         }
     }

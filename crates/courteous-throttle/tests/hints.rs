@@ -76,6 +76,67 @@ async fn a_503_closes_the_bucket_only_with_a_hint() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_that_names_its_pause_closes_the_bucket_whatever_its_status() {
+    for status in [400, 403, 404, 413, 418, 500, 502, 529] {
+        let (sends, mut service) = throttle(rate("100/s", 10));
+        let start = Instant::now();
+        let response = answered(&sends, &mut service, status, &[("retry-after", "5")]).await;
+        assert!(response.extensions().get::<Gate>().is_some(), "{status}");
+        let closed = service.partition().closed_until();
+        assert_eq!(closed, Some(start + sec(5)), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_used_up_quota_is_why_a_403_refuses() {
+    for (status, refuses) in [(403, true), (418, true), (404, false), (500, false)] {
+        let (sends, mut service) = throttle(rate("100/s", 10));
+        let start = Instant::now();
+        // Longer than a quota of a response that is no refusal may close it.
+        let response = answered(&sends, &mut service, status, &left("0", "900")).await;
+        let pause = if refuses { 900 } else { 300 };
+        let closed = service.partition().closed_until();
+        assert_eq!(closed, Some(start + sec(pause)), "{status}");
+        assert_eq!(
+            response.extensions().get::<Gate>().is_some(),
+            refuses,
+            "{status}"
+        );
+        let (sends, mut service) = throttle(rate("100/s", 10));
+        answered(&sends, &mut service, status, &left("4990", "50")).await;
+        assert_eq!(service.partition().closed_until(), None, "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_whose_rest_is_unknown_closes_the_bucket_after_a_429_only() {
+    for status in [403, 500, 503, 429] {
+        let (sends, mut service) = throttle(rate("100/s", 10));
+        let unknown = [("anthropic-ratelimit-unified-reset", "3200")];
+        answered(&sends, &mut service, status, &unknown).await;
+        let is_closed = service.partition().closed_until().is_some();
+        assert_eq!(is_closed, status == 429, "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_refusals_that_are_heeded_close_the_bucket() {
+    for (status, heeded) in [(429, true), (403, true), (503, false)] {
+        let sends = Sends::default();
+        let layer = ThrottleLayer::new(rate("100/s", 10)).with_refusals(|status| status != 503);
+        let mut service = layer.layer(sends.clone());
+        let response = answered(&sends, &mut service, status, &[("retry-after", "5")]).await;
+        let is_closed = service.partition().closed_until().is_some();
+        assert_eq!(is_closed, heeded, "{status}");
+        assert_eq!(
+            response.extensions().get::<Gate>().is_some(),
+            heeded,
+            "{status}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_malformed_hint_closes_nothing_and_an_absurd_one_not_for_ever() {
     let (sends, mut service) = throttle(rate("100/s", 10));
     for hint in ["-1", "soon", "1e9", "inf", "0"] {

@@ -167,6 +167,38 @@ async fn a_refusal_tells_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_403_that_names_its_pause_is_obeyed_by_the_call_and_by_the_others() {
+    let secondary = Reply::status(403).header("retry-after", "5");
+    let used_up = Reply::status(403)
+        .header("x-ratelimit-remaining", "0")
+        .header("x-ratelimit-reset", "5");
+    for refusal in [secondary, used_up] {
+        let probe = Probe::new().replies([refusal]);
+        let client = by_default(&probe);
+        let start = Instant::now();
+        let first = tokio::spawn(client.clone().oneshot(get()));
+        sleep(Duration::from_millis(100)).await;
+        let other = client.oneshot(get()).await.unwrap();
+        assert_eq!(other.status(), 200);
+        assert!(start.elapsed() >= Duration::from_secs(5));
+        let first = first.await.unwrap().unwrap();
+        assert_eq!(
+            (first.status(), RetryInfo::of(&first).attempts()),
+            (StatusCode::OK, 2)
+        );
+        let early = probe.instants().into_iter().skip(1);
+        assert!(
+            early
+                .into_iter()
+                .all(|at| at >= start + Duration::from_secs(5))
+        );
+    }
+    let probe = Probe::new().replies([Reply::status(403)]);
+    let response = by_default(&probe).oneshot(get()).await.unwrap();
+    assert_eq!((response.status().as_u16(), probe.calls()), (403, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_for_a_limit_is_within_the_deadline() {
     let probe = Probe::new();
     let throttle = ThrottleLayer::per_origin("1/m".parse().unwrap());

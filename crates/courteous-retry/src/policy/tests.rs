@@ -14,7 +14,7 @@ use crate::{HttpClassifier, settings::Settings};
 /// Which requests are sent again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Again {
-    /// All: it was never sent.
+    /// All: it was never sent, or refused before it was processed.
     Any,
     /// Those that are idempotent, by method or key.
     Safe,
@@ -113,7 +113,8 @@ fn every_status() {
     }
     for status in 400..600 {
         let expected = match status {
-            408 | 429 => Again::Safe,
+            425 | 429 => Again::Any,
+            408 => Again::Safe,
             400..=499 => Again::Answered,
             501 | 505 | 506 | 508 | 510 | 511 => Again::Permanent,
             _ => Again::Safe,
@@ -126,17 +127,20 @@ fn every_status() {
             expected,
         );
         let hinted = response(status, &[("retry-after", "1")]);
+        let refused = match expected {
+            Again::Any => Again::Any,
+            _ => Again::Safe,
+        };
         check(
             &name,
             Outcome::response(&hinted),
             HttpClassifier::new(),
-            expected,
+            refused,
         );
         let vetoed = response(status, &[("x-should-retry", "false")]);
-        let veto = if expected == Again::Safe {
-            Again::Vetoed
-        } else {
-            expected
+        let veto = match expected {
+            Again::Safe | Again::Any => Again::Vetoed,
+            expected => expected,
         };
         check(
             &name,
@@ -149,7 +153,7 @@ fn every_status() {
             &name,
             Outcome::response(&asked),
             HttpClassifier::new(),
-            Again::Safe,
+            refused,
         );
         let replayed = response(status, &[("idempotent-replayed", "true")]);
         check(
@@ -243,6 +247,47 @@ fn grpc_statuses_of_responses_that_are_nothing_but_a_head() {
         standard,
         Again::Answered,
     );
+}
+
+// `google.rpc.Status` with details of 5 s, and of two hours.
+const FIVE_SECONDS: &str = "CAgaMAoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIECgIIBQ";
+const TWO_HOURS: &str = "CAgaMQoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIFCgMIoDg";
+
+#[test]
+fn a_retry_info_makes_a_refusal_of_an_exhausted_resource_and_is_a_floor() {
+    let grpc = |status: &'static str, info: &'static str| {
+        let headers = [
+            ("content-type", "application/grpc"),
+            ("grpc-status", status),
+            ("grpc-status-details-bin", info),
+        ];
+        response(200, &headers).map(|_| Empty::<&[u8]>::new())
+    };
+    for status in ["8", "14"] {
+        let told = grpc(status, FIVE_SECONDS);
+        let outcome = Outcome::response(&told);
+        check(status, outcome, HttpClassifier::new(), Again::Safe);
+        let now = Instant::now();
+        let decision = decide(outcome, policy(), |situation| situation.now = now);
+        let Decision::Retry(plan) = decision else {
+            panic!("{decision:?}")
+        };
+        assert!(plan.wait.hinted && plan.wait.until >= now + Duration::from_secs(5));
+
+        let absurd = grpc(status, TWO_HOURS);
+        let decision = decide(Outcome::response(&absurd), policy(), |situation| {
+            situation.now = now;
+        });
+        let Decision::Stop(stop) = decision else {
+            panic!("{decision:?}")
+        };
+        assert_eq!(stop.reason, StopReason::WaitTooLong);
+        assert!(stop.not_before >= Some(now + Duration::from_secs(7200)));
+    }
+    // Of another status it is no invitation.
+    let told = grpc("9", FIVE_SECONDS);
+    let outcome = Outcome::response(&told);
+    check("9", outcome, HttpClassifier::new(), Again::Answered);
 }
 
 #[test]
@@ -568,10 +613,15 @@ fn a_refusal_is_sent_again_without_a_key_only_if_the_layer_says_so() {
         });
         matches!(decision, Decision::Retry(_))
     };
-    assert!(!post(policy()));
+    assert!(post(policy()));
+    let careful = Policy {
+        retry_throttled: false,
+        ..policy()
+    };
+    assert!(!post(careful));
     assert!(post(Policy {
         retry_refused: true,
-        ..policy()
+        ..careful
     }));
 }
 

@@ -120,10 +120,44 @@ async fn the_last_error_is_the_source_with_what_the_last_response_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_post_without_a_key_is_sent_once_on_every_failure_but_one_before_sending() {
+async fn a_post_without_a_key_is_sent_again_after_a_429_unless_that_is_turned_off() {
+    let calls = async |layer: RetryLayer, replies: [Reply; 1]| {
+        let probe = Probe::new().replies(replies);
+        let response = send(&layer.layer(probe.clone()), request(Method::POST)).await;
+        (response.unwrap().status().as_u16(), probe.calls())
+    };
+    assert_eq!(calls(steady(), [Reply::status(429)]).await, (200, 2));
+    let careful = || steady().with_retry_throttled(false);
+    assert_eq!(calls(careful(), [Reply::status(429)]).await, (429, 1));
+    // The other refusals have a switch of their own.
+    let busy = || [Reply::status(503).header("retry-after", "1")];
+    assert_eq!(calls(steady(), busy()).await, (503, 1));
+    let bold = steady().with_retry_refused(true);
+    assert_eq!(calls(bold, busy()).await, (200, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_too_early_is_sent_once_more() {
+    for method in [Method::GET, Method::POST] {
+        let probe = Probe::new().otherwise(|_| Reply::status(425));
+        let response = send(&steady().layer(probe.clone()), request(method))
+            .await
+            .unwrap();
+        let info = RetryInfo::of(&response);
+        assert_eq!(
+            (info.stop_reason(), info.attempts()),
+            (StopReason::Answered, 2)
+        );
+        assert_eq!((response.status().as_u16(), probe.calls()), (425, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_without_a_key_is_sent_once_on_every_failure_but_a_429_and_one_before_sending() {
     for reply in [
         Reply::status(500),
-        Reply::status(429),
+        Reply::status(503).header("retry-after", "1"),
+        Reply::status(403).header("retry-after", "1"),
         Reply::status(503),
         Reply::fail("reset"),
     ] {
@@ -340,7 +374,8 @@ async fn a_call_that_could_only_be_repeated_unsent_is_not_buffered() {
     let streaming = || TestBody::new().chunk("data").boxed_unsync();
     let probe = Probe::new().reading_bodies().replies([refused()]);
     let post = Request::post("http://api.test/").body(streaming()).unwrap();
-    let error = send(&steady().layer(probe.clone()), post)
+    let careful = || steady().with_retry_throttled(false);
+    let error = send(&careful().layer(probe.clone()), post)
         .await
         .map(drop)
         .unwrap_err();
@@ -354,13 +389,13 @@ async fn a_call_that_could_only_be_repeated_unsent_is_not_buffered() {
     let mut post = Request::post("http://api.test/").body(streaming()).unwrap();
     let grpc = "application/grpc".parse().unwrap();
     post.headers_mut().insert("content-type", grpc);
-    assert!(send(&steady().layer(probe.clone()), post).await.is_ok());
+    assert!(send(&careful().layer(probe.clone()), post).await.is_ok());
     assert_eq!(probe.calls(), 2);
 
     // Not read: it can be given again whatever its size.
     let probe = Probe::new().replies([refused()]);
     let post = Request::post("http://api.test/").body(streaming()).unwrap();
-    assert!(send(&steady().layer(probe.clone()), post).await.is_ok());
+    assert!(send(&careful().layer(probe.clone()), post).await.is_ok());
     assert_eq!(probe.calls(), 2);
 }
 
