@@ -58,6 +58,25 @@ impl<F> ResponseFuture<F> {
         }
     }
 
+    /// Of an attempt. The limit moves as `silence` says. The server was `told` the limit, which is that of the attempt
+    /// alone.
+    pub(crate) const fn attempt(
+        inner: F,
+        limit: Option<Limit>,
+        coverage: Coverage,
+        silence: Option<Box<Silence>>,
+        told: bool,
+    ) -> Self {
+        Self {
+            state: State::Waiting { inner },
+            timer: None,
+            limit,
+            coverage,
+            silence,
+            told,
+        }
+    }
+
     /// Of a call that is not made, as there is no time left for it.
     pub(crate) const fn refused(limit: Limit) -> Self {
         Self {
@@ -68,18 +87,6 @@ impl<F> ResponseFuture<F> {
             silence: None,
             told: false,
         }
-    }
-
-    /// The limit moves as `silence` says.
-    pub(crate) fn with_silence(mut self, silence: Option<Box<Silence>>) -> Self {
-        self.silence = silence;
-        self
-    }
-
-    /// The server was `told` the limit, which is that of the attempt alone.
-    pub(crate) const fn telling(mut self, told: bool) -> Self {
-        self.told = told;
-        self
     }
 }
 

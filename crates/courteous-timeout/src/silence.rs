@@ -86,6 +86,7 @@ impl Silence {
 /// `timeout`, and the time that `bytes` take at `least_rate` bytes per second, if they are more than 64 KiB.
 ///
 /// A client takes a frame at once, whatever its size, and sends it from a buffer of its own: its progress is unknown.
+#[inline(never)]
 pub(crate) fn with_transfer(
     timeout: Duration,
     bytes: u64,

@@ -1,4 +1,8 @@
-use std::task::{Context, Poll};
+use std::{
+    num::NonZeroU64,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use courteous_core::{BoxError, CallContext, Scope, Upload};
 use courteous_replay::{Keep, SendOnce};
@@ -93,44 +97,43 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let settings = &self.settings;
         let extensions = request.extensions();
-        let context = extensions.get::<CallContext>().copied();
+        let context = extensions.get::<CallContext>();
         // Mostly there is nothing else: then nothing else is looked up.
-        let overrides = match extensions.len() > usize::from(context.is_some()) {
-            true => extensions,
-            false => &Extensions::new(),
+        let asked = match extensions.len() > usize::from(context.is_some()) {
+            true => Asked::by(extensions),
+            false => Asked::NOTHING,
         };
-        let timeout = match overrides.get() {
-            Some(&PerAttemptTimeout(timeout)) => timeout,
-            None => settings.timeout(),
-        };
-        let idle_timeout = match overrides.get() {
-            Some(&IdleTimeout(timeout)) => Some(timeout),
-            None => settings.idle_timeout(),
-        };
-        let asked = Coverage::asked_by(overrides);
-        let upload = overrides.get::<Upload>().cloned();
+        let context = context.copied().unwrap_or_default();
+        let timeout = asked.timeout.unwrap_or(settings.timeout());
+        let idle_timeout = asked.idle_timeout.or(settings.idle_timeout());
 
-        let upload = upload.or_else(|| settings.keep().watch_in_place(request.body_mut()));
-        let (now, context) = (Instant::now(), context.unwrap_or_default());
-        let first = match (&upload, request.body().size_hint().exact()) {
-            (None, Some(size)) => with_transfer(timeout, size, settings.least_upload_rate()),
+        let upload = asked
+            .upload
+            .or_else(|| settings.keep().watch_in_place(request.body_mut()));
+        let now = Instant::now();
+        let first = match (&upload, settings.least_upload_rate()) {
+            (None, Some(rate)) => with_body(timeout, request.body(), rate),
             _ => timeout,
         };
         let limit = Limit::earliest(now, first, Scope::Attempt, context);
         let mut told = false;
         if let Some(limit) = limit {
-            let left = limit.deadline().saturating_duration_since(now);
-            let stated = match settings.header() {
-                Some(header) if asked != Some(Coverage::Headers) => {
-                    header.state(left, request.headers_mut())
+            let header = settings
+                .header()
+                .filter(|_| asked.coverage != Some(Coverage::Headers));
+            let is_over = match header {
+                Some(header) => {
+                    let left = limit.deadline().saturating_duration_since(now);
+                    let stated = header.state(left, request.headers_mut());
+                    told =
+                        stated == Some(Stated::ByUs) && limit.elapsed().scope() == Scope::Attempt;
+                    stated.is_none()
                 }
-                _ if left.is_zero() => None,
-                _ => Some(Stated::ByCaller),
+                None => limit.deadline() <= now,
             };
-            let Some(stated) = stated else {
+            if is_over {
                 return ResponseFuture::refused(limit);
-            };
-            told = stated == Stated::ByUs && limit.elapsed().scope() == Scope::Attempt;
+            }
         }
         let has_silence = upload.is_some() || idle_timeout.is_some();
         let silence = has_silence.then(|| {
@@ -138,18 +141,52 @@ where
                 upload,
                 timeout,
                 least_rate: settings.least_upload_rate(),
-                context,
+                context: CallContext::of(request.extensions()),
                 idle_timeout,
                 idle_ends: None,
             })
         });
-        let coverage = match asked {
+        let coverage = match asked.coverage {
             Some(Coverage::Headers) => Coverage::Headers,
             _ => settings.coverage(),
         };
-        ResponseFuture::new(self.inner.call(request), limit, coverage)
-            .with_silence(silence)
-            .telling(told)
+        ResponseFuture::attempt(self.inner.call(request), limit, coverage, silence, told)
+    }
+}
+
+/// What a request's extensions ask for in place of the layer's settings.
+struct Asked {
+    timeout: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    coverage: Option<Coverage>,
+    upload: Option<Upload>,
+}
+
+impl Asked {
+    const NOTHING: Self = Self {
+        timeout: None,
+        idle_timeout: None,
+        coverage: None,
+        upload: None,
+    };
+
+    #[inline(never)]
+    fn by(extensions: &Extensions) -> Self {
+        Self {
+            timeout: extensions.get().map(|&PerAttemptTimeout(timeout)| timeout),
+            idle_timeout: extensions.get().map(|&IdleTimeout(timeout)| timeout),
+            coverage: Coverage::asked_by(extensions),
+            upload: extensions.get().cloned(),
+        }
+    }
+}
+
+/// `timeout`, and the time that `body` takes at the least `rate`, if its size is known.
+#[inline]
+fn with_body<B: Body>(timeout: Duration, body: &B, rate: NonZeroU64) -> Duration {
+    match body.size_hint().exact() {
+        Some(size) if size > Upload::LARGE as u64 => with_transfer(timeout, size, Some(rate)),
+        _ => timeout,
     }
 }
 
