@@ -1,8 +1,7 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-use courteous_core::Rejected;
+use courteous_core::{CallContext, Rejected};
 use courteous_queue::{Shared, Wakes};
-use http::Extensions;
 use tokio::time::Instant;
 
 use crate::{
@@ -116,19 +115,23 @@ impl Limiter {
     /// A permit if one is free and nobody waits: without a lock, unless the call is over at an instant, and without the
     /// clock.
     #[inline]
-    pub(crate) fn try_admit(&self, extensions: &Extensions, options: &Options) -> Option<Permit> {
+    pub(crate) fn try_admit(
+        &self,
+        context: Option<&CallContext>,
+        options: &Options,
+    ) -> Option<Permit> {
         let taken = self.core.shortcut().slots.try_take();
-        taken.then(|| Permit::new(Arc::clone(&self.core), options.end(extensions)))
+        taken.then(|| Permit::new(Arc::clone(&self.core), options.end(context)))
     }
 
     /// A permit, or a place in the line, or why neither.
     #[inline]
-    pub(crate) fn admit(&self, extensions: &Extensions, options: &Options) -> Admission {
-        match self.try_admit(extensions, options) {
+    pub(crate) fn admit(&self, context: Option<&CallContext>, options: &Options) -> Admission {
+        match self.try_admit(context, options) {
             Some(permit) => Admission::Now(permit),
             None => {
                 let mut wakes = Wakes::new();
-                let admission = self.admit_or_wait(extensions, options, &mut wakes);
+                let admission = self.admit_or_wait(context, options, &mut wakes);
                 wakes.wake();
                 admission
             }
@@ -140,11 +143,11 @@ impl Limiter {
     #[cold]
     pub(crate) fn admit_or_wait(
         &self,
-        extensions: &Extensions,
+        context: Option<&CallContext>,
         options: &Options,
         wakes: &mut Wakes,
     ) -> Admission {
-        let bound = options.bound(extensions);
+        let bound = options.bound(context);
         // One who may not wait still gets what is free.
         let max_waiting = match bound {
             Ok(_) => options.max_waiting,
@@ -156,7 +159,7 @@ impl Limiter {
                 .update_into(wakes, |line, _, _| line.give_all(overdue));
         }
         let core = Arc::clone(&self.core);
-        let end = options.end(extensions);
+        let end = options.end(context);
         let reason = match (self.core.with(|line| line.enter(max_waiting)), bound) {
             (Entry::Permit, _) => return Admission::Now(Permit::new(core, end)),
             (Entry::Place(ticket), Ok(bound)) => {

@@ -5,9 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use courteous_core::{KeyedMap, Origin, Overflow};
+use courteous_core::{CallContext, KeyedMap, Origin, Overflow};
 use courteous_queue::Wakes;
-use http::Extensions;
 
 use crate::{
     limiter::{Admission, Limiter},
@@ -142,11 +141,16 @@ impl<K: Hash + Eq> Limiters<K> {
         self.sum(Limiter::load)
     }
 
-    pub(crate) fn admit(&self, key: K, extensions: &Extensions, options: &Options) -> Admission {
+    pub(crate) fn admit(
+        &self,
+        key: K,
+        context: Option<&CallContext>,
+        options: &Options,
+    ) -> Admission {
         let mut partitions = self.lock();
         let known = partitions.map.get(&key);
         if let Some(limiter) = known
-            && let Some(permit) = limiter.try_admit(extensions, options)
+            && let Some(permit) = limiter.try_admit(context, options)
         {
             return Admission::Now(permit);
         }
@@ -155,14 +159,14 @@ impl<K: Hash + Eq> Limiters<K> {
         let mut forgotten = Vec::new();
         let (admission, unused) = match known {
             Some(limiter) => {
-                let admission = limiter.admit_or_wait(extensions, options, &mut wakes);
+                let admission = limiter.admit_or_wait(context, options, &mut wakes);
                 (admission, Some(key))
             }
             None => {
                 let (limiter, unused) = partitions.limiter(key, &mut forgotten);
-                let admission = match limiter.try_admit(extensions, options) {
+                let admission = match limiter.try_admit(context, options) {
                     Some(permit) => Admission::Now(permit),
-                    None => limiter.admit_or_wait(extensions, options, &mut wakes),
+                    None => limiter.admit_or_wait(context, options, &mut wakes),
                 };
                 (admission, unused)
             }

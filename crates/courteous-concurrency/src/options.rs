@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use courteous_core::{CallContext, RejectReason};
-use http::Extensions;
 use tokio::time::Instant;
 
 /// Until when a call counts as in flight.
@@ -42,8 +41,11 @@ impl Options {
     /// When a wait that begins now has to end: the clock is read only if it has to.
     ///
     /// `Err` if that is now, or was earlier.
-    pub(crate) fn bound(&self, extensions: &Extensions) -> Result<Option<Bound>, RejectReason> {
-        let deadline = CallContext::of(extensions).deadline();
+    pub(crate) fn bound(
+        &self,
+        context: Option<&CallContext>,
+    ) -> Result<Option<Bound>, RejectReason> {
+        let deadline = context.and_then(CallContext::deadline);
         if self.max_wait.is_none() && deadline.is_none() {
             return Ok(None);
         }
@@ -53,8 +55,8 @@ impl Options {
     /// When a call is over that holds a permit, whatever becomes of it: its deadline, if that covers what the permit is held
     /// for.
     #[inline]
-    pub(crate) fn end(&self, extensions: &Extensions) -> Option<Instant> {
-        let context = extensions.get::<CallContext>()?;
+    pub(crate) fn end(&self, context: Option<&CallContext>) -> Option<Instant> {
+        let context = context?;
         match self.hold {
             HoldUntil::Body => context.body_deadline(),
             HoldUntil::Headers => context.deadline(),

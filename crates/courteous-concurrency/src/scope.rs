@@ -1,6 +1,6 @@
 use std::{fmt, hash::Hash, num::NonZeroUsize, sync::Arc};
 
-use courteous_core::RequestView;
+use courteous_core::{CallContext, RequestView};
 use http::Request;
 
 use crate::{
@@ -33,12 +33,17 @@ impl<K> Scope<K> {
 
 impl<K: Hash + Eq> Scope<K> {
     #[inline]
-    pub(crate) fn admit<B>(&self, request: &Request<B>, options: &Options) -> Admission {
+    pub(crate) fn admit<B>(
+        &self,
+        request: &Request<B>,
+        context: Option<&CallContext>,
+        options: &Options,
+    ) -> Admission {
         match self {
-            Self::One(limiter) => limiter.admit(request.extensions(), options),
+            Self::One(limiter) => limiter.admit(context, options),
             Self::Keyed(keyed) => {
                 let key = (keyed.key)(RequestView::of(request));
-                (keyed.limiters).admit(key, request.extensions(), options)
+                (keyed.limiters).admit(key, context, options)
             }
         }
     }

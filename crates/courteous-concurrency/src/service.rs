@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{AsError, LongLived, Refuse};
+use courteous_core::{AsError, CallContext, LongLived, Refuse};
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -94,11 +94,16 @@ where
             reject,
         } = &self.limit;
         let mut options = *options;
-        if request.extensions().get::<LongLived>().is_some() {
+        let extensions = request.extensions();
+        let context = extensions.get::<CallContext>();
+        // Mostly there is nothing else: then nothing else is looked up.
+        if extensions.len() > usize::from(context.is_some())
+            && extensions.get::<LongLived>().is_some()
+        {
             options.hold = HoldUntil::Headers;
         }
         let hold = options.hold;
-        match scope.admit(&request, &options) {
+        match scope.admit(&request, context, &options) {
             Admission::Now(permit) => {
                 // If this panics, the permit is given back.
                 let future = self.inner.call(request);
