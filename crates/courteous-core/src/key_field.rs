@@ -77,10 +77,15 @@ impl<'a> KeyField<'a> {
         if trim(held).is_empty() {
             return Self::Blank;
         }
-        let is_quoted = held.len() < value.len();
-        let is_allowed = |byte: &u8| byte.is_ascii_graphic() || (is_quoted && *byte == b' ');
+        let least = match held.len() < value.len() {
+            true => b' ',
+            false => b'!',
+        };
+        // Without an early end, so that many bytes are compared at once.
+        let is_allowed = |byte: &u8| (least..=b'~').contains(byte);
+        let all_allowed = held.iter().fold(true, |all, byte| all & is_allowed(byte));
         match str::from_utf8(value) {
-            Ok(key) if held.iter().all(is_allowed) => Self::Key(key),
+            Ok(key) if all_allowed => Self::Key(key),
             _ => Self::Malformed,
         }
     }

@@ -118,20 +118,26 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     // Into its place: inlined it would be put together elsewhere, and moved twice.
     #[inline(never)]
     pub(crate) fn begin(&mut self, request: &mut Request<B>) -> Result<(), BoxError> {
-        self.trail = request.extensions_mut().remove::<Trail>();
+        let extensions = request.extensions();
+        let context = extensions.get::<CallContext>().copied();
+        let outer_attempt = context.and_then(|context| context.attempt());
+        // Mostly there is nothing else: then nothing else is looked up, nor copied.
+        let mut known = usize::from(context.is_some());
+        let claimed = match extensions.len() > known {
+            true => extensions
+                .get()
+                .map(|key: &KeyClaim| key.claim(outer_attempt)),
+            false => None,
+        };
+        known += usize::from(claimed.is_some());
+        if request.extensions().len() > known {
+            self.trail = request.extensions_mut().remove::<Trail>();
+        }
         if let Some(trail) = &self.trail {
             trail.begin(1);
         }
-        let context = request.extensions().get::<CallContext>().copied();
-        // Mostly there is nothing else: then nothing else is looked up, nor copied.
-        let mut known = usize::from(context.is_some());
-        let claim = match request.extensions().len() > known {
-            true => request.extensions().get::<KeyClaim>(),
-            false => None,
-        };
-        if let Some(claim) = claim {
-            known += 1;
-            self.key = claim.claim(context.and_then(|context| context.attempt()));
+        if let Some(key) = claimed {
+            self.key = key;
             if self.key.is_none() {
                 return Err(self.key_reused());
             }
