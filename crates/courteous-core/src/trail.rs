@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Attempt, History};
+use crate::{Attempt, History, RetryInfo, StopReason};
 
 /// What a retry has done so far for one call, readable from outside while the call is under way, and after it was dropped.
 ///
@@ -43,13 +43,15 @@ impl Trail {
         state.history.push(attempt);
     }
 
-    /// The attempt that was under way has ended, in a retry further in: that makes `attempts` in all, of which `history` has
-    /// failed, after `before` others.
-    pub fn add(&self, attempts: u32, history: &History, before: u32) {
+    /// The attempt that was under way was made by a retry further in, which did what `inner` says, after `before` attempts. That
+    /// makes `attempts` in all.
+    ///
+    /// If the server has answered the inner retry, the last of them counts as under way until it [fails](Self::fail).
+    pub fn add(&self, attempts: u32, inner: &RetryInfo, before: u32) {
         let mut state = self.lock();
-        state.under_way = false;
+        state.under_way = inner.stop_reason() == StopReason::Answered;
         state.attempts = attempts;
-        state.history.append(history, before);
+        state.history.append(inner.history(), before);
     }
 
     /// A limit has refused the attempt that was under way: it was none.

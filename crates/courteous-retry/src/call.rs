@@ -123,24 +123,24 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         let outer_attempt = context.and_then(|context| context.attempt());
         // Mostly there is nothing else: then nothing else is looked up, nor copied.
         let mut known = usize::from(context.is_some());
-        let claimed = match extensions.len() > known {
-            true => extensions
-                .get()
-                .map(|key: &KeyClaim| key.claim(outer_attempt)),
+        let claim = match extensions.len() > known {
+            true => extensions.get::<KeyClaim>(),
             false => None,
         };
-        known += usize::from(claimed.is_some());
+        known += usize::from(claim.is_some());
+        // A safe request does nothing that could be done twice.
+        if let Some(claim) = claim.filter(|_| !request.method().is_safe()) {
+            self.key = claim.claim(outer_attempt);
+            if self.key.is_none() {
+                return Err(self.key_reused());
+            }
+        }
+        // Not before the key is claimed: the operation that has it may write into the same trail.
         if request.extensions().len() > known {
             self.trail = request.extensions_mut().remove::<Trail>();
         }
         if let Some(trail) = &self.trail {
             trail.begin(1);
-        }
-        if let Some(key) = claimed {
-            self.key = key;
-            if self.key.is_none() {
-                return Err(self.key_reused());
-            }
         }
         let has_more = request.extensions().len() > known;
         let overrides = match has_more {
@@ -258,9 +258,6 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     /// The end of a call that was not begun, as another operation was sent under its key.
     fn key_reused(&mut self) -> BoxError {
-        if let Some(trail) = &self.trail {
-            trail.refuse();
-        }
         self.so_far().progress.attempts = 0;
         let stop = Stop {
             reason: StopReason::Rejected,
@@ -359,7 +356,17 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             so_far.last = last.or(so_far.last.take());
             Err(Stop::of(inner.info()))
         } else if let Some(rejected) = find_cause::<Rejected>(&*error) {
-            self.refused(now, rejected)
+            match rejected.reason() {
+                // Another request of this attempt was sent under the key, and may have been processed.
+                RejectReason::KeyReused => {
+                    self.remember(now, UNKNOWN, None);
+                    Err(Stop {
+                        reason: StopReason::Rejected,
+                        not_before: None,
+                    })
+                }
+                _ => self.refused(now, rejected),
+            }
         } else if find_cause::<Elapsed>(&*error)
             .is_some_and(|elapsed| elapsed.scope() == Scope::Total)
         {
@@ -520,7 +527,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         so_far.history.append(inner.history(), before);
         let attempts = progress.attempts;
         if let Some(trail) = &self.trail {
-            trail.add(attempts, inner.history(), before);
+            trail.add(attempts, inner, before);
         }
     }
 
@@ -583,12 +590,15 @@ fn ends_the_call(inner: &RetryInfo) -> bool {
 }
 
 /// Whether a call has ended so that what follows under its key is the same operation: no server has acted on it, or the server
-/// asks for it at another place or with other credentials.
+/// asks for the same request at another place or with other credentials.
 fn leaves_the_key<RB>(result: &Result<Response<RB>, BoxError>) -> bool {
     match result {
         Ok(response) => {
-            let status = response.status();
-            status.is_redirection() || matches!(status.as_u16(), 401 | 407 | 421 | 425)
+            // After any other redirect, such as 303, the server may have acted (RFC 9110, section 15.4.4).
+            matches!(
+                response.status().as_u16(),
+                307 | 308 | 401 | 407 | 421 | 425
+            )
         }
         Err(error) => find_cause::<Retried>(&**error)
             .is_none_or(|retried| !retried.info().history().is_maybe_processed()),

@@ -17,7 +17,8 @@ use crate::{ResponseFuture, call::Call, settings::Settings};
 /// # Readiness
 ///
 /// `poll_ready` asks the inner service, and reserves nothing. The first attempt goes to the instance that was asked; for each
-/// further one, a clone is made ready anew, inside the response future.
+/// further one, a clone is made ready, inside the response future. If a call is refused for its key, the instance that was asked
+/// is replaced by a clone, and what it has reserved is given back.
 ///
 /// # Cancel safety
 ///
@@ -32,7 +33,8 @@ use crate::{ResponseFuture, call::Call, settings::Settings};
 /// [`Rejected`](courteous_core::Rejected) for [`KeyReused`](courteous_core::RejectReason::KeyReused), before anything is sent, if
 /// another operation was sent under the key that a key layer has given to one. That is so where a service between the two makes
 /// several requests out of one. The key may be used again if no server has acted on the first, or if the server has answered
-/// with a redirect, 401, 407, 421 or 425: what follows is the same operation.
+/// with 307, 308, 401, 407, 421 or 425: what follows is the same operation. Safe requests (GET, HEAD, OPTIONS, TRACE) are neither
+/// counted nor refused.
 #[derive(Clone)]
 pub struct Retry<S, K = Native> {
     inner: S,
@@ -87,7 +89,11 @@ where
         let mut future = ResponseFuture::new(Call::new(spare, settings, self.keep.clone()));
         match future.call.begin(&mut request) {
             Ok(()) => future.attempt(self.inner.call(request)),
-            Err(error) => future.refuse(error),
+            Err(error) => {
+                // Nothing is sent: what the instance has reserved is given back.
+                self.inner = self.inner.clone();
+                future.refuse(error);
+            }
         }
         future
     }

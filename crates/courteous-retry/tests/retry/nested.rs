@@ -1,6 +1,6 @@
 //! A retry around another: an application's around that of a library it uses.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use courteous_core::Trail;
 use courteous_retry::{Budget, NoRetry, Retry, RetryInfo, RetryLayer, StopReason};
@@ -137,4 +137,30 @@ async fn a_limit_that_an_inner_retry_does_not_wait_for_is_waited_for_outside_if_
     assert!(response.status().is_success());
     assert_eq!(probe.calls(), 2);
     assert_eq!(start.elapsed(), Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trail_outside_says_that_an_answered_attempt_of_the_inner_retry_was_sent() {
+    let refused = || Reply::fail(io::Error::from(io::ErrorKind::ConnectionRefused));
+    let probe = Probe::new().replies([refused()]);
+    let (_, stack) = nested(&probe);
+    let trail = Trail::new();
+    let mut request = request(Method::POST);
+    request.extensions_mut().insert(trail.clone());
+    let response = stack.oneshot(request).await.unwrap();
+    assert_eq!((response.status().as_u16(), probe.calls()), (200, 2));
+    assert_eq!((trail.attempts(), trail.history().attempts().len()), (2, 1));
+    assert!(trail.is_maybe_sent() && trail.is_maybe_processed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trail_outside_says_that_an_inner_retry_which_gave_up_sent_nothing() {
+    let refused = || Reply::fail(io::Error::from(io::ErrorKind::ConnectionRefused));
+    let probe = Probe::new().otherwise(move |_| refused());
+    let (_, stack) = nested(&probe);
+    let trail = Trail::new();
+    let mut request = request(Method::POST);
+    request.extensions_mut().insert(trail.clone());
+    assert!(stack.oneshot(request).await.is_err());
+    assert_eq!((trail.attempts(), trail.is_maybe_sent()), (5, false));
 }

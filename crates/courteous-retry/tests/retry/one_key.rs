@@ -1,10 +1,13 @@
 //! One key is for one operation, also if a service makes several requests out of one.
 
-use courteous_core::{KeyClaim, RejectReason, Rejected, find_cause};
+use std::time::Duration;
+
+use courteous_core::{KeyClaim, RejectReason, Rejected, Trail, find_cause};
 use courteous_retry::{NoRetry, RetryInfo, RetryLayer, StopReason};
 use courteous_testkit::{CountingBody, Probe, Reply, Task, TestBody};
-use http::{Request, Response, request::Parts};
-use tower::{BoxError, Layer, Service, ServiceExt};
+use http::{Method, Request, Response, request::Parts};
+use tokio::time::timeout;
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 
 use crate::support::{Body, attempts, body, keyed, retried, steady};
 
@@ -121,8 +124,13 @@ async fn the_same_operation_may_follow_where_the_first_was_not_acted_on() {
     let refused = || Reply::fail(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
     let full = || Reply::fail(Rejected::new(RejectReason::QueueFull));
     type Case = (&'static str, fn() -> Reply, bool);
-    let cases: [Case; 9] = [
+    let cases: [Case; 14] = [
         ("redirected", || Reply::status(307), true),
+        ("redirected for good", || Reply::status(308), true),
+        ("too early", || Reply::status(425), true),
+        ("done, see there", || Reply::status(303), false),
+        ("redirected by a GET", || Reply::status(302), false),
+        ("not modified", || Reply::status(304), false),
         ("credentials", || Reply::status(401), true),
         ("proxy", || Reply::status(407), true),
         ("elsewhere", || Reply::status(421), true),
@@ -156,4 +164,96 @@ async fn a_key_without_a_claim_is_the_callers_business() {
     ] {
         assert!(send(&service, &parts, path).await.is_ok());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn safe_requests_of_a_keyed_call_neither_claim_its_key_nor_are_refused() {
+    let probe = Probe::new().otherwise(|seen| match seen.method {
+        Method::POST => Reply::status(303),
+        _ => Reply::ok(),
+    });
+    let service = steady().layer(probe.clone());
+    let parts = claimed();
+    let mut safe = parts.clone();
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE] {
+        safe.method = method;
+        assert!(send(&service, &safe, "http://api.test/a").await.is_ok());
+    }
+    assert!(send(&service, &parts, "http://api.test/a").await.is_ok());
+    for method in [Method::GET, Method::HEAD] {
+        safe.method = method;
+        assert!(send(&service, &safe, "http://api.test/a").await.is_ok());
+    }
+    for method in [Method::PUT, Method::DELETE, Method::PATCH] {
+        safe.method = method;
+        assert!(is_refused(send(&service, &safe, "http://api.test/a").await));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_for_the_key_leaves_the_trail_of_the_first_operation_as_it_is() {
+    let trail = Trail::new();
+    let mut parts = claimed();
+    parts.extensions.insert(trail.clone());
+    let service = steady().layer(Probe::new().otherwise(|seen| match seen.uri.path() {
+        "/a" => Reply::ok(),
+        _ => Reply::never(),
+    }));
+    assert!(send(&service, &parts, "http://api.test/a").await.is_ok());
+    assert!(is_refused(
+        send(&service, &parts, "http://api.test/b").await
+    ));
+    assert_eq!((trail.attempts(), trail.is_maybe_sent()), (1, true));
+    assert!(trail.is_maybe_processed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_of_which_a_second_operation_was_refused_may_have_been_processed() {
+    let probe = Probe::new();
+    let inner = steady().layer(probe.clone());
+    let splitter = tower::service_fn(move |request: Request<Body>| {
+        let (inner, parts) = (inner.clone(), request.into_parts().0);
+        async move {
+            send(&inner, &parts, "http://api.test/a").await?;
+            send(&inner, &parts, "http://api.test/b").await
+        }
+    });
+    let outer = steady();
+    let trail = Trail::new();
+    let mut parts = claimed();
+    parts.extensions.insert(trail.clone());
+    let sent = send(&outer.layer(splitter), &parts, "http://api.test/").await;
+    let error = sent.map(drop).unwrap_err();
+    let info = retried(&error).info();
+    assert_eq!(
+        (info.stop_reason(), info.attempts(), probe.calls()),
+        (StopReason::Rejected, 1, 1)
+    );
+    assert!(info.history().is_maybe_processed());
+    assert!(trail.is_maybe_sent() && trail.is_maybe_processed());
+    assert_eq!(trail.attempts(), 1);
+    // Nor can the call's key be used for another operation.
+    let service = outer.layer(probe);
+    assert!(is_refused(
+        send(&service, &parts, "http://api.test/c").await
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_for_the_key_gives_the_inner_services_permit_back() {
+    let parts = claimed();
+    let inner = ServiceBuilder::new()
+        .concurrency_limit(1)
+        .service(Probe::new());
+    let mut service = steady().layer(inner.clone());
+    assert!(send(&service, &parts, "http://api.test/a").await.is_ok());
+    let second = Request::from_parts(parts.clone(), body("payload"));
+    let ready = ServiceExt::<Request<Body>>::ready(&mut service).await;
+    let call = ready.unwrap().call(second);
+    assert!(is_refused(call.await));
+    let mut other = inner;
+    let ready = ServiceExt::<Request<Body>>::ready(&mut other);
+    let ready = timeout(Duration::from_secs(1), ready).await;
+    assert!(ready.is_ok(), "the service that refused has its permit");
+    drop(service);
 }
