@@ -1,4 +1,4 @@
-//! One client used from several runtimes, of which the one that drives a pooled connection ends.
+//! One client used from several runtimes. The one that drives a pooled connection ends.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 use serde_json::Value;
 
 use crate::{
@@ -26,6 +26,8 @@ const PLACEHOLDER: &str = "withheld";
 /// | `application/x-www-form-urlencoded` | its fields, without the secret values |
 /// | `application/json`, and all that end with `+json` | the same value in another text: names sorted, without spaces between them |
 /// | one of both that cannot be read, as it is compressed or broken | nothing: [`Payload::Gone`] |
+/// | JSON in which an object has a name twice | nothing: a reader may take either value |
+/// | any whose `content-type` is withheld | nothing: what it is cannot be told |
 /// | one of both that was too long to be kept | nothing of it: [`Payload::Truncated`], empty |
 /// | any other, `multipart/form-data` among them, or none | the body **as it is** |
 ///
@@ -47,6 +49,8 @@ pub struct BodyScrubber {
 enum Form {
     Fields,
     Json,
+    /// Its `content-type` was withheld.
+    Unknown,
 }
 
 impl BodyScrubber {
@@ -72,10 +76,19 @@ impl BodyScrubber {
         self
     }
 
-    /// The part of a body that is written, if its request has these header fields.
-    pub(crate) fn scrub(&self, headers: &HeaderMap, payload: Payload) -> Payload {
-        let Some(form) = form(headers) else {
-            return payload;
+    /// The part of a body that is written, if its request has these header fields, without those that are `withheld`.
+    pub(crate) fn scrub(
+        &self,
+        headers: &HeaderMap,
+        withheld: &[HeaderName],
+        payload: Payload,
+    ) -> Payload {
+        let form = match withheld.contains(&CONTENT_TYPE) {
+            true => Form::Unknown,
+            false => match form(headers) {
+                Some(form) => form,
+                None => return payload,
+            },
         };
         match payload {
             Payload::Whole(body) if body.is_empty() => Payload::Whole(body),
@@ -83,6 +96,7 @@ impl BodyScrubber {
                 let scrubbed = match form {
                     Form::Fields => self.fields(&body),
                     Form::Json => self.json(&body),
+                    Form::Unknown => Err(Unreadable),
                 };
                 match scrubbed {
                     Ok(Some(scrubbed)) => Payload::Scrubbed(scrubbed.into()),
@@ -112,6 +126,10 @@ impl BodyScrubber {
     /// JSON without secrets; `None` if there are none.
     fn json(&self, body: &[u8]) -> Result<Option<String>, Unreadable> {
         let mut json = serde_json::from_slice(body).map_err(|_| Unreadable)?;
+        // Only the last of two members of one name was read.
+        if members(&json) != colons(body) {
+            return Err(Unreadable);
+        }
         let is_scrubbed = self.value("", &mut json);
         Ok(is_scrubbed.then(|| json.to_string()))
     }
@@ -157,6 +175,30 @@ impl BodyScrubber {
 /// A body that is not what its header fields say.
 struct Unreadable;
 
+/// How many members the objects in `json` have, at any depth.
+fn members(json: &Value) -> usize {
+    match json {
+        Value::Array(items) => items.iter().map(members).sum(),
+        Value::Object(fields) => fields.len() + fields.values().map(members).sum::<usize>(),
+        _ => 0,
+    }
+}
+
+/// How many colons are in a JSON text that are not in a string: one for each member of an object.
+fn colons(json: &[u8]) -> usize {
+    let (mut colons, mut is_in_string, mut is_escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => is_in_string = !is_in_string,
+            b':' if !is_in_string => colons += 1,
+            _ => {}
+        }
+    }
+    colons
+}
+
 /// What the header fields say of the body, if it is looked into.
 fn form(headers: &HeaderMap) -> Option<Form> {
     headers.get_all(CONTENT_TYPE).iter().find_map(|value| {
@@ -181,7 +223,7 @@ mod tests {
         let scrubber = BodyScrubber::new()
             .with_secret_field("Card")
             .with_plain_field("routing_key");
-        scrubber.scrub(&headers, Payload::Whole(body.into()))
+        scrubber.scrub(&headers, &[], Payload::Whole(body.into()))
     }
 
     fn scrubbed(body: &'static str) -> Payload {
@@ -218,16 +260,45 @@ mod tests {
 
     #[test]
     fn a_body_that_cannot_be_read_is_not_written() {
-        for body in ["{\"password\": \"a\"", "\u{1f}\u{8b}", "{} {}"] {
+        for body in [
+            "{\"password\": \"a\"",
+            "\u{1f}\u{8b}",
+            "{} {}",
+            r#"{"password":"hunter2","password":""}"#,
+            r#"{"password":"","p\u0061ssword":"hunter2"}"#,
+            r#"[{"note":"a:\"b","list":[{"n":{"token":"t"},"n":1}]}]"#,
+            r#"{"n":1,"n":1}"#,
+        ] {
             assert_eq!(scrub("application/json", body), Payload::Gone);
         }
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let cut = Payload::Truncated("{\"password\": \"hunter".into());
         let nothing = Payload::Truncated(Bytes::new());
-        assert_eq!(BodyScrubber::new().scrub(&headers, cut), nothing);
+        assert_eq!(BodyScrubber::new().scrub(&headers, &[], cut), nothing);
         let empty = Payload::Whole(Bytes::new());
-        assert_eq!(BodyScrubber::new().scrub(&headers, empty.clone()), empty);
+        assert_eq!(
+            BodyScrubber::new().scrub(&headers, &[], empty.clone()),
+            empty
+        );
+    }
+
+    #[test]
+    fn a_name_that_two_objects_have_is_not_one_that_an_object_has_twice() {
+        let plain = r#"{"n\":":"a: \\","list":[{"n":"{:}"},{"n":{"n":":\"n\":"}}]}"#;
+        assert_eq!(
+            scrub("application/json", plain),
+            Payload::Whole(plain.into())
+        );
+    }
+
+    #[test]
+    fn a_body_whose_content_type_is_withheld_is_not_written() {
+        let scrub =
+            |payload| BodyScrubber::new().scrub(&HeaderMap::new(), &[CONTENT_TYPE], payload);
+        assert_eq!(scrub(Payload::Whole("plain".into())), Payload::Gone);
+        let cut = Payload::Truncated("plain".into());
+        assert_eq!(scrub(cut), Payload::Truncated(Bytes::new()));
     }
 
     #[test]

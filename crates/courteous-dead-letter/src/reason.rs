@@ -20,6 +20,10 @@ pub enum Reason {
     /// is over, the server may have forgotten the key, and would process the request again. Its letter is expired from the
     /// beginning. Stands in the place of the reason that the pause had, by which it was decided to record it.
     KeyRunsOut,
+    /// It was not sent, as another operation has its idempotency key: by
+    /// [`RejectReason::KeyReused`](courteous_core::RejectReason::KeyReused). Under this key, the server would take it for the
+    /// other operation. Its letter is expired from the beginning, and no replay sends it.
+    KeyReused,
     /// A limit of ours refused the call, or its next attempt.
     Rejected,
     /// It may have been processed, and nothing made another attempt safe: neither its method nor a key; or it writes under a
@@ -42,12 +46,13 @@ pub enum Reason {
 
 impl Reason {
     /// All there are.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Attempts,
         Self::Budget,
         Self::Deadline,
         Self::WaitTooLong,
         Self::KeyRunsOut,
+        Self::KeyReused,
         Self::Rejected,
         Self::NotIdempotent,
         Self::BodyNotReplayable,
@@ -67,6 +72,7 @@ impl Reason {
             Self::Deadline => "deadline",
             Self::WaitTooLong => "wait_too_long",
             Self::KeyRunsOut => "key_runs_out",
+            Self::KeyReused => "key_reused",
             Self::Rejected => "rejected",
             Self::NotIdempotent => "not_idempotent",
             Self::BodyNotReplayable => "body_not_replayable",
@@ -76,6 +82,11 @@ impl Reason {
             Self::Vetoed => "vetoed",
             Self::Abandoned => "abandoned",
         }
+    }
+
+    /// Whether a letter is expired as soon as it fails for it.
+    pub(crate) const fn is_end(self) -> bool {
+        matches!(self, Self::KeyRunsOut | Self::KeyReused)
     }
 
     /// The reason that a retry gives; `None` if the server answered.

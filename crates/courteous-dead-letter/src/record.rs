@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr, time::SystemTime};
 
 use http::StatusCode;
 
-use crate::{Letter, Reason, UnknownWord};
+use crate::{Letter, UnknownWord};
 
 /// A [`Letter`] as a store holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +42,7 @@ pub enum State {
         status: StatusCode,
     },
     /// It is too old, or was sent again too often, to be sent once more; or it will be too old before it may be sent:
-    /// [`Reason::KeyRunsOut`].
+    /// [`Reason::KeyRunsOut`](crate::Reason::KeyRunsOut); or its key belongs to another operation: [`Reason::KeyReused`](crate::Reason::KeyReused).
     Expired,
     /// Somebody has decided that it is not to be sent again.
     Discarded,
@@ -68,7 +68,7 @@ pub enum StateKind {
 
 impl Record {
     /// `letter` as it is recorded at `now`: pending, and never sent again so far; expired, if its
-    /// [key runs out](crate::Reason::KeyRunsOut).
+    /// [key runs out](crate::Reason::KeyRunsOut) or [belongs to another operation](crate::Reason::KeyReused).
     #[must_use]
     pub const fn new(letter: Letter, now: SystemTime) -> Self {
         Self {
@@ -83,9 +83,9 @@ impl Record {
 impl State {
     /// That of a letter that is just recorded.
     pub(crate) const fn first(letter: &Letter) -> Self {
-        match letter.failure.reason {
-            Reason::KeyRunsOut => Self::Expired,
-            _ => Self::Pending,
+        match letter.failure.reason.is_end() {
+            true => Self::Expired,
+            false => Self::Pending,
         }
     }
 

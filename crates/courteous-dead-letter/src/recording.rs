@@ -144,7 +144,8 @@ impl<B: Body> Recording<B> {
             std::mem::replace(&mut self.state, State::Done)
         {
             if let Some(scrubber) = &self.settings.body_scrubber {
-                letter.payload = scrubber.scrub(&letter.headers, letter.payload);
+                let withheld = &letter.withheld.headers;
+                letter.payload = scrubber.scrub(&letter.headers, withheld, letter.payload);
             }
             self.push(*letter);
         }

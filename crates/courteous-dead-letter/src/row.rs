@@ -117,6 +117,10 @@ impl Row {
                 self.failure.into_failure()?,
             )
         };
+        // No claim could have a higher one.
+        if self.fence == i64::MAX {
+            return Err("fence");
+        }
         let status = || read("status", || StatusCode::from_u16(self.status?).ok());
         let state = match read("state", || self.state.parse().ok())? {
             StateKind::Pending => State::Pending,

@@ -485,14 +485,20 @@ fn is_secret_key(before: &str, after: &str) -> bool {
 /// Whether several words that are written as one make a secret.
 fn is_joined(word: &str) -> bool {
     let ends = |end: &&str| word.ends_with(*end);
-    let is_plain = |rest: &str, plain: &[&str]| plain.iter().any(|plain| rest.ends_with(plain));
     if let Some(rest) = word.strip_suffix("token") {
-        return !is_plain(rest, PLAIN_TOKENS);
+        return !is_made_of(rest, PLAIN_TOKENS);
     }
     if let Some(rest) = word.strip_suffix("key") {
-        return !NO_KEYS.contains(&word) && !is_plain(rest, PLAIN_KEYS);
+        return !NO_KEYS.contains(&word) && !is_made_of(rest, PLAIN_KEYS);
     }
     AT_THE_END.iter().any(ends) || ANYWHERE.iter().any(|part| word.contains(part))
+}
+
+/// Whether `text` is one of these words, or two of them. The end alone says nothing: `backend` is not the word `end`.
+fn is_made_of(text: &str, words: &[&str]) -> bool {
+    let is_word = |text: &str| words.contains(&text);
+    let mut rests = words.iter().filter_map(|word| text.strip_prefix(word));
+    is_word(text) || rests.any(is_word)
 }
 
 #[cfg(test)]
@@ -537,6 +543,45 @@ mod tests {
             "to\u{212a}en",
         ] {
             assert!(is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_joined_name_is_plain_only_if_all_of_it_is_plain_words() {
+        for name in [
+            "backendtoken",
+            "frontendtoken",
+            "sendtoken",
+            "spendtoken",
+            "vendortoken",
+            "homepagetoken",
+            "admintoken",
+            "restarttoken",
+            "asynctoken",
+            "profilekey",
+            "borderkey",
+            "researchkey",
+            "preorderkey",
+            "gitflagkey",
+            "bitmapkey",
+            "loginmessagekey",
+            "X-Backendtoken",
+            "user[frontendtoken]",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in [
+            "endtoken",
+            "pagetoken",
+            "nextpagetoken",
+            "continuationtoken",
+            "primarykey",
+            "idempotencykey",
+            "filekey",
+            "documentsortkey",
+            "monkey",
+        ] {
+            assert!(!is_secret(name), "{name}");
         }
     }
 

@@ -96,7 +96,7 @@ pub(crate) fn ends_word(char: char) -> bool {
         )
 }
 
-/// Three parts, or five, the first of which is an object in base64 (RFC 7519, section 3).
+/// Three parts, or five: the first is an object in base64 (RFC 7519, section 3).
 fn is_jwt(word: &str) -> bool {
     word.starts_with("eyJ")
         && word.len() >= 2 * REST

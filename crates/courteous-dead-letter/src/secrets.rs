@@ -108,7 +108,7 @@ impl fmt::Debug for Secrets {
 
 /// Where a replay gets fresh secrets.
 ///
-/// Closures `Fn(&Letter) -> Result<Secrets, BoxError>` are sources. One that has to wait for a token implements the trait.
+/// Closures `Fn(&Letter) -> Result<Secrets, BoxError>` are sources. A source that has to wait for a token implements the trait.
 pub trait SecretSource {
     /// The secrets for `letter`, of which it needs those that are named by [`Letter::withheld`].
     ///

@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::{
-    BoxFuture, Filter, Letter, LetterId, Mark, Page, PushError, State, StateKind, Store, StoreError,
+    BoxFuture, Filter, Letter, LetterId, Mark, Page, PushError, Reason, StateKind, Store,
+    StoreError,
 };
 
 /// A store of its own, bounded, that holds letters for a database until it is back.
@@ -44,28 +45,15 @@ impl Spill {
     pub(crate) async fn keep(&mut self, letters: Vec<Letter>) -> Vec<Result<(), PushError>> {
         let mut keeping = Vec::new();
         for letter in letters {
-            // One that is expired from the beginning waits here as the others do, and is not purged with what was handed over.
-            let waits = State::first(&letter).kind().is_final().then_some(letter.id);
-            keeping.push((self.count < self.max).then(|| (self.store.push(letter), waits)));
+            keeping.push((self.count < self.max).then(|| self.store.push(waiting(letter))));
             self.count = (self.count + 1).min(self.max);
         }
         let mut kept = Vec::new();
         for push in keeping {
-            let done = match push {
+            kept.push(match push {
                 None => Err(PushError::Full),
-                Some((push, waits)) => {
-                    let kept = match (push.await, waits) {
-                        (Ok(()), Some(id)) => self
-                            .store
-                            .mark(id, Mark::Pending)
-                            .await
-                            .map_err(PushError::failed),
-                        (kept, _) => kept,
-                    };
-                    kept.inspect_err(|_| self.count -= 1)
-                }
-            };
-            kept.push(done);
+                Some(push) => push.await.inspect_err(|_| self.count -= 1),
+            });
         }
         kept
     }
@@ -82,7 +70,8 @@ impl Spill {
         };
         let filter = Filter::new().with_state(StateKind::Pending);
         let records = self.store.list(filter, page).await?;
-        Ok(records.into_iter().map(|record| record.letter).collect())
+        let letters = records.into_iter().map(|record| as_it_was(record.letter));
+        Ok(letters.collect())
     }
 
     /// Removes letters that the database has.
@@ -94,6 +83,31 @@ impl Spill {
         self.store.purge(Duration::ZERO).await?;
         marked.into_iter().collect()
     }
+}
+
+/// The tag that holds the reason of a letter that is expired from the beginning.
+const REASON: &str = "courteous-spilled-for";
+
+/// The letter as it waits here. One that is expired from the beginning waits as the others do, and is not purged with what was
+/// handed over: so its reason is in a tag. To mark it as pending would lose its `not_before`.
+fn waiting(mut letter: Letter) -> Letter {
+    let reason = letter.failure.reason;
+    if reason.is_end() {
+        letter.tags = letter.tags.with(REASON, reason.as_str());
+        letter.failure.reason = Reason::WaitTooLong;
+    }
+    letter
+}
+
+/// The opposite of [`waiting`].
+fn as_it_was(mut letter: Letter) -> Letter {
+    let reason = letter.tags.get(REASON).and_then(|word| word.parse().ok());
+    if let Some(reason) = reason {
+        letter.failure.reason = reason;
+        let tags = letter.tags.iter().filter(|(name, _)| *name != REASON);
+        letter.tags = tags.collect();
+    }
+    letter
 }
 
 /// Waits for all of them at once.

@@ -96,8 +96,7 @@ impl Failed {
         if let Some(rejected) = rejected {
             failed.not_before = failed.not_before.or(rejected.not_before());
             if rejected.reason() == RejectReason::KeyReused {
-                // Sent later under the same key, it would be taken for the operation that has it.
-                failed.reason = Reason::Permanent;
+                failed.reason = Reason::KeyReused;
             } else if rejected.reason().is_final() {
                 failed.reason = Reason::Unsendable;
             }
@@ -421,7 +420,7 @@ mod tests {
 
         let reused = Rejected::new(RejectReason::KeyReused);
         let failed = of_error(reused, &Trail::new()).unwrap();
-        assert_eq!(failed.reason, Reason::Permanent);
+        assert_eq!(failed.reason, Reason::KeyReused);
         for never in [RejectReason::CostAboveBurst, RejectReason::MalformedKey] {
             let never = Rejected::new(never);
             let failed = of_error(never, &Trail::new()).unwrap();

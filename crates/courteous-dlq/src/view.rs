@@ -66,6 +66,9 @@ pub(crate) fn never_again(record: &Record) -> Option<String> {
         {
             return Some(KEY_RUNS_OUT.to_owned());
         }
+        _ if record.letter.failure.reason == Reason::KeyReused => {
+            return Some(KEY_REUSED.to_owned());
+        }
         _ => return None,
     };
     Some(why.to_string())
@@ -73,6 +76,8 @@ pub(crate) fn never_again(record: &Record) -> Option<String> {
 
 pub(crate) const KEY_RUNS_OUT: &str =
     "the server asked for a longer pause than its key lives, and it may have been processed";
+
+const KEY_REUSED: &str = "another operation has its key, and it was not sent";
 
 /// A line of a list.
 pub(crate) fn line(record: &Record) -> String {

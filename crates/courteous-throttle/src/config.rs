@@ -22,7 +22,7 @@ pub(crate) struct Config {
 pub(crate) struct HintConfig {
     /// How long a refusal can close a bucket.
     pub(crate) max_pause: Duration,
-    /// How long a used-up quota can, that a response told of which is no refusal.
+    /// How long a used-up quota can, if the response that told it is no refusal.
     pub(crate) max_quota_pause: Duration,
     pub(crate) pacing: Pacing,
     /// By which statuses a server can refuse; `None` is by any.

@@ -833,7 +833,7 @@ mod named {
             assert_eq!(waits(&mut service, CORE).await, Duration::ZERO);
         }
         assert_eq!(service.partition().waiting(), 9);
-        // The last one's turn goes to one who comes later.
+        // The last one's turn goes to a call that comes later.
         let last = calls.pop().unwrap().unwrap();
         last.abort();
         assert!(last.await.is_err());

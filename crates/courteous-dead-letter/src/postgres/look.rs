@@ -53,6 +53,8 @@ async fn claim_rows(session: &Session, claim: &Claim) -> Result<Vec<Row>, Fault>
                  AND (d.state = 'pending' OR d.lease_until <= (SELECT now FROM t))
                  AND (d.not_before IS NULL OR d.not_before <= (SELECT now FROM t))
                  AND ($7::uuid IS NULL OR d.id = $7)
+                 -- Else it would overflow, and fail the claim of all others.
+                 AND d.fence < 9223372036854775807
                  {WANTED}
              ORDER BY d.id
              LIMIT $8

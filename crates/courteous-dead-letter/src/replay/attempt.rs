@@ -156,13 +156,12 @@ impl Replay {
         later.maybe_processed_since = Some(began);
         let mut letter = record.letter.clone();
         letter.failure = letter.failure.and_then(later);
-        let runs_out = letter.outlives_key(self.usable_key_lifetime());
-        if runs_out {
+        if letter.outlives_key(self.usable_key_lifetime()) {
             letter.failure.reason = Reason::KeyRunsOut;
         }
         let failure = letter.failure;
         let reason = failure.reason;
-        match runs_out || record.replays.saturating_add(1) >= self.max_replays {
+        match reason.is_end() || record.replays.saturating_add(1) >= self.max_replays {
             true => (
                 Settlement::Exhausted(failure),
                 ReplayOutcome::Exhausted { reason },

@@ -33,7 +33,7 @@ use crate::{Clock, Filter, LetterId, Progress, SecretSource, Store, StoreError, 
 /// All that is pending and whose `not_before` has come, oldest first, each once in a run, but:
 ///
 /// - a record that is safe by its key alone, and that may first have been processed longer ago than the lifetime of keys, less
-///   the total timeout, is marked as expired: the server may have forgotten the key, and would process the request anew. One that
+///   the total timeout, is marked as expired: the server may have forgotten the key, and would process the request again. One that
 ///   was never sent, or only ever refused, is sent however late;
 /// - a record that may have been processed, and has neither a key nor an idempotent method, is left alone, unless it is
 ///   [named](Self::with_id) and [that is wanted](Self::with_may_run_twice);

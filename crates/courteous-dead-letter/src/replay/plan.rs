@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{NotSent, Payload, Record, Replay, State};
+use crate::{NotSent, Payload, Reason, Record, Replay, State};
 
 /// Why a record is not to be sent.
 #[derive(Debug)]
@@ -32,7 +32,8 @@ impl Replay {
     /// Whether `record` may be sent at `now`, as far as can be told without fresh secrets.
     pub(super) fn check(&self, record: &Record, now: SystemTime) -> Result<(), Hold> {
         let letter = &record.letter;
-        if record.replays >= self.max_replays {
+        // Made pending by hand, it has the same key as before.
+        if record.replays >= self.max_replays || letter.failure.reason == Reason::KeyReused {
             return Err(Hold::Expire);
         }
         // A clock that went back makes a key younger than it is: the hour that is left below a day must do for that.

@@ -11,9 +11,16 @@ pub(super) use imp::Lock;
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 mod imp {
-    use std::{fs::File, path::Path};
+    use std::{
+        fs::{self, File},
+        mem,
+        os::unix::fs::MetadataExt,
+        path::Path,
+        sync::{Mutex, MutexGuard, PoisonError},
+    };
 
     use nix::{
+        errno::Errno,
         fcntl::{FcntlArg, fcntl},
         libc::{F_RDLCK, F_UNLCK, SEEK_SET, c_int, flock},
     };
@@ -31,19 +38,48 @@ mod imp {
         /// The lock on the file at `path`, on which a connection has a lock of its own. On a file system that has none of this
         /// kind, it is no lock.
         pub(in super::super) fn shared(path: &Path) -> Self {
-            let file = File::open(path).ok();
-            Self(file.filter(|file| set(file, F_RDLCK)))
+            Self::with(path, |file| set(file, F_RDLCK))
+        }
+
+        fn with(path: &Path, lock: impl FnOnce(&File) -> Result<(), Errno>) -> Self {
+            let is_without = |device| without().contains(&device);
+            let Ok(device) = fs::metadata(path).map(|found| found.dev()) else {
+                return Self(None);
+            };
+            let Some(file) = (!is_without(device))
+                .then(|| File::open(path).ok())
+                .flatten()
+            else {
+                return Self(None);
+            };
+            match lock(&file) {
+                // Held by another for now. With the connection still open, the file is not to be closed.
+                Ok(()) | Err(Errno::EAGAIN | Errno::EACCES) => Self(Some(file)),
+                Err(_) => {
+                    without().push(device);
+                    // Its close would release the locks that SQLite has on it: so it stays open, the one of its file system.
+                    mem::forget(file);
+                    Self(None)
+                }
+            }
         }
 
         /// Lets others have the file for themselves, as the connection is about to be closed.
         pub(in super::super) fn release(&self) {
             if let Some(file) = &self.0 {
-                set(file, F_UNLCK);
+                let _ = set(file, F_UNLCK);
             }
         }
     }
 
-    fn set(file: &File, kind: c_int) -> bool {
+    /// The file systems that have no lock of this kind, by their device.
+    static WITHOUT: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+
+    fn without() -> MutexGuard<'static, Vec<u64>> {
+        WITHOUT.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(file: &File, kind: c_int) -> Result<(), Errno> {
         let lock = flock {
             l_type: kind as _,
             l_whence: SEEK_SET as _,
@@ -51,7 +87,37 @@ mod imp {
             l_len: SHARED_SIZE,
             l_pid: 0,
         };
-        fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).is_ok()
+        fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use nix::libc::F_WRLCK;
+        use rusqlite::Connection;
+
+        use super::*;
+
+        #[test]
+        fn a_lock_that_fails_leaves_the_lock_of_the_connection_as_it_was() {
+            let folder = tempfile::tempdir().unwrap();
+            for error in [Errno::EAGAIN, Errno::EINVAL] {
+                let path = folder.path().join(format!("{error:?}.db"));
+                let connection = Connection::open(&path).unwrap();
+                let wal = "PRAGMA journal_mode = WAL; CREATE TABLE t (a)";
+                connection.execute_batch(wal).unwrap();
+                let lock = Lock::with(&path, |_| Err(error));
+                if error == Errno::EINVAL {
+                    let again = Lock::with(&path, |_| unreachable!());
+                    assert!(again.0.is_none(), "it is opened once");
+                    without().clear();
+                }
+                let file = File::options().write(true).open(&path).unwrap();
+                let is_locked = set(&file, F_WRLCK).is_err();
+                assert!(is_locked, "{error}");
+                drop(connection);
+                drop(lock);
+            }
+        }
     }
 }
 

@@ -72,7 +72,9 @@ use crate::{
 ///
 /// - the three files change one after the other, and letters may be in the log only;
 /// - a copy that is made *by this process* (`std::fs::copy`) releases the locks that SQLite has on the file. Another process
-///   may then take itself for the last one, and remove the log. On Linux the store holds a lock that a copy does not release.
+///   may then take itself for the last one, and remove the log. On Linux (64-bit x86 and ARM) the store holds a lock that a copy
+///   does not release, if the file system has such locks (`F_OFD_SETLK`). `backup` and
+///   [`open_read_only`](Self::open_read_only) release no lock anywhere.
 ///
 /// # A file that is moved
 ///
@@ -141,7 +143,7 @@ impl SqliteStore {
     ///
     /// The copy has every letter that was acknowledged before the call, and is one state of the store, whatever is written
     /// meanwhile. It is durable, and was checked, when this returns. It is a store: a restore puts it in the place of the
-    /// file while no process has the store open, and removes the `-wal` and `-shm` that are left beside it.
+    /// file while no process has the store open, and removes the `-wal`, `-shm` and `-reserve` that are left beside it.
     ///
     /// This blocks for as long as the copy takes, and holds up no push: call it by `spawn_blocking` from async code.
     ///

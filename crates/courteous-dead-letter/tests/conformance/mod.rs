@@ -30,7 +30,7 @@ macro_rules! conformance {
     (mod $name:ident { $make:expr }) => {
         $crate::conformance::conformance! { mod $name { $make }
             a_letter_is_read_back_as_it_was
-            a_letter_whose_key_runs_out_is_expired_from_the_beginning
+            a_letter_whose_key_cannot_be_used_again_is_expired_from_the_beginning
             a_sealed_body_is_kept_as_it_is
             a_letter_is_kept_once
             dropping_the_future_of_a_push_takes_nothing_back
@@ -225,21 +225,23 @@ pub(crate) async fn a_letter_is_read_back_as_it_was(store: &Any, clock: &Clock) 
     }
 }
 
-pub(crate) async fn a_letter_whose_key_runs_out_is_expired_from_the_beginning(
+pub(crate) async fn a_letter_whose_key_cannot_be_used_again_is_expired_from_the_beginning(
     store: &Any,
     clock: &Clock,
 ) {
-    let mut letter = letter(clock, HOUR, Reason::KeyRunsOut);
-    letter.failure.not_before = Some(clock.now() + 100 * HOUR);
-    store.push(letter.clone()).await.unwrap();
-    let record = get(store, letter.id).await;
-    assert_eq!((record.state, record.replays), (State::Expired, 0));
-    assert_eq!(record.letter, letter);
-    assert_eq!(store.stats().await.unwrap().undelivered(), 0);
-    // By hand it is made pending.
-    store.mark(letter.id, Mark::Pending).await.unwrap();
-    let claimed = store.claim(Claim::new(1, HOUR)).await.unwrap();
-    assert_eq!(claimed[0].letter.id, letter.id);
+    for reason in [Reason::KeyRunsOut, Reason::KeyReused] {
+        let mut letter = letter(clock, HOUR, reason);
+        letter.failure.not_before = Some(clock.now() + 100 * HOUR);
+        store.push(letter.clone()).await.unwrap();
+        let record = get(store, letter.id).await;
+        assert_eq!((record.state, record.replays), (State::Expired, 0));
+        assert_eq!(record.letter, letter);
+        // By hand it is made pending.
+        store.mark(letter.id, Mark::Pending).await.unwrap();
+        let claimed = claim(store, 9).await;
+        let ids: Vec<_> = claimed.iter().map(|record| record.letter.id).collect();
+        assert_eq!(ids, [letter.id]);
+    }
 }
 
 pub(crate) async fn a_sealed_body_is_kept_as_it_is(store: &Any, clock: &Clock) {

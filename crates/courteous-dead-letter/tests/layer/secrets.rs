@@ -347,6 +347,12 @@ const SECRET_HEADERS: &[&str] = &[
 
 /// Query parameters that hold credentials, of well-known providers.
 const SECRET_QUERIES: &[&str] = &[
+    "backendtoken",
+    "frontendtoken",
+    "sendtoken",
+    "profilekey",
+    "borderkey",
+    "researchkey",
     "token",
     "access_token",
     "accessToken",
@@ -788,5 +794,36 @@ async fn a_scrubbed_body_has_no_secret_in_the_file_and_a_body_that_is_not_looked
             leaked,
             "{content_type}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_body_whose_content_type_is_withheld_is_not_written() {
+    use courteous_dead_letter::{BodyScrubber, Payload};
+
+    let scrubbed: Adjust = |layer| layer.with_body_scrubber(BodyScrubber::new());
+    let named: Adjust = |layer| {
+        let layer = layer.with_secret_header(HeaderName::from_static("content-type"));
+        layer.with_body_scrubber(BodyScrubber::new())
+    };
+    let body = r#"{"password":"s3same"}"#;
+    let mut marked = HeaderValue::from_static("application/json");
+    marked.set_sensitive(true);
+    let plain = HeaderValue::from_static("application/json");
+    // It holds a secret of the same request.
+    let holds = HeaderValue::from_static("application/json; note=SESAME-1");
+    for (adjust, content_type) in [(scrubbed, marked), (named, plain), (scrubbed, holds)] {
+        let request = Request::post("/")
+            .header("x-api-key", "SESAME-1")
+            .header("content-type", content_type);
+        let request = request.body(Body::from(body)).unwrap();
+        let (letter, _) = recorded(request, "down", adjust).await;
+        assert!(
+            letter
+                .withheld
+                .headers
+                .contains(&http::header::CONTENT_TYPE)
+        );
+        assert_eq!(letter.payload, Payload::Gone);
     }
 }

@@ -1,8 +1,11 @@
-use std::{num::NonZeroU64, time::Duration};
+use std::{
+    num::NonZeroU64,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use courteous_core::find_cause;
 use courteous_dead_letter::{
-    MemoryStore, PostgresError, PostgresStore, PushError, Reason, Sink, StateKind, Store,
+    Letter, MemoryStore, PostgresError, PostgresStore, PushError, Reason, Sink, StateKind, Store,
 };
 use courteous_testkit::Postgres;
 
@@ -213,21 +216,27 @@ async fn a_letter_that_is_expired_from_the_beginning_is_handed_over_as_the_other
     let store = store.with_spill(local.clone(), MOST);
     let store = store.connect().await.unwrap();
     server.crash();
-    let mut ids = Vec::new();
-    for number in 0..4 {
+    let mut letters = Vec::new();
+    let ends = [Reason::KeyRunsOut, Reason::KeyReused].map(Some);
+    for (number, end) in (0..).zip([ends[0], None, ends[1], None]) {
         let mut letter = letter(number);
-        if number % 2 == 0 {
-            letter.failure.reason = Reason::KeyRunsOut;
-        }
-        ids.push(letter.id);
+        letter.failure.reason = end.unwrap_or(letter.failure.reason);
+        let then = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        letter.failure.not_before = Some(then);
+        letters.push(letter.clone());
         store.push(letter).await.unwrap();
     }
     assert_eq!(local.stats().await.unwrap().undelivered(), 4);
 
     server.restart();
     wait_for("all are handed over", async || store.backlog().spilled == 0).await;
-    for (id, expired) in ids.into_iter().zip([true, false, true, false]) {
-        let record = store.get(id).await.unwrap().unwrap();
+    for (letter, expired) in letters.into_iter().zip([true, false, true, false]) {
+        let record = store.get(letter.id).await.unwrap().unwrap();
+        let of = |letter: &Letter| {
+            let failure = &letter.failure;
+            (failure.reason, failure.not_before, letter.tags.clone())
+        };
+        assert_eq!(of(&record.letter), of(&letter));
         let state = if expired {
             StateKind::Expired
         } else {

@@ -33,6 +33,7 @@ async fn a_row_that_cannot_be_read_is_named_and_holds_up_no_other() {
         ("reason", "'boredom'"),
         ("body_kind", "'eaten'"),
         ("last_status", "7"),
+        ("fence", "9223372036854775807"),
     ] {
         let ids = pushed(&store, 3).await;
         let broken = format!(
@@ -49,7 +50,7 @@ async fn a_row_that_cannot_be_read_is_named_and_holds_up_no_other() {
         assert_eq!(store.stats().await.unwrap().total(), 3, "{column}");
         let error = store.get(ids[1]).await.unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
-        // In place of the one that cannot be read, another one is claimed; and it is claimed for nobody.
+        // In place of the one that cannot be read, another one is claimed; and it stays pending.
         let claim = Claim::new(2, Duration::from_secs(60));
         let claimed = store.claim(claim).await.unwrap();
         assert!(claimed.iter().map(id).eq([ids[0], ids[2]]), "{column}");

@@ -77,10 +77,10 @@ async fn a_backup_overwrites_nothing_and_leaves_nothing_behind_when_it_fails() {
     let (store, folder) = store();
     push(&store, 0..3).await;
     let target = folder.path().join("copy.db");
-    fs::write(&target, "of somebody else").unwrap();
+    fs::write(&target, "of another program").unwrap();
     let error = store.backup(&target).unwrap_err();
     assert_eq!(fault(&error), Some(SqliteFault::Inaccessible));
-    assert_eq!(fs::read(&target).unwrap(), b"of somebody else");
+    assert_eq!(fs::read(&target).unwrap(), b"of another program");
 
     let nowhere = folder.path().join("no/folder.db");
     assert!(store.backup(&nowhere).is_err());

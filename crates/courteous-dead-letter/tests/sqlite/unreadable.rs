@@ -10,7 +10,7 @@ use http_body_util::Full;
 use crate::{claim, intruder, number, numbers, push, store};
 
 /// What can go wrong with the second of three rows, and the column that is named.
-const FAULTS: [(&str, &str); 14] = [
+const FAULTS: [(&str, &str); 15] = [
     ("method", "DELETE FROM requests WHERE seq = 2"),
     ("method", "UPDATE requests SET method = '' WHERE seq = 2"),
     (
@@ -50,6 +50,10 @@ const FAULTS: [(&str, &str); 14] = [
     (
         "fence",
         "UPDATE letters SET state = 'claimed', fence = -2, lease_until = 1 WHERE seq = 2",
+    ),
+    (
+        "fence",
+        "UPDATE letters SET fence = 9223372036854775807 WHERE seq = 2",
     ),
     (
         "replays",

@@ -316,12 +316,15 @@ async fn a_letter_that_is_never_sent_again_says_why() {
     let (bench, server) = (Bench::new(), ScriptedServer::answering([]).await.unwrap());
     let mut runs_out = letter(&server, 1);
     runs_out.failure.reason = Reason::KeyRunsOut;
+    let mut reused = letter(&server, 4);
+    reused.failure.reason = Reason::KeyReused;
     let mut scrubbed = letter(&server, 2);
     scrubbed.payload = Payload::Scrubbed("password=withheld".into());
     let mut truncated = letter(&server, 3);
     truncated.payload = Payload::Truncated("order".into());
     for (letter, state, why) in [
         (runs_out, "expired", "a longer pause than its key lives"),
+        (reused, "expired", "another operation has its key"),
         (scrubbed, "pending", "secrets were taken out of its body"),
         (truncated, "pending", "its body was not kept whole"),
     ] {

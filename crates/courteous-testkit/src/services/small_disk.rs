@@ -4,14 +4,15 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::skip;
+use super::must_not_skip;
 
 /// A disk of so many bytes, in memory, that is gone when this is dropped.
 #[derive(Debug)]
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// A disk that is mounted at `folder`, which is created. `None` if this test may not mount one: it has said so.
+    /// A disk that is mounted at `folder`, which is created. `None` if this test may not mount one: it has said so, and
+    /// fails where all tests must run.
     ///
     /// # Errors
     ///
@@ -26,7 +27,7 @@ impl SmallDisk {
         if mounted.is_ok_and(|status| status.success()) {
             return Ok(Some(Self(folder.to_owned())));
         }
-        skip("this user cannot mount a disk");
+        must_not_skip("this user cannot mount a disk");
         Ok(None)
     }
 
