@@ -1,8 +1,6 @@
 //! TLS handshakes that fail, and what a call makes of them: over hyper-rustls, on loopback sockets.
-
+#![cfg(feature = "hyper-util")]
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
-
-mod net;
 
 use std::{
     net::SocketAddr,
@@ -10,9 +8,10 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use courteous::{AnyBody, Stack, StopReason};
+use courteous::{AnyBody, Backoff, Budget, Jitter, RetryLayer, Stack, StopReason};
 use http::{Method, Request};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -21,8 +20,6 @@ use tokio::{
     net::TcpListener,
 };
 use tower::ServiceExt;
-
-use crate::net::brisk_retry;
 
 /// How a server answers the first message of a handshake.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +63,11 @@ async fn call(deed: Deed, method: Method) -> (usize, Option<StopReason>) {
         .enable_http1()
         .build();
     let client: Client<_, AnyBody> = Client::builder(TokioExecutor::new()).build(connector);
-    let stack = Stack::new().with_retry(brisk_retry());
+    // It loses no time, and counts no costs.
+    let retry = RetryLayer::new()
+        .with_backoff(Backoff::constant(Duration::from_millis(10)).with_jitter(Jitter::None))
+        .with_budget(Budget::unlimited());
+    let stack = Stack::new().with_retry(retry);
     let client = stack.build().unwrap().layer(client);
     let request = Request::builder()
         .method(method)
