@@ -108,7 +108,7 @@ async fn push_at_once(store: &PostgresStore, letters: usize) {
 async fn replay(store: PostgresStore, letters: u32) {
     for _ in 0..letters {
         let claim = Claim::new(1, Duration::from_secs(60));
-        let claimed = store.claim(claim).await.expect("a claim");
+        let claimed = store.claim(claim).await.expect("a claim").records;
         let (letter, fence) = claimed.first().map(fence).expect("a letter");
         let status = StatusCode::OK;
         let settled = store.settle(letter, fence, Settlement::Delivered { status });

@@ -226,7 +226,7 @@ async fn many(letters: usize) {
 
 async fn claim(store: &SqliteStore, max: u32) -> Vec<Record> {
     let claim = Claim::new(max, Duration::from_secs(60));
-    store.claim(claim).await.expect("a claim")
+    store.claim(claim).await.expect("a claim").records
 }
 
 async fn settle(store: &SqliteStore, record: &Record) {

@@ -5,8 +5,8 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce, aead, aead::Aead};
 use courteous_core::random_bytes;
 
 use crate::{
-    BoxFuture, Claim, Filter, Letter, LetterId, Mark, Page, Payload, PushError, Record, Settlement,
-    Sink, Stats, Store, StoreError, Unreadable,
+    BoxFuture, Claim, Claimed, Filter, Letter, LetterId, Mark, Page, Payload, PushError, Record,
+    Settlement, Sink, Stats, Store, StoreError, Unreadable,
 };
 
 /// A store whose bodies are encrypted: around any [`Sink`], and around any [`Store`].
@@ -184,16 +184,12 @@ impl Keys {
     }
 
     /// Opens those that can be opened.
-    fn open_all(
-        &self,
-        records: Result<Vec<Record>, StoreError>,
-    ) -> Result<Vec<Record>, StoreError> {
-        let mut records = records?;
+    fn open_all(&self, mut records: Vec<Record>) -> Vec<Record> {
         for record in &mut records {
             // What cannot be opened stays sealed, and is seen to be.
             let _ = self.open(record);
         }
-        Ok(records)
+        records
     }
 }
 
@@ -237,8 +233,12 @@ impl<S: Sink> Sink for Encrypted<S> {
 }
 
 impl<S: Store> Store for Encrypted<S> {
-    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
-        Box::pin(async { self.keys.open_all(self.inner.claim(claim).await) })
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
+        Box::pin(async {
+            let mut claimed = self.inner.claim(claim).await?;
+            claimed.records = self.keys.open_all(claimed.records);
+            Ok(claimed)
+        })
     }
 
     fn settle(
@@ -261,7 +261,7 @@ impl<S: Store> Store for Encrypted<S> {
     }
 
     fn list(&self, filter: Filter, page: Page) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
-        Box::pin(async move { self.keys.open_all(self.inner.list(filter, page).await) })
+        Box::pin(async move { Ok(self.keys.open_all(self.inner.list(filter, page).await?)) })
     }
 
     fn unreadable(

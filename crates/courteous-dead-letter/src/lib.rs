@@ -241,7 +241,7 @@ pub use sink::{BoxFuture, Sink};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteError, SqliteFault, SqliteOptions, SqliteStore};
 pub use stats::{Count, Stats};
-pub use store::{Claim, Filter, Mark, Page, Settlement, Store};
+pub use store::{Claim, Claimed, Filter, Mark, Page, Settlement, Store};
 pub use summary::{NotSent, Progress, ReplayOutcome, Summary};
 pub use tags::{Tags, TagsIter};
 pub use unreadable::Unreadable;

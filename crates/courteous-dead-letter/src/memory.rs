@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    BoxFuture, Claim, Clock, Count, Filter, Letter, LetterId, Mark, Page, PushError, Record,
-    Settlement, Sink, State, Stats, Store, StoreError, clock::later,
+    BoxFuture, Claim, Claimed, Clock, Count, Filter, Letter, LetterId, Mark, Page, PushError,
+    Record, Settlement, Sink, State, Stats, Store, StoreError, clock::later,
 };
 
 /// A [`Store`] in memory, for tests: its records are gone with the last handle.
@@ -246,8 +246,8 @@ impl Sink for MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
-        Box::pin(async move { Ok(self.claim_now(&claim)) })
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
+        Box::pin(async move { Ok(self.claim_now(&claim).into()) })
     }
 
     fn settle(

@@ -35,14 +35,15 @@ use crate::{
 /// [`Corrupt`](StoreError::Corrupt) from all of them.
 ///
 /// A record that cannot be read holds up no other: [`claim`](Self::claim) and [`list`](Self::list) leave it out,
-/// [`unreadable`](Self::unreadable) tells it, and it can be marked as discarded.
+/// [`Claimed::unreadable`] and [`unreadable`](Self::unreadable) tell it, and it can be marked as discarded.
 pub trait Store: Sink {
-    /// Claims the oldest records that can be claimed, at most [`max`](Claim::max) of them, sorted by id.
+    /// Claims the oldest records that can be claimed, at most [`max`](Claim::max) of them, sorted by id. It also tells which ones
+    /// it came upon that cannot be read, at no cost of their own.
     ///
     /// A record can be claimed if it is pending, or claimed until a time that has come, and its `not_before` is not to come.
     /// Each claim gets a fencing number that is higher than the record's last one, and ends after the
     /// [lease](Claim::lease). Two callers never get the same record at the same time.
-    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>>;
 
     /// Writes what became of a claimed record, and so ends the claim; durable when the future resolves.
     ///
@@ -70,7 +71,7 @@ pub trait Store: Sink {
     fn list(&self, filter: Filter, page: Page) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
 
     /// The records among those that `filter` lets through which cannot be read, sorted by id. Each record that `filter` lets
-    /// through is looked at until the page is full. Those whose id cannot be read come first, with the first page and beyond
+    /// through is read, but for its body, until the page is full: of a million letters, that takes seconds. Those whose id cannot be read come first, with the first page and beyond
     /// its limit.
     ///
     /// The default is that of a store whose records can always be read: none.
@@ -126,6 +127,26 @@ impl Claim {
             after: None,
             id: None,
             filter: Filter::new(),
+        }
+    }
+}
+
+/// What a claim has found.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Claimed {
+    /// The records that are claimed now, sorted by id.
+    pub records: Vec<Record>,
+    /// Those in their place that could have been claimed, but cannot be read. They stay as they were.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl From<Vec<Record>> for Claimed {
+    /// These records, and none that cannot be read.
+    fn from(records: Vec<Record>) -> Self {
+        Self {
+            records,
+            unreadable: Vec::new(),
         }
     }
 }
@@ -250,7 +271,7 @@ pub enum Mark {
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {
-    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         (**self).claim(claim)
     }
 

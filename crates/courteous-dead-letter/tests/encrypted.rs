@@ -57,13 +57,17 @@ async fn a_body_is_read_with_its_key_and_stays_sealed_with_another() {
     assert!(matches!(read, Err(StoreError::WrongKey)), "{read:?}");
     let listed = second.list(Filter::new(), Page::first(9)).await.unwrap();
     assert_eq!(body(listed[0].clone()), plain.letter.payload);
-    let claimed = second.claim(Claim::new(9, Duration::ZERO)).await.unwrap();
+    let claimed = second
+        .claim(Claim::new(9, Duration::ZERO))
+        .await
+        .unwrap()
+        .records;
     assert_eq!(body(claimed[0].clone()), plain.letter.payload);
 
     // A new key, with the old one at hand.
     let both = second.with_old_key(key(1));
     assert_eq!(body(both.get(id).await.unwrap().unwrap()), whole);
-    let claimed = both.claim(Claim::new(9, HOUR)).await.unwrap();
+    let claimed = both.claim(Claim::new(9, HOUR)).await.unwrap().records;
     assert_eq!(body(claimed[0].clone()), whole);
     assert!(!format!("{both:?}").contains("1, 1"));
 }
@@ -84,7 +88,7 @@ async fn moved(change: impl FnOnce(&mut Letter)) -> (Result<Payload, StoreError>
     to.push(letter).await.unwrap();
     let second = Encrypted::new(to, key(1));
     let read = second.get(id).await;
-    let mut claimed = second.claim(Claim::new(9, HOUR)).await.unwrap();
+    let mut claimed = second.claim(Claim::new(9, HOUR)).await.unwrap().records;
     let read = read.map(|record| record.unwrap().letter.payload);
     (read, claimed.remove(0).letter.payload)
 }

@@ -4,8 +4,8 @@ use std::{
 };
 
 use courteous_dead_letter::{
-    BoxFuture, Claim, Filter, Letter, LetterId, Mark, Page, PushError, Record, Settlement, Sink,
-    Stats, Store, StoreError, Unreadable,
+    BoxFuture, Claim, Claimed, Filter, Letter, LetterId, Mark, Page, PushError, Record, Settlement,
+    Sink, Stats, Store, StoreError, Unreadable,
 };
 
 /// A store of which a replay sees no more than so many letters, and none once it is closed: so a replay ends in good order,
@@ -73,16 +73,16 @@ impl Sink for Window<'_> {
 }
 
 impl Store for Window<'_> {
-    fn claim(&self, mut claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+    fn claim(&self, mut claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         Box::pin(async move {
             let taken = self.take(claim.max);
             if taken == 0 {
-                return Ok(Vec::new());
+                return Ok(Claimed::default());
             }
             claim.max = taken;
-            let records = self.store.claim(claim).await?;
-            self.give_back(taken, records.len());
-            Ok(records)
+            let claimed = self.store.claim(claim).await?;
+            self.give_back(taken, claimed.records.len());
+            Ok(claimed)
         })
     }
 

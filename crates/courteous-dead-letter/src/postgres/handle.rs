@@ -26,7 +26,7 @@ use super::{
     settle::Settle,
     worker::{Gauge, Worker},
 };
-use crate::{BoxFuture, Claim, Letter, PushError, Record, StoreError};
+use crate::{BoxFuture, Claim, Claimed, Letter, PushError, StoreError};
 
 /// What the clones of a store share. With it, the thread ends.
 pub(super) struct Handle {
@@ -91,7 +91,7 @@ impl Handle {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    pub(super) async fn claim(&self, claim: Claim) -> Result<Vec<Record>, StoreError> {
+    pub(super) async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
         let room = self.room().await?;
         let (reply, answer) = oneshot::channel();
         self.send(Ask::Claim(Box::new(claim), reply), room);

@@ -6,7 +6,7 @@ use tokio::{
 };
 
 use super::{error::Fault, session::Session, settle::Settle};
-use crate::{BoxFuture, Claim, Letter, PushError, Record, StoreError};
+use crate::{BoxFuture, Claim, Claimed, Letter, PushError, StoreError};
 
 pub(super) type Reply<T, E = StoreError> = oneshot::Sender<Result<T, E>>;
 
@@ -27,7 +27,7 @@ pub(super) enum Ask {
     /// Many are written by one statement, too.
     Settle(Box<Settle>, Reply<()>),
     /// Those that are alike are one claim of more.
-    Claim(Box<Claim>, Reply<Vec<Record>>),
+    Claim(Box<Claim>, Reply<Claimed>),
     /// Is asked by itself.
     Other(Box<dyn Question>),
 }
@@ -138,9 +138,9 @@ impl Job {
     }
 
     /// Tells what was claimed. Whoever asked may have gone.
-    pub(super) fn claimed(self, records: Vec<Record>) {
+    pub(super) fn claimed(self, found: Claimed) {
         if let Ask::Claim(_, reply) = self.ask {
-            drop(reply.send(Ok(records)));
+            drop(reply.send(Ok(found)));
         }
     }
 
@@ -149,7 +149,7 @@ impl Job {
         match self.ask {
             Ask::Push(_, reply) => drop(reply.send(Ok(()))),
             Ask::Settle(_, reply) => drop(reply.send(Ok(()))),
-            Ask::Claim(_, reply) => drop(reply.send(Ok(Vec::new()))),
+            Ask::Claim(_, reply) => drop(reply.send(Ok(Claimed::default()))),
             Ask::Other(question) => question.answer(Ok(())),
         }
     }

@@ -11,19 +11,19 @@ use super::{
     session::{NOW, Param, Session, TABLE, micros},
 };
 use crate::{
-    Claim, Count, Filter, LetterId, Mark, Page, Record, StateKind, Stats, StoreError, Unreadable,
-    row::time,
+    Claim, Claimed, Count, Filter, LetterId, Mark, Page, Record, StateKind, Stats, StoreError,
+    Unreadable, row::time,
 };
 
 /// Those that cannot be read are released at once, and others are claimed in their place.
-pub(super) async fn claim(session: &Session, claim: &Claim) -> Result<Vec<Record>, Fault> {
+pub(super) async fn claim(session: &Session, claim: &Claim) -> Result<Claimed, Fault> {
     let mut wanted = claim.clone();
-    let mut claimed = Vec::new();
+    let mut claimed = Claimed::default();
     loop {
         let rows = claim_rows(session, &wanted).await?;
         let (records, unreadable) = records(&rows);
         let last = records.last().map(|record| record.letter.id);
-        claimed.extend(records);
+        claimed.records.extend(records);
         if unreadable.is_empty() {
             return Ok(claimed);
         }
@@ -31,6 +31,7 @@ pub(super) async fn claim(session: &Session, claim: &Claim) -> Result<Vec<Record
         release(session, &ids).await?;
         wanted.after = last.max(ids.last().copied()).max(wanted.after);
         wanted.max = u32::try_from(unreadable.len()).unwrap_or(u32::MAX);
+        claimed.unreadable.extend(unreadable);
     }
 }
 

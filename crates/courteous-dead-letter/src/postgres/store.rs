@@ -8,8 +8,8 @@ use super::{
     PostgresBuilder, PostgresError, handle::Handle, look, settings::Settings, settle::Settle,
 };
 use crate::{
-    BoxFuture, Claim, Filter, Letter, LetterId, Mark, Page, PushError, Record, Settlement, Sink,
-    Stats, Store, StoreError, Unreadable,
+    BoxFuture, Claim, Claimed, Filter, Letter, LetterId, Mark, Page, PushError, Record, Settlement,
+    Sink, Stats, Store, StoreError, Unreadable,
 };
 
 /// Keeps letters in Postgres, for many machines.
@@ -140,7 +140,7 @@ impl Sink for PostgresStore {
 }
 
 impl Store for PostgresStore {
-    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         Box::pin(self.handle.claim(claim))
     }
 

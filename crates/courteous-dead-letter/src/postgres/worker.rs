@@ -25,7 +25,7 @@ use super::{
     settle::settle,
     waiting::{Waiting, batch},
 };
-use crate::{Claim, Letter, LetterId, spill::Spill};
+use crate::{Claim, Claimed, Letter, LetterId, spill::Spill};
 
 /// The most bytes of bodies that one statement writes, unless a single letter has more.
 const BATCH_BYTES: usize = 4 << 20;
@@ -238,11 +238,17 @@ impl Worker {
         let max = |job: &Job| job.claim().map_or(0, |claim| claim.max);
         all.max = batch.iter().map(max).fold(0, u32::saturating_add);
         match claim(session, &all).await {
-            Ok(records) => {
-                let mut records = records.into_iter();
+            Ok(claimed) => {
+                let mut records = claimed.records.into_iter();
+                let mut unreadable = claimed.unreadable;
                 for job in batch {
-                    let own = records.by_ref().take(max(&job) as usize).collect();
-                    job.claimed(own);
+                    let records = records.by_ref().take(max(&job) as usize).collect();
+                    // Once is enough: for the first.
+                    let unreadable = std::mem::take(&mut unreadable);
+                    job.claimed(Claimed {
+                        records,
+                        unreadable,
+                    });
                 }
             }
             Err(fault) => return self.put_back(batch, fault).await,

@@ -1,4 +1,5 @@
 use std::{
+    collections::HashSet,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -36,6 +37,9 @@ struct Shared {
     /// The newest record that was claimed.
     cursor: Option<LetterId>,
     summary: Summary,
+    /// What cannot be read, and was counted.
+    told: HashSet<LetterId>,
+    told_nameless: u64,
     failures_in_row: u32,
     error: Option<StoreError>,
 }
@@ -61,12 +65,10 @@ impl Replay {
         filter.before = Some(filter.before.map_or(end, |before| before.min(end)));
         if self.dry_run {
             self.look(&run, store, &filter).await?;
+            self.look_for_unreadable(&run, store, &filter).await?;
         } else {
             let worker = |_| self.work(&run, store, service.clone(), &filter);
             join_all((0..self.concurrency.get()).map(worker)).await;
-        }
-        if run.cursor().is_some() {
-            self.tell_unreadable(&run, store, &filter).await?;
         }
         let shared = run.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         match shared.error {
@@ -92,7 +94,11 @@ impl Replay {
                 filter: filter.clone(),
                 ..Claim::new(1, self.lease())
             };
-            match store.claim(claim).await.map(|mut records| records.pop()) {
+            let claimed = store.claim(claim).await.map(|mut claimed| {
+                self.tell_unreadable(run, &claimed.unreadable);
+                claimed.records.pop()
+            });
+            match claimed {
                 Ok(Some(record)) => {
                     run.advance(record.letter.id);
                     if let Err(error) = self
@@ -180,8 +186,8 @@ impl Replay {
         Ok(())
     }
 
-    /// Counts what would have been sent, if it could be read.
-    async fn tell_unreadable<St>(
+    /// A dry run: what would have been sent, if it could be read. It reads all that is open, as the rest of a dry run does.
+    async fn look_for_unreadable<St>(
         &self,
         run: &Run,
         store: &St,
@@ -190,10 +196,9 @@ impl Replay {
     where
         St: Store + ?Sized,
     {
-        let not_sent = |column| ReplayOutcome::NotSent(NotSent::Unreadable { column });
         if let Some(id) = self.id {
             if let Err(StoreError::Corrupt { column, .. }) = store.get(id).await {
-                self.tell(run, id, &not_sent(column));
+                self.tell_unreadable(run, &[Unreadable::new(Some(id), column)]);
             }
             return Ok(());
         }
@@ -202,12 +207,7 @@ impl Replay {
             let mut page = Page::first(PAGE);
             loop {
                 let found = store.unreadable(filter.clone(), page).await?;
-                for Unreadable { id, column } in &found {
-                    match id {
-                        Some(id) => self.tell(run, *id, &not_sent(column)),
-                        None => drop(run.count(&not_sent(column), None)),
-                    }
-                }
+                self.tell_unreadable(run, &found);
                 page.after = found.last().and_then(|last| last.id);
                 if page.after.is_none() {
                     break;
@@ -215,6 +215,17 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    /// Counts those that would have been sent, each once: two workers may come upon the same ones.
+    fn tell_unreadable(&self, run: &Run, found: &[Unreadable]) {
+        for Unreadable { id, column } in run.untold(found) {
+            let outcome = ReplayOutcome::NotSent(NotSent::Unreadable { column });
+            match id {
+                Some(id) => self.tell(run, id, &outcome),
+                None => drop(run.count(&outcome, None)),
+            }
+        }
     }
 
     fn tell(&self, run: &Run, id: LetterId, outcome: &ReplayOutcome) {
@@ -246,6 +257,26 @@ impl Run {
     fn advance(&self, claimed: LetterId) {
         let mut shared = self.lock();
         shared.cursor = shared.cursor.max(Some(claimed));
+    }
+
+    /// Those among these that were not told before.
+    fn untold(&self, found: &[Unreadable]) -> Vec<Unreadable> {
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let mut shared = self.lock();
+        // Without an id, they are found again by each claim from the beginning on.
+        let mut nameless = 0;
+        let is_new = |one: &&Unreadable| match one.id {
+            Some(id) => shared.told.insert(id),
+            None => {
+                nameless += 1;
+                let is_new = nameless > shared.told_nameless;
+                shared.told_nameless = shared.told_nameless.max(nameless);
+                is_new
+            }
+        };
+        found.iter().filter(is_new).copied().collect()
     }
 
     fn fail(&self, error: StoreError) {

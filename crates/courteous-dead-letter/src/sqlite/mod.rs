@@ -33,8 +33,8 @@ use self::{
     queue::{Queue, Refusal, Weight},
 };
 use crate::{
-    BoxFuture, Claim, Clock, Filter, Letter, LetterId, Mark, Page, PushError, Record, Settlement,
-    Sink, Stats, Store, StoreError, Unreadable, row::Row,
+    BoxFuture, Claim, Claimed, Clock, Filter, Letter, LetterId, Mark, Page, PushError, Record,
+    Settlement, Sink, Stats, Store, StoreError, Unreadable, row::Row,
 };
 
 /// Keeps letters in an SQLite file.
@@ -225,7 +225,7 @@ impl Sink for SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         let clock = self.clock.clone();
         let claimed = self.asked(Kind::Claim, move |connection| {
             statements::claim(connection, &claim, clock.now())
@@ -265,10 +265,23 @@ impl Store for SqliteStore {
         filter: Filter,
         page: Page,
     ) -> BoxFuture<'_, Result<Vec<Unreadable>, StoreError>> {
-        let found = self.asked(Kind::Look, move |connection| {
-            statements::unreadable(connection, &filter, page)
-        });
-        Box::pin(found)
+        Box::pin(async move {
+            let (mut found, mut part) = (Vec::new(), page);
+            loop {
+                let filter = filter.clone();
+                let looked = self.asked(Kind::Look, move |connection| {
+                    statements::unreadable(connection, &filter, part)
+                });
+                let (some, next) = looked.await?;
+                let named = some.iter().filter(|one| one.id.is_some()).count();
+                part.limit = part.limit.saturating_sub(named as u32);
+                part.after = next;
+                found.extend(some);
+                if next.is_none() || part.limit == 0 {
+                    return Ok(found);
+                }
+            }
+        })
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>> {

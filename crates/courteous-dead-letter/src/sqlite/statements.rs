@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Params, params, params_from_iter, 
 
 use super::columns::{self, COLUMNS};
 use crate::{
-    Claim, Count, Filter, LetterId, Mark, Page, Record, Settlement, StateKind, Stats, StoreError,
-    Unreadable,
+    Claim, Claimed, Count, Filter, LetterId, Mark, Page, Record, Settlement, StateKind, Stats,
+    StoreError, Unreadable,
     clock::later,
     row::{FailureRow, Row, micros, time},
 };
@@ -16,7 +16,7 @@ pub(super) fn claim(
     connection: &Connection,
     claim: &Claim,
     now: SystemTime,
-) -> rusqlite::Result<Vec<Record>> {
+) -> rusqlite::Result<Claimed> {
     let mut conditions = Conditions::new();
     conditions.and("due_at <= ?", micros(now));
     if let Some(id) = claim.id {
@@ -39,15 +39,15 @@ pub(super) fn claim(
         row.into_record()
     };
     let parameters = params_from_iter(conditions.values);
-    let records = records(connection, &sql, parameters, claim.max, as_claimed)?;
+    let claimed = records(connection, &sql, parameters, claim.max, as_claimed)?;
     let mut update = connection.prepare(
         "UPDATE letters SET state = 'claimed', fence = fence + 1, lease_until = ?, changed_at = ?
          WHERE id = ?",
     )?;
-    for record in &records {
+    for record in &claimed.records {
         update.execute(params![until, now, columns::id(record.letter.id)])?;
     }
-    Ok(records)
+    Ok(claimed)
 }
 
 pub(super) fn settle(
@@ -110,14 +110,19 @@ pub(super) fn list(
 ) -> rusqlite::Result<Vec<Record>> {
     let (sql, conditions) = select(COLUMNS, filter, page);
     let parameters = params_from_iter(conditions.values);
-    records(connection, &sql, parameters, page.limit, Row::into_record)
+    let found = records(connection, &sql, parameters, page.limit, Row::into_record)?;
+    Ok(found.records)
 }
 
+/// How many rows are looked at in one go, for what cannot be read: pushes go on between them.
+const LOOK_PART: u32 = 1_000;
+
+/// What cannot be read among the first rows of `page`, and after which id to go on if there may be more.
 pub(super) fn unreadable(
     connection: &Connection,
     filter: &Filter,
     page: Page,
-) -> rusqlite::Result<Vec<Unreadable>> {
+) -> rusqlite::Result<(Vec<Unreadable>, Option<LetterId>)> {
     let mut found = Vec::new();
     if page.after.is_none() {
         let (sql, conditions) = select("id", filter, page);
@@ -130,12 +135,23 @@ pub(super) fn unreadable(
     let (sql, conditions) = select(columns::BUT_BODY, filter, page);
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(params_from_iter(conditions.values))?;
+    let mut looked = 0;
     while found.len() < most {
         let Some(row) = rows.next()? else { break };
-        let unreadable = columns::read(row).and_then(Row::into_record).err();
-        found.extend(unreadable.filter(|unreadable| unreadable.id.is_some()));
+        let id = match columns::read(row).and_then(Row::into_record) {
+            Ok(record) => record.letter.id,
+            Err(Unreadable { id: None, .. }) => continue,
+            Err(unreadable @ Unreadable { id: Some(id), .. }) => {
+                found.push(unreadable);
+                id
+            }
+        };
+        looked += 1;
+        if looked >= LOOK_PART {
+            return Ok((found, Some(id)));
+        }
     }
-    Ok(found)
+    Ok((found, None))
 }
 
 /// The statement for what `filter` lets through, after the page's begin and in the order of ids.
@@ -262,22 +278,25 @@ pub(super) fn purge(
     Ok(removed)
 }
 
-/// `SELECT` of the [`COLUMNS`], as the first `max` records that can be read.
+/// `SELECT` of the [`COLUMNS`], as the first `max` records that can be read, and those before them that cannot.
 fn records(
     connection: &Connection,
     sql: &str,
     parameters: impl Params,
     max: u32,
     record: impl Fn(Row) -> Result<Record, Unreadable>,
-) -> rusqlite::Result<Vec<Record>> {
+) -> rusqlite::Result<Claimed> {
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query(parameters)?;
-    let mut records = Vec::new();
-    while records.len() < max as usize {
+    let mut found = Claimed::default();
+    while found.records.len() < max as usize {
         let Some(row) = rows.next()? else { break };
-        records.extend(columns::read(row).and_then(&record));
+        match columns::read(row).and_then(&record) {
+            Ok(record) => found.records.push(record),
+            Err(unreadable) => found.unreadable.push(unreadable),
+        }
     }
-    Ok(records)
+    Ok(found)
 }
 
 /// What comes after the first condition of a `WHERE`, and its parameters.

@@ -118,7 +118,7 @@ fn fence(record: &Record) -> u64 {
 }
 
 async fn claim(store: &Any, max: u32) -> Vec<Record> {
-    store.claim(Claim::new(max, HOUR)).await.unwrap()
+    store.claim(Claim::new(max, HOUR)).await.unwrap().records
 }
 
 async fn claim_one(store: &Any) -> Record {
@@ -377,7 +377,7 @@ pub(crate) async fn a_claim_can_be_narrowed(store: &Any, clock: &Clock) {
     let narrowed = |narrow: fn(&mut Claim, &[LetterId])| {
         let mut claim = Claim::new(9, HOUR);
         narrow(&mut claim, &pushed);
-        async move { ids(&store.claim(claim).await.unwrap()) }
+        async move { ids(&store.claim(claim).await.unwrap().records) }
     };
     let none = narrowed(|claim, _| claim.filter = Filter::new().with_tag("o'rder", "42")).await;
     assert!(none.is_empty());
@@ -731,7 +731,7 @@ pub(crate) async fn what_is_not_there_is_not_found(store: &Any, clock: &Clock) {
     assert!(matches!(settled, Err(StoreError::NotFound)), "{settled:?}");
     let mut claim = Claim::new(1, HOUR);
     claim.id = Some(id);
-    assert!(store.claim(claim).await.unwrap().is_empty());
+    assert!(store.claim(claim).await.unwrap().records.is_empty());
 }
 
 /// The same random steps on this store and on one in memory, where each promise is a line of plain code: both say the same.
@@ -760,8 +760,8 @@ pub(crate) async fn it_does_the_same_as_the_store_in_memory(store: &Any, clock: 
                     .then(|| pick(&mut dice, &ids))
                     .flatten();
                 claim.filter.reason = (dice.below(4) == 0).then_some(Reason::ALL[0]);
-                let expected = model.claim(claim.clone()).await.unwrap();
-                let claimed = store.claim(claim).await.unwrap();
+                let expected = model.claim(claim.clone()).await.unwrap().records;
+                let claimed = store.claim(claim).await.unwrap().records;
                 assert_eq!(timeless(&claimed), timeless(&expected), "step {step}");
                 fences.extend(
                     claimed

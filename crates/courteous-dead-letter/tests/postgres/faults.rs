@@ -133,7 +133,7 @@ async fn what_was_committed_without_an_answer_is_asked_for_again_and_is_there_on
         failed += u32::from(store.push(letter(number)).await.is_err());
     }
     assert!(proxy.connections() > 10, "{}", proxy.connections());
-    let records = direct.claim(Claim::new(1000, LEASE)).await.unwrap();
+    let records = direct.claim(Claim::new(1000, LEASE)).await.unwrap().records;
     assert!(records.len() >= 100 - failed as usize);
 
     // The same for outcomes: one that was committed without an answer is no stale one when it is asked for again.
@@ -181,7 +181,12 @@ async fn two_replayers_deliver_each_letter_once_also_when_the_server_is_restarte
             tokio::spawn(async move {
                 let mut delivered = 0;
                 while store.stats().await.unwrap().undelivered() > 0 {
-                    for record in store.claim(Claim::new(8, lease)).await.unwrap_or_default() {
+                    for record in store
+                        .claim(Claim::new(8, lease))
+                        .await
+                        .unwrap_or_default()
+                        .records
+                    {
                         let State::Claimed { fence, .. } = record.state else {
                             panic!("{:?}", record.state);
                         };

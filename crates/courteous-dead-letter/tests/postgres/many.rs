@@ -42,7 +42,7 @@ async fn a_hundred_thousand_letters_are_kept_and_the_oldest_claimed_settled_and_
     for _ in 0..SETTLED / 1_000 {
         let mut claim = Claim::new(1_000, Duration::from_secs(60));
         claim.after = after;
-        let claimed = store.claim(claim).await.unwrap();
+        let claimed = store.claim(claim).await.unwrap().records;
         assert_eq!(claimed.len(), 1_000);
         after = claimed.last().map(|record| record.letter.id);
         assert!(claimed.is_sorted_by_key(|record| record.letter.id));

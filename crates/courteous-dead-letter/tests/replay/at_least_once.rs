@@ -7,8 +7,8 @@ use std::{
 };
 
 use courteous_dead_letter::{
-    BoxFuture, Claim, Filter, Letter, LetterId, Mark, MemoryStore, Page, PushError, Record,
-    Settlement, Sink, State, Stats, Store, StoreError,
+    BoxFuture, Claim, Claimed, Filter, Letter, LetterId, Mark, MemoryStore, Page, PushError,
+    Record, Settlement, Sink, State, Stats, Store, StoreError,
 };
 use tokio_test::task;
 
@@ -43,7 +43,7 @@ impl Sink for Faulty {
 }
 
 impl Store for Faulty {
-    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         if self.claims_fail {
             return Box::pin(async { Err(StoreError::failed("no connection")) });
         }
@@ -165,7 +165,12 @@ async fn what_another_has_claimed_meanwhile_is_lost_to_this_one() {
     assert!(run.poll().is_pending());
     // The machine was suspended: its lease has ended, and somebody else was faster.
     clock.advance(61 * SECOND);
-    let other = store.claim(Claim::new(1, HOUR)).await.unwrap().remove(0);
+    let other = store
+        .claim(Claim::new(1, HOUR))
+        .await
+        .unwrap()
+        .records
+        .remove(0);
     tokio::time::sleep(2 * SECOND).await;
     let summary = run.await.unwrap();
     assert_eq!((summary.lost, summary.total()), (1, 1));

@@ -26,7 +26,7 @@ async fn a_dry_run_counts_what_would_be_done_and_touches_nothing() {
     for (id, lease) in [(ids[0], HOUR), (ids[1], SECOND)] {
         let mut claim = Claim::new(1, lease);
         claim.id = Some(id);
-        assert_eq!(store.claim(claim).await.unwrap().len(), 1);
+        assert_eq!(store.claim(claim).await.unwrap().records.len(), 1);
     }
     clock.advance(SECOND);
     let all = async || store.list(Filter::new(), Page::first(999)).await.unwrap();

@@ -86,7 +86,7 @@ async fn push(store: &impl Store, numbers: impl IntoIterator<Item = u32>) -> Vec
 
 async fn claim(store: &impl Store, max: u32) -> Vec<Record> {
     let lease = Duration::from_secs(3600);
-    store.claim(Claim::new(max, lease)).await.unwrap()
+    store.claim(Claim::new(max, lease)).await.unwrap().records
 }
 
 async fn settle(store: &impl Store, record: &Record) {

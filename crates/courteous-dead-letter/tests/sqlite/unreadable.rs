@@ -174,3 +174,45 @@ async fn a_replay_tells_what_it_cannot_read_and_sends_the_rest() {
     let one = replay.with_id(ids[0]).run(&store, server).await.unwrap();
     assert_eq!(one.not_sent, 1);
 }
+
+/// Else each run would read all that waits, and hold up the pushes.
+#[tokio::test]
+async fn a_replay_tells_only_what_it_came_upon_and_each_once() {
+    let (store, folder) = store();
+    push(&store, 0..40).await;
+    let intruder = intruder(&folder.path().join("letters.db"));
+    let broken =
+        "UPDATE letters SET history = 'x', not_before = iif(seq > 20, 4000000000000000, NULL)
+        WHERE seq % 2 = 1 OR seq > 30";
+    intruder.execute(broken, ()).unwrap();
+    let nameless = "UPDATE letters SET id = x'00' WHERE seq = 2";
+    intruder.execute(nameless, ()).unwrap();
+    let server = tower::service_fn(async |_: Request<Full<Bytes>>| {
+        tokio::task::yield_now().await;
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+    });
+    let replay = Replay::new().with_concurrency(4.try_into().unwrap());
+    let summary = replay.run(&store, server).await.unwrap();
+    // Ten that are due, and the one without an id.
+    assert_eq!((summary.delivered, summary.not_sent), (14, 11));
+    let again = replay.run(&store, server).await.unwrap();
+    assert_eq!((again.delivered, again.not_sent), (0, 11));
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_are_found_among_very_many() {
+    let (store, folder) = store();
+    let ids = push(&store, 0..2_500).await;
+    let intruder = intruder(&folder.path().join("letters.db"));
+    let broken = "UPDATE letters SET history = 'x' WHERE seq IN (1, 1000, 1001, 2001, 2500)";
+    intruder.execute(broken, ()).unwrap();
+    let found = async |page| {
+        let found = store.unreadable(Filter::new(), page).await.unwrap();
+        found.iter().filter_map(|one| one.id).collect::<Vec<_>>()
+    };
+    let all = [ids[0], ids[999], ids[1000], ids[2000], ids[2499]];
+    assert_eq!(found(Page::first(9)).await, all);
+    assert_eq!(found(Page::first(2)).await, all[..2]);
+    assert_eq!(found(Page::after(all[1], 2)).await, all[2..4]);
+    assert_eq!(found(Page::after(all[4], 2)).await, []);
+}

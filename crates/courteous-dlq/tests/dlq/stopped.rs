@@ -59,7 +59,7 @@ async fn a_replay_that_was_killed_is_gone_on_with_and_nothing_is_sent_under_a_se
     let path = path.strip_prefix("sqlite:").unwrap();
     let later = SqliteOptions::new().with_clock(clock).open(path).unwrap();
     let hour = Duration::from_secs(3600);
-    let left = later.claim(Claim::new(100, hour)).await.unwrap();
+    let left = later.claim(Claim::new(100, hour)).await.unwrap().records;
     assert_eq!(left.len() as u64, claimed);
     for record in left {
         let State::Claimed { fence, .. } = record.state else {
