@@ -138,7 +138,7 @@
 //! let layer = DeadLetterLayer::new(Channel(sender));
 //! # use tower::{Layer, ServiceExt, service_fn};
 //! # let down = service_fn(async |_: http::Request<http_body_util::Empty<bytes::Bytes>>| {
-//! #     Err::<http::Response<()>, _>(std::io::Error::other("down"))
+//! #     Err::<http::Response<String>, _>(std::io::Error::other("down"))
 //! # });
 //! # let request = http::Request::post("/charges").body(http_body_util::Empty::new())?;
 //! # let error = layer.layer(down).oneshot(request).await.unwrap_err();
