@@ -48,7 +48,7 @@ use crate::{Clock, Filter, LetterId, Progress, SecretSource, Store, StoreError, 
 /// a 409 for a record with a key that may have been processed: an earlier copy under that key may still be in progress.
 ///
 /// Each request has [`Replaying`](crate::Replaying) in its extensions, so that a dead-letter layer in the stack does not
-/// record it anew.
+/// record it again.
 ///
 /// It is not in order with the calls that were made since: a `PUT` that is sent again may undo a later one.
 ///

@@ -50,7 +50,8 @@ use crate::{
 /// ```
 ///
 /// A look holds up the pushes behind it. Most take a millisecond; but `stats` counts all letters (a million in some tenths of a
-/// second), and a list by a tag or by a reason alone looks at each letter until its page is full.
+/// second), and a list by a tag or by a reason alone looks at each letter until its page is full. `unreadable` reads all that its
+/// filter lets through, a thousand letters at a time: pushes go on between them.
 ///
 /// # Sharing
 ///
@@ -58,6 +59,9 @@ use crate::{
 /// at once. Several processes may open the same file, on the same machine: each waits for the others as long as its
 /// [lock timeout](SqliteOptions::with_lock_timeout) allows. A network file system is no place for it (see "Write-Ahead
 /// Logging" in SQLite's documentation): what several machines share belongs into Postgres.
+///
+/// A store does not go along into a forked process, which has no such thread: there it answers [`PushError::Closed`] and
+/// [`StoreError::Closed`]. Open it after the fork.
 ///
 /// # The file
 ///
@@ -325,6 +329,9 @@ impl Store for SqliteStore {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        if self.queue.is_forked() {
+            return;
+        }
         self.queue.close();
         // The thread itself may be the last to wake somebody who has a handle.
         if thread::current().id() != self.thread {

@@ -1,6 +1,7 @@
 use std::{
     mem,
     ops::Add,
+    process,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,6 +14,8 @@ pub(super) struct Queue<J> {
     /// The thread has ended.
     ended: Condvar,
     limits: Limits,
+    /// Where the thread is. A process that was forked from it has none.
+    process: u32,
 }
 
 /// How much may be under way at once.
@@ -70,11 +73,20 @@ impl<J> Queue<J> {
             asked: Condvar::new(),
             ended: Condvar::new(),
             limits,
+            process: process::id(),
         }
+    }
+
+    /// Whether this is a copy in a forked process: no thread takes anything, and the lock may be held for ever.
+    pub(super) fn is_forked(&self) -> bool {
+        self.process != process::id()
     }
 
     /// Lets a job in, if there is room.
     pub(super) fn ask(&self, job: J, weight: Weight) -> Result<(), Refusal> {
+        if self.is_forked() {
+            return Err(Refusal::Closed);
+        }
         let mut state = self.lock();
         if state.closed {
             return Err(Refusal::Closed);
@@ -215,6 +227,15 @@ mod tests {
         queue.close();
         assert!(queue.take().is_none());
         assert_eq!(queue.load(), Load::default());
+    }
+
+    #[test]
+    fn a_queue_in_a_forked_process_is_closed_whoever_holds_its_lock() {
+        let mut queue = Queue::new(LIMITS);
+        queue.process = 0;
+        let _held = queue.lock();
+        assert_eq!(queue.ask(1, Weight::Letter(0)), Err(Refusal::Closed));
+        assert_eq!(queue.ask(1, Weight::Other), Err(Refusal::Closed));
     }
 
     #[test]
