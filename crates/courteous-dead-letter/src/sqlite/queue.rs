@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_in_a_forked_process_is_closed_whoever_holds_its_lock() {
+    fn a_queue_in_a_forked_process_is_closed_even_while_its_lock_is_held() {
         let mut queue = Queue::new(LIMITS);
         queue.process = 0;
         let _held = queue.lock();
