@@ -13,6 +13,7 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 use bytes::Bytes;
 use courteous_core::{BoxError, Elapsed, RejectReason, Rejected, find_cause};
 use courteous_idempotency::IdempotencyKeyLayer;
+use courteous_retry::Idempotent;
 use courteous_testkit::{Latch, Probe, Reply, Task, TestBody};
 use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
 use http::{Request, Response};
@@ -112,6 +113,59 @@ async fn what_makes_two_operations_of_one_call_gets_two_keys_or_an_error_and_nev
         assert!(sent.len() == 4 && sent[0].is_some() && sent[0] != sent[1]);
         assert_eq!(sent[..2], sent[2..]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_layer_in_a_retry_by_the_callers_word_sends_no_operation_under_two_keys_nor_two_under_one()
+ {
+    let post = || {
+        let request = Request::post("http://api.test/").extension(Idempotent(true));
+        request.body(Full::<Bytes>::default()).unwrap()
+    };
+    let key = |seen: &courteous_testkit::Seen| seen.headers.get("idempotency-key").cloned();
+    let closed =
+        || Reply::fail(Rejected::new(RejectReason::Closed).with_wait(Instant::now(), SECOND));
+
+    // The first attempt is refused by a limit, and made again under its number.
+    let probe = Probe::new().replies([closed(), Reply::error()]);
+    let stack = retry_waiting(SECOND).layer(IdempotencyKeyLayer::new().layer(probe.clone()));
+    send(stack, post()).await.unwrap();
+    let sent: Vec<_> = probe.seen().iter().map(key).collect();
+    assert!(sent.len() == 3 && sent[0].is_some());
+    assert!(sent.iter().all(|key| *key == sent[0]));
+
+    // Two operations of each attempt.
+    let probe = Probe::new().replies([Reply::ok(), Reply::error()]);
+    let keyed = IdempotencyKeyLayer::new().layer(probe.clone());
+    let splitter = service_fn(move |request| Splitter(keyed.clone(), [ONE, OTHER]).split(request));
+    send(retry_waiting(SECOND).layer(splitter), post())
+        .await
+        .unwrap();
+    let sent: Vec<_> = probe.seen().iter().map(key).collect();
+    assert!(sent.len() == 4 && sent[0].is_some() && sent[0] != sent[1]);
+    assert_eq!(sent[..2], sent[2..]);
+
+    // Two that cannot be told apart: the second is refused, and the first is not sent again.
+    let probe = Probe::new();
+    let keyed = IdempotencyKeyLayer::new().layer(probe.clone());
+    let splitter = service_fn(move |request| Splitter(keyed.clone(), [ONE, ONE]).split(request));
+    let error = send(retry_waiting(SECOND).layer(splitter), post())
+        .await
+        .unwrap_err();
+    let rejected = find_cause::<Rejected>(&*error).unwrap();
+    assert_eq!(
+        (rejected.reason(), probe.calls()),
+        (RejectReason::KeyReused, 1)
+    );
+
+    // Between two retries, the attempts of the inner one cannot be told from two operations.
+    let probe = Probe::new().replies([Reply::error()]);
+    let inner = retry_waiting(SECOND).layer(IdempotencyKeyLayer::new().layer(probe.clone()));
+    send(retry_waiting(SECOND).layer(inner), post())
+        .await
+        .unwrap();
+    assert_eq!(probe.calls(), 2);
+    assert!(probe.seen().iter().all(|seen| key(seen).is_none()));
 }
 
 #[tokio::test(start_paused = true)]

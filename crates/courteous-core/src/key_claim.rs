@@ -50,11 +50,16 @@ impl KeyClaim {
 }
 
 impl ClaimedKey {
-    /// The claim that a retry hands on with each of its attempts. `None` if it is within another retry's attempt: what is further
-    /// in cannot tell the attempts of the two apart.
+    /// The claim that a retry hands on with an attempt: all that is sent in the attempt shares it.
+    ///
+    /// It is a new one if the retry is within another retry's attempt, as what is further in cannot tell the attempts of the two
+    /// apart.
     #[must_use]
-    pub fn for_retries_inside(&self) -> Option<&KeyClaim> {
-        (self.now == 1).then_some(&self.claim)
+    pub fn for_retries_inside(&self) -> KeyClaim {
+        match self.now {
+            1 => self.claim.clone(),
+            _ => KeyClaim::new(),
+        }
     }
 
     /// Lets the key be claimed again: no server has acted on the operation, or it asked for it to be sent in another way.
@@ -81,6 +86,18 @@ mod tests {
             assert!(key.claim(None).is_none());
         }
         assert!(KeyClaim::new().claim(None).is_some(), "another key");
+    }
+
+    #[test]
+    fn an_attempt_within_another_retrys_attempt_has_a_claim_of_its_own() {
+        let attempt = NonZeroU32::new(1);
+        let key = KeyClaim::new();
+        let outer = key.claim(None).unwrap();
+        let inner = outer.for_retries_inside().claim(attempt).unwrap();
+        assert!(key.claim(attempt).is_none());
+        let innermost = inner.for_retries_inside();
+        assert!(innermost.claim(attempt).is_some());
+        assert!(innermost.claim(attempt).is_none());
     }
 
     #[test]

@@ -37,6 +37,7 @@
 //! There is no layer here, and no timer. What a response says about waiting is read by `courteous-hints`.
 
 mod attempt;
+mod call_keys;
 mod cause;
 mod classify;
 mod context;
@@ -67,6 +68,7 @@ mod trail;
 mod upload;
 
 pub use attempt::{Attempt, History};
+pub use call_keys::CallKeys;
 pub use cause::{BoxError, causes, find_cause};
 pub use classify::{Classified, Classify, Effect, Fault, Outcome, ResponseHead, Verdict};
 pub use context::{CallContext, CallId};

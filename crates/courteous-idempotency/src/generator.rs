@@ -1,4 +1,6 @@
-use courteous_core::{CallContext, NoRandomBytes, RequestView, random_bytes};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use courteous_core::{CallContext, CallId, CallKeys, NoRandomBytes, RequestView, random_bytes};
 use uuid::Builder;
 
 use crate::{Key, recent::Recent};
@@ -60,11 +62,19 @@ impl IntoKey for Result<Option<Key>, NoRandomBytes> {
 /// Each key's bits are drawn from the operating system. A generator in memory would be copied by
 /// `fork`, and two processes would send one key with two orders.
 ///
-/// If a retry is outside, against the recommended order, the bits follow from the call's id, so that
-/// all attempts of an operation have one key. Where an attempt makes several requests, each has its
-/// own: they are told apart by method, target, and order. A retry gives no id to a request that is
-/// idempotent by its method, or that it takes to be keyed already. Such a request gets no key, as
-/// each attempt would get another one.
+/// If a retry is outside, against the recommended order, it has seen a request without a key, and
+/// goes by that:
+///
+/// - It mostly repeats only what no server has acted on. The requests of an attempt have a key each, and
+///   the next attempt's have the same ones: they are told apart by method, target, and order. If too many
+///   others came between, or a limit has refused the attempt, they have new keys.
+/// - A request that the caller calls idempotent is repeated also where it may have been processed.
+///   Then the key follows from the call, the method and the target, and is the same on all attempts.
+///   A second request of one attempt with the same method and target cannot be told from the first:
+///   it is refused for [`KeyReused`](courteous_core::RejectReason::KeyReused).
+/// - A request that is idempotent by its method, or that the retry takes to be keyed already, gets no
+///   key, as each attempt would get another one. Nor does a request inside two retries, the outer one of
+///   which repeats what may have been processed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RandomUuid;
 
@@ -74,13 +84,25 @@ impl Generator for RandomUuid {
         // An id alone says nothing: a server may copy the extensions of what it was asked into two
         // different calls.
         let bytes = match (context.attempt(), context.call_id()) {
-            (Some(attempt), Some(call)) => RECENT.bits(call, attempt, request),
+            (Some(attempt), Some(call)) => match request.extensions().get().map(CallKeys::call) {
+                Some(Some(call)) => derived(call, request),
+                Some(None) => return Ok(None),
+                None => RECENT.bits(call, attempt, request),
+            },
             (Some(_), None) => return Ok(None),
             (None, _) => random_bytes()?,
         };
         let uuid = Builder::from_random_bytes(bytes).into_uuid();
         Ok(Key::of_uuid(uuid))
     }
+}
+
+/// The bits of the key for `request`, the same in all attempts of `call`.
+fn derived(call: CallId, request: RequestView<'_>) -> [u8; 16] {
+    let mut hasher = DefaultHasher::new();
+    (request.method(), request.uri()).hash(&mut hasher);
+    // Far below the bits that say what version of UUID it is.
+    (call.to_bits() ^ u128::from(hasher.finish())).to_be_bytes()
 }
 
 #[cfg(test)]

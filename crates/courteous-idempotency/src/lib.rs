@@ -83,10 +83,9 @@
 //! refuses a second operation under one key; where none is inside of the service that makes them, it
 //! cannot be seen.
 //!
-//! In the wrong place it is still safe. Inside a retry, the default generator derives the key from
-//! the call's id, so that it is the same on all attempts, and another one for each operation. Where
-//! the retry gives the call no id, as the request is idempotent by its method, the request gets no
-//! key.
+//! In the wrong place it is still safe. Inside a retry, the default generator gives all attempts of
+//! an operation one key where the retry repeats what may have been processed, and no key where that
+//! cannot be done. See [`RandomUuid`].
 //!
 //! # What it does not do
 //!

@@ -16,7 +16,8 @@ const MAX: usize = 256;
 /// makes them again, in the same order.
 ///
 /// An operation that is no longer remembered gets a new key: no two share one because memory ran out. That is safe, as the retry has
-/// seen a request without a key, and goes by that.
+/// seen a request without a key, and goes by that. It is not safe where the retry repeats what may have been processed: there, the
+/// keys are derived with [`CallKeys`](courteous_core::CallKeys).
 pub(crate) struct Recent(Mutex<State>);
 
 struct State {

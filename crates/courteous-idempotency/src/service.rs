@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{BoxError, KeyClaim, KeyField, RejectReason, Rejected, RequestView};
+use courteous_core::{BoxError, CallKeys, KeyClaim, KeyField, RejectReason, Rejected, RequestView};
 use http::{HeaderValue, Request};
 use tower_service::Service;
 
@@ -26,12 +26,14 @@ use crate::{Generator, RandomUuid, ResponseFuture, layer::Settings};
 /// makes several requests of one goes outside of this layer.
 ///
 /// # Readiness
-/// The inner service's.
+/// The inner service's. A call that is refused leaves what that has reserved for the next call.
 ///
 /// # Errors
 /// [`Rejected`] for [`RejectReason::MalformedKey`] if the caller has set a field that holds no key:
 /// see [`KeyField::Malformed`]. The request is not sent, as the server could not recognise it again.
 /// For [`RejectReason::NoKey`] if a key was to be drawn, and the operating system had no random bytes.
+/// For [`RejectReason::KeyReused`] inside of a retry that repeats what may have been processed, if two
+/// requests of one attempt would have one key: see [`RandomUuid`].
 #[derive(Clone)]
 pub struct IdempotencyKey<S, G = RandomUuid> {
     inner: S,
@@ -97,7 +99,13 @@ impl<S, G: Generator> IdempotencyKey<S, G> {
             return Change::Refuse(RejectReason::NoKey);
         };
         match key.and_then(|key| settings.format.write(key)) {
-            Some(key) => Change::Add(key),
+            Some(key) => {
+                let sent = request.extensions().get::<CallKeys>();
+                match sent.is_none_or(|sent| sent.add(&key)) {
+                    true => Change::Add(key),
+                    false => Change::Refuse(RejectReason::KeyReused),
+                }
+            }
             None if field == KeyField::Blank => Change::Remove,
             None => Change::Keep,
         }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use courteous_core::{
-    BoxError, CallContext, KeyClaim, RejectReason, Rejected, RequestView, find_cause, test_util,
+    BoxError, CallContext, CallKeys, KeyClaim, RejectReason, Rejected, RequestView, find_cause,
+    test_util,
 };
 use courteous_idempotency::{
     Generator, IdempotencyKey, IdempotencyKeyLayer, Key, KeyFormat, RandomUuid,
@@ -276,21 +277,66 @@ fn attempt(call: &CallContext, number: u32) -> Request<()> {
     request
 }
 
+/// The attempts of a call that a retry outside repeats also where it may have been processed.
+struct Repeated {
+    context: CallContext,
+    keys: CallKeys,
+}
+
+impl Repeated {
+    fn new() -> Self {
+        let mut context = CallContext::default();
+        let call = context.ensure_call_id().unwrap();
+        let keys = CallKeys::new(Some(call));
+        Self { context, keys }
+    }
+
+    /// What each request of the attempt that is made of it has.
+    fn attempt(&self, number: u32) -> Request<()> {
+        let mut request = attempt(&self.context, number);
+        request.extensions_mut().insert(self.keys.next_attempt());
+        request
+    }
+}
+
 #[test]
-fn inside_a_retry_all_attempts_of_a_call_have_one_key() {
+fn inside_a_retry_that_repeats_what_may_have_been_processed_all_attempts_have_one_key() {
     let layer = IdempotencyKeyLayer::new();
-    let call = || {
-        let mut call = CallContext::default();
-        call.ensure_call_id().unwrap();
-        call
-    };
-    let (one, other) = (call(), call());
-    let keys = [1, 2, 3].map(|number| sent(&layer, attempt(&one, number)));
-    assert_eq!(key(&keys[0]), key(&keys[1]));
-    assert_eq!(key(&keys[0]), key(&keys[2]));
+    let (one, other) = (Repeated::new(), Repeated::new());
+    // An attempt that a limit has refused is sent again under its number.
+    let keys = [1, 1, 2, 3].map(|number| sent(&layer, one.attempt(number)));
+    for headers in &keys[1..] {
+        assert_eq!(key(&keys[0]), key(headers));
+    }
     let uuid = uuid::Uuid::try_parse(key(&keys[0])).unwrap();
     assert_eq!(uuid.get_version_num(), 4);
-    assert_ne!(key(&keys[0]), key(&sent(&layer, attempt(&other, 1))));
+    assert_ne!(key(&keys[0]), key(&sent(&layer, other.attempt(1))));
+    // However many others there are between two attempts.
+    for _ in 0..1_000 {
+        sent(&layer, Repeated::new().attempt(1));
+    }
+    assert_eq!(key(&keys[0]), key(&sent(&layer, one.attempt(4))));
+}
+
+#[test]
+fn inside_a_retry_that_repeats_only_what_was_not_processed_two_requests_of_an_attempt_have_two_keys()
+ {
+    let layer = IdempotencyKeyLayer::new();
+    let mut call = CallContext::default();
+    call.ensure_call_id().unwrap();
+    let two = |number| [(); 2].map(|()| key(&sent(&layer, attempt(&call, number))).to_owned());
+    let first = two(1);
+    assert_ne!(first[0], first[1]);
+    assert_eq!(two(2), first);
+}
+
+#[test]
+fn inside_two_retries_of_which_the_outer_one_repeats_what_may_have_been_processed_there_is_no_key()
+{
+    let call = Repeated::new();
+    let mut request = call.attempt(1);
+    request.extensions_mut().insert(CallKeys::new(None));
+    assert!(sent(&IdempotencyKeyLayer::new(), request).is_empty());
 }
 
 #[test]
@@ -329,19 +375,18 @@ fn inside_a_retry_that_gave_the_call_no_id_there_is_no_key_rather_than_one_per_a
 #[test]
 fn inside_a_retry_each_operation_of_an_attempt_has_its_own_key_and_keeps_it() {
     let layer = IdempotencyKeyLayer::new();
-    let mut call = CallContext::default();
-    call.ensure_call_id().unwrap();
+    let call = Repeated::new();
     let operations = [
         (Method::POST, "https://api.example.com/payments"),
         (Method::PATCH, "https://api.example.com/payments"),
-        (Method::POST, "https://api.example.com/orders"),
         (Method::POST, "https://api.example.com/orders"),
         (Method::POST, "https://api.example.com/orders?a=b"),
         (Method::POST, "https://other.example.com/orders"),
     ];
     let send = |number| {
+        let made_of = call.attempt(number);
         let keys = operations.iter().map(|(method, uri)| {
-            let mut request = attempt(&call, number);
+            let mut request = made_of.clone();
             *request.method_mut() = method.clone();
             *request.uri_mut() = uri.parse().unwrap();
             key(&sent(&layer, request)).to_owned()
@@ -356,21 +401,22 @@ fn inside_a_retry_each_operation_of_an_attempt_has_its_own_key_and_keeps_it() {
 }
 
 #[test]
-fn inside_a_retry_no_two_operations_share_a_key_however_many_calls_there_are() {
-    let layer = IdempotencyKeyLayer::new();
-    let calls: Vec<_> = (0..1_000)
-        .map(|_| {
-            let mut call = CallContext::default();
-            call.ensure_call_id().unwrap();
-            call
-        })
-        .collect();
-    let mut keys = HashSet::new();
-    for _ in 0..2 {
-        for call in &calls {
-            assert!(keys.insert(key(&sent(&layer, attempt(call, 1))).to_owned()));
+fn inside_a_retry_a_second_request_that_would_have_the_key_of_the_first_is_refused() {
+    fn check<G: Generator + Clone>(layer: &IdempotencyKeyLayer<G>) {
+        let call = Repeated::new();
+        for number in 1..3 {
+            let made_of = call.attempt(number);
+            assert!(!sent(layer, made_of.clone()).is_empty());
+            let refused = layer.layer(Echo).call(made_of);
+            let error = assert_ready_err!(task::spawn(refused).poll());
+            let rejected = find_cause::<Rejected>(&*error).unwrap();
+            assert_eq!(rejected.reason(), RejectReason::KeyReused);
         }
     }
+    check(&IdempotencyKeyLayer::new());
+    // Also where the generator is the caller's.
+    check(&IdempotencyKeyLayer::new().with_generator(|_| Key::new("order-42").unwrap()));
+    check(&IdempotencyKeyLayer::new().with_format(KeyFormat::StructuredField));
 }
 
 #[test]

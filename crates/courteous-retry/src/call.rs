@@ -9,9 +9,9 @@ use std::{
 
 use courteous_classify::is_grpc;
 use courteous_core::{
-    Attempt, BoxError, CallContext, ClaimedKey, Effect, Elapsed, Fault, History, KeyClaim, Outcome,
-    RejectReason, Rejected, Retried, RetryInfo, Scope, StopReason, Trail, Upload, Verdict,
-    find_cause, is_idempotent,
+    Attempt, BoxError, CallContext, CallId, CallKeys, ClaimedKey, Effect, Elapsed, Fault, History,
+    KeyClaim, Outcome, RejectReason, Rejected, Retried, RetryInfo, Scope, StopReason, Trail,
+    Upload, Verdict, find_cause, is_idempotent,
 };
 use courteous_replay::{Keep, NotReplayable};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -51,6 +51,8 @@ pub(crate) struct Call<S, K: Keep<B>, B> {
     context: CallContext,
     /// The key, if a key layer has given it to one operation.
     key: Option<ClaimedKey>,
+    /// For a key layer further in, if the call is sent again where it may have been processed, and has no key.
+    keys: Option<CallKeys>,
     /// Where a layer outside reads how the call goes.
     trail: Option<Trail>,
     /// Boxed, as nearly all calls end with their first attempt, and each byte of a call is moved several times.
@@ -108,6 +110,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             max_attempts: Allowance::Disabled,
             context: CallContext::default(),
             key: None,
+            keys: None,
             trail: None,
             later: None,
         }
@@ -151,20 +154,28 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         self.max_attempts = self.settings.max_attempts(overrides);
         self.context = context.unwrap_or_default();
         if let Some(key) = &self.key
-            && (key.for_retries_inside().is_none() || self.max_attempts.get() == 1)
+            && let Some(claim) = request.extensions_mut().get_mut::<KeyClaim>()
         {
-            request.extensions_mut().remove::<KeyClaim>();
+            // In its place, as another one would allocate. One attempt has no number that tells it from this call's own claim.
+            *claim = match self.max_attempts.get() {
+                1 => KeyClaim::new(),
+                _ => key.for_retries_inside(),
+            };
         }
         if self.max_attempts.get() > 1 {
             let body_limit = self.settings.body_limit(request, self.facts);
             let kept = self.keep.keep_in_place(request.body_mut(), body_limit);
             self.snapshot = Some(Snapshot::of(request, has_more, kept));
             if !self.facts.keyed && !is_idempotent(request.method()) {
-                // For a key layer further in. If none can be drawn, that adds no key, and this retry goes by that.
-                let _ = self.context.ensure_call_id();
+                let is_within_another =
+                    has_more && request.extensions().get::<CallKeys>().is_some();
+                self.identify(is_within_another);
             }
             self.context.set_attempt(NonZeroU32::MIN);
             *CallContext::edit(request.extensions_mut()) = self.context;
+            if let Some(keys) = &self.keys {
+                request.extensions_mut().insert(keys.clone());
+            }
             self.watch(request);
         } else if request.extensions().get::<Upload>().is_none()
             && let Some(upload) = self.keep.watch_in_place(request.body_mut())
@@ -173,6 +184,24 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         }
         number(request.headers_mut(), 1, &self.settings);
         Ok(())
+    }
+
+    /// Gives the call an id, for a key layer further in. If none can be drawn, that adds no key, and this retry goes by that.
+    ///
+    /// It can derive no keys if the call `is_within_another` whose attempts derive them: there, they would not be the same.
+    fn identify(&mut self, is_within_another: bool) {
+        let is_outermost = self.context.call_id().is_none();
+        let id = self.context.ensure_call_id().ok();
+        if is_within_another {
+            self.keys = Some(CallKeys::new(None));
+        } else if self.facts.idempotent {
+            // Each operation of an attempt of another retry has its own.
+            let id = match is_outermost {
+                true => id,
+                false => CallId::random().ok(),
+            };
+            self.keys = Some(CallKeys::new(id));
+        }
     }
 
     /// Tells the layers inside how the body of `request` goes out, if it streams.
@@ -236,8 +265,11 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             trail.begin(attempt);
         }
         *CallContext::edit(request.extensions_mut()) = self.context;
-        if let Some(claim) = self.key.as_ref().and_then(ClaimedKey::for_retries_inside) {
-            request.extensions_mut().insert(claim.clone());
+        if let Some(key) = &self.key {
+            request.extensions_mut().insert(key.for_retries_inside());
+        }
+        if let Some(keys) = &self.keys {
+            request.extensions_mut().insert(keys.next_attempt());
         }
         self.watch(&mut request);
         number(request.headers_mut(), attempt, &self.settings);

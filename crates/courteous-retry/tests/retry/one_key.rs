@@ -167,6 +167,51 @@ async fn a_key_without_a_claim_is_the_callers_business() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_inside_of_a_retry_that_makes_one_attempt_shares_its_claim() {
+    for outer in [false, true] {
+        let probe = Probe::new();
+        let inner = steady().layer(probe.clone());
+        // As a key layer beside a caller's key: it leaves a claim that is there.
+        let splitter = tower::service_fn(move |request: Request<Body>| {
+            let (inner, parts) = (inner.clone(), request.into_parts().0);
+            assert!(parts.extensions.get::<KeyClaim>().is_some());
+            async move {
+                send(&inner, &parts, "http://api.test/a").await?;
+                send(&inner, &parts, "http://api.test/b").await
+            }
+        });
+        let once = steady().with_max_attempts(attempts(1)).layer(splitter);
+        let sent = match outer {
+            false => send(&once, &claimed(), "http://api.test/").await,
+            true => {
+                let middle = steady().layer(once);
+                send(&steady().layer(middle), &claimed(), "http://api.test/").await
+            }
+        };
+        assert!(is_refused_inside(sent));
+        assert_eq!(probe.calls(), 1, "{outer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_of_a_retry_within_another_shares_a_claim_of_its_own() {
+    let probe = Probe::new().replies([Reply::status(503), Reply::error()]);
+    let innermost = steady().layer(probe.clone());
+    let splitter = tower::service_fn(move |request: Request<Body>| {
+        let (inner, parts) = (innermost.clone(), request.into_parts().0);
+        async move {
+            send(&inner, &parts, "http://api.test/a").await?;
+            send(&inner, &parts, "http://api.test/b").await
+        }
+    });
+    let stack = steady().layer(steady().layer(splitter));
+    assert!(is_refused_inside(
+        send(&stack, &claimed(), "http://api.test/").await
+    ));
+    assert_eq!(probe.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn safe_requests_of_a_keyed_call_neither_claim_its_key_nor_are_refused() {
     let probe = Probe::new().otherwise(|seen| match seen.method {
         Method::POST => Reply::status(303),
