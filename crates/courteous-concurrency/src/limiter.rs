@@ -98,7 +98,7 @@ impl Limiter {
     pub(crate) fn is_idle(&self) -> bool {
         let leases = &self.core.shortcut().leases;
         self.core.with(|line| {
-            // Nobody waits for what is taken back, so nobody has to be woken.
+            // No call waits for what is taken back, so none has to be woken.
             if !line.is_idle() && line.waiting() == 0 {
                 line.give_all(leases.take_back(Instant::now));
             }
@@ -112,7 +112,7 @@ impl Limiter {
         self.core.with(|line| line.held() + line.waiting())
     }
 
-    /// A permit if one is free and nobody waits: without a lock, unless the call is over at an instant, and without the
+    /// A permit if one is free and no call waits: without a lock, unless the call is over at an instant, and without the
     /// clock.
     #[inline]
     pub(crate) fn try_admit(

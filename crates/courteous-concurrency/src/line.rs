@@ -73,7 +73,7 @@ impl Line {
         self.taken = self.limit - free;
     }
 
-    /// How many permits are free for everybody; `None` while somebody stands in the line.
+    /// How many permits any call may take; `None` while a call is in the line.
     pub(crate) const fn free(&self) -> Option<usize> {
         match self.queue.is_empty() {
             true => self.limit.checked_sub(self.taken),

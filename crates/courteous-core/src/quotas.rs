@@ -41,7 +41,7 @@ pub struct Quotas {
     /// What each target counts against.
     targets: Recent<[Option<QuotaName>; EACH]>,
     quotas: Recent<State>,
-    /// Until when targets are held up of which nothing is known.
+    /// Until when unknown targets are held up.
     unknown_until: Option<Instant>,
     /// In the future, as of the last look at the clock: until when anything is held up at all.
     busy_until: Option<Instant>,

@@ -116,7 +116,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         }
     }
 
-    /// Takes down what is to be known of `request`, of which the first attempt is then made. Fails if another operation has the
+    /// Notes what is to be known of `request`, from which the first attempt is then made. Fails if another operation has the
     /// request's key.
     // Into its place: inlined it would be put together elsewhere, and moved twice.
     #[inline(never)]

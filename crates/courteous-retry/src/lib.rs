@@ -50,7 +50,8 @@
 //! | in progress: 409 under the request's key, after an attempt that may have been processed | those with a key |
 //!
 //! Idempotent are the methods that IANA's registry [calls so](courteous_core::is_idempotent), and what the caller says is. A key is
-//! the presence of an `Idempotency-Key` field; a layer that adds one goes outside of this one. An *injected* key proves
+//! exactly one `Idempotency-Key` field that holds one: a blank, repeated or malformed field is none
+//! ([`KeyField`](courteous_core::KeyField)). A layer that adds one goes outside of this one. An *injected* key proves
 //! nothing to a server that does not honour keys: use it with servers that do.
 //!
 //! A `PUT` or `DELETE` under a [precondition](courteous_core::is_conditional_write) such as `If-Match` is idempotent in its
@@ -73,7 +74,7 @@
 //! waits for the gate, and for nothing else. If the throttle is closed when an attempt reaches it, it refuses, and this layer
 //! waits, so that no permit is held meanwhile; such a refusal counts as no attempt and costs no budget. It is taken for the
 //! refusal of the attempt itself: what makes several requests of one, such as a follower of redirects, goes outside of the
-//! retry, lest a refusal of its second request brings the first one again.
+//! retry. Else a refusal of its second request sends the first one again.
 //!
 //! # In a stack
 //!

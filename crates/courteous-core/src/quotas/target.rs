@@ -12,6 +12,9 @@ use crate::RequestView;
 ///
 /// It is a hash with a key of this process, made by a few multiplications, as each request has one. Two requests that
 /// differ have the same one about never; if they do, one may be held up by a quota of the other.
+///
+/// The origin counts as the request spells it, apart from upper and lower case: `api.example`, `api.example.` and
+/// `api.example:443` are three. What is learned from one is not known of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     origin: u64,
@@ -47,8 +50,8 @@ impl Target {
 pub struct QuotaName(pub(crate) NonZeroU64);
 
 impl QuotaName {
-    /// The quota that a response to a request for `target` calls by all of `names`, each of which means something at its
-    /// own place.
+    /// The quota that a response to a request for `target` calls by all of `names`. Each name has a meaning by
+    /// its place.
     #[must_use]
     pub fn new(target: Target, names: &[Option<&str>]) -> Self {
         let hash = names.iter().fold(Hash::new(target.origin), |hash, name| {

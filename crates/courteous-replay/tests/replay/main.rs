@@ -287,7 +287,7 @@ impl Body for Asking {
     }
 }
 
-/// A source is code of somebody else's: it is not polled under a lock of ours.
+/// A source is foreign code: it is not polled under a lock of ours.
 #[test]
 fn a_source_may_ask_for_the_next_attempt_while_it_is_polled() {
     let (done, finished) = mpsc::channel();
