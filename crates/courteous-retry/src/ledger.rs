@@ -15,7 +15,7 @@ const LONGEST_SLOT: Duration = Duration::from_secs(365 * 24 * 3600);
 const SHORTEST_GATE: Duration = Duration::from_secs(1);
 
 /// At so many gates in a row retries cost less without a success. Many small clients that share a quota seldom see more.
-const GATES: u32 = 10;
+const GATES: usize = 10;
 
 /// The accounts of a budget: told the time, and never looping over the time that has passed.
 #[derive(Clone, Debug)]
@@ -27,10 +27,8 @@ pub(crate) struct Ledger {
     width: Duration,
     /// When the newest slot ends, and which one it is. `None` before the first success.
     newest: Option<(Instant, usize)>,
-    /// When the last gate opens at which retries cost less.
-    gate: Option<Instant>,
-    /// At how many further gates they do.
-    gates: u32,
+    /// When the gates open at which retries have cost less since the last success.
+    gates: Vec<Instant>,
 }
 
 /// What does not change: amounts in millionths of a token.
@@ -51,26 +49,29 @@ impl Ledger {
             successes: [0; SLOTS],
             width: (terms.window / SLOTS as u32).clamp(Duration::from_nanos(1), LONGEST_SLOT),
             newest: None,
-            gate: None,
-            gates: GATES,
+            gates: Vec::new(),
         }
     }
 
     /// Whether a retry that waits for a gate, which opens at `opens_at`, costs less.
     ///
-    /// The crowd that waits at one gate does, if the gate is closed for long enough to hold it up. A server can name any number
-    /// of gates, and each call can wait for several: so after a few gates, nothing costs less until a call has succeeded.
+    /// The crowd that waits at one gate does, if the gate is closed for long enough to hold it up. Those that are told of one do not
+    /// all hear of it at once: times that are at most a second apart are one gate. A server can name any number of gates, and each
+    /// call can wait for several: so after a few gates, nothing costs less until a call has succeeded.
     pub(crate) fn pass_gate(&mut self, now: Instant, opens_at: Instant) -> bool {
         if opens_at.saturating_duration_since(now) < SHORTEST_GATE {
             return false;
         }
-        if self.gate.is_some_and(|opens_at| now < opens_at) {
+        let is_same = |gate: &Instant| {
+            let apart = opens_at.max(*gate) - opens_at.min(*gate);
+            now < *gate && apart <= SHORTEST_GATE
+        };
+        if self.gates.iter().any(is_same) {
             return true;
         }
-        let passes = self.gates > 0;
+        let passes = self.gates.len() < GATES;
         if passes {
-            self.gates -= 1;
-            self.gate = Some(opens_at);
+            self.gates.push(opens_at);
         }
         passes
     }
@@ -78,7 +79,7 @@ impl Ledger {
     /// A call has succeeded.
     pub(crate) fn deposit(&mut self, now: Instant) {
         self.advance(now);
-        self.gates = GATES;
+        self.gates.clear();
         let (_, slot) = *self.newest.get_or_insert_with(|| (now + self.width, 0));
         self.successes[slot] += 1;
         self.balance = self
@@ -93,7 +94,7 @@ impl Ledger {
         let (ends, slot) = self.newest?;
         let enough = self.successes[slot].saturating_mul(self.terms.deposit);
         let highest = self.terms.highest_cap;
-        (self.gates == GATES && self.balance == highest && enough >= highest).then_some(ends)
+        (self.gates.is_empty() && self.balance == highest && enough >= highest).then_some(ends)
     }
 
     /// Takes `price` tokens, or none.
@@ -242,8 +243,8 @@ mod tests {
         assert!(!ledger.pass_gate(now, now + second - Duration::from_nanos(1)));
         assert!(!ledger.pass_gate(now, now - second));
         let at = |seconds: u32| now + seconds * second;
-        for gate in 0..GATES {
-            // A crowd, the last of which is refused just before the gate opens.
+        for gate in 0..GATES as u32 {
+            // A crowd. Its last call is refused just before the gate opens.
             let (closed, opens) = (at(10 * gate), at(10 * gate + 5));
             assert!(ledger.pass_gate(closed, opens));
             assert!(ledger.pass_gate(closed, opens));
@@ -253,6 +254,28 @@ mod tests {
         assert!(!ledger.pass_gate(at(3600), at(3601)), "no success");
         ledger.deposit(at(3600));
         assert!(ledger.pass_gate(at(3600), at(3601)));
+    }
+
+    #[test]
+    fn gates_of_several_servers_are_counted_one_by_one() {
+        let second = Duration::from_secs(1);
+        let now = Instant::now();
+        let mut ledger = Ledger::new(TERMS);
+        let far = now + 20 * second;
+        assert!(ledger.pass_gate(now, far));
+        // While the first is closed, another server names a gate again and again.
+        for gate in 1..GATES as u32 {
+            let now = now + 3 * gate * second / 2;
+            assert!(ledger.pass_gate(now, now + second), "{gate}");
+            assert!(ledger.pass_gate(now, now + second), "the same gate");
+            assert!(ledger.pass_gate(now, far), "the crowd at the first");
+        }
+        let late = now + 16 * second;
+        assert!(!ledger.pass_gate(late, late + second));
+        assert!(ledger.pass_gate(late, far + second));
+        assert!(!ledger.pass_gate(late, far + 2 * second));
+        ledger.deposit(late);
+        assert!(ledger.pass_gate(late, late + second));
     }
 
     #[test]
