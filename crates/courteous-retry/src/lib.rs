@@ -65,7 +65,7 @@
 //!
 //! # Waits
 //!
-//! Full jitter by default, drawn anew for each call and attempt. What the server asks for (`Retry-After`, the millisecond
+//! Full jitter by default, drawn for each call and attempt. What the server asks for (`Retry-After`, the millisecond
 //! fields, `RateLimit`, gRPC pushback) is a floor: jitter only adds. If it asks for more than the call may wait, or the
 //! deadline in the request's [`CallContext`](courteous_core::CallContext) comes first, the call ends *now*, with
 //! [`RetryInfo::not_before`] telling when to come back; it is never tried sooner instead.
