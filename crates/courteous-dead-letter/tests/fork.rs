@@ -1,5 +1,7 @@
 //! Processes that were forked from one do not draw alike: not keys, nor ids, nor nonces, nor waits.
 //!
+//! Here, and not in the workspace's tests, as they must not bring a database's client.
+//!
 //! Without the test harness, which has threads: of a process with threads, `fork` copies one, and locks that others hold.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
@@ -22,19 +24,17 @@ mod unix {
         time::{Duration, SystemTime},
     };
 
+    use courteous::{Backoff, IdempotencyKeyLayer, RetryLayer};
     use courteous_core::{CallId, Dice};
     use courteous_dead_letter::{
         Encrypted, EncryptionKey, Failure, Letter, LetterId, MemoryStore, Payload, Reason, Sink,
         Store,
     };
-    use courteous_idempotency::IdempotencyKeyLayer;
-    use courteous_retry::{Backoff, RetryLayer};
     use courteous_testkit::{Probe, Reply};
     use fork::{Fork, fork, waitpid};
     use http::{Method, Request};
     use http_body_util::Full;
-    use tower::ServiceExt;
-    use tower_layer::Layer;
+    use tower::{Layer, ServiceExt};
 
     const CHILDREN: usize = 4;
     /// Of each kind, in each process.
