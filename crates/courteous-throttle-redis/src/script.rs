@@ -149,7 +149,10 @@ impl Reply {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::{Cell, RefCell};
+    use std::{
+        cell::{Cell, RefCell},
+        collections::BTreeMap,
+    };
 
     use proptest::{prelude::*, test_runner::TestRunner};
 
@@ -236,20 +239,20 @@ mod tests {
         "\u{fffd}\n",
     ];
 
-    /// Loses a field of the schedule, or writes another value into it. Says whether that made a difference.
-    fn spoil(connection: &mut redis::Connection, key: &str, field: &str, value: &str) -> bool {
-        let before: Option<String> = redis::cmd("HGET")
-            .arg(key)
-            .arg(field)
-            .query(connection)
-            .unwrap();
+    /// Loses a field of the schedule, or writes another value into it.
+    fn spoil(connection: &mut redis::Connection, key: &str, field: &str, value: &str) {
         let mut command = redis::cmd(if value.is_empty() { "HDEL" } else { "HSET" });
         command.arg(key).arg(field);
         if !value.is_empty() {
             command.arg(value);
         }
         command.exec(connection).unwrap();
-        before.as_deref().unwrap_or("") != value
+    }
+
+    /// The fields of the schedule.
+    fn schedule(connection: &mut redis::Connection, keys: &Keys) -> BTreeMap<String, String> {
+        let key = &keys.names()[0];
+        redis::cmd("HGETALL").arg(key).query(connection).unwrap()
     }
 
     fn run(connection: &mut redis::Connection, keys: &Keys, call: &Call, clock: &str) -> Reply {
@@ -284,7 +287,9 @@ mod tests {
                 let mut connection = connection.borrow_mut();
                 let connection = &mut *connection;
                 redis::cmd("FLUSHALL").exec(connection).unwrap();
-                let (mut model, mut older) = (Model::default(), Model::default());
+                // With the fields that the schedule has in it, as long as none is spoiled.
+                let mut model = (Model::default(), BTreeMap::new());
+                let mut older = model.clone();
                 let mut last: Option<Reply> = None;
                 let mut now = 1_790_000_000_123_456_i64;
                 for event in events {
@@ -304,9 +309,7 @@ mod tests {
                                 redis::cmd("HKEYS").arg(key).query(connection).unwrap();
                             fields.sort_unstable();
                             let field = fields.get(field).map_or("foreign", |field| field);
-                            if spoil(connection, key, field, value) {
-                                model.flush();
-                            }
+                            spoil(connection, key, field, value);
                             continue;
                         }
                         Event::Keep | Event::Restore => {
@@ -346,8 +349,14 @@ mod tests {
                     };
                     // The model's workers are numbers, in whose order equals are sorted; so are the script's.
                     call.worker += 7;
+                    let (model, sound) = &mut model;
+                    // Of several values that are written into a field, the last one may be the right one.
+                    if schedule(connection, &keys) != *sound {
+                        model.flush();
+                    }
                     let reply = run(connection, &keys, &call, &format!("={now}"));
                     prop_assert_eq!(reply, model.run(&call, reply.run, now), "{:?}", call);
+                    *sound = schedule(connection, &keys);
                     last = Some(reply);
                     granted.set(granted.get() + reply.granted);
                 }
