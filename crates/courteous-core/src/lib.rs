@@ -60,6 +60,7 @@ mod repeat;
 mod request;
 mod retried;
 mod retry_info;
+mod stop_reason;
 mod store;
 mod table;
 #[cfg(feature = "test-util")]
@@ -89,7 +90,8 @@ pub use rejected::{RejectReason, Rejected};
 pub use repeat::{is_conditional_write, is_idempotent};
 pub use request::{Origin, RequestView};
 pub use retried::Retried;
-pub use retry_info::{RetryInfo, StopReason};
+pub use retry_info::RetryInfo;
+pub use stop_reason::StopReason;
 pub use store::{Ask, Partition, Store, Take, Turn};
 pub use trail::Trail;
 pub use upload::Upload;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::Response;
 use tokio::time::Instant;
 
-use crate::History;
+use crate::{History, StopReason};
 
 /// What a retry did for one call.
 ///
@@ -16,37 +16,6 @@ pub struct RetryInfo {
     stop_reason: StopReason,
     not_before: Option<Instant>,
     history: History,
-}
-
-/// Why there was no further attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum StopReason {
-    /// The server answered.
-    Answered,
-    /// Another attempt would fail alike.
-    Permanent,
-    /// The server asked for no further attempt.
-    Vetoed,
-    /// The caller asked for no further attempt.
-    Disabled,
-    /// All attempts that were allowed have been made.
-    AttemptsExhausted,
-    /// The request may have been processed, and is neither idempotent by its method nor has a key.
-    NotIdempotent,
-    /// The request may have been processed, and writes under a precondition that its own effect makes false: sent again, it
-    /// could be told that another writer was first.
-    Precondition,
-    /// The body cannot be sent again: it is too large to be kept, or can be read only once.
-    BodyNotReplayable,
-    /// The wait would have been, in sum, longer than the retry may wait in one call.
-    WaitTooLong,
-    /// The wait would have ended after the call's deadline, or the deadline has passed.
-    Deadline,
-    /// The budget has not the price of another attempt.
-    BudgetExhausted,
-    /// A limit further in refused the attempt.
-    Rejected,
 }
 
 impl RetryInfo {

@@ -75,6 +75,12 @@ impl DeadLettered {
     pub const fn reason(&self) -> Reason {
         self.reason
     }
+
+    /// The call's own error, to be changed in place. `None` for a response, and for a value that was cloned.
+    #[must_use]
+    pub fn source_mut(&mut self) -> Option<&mut BoxError> {
+        Arc::get_mut(self.source.as_mut()?)
+    }
 }
 
 impl NotRecorded {
@@ -115,17 +121,23 @@ impl NotRecorded {
     pub const fn cause(&self) -> &NotRecordedCause {
         &self.cause
     }
+
+    /// The call's own error, to be changed in place. `None` for a response, and for a value that was cloned.
+    #[must_use]
+    pub fn source_mut(&mut self) -> Option<&mut BoxError> {
+        Arc::get_mut(self.source.as_mut()?)
+    }
 }
 
 impl fmt::Display for DeadLettered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "call failed, and is kept as dead letter {}", self.id)
+        write!(f, "kept as dead letter {}", self.id)
     }
 }
 
 impl fmt::Display for NotRecorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("call failed, and is not kept as a dead letter: ")?;
+        f.write_str("not kept as a dead letter: ")?;
         match &self.cause {
             NotRecordedCause::TimedOut(limit) => write!(f, "not durable within {limit:?}"),
             NotRecordedCause::Refused(error) => write!(f, "{error}"),

@@ -578,7 +578,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         let so_far = self.so_far();
         #[cfg(feature = "tracing")]
         if stop.reason != StopReason::Answered {
-            tracing::debug!(attempts = so_far.progress.attempts, reason = ?stop.reason, "no retry");
+            tracing::debug!(attempts = so_far.progress.attempts, reason = %stop.reason, "no retry");
         }
         RetryInfo::new(
             so_far.progress.attempts,

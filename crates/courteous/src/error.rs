@@ -11,6 +11,9 @@ use crate::timeout_error;
 ///
 /// [`Stack`](crate::Stack) yields it. Of the error of a stack that was composed by hand, [`new`](Self::new) makes one.
 ///
+/// `Display` tells what kind of failure it was, after how many attempts, and why there was no further one:
+/// `call failed after 3 attempts: the retry budget is spent`. The sources tell what happened.
+///
 /// ```
 /// use std::time::Duration;
 ///
@@ -28,9 +31,9 @@ pub struct Error {
 impl Error {
     /// The error of a courteous stack, or of any layer of it.
     pub fn new(error: impl Into<BoxError>) -> Self {
-        Self {
-            source: error.into(),
-        }
+        let mut source = error.into();
+        say_why_once(&mut source, true);
+        Self { source }
     }
 
     /// Whether the call, or its last attempt, took too long, or could not have been sent within its deadline.
@@ -97,7 +100,8 @@ impl Error {
 
     /// The error as the stack has yielded it.
     #[must_use]
-    pub fn into_source(self) -> BoxError {
+    pub fn into_source(mut self) -> BoxError {
+        say_why_once(&mut self.source, false);
         self.source
     }
 
@@ -106,20 +110,26 @@ impl Error {
     }
 }
 
-/// What kind of failure it was, and after how many attempts; more is told by the sources.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let attempts = self.attempts();
         f.write_str(match (self.is_rejected(), self.is_timeout()) {
-            (true, _) => "call refused before it was sent",
+            (true, _) if attempts.is_none_or(|attempts| attempts == 0) => {
+                "call refused before it was sent"
+            }
+            (true, _) => "call refused",
             (false, true) => "call timed out",
             (false, false) => "call failed",
         })?;
-        match self.attempts() {
+        match attempts {
             None | Some(0) => {}
             Some(1) => f.write_str(" after 1 attempt")?,
             Some(attempts) => write!(f, " after {attempts} attempts")?,
         }
-        Ok(())
+        match self.stop_reason() {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -132,5 +142,30 @@ impl fmt::Debug for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         Some(&*self.source)
+    }
+}
+
+/// Lets the error of a retry tell the reason, or leave it to the error around it.
+fn say_why_once(error: &mut BoxError, said_above: bool) {
+    if let Some(retried) = error.downcast_mut::<Retried>() {
+        retried.set_said_above(said_above);
+        return;
+    }
+    #[cfg(feature = "dead-letter")]
+    {
+        use courteous_dead_letter::{DeadLettered, NotRecorded};
+
+        let source = if error.is::<DeadLettered>() {
+            error
+                .downcast_mut::<DeadLettered>()
+                .and_then(DeadLettered::source_mut)
+        } else {
+            error
+                .downcast_mut::<NotRecorded>()
+                .and_then(NotRecorded::source_mut)
+        };
+        if let Some(source) = source {
+            say_why_once(source, said_above);
+        }
     }
 }

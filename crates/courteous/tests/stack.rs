@@ -42,7 +42,10 @@ async fn an_attempt_has_10_seconds_and_there_are_3() {
     // A timeout costs 2 of the budget's 3 tokens, so here there are 2.
     assert_eq!((probe.calls(), error.attempts()), (2, Some(2)));
     assert_eq!(error.stop_reason(), Some(StopReason::BudgetExhausted));
-    assert_eq!(error.to_string(), "call timed out after 2 attempts");
+    assert_eq!(
+        error.to_string(),
+        "call timed out after 2 attempts: the retry budget is spent"
+    );
     let [first, second] = probe.instants()[..] else {
         panic!()
     };

@@ -67,7 +67,7 @@ async fn a_sink_that_refuses_is_told_of_in_the_response() {
     assert!(matches!(**error, PushError::Full));
     assert_eq!(
         not.to_string(),
-        "call failed, and is not kept as a dead letter: the store of dead letters is full"
+        "not kept as a dead letter: the store of dead letters is full"
     );
 }
 
@@ -85,7 +85,7 @@ async fn a_letter_that_can_have_no_id_is_not_recorded_and_the_caller_is_told() {
     assert!(matches!(not.cause(), NotRecordedCause::NoId(_)), "{not:?}");
     assert_eq!(
         not.to_string(),
-        "call failed, and is not kept as a dead letter: it has no id: the operating system gave no random bytes"
+        "not kept as a dead letter: it has no id: the operating system gave no random bytes"
     );
     assert!(sink.letters.lock().unwrap().is_empty());
 }

@@ -115,7 +115,7 @@ async fn the_last_error_is_the_source_with_what_the_last_response_said() {
     );
     assert_eq!(
         error.to_string(),
-        "gave up after 3 attempts: no more are allowed"
+        "gave up after 3 attempts: all allowed attempts were made"
     );
 }
 

@@ -52,7 +52,7 @@ async fn a_conditional_write_that_may_have_been_processed_is_not_sent_again() {
     let error = send(&steady().layer(probe), under("if-match", Method::PUT)).await;
     let text = error.map(drop).unwrap_err().to_string();
     let expected = "gave up after 1 attempt: \
-        the request may have been processed, and would meet its own effect by its precondition";
+        the request may have been processed, and its precondition would fail on its own effect";
     assert_eq!(text, expected);
 }
 
