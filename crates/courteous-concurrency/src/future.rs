@@ -52,8 +52,7 @@ pin_project! {
 }
 
 impl<S, B, F, R> ResponseFuture<S, B, F, R> {
-    pub(crate) const fn running(future: F, permit: Permit, hold: HoldUntil) -> Self {
-        let permit = Some(permit);
+    pub(crate) const fn running(future: F, permit: Option<Permit>, hold: HoldUntil) -> Self {
         Self {
             state: State::Running { future, permit },
             hold,

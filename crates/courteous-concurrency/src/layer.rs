@@ -1,6 +1,6 @@
 use std::{fmt, hash::Hash, num::NonZeroUsize, time::Duration};
 
-use courteous_core::{AsError, AsResponse, Origin, Rejected, RequestView};
+use courteous_core::{AsError, AsResponse, ObserveOnly, Origin, Rejected, RequestView};
 use http::Response;
 use tower_layer::Layer;
 
@@ -27,6 +27,7 @@ pub struct ConcurrencyLimitLayer<R = AsError, K = ()> {
     pub(crate) scope: Scope<K>,
     pub(crate) options: Options,
     pub(crate) reject: R,
+    pub(crate) observe: Option<ObserveOnly>,
 }
 
 impl ConcurrencyLimitLayer {
@@ -84,6 +85,7 @@ impl<R> ConcurrencyLimitLayer<R> {
             scope: Scope::keyed(Limiters::new(self.scope.limit()), key),
             options: self.options,
             reject: self.reject,
+            observe: self.observe,
         }
     }
 }
@@ -111,6 +113,7 @@ impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
             scope: self.scope,
             options: self.options,
             reject: AsResponse::new(response),
+            observe: self.observe,
         }
     }
 }
@@ -121,6 +124,7 @@ impl<K> ConcurrencyLimitLayer<AsError, K> {
             scope,
             options: Options::default(),
             reject: AsError,
+            observe: None,
         }
     }
 }
@@ -160,6 +164,31 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
         self.with_max_waiting(0)
     }
 
+    /// Only observes: every call is sent at once, while the switch is on. `true` is a switch of the layer's own; `false` enforces,
+    /// also in a stack that only observes. The default is to enforce.
+    ///
+    /// Each call that finds the limit full is counted by the switch, and told by an event:
+    ///
+    /// - as [`ConcurrencyWait`](courteous_core::Decision::ConcurrencyWait) if it would have waited. It takes a permit beyond the
+    ///   limit, so [`Limiter::in_flight`] may exceed [`Limiter::limit`]. For how long it would have waited is not known, as the
+    ///   calls before it would have started later, too. So whether [`with_max_wait`](Self::with_max_wait) or its deadline
+    ///   would have ended that wait is not known either;
+    /// - as [`ConcurrencyReject`](courteous_core::Decision::ConcurrencyReject) if it would have been rejected at once, as the calls
+    ///   beyond the limit fill the queue. It takes no permit.
+    ///
+    /// Calls beyond the limit count for other stacks that have the limiter: a limiter is best shared by stacks of one mode.
+    #[must_use]
+    pub fn observe_only(mut self, switch: impl Into<ObserveOnly>) -> Self {
+        self.observe = Some(switch.into());
+        self
+    }
+
+    /// The switch that says whether the layer only observes. `None`: it enforces.
+    #[must_use]
+    pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
+        self.observe.as_ref()
+    }
+
     /// Sets until when a call is in flight. The default is [`HoldUntil::Body`]. A single request with
     /// [`LongLived`](courteous_core::LongLived) among its extensions says [`HoldUntil::Headers`].
     #[must_use]
@@ -197,6 +226,7 @@ impl<R: Clone, K> Clone for ConcurrencyLimitLayer<R, K> {
             scope: self.scope.clone(),
             options: self.options,
             reject: self.reject.clone(),
+            observe: self.observe.clone(),
         }
     }
 }
@@ -207,6 +237,7 @@ impl<R: fmt::Debug, K> fmt::Debug for ConcurrencyLimitLayer<R, K> {
             .field("scope", &self.scope)
             .field("options", &self.options)
             .field("reject", &self.reject)
+            .field("observe_only", &self.observe)
             .finish()
     }
 }

@@ -19,7 +19,7 @@ mod slots;
 mod waiting;
 
 pub use body::PermitBody;
-pub use courteous_core::{AsError, AsResponse, Refuse};
+pub use courteous_core::{AsError, AsResponse, ObserveOnly, Refuse};
 pub use error::InvalidLimit;
 pub use future::ResponseFuture;
 pub use layer::ConcurrencyLimitLayer;

@@ -1,12 +1,12 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-use courteous_core::{CallContext, Rejected};
+use courteous_core::{CallContext, RejectReason, Rejected};
 use courteous_queue::{Shared, Wakes};
 use tokio::time::Instant;
 
 use crate::{
     error::InvalidLimit,
-    line::{Entry, Line},
+    line::{BeyondEntry, Entry, Line},
     options::{Bound, Options},
     permit::Permit,
     permits::Permits,
@@ -48,6 +48,17 @@ pub(crate) enum Admission {
     Now(Permit),
     Wait(Place, Option<Bound>),
     Refused(Rejected),
+    /// The call is only observed, and has found the limit full. It has a permit beyond the limit if it would have waited for one.
+    Observed(Option<Permit>, Excess),
+}
+
+/// What would have become of a call that is only observed, and has found the limit full.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Excess {
+    /// How many other calls were in flight.
+    pub(crate) in_flight: usize,
+    /// Why it would have been rejected. Else it would have waited.
+    pub(crate) rejected: Option<RejectReason>,
 }
 
 impl Limiter {
@@ -160,6 +171,28 @@ impl Limiter {
         }
         let core = Arc::clone(&self.core);
         let end = options.end(context);
+        if options.observed {
+            let entry = self.core.with(|line| line.enter_beyond(max_waiting));
+            return match entry {
+                BeyondEntry::Permit => Admission::Now(Permit::new(core, end)),
+                BeyondEntry::Beyond(in_flight) => {
+                    let rejected = None;
+                    let excess = Excess {
+                        in_flight,
+                        rejected,
+                    };
+                    Admission::Observed(Some(Permit::new(core, end)), excess)
+                }
+                BeyondEntry::Full(in_flight) => {
+                    let rejected = Some(bound.err().unwrap_or(options.queue_full()));
+                    let excess = Excess {
+                        in_flight,
+                        rejected,
+                    };
+                    Admission::Observed(None, excess)
+                }
+            };
+        }
         let reason = match (self.core.with(|line| line.enter(max_waiting)), bound) {
             (Entry::Permit, _) => return Admission::Now(Permit::new(core, end)),
             (Entry::Place(ticket), Ok(bound)) => {

@@ -51,6 +51,16 @@ pub(crate) enum Entry {
     Full,
 }
 
+/// What [`Line::enter_beyond`] found, and how many calls were in flight if there was no permit.
+#[derive(Debug)]
+pub(crate) enum BeyondEntry {
+    Permit,
+    /// A permit beyond the limit.
+    Beyond(usize),
+    /// Too many others.
+    Full(usize),
+}
+
 impl Line {
     pub(crate) const fn new(limit: usize) -> Self {
         Self {
@@ -105,6 +115,22 @@ impl Line {
             return Entry::Full;
         }
         Entry::Place(self.queue.push_back(Waiter::default()))
+    }
+
+    /// Takes a permit for a call that is only observed: beyond the limit if none is free, unless `max` others wait, or would wait
+    /// if they were not beyond the limit.
+    ///
+    /// A call that waits loses nothing by that: what it was promised stays its own.
+    pub(crate) fn enter_beyond(&mut self, max: Option<usize>) -> BeyondEntry {
+        if self.take() {
+            return BeyondEntry::Permit;
+        }
+        let (in_flight, beyond) = (self.held(), self.taken.saturating_sub(self.limit));
+        if max.is_some_and(|max| beyond.saturating_add(self.waiting()) >= max) {
+            return BeyondEntry::Full(in_flight);
+        }
+        self.taken += 1;
+        BeyondEntry::Beyond(in_flight)
     }
 
     /// Takes a permit for a waiter who is being polled, if there is one for it.

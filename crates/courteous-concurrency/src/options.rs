@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) max_wait: Option<Duration>,
     pub(crate) max_waiting: Option<usize>,
     pub(crate) hold: HoldUntil,
+    /// Whether the call is sent at once in any case.
+    pub(crate) observed: bool,
 }
 
 /// The end of a call's wait, and what it is refused for then.

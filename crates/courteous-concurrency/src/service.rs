@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{AsError, CallContext, LongLived, Refuse};
+use courteous_core::{AsError, CallContext, LongLived, ObserveOnly, Refuse};
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -92,8 +92,11 @@ where
             scope,
             options,
             reject,
+            observe,
         } = &self.limit;
         let mut options = *options;
+        let observe = ObserveOnly::active(observe.as_ref());
+        options.observed = observe.is_some();
         let extensions = request.extensions();
         let context = extensions.get::<CallContext>();
         // Mostly there is nothing else: then nothing else is looked up.
@@ -107,7 +110,7 @@ where
             Admission::Now(permit) => {
                 // If this panics, the permit is given back.
                 let future = self.inner.call(request);
-                ResponseFuture::running(future, permit, hold)
+                ResponseFuture::running(future, Some(permit), hold)
             }
             Admission::Wait(place, bound) => {
                 // Gives the readiness back: a fresh clone takes the place of the instance that was
@@ -116,6 +119,13 @@ where
                 let inner = self.inner.clone();
                 let waiting = Waiting::new(place, bound, inner, request, reject.clone());
                 ResponseFuture::waiting(waiting, hold)
+            }
+            Admission::Observed(permit, excess) => {
+                if let Some(observe) = observe {
+                    events::observed(&request, excess, observe);
+                }
+                let future = self.inner.call(request);
+                ResponseFuture::running(future, permit, hold)
             }
             Admission::Refused(rejected) => {
                 self.inner = self.inner.clone();
