@@ -170,7 +170,7 @@ fn a_call_that_neither_waits_nor_fails_allocates_exactly_this_often() {
             Stack::new(attempt_timeout.clone(), throttle.clone()),
             Stack::new(concurrency_limit.clone(), retry.clone()),
         ),
-        Stack::new(total_timeout, idempotency_key.clone()),
+        Stack::new(total_timeout.clone(), idempotency_key.clone()),
     );
     let table = [
         ("nothing", added(&Identity::new()), [0, 0, 0]),

@@ -12,6 +12,7 @@ use tokio::time::Sleep;
 use crate::{
     Coverage, DeadlineBody, echo,
     limit::{Limit, poll_timer},
+    observer::Observer,
     silence::Silence,
     wait::Wait,
 };
@@ -34,6 +35,8 @@ pin_project! {
         silence: Option<Box<Silence>>,
         // Whether the server was told the limit, which is shorter than the call's.
         told: bool,
+        // Told of the limit that strikes first, after which there is none.
+        observer: Option<Observer>,
     }
 }
 
@@ -47,7 +50,12 @@ pin_project! {
 }
 
 impl<F> ResponseFuture<F> {
-    pub(crate) const fn new(inner: F, limit: Option<Limit>, coverage: Coverage) -> Self {
+    pub(crate) const fn new(
+        inner: F,
+        limit: Option<Limit>,
+        coverage: Coverage,
+        observer: Option<Observer>,
+    ) -> Self {
         Self {
             state: State::Waiting { inner },
             timer: None,
@@ -55,6 +63,7 @@ impl<F> ResponseFuture<F> {
             coverage,
             silence: None,
             told: false,
+            observer,
         }
     }
 
@@ -66,6 +75,7 @@ impl<F> ResponseFuture<F> {
         coverage: Coverage,
         silence: Option<Box<Silence>>,
         told: bool,
+        observer: Option<Observer>,
     ) -> Self {
         Self {
             state: State::Waiting { inner },
@@ -74,6 +84,7 @@ impl<F> ResponseFuture<F> {
             coverage,
             silence,
             told,
+            observer,
         }
     }
 
@@ -86,6 +97,7 @@ impl<F> ResponseFuture<F> {
             coverage: Coverage::Headers,
             silence: None,
             told: false,
+            observer: None,
         }
     }
 }
@@ -107,6 +119,13 @@ where
                         return Poll::Pending;
                     };
                     ready!(poll_limit(this.timer.as_mut(), limit, this.silence, cx));
+                    if let Some(observer) = this.observer.take() {
+                        observer.tell(limit);
+                        *this.limit = None;
+                        *this.silence = None;
+                        this.timer.set(None);
+                        return Poll::Pending;
+                    }
                     Err(limit.strike())
                 }
             },
@@ -123,7 +142,7 @@ where
         let limit = this
             .limit
             .take_if(|_| matches!(this.coverage, Coverage::Body));
-        let wait = Wait::new(limit, this.silence.take());
+        let wait = Wait::new(limit, this.silence.take(), this.observer.take());
         Poll::Ready(outcome.map(|response| response.map(|body| DeadlineBody::new(body, wait))))
     }
 }

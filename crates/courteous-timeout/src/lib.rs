@@ -139,6 +139,7 @@ mod coverage;
 mod echo;
 mod future;
 mod limit;
+mod observer;
 mod overrides;
 mod silence;
 mod total;
@@ -146,6 +147,7 @@ mod wait;
 
 pub use attempt::{AttemptTimeout, AttemptTimeoutLayer, DeadlineFormat};
 pub use body::DeadlineBody;
+pub use courteous_core::ObserveOnly;
 pub use coverage::Coverage;
 pub use future::ResponseFuture;
 pub use overrides::{CallTimeout, IdleTimeout, PerAttemptTimeout};

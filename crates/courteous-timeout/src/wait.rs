@@ -8,6 +8,7 @@ use tokio::time::Sleep;
 
 use crate::{
     limit::{Limit, poll_timer},
+    observer::Observer,
     silence::Silence,
 };
 
@@ -19,14 +20,21 @@ pub(crate) struct Wait {
     /// The limit on the silence between two frames, and what moves both limits while the request's body is still being sent.
     silence: Option<Box<Silence>>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Told of the first limit that strikes, after which there is none.
+    observer: Option<Observer>,
 }
 
 impl Wait {
-    pub(crate) const fn new(limit: Option<Limit>, silence: Option<Box<Silence>>) -> Self {
+    pub(crate) const fn new(
+        limit: Option<Limit>,
+        silence: Option<Box<Silence>>,
+        observer: Option<Observer>,
+    ) -> Self {
         Self {
             limit,
             silence,
             timer: None,
+            observer,
         }
     }
 
@@ -56,9 +64,14 @@ impl Wait {
                 timer.as_mut().reset(limit.deadline());
                 continue;
             }
-            if !self.extend(&limit) {
-                return Poll::Ready(limit.strike());
+            if self.extend(&limit) {
+                continue;
             }
+            let Some(observer) = self.observer.take() else {
+                return Poll::Ready(limit.strike());
+            };
+            observer.tell(&limit);
+            *self = Self::default();
         }
     }
 

@@ -1,5 +1,6 @@
 use std::{num::NonZeroU64, time::Duration};
 
+use courteous_core::ObserveOnly;
 use courteous_replay::{Native, ReplayBody, SendOnce, Via};
 use http::HeaderName;
 use tower_layer::Layer;
@@ -36,6 +37,7 @@ pub struct AttemptTimeoutLayer<K = SendOnce> {
     idle_timeout: Option<Duration>,
     least_upload_rate: Option<NonZeroU64>,
     keep: K,
+    observe: Option<ObserveOnly>,
 }
 
 impl AttemptTimeoutLayer {
@@ -53,6 +55,7 @@ impl AttemptTimeoutLayer {
             idle_timeout: None,
             least_upload_rate: Some(LEAST_UPLOAD_RATE),
             keep: SendOnce::new(),
+            observe: None,
         }
     }
 }
@@ -125,6 +128,7 @@ impl<K> AttemptTimeoutLayer<K> {
             idle_timeout: self.idle_timeout,
             least_upload_rate: self.least_upload_rate,
             keep,
+            observe: self.observe,
         }
     }
 
@@ -154,6 +158,24 @@ impl<K> AttemptTimeoutLayer<K> {
     pub fn with_deadline_header(mut self, name: HeaderName, format: DeadlineFormat) -> Self {
         self.header = Some(DeadlineHeader::new(name, format));
         self
+    }
+
+    /// Only observes: no attempt and no response's body is ended, while the switch is on. `true` is a switch of the layer's own;
+    /// `false` enforces, also in a stack that only observes. The default is to enforce.
+    ///
+    /// What would have been ended is counted as [`Decision::AttemptTimeout`](courteous_core::Decision::AttemptTimeout) and told by
+    /// an event, at the instant at which that would have been. An attempt is told once: of what comes after that, a body too, nothing is.
+    /// No header field states a deadline. Bodies that are [watched](Self::watching_uploads) are watched as ever.
+    #[must_use]
+    pub fn observe_only(mut self, switch: impl Into<ObserveOnly>) -> Self {
+        self.observe = Some(switch.into());
+        self
+    }
+
+    /// The switch that says whether the layer only observes. `None`: it enforces.
+    #[must_use]
+    pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
+        self.observe.as_ref()
     }
 
     /// The timeout of an attempt whose request brings none of its own.

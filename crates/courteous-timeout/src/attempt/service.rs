@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{BoxError, CallContext, Scope, Upload};
+use courteous_core::{BoxError, CallContext, Decision, Scope, Upload};
 use courteous_replay::{Keep, SendOnce};
 use http::{Extensions, Request, Response};
 use http_body::Body;
@@ -15,6 +15,7 @@ use super::header::Stated;
 use crate::{
     AttemptTimeoutLayer, Coverage, DeadlineBody, IdleTimeout, PerAttemptTimeout, ResponseFuture,
     limit::Limit,
+    observer::Observer,
     silence::{Silence, with_transfer},
 };
 
@@ -117,7 +118,12 @@ where
         };
         let limit = Limit::earliest(now, first, Scope::Attempt, context);
         let mut told = false;
-        if let Some(limit) = limit {
+        let observer = Observer::of(settings.observe_only_switch(), Decision::AttemptTimeout);
+        let (limit, observer) = match observer {
+            Some(observer) => observer.begin(limit, now),
+            None => (limit, None),
+        };
+        if let (Some(limit), None) = (limit, &observer) {
             let header = settings
                 .header()
                 .filter(|_| asked.coverage != Some(Coverage::Headers));
@@ -150,7 +156,14 @@ where
             Some(Coverage::Headers) => Coverage::Headers,
             _ => settings.coverage(),
         };
-        ResponseFuture::attempt(self.inner.call(request), limit, coverage, silence, told)
+        ResponseFuture::attempt(
+            self.inner.call(request),
+            limit,
+            coverage,
+            silence,
+            told,
+            observer,
+        )
     }
 }
 

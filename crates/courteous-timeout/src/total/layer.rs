@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use courteous_core::ObserveOnly;
 use tower_layer::Layer;
 
 use crate::{Coverage, TotalTimeout};
@@ -9,10 +10,11 @@ use crate::{Coverage, TotalTimeout};
 /// The timeout begins with `call` and covers the inner services' readiness, their queues, all
 /// attempts and the pauses between them, and the response's body to its last byte. See
 /// [`TotalTimeout`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TotalTimeoutLayer {
     timeout: Duration,
     coverage: Coverage,
+    observe: Option<ObserveOnly>,
 }
 
 impl TotalTimeoutLayer {
@@ -26,6 +28,7 @@ impl TotalTimeoutLayer {
         Self {
             timeout,
             coverage: Coverage::Body,
+            observe: None,
         }
     }
 
@@ -38,6 +41,24 @@ impl TotalTimeoutLayer {
     pub const fn with_coverage(mut self, coverage: Coverage) -> Self {
         self.coverage = coverage;
         self
+    }
+
+    /// Only observes: no call is ended, while the switch is on. `true` is a switch of the layer's own; `false` enforces, also in a
+    /// stack that only observes. The default is to enforce.
+    ///
+    /// A call that would have been ended is counted as [`Decision::TotalTimeout`](courteous_core::Decision::TotalTimeout) and told
+    /// by an event, at the instant at which that would have been, and once. The layers inside are told no deadline: a retry or a
+    /// limit that is enforced waits longer than it would with one.
+    #[must_use]
+    pub fn observe_only(mut self, switch: impl Into<ObserveOnly>) -> Self {
+        self.observe = Some(switch.into());
+        self
+    }
+
+    /// The switch that says whether the layer only observes. `None`: it enforces.
+    #[must_use]
+    pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
+        self.observe.as_ref()
     }
 
     /// The timeout of a call that brings none of its own.
@@ -64,6 +85,6 @@ impl<S> Layer<S> for TotalTimeoutLayer {
     type Service = TotalTimeout<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        TotalTimeout::new(inner, *self)
+        TotalTimeout::new(inner, self.clone())
     }
 }

@@ -1,12 +1,13 @@
 use std::task::{Context, Poll};
 
-use courteous_core::{BoxError, CallContext, Scope};
+use courteous_core::{BoxError, CallContext, Decision, Scope};
 use http::{Request, Response};
 use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    CallTimeout, Coverage, DeadlineBody, ReadyCall, ResponseFuture, TotalTimeoutLayer, limit::Limit,
+    CallTimeout, Coverage, DeadlineBody, ReadyCall, ResponseFuture, TotalTimeoutLayer,
+    limit::Limit, observer::Observer,
 };
 
 /// Ends a call that takes too long as a whole: the service that [`TotalTimeoutLayer`] makes.
@@ -80,7 +81,14 @@ where
         };
         let coverage = Coverage::asked_by(extensions).unwrap_or(self.settings.coverage());
         let context = CallContext::of(extensions);
-        let limit = Limit::earliest(Instant::now(), timeout, Scope::Total, context);
+        let now = Instant::now();
+        let limit = Limit::earliest(now, timeout, Scope::Total, context);
+        let switch = self.settings.observe_only_switch();
+        if let Some(observer) = Observer::of(switch, Decision::TotalTimeout) {
+            let (limit, observer) = observer.begin(limit, now);
+            let call = ReadyCall::new(self.inner.clone(), request, None);
+            return ResponseFuture::new(call, limit, coverage, observer);
+        }
         if let Some(limit) = limit {
             let (timeout, deadline) = (limit.timeout(), limit.deadline());
             let context = CallContext::edit(extensions);
@@ -91,7 +99,7 @@ where
         }
         // `self.inner` is never polled ready by us, so a plain clone leaves nothing behind.
         let call = ReadyCall::new(self.inner.clone(), request, limit);
-        ResponseFuture::new(call, limit, coverage)
+        ResponseFuture::new(call, limit, coverage, None)
     }
 }
 
