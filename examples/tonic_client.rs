@@ -7,10 +7,7 @@
 
 use std::{error::Error, net::Ipv4Addr, pin::Pin, time::Duration};
 
-use courteous::{
-    Elapsed, GrpcStatusLayer, RetryLayer, ServiceBuilder, ServiceBuilderExt, TonicClassifier,
-    find_cause,
-};
+use courteous::{RetryInfo, Stack};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::net::TcpListener;
 use tonic::{
@@ -31,28 +28,39 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let serving = Server::builder().add_service(HealthServer::new(Moody));
     tokio::spawn(serving.serve_with_incoming(TcpIncoming::from(listener)));
 
-    // All gRPC calls are POSTs, so nothing is sent twice until somebody says what may be: here,
-    // what only reads.
-    let retry = RetryLayer::new()
-        .with_classifier(TonicClassifier::new())
-        .with_idempotent(|request| request.uri().path().ends_with("/Check").then_some(true));
-    let channel = ServiceBuilder::new()
-        // Outermost: it makes statuses of the errors of all that is inside.
-        .layer(GrpcStatusLayer::new())
-        .total_timeout(Duration::from_secs(4))
-        .retry(retry)
-        .attempt_timeout(Duration::from_secs(2))
-        .service(Endpoint::from_shared(server)?.connect_lazy());
-    let mut client = HealthClient::new(channel);
+    // All gRPC calls are POSTs, so a call that the server may have acted on is sent again only if
+    // its method is named: here, one that only reads.
+    let stack = Stack::grpc()
+        .with_idempotent_methods(["/grpc.health.v1.Health/Check"])?
+        .with_total_timeout(Duration::from_secs(4))
+        .with_attempt_timeout(Duration::from_secs(2))
+        .build()?;
+    let channel = Endpoint::from_shared(server)?.connect_lazy();
+    let mut client = HealthClient::new(stack.layer(channel));
 
-    let health = client.check(named("flaky")).await?.into_inner().status();
-    println!("flaky: {health:?}, at the second attempt");
-    assert_eq!(health, ServingStatus::Serving);
+    let response = client.check(named("flaky")).await?;
+    let attempts = response.extensions().get().map(RetryInfo::attempts);
+    println!(
+        "flaky: {:?}, {attempts:?} attempts",
+        response.get_ref().status()
+    );
+    assert_eq!(response.get_ref().status(), ServingStatus::Serving);
+    assert_eq!(attempts, Some(2));
+
+    let status = client.check(named("sick")).await.err().ok_or("sick")?;
+    println!("sick: {:?}, {}", status.code(), status.message());
+    assert_eq!(status.code(), Code::Unavailable);
+    let error = courteous::Error::new(status);
+    println!(
+        "  {:?} after {:?} attempts",
+        error.stop_reason(),
+        error.attempts()
+    );
+    assert!(error.stop_reason().is_some());
 
     let status = client.check(named("slow")).await.err().ok_or("slow")?;
     println!("slow: {:?}, {}", status.code(), status.message());
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert!(find_cause::<Elapsed>(&status).is_some());
 
     // The deadline covers a stream to its end.
     let mut updates = client.watch(named("slow")).await?.into_inner();
@@ -86,6 +94,7 @@ impl Health for Moody {
             .contains_key("grpc-previous-rpc-attempts");
         match request.get_ref().service.as_str() {
             "flaky" if is_first => Err(Status::unavailable("try again")),
+            "sick" => Err(Status::unavailable("out of order")),
             "slow" => std::future::pending().await,
             _ => Ok(Response::new(serving())),
         }

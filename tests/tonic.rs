@@ -15,9 +15,10 @@ use std::{
 
 use axum::{Router, routing::get};
 use courteous::{
-    AttemptTimeoutLayer, ConcurrencyLimitLayer, Courteous, Elapsed, GrpcStatus, GrpcStatusLayer,
-    Idempotent, Limiter, Rejected, RetryLayer, Scope, ServiceBuilder, ServiceBuilderExt, Stack,
-    StackLayer, TonicClassifier, find_cause, retry::Retried,
+    AttemptTimeoutLayer, Budget, ConcurrencyLimitLayer, Courteous, Elapsed, GrpcStatus,
+    GrpcStatusLayer, Idempotent, Limiter, LongLived, Outcome, Rejected, RetryInfo, RetryLayer,
+    Scope, ServiceBuilder, ServiceBuilderExt, Stack, StackLayer, StopReason, TonicClassifier,
+    Verdict, find_cause, retry::Retried, throttle::PerOrigin,
 };
 use futures_util::stream::{self, Stream, StreamExt};
 use http::Request;
@@ -32,7 +33,7 @@ use tonic_health::pb::{
     health_client::HealthClient,
     health_server::{Health, HealthServer},
 };
-use tower::{Layer, ServiceExt};
+use tower::ServiceExt;
 
 use crate::net::{RawServer, Reply, Server, brisk_retry, nobody_listens, text};
 
@@ -48,9 +49,16 @@ fn retry() -> RetryLayer {
 }
 
 /// The standard stack around a channel, for a generated client.
-fn stacked(stack: Stack, uri: String) -> HealthClient<GrpcStatus<Courteous<Channel>>> {
-    let client = stack.build().unwrap().layer(channel(uri));
-    HealthClient::new(GrpcStatusLayer::new().layer(client))
+fn stacked(
+    stack: Stack<PerOrigin, GrpcStatusLayer>,
+    uri: String,
+) -> HealthClient<GrpcStatus<Courteous<Channel>>> {
+    HealthClient::new(stack.build().unwrap().layer(channel(uri)))
+}
+
+/// The stack for gRPC, with short backoffs.
+fn grpc() -> Stack<PerOrigin, GrpcStatusLayer> {
+    Stack::grpc().with_retry(brisk_retry())
 }
 
 /// A call that may be made twice, as it only reads.
@@ -131,7 +139,7 @@ async fn a_lone_unavailable_is_sent_again_if_the_call_is_idempotent() {
         }
     })
     .await;
-    let mut client = stacked(Stack::new().with_retry(retry()), uri.clone());
+    let mut client = stacked(grpc(), uri.clone());
 
     // By an extension of the one call.
     let response = client.check(reading()).await.unwrap();
@@ -139,10 +147,32 @@ async fn a_lone_unavailable_is_sent_again_if_the_call_is_idempotent() {
     assert_eq!(calls.swap(0, Ordering::SeqCst), 3);
 
     // By the layer, for all calls of a method.
-    let by_path = retry().with_idempotent(|request| Some(request.uri().path().ends_with("/Check")));
-    let mut by_path = stacked(Stack::new().with_retry(by_path), uri);
+    let by_path =
+        brisk_retry().with_idempotent(|request| Some(request.uri().path().ends_with("/Check")));
+    let mut by_path = stacked(Stack::grpc().with_retry(by_path), uri.clone());
     by_path.check(named("reads")).await.unwrap();
     assert_eq!(calls.swap(0, Ordering::SeqCst), 3);
+
+    // By its name, or by that of its service. What a caller says of one call comes first.
+    for name in ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/*"] {
+        let by_name = grpc().with_idempotent_methods([name]).unwrap();
+        let mut by_name = stacked(by_name, uri.clone());
+        let response = by_name.check(named("reads")).await.unwrap();
+        let info = response.extensions().get::<RetryInfo>().unwrap();
+        assert_eq!(info.attempts(), 3);
+        assert_eq!(calls.swap(0, Ordering::SeqCst), 3);
+        let mut once = reading();
+        once.extensions_mut().insert(Idempotent(false));
+        by_name.check(once).await.unwrap_err();
+        assert_eq!(calls.swap(0, Ordering::SeqCst), 1);
+    }
+    let another = ["/grpc.health.v1.Health/Watch", "/grpc.health.v1/*"];
+    let another = grpc().with_idempotent_methods(another).unwrap();
+    stacked(another, uri)
+        .check(named("reads"))
+        .await
+        .unwrap_err();
+    assert_eq!(calls.swap(0, Ordering::SeqCst), 1);
 
     // Not at all.
     let status = client.check(named("writes")).await.unwrap_err();
@@ -170,7 +200,7 @@ async fn the_servers_pushback_is_obeyed() {
         Err(status)
     })
     .await;
-    let mut client = stacked(Stack::new().with_retry(retry()), uri);
+    let mut client = stacked(grpc(), uri);
 
     let start = Instant::now();
     client.check(reading()).await.unwrap();
@@ -193,12 +223,9 @@ async fn the_time_that_the_server_is_given_shrinks_with_each_attempt() {
         Err(Status::unavailable("always"))
     })
     .await;
-    let stack = Stack::new()
-        .with_retry(retry())
+    let stack = grpc()
         .with_total_timeout(Duration::from_secs(20))
-        .with_attempt_timeout(
-            AttemptTimeoutLayer::new(Duration::from_secs(20)).with_grpc_timeout(),
-        );
+        .with_attempt_timeout(Duration::from_secs(20));
     let status = stacked(stack, uri).check(reading()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
 
@@ -217,7 +244,7 @@ async fn the_time_that_the_server_is_given_shrinks_with_each_attempt() {
 #[tokio::test]
 async fn a_total_timeout_of_the_standard_stack_is_deadline_exceeded() {
     let server = Server::start(|_, _| Reply::Hang).await;
-    let stack = Stack::new()
+    let stack = Stack::grpc()
         .with_total_timeout(Duration::from_millis(300))
         .with_attempt_timeout(Duration::from_millis(300));
     let mut client = stacked(stack, server.uri(""));
@@ -225,7 +252,8 @@ async fn a_total_timeout_of_the_standard_stack_is_deadline_exceeded() {
     let call = tokio::spawn(async move { client.check(reading()).await });
     let status = call.await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert!(find_cause::<Elapsed>(&status).is_some());
+    // The channel was told, and may be the first to notice.
+    assert!(courteous::Error::new(status).is_timeout());
     // On a busy machine the time may be over before it has been sent.
     assert!(server.requests() <= 1);
 }
@@ -267,7 +295,7 @@ async fn a_refused_stream_is_sent_again_though_the_call_is_not_idempotent() {
         _ => Reply::grpc_message(SERVING),
     })
     .await;
-    let mut client = stacked(Stack::new().with_retry(retry()), server.uri(""));
+    let mut client = stacked(grpc(), server.uri(""));
     let response = client.check(named("writes")).await.unwrap();
     assert_eq!(response.get_ref().status(), ServingStatus::Serving);
 
@@ -280,7 +308,7 @@ async fn a_refused_stream_is_sent_again_though_the_call_is_not_idempotent() {
 #[tokio::test]
 async fn a_stream_above_the_last_of_a_goaway_is_sent_again_though_the_call_is_not_idempotent() {
     let server = RawServer::going_away(0).await;
-    let mut client = stacked(Stack::new().with_retry(retry()), server.uri(""));
+    let mut client = stacked(grpc(), server.uri(""));
     let status = client.check(named("writes")).await.unwrap_err();
     assert_eq!(attempts(&status), Some(3));
     assert!(find_cause::<h2::Error>(&status).unwrap().is_go_away());
@@ -290,7 +318,7 @@ async fn a_stream_above_the_last_of_a_goaway_is_sent_again_though_the_call_is_no
 #[tokio::test]
 async fn a_stream_that_a_goaway_covers_is_sent_again_only_if_the_call_is_idempotent() {
     let server = RawServer::going_away(1).await;
-    let mut client = stacked(Stack::new().with_retry(retry()), server.uri(""));
+    let mut client = stacked(grpc(), server.uri(""));
     let status = client.check(named("writes")).await.unwrap_err();
     assert_eq!((attempts(&status), server.requests()), (Some(1), 1));
     let status = client.check(reading()).await.unwrap_err();
@@ -301,9 +329,135 @@ async fn a_stream_that_a_goaway_covers_is_sent_again_only_if_the_call_is_idempot
 async fn a_call_that_was_never_sent_is_sent_again() {
     let (_socket, address) = nobody_listens();
     let uri = format!("http://{address}");
-    let mut client = stacked(Stack::new().with_retry(retry()), uri);
+    let mut client = stacked(grpc(), uri);
     let status = client.check(named("writes")).await.unwrap_err();
     assert_eq!(attempts(&status), Some(3));
+}
+
+#[tokio::test]
+async fn a_status_says_that_the_retry_budget_was_spent() {
+    let uri = told(|_, _| {
+        let details = bytes::Bytes::from_static(b"details");
+        let mut status = Status::with_details(Code::Unavailable, "try later", details);
+        let metadata = status.metadata_mut();
+        metadata.insert("x-trace", "7".parse().unwrap());
+        Err(status)
+    })
+    .await;
+    let poor = brisk_retry().with_budget(Budget::builder().start(0).build().unwrap());
+    let mut client = stacked(Stack::grpc().with_retry(poor), uri);
+    let status = client.check(reading()).await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message(), status.details()),
+        (Code::Unavailable, "try later", &b"details"[..])
+    );
+    assert_eq!(status.metadata().get("x-trace").unwrap(), "7");
+    assert!(status.to_string().contains("BudgetExhausted"), "{status}");
+    let error = courteous::Error::new(status);
+    assert_eq!(error.attempts(), Some(1));
+    assert_eq!(error.stop_reason(), Some(StopReason::BudgetExhausted));
+}
+
+#[tokio::test]
+async fn the_message_of_a_status_that_no_server_has_made_says_why_the_call_ended() {
+    let (_socket, address) = nobody_listens();
+    let mut client = stacked(grpc(), format!("http://{address}"));
+    let status = client.check(named("writes")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    let why = format!(
+        "; gave up after 3 attempts: {}",
+        StopReason::AttemptsExhausted
+    );
+    assert!(status.message().ends_with(&why), "{status}");
+}
+
+#[tokio::test]
+async fn a_classifier_of_the_callers_stays() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&calls);
+    let uri = told(move |number, _| {
+        count.store(number, Ordering::SeqCst);
+        Err(Status::unavailable("always"))
+    })
+    .await;
+    let never = brisk_retry().with_classifier(|_: Outcome<'_>| Verdict::Permanent);
+    let mut client = stacked(Stack::grpc().with_retry(never), uri);
+    let status = client.check(reading()).await.unwrap_err();
+    assert_eq!(
+        courteous::Error::new(status).stop_reason(),
+        Some(StopReason::Permanent)
+    );
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_stream_is_told_no_deadline_and_outlives_the_total_timeout_where_that_is_asked_for() {
+    let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let uri = told(move |_, request| {
+        let timeout = request.metadata().get("grpc-timeout");
+        sender.send(timeout.is_some()).unwrap();
+        Ok(())
+    })
+    .await;
+    let short = |stack: Stack<PerOrigin, GrpcStatusLayer>| {
+        let total = Duration::from_millis(400);
+        stack.with_total_timeout(total).with_attempt_timeout(total)
+    };
+    let mut whole = stacked(short(grpc()), uri.clone());
+    let mut streaming = stacked(short(grpc()).streaming(), uri);
+
+    let mut ended = whole.watch(named("")).await.unwrap().into_inner();
+    assert_eq!(seen.recv().await, Some(true));
+    let mut request = tonic::Request::new(named(""));
+    request.extensions_mut().insert(LongLived);
+    let mut by_request = whole.watch(request).await.unwrap().into_inner();
+    assert_eq!(seen.recv().await, Some(false));
+    let mut by_stack = streaming.watch(named("")).await.unwrap().into_inner();
+    assert_eq!(seen.recv().await, Some(false));
+
+    assert_eq!(ended.message().await.unwrap(), Some(serving()));
+    let status = ended.message().await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    for stream in [&mut by_request, &mut by_stack] {
+        assert_eq!(stream.message().await.unwrap(), Some(serving()));
+        let more = tokio::time::timeout(Duration::from_millis(100), stream.message());
+        assert!(more.await.is_err(), "still open");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generated_client_is_spawned_cloned_and_intercepted() {
+    struct Greeting {
+        client: HealthClient<GrpcStatus<Courteous<Channel>>>,
+    }
+
+    let uri = told(|_, request| match request.metadata().get("authorization") {
+        Some(_) => Ok(()),
+        None => Err(Status::unauthenticated("who?")),
+    })
+    .await;
+    let layer = Stack::grpc().build().unwrap();
+    let bearer = |mut request: tonic::Request<()>| {
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", "Bearer token".parse().unwrap());
+        Ok(request)
+    };
+    let client = layer.layer(channel(uri.clone()));
+    let mut with_token = HealthClient::with_interceptor(client, bearer);
+    let call = tokio::spawn(async move { with_token.check(named("")).await });
+    call.await.unwrap().unwrap();
+
+    let greeting = Greeting {
+        client: HealthClient::new(layer.layer(channel(uri))),
+    };
+    let mut client = greeting.client.clone();
+    let call = tokio::spawn(async move {
+        let mut updates = client.watch(named("")).await?.into_inner();
+        updates.message().await
+    });
+    let status = call.await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert!(find_cause::<Retried>(&status).is_none(), "it was answered");
 }
 
 #[tokio::test]

@@ -100,7 +100,23 @@ impl<K> RetryLayer<K> {
     where
         C: Classify + Send + Sync + 'static,
     {
-        self.with(|settings| settings.classifier = Arc::new(classifier))
+        self.with(|settings| {
+            settings.classifier = Arc::new(classifier);
+            settings.is_classifier_chosen = true;
+        })
+    }
+
+    /// What judges responses and errors if [`with_classifier`](Self::with_classifier) was not called: for presets, which bring
+    /// the classifier of a client, and keep the one that their user has chosen.
+    #[must_use]
+    pub fn with_default_classifier<C>(self, classifier: C) -> Self
+    where
+        C: Classify + Send + Sync + 'static,
+    {
+        match self.settings.is_classifier_chosen {
+            true => self,
+            false => self.with(|settings| settings.classifier = Arc::new(classifier)),
+        }
     }
 
     /// The header field whose key says that the server recognises a request that it has seen. Default: `idempotency-key`.

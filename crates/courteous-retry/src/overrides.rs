@@ -17,12 +17,3 @@ pub struct NoRetry;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a value for callers to make")]
 pub struct MaxAttempts(pub NonZeroU32);
-
-/// A request extension: whether sending this request twice does no more than sending it once, whatever its method and its
-/// key say.
-///
-/// The caller's word, for a POST that only reads (as all gRPC calls are POSTs), for a PUT that is not idempotent, or for a write
-/// under a precondition whose caller can tell its own effect from another's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "a value for callers to make")]
-pub struct Idempotent(pub bool);

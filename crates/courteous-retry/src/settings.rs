@@ -2,12 +2,14 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_backoff::Backoff;
 use courteous_classify::is_grpc;
-use courteous_core::{Classify, Dice, KeyField, RequestView, is_conditional_write, is_idempotent};
+use courteous_core::{
+    Classify, Dice, Idempotent, KeyField, RequestView, is_conditional_write, is_idempotent,
+};
 use courteous_replay::DEFAULT_LIMIT;
 use http::{Extensions, HeaderName, Request};
 
 use crate::{
-    Budget, HttpClassifier, Idempotent, MaxAttempts, NoRetry, RetryEvent,
+    Budget, HttpClassifier, MaxAttempts, NoRetry, RetryEvent,
     policy::{Allowance, Policy, RequestFacts},
 };
 
@@ -23,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) budget: Budget,
     pub(crate) classifier: Arc<dyn Classify + Send + Sync>,
+    /// The caller has chosen the classifier.
+    pub(crate) is_classifier_chosen: bool,
     pub(crate) dice: Dice,
     pub(crate) key_header: HeaderName,
     pub(crate) body_limit: usize,
@@ -47,6 +51,7 @@ impl Settings {
             },
             budget: Budget::new(),
             classifier: Arc::new(HttpClassifier::new()),
+            is_classifier_chosen: false,
             dice: Dice::new(),
             key_header: IDEMPOTENCY_KEY,
             body_limit: DEFAULT_LIMIT,

@@ -9,7 +9,7 @@ use http::Response;
 use pin_project_lite::pin_project;
 use tonic::Status;
 
-use crate::{StatusBody, to_status};
+use crate::{StatusBody, status::given_up, to_status};
 
 pin_project! {
     /// The response of a [`GrpcStatus`](crate::GrpcStatus).
@@ -36,7 +36,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = self.project().inner.poll(cx);
         result.map(|result| match result {
-            Ok(response) => Ok(response.map(StatusBody::new)),
+            Ok(response) => match given_up(&response) {
+                Some(status) => Err(status),
+                None => Ok(response.map(StatusBody::new)),
+            },
             Err(error) => Err(to_status(error)),
         })
     }

@@ -22,6 +22,7 @@ mod body;
 mod classifier;
 mod future;
 mod layer;
+mod methods;
 mod service;
 mod status;
 
@@ -29,5 +30,6 @@ pub use body::StatusBody;
 pub use classifier::TonicClassifier;
 pub use future::ResponseFuture;
 pub use layer::GrpcStatusLayer;
+pub use methods::InvalidMethodName;
 pub use service::GrpcStatus;
 pub use status::to_status;

@@ -1,13 +1,16 @@
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use courteous_core::{BoxError, CallContext};
+use courteous_core::{BoxError, CallContext, Idempotent};
 use courteous_timeout::CallTimeout;
 use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::Status;
 use tower_service::Service;
 
-use crate::{ResponseFuture, StatusBody, to_status};
+use crate::{ResponseFuture, StatusBody, methods::Methods, to_status};
 
 /// Makes gRPC statuses of the errors of `S`, and of those of its response bodies.
 ///
@@ -24,16 +27,26 @@ use crate::{ResponseFuture, StatusBody, to_status};
 /// # Errors
 ///
 /// [`Status`], with the error as its source.
-#[derive(Clone, Copy, Debug, Default)]
+///
+/// Also where the server has *answered* with a failure, and a retry inside has given up: the server's own status, as it is,
+/// with a [`Retried`](courteous_core::Retried) as its source. Its [`RetryInfo`](courteous_core::RetryInfo) tells why there was no
+/// further attempt, such as a retry budget that is spent. A generated client would make the same status of the response, and
+/// drop the response's extensions, where this is told otherwise.
+#[derive(Clone, Debug, Default)]
 pub struct GrpcStatus<S> {
     inner: S,
+    idempotent: Option<Arc<Methods>>,
 }
 
 impl<S> GrpcStatus<S> {
     /// Makes gRPC statuses of the errors of `inner`.
     #[must_use]
     pub const fn new(inner: S) -> Self {
-        Self { inner }
+        Self::with_idempotent(inner, None)
+    }
+
+    pub(crate) const fn with_idempotent(inner: S, idempotent: Option<Arc<Methods>>) -> Self {
+        Self { inner, idempotent }
     }
 
     /// The inner service.
@@ -74,6 +87,12 @@ where
         {
             let context = CallContext::edit(request.extensions_mut());
             context.tighten_to_end_of(timeout, deadline);
+        }
+        if let Some(idempotent) = &self.idempotent
+            && idempotent.contain(request.uri().path())
+            && request.extensions().get::<Idempotent>().is_none()
+        {
+            request.extensions_mut().insert(Idempotent(true));
         }
         ResponseFuture::new(self.inner.call(request))
     }

@@ -81,6 +81,9 @@
 //! [`find_cause`] finds an [`Elapsed`] or a [`Rejected`] through any stack, and [`Error::new`] makes of it one error that can be
 //! asked. A *response* is never turned into an error.
 //!
+//! A client that tonic has generated wants a `tonic::Status`, and calls every other error UNKNOWN: `Stack::grpc()` makes statuses
+//! of them, in a stack composed by hand `GrpcStatusLayer` does.
+//!
 //! In a spawned `async` block, a call can fail to compile with "implementation of `From` is not general enough" if the
 //! client's own type names `BoxError`: by its body, or by its error (rust-lang/rust#110338). Use [`AnyBody`] in place of an
 //! `UnsyncBoxBody<Bytes, BoxError>`; or spawn the call itself, `tokio::spawn(client.oneshot(request))`; or
@@ -177,7 +180,7 @@ pub use courteous_timeout::{
     AttemptTimeoutLayer, CallTimeout, Coverage, IdleTimeout, PerAttemptTimeout, TotalTimeoutLayer,
 };
 #[cfg(feature = "tonic")]
-pub use courteous_tonic::{GrpcStatus, GrpcStatusLayer, TonicClassifier};
+pub use courteous_tonic::{GrpcStatus, GrpcStatusLayer, InvalidMethodName, TonicClassifier};
 
 #[cfg(all(
     doctest,

@@ -8,7 +8,9 @@ use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_retry::RetryLayer;
 use courteous_throttle::{PerOrigin, Rate, ThrottleLayer};
 use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
-use tower_layer::Layer;
+#[cfg(feature = "tonic")]
+use courteous_tonic::{GrpcStatusLayer, InvalidMethodName, TonicClassifier};
+use tower_layer::{Identity, Layer};
 
 use crate::{Courteous, service::Layers};
 
@@ -80,9 +82,13 @@ use crate::{Courteous, service::Layers};
 /// );
 /// ```
 #[derive(Clone, Debug)]
-pub struct Stack<P = PerOrigin> {
+pub struct Stack<P = PerOrigin, O = Identity> {
     layers: Layers<P>,
     streaming: bool,
+    /// Around all others.
+    outer: O,
+    #[cfg(feature = "tonic")]
+    is_grpc: bool,
 }
 
 impl Stack {
@@ -102,11 +108,94 @@ impl Stack {
                 attempt: AttemptTimeoutLayer::new(Duration::from_secs(10)),
             },
             streaming: false,
+            outer: Identity::new(),
+            #[cfg(feature = "tonic")]
+            is_grpc: false,
         }
     }
 }
 
-impl<P> Stack<P> {
+#[cfg(feature = "tonic")]
+impl Stack<PerOrigin, GrpcStatusLayer> {
+    /// The stack for a gRPC client that tonic has generated: the same layers and defaults, and all that gRPC needs.
+    ///
+    /// | what | how |
+    /// |---|---|
+    /// | every error is a `tonic::Status` | [`GrpcStatusLayer`] is outermost: a timeout is DEADLINE_EXCEEDED, a refusal by a limit RESOURCE_EXHAUSTED |
+    /// | the server is told how much time is left | `grpc-timeout` of each attempt: the attempt timeout, or what is left of the call |
+    /// | the timeout of a single call | `tonic::Request::set_timeout`: that of the whole call, with all its attempts |
+    /// | what a failure means | [`TonicClassifier`], unless [`with_retry`](Self::with_retry) brings another one |
+    /// | which calls may be made twice | those of [`with_idempotent_methods`](Self::with_idempotent_methods) |
+    /// | why a call was given up | `courteous::Error::new(status)` tells, as does the status's source: see [`GrpcStatus`](crate::GrpcStatus) |
+    ///
+    /// UNAVAILABLE is the one status that is retried, and only if the method is idempotent: the server may have acted on the
+    /// call. A connection that was refused or never made, and a stream that the server refused unprocessed (REFUSED_STREAM,
+    /// GOAWAY), are retried for every method. So is a status with a pushback or a `google.rpc.RetryInfo`, if the method is
+    /// idempotent.
+    ///
+    /// # Streams
+    ///
+    /// A response that streams is bounded as a whole by the total timeout, and holds its permit to its end. The server is
+    /// told the attempt timeout of 10 s, and may end the stream by then. For watches and other streams that go on, build a
+    /// stack with [`streaming`](Self::streaming), or put [`LongLived`](crate::LongLived) among the extensions of the
+    /// `tonic::Request`: the stream may then go on for as long as its messages come. A retry ends with the response's head: a
+    /// stream that breaks later is yours to ask for again. A *request* that streams is sent again if it fits into 64 KiB.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use courteous::{Courteous, GrpcStatus, Stack};
+    /// use tonic::transport::{Channel, Endpoint};
+    /// use tonic_health::pb::health_client::HealthClient;
+    ///
+    /// type Client = HealthClient<GrpcStatus<Courteous<Channel>>>;
+    ///
+    /// fn client(channel: Channel) -> Result<Client, Box<dyn std::error::Error>> {
+    ///     let stack = Stack::grpc().with_idempotent_methods(["/grpc.health.v1.Health/Check"])?;
+    ///     Ok(HealthClient::new(stack.build()?.layer(channel)))
+    /// }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # let _guard = runtime.enter();
+    /// client(Endpoint::from_static("http://[::1]:50051").connect_lazy())?;
+    ///
+    /// let error = Stack::grpc().with_idempotent_methods(["SayHello"]).unwrap_err();
+    /// assert!(error.to_string().contains("write `/package.Service/Method`"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn grpc() -> Self {
+        let http = Stack::new();
+        Self {
+            layers: http.layers,
+            streaming: http.streaming,
+            outer: GrpcStatusLayer::new(),
+            is_grpc: true,
+        }
+    }
+}
+
+#[cfg(feature = "tonic")]
+impl<P> Stack<P, GrpcStatusLayer> {
+    /// Names the methods whose calls may be made twice: `/package.Service/Method`, or `/package.Service/*` for all methods of
+    /// a service. Default: none, as all gRPC calls are POSTs.
+    ///
+    /// See [`GrpcStatusLayer::with_idempotent_methods`]. A single call says it by [`Idempotent`](crate::Idempotent) among the
+    /// extensions of its `tonic::Request`.
+    ///
+    /// # Errors
+    ///
+    /// If a name has another form.
+    pub fn with_idempotent_methods<I>(mut self, names: I) -> Result<Self, InvalidMethodName>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.outer = self.outer.with_idempotent_methods(names)?;
+        Ok(self)
+    }
+}
+
+impl<P, O> Stack<P, O> {
     /// Gives each POST and PATCH a key, so that it can be sent again. Only for servers that honour it: name them by
     /// [`IdempotencyKeyLayer::with_hosts`].
     #[must_use]
@@ -148,10 +237,13 @@ impl<P> Stack<P> {
 
     /// The throttle: for each origin, or as its partition says.
     #[must_use]
-    pub fn with_throttle<Q>(self, layer: ThrottleLayer<Q>) -> Stack<Q> {
+    pub fn with_throttle<Q>(self, layer: ThrottleLayer<Q>) -> Stack<Q, O> {
         Stack {
             layers: self.layers.with_throttle(layer),
             streaming: self.streaming,
+            outer: self.outer,
+            #[cfg(feature = "tonic")]
+            is_grpc: self.is_grpc,
         }
     }
 
@@ -198,7 +290,7 @@ impl<P> Stack<P> {
     /// # Errors
     ///
     /// When an attempt may take longer than the whole call.
-    pub fn build(mut self) -> Result<StackLayer<P>, InvalidStack> {
+    pub fn build(mut self) -> Result<StackLayer<P, O>, InvalidStack> {
         let (attempt, total) = (self.layers.attempt.timeout(), self.layers.total.timeout());
         if attempt > total {
             return Err(InvalidStack { attempt, total });
@@ -206,9 +298,17 @@ impl<P> Stack<P> {
         if self.streaming && self.layers.attempt.idle_timeout().is_none() {
             self.layers.attempt = self.layers.attempt.with_idle_timeout(STREAM_IDLE);
         }
+        // Here, as settings that came after `grpc` have replaced whole layers.
+        #[cfg(feature = "tonic")]
+        if self.is_grpc {
+            self.layers.attempt = self.layers.attempt.with_grpc_timeout();
+            let retry = self.layers.retry;
+            self.layers.retry = retry.with_default_classifier(TonicClassifier::new());
+        }
         Ok(StackLayer {
             layers: self.layers,
             streaming: self.streaming,
+            outer: self.outer,
         })
     }
 }
@@ -227,22 +327,27 @@ impl Default for Stack {
 
 /// A [`Stack`] whose settings fit together.
 #[derive(Clone, Debug)]
-pub struct StackLayer<P = PerOrigin> {
+pub struct StackLayer<P = PerOrigin, O = Identity> {
     layers: Layers<P>,
     streaming: bool,
+    outer: O,
 }
 
-impl<P: Clone> StackLayer<P> {
-    /// The stack around `client`.
-    pub fn layer<S>(&self, client: S) -> Courteous<S, P> {
-        Courteous::new(self.layers.around(client), self.streaming)
+impl<P: Clone, O> StackLayer<P, O> {
+    /// The stack around `client`: a [`Courteous`] client, or of [`Stack::grpc`] a `GrpcStatus` around one.
+    pub fn layer<S>(&self, client: S) -> O::Service
+    where
+        O: Layer<Courteous<S, P>>,
+    {
+        let layered = self.layers.around(client);
+        self.outer.layer(Courteous::new(layered, self.streaming))
     }
 }
 
-impl<S, P: Clone> Layer<S> for StackLayer<P> {
-    type Service = Courteous<S, P>;
+impl<S, P: Clone, O: Layer<Courteous<S, P>>> Layer<S> for StackLayer<P, O> {
+    type Service = O::Service;
 
-    fn layer(&self, client: S) -> Courteous<S, P> {
+    fn layer(&self, client: S) -> O::Service {
         self.layer(client)
     }
 }
