@@ -98,7 +98,8 @@ impl fmt::Debug for Clock {
 }
 
 /// `time` + `by`, or the last microsecond that all stores can hold.
-pub(crate) fn later(time: SystemTime, by: Duration) -> SystemTime {
+#[must_use]
+pub fn later(time: SystemTime, by: Duration) -> SystemTime {
     let end = end();
     time.checked_add(by).map_or(end, |sum| sum.min(end))
 }

@@ -38,7 +38,7 @@
 //!     Ok::<_, Infallible>(Response::new(request.into_body()))
 //! });
 //!
-//! let store = MemoryStore::new(); // or `SqliteStore::open("dead-letters.db")?`
+//! let store = MemoryStore::new(); // or an `SqliteStore`, or a `PostgresStore`
 //! let client = DeadLetterLayer::new(store.clone()).layer(down);
 //! let payment = Request::post("https://api.example.com/charges").header("idempotency-key", "order-42");
 //! let response = client.oneshot(payment.body(Full::from("amount=42"))?).await?;
@@ -147,7 +147,8 @@
 //! # }
 //! ```
 //!
-//! A [`Store`] is a sink that can be read, and claimed from: [`MemoryStore`] is the shortest one.
+//! A [`Store`] is a sink that can be read, and claimed from: [`MemoryStore`] is the shortest one. One in a database writes the
+//! columns of [`row`].
 //!
 //! # What it does not do
 //!
@@ -162,8 +163,10 @@
 //!
 //! # Features
 //!
-//! `sqlite` (on by default), `postgres`: the stores. `encryption`: bodies encrypted at rest. `load`: `tower::load::Load` of the
-//! inner service. `tracing`: an event for each letter and each replay.
+//! `encryption`: bodies encrypted at rest. `load`: `tower::load::Load` of the inner service. `tracing`: an event for each letter
+//! and each replay. `test-util`: what every store promises, as tests for a store of your own (module `conformance`).
+//!
+//! The stores are crates of their own: `courteous-dead-letter-sqlite` and `courteous-dead-letter-postgres`.
 //!
 //! # Sources
 //!
@@ -174,6 +177,8 @@
 mod body_scrubber;
 mod clock;
 mod collect;
+#[cfg(feature = "test-util")]
+pub mod conformance;
 #[cfg(feature = "encryption")]
 mod encrypted;
 mod error;
@@ -185,16 +190,13 @@ mod layer;
 mod letter;
 mod memory;
 mod payload;
-#[cfg(feature = "postgres")]
-mod postgres;
 mod query;
 mod reason;
 mod record;
 mod recording;
 mod replay;
 mod replaying;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-mod row;
+pub mod row;
 mod scrub;
 mod secrecy;
 mod secret_names;
@@ -203,10 +205,6 @@ mod secrets;
 mod service;
 mod settings;
 mod sink;
-#[cfg(feature = "postgres")]
-mod spill;
-#[cfg(feature = "sqlite")]
-mod sqlite;
 mod stats;
 mod store;
 mod summary;
@@ -229,8 +227,6 @@ pub use layer::DeadLetterLayer;
 pub use letter::{Failure, Letter, PastAttempt};
 pub use memory::MemoryStore;
 pub use payload::Payload;
-#[cfg(feature = "postgres")]
-pub use postgres::{Backlog, PostgresBuilder, PostgresError, PostgresStore};
 pub use reason::Reason;
 pub use record::{Record, State, StateKind};
 pub use replay::{Replay, replay};
@@ -238,8 +234,6 @@ pub use replaying::Replaying;
 pub use secrets::{SecretSource, Secrets};
 pub use service::DeadLetter;
 pub use sink::{BoxFuture, Sink};
-#[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteError, SqliteFault, SqliteOptions, SqliteStore};
 pub use stats::{Count, Stats};
 pub use store::{Claim, Claimed, Filter, Mark, Page, Settlement, Store};
 pub use summary::{NotSent, Progress, ReplayOutcome, Summary};
@@ -247,6 +241,6 @@ pub use tags::{Tags, TagsIter};
 pub use unreadable::Unreadable;
 pub use withheld::Withheld;
 
-#[cfg(all(doctest, feature = "postgres", feature = "sqlite"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -84,8 +84,9 @@ impl Reason {
         }
     }
 
-    /// Whether a letter is expired as soon as it fails for it.
-    pub(crate) const fn is_end(self) -> bool {
+    /// Whether a letter that failed for this reason is expired from the beginning: it is kept to be looked at, and never sent again.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
         matches!(self, Self::KeyRunsOut | Self::KeyReused)
     }
 

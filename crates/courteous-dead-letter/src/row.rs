@@ -1,8 +1,33 @@
-//! A record as the columns of a table, the same ones in every store.
+//! A record as the columns of a table: what a store in a database needs.
 //!
-//! Times are microseconds since 1970; headers, history, tags and what was withheld are JSON.
+//! Every store writes the same columns in the same form, so that a letter means the same in each of them. [`Row::new`] makes the
+//! columns of a letter, and [`Row::into_record`] reads them back, or names the column that cannot be read. Times are microseconds
+//! since 1970 ([`micros`], [`time`]); headers, history, tags and what was withheld are JSON.
+//!
+//! ```
+//! use std::time::{Duration, SystemTime};
+//!
+//! use courteous_dead_letter::{Failure, Letter, LetterId, Reason, State, row::Row};
+//! use http::{Method, Uri};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+//! let uri = Uri::from_static("https://api.example/charges");
+//! let failure = Failure::new(Reason::Attempts, now);
+//! let letter = Letter::new(LetterId::new(now)?, Method::POST, uri, failure);
+//!
+//! let row = Row::new(&letter, now);
+//! assert_eq!((&*row.method, &*row.state), ("POST", "pending"));
+//! let record = row.into_record().expect("columns that can be read");
+//! assert_eq!((record.letter, record.state), (letter, State::Pending));
+//! # Ok(())
+//! # }
+//! ```
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use courteous_core::{Effect, Fault, Verdict};
@@ -11,62 +36,84 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Failure, Letter, LetterId, PastAttempt, Payload, Record, State, StateKind, Tags, Unreadable,
-    Withheld, clock::later,
+    Withheld,
 };
+pub use crate::{clock::later, tags::without_nul};
 
 /// The version of these columns: that of the stores' schema. To be raised with every change of a column or of its form.
-pub(crate) const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
 
-/// One row.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Row {
-    pub(crate) id: LetterId,
-    pub(crate) method: String,
-    pub(crate) uri: String,
+/// One row: the columns of a record.
+///
+/// `Debug` shows the id, the method and the state only: the others may hold what nobody should read in a log.
+#[derive(Clone, PartialEq)]
+#[allow(clippy::exhaustive_structs, reason = "stores make it of their columns")]
+pub struct Row {
+    /// The letter's id: the key of the table.
+    pub id: LetterId,
+    /// The request's method.
+    pub method: String,
+    /// The request's target, without secrets.
+    pub uri: String,
     /// `[["name", "value"], ...]`, in their order; a value that is not UTF-8 is an array of its bytes.
-    pub(crate) headers: String,
+    pub headers: String,
     /// `{"headers": [...], "query": [...], "userinfo": true}`; what is not there is none.
-    pub(crate) withheld: String,
+    pub withheld: String,
     /// [`Payload::kind`].
-    pub(crate) body_kind: String,
-    pub(crate) body: Bytes,
-    pub(crate) key_header: Option<String>,
+    pub body_kind: String,
+    /// The bytes of the body that were kept.
+    pub body: Bytes,
+    /// The name of the header field that holds the idempotency key.
+    pub key_header: Option<String>,
     /// To be looked for: it is read from the headers.
-    pub(crate) idempotency_key: Option<String>,
-    pub(crate) first_at: i64,
+    pub idempotency_key: Option<String>,
+    /// When the call began.
+    pub first_at: i64,
     /// `{"name": "value", ...}`
-    pub(crate) tags: String,
-    pub(crate) failure: FailureRow,
+    pub tags: String,
+    /// The columns that a failed replay writes again.
+    pub failure: FailureRow,
     /// [`StateKind`]
-    pub(crate) state: String,
+    pub state: String,
     /// Of what was delivered or refused.
-    pub(crate) status: Option<u16>,
+    pub status: Option<u16>,
     /// The last fencing number; zero if it was never claimed.
-    pub(crate) fence: i64,
+    pub fence: i64,
     /// Of what is claimed.
-    pub(crate) lease_until: Option<i64>,
-    pub(crate) replays: u32,
-    pub(crate) changed_at: i64,
+    pub lease_until: Option<i64>,
+    /// How often the letter was sent again.
+    pub replays: u32,
+    /// When `state` last changed.
+    pub changed_at: i64,
 }
 
-/// The columns that a failed replay writes anew.
+/// The columns that a failed replay writes again.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct FailureRow {
-    pub(crate) reason: String,
-    pub(crate) attempts: u32,
+#[allow(clippy::exhaustive_structs, reason = "stores make it of their columns")]
+pub struct FailureRow {
+    /// [`Reason`](crate::Reason), as its word.
+    pub reason: String,
+    /// How many attempts the call made.
+    pub attempts: u32,
     /// `[[number, ended, "effect", "fault", status or null], ...]`. An entry whose number is 0 is no attempt: it tells since when
     /// the request may have been processed, or by `refused` that it was not. Without it, that is so since the first attempt.
-    pub(crate) history: String,
-    pub(crate) maybe_sent: bool,
-    pub(crate) last_status: Option<u16>,
-    pub(crate) last_error: Option<String>,
-    pub(crate) last_at: i64,
-    pub(crate) not_before: Option<i64>,
+    pub history: String,
+    /// Whether an attempt may have reached the server.
+    pub maybe_sent: bool,
+    /// The status of the last answer, if there was one.
+    pub last_status: Option<u16>,
+    /// The text of the last error, without secrets.
+    pub last_error: Option<String>,
+    /// When the last attempt ended.
+    pub last_at: i64,
+    /// When the letter may be sent again at the earliest.
+    pub not_before: Option<i64>,
 }
 
 impl Row {
     /// The row of `letter` as it is recorded at `now`.
-    pub(crate) fn new(letter: &Letter, now: SystemTime) -> Self {
+    #[must_use]
+    pub fn new(letter: &Letter, now: SystemTime) -> Self {
         let key = letter.key();
         Self {
             id: letter.id,
@@ -90,8 +137,12 @@ impl Row {
         }
     }
 
-    /// The record that was written so.
-    pub(crate) fn into_record(self) -> Result<Record, Unreadable> {
+    /// The record that has these columns.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`], which names the first column that cannot be read.
+    pub fn into_record(self) -> Result<Record, Unreadable> {
         let id = self.id;
         self.read_all()
             .map_err(|column| Unreadable::new(Some(id), column))
@@ -142,8 +193,20 @@ impl Row {
     }
 }
 
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row")
+            .field("id", &self.id)
+            .field("method", &self.method)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
 impl FailureRow {
-    pub(crate) fn new(failure: &Failure) -> Self {
+    /// The columns of `failure`.
+    #[must_use]
+    pub fn new(failure: &Failure) -> Self {
         Self {
             reason: failure.reason.as_str().to_owned(),
             attempts: failure.attempts,
@@ -180,13 +243,15 @@ impl FailureRow {
 }
 
 /// Microseconds since 1970; the nearest ones that there are.
-pub(crate) fn micros(time: SystemTime) -> i64 {
+#[must_use]
+pub fn micros(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The opposite of [`micros`].
-pub(crate) fn time(micros: i64) -> SystemTime {
+#[must_use]
+pub fn time(micros: i64) -> SystemTime {
     let since = Duration::from_micros(micros.try_into().unwrap_or_default());
     later(UNIX_EPOCH, since)
 }

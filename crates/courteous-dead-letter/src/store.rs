@@ -235,7 +235,7 @@ impl Page {
 
 /// What became of a claimed record.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
+#[allow(clippy::exhaustive_enums, reason = "a store has to handle each")]
 pub enum Settlement {
     /// It was sent, and answered with success: delivered. Counts a replay.
     Delivered {
@@ -259,7 +259,7 @@ pub enum Settlement {
 
 /// What a record is made by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+#[allow(clippy::exhaustive_enums, reason = "a store has to handle each")]
 pub enum Mark {
     /// To be sent again, though it was settled, and now, whatever its `not_before` was, which is forgotten. The count of replays
     /// starts anew.

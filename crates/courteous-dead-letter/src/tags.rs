@@ -58,7 +58,9 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Tags {
     }
 }
 
-pub(crate) fn without_nul(mut text: String) -> String {
+/// The text without NUL characters, which Postgres cannot hold.
+#[must_use]
+pub fn without_nul(mut text: String) -> String {
     text.retain(|char| char != '\0');
     text
 }

@@ -2,19 +2,15 @@
 #![cfg(feature = "encryption")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
-mod conformance;
-
 use std::{error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use courteous_core::{NoRandomBytes, test_util};
 use courteous_dead_letter::{
     Claim, Encrypted, EncryptionKey, Filter, Letter, MemoryStore, Page, Payload, Reason, Sink,
-    Store, StoreError,
+    Store, StoreError, conformance, conformance::letter,
 };
 use http::Method;
-
-use conformance::{conformance, letter};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -116,34 +112,6 @@ async fn a_body_is_not_read_under_another_method_or_target() {
         "/refunds?of=7",
     ] {
         refused(moved(|letter| letter.uri = uri.parse().unwrap()).await);
-    }
-}
-
-#[cfg(feature = "sqlite")]
-#[tokio::test]
-async fn a_body_is_read_again_from_a_file_whatever_the_spelling_of_its_target() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = courteous_dead_letter::SqliteStore::open(folder.path().join("letters.db")).unwrap();
-    let encrypted = Encrypted::new(store, key(1));
-    let clock = conformance::clock();
-    for uri in [
-        "HTTPS://API.test",
-        "http://api.test?of=7",
-        "http://127.1:80/%7e//a/../b?&=",
-        "http://[::1]:8080/",
-        "/charges",
-        "*",
-        "api.test:443",
-    ] {
-        for method in [Method::POST, Method::from_bytes(b"charge!").unwrap()] {
-            let mut letter = letter(&clock, HOUR, Reason::Attempts);
-            letter.payload = Payload::Whole(Bytes::from_static(b"amount=100"));
-            (letter.method, letter.uri) = (method, uri.parse().unwrap());
-            let (id, whole) = (letter.id, letter.payload.clone());
-            encrypted.push(letter).await.unwrap();
-            let read = encrypted.get(id).await.unwrap().unwrap();
-            assert_eq!(read.letter.payload, whole, "{uri}");
-        }
     }
 }
 

@@ -1,13 +1,9 @@
 //! The store in memory keeps what every store promises.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
-mod conformance;
-
 use std::{num::NonZeroUsize, sync::Arc};
 
-use courteous_dead_letter::{Clock, MemoryStore, Store};
-
-use conformance::conformance;
+use courteous_dead_letter::{Clock, MemoryStore, Store, conformance};
 
 fn store(clock: Clock) -> MemoryStore {
     MemoryStore::new().with_clock(clock)

@@ -1,9 +1,9 @@
 use std::{path::Path, sync::Arc};
 
 use courteous::BoxError;
-use courteous_dead_letter::{
-    Encrypted, EncryptionKey, PostgresStore, SqliteOptions, SqliteStore, Store, StoreError,
-};
+use courteous_dead_letter::{Encrypted, EncryptionKey, Store, StoreError};
+use courteous_dead_letter_postgres::PostgresStore;
+use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
 use serde_json::json;
 
 use crate::{

@@ -147,8 +147,6 @@ pub use {
 pub use courteous_classify as classify;
 #[cfg(feature = "concurrency")]
 pub use courteous_concurrency as concurrency;
-#[cfg(feature = "dead-letter")]
-pub use courteous_dead_letter as dead_letter;
 #[cfg(feature = "idempotency")]
 pub use courteous_idempotency as idempotency;
 #[cfg(feature = "throttle")]
@@ -181,6 +179,16 @@ pub use courteous_timeout::{
 };
 #[cfg(feature = "tonic")]
 pub use courteous_tonic::{GrpcStatus, GrpcStatusLayer, InvalidMethodName, TonicClassifier};
+
+/// The dead letter, and the stores whose features are on.
+#[cfg(feature = "dead-letter")]
+pub mod dead_letter {
+    pub use courteous_dead_letter::*;
+    #[cfg(feature = "dead-letter-postgres")]
+    pub use courteous_dead_letter_postgres::*;
+    #[cfg(feature = "dead-letter-sqlite")]
+    pub use courteous_dead_letter_sqlite::*;
+}
 
 #[cfg(all(
     doctest,

@@ -8,8 +8,9 @@ use std::{
 };
 
 use courteous_dead_letter::{
-    Clock, Failure, Letter, LetterId, Payload, Reason, Record, SqliteStore, StateKind, Store, Tags,
+    Clock, Failure, Letter, LetterId, Payload, Reason, Record, StateKind, Store, Tags,
 };
+use courteous_dead_letter_sqlite::SqliteStore;
 use courteous_testkit::{Act, Moment, ScriptedServer};
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;

@@ -1,4 +1,5 @@
-use courteous_dead_letter::{PostgresStore, StateKind, Store};
+use courteous_dead_letter::{StateKind, Store};
+use courteous_dead_letter_postgres::PostgresStore;
 use courteous_testkit::{Postgres, ScriptedServer};
 
 use crate::bench::{command, keys, push, run};

@@ -1,6 +1,7 @@
 use std::{process::Stdio, time::Duration};
 
-use courteous_dead_letter::{Claim, Clock, Settlement, SqliteOptions, State, StateKind, Store};
+use courteous_dead_letter::{Claim, Clock, Settlement, State, StateKind, Store};
+use courteous_dead_letter_sqlite::SqliteOptions;
 use courteous_testkit::{Process, ScriptedServer};
 use tokio::time::{Instant, sleep};
 

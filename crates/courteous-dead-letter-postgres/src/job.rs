@@ -1,0 +1,200 @@
+use std::fmt;
+
+use courteous_dead_letter::{BoxFuture, Claim, Claimed, Letter, PushError, StoreError};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::Instant,
+};
+
+use crate::{error::Fault, session::Session, settle::Settle};
+
+pub(crate) type Reply<T, E = StoreError> = oneshot::Sender<Result<T, E>>;
+
+/// Something that a handle wants from the thread.
+pub(crate) struct Job {
+    pub(crate) ask: Ask,
+    /// When to give it up, if the database is away. Set by the thread, by its own clock.
+    pub(crate) deadline: Instant,
+    /// How often the connection broke, or a deadlock was found, over it.
+    pub(crate) tries: u32,
+    /// Its room in the queue.
+    _room: Vec<OwnedSemaphorePermit>,
+}
+
+pub(crate) enum Ask {
+    /// Many are written by one statement.
+    Push(Box<Letter>, Reply<(), PushError>),
+    /// Many are written by one statement, too.
+    Settle(Box<Settle>, Reply<()>),
+    /// Those that are alike are one claim of more.
+    Claim(Box<Claim>, Reply<Claimed>),
+    /// Is asked by itself.
+    Other(Box<dyn Question>),
+}
+
+/// Something that is asked by itself.
+pub(crate) trait Question: Send {
+    /// Nobody waits for the answer any more.
+    fn is_forgotten(&self) -> bool;
+
+    /// Asks, and keeps the answer. If it fails, it may be asked again.
+    fn ask<'a>(&'a mut self, session: &'a Session) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// Gives the answer, or tells why there is none.
+    fn answer(self: Box<Self>, done: Result<(), StoreError>);
+}
+
+/// A closure, and where its answer goes.
+pub(crate) struct Asked<F, T> {
+    ask: F,
+    found: Option<T>,
+    reply: Reply<T>,
+}
+
+impl<F, T> Asked<F, T>
+where
+    F: for<'a> FnMut(&'a Session) -> BoxFuture<'a, Result<T, Fault>>,
+{
+    pub(crate) const fn new(ask: F, reply: Reply<T>) -> Self {
+        Self {
+            ask,
+            found: None,
+            reply,
+        }
+    }
+}
+
+impl<F, T> Question for Asked<F, T>
+where
+    F: for<'a> FnMut(&'a Session) -> BoxFuture<'a, Result<T, Fault>> + Send,
+    T: Send,
+{
+    fn is_forgotten(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn ask<'a>(&'a mut self, session: &'a Session) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            self.found = Some((self.ask)(session).await?);
+            Ok(())
+        })
+    }
+
+    fn answer(self: Box<Self>, done: Result<(), StoreError>) {
+        let answer = match (done, self.found) {
+            (Ok(()), Some(found)) => Ok(found),
+            (Ok(()), None) => Err(StoreError::Closed),
+            (Err(error), _) => Err(error),
+        };
+        // Whoever asked may have gone.
+        drop(self.reply.send(answer));
+    }
+}
+
+impl Job {
+    pub(crate) fn new(ask: Ask, room: Vec<OwnedSemaphorePermit>) -> Self {
+        Self {
+            ask,
+            deadline: Instant::now(),
+            tries: 0,
+            _room: room,
+        }
+    }
+
+    /// To be tried again, and by itself: it may be what the others failed over.
+    pub(crate) fn again(mut self) -> Self {
+        self.tries += 1;
+        self
+    }
+
+    pub(crate) fn letter(&self) -> Option<&Letter> {
+        match &self.ask {
+            Ask::Push(letter, _) => Some(letter),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn outcome(&self) -> Option<&Settle> {
+        match &self.ask {
+            Ask::Settle(settle, _) => Some(settle),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn claim(&self) -> Option<&Claim> {
+        match &self.ask {
+            Ask::Claim(claim, _) => Some(claim),
+            _ => None,
+        }
+    }
+
+    /// Nobody waits for the answer any more, and it would change nothing for anybody else.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        match &self.ask {
+            Ask::Push(..) | Ask::Settle(..) => false,
+            Ask::Claim(_, reply) => reply.is_closed(),
+            Ask::Other(question) => question.is_forgotten(),
+        }
+    }
+
+    /// Tells what was claimed. Whoever asked may have gone.
+    pub(crate) fn claimed(self, found: Claimed) {
+        if let Ask::Claim(_, reply) = self.ask {
+            drop(reply.send(Ok(found)));
+        }
+    }
+
+    /// Tells that it was done. Whoever asked may have gone.
+    pub(crate) fn done(self) {
+        match self.ask {
+            Ask::Push(_, reply) => drop(reply.send(Ok(()))),
+            Ask::Settle(_, reply) => drop(reply.send(Ok(()))),
+            Ask::Claim(_, reply) => drop(reply.send(Ok(Claimed::default()))),
+            Ask::Other(question) => question.answer(Ok(())),
+        }
+    }
+
+    /// Tells that it was not done.
+    pub(crate) fn fail(self, error: StoreError) {
+        match self.ask {
+            Ask::Push(letter, reply) => not_kept(&letter, reply, push_error(error)),
+            Ask::Settle(_, reply) => drop(reply.send(Err(error))),
+            Ask::Claim(_, reply) => drop(reply.send(Err(error))),
+            Ask::Other(question) => question.answer(Err(error)),
+        }
+    }
+
+    /// Tells that a letter was not kept.
+    pub(crate) fn refuse(self, error: PushError) {
+        if let Ask::Push(letter, reply) = self.ask {
+            not_kept(&letter, reply, error);
+        }
+    }
+}
+
+fn push_error(error: StoreError) -> PushError {
+    match error {
+        StoreError::Failed(source) => PushError::Failed(source),
+        StoreError::Closed => PushError::Closed,
+        other => PushError::failed(other),
+    }
+}
+
+/// Tells whoever waits that a letter was not kept; or everybody, if nobody waits any more.
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+fn not_kept(letter: &Letter, reply: Reply<(), PushError>, error: PushError) {
+    let told = reply.send(Err(error));
+    #[cfg(feature = "tracing")]
+    if let Err(Err(error)) = told {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(id = %letter.id, error, "a dead letter is lost: it could not be kept");
+    }
+    #[cfg(not(feature = "tracing"))]
+    drop(told);
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,66 @@
+use std::time::Duration;
+
+use courteous_dead_letter::Clock;
+use tokio::time::timeout;
+use tokio_postgres::{
+    Client, Row,
+    types::{ToSql, Type},
+};
+
+use crate::error::{Fault, PostgresError};
+
+pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// The table.
+pub(crate) const TABLE: &str = "courteous_dead_letter";
+
+/// The database's time in microseconds since 1970, and the parameter's on top: zero but in tests.
+pub(crate) const NOW: &str = "SELECT LEAST(extract(epoch FROM clock_timestamp()) * 1000000 + $1::int8::numeric, 9223372036854775807)::int8 AS now";
+
+/// A connection whose every statement is bounded in time. No statement is prepared by name, so that a pooler in between
+/// does not mind.
+pub(crate) struct Session {
+    client: Client,
+    patience: Duration,
+    clock: Clock,
+}
+
+impl Session {
+    pub(crate) const fn new(client: Client, patience: Duration, clock: Clock) -> Self {
+        Self {
+            client,
+            patience,
+            clock,
+        }
+    }
+
+    pub(crate) async fn query(
+        &self,
+        statement: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, Fault> {
+        let answer = self.client.query_typed(statement, params);
+        match timeout(self.patience, answer).await {
+            Ok(rows) => Ok(rows?),
+            Err(_) => Err(Fault::Away(PostgresError::silent())),
+        }
+    }
+
+    /// Several statements without parameters.
+    pub(crate) async fn batch(&self, statements: &str) -> Result<(), Fault> {
+        match timeout(self.patience, self.client.batch_execute(statements)).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(Fault::Away(PostgresError::silent())),
+        }
+    }
+
+    /// What [`NOW`] wants as its parameter.
+    pub(crate) fn advanced(&self) -> i64 {
+        micros(self.clock.advanced())
+    }
+}
+
+/// A duration in microseconds; the longest one that there is if it is longer.
+pub(crate) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

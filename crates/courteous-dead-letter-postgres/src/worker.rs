@@ -1,0 +1,356 @@
+use std::{
+    collections::HashSet,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use courteous_dead_letter::{Claim, Claimed, Letter, LetterId};
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::spill::Spill;
+use crate::{
+    connect::Driver,
+    error::{Fault, PostgresError},
+    insert::insert,
+    job::{Ask, Job},
+    look::claim,
+    schema::prepare,
+    session::Session,
+    settings::Settings,
+    settle::settle,
+    waiting::{Waiting, batch},
+};
+
+/// The most bytes of bodies that one statement writes, unless a single letter has more.
+const BATCH_BYTES: usize = 4 << 20;
+/// How often a job may find the connection broken, or a deadlock.
+const TRIES: u32 = 3;
+/// The first pause between two attempts to connect, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// As good as for ever, and no instant is beyond it.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
+/// What can be seen of the thread from outside.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge {
+    pub(crate) connected: AtomicBool,
+    pub(crate) spilled: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
+/// The thread's work: has one connection, does what the handles ask, and hands over what was spilled.
+pub(crate) struct Worker {
+    settings: Settings,
+    jobs: UnboundedReceiver<Job>,
+    pub(crate) gauge: Arc<Gauge>,
+    waiting: Waiting,
+    /// There are handles.
+    is_open: bool,
+    pub(crate) spill: Option<Spill>,
+    /// The last spilled letter that was looked at, and when to look for more.
+    pub(crate) drained: Option<LetterId>,
+    pub(crate) drain_at: Instant,
+}
+
+/// The connection is of no use any more.
+pub(crate) struct Lost;
+
+impl Worker {
+    pub(crate) fn new(settings: Settings, jobs: UnboundedReceiver<Job>, gauge: Arc<Gauge>) -> Self {
+        Self {
+            spill: settings.spill.clone(),
+            settings,
+            jobs,
+            gauge,
+            waiting: Waiting::default(),
+            is_open: true,
+            drained: None,
+            drain_at: Instant::now(),
+        }
+    }
+
+    /// Until the last handle is gone, and all that was asked is done.
+    pub(crate) async fn run(mut self) {
+        if let Some(spill) = &mut self.spill {
+            // If it cannot be read now, it is looked into when the first letter was handed over.
+            drop(spill.recount().await);
+        }
+        let mut pause = PAUSES.0;
+        while self.has_work().await {
+            match self.connect().await {
+                Ok((session, driver)) => {
+                    pause = PAUSES.0;
+                    self.gauge.connected.store(true, Relaxed);
+                    self.serve(&session, driver).await;
+                    self.gauge.connected.store(false, Relaxed);
+                }
+                Err(fault) => {
+                    self.be_away(&fault, pause).await;
+                    pause = (2 * pause).min(PAUSES.1);
+                }
+            }
+        }
+    }
+
+    /// Waits for work; `false` when there can be no more. What is spilled waits for the next process then.
+    async fn has_work(&mut self) -> bool {
+        while self.waiting.is_empty() {
+            if !self.is_open {
+                return false;
+            }
+            if self.is_spilled() {
+                return true;
+            }
+            self.receive(None).await;
+        }
+        true
+    }
+
+    async fn connect(&self) -> Result<(Session, Driver), Fault> {
+        let Settings {
+            config,
+            connect,
+            patience,
+            clock,
+            ..
+        } = &self.settings;
+        let Ok(connected) = timeout(*patience, connect.connect(config)).await else {
+            return Err(Fault::Away(PostgresError::silent()));
+        };
+        let (client, mut driver) = connected?;
+        let session = Session::new(client, *patience, clock.clone());
+        driver.along(prepare(&session)).await?;
+        Ok((session, driver))
+    }
+
+    /// Works until the connection is lost, or there is nothing more to be done.
+    async fn serve(&mut self, session: &Session, mut driver: Driver) {
+        loop {
+            self.receive_all();
+            if self.waiting.is_empty() && !self.is_drain_due() {
+                if !self.is_open {
+                    return;
+                }
+                let drain_at = self.is_spilled().then_some(self.drain_at);
+                if driver.until(self.receive(drain_at)).await.is_none() {
+                    return;
+                }
+                continue;
+            }
+            if driver.along(self.work(session)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// One turn of each kind.
+    async fn work(&mut self, session: &Session) -> Result<(), Lost> {
+        self.push(session).await?;
+        self.settle(session).await?;
+        self.claim(session).await?;
+        self.ask(session).await?;
+        if self.is_drain_due() {
+            self.drain(session).await?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    async fn push(&mut self, session: &Session) -> Result<(), Lost> {
+        let mut bytes = 0;
+        let batch = batch(&mut self.waiting.pushes, |job| match &job.ask {
+            Ask::Push(letter, _) => {
+                bytes += letter.payload.bytes().len();
+                bytes <= BATCH_BYTES
+            }
+            _ => false,
+        });
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let letters: Vec<&Letter> = batch.iter().filter_map(Job::letter).collect();
+        match insert(session, &letters).await {
+            Ok(()) => batch.into_iter().for_each(Job::done),
+            Err(fault @ Fault::NoRoom(_)) if self.spill.is_some() => {
+                self.rest();
+                self.spill_over(batch, &fault).await;
+            }
+            Err(fault @ Fault::Refused(_)) if batch.len() > 1 && !fault.is_of_all() => {
+                // One of them is at fault, and goes alone then.
+                self.waiting
+                    .pushes
+                    .extend(batch.into_iter().map(Job::again));
+            }
+            Err(fault) => return self.put_back(batch, fault).await,
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self, session: &Session) -> Result<(), Lost> {
+        let mut ids = HashSet::new();
+        let batch = batch(&mut self.waiting.settles, |job| match &job.ask {
+            Ask::Settle(settle, _) => ids.insert(settle.id),
+            _ => false,
+        });
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let again = batch.iter().any(|job| job.tries > 0);
+        let settles: Vec<_> = batch.iter().filter_map(Job::outcome).collect();
+        match settle(session, &settles, again).await {
+            Ok(answers) => {
+                for (job, answer) in batch.into_iter().zip(answers) {
+                    match answer {
+                        Ok(()) => job.done(),
+                        Err(error) => job.fail(error),
+                    }
+                }
+            }
+            Err(fault) => return self.put_back(batch, fault).await,
+        }
+        Ok(())
+    }
+
+    /// Claims that are alike, as those of one replay's workers are, are one claim of more: the oldest records are for the
+    /// first.
+    async fn claim(&mut self, session: &Session) -> Result<(), Lost> {
+        self.waiting.claims.retain(|job| !job.is_forgotten());
+        let first = self.waiting.claims.front().and_then(Job::claim);
+        let Some(mut all) = first.cloned() else {
+            return Ok(());
+        };
+        let is_alike = |claim: &Claim| {
+            let mut claim = claim.clone();
+            claim.max = all.max;
+            claim == all
+        };
+        let batch = batch(&mut self.waiting.claims, |job| {
+            job.claim().is_some_and(is_alike)
+        });
+        let max = |job: &Job| job.claim().map_or(0, |claim| claim.max);
+        all.max = batch.iter().map(max).fold(0, u32::saturating_add);
+        match claim(session, &all).await {
+            Ok(claimed) => {
+                let mut records = claimed.records.into_iter();
+                let mut unreadable = claimed.unreadable;
+                for job in batch {
+                    let some: Vec<_> = records.by_ref().take(max(&job) as usize).collect();
+                    let mut claimed = Claimed::from(some);
+                    // Once is enough: for the first.
+                    claimed.unreadable = std::mem::take(&mut unreadable);
+                    job.claimed(claimed);
+                }
+            }
+            Err(fault) => return self.put_back(batch, fault).await,
+        }
+        Ok(())
+    }
+
+    async fn ask(&mut self, session: &Session) -> Result<(), Lost> {
+        let Some(mut job) = self.waiting.others.pop_front() else {
+            return Ok(());
+        };
+        if job.is_forgotten() {
+            return Ok(());
+        }
+        let Ask::Other(question) = &mut job.ask else {
+            return Ok(());
+        };
+        match question.ask(session).await {
+            Ok(()) => job.done(),
+            Err(fault) => return self.put_back(vec![job], fault).await,
+        }
+        Ok(())
+    }
+
+    /// Finds what to do with jobs that failed by `fault`.
+    async fn put_back(&mut self, batch: Vec<Job>, fault: Fault) -> Result<(), Lost> {
+        let may_try = matches!(fault, Fault::Away(_) | Fault::Again(_));
+        let batch = batch.into_iter().map(Job::again);
+        let (again, over) = batch.partition::<Vec<_>, _>(|job| may_try && job.tries < TRIES);
+        for job in again.into_iter().rev() {
+            self.waiting.put_first(job);
+        }
+        self.spill_over(over, &fault).await;
+        match fault {
+            Fault::Away(_) => Err(Lost),
+            _ => Ok(()),
+        }
+    }
+
+    /// Holds out without a connection for `pause`.
+    async fn be_away(&mut self, fault: &Fault, pause: Duration) {
+        let until = Instant::now() + pause;
+        #[cfg(feature = "tracing")]
+        tracing::warn!(?fault, "the database of dead letters cannot be used");
+        loop {
+            self.receive_all();
+            if self.spill.is_some() {
+                let pushes = self.waiting.pushes.drain(..).collect();
+                self.spill_over(pushes, fault).await;
+            }
+            self.fail_overdue(fault);
+            self.publish();
+            if Instant::now() >= until || (self.waiting.is_empty() && !self.is_open) {
+                return;
+            }
+            let overdue = self.waiting.deadline();
+            let wake = overdue.map_or(until, |overdue| until.min(overdue));
+            self.receive(Some(wake)).await;
+        }
+    }
+
+    /// Gives up what has waited long enough; all, if waiting does not help: the tables, or the user, are at fault.
+    fn fail_overdue(&mut self, fault: &Fault) {
+        let lasts = matches!(fault, Fault::Refused(_) | Fault::Found(_));
+        let now = Instant::now();
+        for job in self.waiting.take(|job| lasts || job.deadline <= now) {
+            job.fail(fault.to_error());
+        }
+    }
+
+    fn publish(&self) {
+        let spilled = self.spill.as_ref().map_or(0, Spill::count);
+        self.gauge.spilled.store(spilled, Relaxed);
+    }
+
+    /// Waits for a job, until `wake` at the longest.
+    async fn receive(&mut self, wake: Option<Instant>) {
+        let received = {
+            let receive = async {
+                match self.is_open {
+                    true => self.jobs.recv().await,
+                    false => pending().await,
+                }
+            };
+            match wake {
+                None => Some(receive.await),
+                Some(wake) => timeout_at(wake, receive).await.ok(),
+            }
+        };
+        match received {
+            None => {}
+            Some(Some(job)) => self.take(job),
+            Some(None) => self.is_open = false,
+        }
+    }
+
+    fn receive_all(&mut self) {
+        while let Ok(job) = self.jobs.try_recv() {
+            self.take(job);
+        }
+    }
+
+    fn take(&mut self, mut job: Job) {
+        job.deadline = Instant::now() + self.settings.patience.min(FAR);
+        self.waiting.of(&job).push_back(job);
+    }
+}

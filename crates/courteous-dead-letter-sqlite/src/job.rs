@@ -1,0 +1,95 @@
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::SqliteError;
+
+/// Something that a handle wants from the thread.
+pub(crate) trait Job: Send {
+    fn kind(&self) -> Kind;
+
+    /// Nobody waits for the answer any more, and nothing is to be done without.
+    fn is_forgotten(&self) -> bool;
+
+    /// Does it; and once more, if it was undone because another job of the same transaction failed.
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+
+    /// Tells what came of it, now that it is durable, or why it could not be done.
+    fn answer(self: Box<Self>, done: Result<(), SqliteError>);
+}
+
+/// In the order in which they are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// Changes what is kept for the sake of whoever waits.
+    Claim,
+    /// Changes what is kept, even if nobody waits for it any more.
+    Settle,
+    /// Adds a letter, even if nobody waits for it any more.
+    Push,
+    /// Changes nothing.
+    Look,
+}
+
+impl Kind {
+    const fn is_lasting(self) -> bool {
+        matches!(self, Self::Settle | Self::Push)
+    }
+}
+
+/// A closure, and where its answer goes.
+pub(crate) struct Asked<F, T> {
+    kind: Kind,
+    run: F,
+    found: Option<T>,
+    answer: oneshot::Sender<Result<T, SqliteError>>,
+}
+
+pub(crate) type Answer<T> = oneshot::Receiver<Result<T, SqliteError>>;
+
+impl<F, T> Asked<F, T> {
+    pub(crate) fn new(kind: Kind, run: F) -> (Self, Answer<T>) {
+        let (answer, receiver) = oneshot::channel();
+        let asked = Self {
+            kind,
+            run,
+            found: None,
+            answer,
+        };
+        (asked, receiver)
+    }
+}
+
+impl<F, T> Job for Asked<F, T>
+where
+    F: FnMut(&Connection) -> rusqlite::Result<T> + Send,
+    T: Send,
+{
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn is_forgotten(&self) -> bool {
+        !self.kind.is_lasting() && self.answer.is_closed()
+    }
+
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.found = Some((self.run)(connection)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, done: Result<(), SqliteError>) {
+        let answer = match (done, self.found) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Some(found)) => Ok(found),
+            (Ok(()), None) => return,
+        };
+        let unheard = self.answer.send(answer);
+        #[cfg(feature = "tracing")]
+        if let Err(Err(error)) = &unheard
+            && self.kind.is_lasting()
+        {
+            tracing::error!(%error, change = ?self.kind, "nobody waits to be told that a dead letter is not kept");
+        }
+        drop(unheard);
+    }
+}

@@ -1,0 +1,171 @@
+//! Processes that were forked from one do not draw alike: not keys, nor ids, nor nonces, nor waits.
+//!
+//! Here, and not in the workspace's tests, as these would bring the ciphers of encrypted letters into every build.
+//!
+//! Without the test harness, which has threads: of a process with threads, `fork` copies one, and locks that others hold.
+
+#![allow(clippy::unwrap_used, reason = "a check that fails panics")]
+
+#[cfg(unix)]
+fn main() {
+    unix::main();
+}
+
+#[cfg(not(unix))]
+fn main() {}
+
+#[cfg(unix)]
+mod unix {
+    use std::{
+        collections::HashMap,
+        io::{Read, Write, pipe},
+        process::exit,
+        sync::{Arc, Mutex},
+        time::{Duration, SystemTime},
+    };
+
+    use courteous::{Backoff, IdempotencyKeyLayer, RetryLayer};
+    use courteous_core::{CallId, Dice};
+    use courteous_dead_letter::{
+        Encrypted, EncryptionKey, Failure, Letter, LetterId, MemoryStore, Payload, Reason, Sink,
+        Store,
+    };
+    use courteous_testkit::{Probe, Reply};
+    use fork::{Fork, fork, waitpid};
+    use http::{Method, Request};
+    use http_body_util::Full;
+    use tower::{Layer, ServiceExt};
+
+    const CHILDREN: usize = 4;
+    /// Of each kind, in each process.
+    const DRAWS: usize = 50;
+
+    /// Kind and value.
+    type Drawn = Vec<(&'static str, String)>;
+
+    pub(super) fn main() {
+        // Whatever is kept in memory is there before the fork, and so is copied.
+        let before = draw();
+        let control = draw_from_memory();
+        let mut children = Vec::new();
+        for _ in 0..CHILDREN {
+            let (mut reader, mut writer) = pipe().unwrap();
+            match fork().unwrap() {
+                Fork::Child => {
+                    let lines = draw()
+                        .into_iter()
+                        .map(|(kind, value)| format!("{kind} {value}\n"));
+                    let text =
+                        lines.collect::<String>() + &format!("control {}\n", draw_from_memory());
+                    writer.write_all(text.as_bytes()).unwrap();
+                    exit(0);
+                }
+                Fork::Parent(id) => {
+                    drop(writer);
+                    let mut text = String::new();
+                    reader.read_to_string(&mut text).unwrap();
+                    assert_eq!(waitpid(id).unwrap(), 0);
+                    children.push(text);
+                }
+            }
+        }
+        let mut seen: HashMap<(String, String), usize> = HashMap::new();
+        for (kind, value) in before {
+            *seen.entry((kind.to_owned(), value)).or_default() += 1;
+        }
+        for line in children.iter().flat_map(|text| text.lines()) {
+            let (kind, value) = line.split_once(' ').unwrap();
+            *seen.entry((kind.to_owned(), value.to_owned())).or_default() += 1;
+        }
+        // All children have the parent's generator.
+        let controls: Vec<_> = seen
+            .iter()
+            .filter(|((kind, _), _)| kind == "control")
+            .collect();
+        assert_eq!(controls.len(), 1, "{controls:?}");
+        assert_eq!(*controls[0].1, CHILDREN);
+        assert_ne!(controls[0].0.1, control.to_string());
+
+        for kind in ["key", "call", "letter", "nonce", "jitter", "wait"] {
+            let values: Vec<_> = seen.iter().filter(|((of, _), _)| of == kind).collect();
+            let twice: Vec<_> = values.iter().filter(|(_, count)| **count > 1).collect();
+            assert!(twice.is_empty(), "{kind}: {twice:?}");
+            assert_eq!(values.len(), DRAWS * (1 + CHILDREN), "{kind}");
+            println!(
+                "{kind}: {} in {} processes, all different",
+                values.len(),
+                1 + CHILDREN
+            );
+        }
+    }
+
+    /// What must differ between any two processes.
+    fn draw() -> Drawn {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut drawn = Vec::new();
+            for _ in 0..DRAWS {
+                drawn.push(("key", key().await));
+                drawn.push(("call", format!("{:?}", CallId::random().unwrap())));
+                drawn.push(("jitter", Dice::new().roll().to_string()));
+                drawn.push(("wait", wait().await));
+                let (letter, nonce) = letter().await;
+                drawn.push(("letter", letter));
+                drawn.push(("nonce", nonce));
+            }
+            drawn
+        })
+    }
+
+    async fn key() -> String {
+        let probe = Probe::new();
+        let client = IdempotencyKeyLayer::new().layer(probe.clone());
+        let order = Request::post("http://shop.test/orders").body(Full::<bytes::Bytes>::default());
+        client.oneshot(order.unwrap()).await.unwrap();
+        let seen = probe.seen();
+        seen[0].headers["idempotency-key"]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// A retry's backoff, to the nanosecond.
+    async fn wait() -> String {
+        let waits = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&waits);
+        let retry = RetryLayer::new()
+            .with_backoff(Backoff::constant(Duration::from_secs(3600)))
+            .with_max_wait(Duration::MAX)
+            .with_on_retry(move |event| noted.lock().unwrap().push(event.wait()));
+        let client = retry.layer(Probe::new().replies([Reply::status(503)]));
+        let look = Request::get("http://shop.test/").body(Full::<bytes::Bytes>::default());
+        client.oneshot(look.unwrap()).await.unwrap();
+        let waits = waits.lock().unwrap();
+        assert_eq!(waits.len(), 1);
+        waits[0].as_nanos().to_string()
+    }
+
+    /// The id of a letter, which all processes make in the same moment, and the nonce of its body.
+    async fn letter() -> (String, String) {
+        let id = LetterId::new(SystemTime::UNIX_EPOCH).unwrap();
+        let failure = Failure::new(Reason::Attempts, SystemTime::UNIX_EPOCH);
+        let target = "http://shop.test/orders".parse().unwrap();
+        let mut letter = Letter::new(id, Method::POST, target, failure);
+        letter.payload = Payload::Whole("card=4242".into());
+        let store = MemoryStore::new();
+        let encrypted = Encrypted::new(store.clone(), EncryptionKey::new([7; 32]));
+        encrypted.push(letter).await.unwrap();
+        let sealed = store.get(id).await.unwrap().unwrap().letter.payload;
+        // A version, and then the nonce.
+        (id.to_string(), format!("{:?}", &sealed.bytes()[1..25]))
+    }
+
+    /// What a generator in memory draws: the same in each child.
+    fn draw_from_memory() -> u64 {
+        rand::random()
+    }
+}
