@@ -242,7 +242,7 @@ async fn a_black_hole_ends_with_the_attempt_and_the_next_one_goes_elsewhere() {
         for (down, course) in both_ways(Flow::smooth().black_hole_after(bytes)) {
             let mut rig = Rig::new(h1_client(), [course]).await.impatient();
             // As many as a busy machine needs.
-            rig.retry = rig.retry.with_max_attempts(20.try_into().unwrap());
+            rig.retry = rig.retry.with_max_attempts(20).unwrap();
             let start = Instant::now();
             let answer = rig.post(true).await.unwrap();
             assert!(start.elapsed() >= ATTEMPT);
@@ -283,7 +283,7 @@ async fn a_black_hole_holds_an_http2_client_up_unless_it_pings() {
         };
         let mut rig = Rig::new(pinging(), [course]).await;
         // A busy machine may be late to answer a ping.
-        rig.retry = rig.retry.with_max_attempts(20.try_into().unwrap());
+        rig.retry = rig.retry.with_max_attempts(20).unwrap();
         let answer = rig.post(true).await.unwrap();
         assert_eq!(answer.body.unwrap(), "hello");
         assert!(answer.attempts > 1 && rig.proxy.connections() > 1);

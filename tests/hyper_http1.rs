@@ -123,7 +123,7 @@ async fn a_small_discarded_body_is_drained_and_its_connection_used_again() {
     })
     .await;
     let client = ServiceBuilder::new()
-        .retry(brisk_retry().with_max_attempts(2.try_into().unwrap()))
+        .retry(brisk_retry().with_max_attempts(2).unwrap())
         .service(h1_client());
 
     let response = client.oneshot(get(&server.uri("/"))).await.unwrap();
@@ -227,7 +227,7 @@ async fn a_server_that_asks_for_a_pause_gets_one_and_no_other_server_waits() {
     let limiter = Limiter::new(NonZeroUsize::MIN);
     let client = ServiceBuilder::new()
         .total_timeout(Duration::from_secs(30))
-        .retry(brisk_retry().with_max_attempts(2.try_into().unwrap()))
+        .retry(brisk_retry().with_max_attempts(2).unwrap())
         .concurrency_limit(ConcurrencyLimitLayer::from(limiter.clone()))
         .throttle(ThrottleLayer::per_origin(Rate::UNLIMITED))
         .attempt_timeout(Duration::from_secs(10))
@@ -251,7 +251,7 @@ async fn a_server_that_asks_for_a_pause_gets_one_and_no_other_server_waits() {
 async fn a_retry_comes_no_earlier_than_the_server_asked_for() {
     let server = Server::start(|_, _| Reply::status(429).with_header("retry-after", "1")).await;
     let client = ServiceBuilder::new()
-        .retry(brisk_retry().with_max_attempts(2.try_into().unwrap()))
+        .retry(brisk_retry().with_max_attempts(2).unwrap())
         .throttle(ThrottleLayer::per_origin(Rate::UNLIMITED))
         .service(h1_client());
     let start = Instant::now();

@@ -257,7 +257,8 @@ async fn as_many_permits_as_can_be_counted_can_be_given() {
 /// A retry that nothing but the number of its attempts ends.
 fn endless(backoff: Backoff) -> RetryLayer {
     RetryLayer::new()
-        .with_max_attempts(NonZeroU32::MAX)
+        .with_max_attempts(u32::MAX)
+        .unwrap()
         .with_budget(Budget::unlimited())
         .with_max_wait(Duration::MAX)
         .with_backoff(backoff)
@@ -275,7 +276,7 @@ async fn attempts_without_end_end_with_a_success() {
         let mut request = put();
         request
             .extensions_mut()
-            .insert(MaxAttempts(NonZeroU32::MAX));
+            .insert(MaxAttempts::new(u32::MAX).unwrap());
         let response: Response<_> = service.oneshot(request).await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(RetryInfo::of(&response).attempts(), 2_001);

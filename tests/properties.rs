@@ -528,7 +528,8 @@ proptest! {
                 .unwrap();
             let wait = Backoff::constant(Duration::from_millis(50)).with_jitter(Jitter::None);
             let layer = RetryLayer::new()
-                .with_max_attempts(NonZeroU32::new(4).unwrap())
+                .with_max_attempts(4)
+.unwrap()
                 .with_backoff(wait)
                 .with_throttled_backoff(wait)
                 .with_budget(budget.clone());

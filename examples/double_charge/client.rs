@@ -1,6 +1,6 @@
 //! What the two clients have in common.
 
-use std::{error::Error, future::Future, num::NonZeroU32, time::Duration};
+use std::{error::Error, future::Future, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -15,7 +15,7 @@ use tokio::{task::JoinSet, time::Instant};
 /// How many customers are charged at a time.
 const WORKERS: u32 = 32;
 /// How often a charge is tried, the first time included.
-pub(crate) const ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
+pub(crate) const ATTEMPTS: u32 = 5;
 /// How long one try may take: far more than the server takes, far less than it stalls.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -47,7 +47,7 @@ impl CourteousClient {
             .cap(50, 100)
             .build()?;
         let retry = RetryLayer::new()
-            .with_max_attempts(ATTEMPTS)
+            .with_max_attempts(ATTEMPTS)?
             .with_budget(budget);
 
         // What the documentation states: the quota is used up, and no request is wasted on a 429.

@@ -39,7 +39,7 @@ impl HandWritten {
 impl Charge for HandWritten {
     async fn charge(&self, customer: u32) -> Result<(), BoxError> {
         let mut backoff = FIRST_BACKOFF;
-        for _ in 1..ATTEMPTS.get() {
+        for _ in 1..ATTEMPTS {
             match self.attempt(customer).await {
                 Ok(response) if !may_pass(response.status()) => return receipt(response).await,
                 _ => sleep(backoff.mul_f64(rand::random_range(0.5..1.0))).await,

@@ -1,10 +1,6 @@
 //! One page, fetched through the stack.
 
-use std::{
-    error::Error as StdError,
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
-};
+use std::{error::Error as StdError, num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
 use courteous::{
@@ -21,7 +17,6 @@ use tower::ServiceExt;
 
 /// How long a page may take, to its last byte.
 const PAGE: Duration = Duration::from_secs(30);
-const ATTEMPTS: NonZeroU32 = NonZeroU32::new(4).unwrap();
 
 /// Fetches pages within the limits that all its clones keep together.
 #[derive(Clone, Debug)]
@@ -42,7 +37,7 @@ impl Fetcher {
             .with_total_timeout(Duration::MAX)
             .with_retry(
                 RetryLayer::new()
-                    .with_max_attempts(ATTEMPTS)
+                    .with_max_attempts(4)?
                     .with_budget(budget.clone()),
             )
             .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(concurrency))

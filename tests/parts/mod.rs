@@ -22,7 +22,8 @@ const LONG: Duration = Duration::from_secs(600);
 /// Three attempts, with just this wait before each further one.
 pub(crate) fn retry_waiting(wait: Duration) -> RetryLayer {
     RetryLayer::new()
-        .with_max_attempts(const { NonZeroU32::new(3).unwrap() })
+        .with_max_attempts(3)
+        .unwrap()
         .with_backoff(Backoff::constant(wait).with_jitter(Jitter::None))
 }
 

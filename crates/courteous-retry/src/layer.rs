@@ -1,7 +1,7 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_backoff::Backoff;
-use courteous_core::{Classify, Dice, RequestView};
+use courteous_core::{Classify, Dice, InvalidCount, RequestView};
 use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
 use tower_layer::Layer;
@@ -30,15 +30,15 @@ use crate::{Budget, Retry, RetryEvent, settings::Settings};
 /// # Example
 ///
 /// ```
-/// use std::{num::NonZeroU32, time::Duration};
+/// use std::time::Duration;
 ///
-/// use courteous_retry::{Backoff, RetryLayer};
+/// use courteous_retry::{Backoff, InvalidCount, RetryLayer};
 ///
 /// let patient = RetryLayer::new()
-///     .with_max_attempts(NonZeroU32::new(5).ok_or("five is not zero")?)
+///     .with_max_attempts(5)?
 ///     .with_backoff(Backoff::exponential(Duration::from_millis(50)))
 ///     .with_on_retry(|event| eprintln!("attempt {} failed", event.attempt()));
-/// # Ok::<_, &str>(())
+/// # Ok::<_, InvalidCount>(())
 /// ```
 #[derive(Clone)]
 pub struct RetryLayer<K = Native> {
@@ -60,9 +60,13 @@ impl RetryLayer {
 impl<K> RetryLayer<K> {
     /// How many attempts a call may have, the first included. Default: 3. One means no retry, as does
     /// [`NoRetry`](crate::NoRetry) for a single request.
-    #[must_use]
-    pub fn with_max_attempts(self, attempts: NonZeroU32) -> Self {
-        self.with(|settings| settings.policy.max_attempts = attempts)
+    ///
+    /// # Errors
+    ///
+    /// If it is 0: a call has at least one attempt.
+    pub fn with_max_attempts(self, attempts: u32) -> Result<Self, InvalidCount> {
+        let attempts = NonZeroU32::new(attempts).ok_or(InvalidCount::new("max_attempts"))?;
+        Ok(self.with(|settings| settings.policy.max_attempts = attempts))
     }
 
     /// How long to wait between attempts. Default: exponential from 100 ms, with full jitter, at most 20 s.

@@ -123,7 +123,7 @@ pub use budget::Budget;
 pub use budget_builder::{BudgetBuilder, InvalidBudget};
 pub use courteous_backoff::{Backoff, InvalidBackoff, Jitter};
 pub use courteous_classify::HttpClassifier;
-pub use courteous_core::{Idempotent, Retried, RetryInfo, StopReason};
+pub use courteous_core::{Idempotent, InvalidCount, Retried, RetryInfo, StopReason};
 pub use event::RetryEvent;
 pub use future::ResponseFuture;
 pub use layer::RetryLayer;

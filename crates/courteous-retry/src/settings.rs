@@ -78,7 +78,7 @@ impl Settings {
         if overrides.get::<NoRetry>().is_some() {
             return Allowance::Disabled;
         }
-        let own = overrides.get().map(|MaxAttempts(own)| *own);
+        let own = overrides.get().map(|own: &MaxAttempts| own.get());
         Allowance::Allowed(own.unwrap_or(self.policy.max_attempts))
     }
 

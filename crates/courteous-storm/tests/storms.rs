@@ -38,7 +38,7 @@ fn the_stack_of_the_suite_is_the_one_that_ships() {
         let buckets = Keyed::per_origin(Bucket::new(Rate::UNLIMITED).with_dice(dice(1)));
         let mut retry = RetryLayer::new().with_dice(dice(0));
         if let Some(attempts) = terms.attempts() {
-            retry = retry.with_max_attempts(attempts);
+            retry = retry.with_max_attempts(attempts.get()).unwrap();
         }
         courteous::Stack::new()
             .with_idempotency_key(IdempotencyKeyLayer::new())

@@ -43,9 +43,9 @@ fn attempt_timeout() -> Subject<AttemptTimeoutLayer> {
 
 fn retry() -> Subject<RetryLayer> {
     let wait = Backoff::constant(Duration::from_millis(20)).with_jitter(Jitter::None);
-    let three = NonZeroU32::new(3).unwrap();
     let layer = RetryLayer::new()
-        .with_max_attempts(three)
+        .with_max_attempts(3)
+        .unwrap()
         .with_backoff(wait);
     Subject::new(layer).retries(3)
 }

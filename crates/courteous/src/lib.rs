@@ -128,8 +128,9 @@ pub use builder::{ServiceBuilder, ServiceBuilderExt};
 pub use check::{CloneService, HttpService, ServiceError, check};
 pub use courteous_core::{
     Attempt, BoxError, CallContext, CallId, Classified, Classify, Dice, Effect, Elapsed, Fault,
-    Gate, History, LongLived, NoRandomBytes, Origin, Outcome, RejectReason, Rejected, RequestView,
-    ResponseHead, Retried, RetryInfo, Scope, StopReason, Verdict, find_cause, random_bytes,
+    Gate, History, InvalidCount, LongLived, NoRandomBytes, Origin, Outcome, RejectReason, Rejected,
+    RequestView, ResponseHead, Retried, RetryInfo, Scope, StopReason, Verdict, find_cause,
+    random_bytes,
 };
 pub use error::Error;
 #[cfg(all(

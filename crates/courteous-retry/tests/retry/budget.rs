@@ -17,7 +17,7 @@ use tokio::{
 };
 use tower::Layer;
 
-use crate::support::{attempts, closed_until, request, send, steady};
+use crate::support::{closed_until, request, send, steady};
 
 /// What comes of one attempt.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +121,7 @@ proptest! {
                 .start(START as u32)
                 .build()
                 .unwrap();
-            let layer = steady().with_max_attempts(attempts(4)).with_budget(budget.clone());
+            let layer = steady().with_max_attempts(4).unwrap().with_budget(budget.clone());
             let service = layer.layer(probe.clone());
             let calls: Vec<_> = calls
                 .into_iter()

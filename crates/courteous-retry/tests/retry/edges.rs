@@ -1,4 +1,4 @@
-//! What must not go wrong at the edges: between two attempts, at the deadline, when something panics.
+//! What must not go wrong at the edges: between two at the deadline, when something panics.
 
 use std::{
     future::ready,
@@ -24,7 +24,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::support::{Body, attempts, closed_until, keyed, request, retried, send, steady};
+use crate::support::{Body, closed_until, keyed, request, retried, send, steady};
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_whose_service_breaks_was_not_sent_and_is_paid_back() {
@@ -357,7 +357,7 @@ async fn no_hint_is_too_long_for_the_clock() {
 async fn a_retry_that_is_off_leaves_the_wait_for_a_closed_limit_to_one_outside() {
     let opens_at = Instant::now() + Duration::from_secs(2);
     let probe = Probe::new().replies([closed_until(opens_at)]);
-    let off = steady().with_max_attempts(attempts(1));
+    let off = steady().with_max_attempts(1).unwrap();
     let stack = steady().layer(off.layer(probe.clone()));
     let response = stack.oneshot(request(Method::GET)).await.unwrap();
     assert_eq!(RetryInfo::of(&response).attempts(), 1);

@@ -228,14 +228,14 @@ async fn overrides_of_a_single_request_beat_the_layer() {
     assert_eq!(calls(|_| ()).await, (3, exhausted));
     assert_eq!(
         calls(|e| {
-            e.insert(MaxAttempts(attempts(5)));
+            e.insert(MaxAttempts::new(5).unwrap());
         })
         .await,
         (5, exhausted)
     );
     assert_eq!(
         calls(|e| {
-            e.insert(MaxAttempts(attempts(1)));
+            e.insert(MaxAttempts::new(1).unwrap());
         })
         .await,
         (1, exhausted)
@@ -479,7 +479,8 @@ async fn retry_after_is_a_floor_and_too_much_of_it_is_an_end() {
 async fn the_waits_of_a_call_are_bounded_in_sum() {
     let probe = Probe::new().otherwise(|_| Reply::status(503).header("retry-after", "25"));
     let layer = steady()
-        .with_max_attempts(attempts(9))
+        .with_max_attempts(9)
+        .unwrap()
         .with_budget(Budget::unlimited());
     let response = send(&layer.layer(probe.clone()), request(Method::GET))
         .await
@@ -518,7 +519,7 @@ async fn a_gate_on_the_response_is_waited_for_instead_of_the_backoff() {
 async fn a_closed_limit_is_waited_for_outside_and_its_refusals_are_no_attempts() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
-    let layer = steady().with_max_attempts(attempts(2));
+    let layer = steady().with_max_attempts(2).unwrap();
     let probe = Probe::new();
     // Refused twice, tried, refused, tried.
     probe.script([closed_until(at(2))]);
@@ -824,4 +825,15 @@ fn wrong_settings_are_refused_where_they_are_written() {
         .window(Duration::MAX)
         .build();
     assert_eq!(large.unwrap().balance(), f64::from(u32::MAX));
+}
+
+#[test]
+fn no_attempts_at_all_are_refused_where_they_are_written() {
+    let error = RetryLayer::new().with_max_attempts(0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`max_attempts` must be at least 1, not 0"
+    );
+    assert_eq!(MaxAttempts::new(0), Err(error));
+    assert_eq!(MaxAttempts::new(5).unwrap().get().get(), 5);
 }

@@ -9,12 +9,12 @@ use http::Method;
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
-use crate::support::{attempts, closed_until, request, retried, steady};
+use crate::support::{closed_until, request, retried, steady};
 
 /// A retry of three attempts around one of five, with room in their budgets.
 fn nested(probe: &Probe) -> (RetryLayer, Retry<Retry<Probe>>) {
     let unlimited = || steady().with_budget(Budget::unlimited());
-    let (outer, inner) = (unlimited(), unlimited().with_max_attempts(attempts(5)));
+    let (outer, inner) = (unlimited(), unlimited().with_max_attempts(5).unwrap());
     let stack = outer.layer(inner.layer(probe.clone()));
     (outer, stack)
 }
@@ -100,7 +100,7 @@ async fn a_trail_outside_counts_the_attempts_of_the_inner_retry() {
 
 #[tokio::test(start_paused = true)]
 async fn an_inner_retry_that_is_off_leaves_it_to_the_outer_one() {
-    let off = || steady().with_max_attempts(attempts(1));
+    let off = || steady().with_max_attempts(1).unwrap();
     for reply in [|| Reply::status(503), || Reply::error()] {
         let probe = Probe::new().replies([reply(), reply()]);
         let stack = steady()
@@ -131,7 +131,7 @@ async fn an_inner_retry_that_is_off_leaves_it_to_the_outer_one() {
 async fn a_limit_that_an_inner_retry_does_not_wait_for_is_waited_for_outside_if_nothing_was_sent() {
     let start = Instant::now();
     let probe = Probe::new().replies([closed_until(start + Duration::from_secs(2))]);
-    let off = steady().with_max_attempts(attempts(1));
+    let off = steady().with_max_attempts(1).unwrap();
     let stack = steady().layer(off.layer(probe.clone()));
     let response = stack.oneshot(request(Method::GET)).await.unwrap();
     assert!(response.status().is_success());

@@ -9,7 +9,7 @@ use http::{Method, Request, Response, request::Parts};
 use tokio::time::timeout;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 
-use crate::support::{Body, attempts, body, keyed, retried, steady};
+use crate::support::{Body, body, keyed, retried, steady};
 
 /// The parts of a request beside whose key a key layer has put a claim.
 fn claimed() -> Parts {
@@ -76,7 +76,7 @@ async fn a_second_operation_is_refused_while_the_first_is_under_way_and_by_anoth
 async fn a_retry_that_is_off_refuses_a_second_operation_as_well() {
     let mut parts = claimed();
     parts.extensions.insert(NoRetry);
-    let off: [RetryLayer; 2] = [steady(), steady().with_max_attempts(attempts(1))];
+    let off: [RetryLayer; 2] = [steady(), steady().with_max_attempts(1).unwrap()];
     for layer in off {
         let mut parts = parts.clone();
         parts.extensions.insert(KeyClaim::new());
@@ -91,7 +91,7 @@ async fn a_retry_that_is_off_refuses_a_second_operation_as_well() {
 #[tokio::test(start_paused = true)]
 async fn each_attempt_of_a_retry_outside_may_send_one_operation() {
     let probe = Probe::new().replies([Reply::status(503), Reply::error()]);
-    let inner = steady().with_max_attempts(attempts(1));
+    let inner = steady().with_max_attempts(1).unwrap();
     let stack = steady()
         .with_budget(courteous_retry::Budget::unlimited())
         .layer(inner.layer(probe.clone()));
@@ -180,7 +180,7 @@ async fn what_is_inside_of_a_retry_that_makes_one_attempt_shares_its_claim() {
                 send(&inner, &parts, "http://api.test/b").await
             }
         });
-        let once = steady().with_max_attempts(attempts(1)).layer(splitter);
+        let once = steady().with_max_attempts(1).unwrap().layer(splitter);
         let sent = match outer {
             false => send(&once, &claimed(), "http://api.test/").await,
             true => {

@@ -1,6 +1,6 @@
 //! Requests, and a retry whose waits are known.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use courteous_core::{BoxError, RejectReason, Rejected, find_cause};
@@ -53,10 +53,6 @@ pub(crate) async fn ready(service: &mut Retry<Probe>) -> &mut Retry<Probe> {
 
 pub(crate) fn retried(error: &BoxError) -> &Retried {
     find_cause(&**error).expect("a Retried in the chain")
-}
-
-pub(crate) fn attempts(n: u32) -> NonZeroU32 {
-    NonZeroU32::new(n).unwrap()
 }
 
 pub(crate) fn closed_until(opens_at: Instant) -> Reply {

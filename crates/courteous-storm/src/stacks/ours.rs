@@ -44,7 +44,8 @@ pub(crate) fn client(
     let dice = |n| Dice::seeded(mix(terms.seed(), n));
     let mut retry = RetryLayer::new().with_dice(dice(0));
     if let Some(attempts) = terms.attempts() {
-        retry = retry.with_max_attempts(attempts);
+        // Never the old one, as the number is not zero.
+        retry = (retry.clone().with_max_attempts(attempts.get())).unwrap_or(retry);
     }
     if terms.is_budget_off() {
         retry = retry.with_budget(Budget::unlimited());
