@@ -11,6 +11,7 @@ use crate::{
     options::{HoldUntil, Options},
     scope::Scope,
     service::ConcurrencyLimit,
+    snapshot::LimitSnapshot,
 };
 
 /// Bounds the calls in flight.
@@ -56,7 +57,7 @@ impl ConcurrencyLimitLayer<AsError, Origin> {
     #[must_use]
     pub fn per_origin(limiters: impl Into<Limiters<Origin>>) -> Self {
         let limiters = limiters.into();
-        limiters.group_by_host();
+        limiters.are_for_origins();
         Self::of(limiters, |request| request.origin())
     }
 }
@@ -187,6 +188,12 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
     #[must_use]
     pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
         self.observe.as_ref()
+    }
+
+    /// What is in force now: for a health check, or a support ticket. See [`Limiters::snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> LimitSnapshot {
+        self.scope.snapshot()
     }
 
     /// Sets until when a call is in flight. The default is [`HoldUntil::Body`]. A single request with

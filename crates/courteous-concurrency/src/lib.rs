@@ -16,10 +16,11 @@ mod place;
 mod scope;
 mod service;
 mod slots;
+mod snapshot;
 mod waiting;
 
 pub use body::PermitBody;
-pub use courteous_core::{AsError, AsResponse, ObserveOnly, Refuse};
+pub use courteous_core::{AsError, AsResponse, Labels, ObserveOnly, Refuse};
 pub use error::InvalidLimit;
 pub use future::ResponseFuture;
 pub use layer::ConcurrencyLimitLayer;
@@ -27,3 +28,4 @@ pub use limiter::Limiter;
 pub use limiters::Limiters;
 pub use options::HoldUntil;
 pub use service::ConcurrencyLimit;
+pub use snapshot::{LimitSnapshot, PartitionSnapshot};

@@ -11,6 +11,7 @@ use crate::{
     permit::Permit,
     permits::Permits,
     place::Place,
+    snapshot::LimitSnapshot,
 };
 
 /// A number of permits that calls share, and the line of those who wait for one.
@@ -103,6 +104,25 @@ impl Limiter {
     pub(crate) fn set_limit_into(&self, limit: NonZeroUsize, wakes: &mut Wakes) {
         self.core
             .update_into(wakes, |line, _, _| line.set_limit(limit.get()));
+    }
+
+    /// What is in force now: for a health check, or a support ticket.
+    #[must_use]
+    pub fn snapshot(&self) -> LimitSnapshot {
+        let (in_flight, waiting) = self.calls();
+        let mut snapshot = LimitSnapshot::new(self.limit().get());
+        snapshot.count(in_flight, waiting);
+        snapshot
+    }
+
+    /// In flight and waiting, at one instant.
+    pub(crate) fn calls(&self) -> (usize, usize) {
+        self.core.with(|line| (line.held(), line.waiting()))
+    }
+
+    /// Whether it is the same limiter.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
     }
 
     /// Whether there is no call, neither in flight nor waiting.

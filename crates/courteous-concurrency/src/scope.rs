@@ -7,6 +7,7 @@ use crate::{
     limiter::{Admission, Limiter},
     limiters::Limiters,
     options::Options,
+    snapshot::LimitSnapshot,
 };
 
 /// The limiters of a layer: one for all calls, or one for each key.
@@ -61,6 +62,15 @@ impl<K: Hash + Eq> Scope<K> {
         match self {
             Self::One(limiter) => limiter.load(),
             Self::Keyed(keyed) => keyed.limiters.load(),
+        }
+    }
+}
+
+impl<K> Scope<K> {
+    pub(crate) fn snapshot(&self) -> LimitSnapshot {
+        match self {
+            Self::One(limiter) => limiter.snapshot(),
+            Self::Keyed(keyed) => keyed.limiters.snapshot(),
         }
     }
 }

@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use crate::{
     body::PermitBody, events, future::ResponseFuture, layer::ConcurrencyLimitLayer,
-    limiter::Admission, options::HoldUntil, waiting::Waiting,
+    limiter::Admission, options::HoldUntil, snapshot::LimitSnapshot, waiting::Waiting,
 };
 
 /// Bounds the calls in flight. Made by [`ConcurrencyLimitLayer`].
@@ -63,6 +63,12 @@ impl<S, R, K> ConcurrencyLimit<S, R, K> {
     #[must_use]
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
+    }
+
+    /// What is in force now: see [`ConcurrencyLimitLayer::snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> LimitSnapshot {
+        self.limit.snapshot()
     }
 
     /// Takes the inner service out.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use common::{Echo, call, limit, reason};
-use courteous_concurrency::{ConcurrencyLimitLayer, Limiters};
+use courteous_concurrency::{ConcurrencyLimitLayer, Labels, LimitSnapshot, Limiter, Limiters};
 use courteous_core::{Origin, RejectReason, RequestView};
 use courteous_testkit::assert_ends;
 use http::{HeaderValue, Request};
@@ -228,4 +228,66 @@ fn a_waker_may_change_the_limit_that_another_change_wakes_it_for() {
             waiting.await.unwrap();
         });
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_shows_the_busiest_origins() {
+    let limiters = Limiters::new(limit(2));
+    let layer = ConcurrencyLimitLayer::per_origin(limiters.clone());
+    let mut service = layer.clone().layer(Echo);
+    let mut held = Vec::new();
+    for host in 0..20 {
+        let mut first = task::spawn(service.call(to(&format!("http://a{host}.test/"))));
+        held.push(assert_ready_ok!(first.poll()));
+    }
+    for _ in 0..2 {
+        let mut call = task::spawn(service.call(to("https://me:word@full.test/")));
+        held.push(assert_ready_ok!(call.poll()));
+    }
+    let mut waiting = task::spawn(service.call(to("https://full.test/")));
+    assert_pending!(waiting.poll());
+
+    let snapshot = layer.snapshot();
+    assert_eq!(
+        (snapshot.limit, snapshot.keys, snapshot.full),
+        (2, Some(21), 1)
+    );
+    assert_eq!((snapshot.in_flight, snapshot.waiting), (22, 1));
+    assert_eq!(snapshot.partitions.len(), LimitSnapshot::MAX_PARTITIONS);
+    let busiest = &snapshot.partitions[0];
+    assert_eq!(busiest.key.as_deref(), Some("https://full.test"));
+    assert_eq!((busiest.in_flight, busiest.waiting), (2, 1));
+    assert!(!format!("{snapshot:?}").contains("word"));
+    assert_eq!(
+        (limiters.snapshot(), service.snapshot()),
+        (snapshot.clone(), snapshot)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_shows_other_keys_only_as_the_labels_say() {
+    let limiters = Limiters::new(limit(1));
+    let mut service = ConcurrencyLimitLayer::of(limiters.clone(), user_of).layer(Echo);
+    let held = assert_ready_ok!(task::spawn(service.call(user(4711))).poll());
+    let snapshot = limiters.snapshot();
+    assert_eq!(
+        format!("{snapshot:?}"),
+        "LimitSnapshot { limit: 1, keys: 1, in_flight: 1, waiting: 0, full: 1, \
+         partitions: [PartitionSnapshot { in_flight: 1, waiting: 0 }] }"
+    );
+    let labels = Labels::new(|user: &Option<HeaderValue>| format!("{} users", user.iter().count()));
+    let snapshot = limiters.with_labels(labels).snapshot();
+    assert_eq!(snapshot.partitions[0].key.as_deref(), Some("1 users"));
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_of_one_limiter_has_no_keys() {
+    let limiter = Limiter::new(limit(1));
+    let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
+    let held = assert_ready_ok!(call(&mut service).poll());
+    assert_pending!(call(&mut service).poll());
+    let shown = "LimitSnapshot { limit: 1, in_flight: 1, waiting: 0, full: 1 }";
+    assert_eq!(format!("{:?}", limiter.snapshot()), shown);
+    drop(held);
 }

@@ -131,6 +131,21 @@ impl<K, V> KeyedMap<K, V> {
         self.len() == 0
     }
 
+    /// Copies of the keys whose values `is_wanted` says something of, with what it says, in no order. `clone` makes
+    /// the copies.
+    pub fn keys_of<T>(
+        &self,
+        mut is_wanted: impl FnMut(&V) -> Option<T>,
+        clone: fn(&K) -> K,
+    ) -> Vec<(T, K)> {
+        let entries = self.keys.iter();
+        let wanted = entries.filter_map(|entry| {
+            let said = is_wanted(&entry.value.value)?;
+            Some((said, clone(&entry.key)))
+        });
+        wanted.collect()
+    }
+
     /// The values of all keys, in no order.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.keys.iter().map(|entry| &entry.value.value)

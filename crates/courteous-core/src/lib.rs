@@ -54,6 +54,8 @@ mod long_lived;
 mod observe_only;
 mod overflow;
 mod pages;
+#[doc(hidden)]
+pub mod plain;
 mod quotas;
 mod random;
 mod rate;
@@ -63,6 +65,7 @@ mod repeat;
 mod request;
 mod retried;
 mod retry_info;
+mod snapshot;
 mod stop_reason;
 mod store;
 mod table;
@@ -97,6 +100,10 @@ pub use repeat::{is_conditional_write, is_idempotent};
 pub use request::{Origin, RequestView};
 pub use retried::Retried;
 pub use retry_info::RetryInfo;
+pub use snapshot::{
+    BucketSnapshot, Busiest, InvalidRates, Labels, LettersSnapshot, StoreSnapshot,
+    ThrottleSnapshot, WITHOUT_ROOM,
+};
 pub use stop_reason::StopReason;
 pub use store::{Ask, Partition, Store, Take, Turn};
 pub use trail::Trail;

@@ -223,6 +223,17 @@ impl Quotas {
         until.filter(|&until| until > now)
     }
 
+    /// When the last of the used-up quotas opens. Looks at each quota, unless all is [quiet](Self::is_quiet).
+    #[must_use]
+    pub fn used_up_until(&self, now: Instant) -> Option<Instant> {
+        if self.is_quiet() {
+            return None;
+        }
+        let closed = self.quotas.values().filter_map(|state| state.closed_until);
+        let until = closed.chain(self.unknown_until).max();
+        until.filter(|&until| until > now)
+    }
+
     /// Lets a call in that comes to the store, where `waiting` others are in the queue. `jitter` draws what a call adds to
     /// the opening of a used-up quota.
     ///

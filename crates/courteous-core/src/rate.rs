@@ -3,6 +3,20 @@ use std::{error::Error, fmt, num::NonZeroU32, str::FromStr, time::Duration};
 const SECOND: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
+/// What a period is written in, longest first.
+const UNITS: [(&str, u64); 7] = [
+    ("d", 24 * HOUR),
+    ("h", HOUR),
+    ("min", MINUTE),
+    ("s", SECOND),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("ns", 1),
+];
+/// The text of [`Rate::UNLIMITED`].
+const UNLIMITED: &str = "unlimited";
+/// What stands before a burst.
+const BURST: &str = " burst ";
 /// How exactly a rate that is no whole number is kept.
 const FRACTIONS: f64 = 1e6;
 /// The default burst comes back in this time: well above the timer's lateness.
@@ -20,7 +34,29 @@ const EVEN: u64 = SECOND / 10;
 /// of a rate of 1,000. A server that counts in fixed windows may see `burst` more than its limit in one of them.
 ///
 /// Rates are exact: tokens are counted in integers, with the fractions that come back in each nanosecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// # Text
+///
+/// A rate is read from text, and written as such: tokens, a period, and a burst that is not the default. `Debug` is the same.
+///
+/// | text | meaning |
+/// |---|---|
+/// | `25/s`, `0.5/s` | tokens in each second; the units are `ns`, `us`, `ms`, `s`, `min` or `m`, `h`, `d` |
+/// | `100/10s` | tokens in each 10 seconds |
+/// | `90000/min burst 1000` | with a burst of 1,000 |
+/// | `unlimited` | [`Rate::UNLIMITED`] |
+///
+/// ```
+/// use courteous_core::Rate;
+///
+/// let rate: Rate = "90000/min burst 1000".parse()?;
+/// assert_eq!((rate.tokens(), rate.burst().get()), (90_000, 1_000));
+/// assert_eq!(rate.to_string(), "90000/min burst 1000");
+/// let error = "25/x".parse::<Rate>().unwrap_err();
+/// assert_eq!(error.to_string(), "invalid rate `25/x`: its unit must be `ms`, `s`, `min`, `h` or `d`");
+/// # Ok::<_, courteous_core::InvalidRate>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
     tokens: u64,
     /// The nanoseconds in which `tokens` come back.
@@ -150,7 +186,9 @@ impl Rate {
                 Self::exact(1, interval.round() as u64)
             } else {
                 let scaled = (tokens * FRACTIONS).round() as u64;
-                Self::exact(scaled, per * FRACTIONS as u64)
+                let per = per.checked_mul(FRACTIONS as u64);
+                let per = per.ok_or("in so long a period the tokens must be a whole number")?;
+                Self::exact(scaled, per)
             }
         };
         parts().map_err(|rule| InvalidRate::new(format!("{tokens}/{unit}"), rule))
@@ -178,34 +216,116 @@ impl Rate {
     }
 }
 
-/// Reads `"10/s"`, `"0.5/s"`, `"5/m"`, `"1000/h"`: a decimal number, and a second, a minute or an hour.
+/// Reads `"10/s"`, `"0.5/s"`, `"100/10s"`, `"90000/min burst 1000"`, `"unlimited"`: see [`Rate`](Rate#text).
 impl FromStr for Rate {
     type Err = InvalidRate;
 
     fn from_str(text: &str) -> Result<Self, InvalidRate> {
         let invalid = |rule| InvalidRate::new(text.to_owned(), rule);
-        let (number, unit) = text
+        if text == UNLIMITED {
+            return Ok(Self::UNLIMITED);
+        }
+        let (rate, burst) = match text.split_once(BURST) {
+            Some((rate, burst)) => (rate, Some(burst)),
+            None => (text, None),
+        };
+        let (number, period) = rate
             .split_once('/')
             .ok_or_else(|| invalid("it must read like `10/s`"))?;
-        let per = match unit {
-            "s" => SECOND,
-            "m" => MINUTE,
-            "h" => HOUR,
-            _ => return Err(invalid("its unit must be `s`, `m` or `h`")),
-        };
-        // `f64::from_str` alone would take `inf`, `1e9` and `+5`.
+        let per = read_period(period).map_err(invalid)?;
+        // The standard library's parsers alone would take `+5`, `inf` and `1e9`.
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
         let decimal = number
             .bytes()
             .all(|byte| byte.is_ascii_digit() || byte == b'.');
-        let tokens = match number.parse() {
-            Ok(tokens) if decimal => tokens,
+        let rate = match (number.parse(), number.parse()) {
+            (Ok(tokens @ 1..), _) if digits => Self::exact(tokens, per).map_err(invalid)?,
+            (_, Ok(tokens)) if decimal => {
+                Self::fractional(tokens, per, period).map_err(|error| invalid(error.rule()))?
+            }
             _ => {
                 return Err(invalid(
                     "its number must be a decimal one, like `10` or `0.5`",
                 ));
             }
         };
-        Self::fractional(tokens, per, unit).map_err(|error| invalid(error.rule()))
+        let Some(burst) = burst else {
+            return Ok(rate);
+        };
+        let digits = burst.bytes().all(|byte| byte.is_ascii_digit());
+        match burst.parse() {
+            Ok(burst) if digits => Ok(rate.with_burst(burst)),
+            _ => Err(invalid("its burst must be a whole number above zero")),
+        }
+    }
+}
+
+/// The nanoseconds of `s`, or of `10s`.
+fn read_period(text: &str) -> Result<u64, &'static str> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (count, unit) = text.split_at(digits);
+    let unit = match unit {
+        "m" => MINUTE,
+        unit => {
+            let known = UNITS.iter().find(|(name, _)| *name == unit);
+            known
+                .ok_or("its unit must be `ms`, `s`, `min`, `h` or `d`")?
+                .1
+        }
+    };
+    if count.is_empty() {
+        return Ok(unit);
+    }
+    let count: Option<u64> = count.parse().ok();
+    match count.and_then(|count| count.checked_mul(unit)) {
+        None => Err("its period must be at most 500 years"),
+        Some(0) => Err("its period must be above zero"),
+        Some(per) => Ok(per),
+    }
+}
+
+/// The text that reads as this rate: see [`Rate`](Rate#text).
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::UNLIMITED {
+            return f.write_str(UNLIMITED);
+        }
+        let fractions = FRACTIONS as u64;
+        let decimal = self.per / fractions;
+        let is_decimal = UNITS[1..4].iter().any(|&(_, unit)| unit == decimal)
+            && self.per.is_multiple_of(fractions)
+            && !self.tokens.is_multiple_of(fractions)
+            // A float has as many digits.
+            && (fractions..1 << 53).contains(&self.tokens);
+        let per = match is_decimal {
+            true => {
+                let number = format!("{}.{:06}", self.tokens / fractions, self.tokens % fractions);
+                f.write_str(number.trim_end_matches('0'))?;
+                decimal
+            }
+            false => {
+                write!(f, "{}", self.tokens)?;
+                self.per
+            }
+        };
+        let divides = |&&(_, unit): &&(&str, u64)| per.is_multiple_of(unit);
+        if let Some(&(name, unit)) = UNITS.iter().find(divides) {
+            match per / unit {
+                1 => write!(f, "/{name}")?,
+                count => write!(f, "/{count}{name}")?,
+            }
+        }
+        let default = Self::exact(self.tokens, self.per).map(|rate| rate.burst);
+        match default == Ok(self.burst) {
+            true => Ok(()),
+            false => write!(f, "{BURST}{}", self.burst),
+        }
+    }
+}
+
+impl fmt::Debug for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

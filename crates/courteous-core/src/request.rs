@@ -1,7 +1,10 @@
-use std::hash::{Hash, Hasher};
+use std::{
+    fmt::{self, Write},
+    hash::{Hash, Hasher},
+};
 
 use http::{
-    Extensions, HeaderMap, Method, Request, Uri,
+    Extensions, HeaderMap, HeaderValue, Method, Request, Uri,
     header::HOST,
     uri::{Authority, Scheme},
 };
@@ -56,11 +59,11 @@ impl<'a> RequestView<'a> {
     /// The server that the request is for: the target's, or the `Host` field's if the target names none.
     #[must_use]
     pub fn origin(&self) -> Origin {
-        let host = || self.headers.get(HOST)?.as_bytes().try_into().ok();
-        Origin {
-            scheme: self.uri.scheme().cloned(),
-            authority: self.uri.authority().cloned().or_else(host),
-        }
+        let host = match self.uri.authority() {
+            Some(_) => None,
+            None => self.headers.get(HOST),
+        };
+        Origin::new(self.uri, host)
     }
 }
 
@@ -69,6 +72,9 @@ impl<'a> RequestView<'a> {
 /// Two are equal if scheme, host and port are (RFC 6454, section 5): whatever user is named, with a port that the scheme
 /// implies the same as none or an empty one, and however the [`Host`] is spelled. Cheap to clone. A request that names no
 /// server has an origin too, the same for all such requests.
+///
+/// `Display` writes it for logs, as RFC 6454 does (section 6.2): `https://api.example:8443`, in lower case, and without a
+/// user or a port that the scheme implies. Without a scheme: `api.example:8443`. Without a host: `unknown`.
 #[derive(Clone, Debug)]
 pub struct Origin {
     scheme: Option<Scheme>,
@@ -76,6 +82,21 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// That of `uri`, or of the `Host` field if the target names no server.
+    pub(crate) fn new(uri: &Uri, host: Option<&HeaderValue>) -> Self {
+        let host = || host?.as_bytes().try_into().ok();
+        Self {
+            scheme: uri.scheme().cloned(),
+            authority: uri.authority().cloned().or_else(host),
+        }
+    }
+
+    /// The origin, if the request names a server: for a field of an event, which is left out else.
+    #[must_use]
+    pub fn named(&self) -> Option<&Self> {
+        (!self.host_and_port().0.is_empty()).then_some(self)
+    }
+
     /// The scheme, if the target is absolute.
     #[must_use]
     pub const fn scheme(&self) -> Option<&Scheme> {
@@ -115,17 +136,39 @@ impl Origin {
             Some(host) => (host, port.parse().ok()),
             None => (text, None),
         };
-        let implied = || match self.scheme.as_ref()?.as_str() {
+        (host, stated.or_else(|| self.implied_port()))
+    }
+
+    fn implied_port(&self) -> Option<u16> {
+        match self.scheme.as_ref()?.as_str() {
             "http" => Some(80),
             "https" => Some(443),
             _ => None,
-        };
-        (host, stated.or_else(implied))
+        }
     }
 
     fn is_same_host(&self, other: &Self) -> bool {
         let ((host, port), (other, others)) = (self.host_and_port(), other.host_and_port());
         port == others && Host::new(host) == Host::new(other)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (host, port) = self.host_and_port();
+        if host.is_empty() {
+            return f.write_str("unknown");
+        }
+        if let Some(scheme) = &self.scheme {
+            write!(f, "{scheme}://")?;
+        }
+        for char in host.chars() {
+            f.write_char(char.to_ascii_lowercase())?;
+        }
+        match port {
+            Some(port) if self.implied_port() != Some(port) => write!(f, ":{port}"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -194,6 +237,27 @@ mod tests {
         }
         assert_ne!(one, origin("https://api.example:80/", None));
         assert_ne!(origin("/", Some("a.example")), origin("/", None));
+    }
+
+    #[test]
+    fn an_origin_is_written_without_user_path_query_and_implied_port() {
+        for (uri, host, written) in [
+            (
+                "https://me:word@API.example:443/a?b",
+                None,
+                "https://api.example",
+            ),
+            ("http://api.example:8080", None, "http://api.example:8080"),
+            ("http://[::1]:80/", None, "http://[::1]"),
+            ("grpc://api.example", None, "grpc://api.example"),
+            ("/a", Some("me@api.example:443"), "api.example:443"),
+            ("/a", Some("me:word@"), "unknown"),
+            ("/a", None, "unknown"),
+        ] {
+            let origin = origin(uri, host);
+            assert_eq!(origin.to_string(), written, "{uri}");
+            assert_eq!(origin.named().is_some(), written != "unknown");
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{RejectReason, Rejected, RequestView, Target, ToldQuota};
+use crate::{
+    InvalidRates, Rate, RejectReason, Rejected, RequestView, Target, ThrottleSnapshot, ToldQuota,
+};
 
 /// Chooses the tokens that a request draws on.
 ///
@@ -19,6 +21,23 @@ pub trait Partition {
     /// The tokens that the request with this `head` draws on. Never fails: a keyed store whose memory is used up has the
     /// request share tokens, or lets it pass.
     fn select(&self, head: RequestView<'_>) -> Self::Store;
+
+    /// What is in force now, for a health check or a support ticket. The default tells nothing.
+    fn snapshot(&self) -> Option<ThrottleSnapshot> {
+        None
+    }
+
+    /// Goes on at `rates`, instead of those that there were, for all requests. There is at least one.
+    ///
+    /// # Errors
+    ///
+    /// If the tokens do not come back at such rates; then nothing has changed. The default refuses all.
+    fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidRates> {
+        let _ = rates;
+        Err(InvalidRates::new(
+            "the rates of this partition cannot be set",
+        ))
+    }
 }
 
 /// Keeps the tokens of a throttle: in this process, or for several machines.

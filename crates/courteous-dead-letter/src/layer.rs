@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use courteous_core::{Classify, RequestView};
+use courteous_core::{Classify, LettersSnapshot, RequestView};
 use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
 use tower_layer::Layer;
@@ -205,6 +205,13 @@ impl<K> DeadLetterLayer<K> {
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         self.with(|settings| settings.clock = clock)
+    }
+
+    /// How many letters were made, by this layer and its clones: for a health check, or a support ticket. It holds nothing of what
+    /// is in them. What is in the store is told by [`Store::stats`](crate::Store::stats).
+    #[must_use]
+    pub fn snapshot(&self) -> LettersSnapshot {
+        self.settings.counts.snapshot()
     }
 
     /// Keeps bodies of a type that this crate does not know, by a function that makes one of a [`ReplayBody`].

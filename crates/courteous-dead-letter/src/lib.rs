@@ -164,7 +164,8 @@
 //! # Features
 //!
 //! `encryption`: bodies encrypted at rest. `load`: `tower::load::Load` of the inner service. `tracing`: an event for each letter
-//! and each replay. `test-util`: what every store promises, as tests for a store of your own (module `conformance`).
+//! and each replay. `test-util`: what every store promises, as tests for a store of your own (module `conformance`). `serde` serializes
+//! snapshots.
 //!
 //! The stores are crates of their own: `courteous-dead-letter-sqlite` and `courteous-dead-letter-postgres`.
 //!
@@ -179,6 +180,7 @@ mod clock;
 mod collect;
 #[cfg(feature = "test-util")]
 pub mod conformance;
+mod counts;
 #[cfg(feature = "encryption")]
 mod encrypted;
 mod error;

@@ -161,6 +161,7 @@ impl<B: Body> Recording<B> {
     }
 
     fn tell(&self, fate: Fate<'_>) {
+        self.settings.counts.count(fate);
         #[cfg(feature = "tracing")]
         match fate {
             Fate::Recorded => {

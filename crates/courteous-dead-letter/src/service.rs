@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::BoxError;
+use courteous_core::{BoxError, LettersSnapshot};
 use courteous_replay::{Keep, Native};
 use http::{Request, Response};
 use http_body::Body;
@@ -60,6 +60,12 @@ impl<S, K> DeadLetter<S, K> {
     #[must_use]
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
+    }
+
+    /// How many letters were made: see [`DeadLetterLayer::snapshot`](crate::DeadLetterLayer::snapshot).
+    #[must_use]
+    pub fn snapshot(&self) -> LettersSnapshot {
+        self.settings.counts.snapshot()
     }
 
     /// The inner service, without the layer.

@@ -6,7 +6,8 @@ use courteous_replay::DEFAULT_LIMIT;
 use http::HeaderName;
 
 use crate::{
-    BodyScrubber, Clock, LetterEvent, Reason, Sink, replay::KEY_LIFETIME, secrecy::Secrecy,
+    BodyScrubber, Clock, LetterEvent, Reason, Sink, counts::Counts, replay::KEY_LIFETIME,
+    secrecy::Secrecy,
 };
 
 /// The name that the IETF draft gives to the field.
@@ -28,6 +29,7 @@ pub(crate) struct Settings {
     pub(crate) must_record: bool,
     pub(crate) filter: Option<Arc<Only>>,
     pub(crate) on_letter: Option<Arc<OnLetter>>,
+    pub(crate) counts: Arc<Counts>,
 }
 
 type Only = dyn Fn(RequestView<'_>) -> bool + Send + Sync;
@@ -49,6 +51,7 @@ impl Settings {
             must_record: false,
             filter: None,
             on_letter: None,
+            counts: Arc::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use courteous_core::Fault;
 use tokio::time::Instant;
 
-use crate::{BudgetBuilder, account::Account, ledger::Ledger};
+use crate::{BudgetBuilder, BudgetSnapshot, account::Account, ledger::Ledger};
 
 /// How many retries all calls that share it may make, in proportion to the calls that succeed.
 ///
@@ -139,6 +139,16 @@ impl Budget {
     #[must_use]
     pub fn refusals(&self) -> u64 {
         self.shared.refused.load(Ordering::Relaxed)
+    }
+
+    /// What is in it now: for a health check, or a support ticket.
+    #[must_use]
+    pub fn snapshot(&self) -> BudgetSnapshot {
+        BudgetSnapshot {
+            balance: Some(self.balance()).filter(|balance| balance.is_finite()),
+            retries: self.retries(),
+            refusals: self.refusals(),
+        }
     }
 
     /// A call succeeded.

@@ -101,11 +101,12 @@
 //!
 //! `hyper-util`, `h2` and `rustls` are those of `courteous-classify`: they read those crates' errors (off: every error but a
 //! refused connection is *maybe processed*). `load` forwards `tower::load::Load`. `tracing` tells of each retry, and of each failure
-//! that is not retried, at debug level.
+//! that is not retried, at debug level. `serde` serializes snapshots and settings.
 
 mod account;
 mod budget;
 mod budget_builder;
+mod budget_snapshot;
 mod call;
 mod drain;
 mod event;
@@ -121,6 +122,7 @@ mod snapshot;
 
 pub use budget::Budget;
 pub use budget_builder::{BudgetBuilder, InvalidBudget};
+pub use budget_snapshot::BudgetSnapshot;
 pub use courteous_backoff::{Backoff, InvalidBackoff, Jitter};
 pub use courteous_classify::HttpClassifier;
 pub use courteous_core::{Idempotent, InvalidCount, Retried, RetryInfo, StopReason};

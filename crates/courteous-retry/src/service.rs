@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::{ResponseFuture, call::Call, settings::Settings};
+use crate::{Budget, ResponseFuture, call::Call, settings::Settings};
 
 /// The service that [`RetryLayer`](crate::RetryLayer) makes.
 ///
@@ -59,6 +59,12 @@ impl<S, K> Retry<S, K> {
     /// The inner service, to be changed.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
+    }
+
+    /// The budget that all retries of the layer draw on: a handle to read.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.settings.budget
     }
 
     /// The inner service, without the retry.

@@ -1,6 +1,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use courteous_core::{Ask, Dice, Partition, Rate, RequestView, Store, Take, Target, ToldQuota};
+use courteous_core::{
+    Ask, BucketSnapshot, Dice, InvalidRates, Partition, Rate, RequestView, Store, StoreSnapshot,
+    Take, Target, ThrottleSnapshot, ToldQuota,
+};
 use courteous_queue::Shared;
 use tokio::time::Instant;
 
@@ -189,6 +192,45 @@ impl RedisBucket {
         self.shared.with(|core| core.calls.fault.clone())
     }
 
+    /// What is in force now, as far as this worker knows: for a health check, or a support ticket.
+    #[must_use]
+    pub fn snapshot(&self) -> ThrottleSnapshot {
+        let mut snapshot = ThrottleSnapshot::default();
+        snapshot.rates = vec![self.rate()];
+        snapshot.add(None, [self.state(Instant::now())]);
+        snapshot.store = Some(self.store());
+        snapshot
+    }
+
+    /// What is in force in it, at one instant.
+    pub(crate) fn state(&self, now: Instant) -> BucketSnapshot {
+        self.shared.with(|core| {
+            let mut bucket = BucketSnapshot::default();
+            bucket.waiting = core.waiting();
+            let (closed, used_up) = (core.closed_until(now), core.used_up_until(now));
+            bucket.until(closed, used_up, now)
+        })
+    }
+
+    /// Redis, as this worker sees it.
+    pub(crate) fn store(&self) -> StoreSnapshot {
+        let gauges = self.gauges();
+        let mut store = StoreSnapshot::default();
+        store.server = self.link.target().address();
+        store.connected = gauges.is_connected();
+        store.workers = Some(gauges.workers());
+        // What a server answers may be long.
+        store.last_fault = self
+            .last_fault()
+            .map(|fault| fault.chars().take(300).collect());
+        store
+    }
+
+    /// Whether it is the same bucket.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Whether this worker knows the clock of Redis in its current run.
     #[cfg(test)]
     pub(crate) fn has_seen(&self, run: i64) -> bool {
@@ -261,6 +303,18 @@ impl Partition for RedisBucket {
 
     fn select(&self, _: RequestView<'_>) -> Self {
         self.clone()
+    }
+
+    fn snapshot(&self) -> Option<ThrottleSnapshot> {
+        Some(Self::snapshot(self))
+    }
+
+    fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidRates> {
+        let &[rate] = rates else {
+            return Err(InvalidRates::new("a bucket in Redis has one rate"));
+        };
+        let set = self.set_rate(rate);
+        set.map_err(|error| InvalidRates::new(error.to_string()))
     }
 }
 

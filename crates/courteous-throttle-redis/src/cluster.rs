@@ -7,7 +7,6 @@ use redis::{
 #[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) client: ClusterClient,
-    #[cfg(feature = "tls")]
     nodes: Vec<ConnectionInfo>,
 }
 
@@ -15,9 +14,14 @@ impl Cluster {
     pub(crate) fn new(nodes: Vec<ConnectionInfo>) -> Result<Self, RedisError> {
         Ok(Self {
             client: builder(&nodes).build()?,
-            #[cfg(feature = "tls")]
             nodes,
         })
+    }
+
+    /// The nodes that are known, without users and passwords.
+    pub(crate) fn addresses(&self) -> String {
+        let nodes = self.nodes.iter().map(|node| node.addr().to_string());
+        nodes.collect::<Vec<_>>().join(", ")
     }
 
     #[cfg(feature = "tls")]

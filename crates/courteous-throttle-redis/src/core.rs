@@ -425,6 +425,11 @@ impl Core {
         self.closed_until
     }
 
+    /// When the last of the quotas opens that the server says are used up.
+    pub(crate) fn used_up_until(&self, now: Instant) -> Option<Instant> {
+        self.quotas.as_ref()?.used_up_until(now)
+    }
+
     /// Whether nothing is known here that Redis does not know.
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
         self.settle(now);

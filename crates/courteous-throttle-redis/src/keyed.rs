@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use courteous_core::{KeyedMap, Origin, Partition, RequestView};
+use courteous_core::{KeyedMap, Labels, Origin, Partition, RequestView, ThrottleSnapshot};
 use tokio::time::Instant;
 
 use crate::RedisBucket;
@@ -44,6 +44,7 @@ pub type RedisPerOrigin = RedisKeyed<Origin, fn(RequestView<'_>) -> Origin>;
 struct Keys<K> {
     buckets: KeyedMap<K, RedisBucket>,
     template: RedisBucket,
+    labels: Option<Labels<K>>,
 }
 
 impl RedisPerOrigin {
@@ -51,7 +52,8 @@ impl RedisPerOrigin {
     #[must_use]
     pub fn per_origin(template: RedisBucket) -> Self {
         let keys = KeyedMap::per_origin();
-        Self::with_bytes(keys, template, |head| head.origin(), origin_bytes)
+        let keyed = Self::with_bytes(keys, template, |head| head.origin(), origin_bytes);
+        keyed.with_labels(Labels::origins())
     }
 }
 
@@ -76,7 +78,11 @@ impl<K, F> RedisKeyed<K, F> {
         bytes: fn(&K) -> Vec<u8>,
     ) -> Self {
         Self {
-            keys: Arc::new(Mutex::new(Keys { buckets, template })),
+            keys: Arc::new(Mutex::new(Keys {
+                buckets,
+                template,
+                labels: None,
+            })),
             key_of,
             bytes,
         }
@@ -95,6 +101,40 @@ impl<K, F> RedisKeyed<K, F> {
     pub fn with_max_keys(self, max: NonZeroUsize) -> Self {
         self.lock().buckets.set_max(max);
         self
+    }
+
+    /// Shows keys in snapshots as `labels` says. The default shows origins, and no other keys: they may be credentials.
+    #[must_use]
+    pub fn with_labels(self, labels: Labels<K>) -> Self {
+        self.lock().labels = Some(labels);
+        self
+    }
+
+    /// What is in force now, as far as this worker knows: for a health check, or a support ticket. Of the keys, the ten that
+    /// hold up most.
+    #[must_use]
+    pub fn snapshot(&self) -> ThrottleSnapshot {
+        let now = Instant::now();
+        let mut snapshot = ThrottleSnapshot::default();
+        let keys = self.lock();
+        let (template, labels) = (keys.template.clone(), keys.labels);
+        let buckets: Vec<_> = keys.buckets.values().cloned().collect();
+        drop(keys);
+        snapshot.rates = vec![template.rate()];
+        let states = buckets.iter().map(|bucket| bucket.state(now));
+        let shown = snapshot.add(Some(buckets.len()), states);
+        let shown: Vec<_> = shown.iter().map(|&at| &buckets[at]).collect();
+        // Its part in the calls to Redis is known to each bucket alone: the one that holds up most tells of them.
+        snapshot.store = Some(
+            shown
+                .first()
+                .map_or_else(|| template.store(), |busiest| busiest.store()),
+        );
+        // The keys of those: cloned under the lock, and shown without it.
+        let place = |bucket: &RedisBucket| shown.iter().position(|other| other.is(bucket));
+        let keys = labels.map(|labels| self.lock().buckets.keys_of(place, labels.cloning()));
+        snapshot.label(labels.as_ref(), keys.unwrap_or_default());
+        snapshot
     }
 
     /// How many keys this process knows.
@@ -155,6 +195,10 @@ where
         let key = (self.key_of)(head);
         let known = self.lock().buckets.get(&key).cloned();
         known.unwrap_or_else(|| self.insert(key))
+    }
+
+    fn snapshot(&self) -> Option<ThrottleSnapshot> {
+        Some(Self::snapshot(self))
     }
 }
 
@@ -222,5 +266,29 @@ mod tests {
         ] {
             assert_eq!(bytes(uri), expected);
         }
+    }
+    #[test]
+    fn a_snapshot_shows_where_redis_is_and_no_password_or_credential() {
+        let redis = crate::Redis::open("redis://user:geheim@redis.internal:6380/1").unwrap();
+        let rate = "100/s burst 20".parse().unwrap();
+        let template = RedisBucket::new(&redis, "payments", rate);
+        let keyed = RedisKeyed::new(template.clone(), |head| {
+            head.headers()["authorization"].as_bytes().to_vec()
+        });
+        let request = Request::builder().header("authorization", "geheim");
+        keyed.select(RequestView::of(&request.body(()).unwrap()));
+        for snapshot in [template.snapshot(), keyed.snapshot()] {
+            let store = snapshot.store.as_ref().unwrap();
+            assert_eq!(store.server, "redis.internal:6380");
+            assert_eq!(snapshot.rates, [rate]);
+            assert_eq!(snapshot.buckets.len(), 1);
+            assert!(!format!("{snapshot:?}").contains("geheim"));
+        }
+        assert_eq!(keyed.snapshot().keys, Some(1));
+        let origins = RedisPerOrigin::per_origin(template);
+        let request = Request::builder().uri("https://me:geheim@api.test/");
+        origins.select(RequestView::of(&request.body(()).unwrap()));
+        let snapshot = origins.snapshot();
+        assert_eq!(snapshot.buckets[0].key.as_deref(), Some("https://api.test"));
     }
 }

@@ -41,7 +41,10 @@ mod url;
 mod waiter;
 
 pub use bucket::RedisBucket;
-pub use courteous_core::{Ask, InvalidRate, Partition, Rate, Store, Take, Turn};
+pub use courteous_core::{
+    Ask, BucketSnapshot, InvalidRate, InvalidRates, Labels, Partition, Rate, Store, StoreSnapshot,
+    Take, ThrottleSnapshot, Turn,
+};
 pub use gauges::Gauges;
 pub use handle::Redis;
 pub use keyed::{RedisKeyed, RedisPerOrigin};

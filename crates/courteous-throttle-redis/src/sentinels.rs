@@ -39,6 +39,14 @@ impl Sentinels {
         })
     }
 
+    /// The primary's name, and the Sentinels, without users and passwords.
+    pub(crate) fn addresses(&self) -> String {
+        let addresses = self.sentinels.iter();
+        let addresses = addresses.map(|client| client.get_connection_info().addr().to_string());
+        let addresses = addresses.collect::<Vec<_>>().join(", ");
+        format!("{} by Sentinels at {addresses}", self.name)
+    }
+
     /// The same by these certificates; `None` if neither the primary nor any Sentinel is by TLS.
     #[cfg(feature = "tls")]
     pub(crate) fn secured(&self, certificates: &redis::TlsCertificates) -> Option<Self> {

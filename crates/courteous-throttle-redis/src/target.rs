@@ -85,6 +85,19 @@ impl Target {
         })
     }
 
+    /// Where Redis is, without users and passwords.
+    pub(crate) fn address(&self) -> String {
+        match &self.place {
+            Place::Single(client) => client.get_connection_info().addr().to_string(),
+            #[cfg(feature = "cluster")]
+            Place::Cluster(cluster) => cluster.addresses(),
+            #[cfg(feature = "sentinel")]
+            Place::Sentinel(sentinels) => sentinels.addresses(),
+            #[cfg(test)]
+            Place::Fake(_) => "fake".to_owned(),
+        }
+    }
+
     /// How long a call can take: two attempts, each of which may have to wait for another call's connection.
     pub(crate) fn longest_call(&self) -> Duration {
         let attempt = self.connect_timeout.saturating_add(self.response_timeout);

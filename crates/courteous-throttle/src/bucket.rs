@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{Dice, Rejected, RequestView, Target, ToldQuota};
+use courteous_core::{
+    BucketSnapshot, Dice, InvalidRates, Rejected, RequestView, Target, ThrottleSnapshot, ToldQuota,
+};
 use courteous_queue::{Nap, Shared, Ticket, Wakes};
 use tokio::time::Instant;
 
@@ -113,10 +115,10 @@ impl Bucket {
             .update(|core, now, wakes| core.set_rates(rates, now, wakes));
     }
 
-    /// As [`set_rate`](Self::set_rate), but leaves those who are to be woken in `wakes`.
-    pub(crate) fn set_rate_into(&self, rate: Rate, wakes: &mut Wakes) {
+    /// As [`set_rates`](Self::set_rates), but leaves those who are to be woken in `wakes`.
+    pub(crate) fn set_rates_into(&self, rates: &[Rate], wakes: &mut Wakes) {
         self.shared.update_into(wakes, |core, now, wakes| {
-            core.set_rates(&[rate], now, wakes);
+            core.set_rates(rates, now, wakes);
         });
     }
 
@@ -153,6 +155,33 @@ impl Bucket {
     pub fn closed_until(&self) -> Option<Instant> {
         let now = Instant::now();
         self.shared.with(|core| core.closed_until(now))
+    }
+
+    /// What is in force now: for a health check, or a support ticket.
+    #[must_use]
+    pub fn snapshot(&self) -> ThrottleSnapshot {
+        let state = self.state(Instant::now());
+        let mut snapshot = ThrottleSnapshot::default();
+        snapshot.rates = self.rates();
+        snapshot.add(None, [state]);
+        snapshot
+    }
+
+    /// What is in force in it, at one instant; without the lock, if it is at rest.
+    pub(crate) fn state(&self, now: Instant) -> BucketSnapshot {
+        match self.shared.shortcut().available(now) {
+            Some(available) => {
+                let mut bucket = BucketSnapshot::default();
+                bucket.available = Some(available);
+                bucket
+            }
+            None => self.shared.with(|core| core.snapshot(now)),
+        }
+    }
+
+    /// Whether it is the same bucket.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// A bucket like this one, as new.
@@ -214,6 +243,15 @@ impl Partition for Bucket {
 
     fn select(&self, _: RequestView<'_>) -> Self {
         self.clone()
+    }
+
+    fn snapshot(&self) -> Option<ThrottleSnapshot> {
+        Some(Self::snapshot(self))
+    }
+
+    fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidRates> {
+        Self::set_rates(self, rates);
+        Ok(())
     }
 }
 

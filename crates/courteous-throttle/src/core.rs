@@ -1,6 +1,8 @@
 use std::{num::NonZeroU32, sync::Arc, task::Waker, time::Duration};
 
-use courteous_core::{Admission, Dice, Quotas, RejectReason, Rejected, Target, ToldQuota};
+use courteous_core::{
+    Admission, BucketSnapshot, Dice, Quotas, RejectReason, Rejected, Target, ToldQuota,
+};
 use courteous_queue::{Next, Serve, Ticket, Wakes};
 use tokio::time::Instant;
 
@@ -440,6 +442,16 @@ impl Core {
     pub(crate) fn available(&mut self, now: Instant) -> u32 {
         self.levels.fill(now);
         self.levels.available()
+    }
+
+    /// What is in force.
+    pub(crate) fn snapshot(&mut self, now: Instant) -> BucketSnapshot {
+        self.levels.fill(now);
+        let used_up = (self.quotas.as_ref()).and_then(|quotas| quotas.used_up_until(now));
+        let mut bucket = BucketSnapshot::default();
+        bucket.available = Some(self.levels.available());
+        bucket.waiting = self.waiting();
+        bucket.until(self.levels.closed_until, used_up, now)
     }
 
     pub(crate) fn waiting(&self) -> usize {

@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use courteous_core::{KeyedMap, Origin, Overflow, RequestView};
+use courteous_core::{
+    InvalidRates, KeyedMap, Labels, Origin, Overflow, RequestView, ThrottleSnapshot,
+};
 use courteous_queue::Wakes;
 use tokio::time::Instant;
 
@@ -54,13 +56,15 @@ struct Keys<K> {
     shared: Overflow<Bucket>,
     template: Bucket,
     start_empty: bool,
+    labels: Option<Labels<K>>,
 }
 
 impl PerOrigin {
     /// Gives every origin a bucket like `template`.
     #[must_use]
     pub fn per_origin(template: Bucket) -> Self {
-        Self::of(KeyedMap::per_origin(), template, |head| head.origin())
+        let keyed = Self::of(KeyedMap::per_origin(), template, |head| head.origin());
+        keyed.with_labels(Labels::origins())
     }
 }
 
@@ -92,18 +96,29 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
         self
     }
 
+    /// Shows keys in snapshots as `labels` says. The default shows origins, and no other keys: they may be credentials.
+    #[must_use]
+    pub fn with_labels(self, labels: Labels<K>) -> Self {
+        self.lock().labels = Some(labels);
+        self
+    }
+
     /// Goes on at `rate`, for every key: see [`Bucket::set_rate`].
     pub fn set_rate(&self, rate: Rate) {
+        self.set_rates(&[rate]);
+    }
+
+    /// Goes on at `rates`, for every key: see [`Bucket::set_rates`].
+    pub fn set_rates(&self, rates: &[Rate]) {
         let mut wakes = Wakes::new();
         let changing = self.shared.changing.lock();
         let changing = changing.unwrap_or_else(PoisonError::into_inner);
         let keys = self.lock();
-        keys.template.set_rate(rate);
-        let buckets = keys.buckets.values().chain(keys.shared.values());
-        let buckets: Vec<_> = buckets.cloned().collect();
+        keys.template.set_rates(rates);
+        let buckets = keys.all();
         drop(keys);
         for bucket in &buckets {
-            bucket.set_rate_into(rate, &mut wakes);
+            bucket.set_rates_into(rates, &mut wakes);
         }
         drop(changing);
         // A waker may run any code, such as another change of the rate.
@@ -148,12 +163,36 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
 }
 
 impl<K, F> Keyed<K, F> {
+    /// What is in force now: for a health check, or a support ticket. Of the keys, the ten that hold up most.
+    ///
+    /// Takes one pass over all keys, most of them without a lock: some 2 ms for 10,000.
+    #[must_use]
+    pub fn snapshot(&self) -> ThrottleSnapshot {
+        let now = Instant::now();
+        let mut snapshot = ThrottleSnapshot::default();
+        let keys = self.lock();
+        let (template, labels) = (keys.template.clone(), keys.labels);
+        let len = keys.buckets.len();
+        let buckets = keys.all();
+        drop(keys);
+        snapshot.rates = template.rates();
+        let states = buckets.iter().map(|bucket| bucket.state(now));
+        let shown = snapshot.add(Some(len), states);
+        let shown: Vec<_> = shown.iter().map(|&at| &buckets[at]).collect();
+        // The keys of those: cloned under the lock, and shown without it.
+        let place = |bucket: &Bucket| shown.iter().position(|other| other.is(bucket));
+        let keys = labels.map(|labels| self.lock().buckets.keys_of(place, labels.cloning()));
+        snapshot.label(labels.as_ref(), keys.unwrap_or_default());
+        snapshot
+    }
+
     fn of(buckets: KeyedMap<K, Bucket>, template: Bucket, key_of: F) -> Self {
         let keys = Mutex::new(Keys {
             buckets,
             shared: Overflow::new(),
             template,
             start_empty: false,
+            labels: None,
         });
         let changing = Mutex::new(());
         Self {
@@ -168,6 +207,13 @@ impl<K, F> Keyed<K, F> {
     }
 }
 
+impl<K> Keys<K> {
+    fn all(&self) -> Vec<Bucket> {
+        let buckets = self.buckets.values().chain(self.shared.values());
+        buckets.cloned().collect()
+    }
+}
+
 impl<K: Eq + Hash> Keys<K> {
     /// The bucket of a key that is not known, and the key, if there is no room for it. What is forgotten is left in
     /// `forgotten`.
@@ -177,6 +223,7 @@ impl<K: Eq + Hash> Keys<K> {
             shared,
             template,
             start_empty,
+            ..
         } = self;
         let now = Instant::now();
         let rates = template.rates();
@@ -207,6 +254,15 @@ where
         let key = (self.key_of)(head);
         let known = self.lock().buckets.get(&key).cloned();
         known.unwrap_or_else(|| self.insert(key))
+    }
+
+    fn snapshot(&self) -> Option<ThrottleSnapshot> {
+        Some(Self::snapshot(self))
+    }
+
+    fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidRates> {
+        Self::set_rates(self, rates);
+        Ok(())
     }
 }
 

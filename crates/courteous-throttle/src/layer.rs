@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use tower_layer::Layer;
 
 use crate::{
-    AsError, AsResponse, Bucket, Keyed, PerOrigin, Rate, Throttle,
+    AsError, AsResponse, Bucket, Keyed, Partition, PerOrigin, Rate, Throttle, ThrottleSnapshot,
     config::{Config, Pacing},
 };
 
@@ -179,6 +179,14 @@ impl<P, R> ThrottleLayer<P, R> {
     #[must_use]
     pub const fn partition(&self) -> &P {
         &self.partition
+    }
+}
+
+impl<P: Partition, R> ThrottleLayer<P, R> {
+    /// What is in force now, if the partition tells: for a health check, or a support ticket. See [`Partition::snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> Option<ThrottleSnapshot> {
+        self.partition.snapshot()
     }
 }
 

@@ -21,8 +21,9 @@ mod waiting;
 pub use bucket::{Bucket, BucketTurn};
 pub use cost::Cost;
 pub use courteous_core::{
-    AsError, AsResponse, Ask, InvalidRate, Partition, QuotaName, Quotas, Rate, Refuse, Store, Take,
-    Target, ToldQuota, Turn,
+    AsError, AsResponse, Ask, BucketSnapshot, InvalidRate, InvalidRates, Labels, Partition,
+    QuotaName, Quotas, Rate, Refuse, Store, StoreSnapshot, Take, Target, ThrottleSnapshot,
+    ToldQuota, Turn,
 };
 pub use future::ResponseFuture;
 pub use keyed::{Keyed, PerOrigin};

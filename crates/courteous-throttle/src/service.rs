@@ -8,8 +8,8 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::{
-    AsError, Bucket, Partition, Refuse, ResponseFuture, Store, Take, config::Config,
-    listen::Listen, waiting::Waiting,
+    AsError, Bucket, Partition, Refuse, ResponseFuture, Store, Take, ThrottleSnapshot,
+    config::Config, listen::Listen, waiting::Waiting,
 };
 
 /// Makes every call wait for its token: see [`ThrottleLayer`](crate::ThrottleLayer).
@@ -64,6 +64,14 @@ impl<S, P, R> Throttle<S, P, R> {
     #[must_use]
     pub const fn partition(&self) -> &P {
         &self.partition
+    }
+}
+
+impl<S, P: Partition, R> Throttle<S, P, R> {
+    /// What is in force now, if the partition tells: see [`Partition::snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> Option<ThrottleSnapshot> {
+        self.partition.snapshot()
     }
 }
 

@@ -6,14 +6,14 @@ mod support;
 use std::{
     num::NonZeroUsize,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Wake, Waker},
     time::Duration,
 };
 
 use courteous_core::{Gate, RequestView};
 use courteous_testkit::assert_ends;
-use courteous_throttle::{Bucket, Keyed, Rate, ThrottleLayer};
+use courteous_throttle::{Bucket, Keyed, Labels, Partition, Rate, ThrottleLayer, ThrottleSnapshot};
 use http::{Request, Uri};
 use support::{Sends, ready_call, sec};
 use tokio::time::{self, Instant};
@@ -270,4 +270,143 @@ fn a_waker_may_change_the_rate_that_another_change_wakes_it_for() {
             waiting.await.unwrap_err();
         });
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_shows_the_origins_that_hold_up_most() {
+    let sends = Sends::default();
+    let mut service = ThrottleLayer::per_origin(rate("1/min")).layer(sends.clone());
+    for host in 0..20 {
+        let first = ready_call(&mut service, to(&format!("http://a{host}.test/1")));
+        first.await.unwrap();
+    }
+    sends.answer(429, &[("retry-after", "60")]);
+    ready_call(&mut service, to("https://me:word@closed.test/1"))
+        .await
+        .unwrap();
+    let mut waiting = task::spawn(ready_call(&mut service, to("http://a7.test/2")));
+    assert_pending!(waiting.poll());
+
+    let snapshot = service.snapshot().unwrap();
+    assert_eq!(snapshot.rates, [rate("1/min")]);
+    assert_eq!(
+        (snapshot.keys, snapshot.waiting, snapshot.closed),
+        (Some(21), 1, 1)
+    );
+    assert_eq!(snapshot.buckets.len(), ThrottleSnapshot::MAX_BUCKETS);
+    let (first, second) = (&snapshot.buckets[0], &snapshot.buckets[1]);
+    assert_eq!(
+        (first.key.as_deref(), first.waiting),
+        (Some("http://a7.test"), 1)
+    );
+    assert_eq!(second.key.as_deref(), Some("https://closed.test"));
+    assert_eq!(
+        (second.available, second.closed_for),
+        (Some(0), Some(sec(60)))
+    );
+    assert!(!format!("{snapshot:?}").contains("word"));
+    time::advance(sec(61)).await;
+    assert_eq!(service.snapshot().unwrap().closed, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_shows_keys_that_may_be_credentials_only_as_the_labels_say() {
+    let key = |head: RequestView<'_>| head.headers()["authorization"].to_str().unwrap().to_owned();
+    let bearer = |token: &str| {
+        let request = Request::builder().header("authorization", format!("Bearer {token}"));
+        request.body(()).unwrap()
+    };
+    let keyed = Keyed::new(Bucket::new(rate("1/min")), key);
+    let mut service = ThrottleLayer::of(keyed.clone()).layer(Sends::default());
+    for token in ["geheim1", "geheim2"] {
+        ready_call(&mut service, bearer(token)).await.unwrap();
+    }
+    let snapshot = keyed.snapshot();
+    assert_eq!((snapshot.keys, snapshot.buckets.len()), (Some(2), 2));
+    assert_eq!(snapshot.buckets[0].key, None);
+    assert!(!format!("{snapshot:?}{service:?}").contains("geheim"));
+
+    // Runs without the lock, so it may look at the buckets.
+    type ByToken = Keyed<String, fn(RequestView<'_>) -> String>;
+    static AGAIN: OnceLock<ByToken> = OnceLock::new();
+    let again = AGAIN.get_or_init(|| Keyed::new(Bucket::new(rate("1/min")), key));
+    let labelled = again.clone().with_labels(Labels::new(|key: &String| {
+        format!(
+            "{}...{}",
+            AGAIN.get().unwrap().len(),
+            "é".repeat(key.len() * 100)
+        )
+    }));
+    let mut service = ThrottleLayer::of(labelled.clone()).layer(Sends::default());
+    ready_call(&mut service, bearer("geheim1")).await.unwrap();
+    let label = labelled.snapshot().buckets[0].key.clone().unwrap();
+    assert!(label.starts_with("1...é"), "{label}");
+    assert_eq!(label.chars().count(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_shows_what_keys_without_room_share() {
+    let keyed = Keyed::new(Bucket::new(rate("1/min")), id).with_max_keys(NonZeroUsize::MIN);
+    let mut service = ThrottleLayer::of(keyed.clone()).layer(Sends::default());
+    ready_call(&mut service, to("/1")).await.unwrap();
+    ready_call(&mut service, to("/2")).await.unwrap();
+    let snapshot = keyed.snapshot();
+    assert_eq!(snapshot.keys, Some(1));
+    let keys = snapshot.buckets.iter().map(|bucket| bucket.key.as_deref());
+    assert_eq!(
+        keys.collect::<Vec<_>>(),
+        [None, Some("(keys without room)")]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_of_one_bucket_is_one_readable_value() {
+    let bucket = Bucket::new(rate("10/s burst 5")).and(rate("1000/h burst 3"));
+    let mut service = ThrottleLayer::from(bucket.clone()).layer(Sends::default());
+    for _ in 0..3 {
+        ready_call(&mut service, to("http://a.test/1"))
+            .await
+            .unwrap();
+    }
+    let mut waiting = task::spawn(ready_call(&mut service, to("http://a.test/1")));
+    assert_pending!(waiting.poll());
+    bucket.close_until(Instant::now() + sec(20));
+    assert_eq!(
+        format!("{:?}", bucket.snapshot()),
+        "ThrottleSnapshot { rates: [10/s burst 5, 1000/h burst 3], waiting: 1, closed: 1, \
+         buckets: [BucketSnapshot { available: 0, waiting: 1, closed_for: 20s }] }"
+    );
+    assert_eq!(service.snapshot(), Some(bucket.snapshot()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_shows_a_quota_that_the_server_says_is_used_up() {
+    let sends = Sends::default();
+    let bucket = Bucket::new(Rate::UNLIMITED);
+    let mut service = ThrottleLayer::from(bucket.clone()).layer(sends.clone());
+    sends.answer(200, &[("ratelimit", "\"search\";r=0;t=40")]);
+    ready_call(&mut service, to("http://a.test/1"))
+        .await
+        .unwrap();
+    let snapshot = bucket.snapshot();
+    assert_eq!(snapshot.closed, 1);
+    assert_eq!(snapshot.buckets[0].closed_for, None);
+    assert_eq!(snapshot.buckets[0].quota_used_up_for, Some(sec(40)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_rates_hold_for_the_keys_that_there_are_and_wake_their_waiters() {
+    let keyed = Keyed::per_origin(Bucket::new(rate("1/h")));
+    let mut service = ThrottleLayer::of(keyed.clone()).layer(Sends::default());
+    ready_call(&mut service, to("http://a.test/1"))
+        .await
+        .unwrap();
+    let mut waiting = task::spawn(ready_call(&mut service, to("http://a.test/2")));
+    assert_pending!(waiting.poll());
+    let rates = [rate("1/s"), rate("1000/h")];
+    Partition::set_rates(&keyed, &rates).unwrap();
+    assert_eq!(keyed.snapshot().rates, rates);
+    time::sleep(sec(4)).await;
+    assert!(waiting.is_woken());
+    assert_ready_ok!(waiting.poll());
 }

@@ -51,6 +51,11 @@ impl<V> Recent<V> {
             .map(|slot| &mut slot.value)
     }
 
+    /// All values, in no order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.slots.iter().map(|slot| &slot.value)
+    }
+
     /// Makes `key` the newest, with the value that `change` makes of its old one.
     pub(crate) fn set(&mut self, key: u64, change: impl FnOnce(Option<&V>) -> V) {
         let known = self.places.get(&key).copied();

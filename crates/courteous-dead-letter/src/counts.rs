@@ -1,0 +1,32 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use courteous_core::LettersSnapshot;
+
+use crate::Fate;
+
+/// How many letters a layer has made, by what became of them.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    recorded: AtomicU64,
+    not_recorded: AtomicU64,
+    handed_over: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn count(&self, fate: Fate<'_>) {
+        let count = match fate {
+            Fate::Recorded => &self.recorded,
+            Fate::NotRecorded(_) => &self.not_recorded,
+            Fate::HandedOver => &self.handed_over,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> LettersSnapshot {
+        let mut letters = LettersSnapshot::default();
+        letters.recorded = self.recorded.load(Ordering::Relaxed);
+        letters.not_recorded = self.not_recorded.load(Ordering::Relaxed);
+        letters.handed_over = self.handed_over.load(Ordering::Relaxed);
+        letters
+    }
+}
