@@ -4,6 +4,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 /// Has layers decide and tell, and change nothing, for as long as it is on.
@@ -35,6 +36,9 @@ pub struct ObserveOnly {
 struct Shared {
     on: AtomicBool,
     counts: [AtomicU64; Decision::ALL.len()],
+    /// In nanoseconds.
+    waits: [AtomicU64; Decision::ALL.len()],
+    longest: [AtomicU64; Decision::ALL.len()],
 }
 
 /// What a layer would have done, if it were not [`ObserveOnly`].
@@ -90,6 +94,8 @@ impl ObserveOnly {
             shared: Arc::new(Shared {
                 on: AtomicBool::new(true),
                 counts: Default::default(),
+                waits: Default::default(),
+                longest: Default::default(),
             }),
         }
     }
@@ -114,6 +120,29 @@ impl ObserveOnly {
     /// Counts a decision that is not enforced: for layers.
     pub fn record(&self, decision: Decision) {
         self.shared.counts[decision as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How long calls would have waited by this decision, in sum: for [`Decision::ThrottleWait`] and [`Decision::Retry`]. Zero
+    /// for all others.
+    #[must_use]
+    pub fn total_wait(&self, decision: Decision) -> Duration {
+        Duration::from_nanos(self.shared.waits[decision as usize].load(Ordering::Relaxed))
+    }
+
+    /// The longest that a call would have waited by this decision: see [`total_wait`](Self::total_wait).
+    #[must_use]
+    pub fn longest_wait(&self, decision: Decision) -> Duration {
+        Duration::from_nanos(self.shared.longest[decision as usize].load(Ordering::Relaxed))
+    }
+
+    /// As [`record`](Self::record), of a decision by which a call would have waited for so long: for layers.
+    pub fn record_wait(&self, decision: Decision, wait: Duration) {
+        let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        let Shared { waits, longest, .. } = &*self.shared;
+        let add = |sum: u64| Some(sum.saturating_add(nanos));
+        let _ = waits[decision as usize].fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        longest[decision as usize].fetch_max(nanos, Ordering::Relaxed);
+        self.record(decision);
     }
 
     /// The switch of a layer, if there is one, and it is on: for layers.
@@ -175,6 +204,24 @@ mod tests {
         for (i, decision) in Decision::ALL.into_iter().enumerate() {
             assert_eq!(switch.clone().count(decision), i as u64 + 1);
         }
+    }
+
+    #[test]
+    fn waits_are_summed_up_and_the_longest_is_known() {
+        let switch = ObserveOnly::new();
+        for millis in [30, 50, 20] {
+            switch.record_wait(Decision::ThrottleWait, Duration::from_millis(millis));
+        }
+        assert_eq!(switch.count(Decision::ThrottleWait), 3);
+        let (total, longest) = (
+            switch.total_wait(Decision::ThrottleWait),
+            switch.longest_wait(Decision::ThrottleWait),
+        );
+        assert_eq!((total.as_millis(), longest.as_millis()), (100, 50));
+        switch.record_wait(Decision::ThrottleWait, Duration::MAX);
+        let total = switch.total_wait(Decision::ThrottleWait);
+        assert_eq!(total, Duration::from_nanos(u64::MAX));
+        assert_eq!(switch.total_wait(Decision::Retry), Duration::ZERO);
     }
 
     #[test]
