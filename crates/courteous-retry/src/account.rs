@@ -32,6 +32,11 @@ impl Account {
         }
     }
 
+    /// A ledger on the same terms, as new.
+    pub(crate) fn fresh(&self) -> Ledger {
+        self.with(|ledger| ledger.fresh())
+    }
+
     /// A call has succeeded.
     pub(crate) fn deposit(&self, now: Instant) {
         // What a tick is before, its instant is before, too: the clock's and the counter's ends are not an issue.

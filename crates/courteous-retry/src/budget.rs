@@ -1,7 +1,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -80,6 +80,8 @@ struct Shared {
     account: Option<Account>,
     paid: AtomicU64,
     refused: AtomicU64,
+    /// Made when the first call is observed.
+    observed: OnceLock<Budget>,
 }
 
 /// What a retry costs, by the failure that it follows, in tokens.
@@ -116,6 +118,7 @@ impl Budget {
                 account: ledger.map(Account::new),
                 paid: AtomicU64::new(0),
                 refused: AtomicU64::new(0),
+                observed: OnceLock::new(),
             }),
         }
     }
@@ -149,6 +152,22 @@ impl Budget {
             retries: self.retries(),
             refusals: self.refusals(),
         }
+    }
+
+    /// The same budget as retries that are only observed have charged it: see
+    /// [`RetryLayer::observe_only`](crate::RetryLayer::observe_only).
+    ///
+    /// It has this budget's settings and accounts of its own, so that what is only observed takes nothing from a retry that is
+    /// made. It starts as a new budget does, and so does this one when retries are enforced.
+    #[must_use]
+    pub fn observed(&self) -> Self {
+        let new = || {
+            let Shared {
+                prices, account, ..
+            } = &*self.shared;
+            Self::with(*prices, account.as_ref().map(Account::fresh))
+        };
+        self.shared.observed.get_or_init(new).clone()
     }
 
     /// A call succeeded.

@@ -1,3 +1,5 @@
+mod observed;
+
 use std::{
     mem,
     num::NonZeroU32,
@@ -10,8 +12,8 @@ use std::{
 use courteous_classify::is_grpc;
 use courteous_core::{
     Attempt, BoxError, CallContext, CallId, CallKeys, ClaimedKey, Effect, Elapsed, Fault, History,
-    KeyClaim, Outcome, RejectReason, Rejected, Retried, RetryInfo, Scope, StopReason, Trail,
-    Upload, Verdict, find_cause, is_idempotent,
+    KeyClaim, ObserveOnly, Outcome, RejectReason, Rejected, Retried, RetryInfo, Scope, StopReason,
+    Trail, Upload, Verdict, find_cause, is_idempotent,
 };
 use courteous_replay::{Keep, NotReplayable};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -55,6 +57,8 @@ pub(crate) struct Call<S, K: Keep<B>, B> {
     keys: Option<CallKeys>,
     /// Where a layer outside reads how the call goes.
     trail: Option<Trail>,
+    /// The call is only observed.
+    observed: Option<ObserveOnly>,
     /// Boxed, as nearly all calls end with their first attempt, and each byte of a call is moved several times.
     later: Option<Pin<Box<Later<B>>>>,
 }
@@ -112,6 +116,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             key: None,
             keys: None,
             trail: None,
+            observed: None,
             later: None,
         }
     }

@@ -86,6 +86,10 @@ where
             let next = match this.state.as_mut().project() {
                 StateProjection::Attempt { attempt } => {
                     let result = ready!(attempt.poll(cx)).map_err(Into::into);
+                    if this.call.observe(&result) {
+                        this.state.set(State::Done);
+                        return Poll::Ready(result);
+                    }
                     match this.call.judge(result) {
                         Step::Return(result) => {
                             this.state.set(State::Done);

@@ -1,7 +1,7 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_backoff::Backoff;
-use courteous_core::{Classify, Dice, InvalidCount, RequestView};
+use courteous_core::{Classify, Dice, InvalidCount, ObserveOnly, RequestView};
 use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
 use tower_layer::Layer;
@@ -195,6 +195,25 @@ impl<K> RetryLayer<K> {
         F: Fn(&RetryEvent<'_>) + Send + Sync + 'static,
     {
         self.with(|settings| settings.on_retry = Some(Arc::new(on_retry)))
+    }
+
+    /// Only observes: each call makes one attempt, while the switch is on, whose outcome is returned as it is: no
+    /// [`RetryInfo`](crate::RetryInfo), no [`Retried`](crate::Retried), no header field, and the hook is not called. `true` is a
+    /// switch of the layer's own; `false` enforces, also in a stack that only observes. The default is to enforce.
+    ///
+    /// A call that would have been retried is counted as [`Decision::Retry`](courteous_core::Decision::Retry), or as
+    /// [`Decision::BudgetReject`](courteous_core::Decision::BudgetReject) if the budget would not have allowed it; an event tells
+    /// the wait. What would have come of the second attempt, and whether there would have been a third, is not known. The budget
+    /// that is charged is [`Budget::observed`]. Keys are neither claimed nor refused.
+    #[must_use]
+    pub fn observe_only(self, switch: impl Into<ObserveOnly>) -> Self {
+        self.with(|settings| settings.observe = Some(switch.into()))
+    }
+
+    /// The switch that says whether the layer only observes. `None`: it enforces.
+    #[must_use]
+    pub fn observe_only_switch(&self) -> Option<&ObserveOnly> {
+        self.settings.observe.as_ref()
     }
 
     /// Keeps bodies of a type that this crate does not know, by a function that makes one of a [`ReplayBody`].

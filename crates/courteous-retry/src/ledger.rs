@@ -53,6 +53,11 @@ impl Ledger {
         }
     }
 
+    /// On the same terms, as new.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::new(self.terms)
+    }
+
     /// Whether a retry that waits for a gate, which opens at `opens_at`, costs less.
     ///
     /// The crowd that waits at one gate does, if the gate is closed for long enough to hold it up. Those that are told of one do not

@@ -85,6 +85,23 @@
 //! has given up: three attempts of three would be nine. It ends for the inner retry's reason, and its [`RetryInfo`] counts the
 //! attempts and waits of both. Only what the inner retry says was answered, or what it was told not to retry, is judged here.
 //!
+//! # Before switching it on
+//!
+//! With [`observe_only`](RetryLayer::observe_only) each call makes one attempt, and its outcome is returned as it is. The calls
+//! that would have been retried are counted, with the wait that would have come first:
+//!
+//! ```
+//! # use courteous_retry::RetryLayer;
+//! use courteous_core::{Decision, ObserveOnly};
+//!
+//! let switch = ObserveOnly::new();
+//! let layer = RetryLayer::new().observe_only(switch.clone());
+//! // ... calls ...
+//! assert_eq!(switch.count(Decision::Retry), 0);
+//! assert_eq!(layer.budget().observed().refusals(), 0);
+//! switch.set(false); // retries from now on
+//! ```
+//!
 //! # What it does not do
 //!
 //! It decides when the head of a response is there: a body that fails halfway is the caller's to see, as is a gRPC status in

@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::BoxError;
+use courteous_core::{BoxError, ObserveOnly};
 use courteous_replay::{Keep, Native};
 use http::{Request, Response};
 use http_body::Body;
@@ -93,6 +93,11 @@ where
         let spare = self.inner.clone();
         let settings = Arc::clone(&self.settings);
         let mut future = ResponseFuture::new(Call::new(spare, settings, self.keep.clone()));
+        if let Some(switch) = ObserveOnly::active(self.settings.observe.as_ref()) {
+            future.call.begin_observed(&mut request, switch.clone());
+            future.attempt(self.inner.call(request));
+            return future;
+        }
         match future.call.begin(&mut request) {
             Ok(()) => future.attempt(self.inner.call(request)),
             Err(error) => {

@@ -3,7 +3,8 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use courteous_backoff::Backoff;
 use courteous_classify::is_grpc;
 use courteous_core::{
-    Classify, Dice, Idempotent, KeyField, RequestView, is_conditional_write, is_idempotent,
+    Classify, Dice, Idempotent, KeyField, ObserveOnly, RequestView, is_conditional_write,
+    is_idempotent,
 };
 use courteous_replay::DEFAULT_LIMIT;
 use http::{Extensions, HeaderName, Request};
@@ -33,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) is_idempotent: Option<Arc<IsIdempotent>>,
     pub(crate) attempt_header: Option<HeaderName>,
     pub(crate) on_retry: Option<Arc<OnRetry>>,
+    pub(crate) observe: Option<ObserveOnly>,
 }
 
 type IsIdempotent = dyn Fn(RequestView<'_>) -> Option<bool> + Send + Sync;
@@ -58,6 +60,7 @@ impl Settings {
             is_idempotent: None,
             attempt_header: None,
             on_retry: None,
+            observe: None,
         }
     }
 
@@ -104,6 +107,7 @@ impl fmt::Debug for Settings {
             .field("budget", &self.budget)
             .field("key_header", &self.key_header)
             .field("body_limit", &self.body_limit)
+            .field("observe_only", &self.observe)
             .finish_non_exhaustive()
     }
 }

@@ -25,6 +25,7 @@ mod budget;
 mod edges;
 mod in_progress;
 mod nested;
+mod observe_only;
 mod one_key;
 mod preconditions;
 mod support;

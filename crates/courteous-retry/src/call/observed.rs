@@ -1,0 +1,155 @@
+#[cfg(feature = "tracing")]
+use courteous_core::StopReason;
+use courteous_core::{
+    BoxError, CallContext, Decision as Observed, Elapsed, ObserveOnly, Outcome, Rejected, Retried,
+    RetryInfo, Scope, Verdict, find_cause,
+};
+use courteous_replay::Keep;
+use http::{Request, Response};
+use http_body::Body;
+use tokio::time::Instant;
+
+use super::{Call, SHORTEST_WAIT, UNKNOWN, ends_the_call, is_success};
+use crate::{
+    budget::Payment,
+    policy::{Decision, Plan, Progress, Situation, Wait},
+    snapshot::Snapshot,
+};
+
+/// A call that is only observed: its only attempt is judged, and its outcome returned as it is.
+impl<S, K: Keep<B>, B> Call<S, K, B> {
+    /// Notes what is to be known of `request`, and changes nothing of it. A body that streams is kept as ever, as whether it can
+    /// be sent again depends on that.
+    #[cold]
+    pub(crate) fn begin_observed(&mut self, request: &mut Request<B>, switch: ObserveOnly) {
+        let extensions = request.extensions();
+        self.context = CallContext::of(extensions);
+        self.facts = self.settings.facts(request, extensions);
+        self.max_attempts = self.settings.max_attempts(extensions);
+        if self.max_attempts.get() > 1 {
+            let body_limit = self.settings.body_limit(request, self.facts);
+            let kept = self.keep.keep_in_place(request.body_mut(), body_limit);
+            self.snapshot = Some(Snapshot::of(request, false, kept));
+        }
+        self.observed = Some(switch);
+    }
+
+    /// Counts and tells what would follow from `result`, if the call is only observed. `false` if it is not.
+    pub(crate) fn observe<RB: Body>(&mut self, result: &Result<Response<RB>, BoxError>) -> bool {
+        let Some(switch) = self.observed.take() else {
+            return false;
+        };
+        let planned = match result {
+            Ok(response) => self.observe_response(response),
+            Err(error) => self.observe_error(error),
+        };
+        self.snapshot = None;
+        if let Some((wait, is_paid)) = planned {
+            tell(wait, is_paid, &switch);
+        }
+        true
+    }
+
+    fn observe_response<RB: Body>(&self, response: &Response<RB>) -> Option<Observation> {
+        let inner = response.extensions().get::<RetryInfo>();
+        if inner.is_some_and(ends_the_call) {
+            return None;
+        }
+        let outcome = Outcome::response(response);
+        let verdict = self.settings.classifier.classify(outcome);
+        if verdict == Verdict::Answered && is_success(response) {
+            self.settings.budget.observed().deposit();
+        }
+        self.observe_outcome(outcome, verdict)
+    }
+
+    fn observe_error(&self, error: &BoxError) -> Option<Observation> {
+        let inner = find_cause::<Retried>(&**error);
+        let elapsed = find_cause::<Elapsed>(&**error);
+        if inner.is_some_and(|inner| ends_the_call(inner.info()))
+            || elapsed.is_some_and(|elapsed| elapsed.scope() == Scope::Total)
+        {
+            return None;
+        }
+        let outcome = Outcome::error(&**error);
+        if let Some(rejected) = find_cause::<Rejected>(&**error) {
+            return self.observe_rejected(rejected);
+        }
+        let verdict = match self.settings.classifier.classify(outcome) {
+            UNKNOWN if self.has_source_failed() => Verdict::Permanent,
+            verdict => verdict,
+        };
+        self.observe_outcome(outcome, verdict)
+    }
+
+    /// A limit further in is closed: the call would have waited for it, and then have made its first attempt.
+    fn observe_rejected(&self, rejected: &Rejected) -> Option<Observation> {
+        let now = Instant::now();
+        let wait = Wait {
+            until: rejected.gate()?.opens_at().max(now + SHORTEST_WAIT),
+            hinted: true,
+            growth: 0,
+            backoff: Default::default(),
+        };
+        let progress = Progress::new(self.max_attempts);
+        let policy = &self.settings.policy;
+        let checked = policy.check(&progress, self.deadline(), now, wait);
+        checked.ok().filter(|()| self.is_replayable())?;
+        Some((wait, true))
+    }
+
+    fn observe_outcome(&self, outcome: Outcome<'_>, verdict: Verdict) -> Option<Observation> {
+        let now = Instant::now();
+        let situation = Situation {
+            request: self.facts,
+            replayable: self.is_replayable(),
+            outcome,
+            verdict,
+            progress: Progress::new(self.max_attempts),
+            now,
+            deadline: self.deadline(),
+        };
+        match self.settings.policy.decide(&situation, &self.settings.dice) {
+            Decision::Retry(Plan { fault, gate, wait }) => {
+                let budget = self.settings.budget.observed();
+                // Spent, as the retry would have been sent.
+                let receipt = budget.withdraw(now, fault, gate).map(Payment::sent);
+                Some((wait, receipt.is_some()))
+            }
+            Decision::Stop(_) => None,
+        }
+    }
+
+    fn is_replayable(&self) -> bool {
+        let kept = self.snapshot.as_ref().map(Snapshot::body);
+        kept.is_some_and(|kept| self.keep.check(kept).is_ok())
+    }
+}
+
+/// The wait for an attempt that would have been made, and whether the budget would have allowed it.
+type Observation = (Wait, bool);
+
+fn tell(wait: Wait, is_paid: bool, switch: &ObserveOnly) {
+    let wait = wait.until.saturating_duration_since(Instant::now());
+    match is_paid {
+        true => switch.record_wait(Observed::Retry, wait),
+        false => switch.record(Observed::BudgetReject),
+    }
+    #[cfg(feature = "tracing")]
+    match is_paid {
+        true => tracing::debug!(
+            target: "courteous::retry",
+            observed = true,
+            attempt = 1,
+            ?wait,
+            "the call would have been retried"
+        ),
+        false => tracing::debug!(
+            target: "courteous::retry",
+            observed = true,
+            attempt = 1,
+            reason = ?StopReason::BudgetExhausted,
+            "the call would not have been retried: the budget is spent"
+        ),
+    }
+}
