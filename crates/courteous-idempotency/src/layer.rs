@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use courteous_core::RequestView;
+use courteous_core::{ObserveOnly, RequestView};
 use http::{HeaderName, Method};
 use tower_layer::Layer;
 
@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) format: KeyFormat,
     pub(crate) methods: Vec<Method>,
     pub(crate) hosts: Hosts,
+    pub(crate) observe: Option<ObserveOnly>,
 }
 
 impl IdempotencyKeyLayer {
@@ -36,6 +37,7 @@ impl IdempotencyKeyLayer {
                 format: KeyFormat::default(),
                 methods: vec![Method::POST, Method::PATCH],
                 hosts: Hosts::default(),
+                observe: None,
             },
             generator: RandomUuid,
         }
@@ -103,6 +105,25 @@ impl<G> IdempotencyKeyLayer<G> {
     {
         self.settings.hosts = Hosts::only(hosts)?;
         Ok(self)
+    }
+
+    /// Only observes: no request is touched or rejected, while the switch is on. `true` is a switch of the layer's own; `false`
+    /// enforces, also in a stack that only observes. The default is to enforce.
+    ///
+    /// A request that would have got a key is counted as [`Decision::Key`](courteous_core::Decision::Key), and one whose malformed
+    /// key would have been rejected as [`Decision::KeyReject`](courteous_core::Decision::KeyReject); an event tells each. No key
+    /// is drawn and the generator is not asked, so whether it has a key is not known. A retry inside sees a request
+    /// without a key.
+    #[must_use]
+    pub fn observe_only(mut self, switch: impl Into<ObserveOnly>) -> Self {
+        self.settings.observe = Some(switch.into());
+        self
+    }
+
+    /// The switch that says whether the layer only observes. `None`: it enforces.
+    #[must_use]
+    pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
+        self.settings.observe.as_ref()
     }
 
     /// Makes the keys with `generate`, instead of drawing them.

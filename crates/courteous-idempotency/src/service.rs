@@ -4,7 +4,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{BoxError, CallKeys, KeyClaim, KeyField, RejectReason, Rejected, RequestView};
+use courteous_core::{
+    BoxError, CallKeys, Decision, KeyClaim, KeyField, ObserveOnly, RejectReason, Rejected,
+    RequestView,
+};
 use http::{HeaderValue, Request};
 use tower_service::Service;
 
@@ -112,6 +115,41 @@ impl<S, G: Generator> IdempotencyKey<S, G> {
     }
 }
 
+impl Settings {
+    /// Counts and tells what would become of a request that is only observed.
+    #[cold]
+    fn observe(&self, request: RequestView<'_>, switch: &ObserveOnly) {
+        if !self.methods.contains(request.method()) || !self.hosts.include(request) {
+            return;
+        }
+        let decision = match KeyField::of(request.headers(), &self.header) {
+            KeyField::Key(_) => return,
+            KeyField::Malformed => Decision::KeyReject,
+            KeyField::Missing | KeyField::Blank => Decision::Key,
+        };
+        switch.record(decision);
+        #[cfg(feature = "tracing")]
+        {
+            let method = request.method().as_str();
+            match decision {
+                Decision::KeyReject => tracing::debug!(
+                    target: "courteous::idempotency",
+                    observed = true,
+                    method,
+                    reason = ?RejectReason::MalformedKey,
+                    "the call would have been rejected"
+                ),
+                _ => tracing::debug!(
+                    target: "courteous::idempotency",
+                    observed = true,
+                    method,
+                    "the request would have got a key"
+                ),
+            }
+        }
+    }
+}
+
 impl<S, G, B> Service<Request<B>> for IdempotencyKey<S, G>
 where
     S: Service<Request<B>, Error: Into<BoxError>>,
@@ -126,6 +164,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(switch) = ObserveOnly::active(self.settings.observe.as_ref()) {
+            self.settings.observe(RequestView::of(&request), switch);
+            return ResponseFuture::call(self.inner.call(request));
+        }
         let name = &self.settings.header;
         match self.change(RequestView::of(&request)) {
             Change::Keep => {}
