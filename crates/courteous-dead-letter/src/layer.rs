@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use courteous_core::{Classify, LettersSnapshot, RequestView};
+use courteous_core::{Classify, LettersSnapshot, ObserveOnly, RequestView};
 use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
 use tower_layer::Layer;
@@ -212,6 +212,23 @@ impl<K> DeadLetterLayer<K> {
     #[must_use]
     pub fn snapshot(&self) -> LettersSnapshot {
         self.settings.counts.snapshot()
+    }
+
+    /// Only observes: nothing is kept and no outcome is changed, while the switch is on. `true` is a switch of the layer's own;
+    /// `false` enforces, also in a stack that only observes. The default is to enforce.
+    ///
+    /// A call that would have been recorded is counted as [`Decision::DeadLetter`](courteous_core::Decision::DeadLetter), and an
+    /// event tells its reason. Its body is not kept and the hook is not called. Whether the sink would have taken the
+    /// letter is not known.
+    #[must_use]
+    pub fn observe_only(self, switch: impl Into<ObserveOnly>) -> Self {
+        self.with(|settings| settings.observe = Some(switch.into()))
+    }
+
+    /// The switch that says whether the layer only observes. `None`: it enforces.
+    #[must_use]
+    pub fn observe_only_switch(&self) -> Option<&ObserveOnly> {
+        self.settings.observe.as_ref()
     }
 
     /// Keeps bodies of a type that this crate does not know, by a function that makes one of a [`ReplayBody`].

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use courteous_classify::HttpClassifier;
-use courteous_core::{Classify, RequestView};
+use courteous_core::{Classify, ObserveOnly, RequestView};
 use courteous_replay::DEFAULT_LIMIT;
 use http::HeaderName;
 
@@ -30,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) filter: Option<Arc<Only>>,
     pub(crate) on_letter: Option<Arc<OnLetter>>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) observe: Option<ObserveOnly>,
 }
 
 type Only = dyn Fn(RequestView<'_>) -> bool + Send + Sync;
@@ -52,6 +53,7 @@ impl Settings {
             filter: None,
             on_letter: None,
             counts: Arc::default(),
+            observe: None,
         }
     }
 }
@@ -68,6 +70,7 @@ impl fmt::Debug for Settings {
             .field("body_scrubber", &self.body_scrubber)
             .field("record_timeout", &self.record_timeout)
             .field("must_record", &self.must_record)
+            .field("observe_only", &self.observe)
             .finish_non_exhaustive()
     }
 }

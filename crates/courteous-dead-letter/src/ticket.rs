@@ -1,6 +1,6 @@
 use std::{error::Error, sync::Arc};
 
-use courteous_core::{CallContext, KeyField, RequestView, Trail};
+use courteous_core::{CallContext, Decision, KeyField, ObserveOnly, RequestView, Trail};
 use courteous_replay::{Keep, NotReplayable};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body::Body;
@@ -12,7 +12,24 @@ use crate::{
 };
 
 /// What is kept of a call while it is under way. Dropped before the call has come to anything, it is an abandoned call.
-pub(crate) struct Ticket<K: Keep<B>, B: Body>(Option<Open<K, B>>);
+pub(crate) struct Ticket<K: Keep<B>, B: Body>(Option<Kind<K, B>>);
+
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are open, and a box would be one more allocation for each call"
+)]
+enum Kind<K: Keep<B>, B> {
+    Open(Open<K, B>),
+    /// Nothing is recorded: it is only told.
+    Observed(Observed),
+}
+
+/// What has to be known of a call to tell that it would have been recorded.
+struct Observed {
+    settings: Arc<Settings>,
+    switch: ObserveOnly,
+    trail: Trail,
+}
 
 struct Open<K: Keep<B>, B> {
     settings: Arc<Settings>,
@@ -45,6 +62,15 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
             return (Self(None), request);
         }
         let trail = Trail::new();
+        if let Some(switch) = ObserveOnly::active(settings.observe.as_ref()) {
+            request.extensions_mut().insert(trail.clone());
+            let observed = Observed {
+                settings: Arc::clone(settings),
+                switch: switch.clone(),
+                trail,
+            };
+            return (Self(Some(Kind::Observed(observed))), request);
+        }
         let extensions = request.extensions_mut();
         let tags = extensions.remove().unwrap_or_default();
         let inside_retry = CallContext::of(extensions).attempt().is_some();
@@ -63,7 +89,10 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
             begun: Instant::now(),
             inside_retry,
         };
-        (Self(Some(open)), Request::from_parts(parts, body))
+        (
+            Self(Some(Kind::Open(open))),
+            Request::from_parts(parts, body),
+        )
     }
 }
 
@@ -73,18 +102,47 @@ impl<K: Keep<B>, B: Body> Ticket<K, B> {
         &mut self,
         result: Result<&Response<RB>, &(dyn Error + 'static)>,
     ) -> Option<Recording<B>> {
-        let open = self.0.take()?;
-        let classifier = &*open.settings.classifier;
-        let (failed, error) = match result {
-            Ok(response) => (Failed::of_response(response, &open.trail, classifier), None),
-            Err(error) => (
-                Failed::of_error(error, &open.trail, classifier),
-                Some(error),
-            ),
-        };
-        let counts = |failed: &Failed| open.settings.reasons.contains(failed.reason);
-        let failed = failed.filter(counts)?;
-        Some(open.record(failed, error))
+        match self.0.take()? {
+            Kind::Open(open) => {
+                let failed = judge(&open.settings, &open.trail, result)?;
+                Some(open.record(failed, result.err()))
+            }
+            Kind::Observed(observed) => {
+                let failed = judge(&observed.settings, &observed.trail, result)?;
+                observed.tell(failed.reason);
+                None
+            }
+        }
+    }
+}
+
+/// How a call has failed, if for a reason that counts.
+fn judge<RB: Body>(
+    settings: &Settings,
+    trail: &Trail,
+    result: Result<&Response<RB>, &(dyn Error + 'static)>,
+) -> Option<Failed> {
+    let classifier = &*settings.classifier;
+    let failed = match result {
+        Ok(response) => Failed::of_response(response, trail, classifier),
+        Err(error) => Failed::of_error(error, trail, classifier),
+    };
+    failed.filter(|failed| settings.reasons.contains(failed.reason))
+}
+
+impl Observed {
+    #[cold]
+    fn tell(self, reason: Reason) {
+        self.switch.record(Decision::DeadLetter);
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            target: "courteous::dead_letter",
+            observed = true,
+            ?reason,
+            "the call would have been recorded"
+        );
+        #[cfg(not(feature = "tracing"))]
+        let _ = reason;
     }
 }
 
@@ -137,12 +195,17 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
 
 impl<K: Keep<B>, B: Body> Drop for Ticket<K, B> {
     fn drop(&mut self) {
-        if let Some(open) = self.0.take()
-            && open.settings.reasons.contains(Reason::Abandoned)
-        {
-            let failed = Failed::abandoned(&open.trail);
-            // Dropped at once, which hands it over.
-            drop(open.record(failed, None));
+        let abandoned = |settings: &Settings| settings.reasons.contains(Reason::Abandoned);
+        match self.0.take() {
+            Some(Kind::Open(open)) if abandoned(&open.settings) => {
+                let failed = Failed::abandoned(&open.trail);
+                // Dropped at once, which hands it over.
+                drop(open.record(failed, None));
+            }
+            Some(Kind::Observed(observed)) if abandoned(&observed.settings) => {
+                observed.tell(Reason::Abandoned);
+            }
+            _ => {}
         }
     }
 }

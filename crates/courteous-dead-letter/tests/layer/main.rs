@@ -4,6 +4,7 @@
 mod abandoned;
 mod bodies;
 mod fates;
+mod observe_only;
 mod pauses;
 mod records;
 mod secrets;
