@@ -24,15 +24,18 @@ use axum::{
 };
 use bytes::Bytes;
 use courteous::{
-    Bucket, ConcurrencyLimitLayer, IdempotencyKeyLayer, Limiter, Rejected, RetryInfo, Stack,
-    StopReason, ThrottleLayer, retry::RetryLayer,
+    Bucket, ConcurrencyLimitLayer, Courteous, IdempotencyKeyLayer, Limiter, Rejected, RetryInfo,
+    Stack, StopReason, ThrottleLayer, retry::RetryLayer,
 };
 use http::{HeaderMap, Request, StatusCode, header::RETRY_AFTER};
 use http_body_util::Empty;
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tower::{Layer, Service, ServiceExt};
 
-use crate::net::{brisk_retry, eventually, h1_client, h2_client, streamed, text};
+use crate::net::{brisk_retry, eventually, h1_client, h2_client, nobody_listens, streamed, text};
+
+type Http = Client<HttpConnector, Body>;
 
 /// A router that is served, until it is dropped.
 struct Served {
@@ -60,11 +63,9 @@ impl Drop for Served {
     }
 }
 
-/// What a server says to those whom its limits refuse.
+/// What a server says to a client that its limits refuse.
 fn come_back(rejected: &Rejected) -> Response {
-    let wait = rejected.wait().unwrap_or(Duration::from_secs(1));
-    let seconds = wait.as_secs_f64().ceil().to_string();
-    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, seconds)]).into_response()
+    courteous::Error::new(*rejected).into_response()
 }
 
 /// Fails twice in three requests, and echoes in the third.
@@ -111,18 +112,92 @@ async fn the_standard_stack_goes_around_a_client_that_a_router_serves_with() {
     let upstream = Served::new(Router::new().route("/", get(|| async { "hello" }))).await;
     let address = upstream.address;
     let client = Stack::new().build().unwrap().layer(h1_client::<Body>());
-    // The error that is not infallible becomes a response where the client is used.
-    let proxy = get(move || async move {
-        let request = Request::get(format!("http://{address}/")).body(Body::empty());
-        match client.oneshot(request.unwrap()).await {
-            Ok(response) => response.map(Body::new),
-            Err(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT.into_response(),
-            Err(_) => StatusCode::BAD_GATEWAY.into_response(),
-        }
-    });
-    let proxy = Served::new(Router::new().route("/", proxy)).await;
+    let proxy = Served::new(proxy(client, address)).await;
     let response = h1_client().oneshot(proxy.get()).await.unwrap();
     assert_eq!(text(response).await, "hello");
+}
+
+/// A router whose handler asks the server at `address`, and ends by `?`.
+fn proxy(client: Courteous<Http>, address: SocketAddr) -> Router {
+    let handler = async move |State(client): State<Courteous<Http>>| {
+        let request = Request::get(format!("http://{address}/?token=s3cret"));
+        let request = request.body(Body::empty()).unwrap();
+        Ok::<_, courteous::Error>(client.oneshot(request).await?.map(Body::new))
+    };
+    Router::new().route("/", get(handler)).with_state(client)
+}
+
+/// Status, `Retry-After` and body of what a client of a proxy with `stack` is answered.
+async fn answer(proxy: &Served) -> (u16, Option<u64>, String) {
+    let response = h1_client().oneshot(proxy.get()).await.unwrap();
+    let status = response.status().as_u16();
+    if status != 429 {
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
+    }
+    let wait = response.headers().get(RETRY_AFTER);
+    let wait = wait.map(|wait| wait.to_str().unwrap().parse().unwrap());
+    (status, wait, text(response).await)
+}
+
+fn proxied(stack: Stack) -> Courteous<Http> {
+    stack.build().unwrap().layer(h1_client())
+}
+
+#[tokio::test]
+async fn a_handler_that_ends_by_its_calls_error_answers_with_a_status_for_it() {
+    let (_socket, nowhere) = nobody_listens();
+    let client = proxied(Stack::new().with_retry(brisk_retry()));
+    let lost = Served::new(proxy(client, nowhere)).await;
+    let problem = r#"{"title":"Bad Gateway","status":502}"#;
+    assert_eq!(answer(&lost).await, (502, None, problem.to_owned()));
+
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let silent = get(move || async move {
+        count.fetch_add(1, Ordering::SeqCst);
+        std::future::pending::<()>().await;
+    });
+    let silent = Served::new(Router::new().route("/", silent)).await;
+    let soon = Duration::from_millis(100);
+    let stack = Stack::new()
+        .with_total_timeout(soon)
+        .with_attempt_timeout(soon);
+    let late = Served::new(proxy(proxied(stack), silent.address)).await;
+    let problem = r#"{"title":"Gateway Timeout","status":504}"#;
+    assert_eq!(answer(&late).await, (504, None, problem.to_owned()));
+
+    let full = ConcurrencyLimitLayer::per_origin(NonZeroUsize::MIN).fail_fast();
+    let stack = Stack::new().with_concurrency_limit(full);
+    let full = Served::new(proxy(proxied(stack), silent.address)).await;
+    let before = asked.load(Ordering::SeqCst);
+    let first = tokio::spawn(h1_client().oneshot(full.get()));
+    eventually("the first holds the permit", || {
+        asked.load(Ordering::SeqCst) > before
+    })
+    .await;
+    let problem = r#"{"title":"Service Unavailable","status":503}"#;
+    assert_eq!(answer(&full).await, (503, None, problem.to_owned()));
+    first.abort();
+}
+
+#[tokio::test]
+async fn a_handlers_client_is_told_for_how_long_the_other_server_wants_a_pause() {
+    let busy = || async { (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "7")]) };
+    let busy = Served::new(Router::new().route("/", get(busy))).await;
+    let stack = Stack::new().with_retry(brisk_retry().with_max_wait(Duration::from_secs(1)));
+    let proxy = Served::new(proxy(proxied(stack), busy.address)).await;
+    // The server's own answer is passed on.
+    assert_eq!(answer(&proxy).await, (429, Some(7), String::new()));
+    // Then the origin is closed here. Its jitter is a second at most.
+    let (status, wait, body) = answer(&proxy).await;
+    assert_eq!(
+        (status, &*body),
+        (503, r#"{"title":"Service Unavailable","status":503}"#)
+    );
+    assert!((7..=8).contains(&wait.unwrap()), "{wait:?}");
 }
 
 #[tokio::test]
@@ -143,7 +218,7 @@ async fn a_servers_concurrency_limit_answers_those_whom_it_refuses() {
     eventually("the first is being served", || limiter.in_flight() == 1).await;
     let second = client.clone().oneshot(server.get()).await.unwrap();
     assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(second.headers()[RETRY_AFTER], "1");
+    assert!(!second.headers().contains_key(RETRY_AFTER), "nobody knows");
 
     open.add_permits(2);
     assert_eq!(first.await.unwrap().unwrap().status(), StatusCode::OK);

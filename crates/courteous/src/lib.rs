@@ -95,7 +95,8 @@
 //! machines, with `throttle-redis-cluster`, `throttle-redis-sentinel` and `throttle-redis-tls` for Redis as it is run there.
 //! `dead-letter`: what could not be delivered is kept, with `dead-letter-sqlite` or `dead-letter-postgres` in a
 //! database, with `dead-letter-encryption` unreadable there. `hyper-util`, `reqwest`,
-//! `reqwest-http2`, `tonic`, `axum`: reading that client's errors, and sending its bodies again. `load`: the layers forward
+//! `reqwest-http2`, `tonic`, `axum`: reading that client's errors, and sending its bodies again. With `axum`, an [`Error`] is a response,
+//! and with `tonic` it becomes a status, so that a handler which makes a call of its own can end by `?`. `load`: the layers forward
 //! `tower::load::Load`. `tower-http`: classifiers for its `TraceLayer`, in
 //! [`classify`]. `tracing`: the layers tell what they decide.
 
@@ -103,6 +104,10 @@ mod builder;
 #[cfg(feature = "retry")]
 mod check;
 mod error;
+#[cfg(feature = "axum")]
+mod into_response;
+#[cfg(feature = "tonic")]
+mod into_status;
 #[cfg(all(
     feature = "concurrency",
     feature = "idempotency",
