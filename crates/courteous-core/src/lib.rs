@@ -38,9 +38,11 @@
 
 mod attempt;
 mod call_keys;
+mod call_timeout;
 mod cause;
 mod classify;
 mod context;
+mod deadline_format;
 mod dice;
 mod elapsed;
 mod gate;
@@ -76,9 +78,11 @@ mod upload;
 
 pub use attempt::{Attempt, History};
 pub use call_keys::CallKeys;
+pub use call_timeout::CallTimeout;
 pub use cause::{BoxError, causes, find_cause};
 pub use classify::{Classified, Classify, Effect, Fault, Outcome, ResponseHead, Verdict};
 pub use context::{CallContext, CallId};
+pub use deadline_format::DeadlineFormat;
 pub use dice::Dice;
 pub use elapsed::{Elapsed, Scope};
 pub use gate::Gate;

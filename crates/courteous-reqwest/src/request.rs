@@ -1,4 +1,4 @@
-use courteous_timeout::CallTimeout;
+use courteous_core::CallTimeout;
 use http::Request;
 use reqwest::{Body, Error};
 
@@ -10,7 +10,7 @@ use reqwest::{Body, Error};
 /// ```
 /// use std::time::Duration;
 ///
-/// use courteous_timeout::CallTimeout;
+/// use courteous_core::CallTimeout;
 ///
 /// let client = reqwest::Client::new();
 /// let request = client.get("http://api.example/").timeout(Duration::from_secs(5)).build()?;

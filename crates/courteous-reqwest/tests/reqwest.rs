@@ -13,11 +13,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use courteous_core::CallTimeout;
 use courteous_core::{
     BoxError, Classified, Effect, Elapsed, Fault, Outcome, Scope, Verdict, find_cause,
 };
 use courteous_reqwest::{ReqwestService, into_http};
-use courteous_timeout::CallTimeout;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use reqwest::{Body, Client, ClientBuilder};

@@ -145,12 +145,13 @@ mod silence;
 mod total;
 mod wait;
 
-pub use attempt::{AttemptTimeout, AttemptTimeoutLayer, DeadlineFormat};
+pub use attempt::{AttemptTimeout, AttemptTimeoutLayer};
 pub use body::DeadlineBody;
 pub use courteous_core::ObserveOnly;
+pub use courteous_core::{CallTimeout, DeadlineFormat};
 pub use coverage::Coverage;
 pub use future::ResponseFuture;
-pub use overrides::{CallTimeout, IdleTimeout, PerAttemptTimeout};
+pub use overrides::{IdleTimeout, PerAttemptTimeout};
 pub use total::{ReadyCall, TotalTimeout, TotalTimeoutLayer};
 
 #[cfg(doctest)]

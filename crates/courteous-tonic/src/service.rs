@@ -3,8 +3,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use courteous_core::CallTimeout;
 use courteous_core::{BoxError, CallContext, Idempotent};
-use courteous_timeout::CallTimeout;
 use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::Status;

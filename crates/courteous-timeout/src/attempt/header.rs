@@ -1,43 +1,7 @@
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-
-use super::format;
-
-/// How a header field states an amount of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DeadlineFormat {
-    /// gRPC's: up to eight digits and a unit, such as `1500m` for 1.5 s. The finest unit that fits
-    /// is used, so the least time that can be stated is a nanosecond; above 99,999,999 hours, that
-    /// is what is said.
-    Grpc,
-    /// Whole milliseconds, such as `1500`.
-    Millis,
-    /// Seconds, with up to three decimals, such as `1.5`.
-    Seconds,
-}
-
-impl DeadlineFormat {
-    /// `time`, rounded down; `None` if nothing remains.
-    fn write(self, time: Duration) -> Option<HeaderValue> {
-        let text = match self {
-            Self::Grpc => format::write_grpc(time),
-            Self::Millis => format::write_millis(time),
-            Self::Seconds => format::write_seconds(time),
-        }?;
-        text.try_into().ok()
-    }
-
-    pub(crate) fn read(self, value: &HeaderValue) -> Option<Duration> {
-        let text = value.to_str().ok()?;
-        match self {
-            Self::Grpc => format::read_grpc(text),
-            Self::Millis => format::read_millis(text),
-            Self::Seconds => format::read_seconds(text),
-        }
-    }
-}
+use courteous_core::DeadlineFormat;
+use http::{HeaderMap, HeaderName};
 
 /// The header field that tells the server how much time is left.
 #[derive(Clone, Debug)]
@@ -83,6 +47,8 @@ pub(super) enum Stated {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     const NAME: HeaderName = HeaderName::from_static("x-time-left");

@@ -1,8 +1,6 @@
-mod format;
 mod header;
 mod layer;
 mod service;
 
-pub use header::DeadlineFormat;
 pub use layer::AttemptTimeoutLayer;
 pub use service::AttemptTimeout;
