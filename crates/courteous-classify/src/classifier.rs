@@ -144,11 +144,9 @@ impl HttpClassifier {
 
 impl Classify for HttpClassifier {
     fn classify(&self, outcome: Outcome<'_>) -> Verdict {
-        match outcome {
-            Outcome::Response(head) => self.response(&head),
-            Outcome::Error(cause) => error(cause),
-            // A kind of outcome that is not known here yet.
-            _ => Verdict::Permanent,
+        match outcome.result() {
+            Ok(head) => self.response(&head),
+            Err(cause) => error(cause),
         }
     }
 }

@@ -14,4 +14,4 @@ pub use connect::of_connect_error;
 pub use grpc::is_grpc;
 pub use refusal::{Refusal, wait_after};
 #[cfg(feature = "tower-http")]
-pub use tower_http::{FailureClass, FromTowerHttp, TraceClassifier};
+pub use tower_http::{FailureClass, FromTowerHttp, TraceCall, TraceClassifier};

@@ -2,10 +2,10 @@
 
 use std::{any::Any, fmt};
 
-use courteous_core::{BoxError, Classify, Effect, Fault, Outcome, Verdict};
-use http::Response;
+use courteous_core::{BoxError, Classify, Effect, Fault, Outcome, RequestLine, Verdict};
+use http::{Request, Response};
 use tower_http::classify::{
-    ClassifiedResponse, ClassifyEos as _, ClassifyResponse, NeverClassifyEos, SharedClassifier,
+    ClassifiedResponse, ClassifyEos as _, ClassifyResponse, MakeClassifier, NeverClassifyEos,
 };
 
 /// A classifier of ours that drives tower-http's `TraceLayer`, so that traces and retries agree on what a failure is.
@@ -17,7 +17,7 @@ use tower_http::classify::{
 /// use courteous_classify::{HttpClassifier, TraceClassifier};
 /// use tower_http::trace::TraceLayer;
 ///
-/// let layer = TraceLayer::new(TraceClassifier::new(HttpClassifier::new()).shared());
+/// let layer = TraceLayer::new(TraceClassifier::new(HttpClassifier::new()));
 /// # let _ = layer;
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,20 +26,34 @@ pub struct TraceClassifier<C> {
 }
 
 impl<C: Classify + Clone> TraceClassifier<C> {
-    /// `classifier`, for tower-http.
+    /// `classifier`, for tower-http, which clones it for each request.
     #[must_use]
     pub const fn new(classifier: C) -> Self {
         Self { classifier }
     }
+}
 
-    /// What tower-http's layers take.
-    #[must_use]
-    pub fn shared(self) -> SharedClassifier<Self> {
-        SharedClassifier::new(self)
+impl<C: Classify + Clone> MakeClassifier for TraceClassifier<C> {
+    type Classifier = TraceCall<C>;
+    type FailureClass = FailureClass;
+    type ClassifyEos = NeverClassifyEos<FailureClass>;
+
+    fn make_classifier<B>(&self, request: &Request<B>) -> TraceCall<C> {
+        TraceCall {
+            classifier: self.classifier.clone(),
+            request: RequestLine::of(request),
+        }
     }
 }
 
-impl<C: Classify> ClassifyResponse for TraceClassifier<C> {
+/// A [`TraceClassifier`] of one request.
+#[derive(Clone, Debug)]
+pub struct TraceCall<C> {
+    classifier: C,
+    request: RequestLine,
+}
+
+impl<C: Classify> ClassifyResponse for TraceCall<C> {
     type FailureClass = FailureClass;
     type ClassifyEos = NeverClassifyEos<FailureClass>;
 
@@ -47,8 +61,8 @@ impl<C: Classify> ClassifyResponse for TraceClassifier<C> {
         self,
         response: &Response<B>,
     ) -> ClassifiedResponse<FailureClass, Self::ClassifyEos> {
-        let verdict = self.classifier.classify(Outcome::head(response));
-        ClassifiedResponse::Ready(match verdict {
+        let outcome = Outcome::head(response).with_request(&self.request);
+        ClassifiedResponse::Ready(match self.classifier.classify(outcome) {
             Verdict::Answered => Ok(()),
             verdict => Err(FailureClass {
                 verdict,
@@ -59,7 +73,10 @@ impl<C: Classify> ClassifyResponse for TraceClassifier<C> {
 
     fn classify_error<E: fmt::Display + 'static>(self, error: &E) -> FailureClass {
         let verdict = match (error as &dyn Any).downcast_ref::<BoxError>() {
-            Some(error) => self.classifier.classify(Outcome::error(&**error)),
+            Some(error) => {
+                let outcome = Outcome::error(&**error).with_request(&self.request);
+                self.classifier.classify(outcome)
+            }
             None => Verdict::transient(Effect::MaybeProcessed, Fault::NoResponse),
         };
         FailureClass {
@@ -92,7 +109,7 @@ impl fmt::Display for FailureClass {
 
 /// A classifier of tower-http's that drives a retry.
 ///
-/// What it calls a failure may pass, and was *maybe processed*; it knows nothing finer. A class that depends on the end of
+/// What it calls a failure may pass, and was *maybe processed*; it knows nothing finer, and does not see the request. A class that depends on the end of
 /// the body counts as answered, as a retry decides before that. It is shown a copy of the head, which allocates: use it
 /// where there is a classifier that must be the only one.
 ///
@@ -125,7 +142,7 @@ impl<C: ClassifyResponse + Clone> FromTowerHttp<C> {
 impl<C: ClassifyResponse + Clone> Classify for FromTowerHttp<C> {
     fn classify(&self, outcome: Outcome<'_>) -> Verdict {
         let failed = Verdict::transient(Effect::MaybeProcessed, Fault::Server);
-        let Outcome::Response(head) = outcome else {
+        let Ok(head) = outcome.result() else {
             return Verdict::transient(Effect::MaybeProcessed, Fault::NoResponse);
         };
         let mut response = Response::new(());
@@ -164,8 +181,9 @@ mod tests {
 
     #[test]
     fn our_verdicts_are_their_failures() {
-        let theirs = TraceClassifier::new(HttpClassifier::new());
-        let of = |status| match theirs.classify_response(&response(status, None)) {
+        let request = Request::new(());
+        let theirs = TraceClassifier::new(HttpClassifier::new()).make_classifier(&request);
+        let of = |status| match theirs.clone().classify_response(&response(status, None)) {
             ClassifiedResponse::Ready(result) => result.map_err(|class| class.verdict()),
             ClassifiedResponse::RequiresEos(_) => panic!("decided on the head"),
         };
@@ -178,6 +196,23 @@ mod tests {
         let refused: BoxError = std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into();
         let never_sent = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
         assert_eq!(theirs.classify_error(&refused).verdict(), never_sent);
+    }
+
+    #[test]
+    fn a_traces_classifier_sees_the_request() {
+        let lags = |outcome: Outcome<'_>| match outcome.request() {
+            Some(request) if request.uri().path() == "/lags" => Verdict::Permanent,
+            _ => Verdict::Answered,
+        };
+        let classifier = TraceClassifier::new(lags);
+        for (path, failed) in [("/lags", true), ("/", false)] {
+            let request = Request::get(path).body(()).unwrap();
+            let classifier = classifier.make_classifier(&request);
+            match classifier.classify_response(&response(200, None)) {
+                ClassifiedResponse::Ready(result) => assert_eq!(result.is_err(), failed),
+                ClassifiedResponse::RequiresEos(_) => panic!("decided on the head"),
+            }
+        }
     }
 
     #[test]

@@ -3,12 +3,38 @@ use std::{error::Error, fmt, ops::Deref, sync::Arc};
 use http::{Extensions, HeaderMap, Response, StatusCode};
 use http_body::Body;
 
-use crate::BoxError;
+use crate::{BoxError, RequestLine};
 
 /// Judges what came of an attempt.
 ///
 /// One trait for responses and errors, and one verdict, so that a retry, a breaker and a trace agree on what a failure is.
 /// Closures `Fn(Outcome<'_>) -> Verdict` are classifiers.
+///
+/// # Example
+///
+/// A server whose reads lag behind its writes: a 404 to a read may pass.
+///
+/// ```
+/// use courteous_core::{Classify, Effect, Fault, Outcome, RequestLine, Verdict};
+/// use http::{Method, Request, Response, StatusCode};
+///
+/// let classifier = |outcome: Outcome<'_>| match (outcome.request(), outcome.status()) {
+///     (Some(request), Some(StatusCode::NOT_FOUND))
+///         if request.method() == Method::GET && request.uri().path().starts_with("/replica/") =>
+///     {
+///         Verdict::transient(Effect::MaybeProcessed, Fault::Server)
+///     }
+///     (_, Some(status)) if status.is_server_error() => Verdict::Permanent,
+///     _ => Verdict::Answered, // or what another classifier says of `outcome`
+/// };
+///
+/// // A layer does this.
+/// let request = RequestLine::of(&Request::get("http://api.example/replica/7").body(())?);
+/// let response = Response::builder().status(404).body(())?;
+/// let outcome = Outcome::head(&response).with_request(&request);
+/// assert!(matches!(classifier.classify(outcome), Verdict::Transient { .. }));
+/// # Ok::<_, http::Error>(())
+/// ```
 pub trait Classify {
     /// What `outcome` means for another attempt.
     fn classify(&self, outcome: Outcome<'_>) -> Verdict;
@@ -26,43 +52,77 @@ impl<C: Classify + ?Sized> Classify for Arc<C> {
     }
 }
 
-/// What came of an attempt, as a classifier sees it.
+/// What came of an attempt, as a classifier sees it: a response or an error, and which request that is about.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum Outcome<'a> {
-    /// There is a response; its body was not read yet.
-    Response(ResponseHead<'a>),
-    /// There is none.
-    Error(&'a (dyn Error + 'static)),
+pub struct Outcome<'a> {
+    request: Option<&'a RequestLine>,
+    result: Result<ResponseHead<'a>, &'a (dyn Error + 'static)>,
 }
 
 impl<'a> Outcome<'a> {
     /// The outcome of an attempt that was answered.
     #[must_use]
     pub fn response<B: Body>(response: &'a Response<B>) -> Self {
-        Self::Response(ResponseHead {
-            status: response.status(),
-            headers: response.headers(),
-            extensions: response.extensions(),
-            ended: response.body().is_end_stream(),
-        })
+        Self::answered(response, response.body().is_end_stream())
     }
 
     /// The outcome of an attempt that was answered, of which only the head is known: a body may follow.
     #[must_use]
     pub fn head<B>(response: &'a Response<B>) -> Self {
-        Self::Response(ResponseHead {
-            status: response.status(),
-            headers: response.headers(),
-            extensions: response.extensions(),
-            ended: false,
-        })
+        Self::answered(response, false)
     }
 
     /// The outcome of an attempt that failed without an answer.
     #[must_use]
     pub const fn error(error: &'a (dyn Error + 'static)) -> Self {
-        Self::Error(error)
+        Self {
+            request: None,
+            result: Err(error),
+        }
+    }
+
+    fn answered<B>(response: &'a Response<B>, ended: bool) -> Self {
+        Self {
+            request: None,
+            result: Ok(ResponseHead {
+                status: response.status(),
+                headers: response.headers(),
+                extensions: response.extensions(),
+                ended,
+            }),
+        }
+    }
+
+    /// States which request it is the outcome of. A layer that asks a classifier does so.
+    #[must_use]
+    pub const fn with_request(mut self, request: &'a RequestLine) -> Self {
+        self.request = Some(request);
+        self
+    }
+
+    /// The request, as the layer that asks was given it. `None` where that is not known, as in the adapter of a client that
+    /// judges its own errors.
+    #[must_use]
+    pub const fn request(&self) -> Option<&'a RequestLine> {
+        self.request
+    }
+
+    /// The head of the response, whose body was not read yet; or the error, if there is no response.
+    ///
+    /// # Errors
+    ///
+    /// The attempt's own error: a value to look at, as the head is.
+    pub const fn result(&self) -> Result<ResponseHead<'a>, &'a (dyn Error + 'static)> {
+        self.result
+    }
+
+    /// The status of the response, if there is one.
+    #[must_use]
+    pub const fn status(&self) -> Option<StatusCode> {
+        match &self.result {
+            Ok(head) => Some(head.status),
+            Err(_) => None,
+        }
     }
 }
 
@@ -185,6 +245,18 @@ pub enum Fault {
     Throttled,
 }
 
+impl Fault {
+    /// Its name in events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoResponse => "no_response",
+            Self::Server => "server",
+            Self::Throttled => "throttled",
+        }
+    }
+}
+
 /// An error that brings its verdict along: for clients whose error types no classifier knows.
 ///
 /// An adapter puts this around its client's errors; classifiers look for it first.
@@ -258,8 +330,28 @@ mod tests {
     }
 
     #[test]
+    fn an_outcome_tells_its_request_if_that_was_stated() {
+        let request = http::Request::patch("/a").body(()).unwrap();
+        let request = RequestLine::of(&request);
+        let response = Response::new(Empty::<&[u8]>::new());
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        for (outcome, status) in [
+            (Outcome::response(&response), Some(StatusCode::OK)),
+            (Outcome::error(&reset), None),
+        ] {
+            assert!(outcome.request().is_none());
+            let outcome = outcome.with_request(&request);
+            let method = outcome.request().map(RequestLine::method);
+            assert_eq!(
+                (method, outcome.status()),
+                (Some(&http::Method::PATCH), status)
+            );
+        }
+    }
+
+    #[test]
     fn the_head_tells_whether_a_body_follows() {
-        let ended = |outcome: Outcome<'_>| matches!(outcome, Outcome::Response(head) if head.is_end_stream());
+        let ended = |outcome: Outcome<'_>| outcome.result().is_ok_and(|head| head.is_end_stream());
         assert!(ended(Outcome::response(&Response::new(
             Empty::<&[u8]>::new()
         ))));

@@ -24,6 +24,18 @@ pub enum Scope {
     Idle,
 }
 
+impl Scope {
+    /// Its name in events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Attempt => "attempt",
+            Self::Total => "total",
+            Self::Idle => "idle",
+        }
+    }
+}
+
 impl Elapsed {
     /// The timeout `limit` of `scope` has passed.
     #[must_use]

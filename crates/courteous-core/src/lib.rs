@@ -65,6 +65,7 @@ mod refuse;
 mod rejected;
 mod repeat;
 mod request;
+mod request_line;
 mod retried;
 mod retry_info;
 mod snapshot;
@@ -102,6 +103,7 @@ pub use refuse::{AsError, AsResponse, Refuse};
 pub use rejected::{RejectReason, Rejected};
 pub use repeat::{is_conditional_write, is_idempotent};
 pub use request::{Origin, RequestView};
+pub use request_line::RequestLine;
 pub use retried::Retried;
 pub use retry_info::RetryInfo;
 pub use snapshot::{

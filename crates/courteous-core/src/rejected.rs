@@ -42,6 +42,23 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
+    /// Its name in events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtCapacity => "at_capacity",
+            Self::QueueFull => "queue_full",
+            Self::MaxWait => "max_wait",
+            Self::Deadline => "deadline",
+            Self::Closed => "closed",
+            Self::CostAboveBurst => "cost_above_burst",
+            Self::Unavailable => "unavailable",
+            Self::MalformedKey => "malformed_key",
+            Self::NoKey => "no_key",
+            Self::KeyReused => "key_reused",
+        }
+    }
+
     /// Whether the same request would be refused again at any time.
     #[must_use]
     pub const fn is_final(self) -> bool {

@@ -2,7 +2,7 @@ use std::fmt;
 
 /// Why there was no further attempt.
 ///
-/// `Display` is one phrase for it, as an error or an event says it:
+/// `Display` is one phrase for it, as an error says it; [`as_str`](Self::as_str) is its name in events:
 ///
 /// ```
 /// use courteous_core::StopReason;
@@ -55,6 +55,25 @@ impl StopReason {
         Self::BudgetExhausted,
         Self::Rejected,
     ];
+
+    /// Its name in events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Permanent => "permanent",
+            Self::Vetoed => "vetoed",
+            Self::Disabled => "disabled",
+            Self::AttemptsExhausted => "attempts_exhausted",
+            Self::NotIdempotent => "not_idempotent",
+            Self::Precondition => "precondition",
+            Self::BodyNotReplayable => "body_not_replayable",
+            Self::WaitTooLong => "wait_too_long",
+            Self::Deadline => "deadline",
+            Self::BudgetExhausted => "budget_exhausted",
+            Self::Rejected => "rejected",
+        }
+    }
 }
 
 impl fmt::Display for StopReason {

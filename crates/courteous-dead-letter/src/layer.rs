@@ -94,7 +94,8 @@ impl<K> DeadLetterLayer<K> {
     /// What judges calls around which there is no retry: which responses are failures, and whether a request may have been
     /// sent. With a retry inside, its word counts.
     ///
-    /// What a limit of ours refuses is judged before that: it was not sent.
+    /// It sees the request by its method and target: [`Outcome::request`](courteous_core::Outcome::request). What a limit of ours
+    /// refuses is judged before that: it was not sent.
     ///
     /// A retry of another library says nothing, and the last error is no word on the attempts before it: by default, a connection
     /// that is refused means that nothing was sent. Around such a retry, this is to say

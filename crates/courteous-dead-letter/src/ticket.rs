@@ -1,8 +1,10 @@
 use std::{error::Error, sync::Arc};
 
-use courteous_core::{CallContext, Decision, KeyField, ObserveOnly, RequestView, Trail};
+use courteous_core::{
+    CallContext, Decision, KeyField, ObserveOnly, RequestLine, RequestView, Trail,
+};
 use courteous_replay::{Keep, NotReplayable};
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -28,14 +30,14 @@ enum Kind<K: Keep<B>, B> {
 struct Observed {
     settings: Arc<Settings>,
     switch: ObserveOnly,
+    line: RequestLine,
     trail: Trail,
 }
 
 struct Open<K: Keep<B>, B> {
     settings: Arc<Settings>,
     keep: K,
-    method: Method,
-    uri: Uri,
+    line: RequestLine,
     headers: HeaderMap,
     tags: Tags,
     body: K::Kept,
@@ -67,6 +69,7 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
             let observed = Observed {
                 settings: Arc::clone(settings),
                 switch: switch.clone(),
+                line: RequestLine::of(&request),
                 trail,
             };
             return (Self(Some(Kind::Observed(observed))), request);
@@ -75,13 +78,13 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
         let tags = extensions.remove().unwrap_or_default();
         let inside_retry = CallContext::of(extensions).attempt().is_some();
         extensions.insert(trail.clone());
+        let line = RequestLine::of(&request);
         let (parts, body) = request.into_parts();
         let (body, kept) = keep.keep(body, settings.body_limit);
         let open = Open {
             settings: Arc::clone(settings),
             keep: keep.clone(),
-            method: parts.method.clone(),
-            uri: parts.uri.clone(),
+            line,
             headers: parts.headers.clone(),
             tags,
             body: kept,
@@ -104,11 +107,11 @@ impl<K: Keep<B>, B: Body> Ticket<K, B> {
     ) -> Option<Recording<B>> {
         match self.0.take()? {
             Kind::Open(open) => {
-                let failed = judge(&open.settings, &open.trail, result)?;
+                let failed = judge(&open.settings, &open.trail, &open.line, result)?;
                 Some(open.record(failed, result.err()))
             }
             Kind::Observed(observed) => {
-                let failed = judge(&observed.settings, &observed.trail, result)?;
+                let failed = judge(&observed.settings, &observed.trail, &observed.line, result)?;
                 observed.tell(failed.reason);
                 None
             }
@@ -120,12 +123,13 @@ impl<K: Keep<B>, B: Body> Ticket<K, B> {
 fn judge<RB: Body>(
     settings: &Settings,
     trail: &Trail,
+    line: &RequestLine,
     result: Result<&Response<RB>, &(dyn Error + 'static)>,
 ) -> Option<Failed> {
     let classifier = &*settings.classifier;
     let failed = match result {
-        Ok(response) => Failed::of_response(response, trail, classifier),
-        Err(error) => Failed::of_error(error, trail, classifier),
+        Ok(response) => Failed::of_response(response, trail, line, classifier),
+        Err(error) => Failed::of_error(error, trail, line, classifier),
     };
     failed.filter(|failed| settings.reasons.contains(failed.reason))
 }
@@ -151,7 +155,7 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
         let settings = self.settings;
         let stripped = settings
             .secrecy
-            .strip(&self.uri, self.headers, &settings.key_header);
+            .strip(self.line.uri(), self.headers, &settings.key_header);
         let error = error.map(|error| stripped.scrubber.error(error));
         let tags = settings.secrecy.strip_tags(self.tags, &stripped.scrubber);
         let clock = &settings.clock;
@@ -179,7 +183,7 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
             tags,
             ..Letter::new(
                 id.unwrap_or_else(|_| LetterId::floor(now)),
-                self.method,
+                self.line.method().clone(),
                 stripped.uri,
                 failure,
             )

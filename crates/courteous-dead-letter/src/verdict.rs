@@ -5,7 +5,7 @@ use std::error::Error;
 use courteous_classify::wait_after;
 use courteous_core::{
     Attempt, Classify, Effect, Elapsed, Fault, Gate, History, Outcome, RejectReason, Rejected,
-    Retried, RetryInfo, Scope, Trail, Verdict, find_cause,
+    RequestLine, Retried, RetryInfo, Scope, Trail, Verdict, find_cause,
 };
 use http::{Response, StatusCode};
 use http_body::Body;
@@ -30,6 +30,7 @@ impl Failed {
     pub(crate) fn of_response<B: Body>(
         response: &Response<B>,
         trail: &Trail,
+        request: &RequestLine,
         classifier: &dyn Classify,
     ) -> Option<Self> {
         let status = Some(response.status());
@@ -40,7 +41,7 @@ impl Failed {
             // A retry says nothing of a first attempt that was answered.
             return None;
         }
-        let verdict = classifier.classify(Outcome::response(response));
+        let verdict = classifier.classify(Outcome::response(response).with_request(request));
         let gate = response.extensions().get().map(Gate::opens_at);
         let hint = || {
             let wait = wait_after(response.status(), response.headers())?;
@@ -57,6 +58,7 @@ impl Failed {
     pub(crate) fn of_error(
         error: &(dyn Error + 'static),
         trail: &Trail,
+        request: &RequestLine,
         classifier: &dyn Classify,
     ) -> Option<Self> {
         let rejected = find_cause::<Rejected>(error);
@@ -71,7 +73,7 @@ impl Failed {
         } else {
             let verdict = match rejected {
                 Some(rejected) => of_rejected(rejected),
-                None => classifier.classify(Outcome::error(error)),
+                None => classifier.classify(Outcome::error(error).with_request(request)),
             };
             let mut failed = Self::of_single(verdict, None)?;
             if trail.is_followed() {
@@ -268,8 +270,12 @@ mod tests {
         RetryInfo::new(attempts, Duration::ZERO, stop, None, history(verdicts))
     }
 
+    fn line() -> RequestLine {
+        RequestLine::of(&http::Request::new(()))
+    }
+
     fn of_error(error: impl Into<BoxError>, trail: &Trail) -> Option<Failed> {
-        Failed::of_error(&*error.into(), trail, &HttpClassifier::new())
+        Failed::of_error(&*error.into(), trail, &line(), &HttpClassifier::new())
     }
 
     fn response(status: u16) -> Response<Empty<&'static [u8]>> {
@@ -283,7 +289,8 @@ mod tests {
     #[test]
     fn without_a_retry_a_call_is_judged_as_a_retry_would() {
         let of = |response: &Response<Empty<&'static [u8]>>| {
-            let failed = Failed::of_response(response, &Trail::new(), &HttpClassifier::new());
+            let failed =
+                Failed::of_response(response, &Trail::new(), &line(), &HttpClassifier::new());
             failed.map(|failed| (failed.reason, failed.maybe_processed))
         };
         let with = |status: u16, fields: &[(&'static str, &'static str)]| {
@@ -323,7 +330,7 @@ mod tests {
     #[test]
     fn what_a_retry_says_counts_and_not_the_status() {
         let of = |response: &Response<Empty<&'static [u8]>>| {
-            Failed::of_response(response, &Trail::new(), &HttpClassifier::new())
+            Failed::of_response(response, &Trail::new(), &line(), &HttpClassifier::new())
                 .map(|failed| failed.reason)
         };
         let mut one = response(503);
@@ -343,7 +350,7 @@ mod tests {
         let trail = Trail::new();
         trail.begin(1);
         assert_eq!(
-            Failed::of_response(&response(503), &trail, &HttpClassifier::new()),
+            Failed::of_response(&response(503), &trail, &line(), &HttpClassifier::new()),
             None
         );
     }
@@ -437,11 +444,13 @@ mod tests {
         response
             .headers_mut()
             .insert("retry-after", "60".parse().unwrap());
-        let failed = Failed::of_response(&response, &Trail::new(), &HttpClassifier::new()).unwrap();
+        let failed =
+            Failed::of_response(&response, &Trail::new(), &line(), &HttpClassifier::new()).unwrap();
         assert!(failed.not_before.unwrap() > Instant::now() + Duration::from_secs(50));
         let gate = Gate::new(Instant::now());
         response.extensions_mut().insert(gate);
-        let failed = Failed::of_response(&response, &Trail::new(), &HttpClassifier::new()).unwrap();
+        let failed =
+            Failed::of_response(&response, &Trail::new(), &line(), &HttpClassifier::new()).unwrap();
         assert_eq!(failed.not_before, Some(gate.opens_at()));
     }
 

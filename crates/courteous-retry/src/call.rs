@@ -12,8 +12,8 @@ use std::{
 use courteous_classify::is_grpc;
 use courteous_core::{
     Attempt, BoxError, CallContext, CallId, CallKeys, ClaimedKey, Effect, Elapsed, Fault, History,
-    KeyClaim, ObserveOnly, Outcome, RejectReason, Rejected, Retried, RetryInfo, Scope, StopReason,
-    Trail, Upload, Verdict, find_cause, is_idempotent,
+    KeyClaim, ObserveOnly, Outcome, RejectReason, Rejected, RequestLine, Retried, RetryInfo, Scope,
+    StopReason, Trail, Upload, Verdict, find_cause, is_idempotent,
 };
 use courteous_replay::{Keep, NotReplayable};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -24,6 +24,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::{
     RetryEvent,
     budget::{Payment, Receipt},
+    events,
     policy::{Allowance, Decision, Plan, Progress, RequestFacts, Situation, Stop, Wait},
     settings::Settings,
     snapshot::Snapshot,
@@ -46,7 +47,9 @@ pub(crate) struct Call<S, K: Keep<B>, B> {
     pub(crate) service: S,
     settings: Arc<Settings>,
     keep: K,
-    /// The request as it came, to make each further attempt of. `None` if there can be only one.
+    /// For further attempts, the classifier, and who listens. There from the [beginning](Self::begin) on.
+    line: Option<RequestLine>,
+    /// The rest of the request as it came, to make each further attempt of. `None` if there can be only one.
     snapshot: Option<Snapshot<K::Kept>>,
     facts: RequestFacts,
     max_attempts: Allowance,
@@ -109,6 +112,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             service,
             settings,
             keep,
+            line: None,
             snapshot: None,
             facts: RequestFacts::default(),
             max_attempts: Allowance::Disabled,
@@ -126,6 +130,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     // Into its place: inlined it would be put together elsewhere, and moved twice.
     #[inline(never)]
     pub(crate) fn begin(&mut self, request: &mut Request<B>) -> Result<(), BoxError> {
+        self.line = Some(RequestLine::of(request));
         let extensions = request.extensions();
         let context = extensions.get::<CallContext>().copied();
         let outer_attempt = context.and_then(|context| context.attempt());
@@ -259,7 +264,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     pub(crate) fn start(&mut self) -> Option<Request<B>> {
         let so_far = self.later.as_mut()?.as_mut().project().so_far;
         let next = so_far.next.take()?;
-        let mut request = self.snapshot.as_mut()?.request(next.body);
+        let line = self.line.as_ref()?;
+        let mut request = self.snapshot.as_mut()?.request(line, next.body);
         so_far.receipt = next.payment.map(Payment::sent);
         so_far.progress.attempts = so_far.progress.attempts.saturating_add(1);
         let attempt = so_far.progress.attempts;
@@ -340,8 +346,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
                 return Step::Return(Ok(response));
             }
         }
-        let outcome = Outcome::response(&response);
-        let verdict = match self.settings.classifier.classify(outcome) {
+        let verdict = match self.classify(Outcome::response(&response)) {
             // Sent again, it was no early data. It is not refused for that a second time.
             Verdict::Transient { .. } if self.was_too_early(response.status()) => Verdict::Answered,
             Verdict::Answered if self.is_in_progress(response.status()) => {
@@ -415,7 +420,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             })
         } else {
             let outcome = Outcome::error(&*error);
-            let verdict = match self.settings.classifier.classify(outcome) {
+            let verdict = match self.classify(outcome) {
                 // The client could not send what the caller did not give it.
                 UNKNOWN if self.has_source_failed() => Verdict::Permanent,
                 verdict => verdict,
@@ -430,6 +435,15 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             }
             Err(stop) => Step::Return(Err(self.end(stop, error))),
         }
+    }
+
+    /// What `outcome` of an attempt means.
+    fn classify(&self, outcome: Outcome<'_>) -> Verdict {
+        let outcome = match &self.line {
+            Some(line) => outcome.with_request(line),
+            None => outcome,
+        };
+        self.settings.classifier.classify(outcome)
     }
 
     /// The next attempt after one that has failed, or why there is none.
@@ -465,17 +479,19 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         // Overtakes the body of the attempt that has failed: what is still being sent of it ends here.
         let body = kept.and_then(|kept| self.keep.again(kept).ok());
         let body = body.ok_or(stop(StopReason::BodyNotReplayable))?;
-        let event = RetryEvent {
-            attempt: progress.attempts,
-            wait: wait.until.saturating_duration_since(now),
-            outcome,
-            verdict,
-        };
-        if let Some(on_retry) = &self.settings.on_retry {
-            on_retry(&event);
+        if let Some(request) = &self.line {
+            let event = RetryEvent {
+                attempt: progress.attempts,
+                wait: wait.until.saturating_duration_since(now),
+                request,
+                outcome: outcome.with_request(request),
+                verdict,
+            };
+            if let Some(on_retry) = &self.settings.on_retry {
+                on_retry(&event);
+            }
+            events::retry(&event);
         }
-        #[cfg(feature = "tracing")]
-        tracing::debug!(attempt = event.attempt, wait = ?event.wait, verdict = ?verdict, "retry");
         Ok(self.schedule(now, wait, body, Some(payment)))
     }
 
@@ -581,17 +597,17 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     fn info(&mut self, stop: Stop) -> RetryInfo {
         let so_far = self.so_far();
-        #[cfg(feature = "tracing")]
-        if stop.reason != StopReason::Answered {
-            tracing::debug!(attempts = so_far.progress.attempts, reason = %stop.reason, "no retry");
-        }
-        RetryInfo::new(
+        let info = RetryInfo::new(
             so_far.progress.attempts,
             so_far.progress.waited,
             stop.reason,
             stop.not_before,
             mem::take(&mut so_far.history),
-        )
+        );
+        if stop.reason != StopReason::Answered {
+            events::stopped(&info, self.line.as_ref());
+        }
+        info
     }
 
     fn so_far(&mut self) -> &mut SoFar<B> {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use courteous_core::{Outcome, Verdict};
+use courteous_core::{Origin, Outcome, RequestLine, Verdict};
+use http::{Method, StatusCode};
 
 /// What is told before the wait for a further attempt: see
 /// [`RetryLayer::with_on_retry`](crate::RetryLayer::with_on_retry).
@@ -8,6 +9,7 @@ use courteous_core::{Outcome, Verdict};
 pub struct RetryEvent<'a> {
     pub(crate) attempt: u32,
     pub(crate) wait: Duration,
+    pub(crate) request: &'a RequestLine,
     pub(crate) outcome: Outcome<'a>,
     pub(crate) verdict: Verdict,
 }
@@ -23,6 +25,26 @@ impl<'a> RetryEvent<'a> {
     #[must_use]
     pub const fn wait(&self) -> Duration {
         self.wait
+    }
+
+    /// The request's method.
+    #[must_use]
+    pub const fn method(&self) -> &'a Method {
+        self.request.method()
+    }
+
+    /// The server that the request is for. Its `Display` form names scheme, host and port, and no secret.
+    ///
+    /// Path and query, which may hold one, are in the [`request`](Outcome::request) of the [`outcome`](Self::outcome).
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.request.origin()
+    }
+
+    /// The status that the attempt was answered with, if it was.
+    #[must_use]
+    pub const fn status(&self) -> Option<StatusCode> {
+        self.outcome.status()
     }
 
     /// What came of it.

@@ -99,6 +99,29 @@ impl<K> RetryLayer<K> {
     }
 
     /// What judges responses and errors.
+    ///
+    /// It sees the request as this layer was given it, by its method and target:
+    /// [`Outcome::request`](courteous_core::Outcome::request). Whether a failed request may be sent again is still decided on
+    /// the request, by its method and key.
+    ///
+    /// ```
+    /// use courteous_core::{Classify, Effect, Fault, Outcome, Verdict};
+    /// use courteous_retry::{HttpClassifier, RetryLayer};
+    /// use http::{Method, StatusCode};
+    ///
+    /// // What was just written may not be there yet: 404 may pass, for reads from the replicas.
+    /// let layer = RetryLayer::new().with_classifier(|outcome: Outcome<'_>| match outcome.request() {
+    ///     Some(request)
+    ///         if outcome.status() == Some(StatusCode::NOT_FOUND)
+    ///             && request.method() == Method::GET
+    ///             && request.uri().path().starts_with("/replica/") =>
+    ///     {
+    ///         Verdict::transient(Effect::MaybeProcessed, Fault::Server)
+    ///     }
+    ///     _ => HttpClassifier::new().classify(outcome),
+    /// });
+    /// # let _ = layer;
+    /// ```
     #[must_use]
     pub fn with_classifier<C>(self, classifier: C) -> Self
     where

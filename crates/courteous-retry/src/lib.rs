@@ -127,6 +127,7 @@ mod budget_snapshot;
 mod call;
 mod drain;
 mod event;
+mod events;
 mod fields;
 mod future;
 mod layer;

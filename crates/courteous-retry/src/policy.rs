@@ -187,10 +187,7 @@ impl Policy {
             }
             Allowance::Allowed(_) => {}
         }
-        let status = match situation.outcome {
-            Outcome::Response(head) => Some(head.status()),
-            _ => None,
-        };
+        let status = situation.outcome.status();
         if let Err(reason) = situation.request.check(effect, status, self) {
             return stop(reason);
         }
@@ -298,7 +295,7 @@ struct Told {
 
 impl Told {
     fn by(outcome: Outcome<'_>) -> Self {
-        let Outcome::Response(head) = outcome else {
+        let Ok(head) = outcome.result() else {
             return Self::default();
         };
         let hints = Hints::of(head.headers());

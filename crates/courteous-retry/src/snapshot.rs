@@ -1,11 +1,10 @@
-use http::{Extensions, Method, Request, Uri, Version};
+use courteous_core::RequestLine;
+use http::{Extensions, Request, Version};
 
 use crate::fields::Fields;
 
-/// The request as it came, with what its body is kept in.
+/// The request as it came, but for its line, with what its body is kept in.
 pub(crate) struct Snapshot<T> {
-    method: Method,
-    uri: Uri,
     version: Version,
     headers: Fields,
     /// Empty if they held nothing but the context, which is kept apart and written into each attempt: a copy of them would
@@ -20,8 +19,6 @@ impl<T> Snapshot<T> {
     #[inline(always)]
     pub(crate) fn of<B>(request: &Request<B>, has_more: bool, body: T) -> Self {
         Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
             version: request.version(),
             headers: Fields::of(request.headers()),
             extensions: match has_more {
@@ -37,11 +34,11 @@ impl<T> Snapshot<T> {
         &self.body
     }
 
-    /// The request once more, with `body`.
-    pub(crate) fn request<B>(&mut self, body: B) -> Request<B> {
+    /// The request once more, with `line` and `body`.
+    pub(crate) fn request<B>(&mut self, line: &RequestLine, body: B) -> Request<B> {
         let mut request = Request::new(body);
-        request.method_mut().clone_from(&self.method);
-        request.uri_mut().clone_from(&self.uri);
+        request.method_mut().clone_from(line.method());
+        request.uri_mut().clone_from(line.uri());
         *request.version_mut() = self.version;
         self.headers.write(request.headers_mut());
         request.extensions_mut().clone_from(&self.extensions);

@@ -40,15 +40,15 @@ impl TonicClassifier {
 
 impl Classify for TonicClassifier {
     fn classify(&self, outcome: Outcome<'_>) -> Verdict {
-        if let Outcome::Error(error) = outcome
+        if let Err(error) = outcome.result()
             && let Some(connect) = find_cause::<ConnectError>(error)
             && find_cause::<Classified>(error).is_none()
         {
             return of_connect_error(connect);
         }
         let verdict = self.http.classify(outcome);
-        match outcome {
-            Outcome::Error(error) if verdict == UNKNOWN => refine(error),
+        match outcome.result() {
+            Err(error) if verdict == UNKNOWN => refine(error),
             _ => verdict,
         }
     }

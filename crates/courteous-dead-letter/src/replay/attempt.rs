@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use courteous_core::{BoxError, CallContext, Elapsed, Scope, Trail};
+use courteous_core::{BoxError, CallContext, Elapsed, RequestLine, Scope, Trail};
 use http::{HeaderName, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -89,6 +89,7 @@ impl Replay {
             CallContext::edit(extensions).tighten_to_end_of(self.total_timeout, deadline);
         }
         let scrubber = scrubber(letter, &request);
+        let line = RequestLine::of(&request);
         let call = call(service, request);
         let result = match end.and_then(|end| end.checked_add(GRACE)) {
             Some(end) => timeout_at(end, call)
@@ -97,12 +98,13 @@ impl Replay {
             None => call.await,
         };
         let began = self.clock.at(claimed_at);
-        self.judge(record, result, &trail, &scrubber, began)
+        self.judge(record, &line, result, &trail, &scrubber, began)
     }
 
     fn judge<RB: Body>(
         &self,
         record: &Record,
+        line: &RequestLine,
         result: Result<Response<RB>, BoxError>,
         trail: &Trail,
         scrubber: &Scrubber,
@@ -110,11 +112,11 @@ impl Replay {
     ) -> Attempted<RB> {
         let (failed, error, response) = match result {
             Ok(response) => {
-                let failed = Failed::of_response(&response, trail, &*self.classifier);
+                let failed = Failed::of_response(&response, trail, line, &*self.classifier);
                 (failed, None, Some(response))
             }
             Err(error) => {
-                let failed = Failed::of_error(&*error, trail, &*self.classifier);
+                let failed = Failed::of_error(&*error, trail, line, &*self.classifier);
                 (failed, Some(scrubber.error(&*error)), None)
             }
         };

@@ -2,11 +2,11 @@ use std::{convert::Infallible, io};
 
 use bytes::Bytes;
 use courteous_core::{
-    Attempt, CallContext, Classified, Effect, Elapsed, Fault, RejectReason, Rejected, Retried,
-    Scope, StopReason, Trail, Verdict, find_cause,
+    Attempt, CallContext, Classified, Effect, Elapsed, Fault, Outcome, RejectReason, Rejected,
+    Retried, Scope, StopReason, Trail, Verdict, find_cause,
 };
 use courteous_dead_letter::{DeadLettered, NotRecorded, NotRecordedCause, Payload, Reason, Tags};
-use http::{HeaderName, Request, StatusCode};
+use http::{HeaderName, Method, Request, Response, StatusCode};
 use tokio::time::{Instant, sleep};
 
 use crate::support::*;
@@ -94,6 +94,38 @@ async fn a_classifier_of_ones_own_judges_where_no_retry_does() {
     answered(&layer, 404).await;
     let letter = letter(&store).await;
     assert_eq!(letter.failure.last_status, Some(StatusCode::NOT_FOUND));
+}
+
+#[tokio::test]
+async fn a_classifier_of_ones_own_sees_the_request() {
+    let (_, store, layer) = layer();
+    let layer = layer.with_classifier(|outcome: Outcome<'_>| {
+        let request = outcome.request().unwrap();
+        let is_charge = request.method() == Method::POST && request.uri().path() == "/charges";
+        match (is_charge, outcome.result()) {
+            (true, Ok(head)) if head.status() == 402 => FAILED,
+            (true, Err(_)) => NEVER_SENT,
+            _ => Verdict::Answered,
+        }
+    });
+    let declined = async |_| Ok::<_, Infallible>(status(402));
+    let reset = async |_| Err::<Response<Body>, _>("reset");
+    let other = || {
+        Request::post("https://api.example.com/notes")
+            .body(Body::default())
+            .unwrap()
+    };
+    assert!(call(&layer, other(), declined).await.is_ok());
+    assert!(call(&layer, other(), reset).await.is_err());
+    assert!(letters(&store).await.is_empty());
+    assert!(call(&layer, post(), declined).await.is_ok());
+    assert!(call(&layer, post(), reset).await.is_err());
+    let sent: Vec<_> = letters(&store)
+        .await
+        .iter()
+        .map(|letter| letter.failure.maybe_sent)
+        .collect();
+    assert_eq!(sent, [true, false]);
 }
 
 #[tokio::test]

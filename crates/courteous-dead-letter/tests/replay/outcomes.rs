@@ -5,8 +5,8 @@ use std::{
 };
 
 use courteous_core::{
-    Attempt, CallContext, Effect, Fault, History, RejectReason, Rejected, RetryInfo, StopReason,
-    Verdict,
+    Attempt, CallContext, Effect, Fault, History, Outcome, RejectReason, Rejected, RetryInfo,
+    StopReason, Verdict,
 };
 use courteous_dead_letter::{
     DeadLetterLayer, Failure, MemoryStore, NotSent, Payload, Reason, ReplayOutcome, Replaying,
@@ -64,6 +64,27 @@ async fn an_answer_that_would_come_again_is_refused_and_kept_with_its_status() {
         let status = StatusCode::from_u16(code).unwrap();
         assert_eq!(state(&store, id).await, State::Refused { status });
     }
+}
+
+#[tokio::test]
+async fn a_classifier_of_ones_own_sees_the_request_that_is_sent_again() {
+    let (clock, store, replay) = setup();
+    let letter = letter(&clock, HOUR);
+    let (method, uri) = (letter.method.clone(), letter.uri.clone());
+    let id = push(&store, letter).await;
+    let replay = replay.with_classifier(move |outcome: Outcome<'_>| {
+        let request = outcome.request().unwrap();
+        match (request.method(), request.uri()) == (&method, &uri) {
+            true => Verdict::transient(Effect::MaybeProcessed, Fault::Server),
+            false => Verdict::Answered,
+        }
+    });
+    let summary = replay
+        .run(&store, Ledger::default().server(404))
+        .await
+        .unwrap();
+    assert_eq!((summary.failed, summary.total()), (1, 1));
+    assert_eq!(state(&store, id).await, State::Pending);
 }
 
 #[tokio::test]

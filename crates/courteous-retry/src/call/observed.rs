@@ -1,8 +1,8 @@
 #[cfg(feature = "tracing")]
 use courteous_core::StopReason;
 use courteous_core::{
-    BoxError, CallContext, Decision as Observed, Elapsed, ObserveOnly, Outcome, Rejected, Retried,
-    RetryInfo, Scope, Verdict, find_cause,
+    BoxError, CallContext, Decision as Observed, Elapsed, ObserveOnly, Outcome, Rejected,
+    RequestLine, Retried, RetryInfo, Scope, Verdict, find_cause,
 };
 use courteous_replay::Keep;
 use http::{Request, Response};
@@ -22,6 +22,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     /// be sent again depends on that.
     #[cold]
     pub(crate) fn begin_observed(&mut self, request: &mut Request<B>, switch: ObserveOnly) {
+        self.line = Some(RequestLine::of(request));
         let extensions = request.extensions();
         self.context = CallContext::of(extensions);
         self.facts = self.settings.facts(request, extensions);
@@ -56,7 +57,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             return None;
         }
         let outcome = Outcome::response(response);
-        let verdict = self.settings.classifier.classify(outcome);
+        let verdict = self.classify(outcome);
         if verdict == Verdict::Answered && is_success(response) {
             self.settings.budget.observed().deposit();
         }
@@ -75,7 +76,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         if let Some(rejected) = find_cause::<Rejected>(&**error) {
             return self.observe_rejected(rejected);
         }
-        let verdict = match self.settings.classifier.classify(outcome) {
+        let verdict = match self.classify(outcome) {
             UNKNOWN if self.has_source_failed() => Verdict::Permanent,
             verdict => verdict,
         };

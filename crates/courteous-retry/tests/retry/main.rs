@@ -28,6 +28,7 @@ mod nested;
 mod observe_only;
 mod one_key;
 mod preconditions;
+mod request;
 mod support;
 
 use support::*;
