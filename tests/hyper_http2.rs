@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use courteous::{
     ConcurrencyLimitLayer, Elapsed, IdempotencyKeyLayer, Limiter, RetryInfo, Scope, ServiceBuilder,
-    ServiceBuilderExt, Stack, StopReason, find_cause,
+    ServiceBuilderExt, Stack, StopReason,
 };
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Request, Uri, Version};
@@ -178,10 +178,7 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_its_stream_alone_is_reset
     let dripping = hurried.oneshot(get(&uri)).await.unwrap();
     assert_eq!(server.open_bodies(), 1);
     let error = dripping.into_body().collect().await.unwrap_err();
-    assert_eq!(
-        find_cause::<Elapsed>(&*error).unwrap().scope(),
-        Scope::Total
-    );
+    assert_eq!(error.find::<Elapsed>().unwrap().scope(), Scope::Total);
     eventually("the stream is reset", || server.open_bodies() == 0).await;
 
     let response = patient.oneshot(get(&uri)).await.unwrap();

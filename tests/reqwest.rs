@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use courteous::{
     Elapsed, IdempotencyKeyLayer, ReqwestService, RetryInfo, RetryLayer, Scope, ServiceBuilder,
-    ServiceBuilderExt, Stack, StopReason, ThrottleLayer, find_cause, into_http,
+    ServiceBuilderExt, Stack, StopReason, ThrottleLayer, into_http,
 };
 use futures_util::stream;
 use http::{HeaderValue, Request};
@@ -211,9 +211,9 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_closes_the_connection() {
     // On a busy machine the time may be over before there is a response.
     let error = match client.oneshot(get(&server.uri("/"))).await {
         Ok(response) => response.into_body().collect().await.unwrap_err(),
-        Err(error) => error.into(),
+        Err(error) => error,
     };
-    let elapsed = find_cause::<Elapsed>(&*error).unwrap();
+    let elapsed = error.find::<Elapsed>().unwrap();
     assert_eq!(elapsed.scope(), Scope::Total);
     eventually("the connection is closed", || {
         server.open_connections() == 0

@@ -21,9 +21,9 @@ use axum::{
 };
 use bytes::Bytes;
 use courteous::{
-    AnyBody, AttemptTimeoutLayer, BoxError, ConcurrencyLimitLayer, Courteous, Elapsed, IdleTimeout,
-    LongLived, NoRetry, RetryInfo, RetryLayer, Scope, ServiceBuilder, ServiceBuilderExt, Stack,
-    StopReason, find_cause,
+    AnyBody, AttemptTimeoutLayer, BoxError, ConcurrencyLimitLayer, Courteous, Elapsed, Error,
+    IdleTimeout, LongLived, NoRetry, RetryInfo, RetryLayer, Scope, ServiceBuilder,
+    ServiceBuilderExt, Stack, StopReason,
 };
 use futures_util::stream;
 use http::{Extensions, Request, Response};
@@ -209,13 +209,13 @@ fn watched() -> Request<AnyBody> {
 /// Reads the frames of `body` until it fails; and the timeout that ended it.
 async fn read<B>(mut body: B) -> (usize, Elapsed)
 where
-    B: Body<Error = BoxError> + Unpin,
+    B: Body<Error = Error> + Unpin,
 {
     let mut frames = 0;
     loop {
         match body.frame().await.unwrap() {
             Ok(_) => frames += 1,
-            Err(error) => return (frames, *find_cause::<Elapsed>(&*error).unwrap()),
+            Err(error) => return (frames, *error.find::<Elapsed>().unwrap()),
         }
     }
 }

@@ -39,6 +39,9 @@ pub enum RejectReason {
     NoKey,
     /// Another operation was sent under the request's idempotency key: see [`KeyClaim`](crate::KeyClaim).
     KeyReused,
+    /// The client was closed by its owner, because the process ends: it takes no new calls. Another process may send the
+    /// request.
+    ShuttingDown,
 }
 
 impl RejectReason {
@@ -145,6 +148,7 @@ impl fmt::Display for Rejected {
             RejectReason::MalformedKey => "its idempotency key is malformed",
             RejectReason::NoKey => "no idempotency key could be drawn for it",
             RejectReason::KeyReused => "another operation was sent under its idempotency key",
+            RejectReason::ShuttingDown => "its client is shutting down",
         })?;
         if let Some(max_cost) = self.max_cost {
             write!(f, ", at most {max_cost}")?;

@@ -13,15 +13,15 @@ use courteous_dead_letter::{BoxFuture, Claim, Claimed, Letter, PushError, StoreE
 use tokio::{
     runtime::Builder,
     sync::{
-        OwnedSemaphorePermit, Semaphore,
+        Semaphore,
         mpsc::{UnboundedSender, error::SendError, unbounded_channel},
-        oneshot,
+        oneshot, watch,
     },
 };
 
 use crate::{
     error::Fault,
-    job::{Ask, Asked, Job},
+    job::{Ask, Asked, Job, Room},
     session::Session,
     settings::Settings,
     settle::Settle,
@@ -35,6 +35,8 @@ pub(crate) struct Handle {
     letters: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     others: Arc<Semaphore>,
+    /// Each letter that is on its way has a receiver of it.
+    pushing: watch::Sender<()>,
     gauge: Arc<Gauge>,
 }
 
@@ -59,6 +61,7 @@ impl Handle {
             letters: Arc::new(Semaphore::new(settings.letters)),
             bytes: Arc::new(Semaphore::new(settings.bytes as usize)),
             others: Arc::new(Semaphore::new(OTHERS)),
+            pushing: watch::Sender::new(()),
             thread: Mutex::new(None),
             gauge: Arc::default(),
             settings,
@@ -73,7 +76,10 @@ impl Handle {
         let room = || {
             let letter = Arc::clone(&self.letters).try_acquire_owned().ok()?;
             let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(size).ok()?;
-            Some(vec![letter, bytes])
+            Some(Room {
+                _permits: vec![letter, bytes],
+                _pushing: Some(self.pushing.subscribe()),
+            })
         };
         let Some(room) = room() else {
             self.gauge.refused.fetch_add(1, Relaxed);
@@ -82,6 +88,11 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         self.send(Ask::Push(Box::new(letter), reply), room);
         Box::pin(async move { answer.await.unwrap_or(Err(PushError::Closed)) })
+    }
+
+    /// Waits until no letter is on its way.
+    pub(crate) async fn flush(&self) {
+        self.pushing.closed().await;
     }
 
     pub(crate) async fn settle(&self, settle: Settle) -> Result<(), StoreError> {
@@ -120,14 +131,18 @@ impl Handle {
         &self.gauge
     }
 
-    async fn room(&self) -> Result<Vec<OwnedSemaphorePermit>, StoreError> {
+    async fn room(&self) -> Result<Room, StoreError> {
         let room = Arc::clone(&self.others).acquire_owned().await;
         // Nobody closes it.
-        room.map(|room| vec![room]).map_err(|_| StoreError::Closed)
+        let room = room.map_err(|_| StoreError::Closed)?;
+        Ok(Room {
+            _permits: vec![room],
+            _pushing: None,
+        })
     }
 
     /// Hands a job to the thread, which is started if there is none: at first, and after a panic.
-    fn send(&self, ask: Ask, room: Vec<OwnedSemaphorePermit>) {
+    fn send(&self, ask: Ask, room: Room) {
         let job = Job::new(ask, room);
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         let job = match &*thread {

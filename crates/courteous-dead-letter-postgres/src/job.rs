@@ -2,7 +2,7 @@ use std::fmt;
 
 use courteous_dead_letter::{BoxFuture, Claim, Claimed, Letter, PushError, StoreError};
 use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
+    sync::{OwnedSemaphorePermit, oneshot, watch},
     time::Instant,
 };
 
@@ -18,7 +18,15 @@ pub(crate) struct Job {
     /// How often the connection broke, or a deadlock was found, over it.
     pub(crate) tries: u32,
     /// Its room in the queue.
-    _room: Vec<OwnedSemaphorePermit>,
+    _room: Room,
+}
+
+/// What a job holds until it is done.
+#[derive(Default)]
+pub(crate) struct Room {
+    pub(crate) _permits: Vec<OwnedSemaphorePermit>,
+    /// Of a letter: a flush waits until there is none of these.
+    pub(crate) _pushing: Option<watch::Receiver<()>>,
 }
 
 pub(crate) enum Ask {
@@ -92,7 +100,7 @@ where
 }
 
 impl Job {
-    pub(crate) fn new(ask: Ask, room: Vec<OwnedSemaphorePermit>) -> Self {
+    pub(crate) fn new(ask: Ask, room: Room) -> Self {
         Self {
             ask,
             deadline: Instant::now(),

@@ -139,6 +139,10 @@ impl Sink for PostgresStore {
     fn push(&self, letter: Letter) -> BoxFuture<'static, Result<(), PushError>> {
         self.handle.push(letter)
     }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.handle.flush())
+    }
 }
 
 impl Store for PostgresStore {

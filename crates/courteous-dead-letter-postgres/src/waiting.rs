@@ -85,12 +85,15 @@ mod tests {
 
     use tokio::sync::oneshot;
 
-    use super::{super::job::Asked, *};
+    use super::{
+        super::job::{Asked, Room},
+        *,
+    };
 
     fn jobs(tries: impl IntoIterator<Item = u32>) -> VecDeque<Job> {
         let job = |tries| {
             let ask = Asked::new(|_| Box::pin(ready(Ok(()))), oneshot::channel().0);
-            let mut job = Job::new(Ask::Other(Box::new(ask)), Vec::new());
+            let mut job = Job::new(Ask::Other(Box::new(ask)), Room::default());
             job.tries = tries;
             job
         };

@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt, future,
     path::Path,
     sync::Arc,
     thread::{self, ThreadId},
@@ -208,6 +208,16 @@ impl Sink for SqliteStore {
             })?;
             Ok(answer.await.map_err(|_| PushError::Closed)??)
         })
+    }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        let queue = &self.handle.queue;
+        if queue.is_forked() || queue.load().letters == 0 {
+            return Box::pin(future::ready(()));
+        }
+        // The thread answers what looks after it has written the letters that were there before.
+        let written = self.asked(Kind::Look, |_| Ok(()));
+        Box::pin(async move { drop(written.await) })
     }
 }
 

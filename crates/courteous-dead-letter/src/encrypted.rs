@@ -230,6 +230,10 @@ impl<S: Sink> Sink for Encrypted<S> {
             Err(error) => Box::pin(async { Err(error) }),
         }
     }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        self.inner.flush()
+    }
 }
 
 impl<S: Store> Store for Encrypted<S> {

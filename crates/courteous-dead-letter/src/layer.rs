@@ -253,6 +253,18 @@ impl<K> DeadLetterLayer<K> {
         }
     }
 
+    /// Waits until the sink has made all letters durable that it was handed, or has given them up: see [`Sink::flush`].
+    ///
+    /// Most calls wait for their own letter. Letters of calls that were dropped, or that have waited for longer than the time to
+    /// record, are waited for here. To be awaited before a process ends, after its calls.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn flush(&self) {
+        self.settings.sink.flush().await;
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(Arc::make_mut(&mut self.settings));
         self

@@ -1,4 +1,4 @@
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{fmt, future, pin::Pin, sync::Arc};
 
 use crate::{Letter, PushError};
 
@@ -27,10 +27,26 @@ pub trait Sink: fmt::Debug + Send + Sync {
     ///
     /// The future's: the letter was not kept.
     fn push(&self, letter: Letter) -> BoxFuture<'static, Result<(), PushError>>;
+
+    /// Waits until every letter that was pushed before is durable, or given up: for the end of a process.
+    ///
+    /// A letter that could not be kept is told by the future of its [`push`](Self::push). The default waits for nothing, which is
+    /// right for a sink whose letters are durable when `push` returns.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(future::ready(()))
+    }
 }
 
 impl<S: Sink + ?Sized> Sink for Arc<S> {
     fn push(&self, letter: Letter) -> BoxFuture<'static, Result<(), PushError>> {
         (**self).push(letter)
+    }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        (**self).flush()
     }
 }

@@ -70,6 +70,10 @@ impl Sink for Window<'_> {
     fn push(&self, letter: Letter) -> BoxFuture<'static, Result<(), PushError>> {
         self.store.push(letter)
     }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        self.store.flush()
+    }
 }
 
 impl Store for Window<'_> {

@@ -89,6 +89,12 @@
 //! `UnsyncBoxBody<Bytes, BoxError>`; or spawn the call itself, `tokio::spawn(client.oneshot(request))`; or
 //! box the future as a `Pin<Box<dyn Future<Output = _> + Send>>`.
 //!
+//! # The end of a client
+//!
+//! [`Courteous::close`] refuses new calls, and waits until those in flight have ended, to the end of their response bodies, and
+//! their dead letters are durable, or until a deadline. See [`close`] for what it leaves alone, and for a stack that was
+//! composed by hand. The example `axum_shutdown` is a service that closes its client at SIGTERM.
+//!
 //! # Features
 //!
 //! `concurrency`, `idempotency`, `retry`, `throttle`, `timeout` (default: all): the layers. `throttle-redis`: a throttle for many
@@ -103,6 +109,7 @@
 mod builder;
 #[cfg(feature = "retry")]
 mod check;
+pub mod close;
 mod error;
 #[cfg(feature = "axum")]
 mod into_response;
@@ -131,6 +138,7 @@ pub use builder::KeyOutside;
 pub use builder::{ServiceBuilder, ServiceBuilderExt};
 #[cfg(feature = "retry")]
 pub use check::{CloneService, HttpService, ServiceError, check};
+pub use close::{CloseLayer, Closer, Unfinished};
 pub use courteous_core::{
     Attempt, BoxError, CallContext, CallId, Classified, Classify, Dice, Effect, Elapsed, Fault,
     Gate, History, InvalidCount, LongLived, NoRandomBytes, Origin, Outcome, RejectReason, Rejected,
@@ -146,7 +154,7 @@ pub use error::Error;
     feature = "timeout"
 ))]
 pub use {
-    service::{Courteous, ResponseFuture},
+    service::{Courteous, ResponseBody, ResponseFuture},
     stack::{InvalidStack, Stack, StackLayer},
 };
 

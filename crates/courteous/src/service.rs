@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use courteous_concurrency::{AsError, ConcurrencyLimit, ConcurrencyLimitLayer};
@@ -12,14 +12,19 @@ use courteous_idempotency::{IdempotencyKey, IdempotencyKeyLayer};
 use courteous_retry::{Retry, RetryLayer};
 use courteous_throttle::{PerOrigin, Throttle, ThrottleLayer};
 use courteous_timeout::{AttemptTimeout, AttemptTimeoutLayer, TotalTimeout, TotalTimeoutLayer};
-use http::Request;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 #[cfg(feature = "dead-letter")]
 use tower::util::{Either, option_layer};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::Error;
+use crate::{
+    Closer, Error, Unfinished,
+    close::{self, CloseBody, Gate},
+};
 
 /// The layers of a [`Stack`](crate::Stack), outermost first.
 #[derive(Clone, Debug)]
@@ -36,10 +41,11 @@ pub(crate) struct Layers<P> {
 
 type Limited<S, P> = ConcurrencyLimit<Throttle<AttemptTimeout<S>, P>, AsError, Origin>;
 type Timed<S, P> = TotalTimeout<Retry<Limited<S, P>>>;
+type Gated<S, P> = Gate<Timed<S, P>>;
 #[cfg(feature = "dead-letter")]
-type Recorded<S, P> = Either<DeadLetter<Timed<S, P>>, Timed<S, P>>;
+type Recorded<S, P> = Either<DeadLetter<Gated<S, P>>, Gated<S, P>>;
 #[cfg(not(feature = "dead-letter"))]
-type Recorded<S, P> = Timed<S, P>;
+type Recorded<S, P> = Gated<S, P>;
 type Layered<S, P> = IdempotencyKey<Recorded<S, P>>;
 
 impl<P> Layers<P> {
@@ -58,10 +64,11 @@ impl<P> Layers<P> {
 }
 
 impl<P: Clone> Layers<P> {
-    pub(crate) fn around<S>(&self, client: S) -> Layered<S, P> {
+    pub(crate) fn around<S>(&self, client: S, closer: Closer) -> Layered<S, P> {
         let limited = self.throttle.layer(self.attempt.layer(client));
         let limited = self.concurrency.layer(limited);
         let whole = self.total.layer(self.retry.layer(limited));
+        let whole = Gate::new(whole, closer);
         #[cfg(feature = "dead-letter")]
         let whole = option_layer(self.dead_letter.clone()).layer(whole);
         self.key.layer(whole)
@@ -92,38 +99,89 @@ impl<S, P> Courteous<S, P> {
         Self { inner, streaming }
     }
 
+    /// Refuses new calls from now on, then waits until those in flight have ended, to the end of their response bodies, and
+    /// their dead letters are durable, or until `deadline`.
+    ///
+    /// It closes all clones of this client, and all clients of the same [`StackLayer`](crate::StackLayer). A new call fails with
+    /// [`Rejected`](crate::Rejected) for [`ShuttingDown`](crate::RejectReason::ShuttingDown); it is not sent, and a dead letter
+    /// layer keeps it. See [`Closer::close`] for more, and the module [`close`](crate::close).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use courteous::Courteous;
+    /// use tokio::time::Instant;
+    ///
+    /// # async fn end<C: Clone>(client: Courteous<C>) {
+    /// // After SIGTERM, and after the server's own graceful shutdown:
+    /// let deadline = Instant::now() + Duration::from_secs(10);
+    /// if let Err(unfinished) = client.close(deadline).await {
+    ///     eprintln!("{unfinished}"); // "2 calls still in flight at the deadline of the close"
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Unfinished`], at the deadline, with the number of the calls still in flight. They are left alone.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait outside of a Tokio runtime with its time driver. The runtime may be another one than that of the calls.
+    ///
+    /// # Cancel safety
+    ///
+    /// The client is closed when this returns. Dropping the future leaves it closed.
+    pub fn close(
+        &self,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), Unfinished>> + Send + use<S, P> {
+        self.closer().close(deadline)
+    }
+
+    /// The handle that closes this client, and tells how many calls are in flight: for a task that does not have the client.
+    #[must_use]
+    pub const fn closer(&self) -> &Closer {
+        self.gate().closer()
+    }
+
     /// The client.
     #[must_use]
     pub const fn get_ref(&self) -> &S {
-        let timed = self.inner.get_ref();
-        #[cfg(feature = "dead-letter")]
-        let timed = match timed {
-            Either::Left(recorded) => recorded.get_ref(),
-            Either::Right(timed) => timed,
-        };
-        let limited = timed.get_ref().get_ref();
+        let limited = self.gate().get_ref().get_ref().get_ref();
         limited.get_ref().get_ref().get_ref()
     }
 
     /// The client, without the stack.
     #[must_use]
     pub fn into_inner(self) -> S {
-        let timed = self.inner.into_inner();
+        let gated = self.inner.into_inner();
         #[cfg(feature = "dead-letter")]
-        let timed = match timed {
+        let gated = match gated {
             Either::Left(recorded) => recorded.into_inner(),
-            Either::Right(timed) => timed,
+            Either::Right(gated) => gated,
         };
-        let limited = timed.into_inner().into_inner();
+        let limited = gated.into_inner().into_inner().into_inner();
         limited.into_inner().into_inner().into_inner()
+    }
+
+    const fn gate(&self) -> &Gated<S, P> {
+        let gated = self.inner.get_ref();
+        #[cfg(feature = "dead-letter")]
+        let gated = match gated {
+            Either::Left(recorded) => recorded.get_ref(),
+            Either::Right(gated) => gated,
+        };
+        gated
     }
 }
 
-impl<S, P, B> Service<Request<B>> for Courteous<S, P>
+impl<S, P, B, RB> Service<Request<B>> for Courteous<S, P>
 where
-    Layered<S, P>: Service<Request<B>, Error = BoxError>,
+    Layered<S, P>: Service<Request<B>, Response = Response<RB>, Error = BoxError>,
+    RB: Body<Error = BoxError>,
 {
-    type Response = <Layered<S, P> as Service<Request<B>>>::Response;
+    type Response = Response<ResponseBody<RB>>;
     type Error = Error;
     type Future = ResponseFuture<<Layered<S, P> as Service<Request<B>>>::Future>;
 
@@ -132,11 +190,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let in_flight = self.closer().enter();
         if self.streaming {
             request.extensions_mut().insert(LongLived);
         }
         ResponseFuture {
-            inner: self.inner.call(request),
+            inner: close::ResponseFuture::new(self.inner.call(request), in_flight),
         }
     }
 }
@@ -152,23 +211,58 @@ pin_project! {
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct ResponseFuture<F> {
         #[pin]
-        inner: F,
+        inner: close::ResponseFuture<F>,
     }
 }
 
-impl<F, R> Future for ResponseFuture<F>
+impl<F, RB> Future for ResponseFuture<F>
 where
-    F: Future<Output = Result<R, BoxError>>,
+    F: Future<Output = Result<Response<RB>, BoxError>>,
+    RB: Body<Error = BoxError>,
 {
-    type Output = Result<R, Error>;
+    type Output = Result<Response<ResponseBody<RB>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().inner.poll(cx).map_err(Error::new)
+        let result = ready!(self.project().inner.poll(cx));
+        let response = result.map_err(Error::new)?;
+        Poll::Ready(Ok(response.map(|inner| ResponseBody { inner })))
     }
 }
 
 impl<F> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The body of a response of a [`Courteous`] client. It fails with [`Error`], as the call does.
+    ///
+    /// The call is in flight until it has ended, failed, or was dropped. Frames, trailers, size and end are the client's.
+    #[derive(Debug, Default)]
+    pub struct ResponseBody<B> {
+        #[pin]
+        inner: CloseBody<B>,
+    }
+}
+
+impl<B: Body<Error = BoxError>> Body for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, Error>>> {
+        let frame = ready!(self.project().inner.poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map_err(Error::new)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }

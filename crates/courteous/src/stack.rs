@@ -12,7 +12,7 @@ use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
 use courteous_tonic::{GrpcStatusLayer, InvalidMethodName, TonicClassifier};
 use tower_layer::{Identity, Layer};
 
-use crate::{Courteous, service::Layers};
+use crate::{Closer, Courteous, service::Layers};
 
 /// The whole stack in the recommended order, with defaults, and checked as a whole.
 ///
@@ -29,7 +29,8 @@ use crate::{Courteous, service::Layers};
 ///
 /// # Sharing
 ///
-/// Every service that a [`StackLayer`] makes, and every clone of one, shares its limits and its budget. The limits are for
+/// Every service that a [`StackLayer`] makes, and every clone of one, shares its limits and its budget, and is closed with the
+/// others by [`Courteous::close`]. The limits are for
 /// each origin apart; the budget is one. A client of several servers that fail by themselves is best given a stack for each,
 /// so that the retries of one are not spent on another.
 ///
@@ -305,10 +306,15 @@ impl<P, O> Stack<P, O> {
             let retry = self.layers.retry;
             self.layers.retry = retry.with_default_classifier(TonicClassifier::new());
         }
+        #[cfg(feature = "dead-letter")]
+        let closer = Closer::with_letters(self.layers.dead_letter.clone());
+        #[cfg(not(feature = "dead-letter"))]
+        let closer = Closer::new();
         Ok(StackLayer {
             layers: self.layers,
             streaming: self.streaming,
             outer: self.outer,
+            closer,
         })
     }
 }
@@ -331,6 +337,15 @@ pub struct StackLayer<P = PerOrigin, O = Identity> {
     layers: Layers<P>,
     streaming: bool,
     outer: O,
+    closer: Closer,
+}
+
+impl<P, O> StackLayer<P, O> {
+    /// The handle that closes all clients that this layer and its clones make.
+    #[must_use]
+    pub const fn closer(&self) -> &Closer {
+        &self.closer
+    }
 }
 
 impl<P: Clone, O> StackLayer<P, O> {
@@ -339,7 +354,7 @@ impl<P: Clone, O> StackLayer<P, O> {
     where
         O: Layer<Courteous<S, P>>,
     {
-        let layered = self.layers.around(client);
+        let layered = self.layers.around(client, self.closer.clone());
         self.outer.layer(Courteous::new(layered, self.streaming))
     }
 }

@@ -7,12 +7,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use courteous::{
     Courteous, DeadLetterLayer, DeadLettered, IdempotencyKeyLayer, Stack,
-    dead_letter::{MemoryStore, Payload, Reason, Replay, Store},
+    dead_letter::{
+        BoxFuture, Filter, Letter, MemoryStore, Page, Payload, PushError, Reason, Replay, Sink,
+        Store,
+    },
 };
 use courteous_testkit::{Probe, Reply};
 use http::Request;
 use http_body_util::Full;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tower::ServiceExt;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn charge() -> Request<Full<Bytes>> {
     let request = Request::post("http://api.test/charges").header("authorization", "Bearer s3cret");
@@ -140,4 +149,110 @@ async fn a_replay_through_the_same_stack_sends_the_same_key_and_makes_no_second_
     assert_eq!(keys.len(), 4);
     assert!(keys[0].is_some() && keys.iter().all(|key| *key == keys[0]));
     assert_eq!(store.stats().await.unwrap().undelivered(), 0);
+}
+
+/// A sink whose letters are durable after a second, also if nobody waits for that.
+#[derive(Clone, Debug)]
+struct Slow {
+    store: MemoryStore,
+    on_their_way: watch::Sender<usize>,
+}
+
+impl Sink for Slow {
+    fn push(&self, letter: Letter) -> BoxFuture<'static, Result<(), PushError>> {
+        let Self {
+            store,
+            on_their_way,
+        } = self.clone();
+        on_their_way.send_modify(|letters| *letters += 1);
+        let written = tokio::spawn(async move {
+            sleep(SECOND).await;
+            let result = store.push(letter).await;
+            on_their_way.send_modify(|letters| *letters -= 1);
+            result
+        });
+        Box::pin(async { written.await.unwrap() })
+    }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let mut on_their_way = self.on_their_way.subscribe();
+            on_their_way
+                .wait_for(|letters| *letters == 0)
+                .await
+                .unwrap();
+        })
+    }
+}
+
+fn slow() -> Slow {
+    Slow {
+        store: MemoryStore::new(),
+        on_their_way: watch::Sender::new(0),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_a_closed_client_refuses_is_kept_with_its_key() {
+    let (probe, store) = (Probe::new(), MemoryStore::new());
+    let client = stacked(&probe, &store);
+    client.close(Instant::now()).await.unwrap();
+    let error = client.oneshot(charge()).await.map(drop).unwrap_err();
+    let record = store.get(error.letter().unwrap()).await.unwrap().unwrap();
+    let failure = record.letter.failure;
+    assert_eq!((failure.reason, failure.attempts), (Reason::Rejected, 0));
+    assert!(!failure.maybe_sent && record.letter.headers.contains_key("idempotency-key"));
+    assert_eq!(
+        (probe.calls(), record.letter.payload),
+        (0, Payload::Whole(Bytes::from("one")))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_waits_for_the_letters_of_failed_and_of_dropped_calls() {
+    let probe = Probe::new().otherwise(|_| Reply::status(503).after(SECOND));
+    let sink = slow();
+    let letters = DeadLetterLayer::new(sink.clone()).with_reason(Reason::Abandoned);
+    let stack = Stack::new().with_dead_letter(letters);
+    let client = stack.build().unwrap().layer(probe.clone());
+    let call = tokio::spawn(client.clone().oneshot(charge()));
+    let dropped = tokio::spawn(client.clone().oneshot(charge()));
+    sleep(SECOND / 2).await;
+    let start = Instant::now();
+    let closing = client.close(start + 60 * SECOND);
+    dropped.abort();
+    closing.await.unwrap();
+    // The response, and the letter.
+    assert_eq!(start.elapsed(), 3 * SECOND / 2);
+    let kept = sink.store.list(Filter::default(), Page::first(9)).await;
+    let mut reasons = kept
+        .unwrap()
+        .into_iter()
+        .map(|record| record.letter.failure.reason);
+    assert_eq!(reasons.len(), 2);
+    assert!(reasons.any(|reason| reason == Reason::Abandoned));
+    assert_eq!(call.await.unwrap().unwrap().status(), 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_tells_of_letters_that_are_not_durable_at_its_deadline() {
+    let probe = Probe::new().otherwise(|_| Reply::never());
+    let sink = slow();
+    let letters = DeadLetterLayer::new(sink.clone()).with_reason(Reason::Abandoned);
+    let stack = Stack::new().with_dead_letter(letters);
+    let client = stack.build().unwrap().layer(probe.clone());
+    let dropped = tokio::spawn(client.clone().oneshot(charge()));
+    sleep(SECOND).await;
+    let left = client.close(Instant::now()).await.unwrap_err();
+    assert_eq!((left.in_flight(), left.has_unflushed_letters()), (1, false));
+    dropped.abort();
+    let left = client.close(Instant::now() + SECOND / 2).await.unwrap_err();
+    assert_eq!((left.in_flight(), left.has_unflushed_letters()), (0, true));
+    assert_eq!(
+        left.to_string(),
+        "dead letters not durable at the deadline of the close"
+    );
+    client.close(Instant::now() + SECOND).await.unwrap();
+    let kept = sink.store.list(Filter::default(), Page::first(9)).await;
+    assert_eq!(kept.unwrap().len(), 1);
 }

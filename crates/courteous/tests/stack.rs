@@ -74,7 +74,7 @@ async fn a_call_has_30_seconds_to_the_end_of_the_body() {
     let start = Instant::now();
     let response = by_default(&probe).oneshot(get()).await.unwrap();
     assert_eq!(start.elapsed(), Duration::from_secs(9));
-    let error = Error::new(response.into_body().collect().await.unwrap_err());
+    let error = response.into_body().collect().await.unwrap_err();
     assert_eq!(start.elapsed(), Duration::from_secs(30));
     assert!(error.is_timeout());
     assert_eq!(error.to_string(), "call timed out");

@@ -1,0 +1,92 @@
+//! The end of a client: no new calls, and a wait for those that are in flight.
+//!
+//! ```text
+//!  open ---- close() ----> closing ---- the last call has ended ----> letters are durable ----> Ok
+//!                             |                                                |
+//!                             `----------------- the deadline -----------------`-------> Err(Unfinished)
+//! ```
+//!
+//! [`Courteous::close`](crate::Courteous::close) closes a client of a [`Stack`](crate::Stack). A stack that was composed by hand
+//! gets the same from a [`CloseLayer`], outermost, and its [`Closer`]:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use courteous::{CloseLayer, Closer, Rejected, RejectReason, find_cause};
+//! use http::{Request, Response};
+//! use http_body_util::{BodyExt, Full};
+//! use tokio::time::Instant;
+//! use tower::{Layer, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! # let client = tower::service_fn(async |request: Request<Full<&'static [u8]>>| {
+//! #     Ok::<_, std::io::Error>(Response::new(request.into_body()))
+//! # });
+//! let closer = Closer::new();
+//! let client = CloseLayer::from(closer.clone()).layer(client);
+//!
+//! let request = || Request::new(Full::new(&b"hello"[..]));
+//! let response = client.clone().oneshot(request()).await?;
+//! let closing = closer.close(Instant::now() + Duration::from_secs(10));
+//!
+//! // A new call is refused, before anything is sent.
+//! let error = client.oneshot(request()).await.unwrap_err();
+//! let refused = find_cause::<Rejected>(&*error).map(Rejected::reason);
+//! assert_eq!(refused, Some(RejectReason::ShuttingDown));
+//!
+//! // A call in flight goes on: to the end of its response body.
+//! assert_eq!(closer.in_flight(), 1);
+//! assert_eq!(response.into_body().collect().await?.to_bytes(), "hello");
+//! closing.await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Calls that have not ended at the deadline
+//!
+//! They are counted in [`Unfinished`], and otherwise left alone, as hyper and axum leave theirs: whether a call that is cut off
+//! had an effect is known to nobody, and its caller may still have a use for the answer. They end when their callers drop them;
+//! a runtime that ends drops all. A dead letter layer with
+//! [`Reason::Abandoned`](https://docs.rs/courteous-dead-letter/latest/courteous_dead_letter/enum.Reason.html) keeps a call
+//! that was dropped. Abort the tasks that have not ended, and close once more, so that their letters are durable:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use courteous::Closer;
+//! # use tokio::{task::JoinSet, time::Instant};
+//! # async fn end(closer: Closer, mut tasks: JoinSet<()>) {
+//! if let Err(unfinished) = closer.close(Instant::now() + Duration::from_secs(10)).await {
+//!     eprintln!("{unfinished}");
+//!     tasks.shutdown().await;
+//!     let _ = closer.close(Instant::now() + Duration::from_secs(1)).await;
+//! }
+//! # }
+//! ```
+//!
+//! # What is flushed
+//!
+//! Dead letters: `close` returns when the letters of all ended calls are durable. Events of `tracing` are given to the subscriber
+//! as they happen, and hooks are called as they happen, so nothing is left of them. An exporter of telemetry that has a buffer
+//! of its own is flushed by its own shutdown, after `close`.
+//!
+//! # What it costs
+//!
+//! One atomic addition and one subtraction per call, and no allocation.
+
+mod body;
+mod closer;
+mod future;
+mod gate;
+mod layer;
+mod unfinished;
+
+pub(crate) use self::closer::InFlight;
+pub use self::{
+    body::CloseBody,
+    closer::Closer,
+    future::ResponseFuture,
+    gate::{Gate, GateFuture},
+    layer::{Close, CloseLayer},
+    unfinished::Unfinished,
+};

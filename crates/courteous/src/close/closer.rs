@@ -1,0 +1,225 @@
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering, fence},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+#[cfg(feature = "dead-letter")]
+use courteous_dead_letter::DeadLetterLayer;
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::Unfinished;
+
+/// The handle by which a client is closed.
+///
+/// # Sharing
+///
+/// All clones are one handle. It closes every service of the [`CloseLayer`](crate::CloseLayer)s that were made from it, and
+/// every clone of one; of a [`StackLayer`](crate::StackLayer), every client that it and its clones make.
+///
+/// It may outlive a runtime, and be used from several.
+#[derive(Clone)]
+pub struct Closer {
+    shared: Arc<Shared>,
+}
+
+/// The count of the calls in flight is the count of the strong references to `Calls`. One more is kept in `open` while the
+/// client is open, so that a call can get its own from `calls`, and the last one to go drops the sender:
+///
+/// ```text
+/// open:    calls.strong = 1 + calls in flight
+/// closing: calls.strong =     calls in flight     at 0, `ended` finds that its sender is gone
+/// ```
+struct Shared {
+    calls: Weak<Calls>,
+    open: Mutex<Option<Arc<Calls>>>,
+    is_closing: AtomicBool,
+    ended: watch::Receiver<()>,
+    #[cfg(feature = "dead-letter")]
+    letters: Option<DeadLetterLayer>,
+}
+
+struct Calls {
+    /// Never sends: that it is dropped says all.
+    _ended: watch::Sender<()>,
+}
+
+/// Held by a call for as long as it is in flight.
+pub(crate) struct InFlight {
+    _calls: Arc<Calls>,
+}
+
+impl Closer {
+    /// A handle that is open, for a [`CloseLayer`](crate::CloseLayer).
+    #[must_use]
+    pub fn new() -> Self {
+        let (sender, ended) = watch::channel(());
+        let calls = Arc::new(Calls { _ended: sender });
+        Self {
+            shared: Arc::new(Shared {
+                calls: Arc::downgrade(&calls),
+                open: Mutex::new(Some(calls)),
+                is_closing: AtomicBool::new(false),
+                ended,
+                #[cfg(feature = "dead-letter")]
+                letters: None,
+            }),
+        }
+    }
+
+    /// As [`new`](Self::new), and what is closed flushes its letters, too.
+    #[cfg(feature = "dead-letter")]
+    pub(crate) fn with_letters(letters: Option<DeadLetterLayer>) -> Self {
+        let mut closer = Self::new();
+        if let Some(shared) = Arc::get_mut(&mut closer.shared) {
+            shared.letters = letters;
+        }
+        closer
+    }
+
+    /// Refuses new calls from now on, then waits until those in flight have ended and their dead letters are durable, or until
+    /// `deadline`.
+    ///
+    /// It is closed when this returns, also if the future is never polled. A call is in flight until its response body has ended
+    /// or was dropped. Calls that wait in a queue or a backoff go on, and may be sent.
+    ///
+    /// A new call fails with [`Rejected`](crate::Rejected) for [`ShuttingDown`](crate::RejectReason::ShuttingDown), and no retry
+    /// repeats it. There is no way back.
+    ///
+    /// Further calls of `close` join the first: all wait for the same calls, each until its own deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfinished`], at the deadline, with the number of the calls still in flight. They are left alone.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait outside of a Tokio runtime with its time driver. The runtime may be another one than that of the calls.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the client closed. What is in flight goes on.
+    pub fn close(
+        &self,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), Unfinished>> + Send + use<> {
+        self.begin();
+        let closer = self.clone();
+        async move { closer.wait(deadline).await }
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.shared.is_closing.load(Ordering::Acquire)
+    }
+
+    /// How many calls are in flight: begun, and neither failed nor at the end of their response body, nor dropped.
+    ///
+    /// A call whose dead letter is being recorded is one of them.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        let open = self.open();
+        let held = usize::from(open.is_some());
+        self.shared.calls.strong_count().saturating_sub(held)
+    }
+
+    /// Counts a call. `None` if the client is closed and no call is in flight: then the call is refused further in.
+    #[inline]
+    pub(crate) fn enter(&self) -> Option<InFlight> {
+        let calls = self.shared.calls.upgrade();
+        if calls.is_none() {
+            // So that `is_closing` is true for this call: it was set before the last reference was dropped.
+            fence(Ordering::Acquire);
+        }
+        calls.map(|calls| InFlight { _calls: calls })
+    }
+
+    fn begin(&self) {
+        self.shared.is_closing.store(true, Ordering::Release);
+        let last = self.open().take();
+        // Not under the lock: if no call is in flight, it wakes the tasks that wait.
+        drop(last);
+    }
+
+    async fn wait(self, deadline: Instant) -> Result<(), Unfinished> {
+        let mut ended = self.shared.ended.clone();
+        // Nothing is sent, so that it fails when the sender is gone.
+        let last_call = async { while ended.changed().await.is_ok() {} };
+        let has_ended = is_done_by(deadline, last_call).await;
+        let is_flushed = is_done_by(deadline, self.flush()).await;
+        let in_flight = match has_ended {
+            true => 0,
+            // At least one, whatever has ended meanwhile.
+            false => self.in_flight().max(1),
+        };
+        match has_ended && is_flushed {
+            true => Ok(()),
+            false => Err(Unfinished::new(in_flight, !is_flushed)),
+        }
+    }
+
+    async fn flush(&self) {
+        #[cfg(feature = "dead-letter")]
+        if let Some(letters) = &self.shared.letters {
+            letters.flush().await;
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Arc<Calls>>> {
+        self.shared
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether `work` is done by `deadline`. There is a timer only if it has to be waited for.
+async fn is_done_by(deadline: Instant, work: impl Future<Output = ()>) -> bool {
+    let (mut work, mut timer) = (pin!(work), pin!(None::<Sleep>));
+    // Tokio rounds a timer up to its next millisecond with an addition that is not checked.
+    let is_timed = deadline.checked_add(Duration::from_millis(1)).is_some();
+    poll_fn(|cx| {
+        if work.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        if is_timed && timer.is_none() {
+            timer.set(Some(sleep_until(deadline)));
+        }
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| false),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+impl Default for Closer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Closer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closer")
+            .field("is_closing", &self.is_closing())
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InFlight")
+    }
+}

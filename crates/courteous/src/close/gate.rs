@@ -1,0 +1,134 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use courteous_core::{BoxError, RejectReason, Rejected};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::Closer;
+
+/// Refuses the calls of a client that is closed: the inner part of a [`Stack`](crate::Stack)'s close.
+///
+/// It is inside of the dead letter, so that a refused call is kept as any other that was not sent.
+///
+/// # Readiness
+///
+/// The inner service's. A call that is refused gives it back.
+///
+/// # Errors
+///
+/// [`Rejected`] for [`ShuttingDown`](RejectReason::ShuttingDown), boxed; nothing was sent then. The inner service's errors come
+/// through.
+#[derive(Clone)]
+pub struct Gate<S> {
+    inner: S,
+    closer: Closer,
+}
+
+impl<S> Gate<S> {
+    pub(crate) const fn new(inner: S, closer: Closer) -> Self {
+        Self { inner, closer }
+    }
+
+    pub(crate) const fn closer(&self) -> &Closer {
+        &self.closer
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, to be changed.
+    #[must_use]
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Takes the inner service out.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, R> Service<R> for Gate<S>
+where
+    S: Service<R> + Clone,
+    S::Error: Into<BoxError>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = GateFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let state = if self.closer.is_closing() {
+            // Gives the readiness back.
+            self.inner = self.inner.clone();
+            State::Refused
+        } else {
+            let call = self.inner.call(request);
+            State::Passed { call }
+        };
+        GateFuture { state }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Gate<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("inner", &self.inner)
+            .field("closer", &self.closer)
+            .finish()
+    }
+}
+
+pin_project! {
+    /// The response of a [`Gate`].
+    #[must_use = "futures do nothing unless you `.await` or poll them"]
+    pub struct GateFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Passed { #[pin] call: F },
+        Refused,
+    }
+}
+
+impl<F, T, E> Future for GateFuture<F>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<T, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProj::Passed { call } => call.poll(cx).map_err(Into::into),
+            StateProj::Refused => {
+                Poll::Ready(Err(Rejected::new(RejectReason::ShuttingDown).into()))
+            }
+        }
+    }
+}
+
+impl<F> fmt::Debug for GateFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GateFuture")
+            .field("is_refused", &matches!(self.state, State::Refused))
+            .finish_non_exhaustive()
+    }
+}
