@@ -55,6 +55,7 @@ macro_rules! conformance {
             a_letter_is_kept_once
             dropping_the_future_of_a_push_takes_nothing_back
             many_letters_pushed_at_once_are_all_kept
+            a_flush_waits_for_letters_whose_futures_were_dropped
             the_oldest_are_claimed_first
             a_claim_of_none_claims_none
             what_is_claimed_is_not_claimed_again_until_its_lease_ends
@@ -312,6 +313,18 @@ pub async fn many_letters_pushed_at_once_are_all_kept(store: &Any, clock: &Clock
     }
     let all = store.list(Filter::new(), Page::first(1000)).await.unwrap();
     assert_eq!(ids(&all), expected);
+}
+
+pub async fn a_flush_waits_for_letters_whose_futures_were_dropped(store: &Any, clock: &Clock) {
+    store.flush().await;
+    let letters = (0..50).map(|_| letter(clock, HOUR, Reason::Abandoned));
+    let pushed: Vec<_> = letters.map(|letter| (letter.id, store.push(letter))).collect();
+    let ids: Vec<_> = pushed.iter().map(|(id, _)| *id).collect();
+    drop(pushed);
+    store.flush().await;
+    for id in ids {
+        assert!(store.get(id).await.unwrap().is_some());
+    }
 }
 
 pub async fn the_oldest_are_claimed_first(store: &Any, clock: &Clock) {
