@@ -163,6 +163,10 @@
 //!
 //! # Features
 //!
+//! Which client's errors are understood is said by the features of `courteous-classify` (`hyper-util`, `h2`, `rustls`), which judges
+//! where no retry inside has. With them off, a failure that was never sent is recorded as one that may have been processed.
+//! The crate `courteous` turns them on by default.
+//!
 //! `encryption`: bodies encrypted at rest. `load`: `tower::load::Load` of the inner service. `tracing`: an event for each letter
 //! and each replay. `test-util`: what every store promises, as tests for a store of your own (module `conformance`). `serde` serializes
 //! snapshots.

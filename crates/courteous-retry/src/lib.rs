@@ -63,6 +63,25 @@
 //! Never sent again are requests whose body is gone, whose failure is permanent (501, a bad certificate), or whose server has
 //! said so: `x-should-retry: false`, `x-envoy-ratelimited`, a negative or unreadable `grpc-retry-pushback-ms`, the marker of a replayed answer.
 //!
+//! # My call was not retried: why
+//!
+//! The text of the error says it; `StopReason` is the same as a value, in an error (`Retried`) and on a response (`RetryInfo`).
+//!
+//! | the error says | `StopReason` | what it means | what to do |
+//! |---|---|---|---|
+//! | all allowed attempts were made | `AttemptsExhausted` | three by default, the first included | see the last error; allow more by `RetryLayer::with_max_attempts`, or `MaxAttempts` for one request |
+//! | the retry budget is spent | `BudgetExhausted` | too few calls succeeded lately to pay for another attempt: the server is ill, or the process has just begun | nothing, while the server is ill; a batch or a command that makes few calls sets a larger start by `RetryLayer::with_budget` |
+//! | the request may have been processed, and has neither an idempotent method nor an idempotency key | `NotIdempotent` | a POST or PATCH that is sent twice could act twice | an `Idempotency-Key`, if the server honours it; `Idempotent(true)` or `RetryLayer::with_idempotent`, if two do no more than one |
+//! | the request may have been processed, and its precondition would fail on its own effect | `Precondition` | a write under `If-Match` or its kin: the answer to a second one could blame another writer | read the state and compare; a key, or `Idempotent(true)` if the caller can tell its own write |
+//! | the request body cannot be sent again | `BodyNotReplayable` | it streams and is longer than what is kept (64 KiB), or can be read only once | a body in memory, such as `Full`; more by `RetryLayer::with_body_limit` |
+//! | the next wait is longer than a call may wait | `WaitTooLong` | the server asked for a pause that makes the waits of this call longer than 60 s | call again at `not_before`; more by `RetryLayer::with_max_wait` |
+//! | the deadline leaves no time for another attempt | `Deadline` | the next attempt would begin after the total timeout, or after the caller's deadline | a longer total timeout, or shorter attempts |
+//! | another attempt would fail in the same way | `Permanent` | a certificate that is not trusted, a URL that cannot be called, a 501 and its like | what the last error names. A retry that knows your client's errors only as *unknown* never says this: see the features |
+//! | the server asked for no further attempt | `Vetoed` | `x-should-retry: false`, `x-envoy-ratelimited`, a negative `grpc-retry-pushback-ms`, or a replayed answer | what the server's documentation says |
+//! | retries are off for this request | `Disabled` | the request has the extension `NoRetry` | leave it out |
+//! | a layer of this client refused the attempt | `Rejected` | a limit, a throttle or a key: the attempt was not sent | the source names the rule; call again at `not_before`, or give that limit more room |
+//! | the server answered | `Answered` | a success, or a status that is an answer, such as 404 | a classifier of your own (`RetryLayer::with_classifier`), if the server means it otherwise |
+//!
 //! # Waits
 //!
 //! Full jitter by default, drawn for each call and attempt. What the server asks for (`Retry-After`, the millisecond
@@ -116,8 +135,22 @@
 //!
 //! # Features
 //!
-//! `hyper-util`, `h2` and `rustls` are those of `courteous-classify`: they read those crates' errors (off: every error but a
-//! refused connection is *maybe processed*). `load` forwards `tower::load::Load`. `tracing` tells of each retry, and of each failure
+//! Which client's errors are read, all off by default:
+//!
+//! | the client | features |
+//! |---|---|
+//! | hyper-util, HTTP/1 | `hyper-util` |
+//! | with HTTP/2 | and `h2` |
+//! | with TLS by rustls | and `rustls` |
+//! | reqwest, tonic | the crates `courteous-reqwest` and `courteous-tonic`, which turn on what they need |
+//! | any other | none: a classifier of your own, or errors that bring their verdict ([`Classified`](courteous_core::Classified)) |
+//!
+//! Nothing warns of a feature that is missing, or of a client that is built with another major version of these crates.
+//! Verdicts then change: every error but a refused connection is *maybe processed*. So a POST is not sent again after a name that
+//! did not resolve or a refused stream, and a GET whose certificate is not trusted is sent until attempts or budget are used
+//! up. The crate `courteous` has all three on by default.
+//!
+//! `load` forwards `tower::load::Load`. `tracing` tells of each retry, and of each failure
 //! that is not retried, at debug level. `serde` serializes snapshots and settings.
 
 mod account;

@@ -95,13 +95,43 @@
 //! their dead letters are durable, or until a deadline. See [`close`] for what it leaves alone, and for a stack that was
 //! composed by hand. The example `axum_shutdown` is a service that closes its client at SIGTERM.
 //!
+//! # My call was not retried: why
+//!
+//! The text of the error says it; `StopReason` is the same as a value, in an error (`Retried`) and on a response (`RetryInfo`).
+//!
+//! | the error says | `StopReason` | what it means | what to do |
+//! |---|---|---|---|
+//! | all allowed attempts were made | `AttemptsExhausted` | three by default, the first included | see the last error; allow more by `RetryLayer::with_max_attempts`, or `MaxAttempts` for one request |
+//! | the retry budget is spent | `BudgetExhausted` | too few calls succeeded lately to pay for another attempt: the server is ill, or the process has just begun | nothing, while the server is ill; a batch or a command that makes few calls sets a larger start by `RetryLayer::with_budget` |
+//! | the request may have been processed, and has neither an idempotent method nor an idempotency key | `NotIdempotent` | a POST or PATCH that is sent twice could act twice | an `Idempotency-Key`, if the server honours it; `Idempotent(true)` or `RetryLayer::with_idempotent`, if two do no more than one |
+//! | the request may have been processed, and its precondition would fail on its own effect | `Precondition` | a write under `If-Match` or its kin: the answer to a second one could blame another writer | read the state and compare; a key, or `Idempotent(true)` if the caller can tell its own write |
+//! | the request body cannot be sent again | `BodyNotReplayable` | it streams and is longer than what is kept (64 KiB), or can be read only once | a body in memory, such as `Full`; more by `RetryLayer::with_body_limit` |
+//! | the next wait is longer than a call may wait | `WaitTooLong` | the server asked for a pause that makes the waits of this call longer than 60 s | call again at `not_before`; more by `RetryLayer::with_max_wait` |
+//! | the deadline leaves no time for another attempt | `Deadline` | the next attempt would begin after the total timeout, or after the caller's deadline | a longer total timeout, or shorter attempts |
+//! | another attempt would fail in the same way | `Permanent` | a certificate that is not trusted, a URL that cannot be called, a 501 and its like | what the last error names. A retry that knows your client's errors only as *unknown* never says this: see the features |
+//! | the server asked for no further attempt | `Vetoed` | `x-should-retry: false`, `x-envoy-ratelimited`, a negative `grpc-retry-pushback-ms`, or a replayed answer | what the server's documentation says |
+//! | retries are off for this request | `Disabled` | the request has the extension `NoRetry` | leave it out |
+//! | a layer of this client refused the attempt | `Rejected` | a limit, a throttle or a key: the attempt was not sent | the source names the rule; call again at `not_before`, or give that limit more room |
+//! | the server answered | `Answered` | a success, or a status that is an answer, such as 404 | a classifier of your own (`RetryLayer::with_classifier`), if the server means it otherwise |
+//!
 //! # Features
 //!
-//! `concurrency`, `idempotency`, `retry`, `throttle`, `timeout` (default: all): the layers. `throttle-redis`: a throttle for many
+//! `concurrency`, `idempotency`, `retry`, `throttle`, `timeout`: the layers. On by default.
+//!
+//! `hyper-util` (default), `reqwest`, `reqwest-http2`, `tonic`: that client's errors are read, with those of HTTP/2 and of TLS by
+//! rustls, and its bodies can be sent again. `axum`: its bodies. Nothing warns of a feature that is missing: then every error of
+//! that client but a refused connection is *maybe processed*. A POST is not sent again after a name that did not resolve, a certificate
+//! that is not trusted is tried until attempts or budget are used up, and [`Error::is_timeout`] does not know the
+//! client's own timeouts. With `reqwest` in place of `reqwest-http2`, this is so of a stream that an HTTP/2 server refused;
+//! with native-tls, of certificates.
+//!
+//! `hyper-util` adds 17 crates to a client of hyper-util without TLS, and 11 to one with hyper-rustls: no cryptography, no root
+//! store. To go without, say `default-features = false` and name the layers.
+//!
+//! `throttle-redis`: a throttle for many
 //! machines, with `throttle-redis-cluster`, `throttle-redis-sentinel` and `throttle-redis-tls` for Redis as it is run there.
 //! `dead-letter`: what could not be delivered is kept, with `dead-letter-sqlite` or `dead-letter-postgres` in a
-//! database, with `dead-letter-encryption` unreadable there. `hyper-util`, `reqwest`,
-//! `reqwest-http2`, `tonic`, `axum`: reading that client's errors, and sending its bodies again. With `axum`, an [`Error`] is a response,
+//! database, with `dead-letter-encryption` unreadable there. With `axum`, an [`Error`] is a response,
 //! and with `tonic` it becomes a status, so that a handler which makes a call of its own can end by `?`. `load`: the layers forward
 //! `tower::load::Load`. `tower-http`: classifiers for its `TraceLayer`, in
 //! [`classify`]. `tracing`: the layers tell what they decide.

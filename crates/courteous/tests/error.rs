@@ -125,3 +125,23 @@ async fn with_a_dead_letter_the_reason_is_said_once_as_well() {
         )
     );
 }
+
+#[test]
+fn each_reason_is_in_the_tables_of_why_a_call_was_not_retried() {
+    let table = |source: &'static str| {
+        let lines = source.lines().filter_map(|line| line.strip_prefix("//! "));
+        let lines = lines.skip_while(|line| *line != "# My call was not retried: why");
+        let lines = lines.skip(1).take_while(|line| !line.starts_with("# "));
+        lines.collect::<Vec<_>>()
+    };
+    let facade = table(include_str!("../src/lib.rs"));
+    assert_eq!(
+        facade,
+        table(include_str!("../../courteous-retry/src/lib.rs"))
+    );
+    for reason in StopReason::ALL {
+        let row = format!("| {reason} | `{reason:?}` | ");
+        let rows = facade.iter().filter(|line| line.starts_with(&row));
+        assert_eq!(rows.count(), 1, "{row}");
+    }
+}
