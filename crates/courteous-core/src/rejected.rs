@@ -59,6 +59,7 @@ impl RejectReason {
             Self::MalformedKey => "malformed_key",
             Self::NoKey => "no_key",
             Self::KeyReused => "key_reused",
+            Self::ShuttingDown => "shutting_down",
         }
     }
 
