@@ -87,6 +87,16 @@ impl Backoff {
         Ok(self)
     }
 
+    /// Begins with `base`. A cap that is shorter becomes as long.
+    #[must_use]
+    pub const fn with_base(mut self, base: Duration) -> Self {
+        self.base = base;
+        if self.cap.as_nanos() < base.as_nanos() {
+            self.cap = base;
+        }
+        self
+    }
+
     /// Bounds every delay, jitter included, by `cap` instead of 20 s. [`Duration::MAX`] is no
     /// bound.
     ///
@@ -111,6 +121,15 @@ impl Backoff {
     #[must_use]
     pub const fn base(&self) -> Duration {
         self.base
+    }
+
+    /// What each delay is multiplied by for the next one, jitter apart; `None` if the growth is not exponential.
+    #[must_use]
+    pub const fn factor(&self) -> Option<f64> {
+        match self.growth {
+            Growth::Exponential { factor } => Some(factor),
+            Growth::Constant | Growth::Linear => None,
+        }
     }
 
     /// The longest possible delay.

@@ -6,6 +6,7 @@ use tower_layer::Layer;
 
 use crate::{
     error::InvalidLimit,
+    limit_settings::LimitSettings,
     limiter::Limiter,
     limiters::Limiters,
     options::{HoldUntil, Options},
@@ -188,6 +189,36 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
     #[must_use]
     pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
         self.observe.as_ref()
+    }
+
+    /// The same with what `settings` state. A limit is set as by [`set_limit`](Self::set_limit).
+    #[must_use]
+    pub fn with_settings(mut self, settings: &LimitSettings) -> Self {
+        let options = &mut self.options;
+        options.max_wait = settings.max_wait.or(options.max_wait);
+        options.max_waiting = settings.max_waiting.or(options.max_waiting);
+        if let Some(limit) = settings.limit {
+            self.set_limit(limit);
+        }
+        self
+    }
+
+    /// All settings, as they are now.
+    #[must_use]
+    pub fn settings(&self) -> LimitSettings {
+        LimitSettings {
+            limit: Some(self.scope.limit()),
+            max_wait: self.options.max_wait,
+            max_waiting: self.options.max_waiting,
+        }
+    }
+
+    /// Changes the limit from now on, for every stack that shares it: see [`Limiter::set_limit`] and [`Limiters::set_limit`].
+    pub fn set_limit(&self, limit: NonZeroUsize) {
+        match &self.scope {
+            Scope::One(limiter) => limiter.set_limit(limit),
+            Scope::Keyed(keyed) => keyed.limiters().set_limit(limit),
+        }
     }
 
     /// What is in force now: for a health check, or a support ticket. See [`Limiters::snapshot`].

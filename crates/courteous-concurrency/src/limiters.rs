@@ -125,28 +125,6 @@ impl<K: Hash + Eq> Limiters<K> {
         self.lock().map.len()
     }
 
-    /// How many calls of one key may be in flight at a time.
-    #[must_use]
-    pub fn limit(&self) -> NonZeroUsize {
-        self.lock().limit
-    }
-
-    /// Changes the limit of every key from now on, as [`Limiter::set_limit`] does.
-    pub fn set_limit(&self, limit: NonZeroUsize) {
-        let mut wakes = Wakes::new();
-        let resizing = (self.shared.resizing.lock()).unwrap_or_else(PoisonError::into_inner);
-        let mut partitions = self.lock();
-        partitions.limit = limit;
-        let limiters = partitions.all();
-        drop(partitions);
-        for limiter in &limiters {
-            limiter.set_limit_into(limit, &mut wakes);
-        }
-        drop(resizing);
-        // A waker may run any code, such as another change of the limit.
-        wakes.wake();
-    }
-
     #[cfg(feature = "load")]
     pub(crate) fn load(&self) -> usize {
         self.sum(Limiter::load)
@@ -194,6 +172,28 @@ impl<K: Hash + Eq> Limiters<K> {
 }
 
 impl<K> Limiters<K> {
+    /// How many calls of one key may be in flight at a time.
+    #[must_use]
+    pub fn limit(&self) -> NonZeroUsize {
+        self.lock().limit
+    }
+
+    /// Changes the limit of every key from now on, as [`Limiter::set_limit`] does.
+    pub fn set_limit(&self, limit: NonZeroUsize) {
+        let mut wakes = Wakes::new();
+        let resizing = (self.shared.resizing.lock()).unwrap_or_else(PoisonError::into_inner);
+        let mut partitions = self.lock();
+        partitions.limit = limit;
+        let limiters = partitions.all();
+        drop(partitions);
+        for limiter in &limiters {
+            limiter.set_limit_into(limit, &mut wakes);
+        }
+        drop(resizing);
+        // A waker may run any code, such as another change of the limit.
+        wakes.wake();
+    }
+
     /// What is in force now: for a health check, or a support ticket. Of the keys, the ten busiest.
     ///
     /// Takes one pass over all keys, with the lock of one at a time: some 2 ms for 10,000.

@@ -49,14 +49,6 @@ impl<K: Hash + Eq> Scope<K> {
         }
     }
 
-    /// How many calls may be in flight at a time, in all or for one key.
-    pub(crate) fn limit(&self) -> NonZeroUsize {
-        match self {
-            Self::One(limiter) => limiter.limit(),
-            Self::Keyed(keyed) => keyed.limiters.limit(),
-        }
-    }
-
     #[cfg(feature = "load")]
     pub(crate) fn load(&self) -> usize {
         match self {
@@ -66,7 +58,21 @@ impl<K: Hash + Eq> Scope<K> {
     }
 }
 
+impl<K> Keyed<K> {
+    pub(crate) const fn limiters(&self) -> &Limiters<K> {
+        &self.limiters
+    }
+}
+
 impl<K> Scope<K> {
+    /// How many calls may be in flight at a time, in all or for one key.
+    pub(crate) fn limit(&self) -> NonZeroUsize {
+        match self {
+            Self::One(limiter) => limiter.limit(),
+            Self::Keyed(keyed) => keyed.limiters.limit(),
+        }
+    }
+
     pub(crate) fn snapshot(&self) -> LimitSnapshot {
         match self {
             Self::One(limiter) => limiter.snapshot(),

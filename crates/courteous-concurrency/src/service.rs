@@ -65,6 +65,12 @@ impl<S, R, K> ConcurrencyLimit<S, R, K> {
         &mut self.inner
     }
 
+    /// The layer that the service has its settings and its limiters from.
+    #[must_use]
+    pub const fn layer(&self) -> &ConcurrencyLimitLayer<R, K> {
+        &self.limit
+    }
+
     /// What is in force now: see [`ConcurrencyLimitLayer::snapshot`].
     #[must_use]
     pub fn snapshot(&self) -> LimitSnapshot {

@@ -318,7 +318,9 @@ pub async fn many_letters_pushed_at_once_are_all_kept(store: &Any, clock: &Clock
 pub async fn a_flush_waits_for_letters_whose_futures_were_dropped(store: &Any, clock: &Clock) {
     store.flush().await;
     let letters = (0..50).map(|_| letter(clock, HOUR, Reason::Abandoned));
-    let pushed: Vec<_> = letters.map(|letter| (letter.id, store.push(letter))).collect();
+    let pushed: Vec<_> = letters
+        .map(|letter| (letter.id, store.push(letter)))
+        .collect();
     let ids: Vec<_> = pushed.iter().map(|(id, _)| *id).collect();
     drop(pushed);
     store.flush().await;

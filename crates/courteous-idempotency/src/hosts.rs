@@ -30,6 +30,14 @@ impl Hosts {
             .map(Self::Only)
     }
 
+    /// As they were stated; `None` for all.
+    pub(crate) fn texts(&self) -> Option<Vec<String>> {
+        match self {
+            Self::All => None,
+            Self::Only(patterns) => Some(patterns.iter().map(Pattern::text).collect()),
+        }
+    }
+
     pub(crate) fn include(&self, request: RequestView<'_>) -> bool {
         match self {
             Self::All => true,
@@ -57,6 +65,13 @@ impl Pattern {
         match host {
             Some(host) => Ok(Self { host, below }),
             None => Err(InvalidHosts::new(text)),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self.below {
+            true => format!("*.{}", self.host),
+            false => self.host.to_string(),
         }
     }
 

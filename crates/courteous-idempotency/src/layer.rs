@@ -1,11 +1,12 @@
 use std::{fmt, sync::Arc};
 
-use courteous_core::{ObserveOnly, RequestView};
+use courteous_core::{InvalidSettings, ObserveOnly, RequestView};
 use http::{HeaderName, Method};
 use tower_layer::Layer;
 
 use crate::{
-    IdempotencyKey, IntoKey, InvalidHosts, InvalidMethods, KeyFormat, RandomUuid, hosts::Hosts,
+    IdempotencyKey, IntoKey, InvalidHosts, InvalidMethods, KeyFormat, KeySettings, RandomUuid,
+    hosts::Hosts,
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -35,7 +36,7 @@ impl IdempotencyKeyLayer {
             settings: Settings {
                 header: IDEMPOTENCY_KEY,
                 format: KeyFormat::default(),
-                methods: vec![Method::POST, Method::PATCH],
+                methods: default_methods(),
                 hosts: Hosts::default(),
                 observe: None,
             },
@@ -126,6 +127,39 @@ impl<G> IdempotencyKeyLayer<G> {
         self.settings.observe.as_ref()
     }
 
+    /// The same with what `settings` state.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_methods`](Self::with_methods) and [`with_hosts`](Self::with_hosts).
+    pub fn with_settings(mut self, settings: &KeySettings) -> Result<Self, InvalidSettings> {
+        let KeySettings {
+            header,
+            methods,
+            hosts,
+        } = settings;
+        if let Some(header) = header {
+            self = self.with_header(header.clone());
+        }
+        let is_off = self.settings.methods.is_empty() && *settings != KeySettings::default();
+        let methods = methods.clone();
+        if let Some(methods) = methods.or_else(|| is_off.then(default_methods)) {
+            let with = self.with_methods(methods);
+            self = with.map_err(|error| InvalidSettings::new("methods", error.to_string()))?;
+        }
+        if let Some(hosts) = hosts {
+            let with = self.with_hosts(hosts);
+            self = with.map_err(|error| InvalidSettings::new("hosts", error.to_string()))?;
+        }
+        Ok(self)
+    }
+
+    /// All settings that a file can state, as they are now.
+    #[must_use]
+    pub fn settings(&self) -> KeySettings {
+        self.settings.all()
+    }
+
     /// Makes the keys with `generate`, instead of drawing them.
     ///
     /// A key that follows from the request (the order's number in its extensions, say) survives a
@@ -150,6 +184,20 @@ impl<G> IdempotencyKeyLayer<G> {
             generator: generate,
         }
     }
+}
+
+impl Settings {
+    pub(crate) fn all(&self) -> KeySettings {
+        KeySettings {
+            header: Some(self.header.clone()),
+            methods: Some(self.methods.clone()),
+            hosts: self.hosts.texts(),
+        }
+    }
+}
+
+fn default_methods() -> Vec<Method> {
+    vec![Method::POST, Method::PATCH]
 }
 
 impl<S, G: Clone> Layer<S> for IdempotencyKeyLayer<G> {

@@ -107,6 +107,7 @@ mod future;
 mod generator;
 mod hosts;
 mod key;
+mod key_settings;
 mod layer;
 mod recent;
 mod service;
@@ -116,6 +117,7 @@ pub use format::KeyFormat;
 pub use future::ResponseFuture;
 pub use generator::{Generator, IntoKey, RandomUuid};
 pub use key::Key;
+pub use key_settings::KeySettings;
 pub use layer::IdempotencyKeyLayer;
 pub use service::IdempotencyKey;
 

@@ -11,7 +11,7 @@ use courteous_core::{
 use http::{HeaderValue, Request};
 use tower_service::Service;
 
-use crate::{Generator, RandomUuid, ResponseFuture, layer::Settings};
+use crate::{Generator, KeySettings, RandomUuid, ResponseFuture, layer::Settings};
 
 /// Gives each call one idempotency key: the service that
 /// [`IdempotencyKeyLayer`](crate::IdempotencyKeyLayer) makes.
@@ -63,6 +63,12 @@ impl<S, G> IdempotencyKey<S, G> {
     #[must_use]
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
+    }
+
+    /// All settings that a file can state, as they are now.
+    #[must_use]
+    pub fn settings(&self) -> KeySettings {
+        self.settings.all()
     }
 
     /// Unwraps the inner service.

@@ -6,10 +6,12 @@ use std::{
     },
 };
 
-use courteous_core::Fault;
+use courteous_core::{Fault, plain::Plain};
 use tokio::time::Instant;
 
-use crate::{BudgetBuilder, BudgetSnapshot, account::Account, ledger::Ledger};
+use crate::{
+    BudgetBuilder, BudgetSettings, BudgetSnapshot, InvalidBudget, account::Account, ledger::Ledger,
+};
 
 /// How many retries all calls that share it may make, in proportion to the calls that succeed.
 ///
@@ -75,6 +77,8 @@ pub struct Budget {
 }
 
 struct Shared {
+    /// What it was made by; `None`: unlimited.
+    builder: Option<BudgetBuilder>,
     prices: Prices,
     /// `None`: unlimited.
     account: Option<Account>,
@@ -108,12 +112,17 @@ impl Budget {
     /// A budget that never ends, for batches whose attempts are bounded in another way.
     #[must_use]
     pub fn unlimited() -> Self {
-        Self::with(Prices::DEFAULT, None)
+        Self::with(Prices::DEFAULT, None, None)
     }
 
-    pub(crate) fn with(prices: Prices, ledger: Option<Ledger>) -> Self {
+    pub(crate) fn with(
+        prices: Prices,
+        ledger: Option<Ledger>,
+        builder: Option<BudgetBuilder>,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
+                builder,
                 prices,
                 account: ledger.map(Account::new),
                 paid: AtomicU64::new(0),
@@ -144,6 +153,22 @@ impl Budget {
         self.shared.refused.load(Ordering::Relaxed)
     }
 
+    /// All settings that a file can state; none if the budget is unlimited.
+    #[must_use]
+    pub fn settings(&self) -> BudgetSettings {
+        let builder = self.shared.builder.as_ref();
+        builder.map_or_else(BudgetSettings::default, BudgetBuilder::all)
+    }
+
+    /// This budget, or a new one if it has not what `settings` state.
+    pub(crate) fn with_settings(&self, settings: &BudgetSettings) -> Result<Self, InvalidBudget> {
+        if settings.differs_from(&self.settings()).is_none() {
+            return Ok(self.clone());
+        }
+        let builder = self.shared.builder.unwrap_or(BudgetBuilder::new());
+        builder.settings(settings).build()
+    }
+
     /// What is in it now: for a health check, or a support ticket.
     #[must_use]
     pub fn snapshot(&self) -> BudgetSnapshot {
@@ -163,9 +188,12 @@ impl Budget {
     pub fn observed(&self) -> Self {
         let new = || {
             let Shared {
-                prices, account, ..
+                prices,
+                account,
+                builder,
+                ..
             } = &*self.shared;
-            Self::with(*prices, account.as_ref().map(Account::fresh))
+            Self::with(*prices, account.as_ref().map(Account::fresh), *builder)
         };
         self.shared.observed.get_or_init(new).clone()
     }

@@ -1,7 +1,7 @@
 use std::{error::Error, fmt, time::Duration};
 
 use crate::{
-    Budget,
+    Budget, BudgetSettings,
     budget::Prices,
     ledger::{Ledger, TOKEN, Terms},
 };
@@ -77,6 +77,35 @@ impl BudgetBuilder {
         self
     }
 
+    /// The same with what `settings` state.
+    pub fn settings(mut self, settings: &BudgetSettings) -> Self {
+        self.start = settings.start.unwrap_or(self.start);
+        self.deposit = settings.deposit.unwrap_or(self.deposit);
+        self.lowest_cap = settings.lowest_cap.unwrap_or(self.lowest_cap);
+        self.highest_cap = settings.highest_cap.unwrap_or(self.highest_cap);
+        self.window = settings.window.unwrap_or(self.window);
+        let prices = &mut self.prices;
+        prices.no_response = (settings.price_after_no_response).unwrap_or(prices.no_response);
+        prices.server = (settings.price_after_server_error).unwrap_or(prices.server);
+        prices.throttled = (settings.price_after_throttling).unwrap_or(prices.throttled);
+        prices.gated = settings.price_at_gate.unwrap_or(prices.gated);
+        self
+    }
+
+    pub(crate) const fn all(&self) -> BudgetSettings {
+        BudgetSettings {
+            start: Some(self.start),
+            deposit: Some(self.deposit),
+            lowest_cap: Some(self.lowest_cap),
+            highest_cap: Some(self.highest_cap),
+            window: Some(self.window),
+            price_after_no_response: Some(self.prices.no_response),
+            price_after_server_error: Some(self.prices.server),
+            price_after_throttling: Some(self.prices.throttled),
+            price_at_gate: Some(self.prices.gated),
+        }
+    }
+
     /// The budget.
     ///
     /// # Errors
@@ -113,7 +142,7 @@ impl BudgetBuilder {
             highest_cap: tokens(self.highest_cap),
             window: self.window,
         });
-        Budget::with(self.prices, Some(ledger))
+        Budget::with(self.prices, Some(ledger), Some(self))
     }
 }
 

@@ -1,12 +1,12 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_backoff::Backoff;
-use courteous_core::{Classify, Dice, InvalidCount, ObserveOnly, RequestView};
+use courteous_core::{Classify, Dice, InvalidCount, InvalidSettings, ObserveOnly, RequestView};
 use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
 use tower_layer::Layer;
 
-use crate::{Budget, Retry, RetryEvent, settings::Settings};
+use crate::{Budget, Retry, RetryEvent, RetrySettings, settings::Settings};
 
 /// Sends a request again where that is safe, useful, and within a budget.
 ///
@@ -259,6 +259,22 @@ impl<K> RetryLayer<K> {
             settings: self.settings,
             keep: Via::new(wrap),
         }
+    }
+
+    /// The same with what `settings` state.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Backoff`] and of [`BudgetBuilder`](crate::BudgetBuilder).
+    pub fn with_settings(mut self, settings: &RetrySettings) -> Result<Self, InvalidSettings> {
+        settings.apply_to(Arc::make_mut(&mut self.settings))?;
+        Ok(self)
+    }
+
+    /// All settings that a file can state, as they are now.
+    #[must_use]
+    pub fn settings(&self) -> RetrySettings {
+        RetrySettings::of(&self.settings)
     }
 
     /// The budget that all retries of this layer draw on: a handle to read.

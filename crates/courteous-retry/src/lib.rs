@@ -167,6 +167,7 @@ mod layer;
 mod ledger;
 mod overrides;
 mod policy;
+mod retry_settings;
 mod service;
 mod settings;
 mod snapshot;
@@ -181,6 +182,7 @@ pub use event::RetryEvent;
 pub use future::ResponseFuture;
 pub use layer::RetryLayer;
 pub use overrides::{MaxAttempts, NoRetry};
+pub use retry_settings::{BackoffSettings, BudgetSettings, RetrySettings};
 pub use service::Retry;
 
 #[cfg(doctest)]

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::{Budget, ResponseFuture, call::Call, settings::Settings};
+use crate::{Budget, ResponseFuture, RetrySettings, call::Call, settings::Settings};
 
 /// The service that [`RetryLayer`](crate::RetryLayer) makes.
 ///
@@ -59,6 +59,12 @@ impl<S, K> Retry<S, K> {
     /// The inner service, to be changed.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
+    }
+
+    /// All settings that a file can state, as they are now.
+    #[must_use]
+    pub fn settings(&self) -> RetrySettings {
+        RetrySettings::of(&self.settings)
     }
 
     /// The budget that all retries of the layer draw on: a handle to read.

@@ -1,10 +1,10 @@
 use std::{num::NonZeroU32, time::Duration};
 
-use courteous_core::{Ask, CallContext, RejectReason, RequestView, Target};
+use courteous_core::{Ask, CallContext, RejectReason, RequestView, Target, ThrottleSnapshot};
 use http::{Request, StatusCode};
 use tokio::time::Instant;
 
-use crate::{Cost, levels::later};
+use crate::{Cost, ThrottleSettings, levels::later};
 
 /// What a layer's users can set.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,17 @@ impl Config {
         listens: true,
         hints: HintConfig::DEFAULT,
     };
+
+    /// What a file can state of them, beside the rates in a `snapshot`.
+    pub(crate) fn settings(&self, snapshot: Option<ThrottleSnapshot>) -> ThrottleSettings {
+        ThrottleSettings {
+            rates: snapshot.map(|snapshot| snapshot.rates),
+            max_wait: self.max_wait,
+            max_waiting: Some(self.max_waiting).filter(|&max| max < usize::MAX),
+            max_pause: Some(self.hints.max_pause),
+            max_quota_pause: Some(self.hints.max_quota_pause),
+        }
+    }
 
     /// What `request` is for, if that matters.
     #[inline]

@@ -5,7 +5,8 @@ use http::{Response, StatusCode};
 use tower_layer::Layer;
 
 use crate::{
-    AsError, AsResponse, Bucket, Keyed, Partition, PerOrigin, Rate, Throttle, ThrottleSnapshot,
+    AsError, AsResponse, Bucket, InvalidSettings, Keyed, Partition, PerOrigin, Rate, Throttle,
+    ThrottleSettings, ThrottleSnapshot,
     config::{Config, Pacing},
 };
 
@@ -183,6 +184,46 @@ impl<P, R> ThrottleLayer<P, R> {
 }
 
 impl<P: Partition, R> ThrottleLayer<P, R> {
+    /// The same with what `settings` state. Rates are set as by [`set_rates`](Self::set_rates).
+    ///
+    /// # Errors
+    ///
+    /// As [`set_rates`](Self::set_rates).
+    pub fn with_settings(mut self, settings: &ThrottleSettings) -> Result<Self, InvalidSettings> {
+        if let Some(rates) = &settings.rates {
+            self.set_rates(rates)?;
+        }
+        let Config { hints, .. } = &mut self.config;
+        hints.max_pause = settings.max_pause.unwrap_or(hints.max_pause);
+        hints.max_quota_pause = settings.max_quota_pause.unwrap_or(hints.max_quota_pause);
+        self.config.max_wait = settings.max_wait.or(self.config.max_wait);
+        self.config.max_waiting = settings.max_waiting.unwrap_or(self.config.max_waiting);
+        Ok(self)
+    }
+
+    /// All settings, as they are now.
+    #[must_use]
+    pub fn settings(&self) -> ThrottleSettings {
+        self.config.settings(self.snapshot())
+    }
+
+    /// Goes on at `rates` from now on, for every stack that draws on the same tokens: see [`Bucket::set_rates`].
+    ///
+    /// # Errors
+    ///
+    /// If there is no rate, or if the [partition](Partition::set_rates) cannot have these: one in Redis has one rate, and one
+    /// of somebody else's may have none. Then nothing has changed.
+    pub fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidSettings> {
+        if rates.is_empty() {
+            return Err(InvalidSettings::new(
+                "rates",
+                "there must be at least one rate",
+            ));
+        }
+        let set = self.partition.set_rates(rates);
+        set.map_err(|error| InvalidSettings::new("rates", error.to_string()))
+    }
+
     /// What is in force now, if the partition tells: for a health check, or a support ticket. See [`Partition::snapshot`].
     #[must_use]
     pub fn snapshot(&self) -> Option<ThrottleSnapshot> {

@@ -15,17 +15,19 @@ mod line;
 mod listen;
 mod meter;
 mod service;
+mod throttle_settings;
 mod waiter;
 mod waiting;
 
 pub use bucket::{Bucket, BucketTurn};
 pub use cost::Cost;
 pub use courteous_core::{
-    AsError, AsResponse, Ask, BucketSnapshot, InvalidRate, InvalidRates, Labels, Partition,
-    QuotaName, Quotas, Rate, Refuse, Store, StoreSnapshot, Take, Target, ThrottleSnapshot,
-    ToldQuota, Turn,
+    AsError, AsResponse, Ask, BucketSnapshot, InvalidRate, InvalidRates, InvalidSettings, Labels,
+    Partition, QuotaName, Quotas, Rate, Refuse, Store, StoreSnapshot, Take, Target,
+    ThrottleSnapshot, ToldQuota, Turn,
 };
 pub use future::ResponseFuture;
 pub use keyed::{Keyed, PerOrigin};
 pub use layer::ThrottleLayer;
 pub use service::Throttle;
+pub use throttle_settings::ThrottleSettings;

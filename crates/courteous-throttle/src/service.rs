@@ -8,8 +8,8 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::{
-    AsError, Bucket, Partition, Refuse, ResponseFuture, Store, Take, ThrottleSnapshot,
-    config::Config, listen::Listen, waiting::Waiting,
+    AsError, Bucket, Partition, Refuse, ResponseFuture, Store, Take, ThrottleSettings,
+    ThrottleSnapshot, config::Config, listen::Listen, waiting::Waiting,
 };
 
 /// Makes every call wait for its token: see [`ThrottleLayer`](crate::ThrottleLayer).
@@ -68,6 +68,12 @@ impl<S, P, R> Throttle<S, P, R> {
 }
 
 impl<S, P: Partition, R> Throttle<S, P, R> {
+    /// All settings, as they are now: see [`ThrottleLayer::settings`](crate::ThrottleLayer::settings).
+    #[must_use]
+    pub fn settings(&self) -> ThrottleSettings {
+        self.config.settings(self.snapshot())
+    }
+
     /// What is in force now, if the partition tells: see [`Partition::snapshot`].
     #[must_use]
     pub fn snapshot(&self) -> Option<ThrottleSnapshot> {

@@ -134,7 +134,8 @@
 //! database, with `dead-letter-encryption` unreadable there. With `axum`, an [`Error`] is a response,
 //! and with `tonic` it becomes a status, so that a handler which makes a call of its own can end by `?`. `load`: the layers forward
 //! `tower::load::Load`. `tower-http`: classifiers for its `TraceLayer`, in
-//! [`classify`]. `tracing`: the layers tell what they decide.
+//! [`classify`]. `serde`: [`Settings`] are read from a file, and a [`Snapshot`] is written. `tracing`: the layers tell what they
+//! decide.
 
 mod builder;
 #[cfg(feature = "retry")]
@@ -160,6 +161,22 @@ mod service;
     feature = "throttle",
     feature = "timeout"
 ))]
+mod settings;
+#[cfg(all(
+    feature = "concurrency",
+    feature = "idempotency",
+    feature = "retry",
+    feature = "throttle",
+    feature = "timeout"
+))]
+mod snapshot;
+#[cfg(all(
+    feature = "concurrency",
+    feature = "idempotency",
+    feature = "retry",
+    feature = "throttle",
+    feature = "timeout"
+))]
 mod stack;
 mod timeout_error;
 
@@ -171,9 +188,9 @@ pub use check::{CloneService, HttpService, ServiceError, check};
 pub use close::{CloseLayer, Closer, Unfinished};
 pub use courteous_core::{
     Attempt, BoxError, CallContext, CallId, Classified, Classify, Dice, Effect, Elapsed, Fault,
-    Gate, History, InvalidCount, LongLived, NoRandomBytes, Origin, Outcome, RejectReason, Rejected,
-    RequestView, ResponseHead, Retried, RetryInfo, Scope, StopReason, Verdict, find_cause,
-    random_bytes,
+    Gate, History, InvalidCount, InvalidSettings, Labels, LongLived, NoRandomBytes, Origin,
+    Outcome, RejectReason, Rejected, RequestView, ResponseHead, Retried, RetryInfo, Scope,
+    StopReason, Verdict, find_cause, random_bytes,
 };
 pub use error::Error;
 #[cfg(all(
@@ -185,6 +202,8 @@ pub use error::Error;
 ))]
 pub use {
     service::{Courteous, ResponseBody, ResponseFuture},
+    settings::Settings,
+    snapshot::Snapshot,
     stack::{InvalidStack, Stack, StackLayer},
 };
 
@@ -240,6 +259,7 @@ pub mod dead_letter {
     feature = "dead-letter-sqlite",
     feature = "hyper-util",
     feature = "reqwest",
+    feature = "serde",
     feature = "throttle-redis",
     feature = "tonic"
 ))]

@@ -1,18 +1,18 @@
 use std::{error, fmt, num::NonZeroUsize, time::Duration};
 
 use courteous_concurrency::{AsError, ConcurrencyLimitLayer};
-use courteous_core::Origin;
+use courteous_core::{InvalidSettings, Origin, Partition};
 #[cfg(feature = "dead-letter")]
 use courteous_dead_letter::DeadLetterLayer;
 use courteous_idempotency::IdempotencyKeyLayer;
-use courteous_retry::RetryLayer;
+use courteous_retry::{Budget, RetryLayer};
 use courteous_throttle::{PerOrigin, Rate, ThrottleLayer};
 use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
 #[cfg(feature = "tonic")]
 use courteous_tonic::{GrpcStatusLayer, InvalidMethodName, TonicClassifier};
 use tower_layer::{Identity, Layer};
 
-use crate::{Closer, Courteous, service::Layers};
+use crate::{Closer, Courteous, Settings, Snapshot, service::Layers, snapshot::Handles};
 
 /// The whole stack in the recommended order, with defaults, and checked as a whole.
 ///
@@ -286,6 +286,53 @@ impl<P, O> Stack<P, O> {
         self
     }
 
+    /// The same with what `settings` state; what they do not state is left as it is. See [`Settings`].
+    ///
+    /// The throttle's `rates` and the concurrency limit's `limit` are changed in the layers' handles: stacks that share these
+    /// have them, too.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSettings`], which names the setting and the rule. What contradicts something else is told by
+    /// [`build`](Self::build).
+    pub fn with_settings(mut self, settings: &Settings) -> Result<Self, InvalidSettings>
+    where
+        P: Partition + Clone,
+    {
+        let layers = &mut self.layers;
+        let within = |name| move |error: InvalidSettings| error.within(name);
+        layers.key = (layers.key.clone())
+            .with_settings(&settings.idempotency_key)
+            .map_err(within("idempotency_key"))?;
+        layers.retry = (layers.retry.clone())
+            .with_settings(&settings.retry)
+            .map_err(within("retry"))?;
+        if let Some(header) = &settings.idempotency_key.header {
+            layers.retry = layers.retry.clone().with_key_header(header.clone());
+            #[cfg(feature = "dead-letter")]
+            if let Some(dead_letter) = &mut layers.dead_letter {
+                *dead_letter = dead_letter.clone().with_key_header(header.clone());
+            }
+        }
+        if let Some(timeout) = settings.total_timeout {
+            layers.total = layers.total.clone().with_timeout(timeout);
+        }
+        if let Some(timeout) = settings.attempt_timeout {
+            layers.attempt = layers.attempt.clone().with_timeout(timeout);
+        }
+        if let Some(timeout) = settings.idle_timeout {
+            layers.attempt = layers.attempt.clone().with_idle_timeout(timeout);
+        }
+        // Last, as these change what is shared.
+        layers.throttle = (layers.throttle.clone())
+            .with_settings(&settings.throttle)
+            .map_err(within("throttle"))?;
+        layers.concurrency =
+            (layers.concurrency.clone()).with_settings(&settings.concurrency_limit);
+        self.streaming = settings.streaming.unwrap_or(self.streaming);
+        Ok(self)
+    }
+
     /// The stack as one layer.
     ///
     /// # Errors
@@ -356,6 +403,86 @@ impl<P: Clone, O> StackLayer<P, O> {
     {
         let layered = self.layers.around(client, self.closer.clone());
         self.outer.layer(Courteous::new(layered, self.streaming))
+    }
+}
+
+impl<P, O> StackLayer<P, O> {
+    /// The retry budget: a handle to read.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        self.layers.retry.budget()
+    }
+
+    /// The concurrency limit: to be read, and changed by [`ConcurrencyLimitLayer::set_limit`].
+    #[must_use]
+    pub const fn concurrency_limit(&self) -> &ConcurrencyLimitLayer<AsError, Origin> {
+        &self.layers.concurrency
+    }
+
+    /// What the throttle draws on: a handle to read and change.
+    #[must_use]
+    pub const fn throttle(&self) -> &P {
+        self.layers.throttle.partition()
+    }
+}
+
+impl<P: Partition, O> StackLayer<P, O> {
+    /// What is in force now, for all clients of this layer: for a health check, or a support ticket. See [`Snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.handles().snapshot()
+    }
+
+    /// All settings, as they are now.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.handles().settings
+    }
+
+    /// Changes what `settings` state, in all clients of this layer: see [`Courteous::apply`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn apply(&self, settings: &Settings) -> Result<(), InvalidSettings> {
+        self.handles().apply(settings)
+    }
+
+    fn handles(&self) -> Handles<'_, P> {
+        let Layers {
+            key,
+            total,
+            retry,
+            concurrency,
+            throttle,
+            attempt,
+            ..
+        } = &self.layers;
+        #[cfg(feature = "dead-letter")]
+        let dead_letter = self
+            .layers
+            .dead_letter
+            .as_ref()
+            .map(DeadLetterLayer::snapshot);
+        #[cfg(not(feature = "dead-letter"))]
+        let dead_letter = None;
+        Handles {
+            settings: Settings {
+                total_timeout: Some(total.timeout()),
+                attempt_timeout: Some(attempt.timeout()),
+                idle_timeout: attempt.idle_timeout(),
+                streaming: Some(self.streaming),
+                idempotency_key: key.settings(),
+                retry: retry.settings(),
+                concurrency_limit: concurrency.settings(),
+                throttle: throttle.settings(),
+            },
+            budget: retry.budget(),
+            concurrency,
+            throttle: throttle.partition(),
+            dead_letter,
+            closer: &self.closer,
+        }
     }
 }
 

@@ -61,6 +61,13 @@ impl AttemptTimeoutLayer {
 }
 
 impl<K> AttemptTimeoutLayer<K> {
+    /// The same with another timeout.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// How far the timeout reaches. To the response's headers by default, as another attempt can be
     /// made only until then.
     #[must_use]

@@ -73,6 +73,12 @@ impl<S, K> AttemptTimeout<S, K> {
         &mut self.inner
     }
 
+    /// The layer that the service has its settings from.
+    #[must_use]
+    pub const fn layer(&self) -> &AttemptTimeoutLayer<K> {
+        &self.settings
+    }
+
     /// Unwraps the inner service.
     #[must_use]
     pub fn into_inner(self) -> S {

@@ -32,6 +32,13 @@ impl TotalTimeoutLayer {
         }
     }
 
+    /// The same with another timeout.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// How far the timeout reaches. To the end of the response's body by default, as that is what a
     /// caller waits for.
     ///

@@ -53,6 +53,12 @@ impl<S> TotalTimeout<S> {
         &mut self.inner
     }
 
+    /// The layer that the service has its settings from.
+    #[must_use]
+    pub const fn layer(&self) -> &TotalTimeoutLayer {
+        &self.settings
+    }
+
     /// Unwraps the inner service.
     #[must_use]
     pub fn into_inner(self) -> S {
