@@ -19,6 +19,7 @@ struct State {
     attempts: u32,
     under_way: bool,
     history: History,
+    idempotent: Option<bool>,
 }
 
 impl Trail {
@@ -59,6 +60,17 @@ impl Trail {
         let mut state = self.lock();
         state.under_way = false;
         state.attempts = state.attempts.saturating_sub(1);
+    }
+
+    /// The caller has said whether the request may be sent twice, whatever its method and its key say.
+    pub fn say_idempotent(&self, is_idempotent: bool) {
+        self.lock().idempotent = Some(is_idempotent);
+    }
+
+    /// What the caller has said of sending the request twice, if a retry was told.
+    #[must_use]
+    pub fn idempotent(&self) -> Option<bool> {
+        self.lock().idempotent
     }
 
     /// Whether a retry has taken it. If none has, the call may be on its way all the same.

@@ -197,6 +197,7 @@ pub async fn a_letter_is_read_back_as_it_was(store: &Any, clock: &Clock) {
         letter.withheld.headers.push(AUTHORIZATION);
         letter.withheld.query.push("token".to_owned());
         letter.withheld.userinfo = true;
+        letter.idempotent = Some(letter.payload == Payload::Gone);
         letter.tags = Tags::new()
             .with("order", "42")
             .with("quote\"'\\", "'; DROP TABLE letters; --\n€");

@@ -25,6 +25,9 @@ pub struct Letter {
     pub payload: Payload,
     /// The header field that holds the idempotency key. `None` if the request had no key.
     pub key_header: Option<HeaderName>,
+    /// What the caller has said of sending it twice, whatever its method and its key say: by
+    /// [`Idempotent`](courteous_core::Idempotent), or by the settings of a retry inside. `None` if nothing.
+    pub idempotent: Option<bool>,
     /// When the call began: its first attempt was made then, or later.
     pub first_at: SystemTime,
     /// The caller's tags.
@@ -86,6 +89,7 @@ impl Letter {
             withheld: Withheld::new(),
             payload: Payload::Whole(bytes::Bytes::new()),
             key_header: None,
+            idempotent: None,
             first_at: failure.last_at,
             tags: Tags::new(),
             failure,
@@ -100,17 +104,19 @@ impl Letter {
 
     /// Whether sending it again can do no more than was done, and can say so: by its key, by its method (RFC 9110, section
     /// 9.2.2), or as it was never sent. A write under a [precondition](is_conditional_write) is not repeatable by its method: it
-    /// could meet its own effect.
+    /// could meet its own effect. Of a call that may have been sent, the caller's [word](Self::idempotent) says more than both.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
-        self.is_idempotent() || self.key().is_some() || !self.failure.maybe_sent
+        let by_itself = || self.is_idempotent() || self.key().is_some();
+        !self.failure.maybe_sent || self.idempotent.unwrap_or_else(by_itself)
     }
 
     /// When the key began to age by which it is safe to be sent again. `None` if that is safe without a key, or as the server
     /// has not acted on it.
     pub(crate) fn key_since(&self) -> Option<SystemTime> {
         let failure = &self.failure;
-        let needs_key = !self.is_idempotent() && failure.maybe_sent && failure.maybe_processed;
+        let by_key = self.idempotent.is_none() && !self.is_idempotent();
+        let needs_key = by_key && failure.maybe_sent && failure.maybe_processed;
         let since = failure.maybe_processed_since.unwrap_or(self.first_at);
         (needs_key && self.key().is_some()).then_some(since)
     }
@@ -325,5 +331,31 @@ mod tests {
         assert_eq!(post.key(), Some("k"));
         post.headers.append(&name, HeaderValue::from_static("k"));
         assert!(!post.is_repeatable(), "two fields are no key");
+    }
+
+    #[test]
+    fn the_callers_word_says_more_than_method_and_key() {
+        let id = LetterId::new(UNIX_EPOCH).unwrap();
+        let letter = |method, maybe_sent, said| {
+            let failure = failure(1, maybe_sent);
+            let mut letter = Letter::new(id, method, Uri::from_static("/"), failure);
+            letter.idempotent = said;
+            letter
+        };
+        assert!(letter(Method::POST, true, Some(true)).is_repeatable());
+        assert!(!letter(Method::PUT, true, Some(false)).is_repeatable());
+        assert!(letter(Method::PUT, false, Some(false)).is_repeatable());
+        let name = HeaderName::from_static("idempotency-key");
+        for (said, is_repeatable, since) in [
+            (None, true, Some(UNIX_EPOCH)),
+            (Some(true), true, None),
+            (Some(false), false, None),
+        ] {
+            let mut keyed = letter(Method::POST, true, said);
+            keyed.headers.insert(&name, HeaderValue::from_static("k"));
+            keyed.key_header = Some(name.clone());
+            assert_eq!(keyed.is_repeatable(), is_repeatable, "{said:?}");
+            assert_eq!(keyed.key_since(), since, "no key that ages: {said:?}");
+        }
     }
 }

@@ -154,7 +154,8 @@
 //!
 //! - It makes no attempt itself: `courteous-retry` does, inside of it.
 //! - It gives no call a key: `courteous-idempotency` does, outside of it. Without a key, a call that may have been processed is
-//!   not sent again, unless its method is idempotent or somebody decides so.
+//!   not sent again, unless its method is idempotent, its caller has called it [idempotent](Letter::idempotent), or somebody decides
+//!   so.
 //! - It does not look into bodies. They are written as they are, unless the layer has a [`BodyScrubber`] or the store is
 //!   `Encrypted` (feature `encryption`).
 //! - It reads no response body. A call whose response began well is answered, however its body ends.

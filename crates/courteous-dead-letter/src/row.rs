@@ -57,7 +57,8 @@ pub struct Row {
     pub uri: String,
     /// `[["name", "value"], ...]`, in their order; a value that is not UTF-8 is an array of its bytes.
     pub headers: String,
-    /// `{"headers": [...], "query": [...], "userinfo": true}`; what is not there is none.
+    /// `{"headers": [...], "query": [...], "userinfo": true, "idempotent": true}`; what is not there is none. The last one is
+    /// [`Letter::idempotent`], which no part of the request tells.
     pub withheld: String,
     /// [`Payload::kind`].
     pub body_kind: String,
@@ -120,7 +121,7 @@ impl Row {
             method: letter.method.as_str().to_owned(),
             uri: letter.uri.to_string(),
             headers: headers_to_json(&letter.headers),
-            withheld: withheld_to_json(&letter.withheld),
+            withheld: withheld_to_json(&letter.withheld, letter.idempotent),
             body_kind: letter.payload.kind().to_owned(),
             body: letter.payload.bytes().clone(),
             key_header: letter.key_header.as_ref().map(HeaderName::to_string),
@@ -149,11 +150,13 @@ impl Row {
     }
 
     fn read_all(self) -> Result<Record, Column> {
+        let (withheld, idempotent) = read("withheld", || withheld_of_json(&self.withheld))?;
         let letter = Letter {
             method: read("method", || self.method.parse().ok())?,
             uri: read("uri", || self.uri.parse().ok())?,
             headers: read("headers", || headers_of_json(&self.headers))?,
-            withheld: read("withheld", || withheld_of_json(&self.withheld))?,
+            withheld,
+            idempotent,
             payload: read("body_kind", || Payload::of(&self.body_kind, self.body))?,
             key_header: match self.key_header {
                 Some(name) => Some(read("key_header", || name.parse().ok())?),
@@ -293,7 +296,7 @@ fn headers_of_json(json: &str) -> Option<HeaderMap> {
     Some(headers)
 }
 
-fn withheld_to_json(withheld: &Withheld) -> String {
+fn withheld_to_json(withheld: &Withheld, idempotent: Option<bool>) -> String {
     let mut json = Map::new();
     if !withheld.headers.is_empty() {
         let names = withheld.headers.iter().map(HeaderName::as_str);
@@ -305,10 +308,13 @@ fn withheld_to_json(withheld: &Withheld) -> String {
     if withheld.userinfo {
         json.insert("userinfo".to_owned(), true.into());
     }
+    if let Some(said) = idempotent {
+        json.insert("idempotent".to_owned(), said.into());
+    }
     Value::Object(json).to_string()
 }
 
-fn withheld_of_json(json: &str) -> Option<Withheld> {
+fn withheld_of_json(json: &str) -> Option<(Withheld, Option<bool>)> {
     let json: Map<String, Value> = serde_json::from_str(json).ok()?;
     let names = |key| match json.get(key) {
         Some(names) => names.as_array().map(Vec::as_slice),
@@ -316,17 +322,16 @@ fn withheld_of_json(json: &str) -> Option<Withheld> {
     };
     let header = |name: &Value| HeaderName::try_from(name.as_str()?).ok();
     let query = |name: &Value| Some(name.as_str()?.to_owned());
-    Some(Withheld {
+    let flag = |key| json.get(key).and_then(Value::as_bool);
+    let withheld = Withheld {
         headers: names("headers")?
             .iter()
             .map(header)
             .collect::<Option<_>>()?,
         query: names("query")?.iter().map(query).collect::<Option<_>>()?,
-        userinfo: json
-            .get("userinfo")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
-    })
+        userinfo: flag("userinfo").unwrap_or(false),
+    };
+    Some((withheld, flag("idempotent")))
 }
 
 fn tags_of_json(json: &str) -> Option<Tags> {

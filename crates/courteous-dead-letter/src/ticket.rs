@@ -1,7 +1,7 @@
 use std::{error::Error, sync::Arc};
 
 use courteous_core::{
-    CallContext, Decision, KeyField, ObserveOnly, RequestLine, RequestView, Trail,
+    CallContext, Decision, Idempotent, KeyField, ObserveOnly, RequestLine, RequestView, Trail,
 };
 use courteous_replay::{Keep, NotReplayable};
 use http::{HeaderMap, Request, Response};
@@ -42,6 +42,7 @@ struct Open<K: Keep<B>, B> {
     tags: Tags,
     body: K::Kept,
     trail: Trail,
+    idempotent: Option<bool>,
     begun: Instant,
     /// A retry outside, which may try again what fails here.
     inside_retry: bool,
@@ -77,6 +78,7 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
         let extensions = request.extensions_mut();
         let tags = extensions.remove().unwrap_or_default();
         let inside_retry = CallContext::of(extensions).attempt().is_some();
+        let idempotent = extensions.get().map(|&Idempotent(said)| said);
         extensions.insert(trail.clone());
         let line = RequestLine::of(&request);
         let (parts, body) = request.into_parts();
@@ -89,6 +91,7 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
             tags,
             body: kept,
             trail,
+            idempotent,
             begun: Instant::now(),
             inside_retry,
         };
@@ -179,6 +182,7 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
             withheld: stripped.withheld,
             payload,
             key_header: has_key.then(|| settings.key_header.clone()),
+            idempotent: self.trail.idempotent().or(self.idempotent),
             first_at: clock.at(self.begun),
             tags,
             ..Letter::new(

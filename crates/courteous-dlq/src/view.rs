@@ -29,6 +29,7 @@ pub(crate) fn json(record: &Record, with_body: bool) -> Value {
         "headers": headers(&letter.headers),
         "withheld": letter.withheld.to_string(),
         "idempotency_key": letter.key(),
+        "idempotent": letter.idempotent,
         "body": { "kind": letter.payload.kind(), "bytes": letter.payload.bytes().len() },
         "tags": letter.tags.iter().map(|(name, value)| (name.to_owned(), value.into())).collect::<Map<_, _>>(),
         "attempts": failure.attempts,

@@ -161,6 +161,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             false => &Extensions::new(),
         };
         self.facts = self.settings.facts(request, overrides);
+        if let (Some(trail), Some(said)) = (&self.trail, self.facts.said) {
+            trail.say_idempotent(said);
+        }
         self.max_attempts = self.settings.max_attempts(overrides);
         self.context = context.unwrap_or_default();
         if let Some(key) = &self.key

@@ -30,6 +30,8 @@ pub(crate) struct RequestFacts {
     pub(crate) keyed: bool,
     /// It writes under a precondition that its own effect makes false, and the caller has not said that this does not matter.
     pub(crate) conditional: bool,
+    /// What the caller has said of sending it twice, where that is what decides.
+    pub(crate) said: Option<bool>,
 }
 
 /// What has happened so far.

@@ -69,10 +69,12 @@ impl Settings {
         let callers_word = overrides.get().map(|Idempotent(said)| *said);
         let said = callers_word.or_else(|| self.is_idempotent.as_ref()?(RequestView::of(request)));
         let (method, headers) = (request.method(), request.headers());
+        let keyed = callers_word != Some(false) && KeyField::of(headers, &self.key_header).is_key();
         RequestFacts {
             idempotent: said.unwrap_or_else(|| is_idempotent(method)),
-            keyed: callers_word != Some(false) && KeyField::of(headers, &self.key_header).is_key(),
+            keyed,
             conditional: said.is_none() && is_conditional_write(method, headers),
+            said: said.filter(|&is_idempotent| is_idempotent || !keyed),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use courteous::{
-    Courteous, DeadLetterLayer, DeadLettered, IdempotencyKeyLayer, Stack,
+    Courteous, DeadLetterLayer, DeadLettered, IdempotencyKeyLayer, Idempotent, RetryLayer, Stack,
     dead_letter::{
         BoxFuture, Filter, Letter, MemoryStore, Page, Payload, PushError, Reason, Replay, Sink,
         Store,
@@ -255,4 +255,83 @@ async fn a_close_tells_of_letters_that_are_not_durable_at_its_deadline() {
     client.close(Instant::now() + SECOND).await.unwrap();
     let kept = sink.store.list(Filter::default(), Page::first(9)).await;
     assert_eq!(kept.unwrap().len(), 1);
+}
+
+/// A call of a gRPC method whose answer is lost.
+#[cfg(feature = "tonic")]
+fn grpc(path: &str) -> Request<Full<Bytes>> {
+    let request = Request::post(format!("http://api.test{path}"));
+    let request = request.header("content-type", "application/grpc");
+    request.body(Full::from("one")).unwrap()
+}
+
+#[cfg(feature = "tonic")]
+#[tokio::test(start_paused = true)]
+async fn a_method_that_is_called_idempotent_is_retried_and_replayed() {
+    let names = ["/shop.Catalog/Get", "/shop.Search/*"];
+    for (path, is_one) in [
+        ("/shop.Catalog/Get", true),
+        ("/shop.Search/Find", true),
+        ("/shop.Catalog/Buy", false),
+    ] {
+        let store = MemoryStore::new();
+        let lost = Probe::new().otherwise(|_| Reply::fail("reset"));
+        let stack = Stack::grpc().with_idempotent_methods(names).unwrap();
+        let stack = stack.with_dead_letter(DeadLetterLayer::new(store.clone()));
+        let client = stack.build().unwrap().layer(lost.clone());
+        let status = client.oneshot(grpc(path)).await.map(drop).unwrap_err();
+        let id = courteous::Error::new(status).letter().unwrap();
+        let letter = store.get(id).await.unwrap().unwrap().letter;
+        assert_eq!(letter.idempotent, is_one.then_some(true), "{path}");
+        assert_eq!(letter.is_repeatable(), is_one, "{path}");
+        assert_eq!(lost.calls() > 1, is_one, "{path}");
+        // Through any stack: the word is kept with the letter.
+        let back = Probe::new().replies([Reply::fail("reset")]);
+        let summary = Replay::new()
+            .run::<_, _, Full<Bytes>, _>(&store, Stack::new().build().unwrap().layer(back.clone()))
+            .await
+            .unwrap();
+        let expected = if is_one { (1, 0, 2) } else { (0, 1, 0) };
+        assert_eq!(
+            (summary.delivered, summary.not_sent, back.calls()),
+            expected,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_word_of_the_retrys_settings_is_kept_unless_a_key_says_more() {
+    let said = |said| RetryLayer::new().with_idempotent(move |_| said);
+    let put = || Request::put("http://api.test/a");
+    let keyed = || put().header("idempotency-key", "k");
+    let unsaid = || {
+        put()
+            .extension(Idempotent(false))
+            .header("idempotency-key", "k")
+    };
+    for (retry, request, kept) in [
+        (said(None), put(), None),
+        (said(Some(true)), put(), Some(true)),
+        (said(Some(false)), put(), Some(false)),
+        (said(Some(false)), keyed(), None),
+        (said(Some(true)), unsaid(), Some(false)),
+    ] {
+        let store = MemoryStore::new();
+        let lost = Probe::new().otherwise(|_| Reply::fail("reset"));
+        let layer = DeadLetterLayer::new(store.clone());
+        let stack = Stack::new().with_retry(retry).with_dead_letter(layer);
+        let client = stack.build().unwrap().layer(lost.clone());
+        let request: Request<Full<Bytes>> = request.body(Full::from("one")).unwrap();
+        let error = client.oneshot(request).await.map(drop).unwrap_err();
+        let letter = store
+            .get(error.letter().unwrap())
+            .await
+            .unwrap()
+            .unwrap()
+            .letter;
+        assert_eq!(letter.idempotent, kept);
+        assert_eq!(letter.is_repeatable(), kept != Some(false));
+        assert_eq!(lost.calls() > 1, kept != Some(false));
+    }
 }

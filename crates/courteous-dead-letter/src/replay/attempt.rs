@@ -5,8 +5,9 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use courteous_core::{BoxError, CallContext, Elapsed, RequestLine, Scope, Trail};
-use http::{HeaderName, Request, Response, StatusCode};
+use courteous_classify::is_grpc;
+use courteous_core::{BoxError, CallContext, Elapsed, Idempotent, RequestLine, Scope, Trail};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
@@ -85,6 +86,9 @@ impl Replay {
         let extensions = request.extensions_mut();
         extensions.insert(Replaying::new(letter.id));
         extensions.insert(trail.clone());
+        if let Some(said) = letter.idempotent {
+            extensions.insert(Idempotent(said));
+        }
         if let Some(deadline) = end {
             CallContext::edit(extensions).tighten_to_end_of(self.total_timeout, deadline);
         }
@@ -120,7 +124,7 @@ impl Replay {
                 (failed, Some(scrubber.error(&*error)), None)
             }
         };
-        let status = response.as_ref().map(Response::status);
+        let status = response.as_ref().map(status_of);
         let rest = response.map(Response::into_body);
         let (settlement, outcome) = match (failed, status) {
             (None, Some(status)) if status.is_success() => (
@@ -173,6 +177,25 @@ impl Replay {
                 ReplayOutcome::Failed { reason },
             ),
         }
+    }
+}
+
+/// The status of `response`. Of a gRPC failure, which is a 200, the one that `google.rpc.Code` names for its code.
+fn status_of<RB: Body>(response: &Response<RB>) -> StatusCode {
+    let code = response.headers().get("grpc-status");
+    let is_failure = response.body().is_end_stream() && is_grpc(response.headers());
+    match code.filter(|_| is_failure).map(HeaderValue::as_bytes) {
+        None | Some(b"0") => response.status(),
+        Some(b"3" | b"9" | b"11") => StatusCode::BAD_REQUEST,
+        Some(b"4") => StatusCode::GATEWAY_TIMEOUT,
+        Some(b"5") => StatusCode::NOT_FOUND,
+        Some(b"6" | b"10") => StatusCode::CONFLICT,
+        Some(b"7") => StatusCode::FORBIDDEN,
+        Some(b"8") => StatusCode::TOO_MANY_REQUESTS,
+        Some(b"12") => StatusCode::NOT_IMPLEMENTED,
+        Some(b"14") => StatusCode::SERVICE_UNAVAILABLE,
+        Some(b"16") => StatusCode::UNAUTHORIZED,
+        Some(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

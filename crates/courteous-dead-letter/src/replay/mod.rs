@@ -35,8 +35,9 @@ use crate::{Clock, Filter, LetterId, Progress, SecretSource, Store, StoreError, 
 /// - a record that is safe by its key alone, and that may first have been processed longer ago than the lifetime of keys, less
 ///   the total timeout, is marked as expired: the server may have forgotten the key, and would process the request again. One that
 ///   was never sent, or only ever refused, is sent however late;
-/// - a record that may have been processed, and has neither a key nor an idempotent method, is left alone, unless it is
-///   [named](Self::with_id) and [that is wanted](Self::with_may_run_twice);
+/// - a record that may have been processed, has neither a key nor an idempotent method, and was not
+///   [called idempotent](crate::Letter::idempotent) by its caller, is left alone, unless it is [named](Self::with_id) and
+///   [that is wanted](Self::with_may_run_twice). One that its caller called not idempotent is, too;
 /// - a record whose body was not kept whole, or for whose withheld secrets there are no fresh ones, is left alone;
 /// - a record that cannot be read is left alone, and told when the others were tried.
 ///
@@ -45,7 +46,8 @@ use crate::{Clock, Filter, LetterId, Progress, SecretSource, Store, StoreError, 
 /// A success (2xx) is delivered. Another answer that would come again, such as a 404, is refused, and kept with its status.
 /// Anything else leaves it pending, with the attempts and their history added to what was there. So do 401, 403 and 407: they are
 /// final only for the credentials that it was sent with, and many in a row end the run, as those of a server that is down do; and
-/// a 409 for a record with a key that may have been processed: an earlier copy under that key may still be in progress.
+/// a 409 for a record with a key that may have been processed: an earlier copy under that key may still be in progress. A gRPC
+/// failure in the head of a response, which is a 200, counts as the HTTP status that `google.rpc.Code` names for it.
 ///
 /// Each request has [`Replaying`](crate::Replaying) in its extensions, so that a dead-letter layer in the stack does not
 /// record it again.

@@ -5,8 +5,8 @@ use std::{
 };
 
 use courteous_core::{
-    Attempt, CallContext, Effect, Fault, History, Outcome, RejectReason, Rejected, RetryInfo,
-    StopReason, Verdict,
+    Attempt, CallContext, Effect, Fault, History, Idempotent, Outcome, RejectReason, Rejected,
+    RetryInfo, StopReason, Verdict,
 };
 use courteous_dead_letter::{
     DeadLetterLayer, Failure, MemoryStore, NotSent, Payload, Reason, ReplayOutcome, Replaying,
@@ -85,6 +85,58 @@ async fn a_classifier_of_ones_own_sees_the_request_that_is_sent_again() {
         .unwrap();
     assert_eq!((summary.failed, summary.total()), (1, 1));
     assert_eq!(state(&store, id).await, State::Pending);
+}
+
+#[tokio::test]
+async fn a_grpc_failure_is_not_delivered_though_it_is_a_200() {
+    for (code, expected) in [
+        ("0", DELIVERED),
+        (
+            "3",
+            State::Refused {
+                status: StatusCode::BAD_REQUEST,
+            },
+        ),
+        (
+            "12",
+            State::Refused {
+                status: StatusCode::NOT_IMPLEMENTED,
+            },
+        ),
+        // Credentials, and a server that is away: at another time.
+        ("7", State::Pending),
+        ("16", State::Pending),
+        ("14", State::Pending),
+    ] {
+        let (clock, store, replay) = setup();
+        let id = push(&store, letter(&clock, HOUR)).await;
+        let server = boxed(service_fn(move |_: Request<Body>| {
+            let response = http::Response::builder()
+                .header("content-type", "application/grpc")
+                .header("grpc-status", code);
+            async { response.body(Body::default()) }
+        }));
+        replay.run(&store, server).await.unwrap();
+        assert_eq!(state(&store, id).await, expected, "grpc-status {code}");
+    }
+}
+
+#[tokio::test]
+async fn the_callers_word_goes_with_the_request() {
+    for said in [None, Some(true), Some(false)] {
+        let (clock, store, replay) = setup();
+        let mut letter = letter(&clock, HOUR);
+        letter.idempotent = said;
+        letter.failure.maybe_sent = said != Some(false);
+        let id = push(&store, letter).await;
+        let server = boxed(service_fn(move |request: Request<Body>| {
+            let word = request.extensions().get();
+            assert_eq!(word.map(|&Idempotent(said)| said), said);
+            async { Ok::<_, Infallible>(response(200)) }
+        }));
+        replay.run(&store, server).await.unwrap();
+        assert_eq!(state(&store, id).await, DELIVERED);
+    }
 }
 
 #[tokio::test]

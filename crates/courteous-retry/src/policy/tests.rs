@@ -370,6 +370,7 @@ fn decide(
             idempotent: true,
             keyed: false,
             conditional: false,
+            said: None,
         },
         replayable: true,
         outcome,
@@ -609,6 +610,7 @@ fn a_refusal_is_sent_again_without_a_key_only_if_the_layer_says_so() {
                 idempotent: false,
                 keyed: false,
                 conditional: false,
+                said: None,
             };
         });
         matches!(decision, Decision::Retry(_))
