@@ -90,7 +90,7 @@ impl Service<Request<Body>> for Leaf {
         self.0.lock().unwrap().push(Sent {
             call: *extensions.get().unwrap(),
             attempt: attempt.map_or(1, NonZeroU32::get),
-            cost: extensions.get().map_or(1, |Cost(cost)| cost.get()),
+            cost: extensions.get().map_or(1, |Paid(cost)| *cost),
             reply,
             at: Instant::now(),
         });
@@ -254,12 +254,17 @@ fn some(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).unwrap()
 }
 
+/// What a request pays, for the service to count.
+#[derive(Clone, Copy)]
+struct Paid(u32);
+
 fn request(cost: u32, key: u32, script: &[Reply]) -> Request<Body> {
     let mut request = Request::put(format!("http://api.test/{key}"))
         .body(Body::from("body"))
         .unwrap();
     let extensions = request.extensions_mut();
-    extensions.insert(Cost(NonZeroU32::new(cost).unwrap()));
+    extensions.insert(Cost::new(cost));
+    extensions.insert(Paid(cost));
     extensions.insert(Script(Arc::new(Mutex::new(
         script.iter().copied().collect(),
     ))));

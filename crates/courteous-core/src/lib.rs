@@ -53,6 +53,7 @@ mod invalid_settings;
 mod key_claim;
 mod key_field;
 mod keyed_map;
+mod limit_id;
 mod long_lived;
 mod observe_only;
 mod overflow;
@@ -69,6 +70,7 @@ mod request;
 mod request_line;
 mod retried;
 mod retry_info;
+mod settler;
 mod snapshot;
 mod stop_reason;
 mod store;
@@ -95,6 +97,7 @@ pub use invalid_settings::InvalidSettings;
 pub use key_claim::{ClaimedKey, KeyClaim};
 pub use key_field::KeyField;
 pub use keyed_map::{KeyedMap, NoRoom, Place};
+pub use limit_id::{LimitId, Receipt};
 pub use long_lived::LongLived;
 pub use observe_only::{Decision, ObserveOnly};
 pub use overflow::Overflow;
@@ -108,6 +111,7 @@ pub use request::{Origin, RequestView};
 pub use request_line::RequestLine;
 pub use retried::Retried;
 pub use retry_info::RetryInfo;
+pub use settler::{Settled, Settler};
 pub use snapshot::{
     BucketSnapshot, Busiest, InvalidRates, Labels, LettersSnapshot, StoreSnapshot,
     ThrottleSnapshot, WITHOUT_ROOM,

@@ -2,7 +2,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::Gate;
+use crate::{Gate, Rate};
 
 /// A layer of ours refused the request: mostly a limit. It was not sent.
 ///
@@ -12,7 +12,15 @@ pub struct Rejected {
     reason: RejectReason,
     not_before: Option<Instant>,
     wait: Option<Duration>,
-    max_cost: Option<u32>,
+    above: Option<AboveBurst>,
+}
+
+/// What cost too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AboveBurst {
+    cost: u32,
+    max_cost: u32,
+    rate: Rate,
 }
 
 /// Why a layer refused a request.
@@ -81,7 +89,7 @@ impl Rejected {
             reason,
             not_before: None,
             wait: None,
-            max_cost: None,
+            above: None,
         }
     }
 
@@ -93,11 +101,16 @@ impl Rejected {
         self
     }
 
-    /// States what the request could cost at most.
+    /// A refusal of a request that costs `cost` tokens of a limit with this `rate`, which never has more than `max_cost`.
     #[must_use]
-    pub const fn with_max_cost(mut self, max_cost: u32) -> Self {
-        self.max_cost = Some(max_cost);
-        self
+    pub const fn above_burst(cost: u32, max_cost: u32, rate: Rate) -> Self {
+        let mut rejected = Self::new(RejectReason::CostAboveBurst);
+        rejected.above = Some(AboveBurst {
+            cost,
+            max_cost,
+            rate,
+        });
+        rejected
     }
 
     /// Why the request was refused.
@@ -119,10 +132,22 @@ impl Rejected {
         self.wait
     }
 
+    /// What the request costs, if that is more than the limit can ever hold.
+    #[must_use]
+    pub fn cost(&self) -> Option<u32> {
+        self.above.map(|above| above.cost)
+    }
+
     /// What a request can cost at most, if this one cost more.
     #[must_use]
-    pub const fn max_cost(&self) -> Option<u32> {
-        self.max_cost
+    pub fn max_cost(&self) -> Option<u32> {
+        self.above.map(|above| above.max_cost)
+    }
+
+    /// The rate of the limit that can never hold what the request costs.
+    #[must_use]
+    pub fn rate(&self) -> Option<Rate> {
+        self.above.map(|above| above.rate)
     }
 
     /// The gate at which the request was refused, if a closed one was the reason.
@@ -138,6 +163,19 @@ impl Rejected {
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("request not sent: ")?;
+        if let Some(AboveBurst {
+            cost,
+            max_cost,
+            rate,
+        }) = self.above
+        {
+            let (tokens, per) = (rate.tokens(), Duration::from_nanos(rate.per()));
+            return write!(
+                f,
+                "it costs {cost} tokens, and the limit of {tokens} per {per:?} holds at most {max_cost}: \
+                 raise its burst"
+            );
+        }
         f.write_str(match self.reason {
             RejectReason::AtCapacity => "the limit is reached",
             RejectReason::QueueFull => "the limit's queue is full",
@@ -151,9 +189,6 @@ impl fmt::Display for Rejected {
             RejectReason::KeyReused => "another operation was sent under its idempotency key",
             RejectReason::ShuttingDown => "its client is shutting down",
         })?;
-        if let Some(max_cost) = self.max_cost {
-            write!(f, ", at most {max_cost}")?;
-        }
         match self.wait {
             Some(wait) => write!(f, " (could be sent in {wait:?})"),
             None => Ok(()),
@@ -184,11 +219,14 @@ mod tests {
 
     #[test]
     fn a_request_that_costs_too_much_is_told_the_maximum() {
-        let rejected = Rejected::new(RejectReason::CostAboveBurst).with_max_cost(10);
-        assert_eq!(rejected.max_cost(), Some(10));
+        let rate: Rate = "90000/m".parse().unwrap();
+        let rejected = Rejected::above_burst(12, 10, rate);
+        assert_eq!(rejected.reason(), RejectReason::CostAboveBurst);
+        assert_eq!((rejected.cost(), rejected.max_cost()), (Some(12), Some(10)));
+        assert_eq!(rejected.rate(), Some(rate));
         assert_eq!(
             rejected.to_string(),
-            "request not sent: it costs more than the limit can hold, at most 10"
+            "request not sent: it costs 12 tokens, and the limit of 90000 per 60s holds at most 10: raise its burst"
         );
     }
 

@@ -1,6 +1,7 @@
 use std::{
     num::NonZeroU32,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -8,7 +9,8 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    InvalidRates, Rate, RejectReason, Rejected, RequestView, Target, ThrottleSnapshot, ToldQuota,
+    InvalidRates, LimitId, Rate, Receipt, RejectReason, Rejected, RequestView, Settler, Target,
+    ThrottleSnapshot, ToldQuota,
 };
 
 /// Chooses the tokens that a request draws on.
@@ -74,6 +76,18 @@ pub trait Store {
 
     /// One draw of the jitter that a call adds to the opening of a closed bucket.
     fn jitter(&self) -> Duration;
+
+    /// Any of the limits that it keeps to, so that a cost that is addressed to one of them is counted. All stores of a keyed
+    /// one must name the same. The default is `None`: no cost can be addressed to it.
+    fn limit_id(&self) -> Option<LimitId> {
+        None
+    }
+
+    /// Where the true cost of a call is told, if the store can change what it has counted. Asked only for calls with an
+    /// addressed cost, whose [`Ask`] has a [`Receipt`] then. The default is `None`: the estimate stands.
+    fn settler(&self) -> Option<Arc<dyn Settler>> {
+        None
+    }
 }
 
 /// A place in a store's queue.
@@ -112,24 +126,46 @@ pub enum Take<T> {
 /// What a call asks a [`Store`] for.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
-    cost: NonZeroU32,
+    costs: [u32; LimitId::MOST],
     latest: Option<(Instant, RejectReason)>,
     max_waiting: usize,
     retried: bool,
     target: Option<Target>,
+    receipt: Option<Receipt>,
 }
 
 impl Ask {
-    /// Asks for `cost` tokens, however long it takes, and whoever waits before.
+    /// Asks for `cost` tokens of the store's first limit, and one of each other, however long it takes, and whoever waits
+    /// before.
     #[must_use]
     pub const fn new(cost: NonZeroU32) -> Self {
+        let mut costs = [1; LimitId::MOST];
+        costs[0] = cost.get();
         Self {
-            cost,
+            costs,
             latest: None,
             max_waiting: usize::MAX,
             retried: false,
             target: None,
+            receipt: None,
         }
+    }
+
+    /// Asks for `cost` tokens of the limit with number `limit`. Zero asks for none. A store has no limit beyond
+    /// [`LimitId::MOST`].
+    #[must_use]
+    pub fn with_cost(mut self, limit: usize, cost: u32) -> Self {
+        if let Some(known) = self.costs.get_mut(limit) {
+            *known = cost;
+        }
+        self
+    }
+
+    /// Has the call remembered, once it is sent, until its true cost is told or the [`Settler`] is told to close it.
+    #[must_use]
+    pub const fn with_receipt(mut self, receipt: Receipt) -> Self {
+        self.receipt = Some(receipt);
+        self
     }
 
     /// Waits until `latest` at the longest; a longer wait is refused for `reason`. The earliest such instant counts.
@@ -164,10 +200,22 @@ impl Ask {
         self
     }
 
-    /// How many tokens.
+    /// How many tokens of the first limit.
     #[must_use]
     pub const fn cost(&self) -> u32 {
-        self.cost.get()
+        self.costs[0]
+    }
+
+    /// How many tokens of each limit, by its number. A store ignores those of limits that it does not have.
+    #[must_use]
+    pub const fn costs(&self) -> [u32; LimitId::MOST] {
+        self.costs
+    }
+
+    /// Under what the call is to be remembered, if its true cost may be told.
+    #[must_use]
+    pub const fn receipt(&self) -> Option<Receipt> {
+        self.receipt
     }
 
     /// The instant up to which the call may wait, if there is one, and why a longer wait is refused.

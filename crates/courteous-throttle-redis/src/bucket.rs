@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use courteous_core::{
-    Ask, BucketSnapshot, Dice, InvalidRates, Partition, Rate, RequestView, Store, StoreSnapshot,
-    Take, Target, ThrottleSnapshot, ToldQuota,
+    Ask, BucketSnapshot, Dice, InvalidRates, LimitId, Partition, Rate, RequestView, Store,
+    StoreSnapshot, Take, Target, ThrottleSnapshot, ToldQuota,
 };
 use courteous_queue::Shared;
 use tokio::time::Instant;
@@ -33,6 +33,12 @@ use crate::{
 /// that is woken and not polled holds up nobody: it loses its slot when that expires, and goes before all younger ones
 /// when it is polled at last.
 ///
+/// # Costs
+///
+/// A `Cost` can be addressed to a bucket's handle, or to the template of [`RedisKeyed`](crate::RedisKeyed) buckets. It cannot be
+/// settled: a slot that was used, or has expired, cannot come back to the schedule. So responses have no `Settle`, and what was
+/// estimated stands.
+///
 /// # Outages
 ///
 /// While Redis cannot be reached, a call waits until its deadline, or its `max_wait`, and is then refused with
@@ -44,6 +50,7 @@ pub struct RedisBucket {
     pub(crate) shared: Arc<Shared<Core>>,
     pub(crate) link: Arc<Link>,
     name: Arc<str>,
+    id: LimitId,
 }
 
 impl RedisBucket {
@@ -60,6 +67,7 @@ impl RedisBucket {
             shared,
             link,
             name: name.into(),
+            id: LimitId::new(),
         };
         bucket.warn_if_slow();
         bucket
@@ -283,6 +291,7 @@ impl RedisBucket {
             shared,
             link: Arc::clone(&self.link),
             name: Arc::clone(&self.name),
+            id: self.id,
         }
     }
 
@@ -357,6 +366,16 @@ impl Store for RedisBucket {
 
     fn jitter(&self) -> Duration {
         self.shared.with(|core| core.draw())
+    }
+
+    fn limit_id(&self) -> Option<LimitId> {
+        Some(self.id)
+    }
+}
+
+impl From<&RedisBucket> for LimitId {
+    fn from(bucket: &RedisBucket) -> Self {
+        bucket.id
     }
 }
 

@@ -187,8 +187,8 @@ impl Core {
         let State::Granted(grant) = waiter.state else {
             return None;
         };
-        let cost = NonZeroU32::new(waiter.cost).unwrap_or(NonZeroU32::MIN);
-        let mut ask = Ask::new(cost).with_retried(waiter.retried);
+        let ask = Ask::new(NonZeroU32::MIN).with_cost(0, waiter.cost);
+        let mut ask = ask.with_retried(waiter.retried);
         if let Some((latest, reason)) = waiter.latest {
             ask = ask.with_latest(latest, reason);
         }
@@ -317,6 +317,10 @@ impl Core {
                 waiter.state = State::Refused(reason, now);
                 self.put_back(grant, now);
                 Find::Refused(self.rejected(reason, now, now))
+            }
+            State::Refused(RejectReason::CostAboveBurst, _) => {
+                let cost = waiter.cost;
+                Find::Refused(self.above_burst(cost))
             }
             State::Refused(reason, at) => Find::Refused(self.rejected(reason, at, now)),
             State::Waiting | State::Away => {

@@ -7,7 +7,8 @@ use std::{
 };
 
 use courteous_core::{
-    BucketSnapshot, Dice, InvalidRates, Rejected, RequestView, Target, ThrottleSnapshot, ToldQuota,
+    BucketSnapshot, Dice, InvalidRates, LimitId, Receipt, Rejected, RequestView, Settled, Settler,
+    Target, ThrottleSnapshot, ToldQuota,
 };
 use courteous_queue::{Nap, Shared, Ticket, Wakes};
 use tokio::time::Instant;
@@ -36,9 +37,18 @@ use crate::{
 /// is woken in groups: for up to 2 ms, while a quarter of the burst comes back, one ring of the timer serves all.
 /// One that is woken and not polled holds up nobody: the tokens it does not use come back to the others, and it goes
 /// before all younger ones when it is polled at last.
+///
+/// # Several limits
+///
+/// A bucket may have [several limits](Self::joint), each with a cost of its own: requests *and* tokens. There is a handle for
+/// each limit. All of them are the same bucket, with one queue: a call waits until it can pay all its costs, and pays them at
+/// once, or none. What a handle reads and changes is the rate and the tokens of its own limit; a closed bucket, and the
+/// queue, are all limits'.
 #[derive(Clone)]
 pub struct Bucket {
     shared: Arc<Shared<Kept, FastPath>>,
+    /// The number of the handle's limit.
+    limit: u8,
 }
 
 impl Bucket {
@@ -46,25 +56,91 @@ impl Bucket {
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         let now = Instant::now();
-        Self::of(Core::new(rate, now), FastPath::new(rate, now))
+        Self::of(Core::new(rate, now), FastPath::new(rate, now), 0)
     }
 
-    fn of(core: Core, fast_path: FastPath) -> Self {
-        let kept = fast_path.keep(core);
+    /// A full bucket that keeps to several limits at once, each with a cost of its own: 60 requests a minute *and* 90,000
+    /// tokens a minute. Returns a handle for each of them, in their order. Any of the handles is the whole bucket: a layer
+    /// that is made of one keeps to all limits.
+    ///
+    /// A call costs one token in each limit. [`Cost`](crate::Cost) says what else it costs, and
+    /// [`ThrottleLayer::with_cost`](crate::ThrottleLayer::with_cost) what it costs in the first one.
+    ///
+    /// ```
+    /// use courteous_throttle::{Bucket, Cost, Rate};
+    /// # use std::num::NonZeroU32;
+    ///
+    /// # let burst = NonZeroU32::new(9_000).unwrap();
+    /// let [requests, tokens] = Bucket::joint([
+    ///     Rate::per_minute(60.0)?,
+    ///     Rate::per_minute(90_000.0)?.with_burst(burst), // 9,000: what the dearest call may cost
+    /// ]);
+    /// assert_eq!((requests.available(), tokens.available()), (1, 9_000));
+    /// let cost = Cost::new(1_200).on(&tokens);
+    /// # let _ = cost;
+    /// # Ok::<_, courteous_throttle::InvalidRate>(())
+    /// ```
+    ///
+    /// There may be four limits at most, and one at least: another number does not compile.
+    #[must_use]
+    pub fn joint<const N: usize>(rates: [Rate; N]) -> [Self; N] {
+        const {
+            assert!(
+                0 < N && N <= LimitId::MOST,
+                "a bucket has one to four limits"
+            )
+        };
+        let mut rates = rates.into_iter();
+        let first = Self::new(rates.next().unwrap_or(Rate::UNLIMITED));
+        let mut limit = 0;
+        for rate in rates {
+            limit += 1;
+            first
+                .shared
+                .update(|core, now, wakes| core.add_rate(limit, rate, now, wakes));
+        }
+        std::array::from_fn(|limit| first.at(limit))
+    }
+
+    /// The handle of this bucket's limit that has the costs addressed to `limit`. It is for the bucket of one key, where
+    /// `limit` is a handle of the template. `None` if this bucket has no such limit.
+    #[must_use]
+    pub fn limit(&self, limit: impl Into<LimitId>) -> Option<Self> {
+        let limit = limit.into();
+        let handle = self.at(limit.index());
+        let known = limit.is_beside(self.id()) && !handle.rates().is_empty();
+        known.then_some(handle)
+    }
+
+    fn at(&self, limit: usize) -> Self {
         Self {
-            shared: Arc::new(Shared::with_shortcut(kept, fast_path)),
+            shared: Arc::clone(&self.shared),
+            limit: u8::try_from(limit).unwrap_or(u8::MAX),
         }
     }
 
-    /// Also keeps to `rate`, with a burst of its own: 5 per second *and* 1,000 per hour.
+    fn of(core: Core, fast_path: FastPath, limit: u8) -> Self {
+        let kept = fast_path.keep(core);
+        Self {
+            shared: Arc::new(Shared::with_shortcut(kept, fast_path)),
+            limit,
+        }
+    }
+
+    fn id(&self) -> LimitId {
+        self.shared.shortcut().id().at(self.limit.into())
+    }
+
+    /// Also keeps to `rate`, with a burst of its own, and at the same cost: 5 per second *and* 1,000 per hour. For limits with
+    /// different costs see [`joint`](Self::joint).
     #[must_use]
     pub fn and(self, rate: Rate) -> Self {
         self.shared
-            .update(|core, now, wakes| core.add_rate(rate, now, wakes));
+            .update(|core, now, wakes| core.add_rate(self.limit, rate, now, wakes));
         self
     }
 
-    /// Takes all tokens out. For a process that may have been restarted: what it sent before is not known. A rate that is
+    /// Takes all tokens out, of all limits. For a process that may have been restarted: what it sent before is not known. A rate that is
     /// added after that starts full.
     #[must_use]
     pub fn start_empty(self) -> Self {
@@ -72,15 +148,18 @@ impl Bucket {
         self
     }
 
-    /// Spaces sends evenly, without a burst: each rate's burst is 1.
+    /// Spaces sends evenly, without a burst: the burst of each of the limit's rates is 1.
     ///
     /// As a timer is up to 2 ms late, a queue then advances at 500 per second at most.
     #[must_use]
     pub fn smooth(self) -> Self {
         self.shared.update(|core, now, wakes| {
             let one = std::num::NonZeroU32::MIN;
-            let rates: Vec<_> = core.rates().map(|rate| rate.with_burst(one)).collect();
-            core.set_rates(&rates, now, wakes);
+            let rates: Vec<_> = core
+                .rates(self.limit)
+                .map(|rate| rate.with_burst(one))
+                .collect();
+            core.set_rates(self.limit, &rates, now, wakes);
         });
         self
     }
@@ -102,7 +181,7 @@ impl Bucket {
         self
     }
 
-    /// Goes on at `rate`, instead of all rates that there were. The tokens stay, up to the new burst, and those who wait
+    /// Goes on at `rate`, instead of all rates that the limit had. The tokens stay, up to the new burst, and those who wait
     /// get their new turn; one whose wait has become too long, or that costs more than the burst, is refused.
     pub fn set_rate(&self, rate: Rate) {
         self.set_rates(&[rate]);
@@ -112,13 +191,13 @@ impl Bucket {
     /// one in no one's place, those of the first. Without a rate, nothing changes.
     pub fn set_rates(&self, rates: &[Rate]) {
         self.shared
-            .update(|core, now, wakes| core.set_rates(rates, now, wakes));
+            .update(|core, now, wakes| core.set_rates(self.limit, rates, now, wakes));
     }
 
     /// As [`set_rates`](Self::set_rates), but leaves those who are to be woken in `wakes`.
     pub(crate) fn set_rates_into(&self, rates: &[Rate], wakes: &mut Wakes) {
         self.shared.update_into(wakes, |core, now, wakes| {
-            core.set_rates(rates, now, wakes);
+            core.set_rates(self.limit, rates, now, wakes);
         });
     }
 
@@ -130,18 +209,18 @@ impl Bucket {
             .update(|core, now, wakes| core.close_until(opens, now, wakes));
     }
 
-    /// The rates that it keeps to.
+    /// The rates that the limit keeps to.
     #[must_use]
     pub fn rates(&self) -> Vec<Rate> {
-        self.shared.with(|core| core.rates().collect())
+        self.shared.with(|core| core.rates(self.limit).collect())
     }
 
-    /// How many whole tokens are there and not set aside for a waiter.
+    /// How many whole tokens of the limit are there and not set aside for a waiter.
     #[must_use]
     pub fn available(&self) -> u32 {
         let now = Instant::now();
         let at_rest = self.shared.shortcut().available(now);
-        at_rest.unwrap_or_else(|| self.shared.with(|core| core.available(now)))
+        at_rest.unwrap_or_else(|| self.shared.with(|core| core.available(self.limit, now)))
     }
 
     /// How many calls are in the queue, or wait for a quota that the server says is used up.
@@ -157,14 +236,21 @@ impl Bucket {
         self.shared.with(|core| core.closed_until(now))
     }
 
-    /// What is in force now: for a health check, or a support ticket.
+    /// What is in force now: for a health check, or a support ticket. Of [several limits](Self::joint), it has all rates, and
+    /// the tokens of the limit with the fewest.
     #[must_use]
     pub fn snapshot(&self) -> ThrottleSnapshot {
         let state = self.state(Instant::now());
         let mut snapshot = ThrottleSnapshot::default();
-        snapshot.rates = self.rates();
+        snapshot.rates = self.snapshot_rates();
         snapshot.add(None, [state]);
         snapshot
+    }
+
+    /// The rates of all limits.
+    pub(crate) fn snapshot_rates(&self) -> Vec<Rate> {
+        let rates = self.all_rates().into_iter();
+        rates.map(|(_, rate)| rate).collect()
     }
 
     /// What is in force in it, at one instant; without the lock, if it is at rest.
@@ -192,7 +278,7 @@ impl Bucket {
             core.empty(now);
         }
         let fast_path = fast_path.fresh(core.first_rate(), now);
-        Self::of(core, fast_path)
+        Self::of(core, fast_path, self.limit)
     }
 
     /// A [`fresh`](Self::fresh) bucket for keys that share one, and so cannot be closed: what a server says to one of them
@@ -210,10 +296,15 @@ impl Bucket {
         self.shared.with(|core| !core.is_idle(now))
     }
 
+    /// All rates, each with the number of its limit.
+    pub(crate) fn all_rates(&self) -> Vec<(u8, Rate)> {
+        self.shared.with(|core| core.all_rates().collect())
+    }
+
     /// Whether nobody else has this bucket, and a new one with `rates` would do the same.
-    pub(crate) fn is_spare(&self, rates: &[Rate], now: Instant) -> bool {
+    pub(crate) fn is_spare(&self, rates: &[(u8, Rate)], now: Instant) -> bool {
         let is_like_new =
-            |core: &mut Core| core.is_idle(now) && core.rates().eq(rates.iter().copied());
+            |core: &mut Core| core.is_idle(now) && core.all_rates().eq(rates.iter().copied());
         let at_rest = self.shared.shortcut().is_full(rates, now);
         Arc::strong_count(&self.shared) == 1
             && at_rest.unwrap_or_else(|| self.shared.with(is_like_new))
@@ -261,7 +352,7 @@ impl Store for Bucket {
     #[inline]
     fn take(&self, ask: &Ask) -> Take<BucketTurn> {
         let now = Instant::now();
-        if self.shared.shortcut().try_take(ask.cost(), now) {
+        if ask.receipt().is_none() && self.shared.shortcut().try_take(ask.cost(), now) {
             return Take::Taken;
         }
         self.take_or_wait(ask, now)
@@ -288,6 +379,31 @@ impl Store for Bucket {
 
     fn jitter(&self) -> Duration {
         self.shared.with(|core| core.draw())
+    }
+
+    fn limit_id(&self) -> Option<LimitId> {
+        Some(self.id())
+    }
+
+    fn settler(&self) -> Option<Arc<dyn Settler>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+impl Settler for Bucket {
+    fn settle(&self, receipt: Receipt, limit: usize, actual: u32) -> Option<Settled> {
+        self.shared
+            .update(|core, now, wakes| core.settle(receipt, limit, actual, now, wakes))
+    }
+
+    fn close(&self, receipt: Receipt) {
+        self.shared.with(|core| core.forget(receipt));
+    }
+}
+
+impl From<&Bucket> for LimitId {
+    fn from(bucket: &Bucket) -> Self {
+        bucket.id()
     }
 }
 

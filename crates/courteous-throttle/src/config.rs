@@ -4,7 +4,7 @@ use courteous_core::{Ask, CallContext, RejectReason, RequestView, Target, Thrott
 use http::{Request, StatusCode};
 use tokio::time::Instant;
 
-use crate::{Cost, ThrottleSettings, levels::later};
+use crate::{Cost, Settle, Store, ThrottleSettings, levels::later};
 
 /// What a layer's users can set.
 #[derive(Clone, Copy, Debug)]
@@ -73,13 +73,18 @@ impl Config {
         self.listens.then(|| Target::of(RequestView::of(request)))
     }
 
-    /// What to ask a store for `request`.
+    /// What to ask `store` for `request`, and what can settle that.
     #[inline]
-    pub(crate) fn ask<B>(&self, request: &Request<B>, target: Option<Target>) -> Ask {
-        let cost = match (request.extensions().get::<Cost>(), self.cost) {
-            (Some(cost), _) => cost.0,
-            (None, Some(cost)) => cost(RequestView::of(request)),
-            (None, None) => NonZeroU32::MIN,
+    pub(crate) fn ask<B>(
+        &self,
+        request: &Request<B>,
+        target: Option<Target>,
+        store: &impl Store,
+    ) -> (Ask, Option<Settle>) {
+        let given = request.extensions().get::<Cost>();
+        let cost = match self.cost {
+            Some(cost) if !given.is_some_and(Cost::is_for_all) => cost(RequestView::of(request)),
+            _ => NonZeroU32::MIN,
         };
         let context = CallContext::of(request.extensions());
         let mut ask = Ask::new(cost)
@@ -94,6 +99,9 @@ impl Config {
         if let Some(wait) = self.max_wait {
             ask = ask.with_latest(later(Instant::now(), wait), RejectReason::MaxWait);
         }
-        ask
+        match given {
+            Some(cost) => cost.ask(ask, store),
+            None => (ask, None),
+        }
     }
 }

@@ -1,7 +1,8 @@
 use std::{num::NonZeroU32, sync::Arc, task::Waker, time::Duration};
 
 use courteous_core::{
-    Admission, BucketSnapshot, Dice, Quotas, RejectReason, Rejected, Target, ToldQuota,
+    Admission, BucketSnapshot, Dice, LimitId, Quotas, Receipt, RejectReason, Rejected, Settled,
+    Target, ToldQuota,
 };
 use courteous_queue::{Next, Serve, Ticket, Wakes};
 use tokio::time::Instant;
@@ -11,6 +12,7 @@ use crate::{
     answer::{Entry, Find},
     levels::{Levels, later},
     line::Line,
+    meter::Costs,
     waiter::{State, Waiter},
 };
 
@@ -86,7 +88,7 @@ impl Core {
             Admission::Held { until, paced } => return (Some(Entry::Held(until)), paced),
             Admission::Refused(rejected) => return (Some(Entry::Refused(rejected)), false),
         };
-        if self.try_take(ask.cost(), now) {
+        if self.try_take(&ask.costs(), ask.receipt(), now) {
             return (None, paced);
         }
         let entry = self.enter(ask, now);
@@ -158,14 +160,14 @@ impl Core {
 
     /// Takes tokens, if they are there and nobody waits for them.
     #[inline]
-    pub(crate) fn try_take(&mut self, cost: u32, now: Instant) -> bool {
+    fn try_take(&mut self, costs: &Costs, receipt: Option<Receipt>, now: Instant) -> bool {
         self.levels.fill(now);
         let free = self.levels.closed_until.is_none()
             && self.line.is_empty()
-            && self.levels.can_plan(cost, now);
+            && self.levels.can_plan(costs, now);
         if free {
-            self.levels.plan(cost, now);
-            self.levels.send(cost);
+            self.levels.plan(costs, now);
+            self.levels.send(costs, receipt);
         }
         free
     }
@@ -173,11 +175,9 @@ impl Core {
     /// A place in the line, right after a vain attempt to [take](Self::try_take).
     #[cold]
     pub(crate) fn enter(&mut self, ask: &Ask, now: Instant) -> Entry {
-        let (cost, latest) = (ask.cost(), ask.latest());
-        let burst = self.levels.burst();
-        if cost > burst {
-            let rejected = Rejected::new(RejectReason::CostAboveBurst);
-            return Entry::Refused(rejected.with_max_cost(burst));
+        let (costs, latest) = (ask.costs(), ask.latest());
+        if self.levels.above_burst(&costs).is_some() {
+            return Entry::Refused(self.above_burst(&costs));
         }
         let release = self
             .levels
@@ -193,7 +193,7 @@ impl Core {
         if full || latest.is_some() {
             let at = self
                 .levels
-                .turn(now, self.line.cost(), cost)
+                .turn(now, self.line.costs(), &costs)
                 .max(release.unwrap_or(now))
                 .max(self.line.released().unwrap_or(now));
             let refused = match (full, ask.max_waiting(), release) {
@@ -209,10 +209,16 @@ impl Core {
                 return Entry::Refused(rejected);
             }
         }
-        Entry::Place(
-            self.line
-                .push(Waiter::new(cost, ask.is_retried(), latest, release)),
-        )
+        Entry::Place(self.line.push(Waiter::new(ask, release)))
+    }
+
+    /// Refuses a call that costs more than a limit can ever hold.
+    fn above_burst(&self, costs: &Costs) -> Rejected {
+        match self.levels.above_burst(costs) {
+            Some((cost, rate)) => Rejected::above_burst(cost, rate.burst().get(), rate),
+            // The rate was changed again meanwhile.
+            None => Rejected::new(RejectReason::CostAboveBurst),
+        }
     }
 
     /// What a waiter finds who is polled, if that can be told without the clock: that it was granted its turn and may use it
@@ -264,10 +270,10 @@ impl Core {
         self.serve(now, wakes);
         let waiter = self.line.get_mut(ticket);
         if let Some((reason, at)) = waiter.refusal() {
-            let rejected = Rejected::new(reason);
+            let costs = waiter.costs();
             return Find::Refused(match reason {
-                RejectReason::CostAboveBurst => rejected.with_max_cost(self.levels.burst()),
-                _ => rejected.with_wait(now, at.saturating_duration_since(now)),
+                RejectReason::CostAboveBurst => self.above_burst(&costs),
+                _ => Rejected::new(reason).with_wait(now, at.saturating_duration_since(now)),
             });
         }
         if again {
@@ -283,8 +289,8 @@ impl Core {
         };
         // It is polled too late.
         waiter.refuse(reason, now);
-        let cost = waiter.cost;
-        self.levels.unplan(cost);
+        let costs = waiter.costs();
+        self.levels.unplan(&costs);
         Find::Refused(Rejected::new(reason).with_wait(now, Duration::ZERO))
     }
 
@@ -298,9 +304,14 @@ impl Core {
     ) -> Option<Find> {
         self.quotas.as_ref()?.closed_until(target, now)?;
         let waiter = self.line.get_mut(ticket);
-        let cost = waiter.cost;
-        let mut ask =
-            Ask::new(NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN)).with_retried(waiter.retried);
+        let costs = waiter.costs();
+        let mut ask = Ask::new(NonZeroU32::MIN).with_retried(waiter.retried);
+        for (limit, &cost) in costs.iter().enumerate() {
+            ask = ask.with_cost(limit, cost);
+        }
+        if let Some(receipt) = waiter.receipt() {
+            ask = ask.with_receipt(receipt);
+        }
         if let Some((latest, reason)) = waiter.latest() {
             ask = ask.with_latest(latest, reason);
         }
@@ -313,7 +324,7 @@ impl Core {
             Admission::Refused(rejected) => {
                 let at = rejected.not_before().unwrap_or(now);
                 self.line.get_mut(ticket).refuse(rejected.reason(), at);
-                self.levels.unplan(cost);
+                self.levels.unplan(&costs);
                 Some(Find::Refused(rejected))
             }
         }
@@ -323,13 +334,14 @@ impl Core {
     pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
         self.levels.fill(now);
         let waiter = self.line.get_mut(ticket);
-        let (cost, granted) = (waiter.cost, waiter.state == State::Granted);
+        let (costs, receipt) = (waiter.costs(), waiter.receipt());
+        let granted = waiter.state == State::Granted;
         // Not before an older one, who came too late for its own grant.
-        let sent = granted && self.levels.can_send(cost) && !self.line.is_behind(ticket);
+        let sent = granted && self.levels.can_send(&costs) && !self.line.is_behind(ticket);
         if sent {
-            self.levels.send(cost);
+            self.levels.send(&costs, receipt);
         } else if granted {
-            self.levels.unplan(cost);
+            self.levels.unplan(&costs);
             if self.levels.recall() {
                 // Younger ones were granted their turns, too, and will be polled before this one is woken again.
                 self.line.recall();
@@ -345,8 +357,8 @@ impl Core {
         let waiter = self.line.get_mut(ticket);
         match std::mem::replace(&mut waiter.state, State::Away) {
             State::Granted => {
-                let cost = waiter.cost;
-                self.levels.unplan(cost);
+                let costs = waiter.costs();
+                self.levels.unplan(&costs);
             }
             State::Recalled => {}
             other => waiter.state = other,
@@ -360,15 +372,15 @@ impl Core {
         }
     }
 
-    /// Lets a waiter go, and says what it cost. What it was granted is given back, unless it was `sent`. Its waker must be
+    /// Lets a waiter go, and says what it cost in the first limit. What it was granted is given back, unless it was `sent`. Its waker must be
     /// dropped without the lock.
     #[must_use]
     pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool) -> (u32, Option<Waker>) {
         let waiter = self.line.remove(ticket);
         if waiter.state == State::Granted && !sent {
-            self.levels.unplan(waiter.cost);
+            self.levels.unplan(&waiter.costs());
         }
-        (waiter.cost, waiter.waker)
+        (waiter.costs()[0], waiter.waker)
     }
 
     /// Closes the bucket. It opens with at most one token, so that those who waited do not leave in a burst.
@@ -405,17 +417,40 @@ impl Core {
         self.look(now, wakes);
     }
 
-    /// Goes on at other rates, with the tokens that there are.
-    pub(crate) fn set_rates(&mut self, rates: &[Rate], now: Instant, wakes: &mut Wakes) {
+    /// Counts a call that was sent as `actual` tokens of a limit.
+    pub(crate) fn settle(
+        &mut self,
+        receipt: Receipt,
+        limit: usize,
+        actual: u32,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Option<Settled> {
         self.levels.fill(now);
-        self.levels.set_rates(rates);
+        let settled = self.levels.settle(receipt, limit, actual);
+        if self.line.bounded && settled.is_some_and(|settled| settled.charged() > 0) {
+            // All wait longer now.
+            self.look(now, wakes);
+        }
+        settled
+    }
+
+    /// Forgets a call that was sent: what was counted last stands.
+    pub(crate) fn forget(&mut self, receipt: Receipt) {
+        self.levels.forget(receipt);
+    }
+
+    /// Goes on at other rates of a limit, with the tokens that there are.
+    pub(crate) fn set_rates(&mut self, limit: u8, rates: &[Rate], now: Instant, wakes: &mut Wakes) {
+        self.levels.fill(now);
+        self.levels.set_rates(limit, rates);
         self.look(now, wakes);
     }
 
-    /// Adds a rate, of which no token was spent.
-    pub(crate) fn add_rate(&mut self, rate: Rate, now: Instant, wakes: &mut Wakes) {
+    /// Adds a rate to a limit, of which no token was spent.
+    pub(crate) fn add_rate(&mut self, limit: u8, rate: Rate, now: Instant, wakes: &mut Wakes) {
         self.levels.fill(now);
-        self.levels.add(rate);
+        self.levels.add(limit, rate);
         self.look(now, wakes);
     }
 
@@ -435,13 +470,19 @@ impl Core {
         self.levels.first()
     }
 
-    pub(crate) fn rates(&self) -> impl Iterator<Item = Rate> {
-        self.levels.rates()
+    /// All rates, each with the number of its limit.
+    pub(crate) fn all_rates(&self) -> impl Iterator<Item = (u8, Rate)> {
+        self.levels.all_rates()
     }
 
-    pub(crate) fn available(&mut self, now: Instant) -> u32 {
+    /// The rates of one limit.
+    pub(crate) fn rates(&self, limit: u8) -> impl Iterator<Item = Rate> {
+        self.levels.rates(limit)
+    }
+
+    pub(crate) fn available(&mut self, limit: u8, now: Instant) -> u32 {
         self.levels.fill(now);
-        self.levels.available()
+        self.levels.available(limit)
     }
 
     /// What is in force.
@@ -449,7 +490,7 @@ impl Core {
         self.levels.fill(now);
         let used_up = (self.quotas.as_ref()).and_then(|quotas| quotas.used_up_until(now));
         let mut bucket = BucketSnapshot::default();
-        bucket.available = Some(self.levels.available());
+        bucket.available = Some(self.levels.fewest());
         bucket.waiting = self.waiting();
         bucket.until(self.levels.closed_until, used_up, now)
     }
@@ -492,14 +533,16 @@ impl Core {
     /// [`GATHER`] at the most, and nobody does for whom that could be too long; it takes no more than a quarter of the
     /// burst, so that a late timer costs no tokens.
     fn next_turn(&self, now: Instant, front: &Waiter) -> Instant {
-        let at = self.levels.turn(now, 0, front.cost);
+        let none = [0; LimitId::MOST];
+        let costs = front.costs();
+        let at = self.levels.turn(now, &none, &costs);
         let len = u32::try_from(self.line.len()).unwrap_or(u32::MAX);
         let group = len.min(self.levels.burst() / 4);
         let hurried = |(latest, _)| latest < later(at, 2 * GATHER);
-        if group <= front.cost || front.latest().is_some_and(hurried) {
+        if group <= self.levels.most(&costs) || front.latest().is_some_and(hurried) {
             return at;
         }
-        let gathered = self.levels.turn(now, 0, group);
+        let gathered = self.levels.turn(now, &none, &[group; LimitId::MOST]);
         at.max(gathered.min(later(at, GATHER)))
     }
 
@@ -530,15 +573,15 @@ impl Core {
     fn look(&mut self, now: Instant, wakes: &mut Wakes) {
         self.look_at = None;
         self.looked = Some(now);
-        let burst = self.levels.burst();
         self.line.refuse(wakes, |waiter, ahead| {
-            if waiter.cost > burst {
+            let costs = waiter.costs();
+            if self.levels.above_burst(&costs).is_some() {
                 return Some((RejectReason::CostAboveBurst, now));
             }
             let (latest, reason) = waiter.latest()?;
             let at = self
                 .levels
-                .turn(now, ahead, waiter.cost)
+                .turn(now, ahead, &costs)
                 .max(waiter.release.unwrap_or(now));
             (at > latest).then_some((reason, at))
         });
@@ -558,14 +601,14 @@ impl Serve for Core {
             self.line.order_releases();
         }
         while let Some(front) = self.line.front() {
-            let (cost, release) = (front.cost, front.release);
+            let (costs, release) = (front.costs(), front.release);
             // Looked at again when it opens: the releases are brought into order then.
             let held = self.levels.closed_until.or(release).filter(|&at| at > now);
-            if held.is_some() || !self.levels.can_plan(cost, now) {
+            if held.is_some() || !self.levels.can_plan(&costs, now) {
                 let at = held.unwrap_or_else(|| self.next_turn(now, front));
                 return Next::At(self.look_at.map_or(at, |look| at.min(look)));
             }
-            self.levels.plan(cost, now);
+            self.levels.plan(&costs, now);
             self.line.grant_front(wakes);
         }
         self.look_at = None;

@@ -1,8 +1,117 @@
-use std::num::NonZeroU32;
+use courteous_core::{LimitId, Receipt};
+
+use crate::{Ask, Settle, Store};
 
 /// What one request costs, in tokens: an extension of the request, which goes before the layer's own
 /// [`with_cost`](crate::ThrottleLayer::with_cost).
 ///
-/// Without either, a request costs one token. One that costs more than a bucket can hold is refused at once.
+/// Without either, a request costs one token in each limit. A request that costs more than a bucket can hold is refused at
+/// once. Zero costs nothing: such a request still waits behind others, and at a closed bucket.
+///
+/// # Address
+///
+/// A cost that is [addressed](Self::on) to a limit is counted there, and nowhere else: other throttles of the stack, and other
+/// limits of the same bucket, ignore it. A cost without an address counts in the first limit of *every* throttle that the
+/// request passes.
+///
+/// ```
+/// use courteous_throttle::{Bucket, Cost, Rate};
+/// use http::Request;
+///
+/// # let second = |tokens| Rate::per_second(tokens);
+/// let [requests, input, output] = Bucket::joint([second(10.0)?, second(30_000.0)?, second(8_000.0)?]);
+/// let mut request = Request::new(());
+/// let cost = Cost::new(250).on(&input).and(Cost::new(60).on(&output));
+/// request.extensions_mut().insert(cost);
+/// # let _ = requests;
+/// # Ok::<_, courteous_throttle::InvalidRate>(())
+/// ```
+///
+/// Of a response to a request with an addressed cost, [`Settle`] tells the throttle what it really cost.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cost {
+    first: Part,
+    second: Option<Part>,
+    more: Vec<Part>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Cost(pub NonZeroU32);
+struct Part {
+    tokens: u32,
+    limit: Option<LimitId>,
+}
+
+impl Cost {
+    /// A cost of `tokens`, in the first limit of each throttle.
+    #[must_use]
+    pub const fn new(tokens: u32) -> Self {
+        Self {
+            first: Part {
+                tokens,
+                limit: None,
+            },
+            second: None,
+            more: Vec::new(),
+        }
+    }
+
+    /// Addresses the cost to `limit`: the handle of a [`Bucket`](crate::Bucket), or of [`Keyed`](crate::Keyed) buckets or their
+    /// template, for every key.
+    #[must_use]
+    pub fn on(mut self, limit: impl Into<LimitId>) -> Self {
+        let limit = limit.into();
+        let parts = std::iter::once(&mut self.first).chain(&mut self.second);
+        for part in parts.chain(&mut self.more) {
+            part.limit.get_or_insert(limit);
+        }
+        self
+    }
+
+    /// This cost, and another one with another address. Of two with the same one, the latter counts. Up to two are kept
+    /// without an allocation.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        let parts = std::iter::once(other.first).chain(other.second);
+        for part in parts.chain(other.more) {
+            match self.second {
+                None => self.second = Some(part),
+                Some(_) => self.more.push(part),
+            }
+        }
+        self
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        std::iter::once(&self.first)
+            .chain(&self.second)
+            .chain(&self.more)
+    }
+
+    /// Whether a part of it has no address.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.parts().any(|part| part.limit.is_none())
+    }
+
+    /// What to ask `store` for, and what can settle that, if it was addressed to it.
+    pub(crate) fn ask(&self, mut ask: Ask, store: &impl Store) -> (Ask, Option<Settle>) {
+        for part in self.parts().filter(|part| part.limit.is_none()) {
+            ask = ask.with_cost(0, part.tokens);
+        }
+        let Some(id) = store.limit_id() else {
+            return (ask, None);
+        };
+        let mut first = None;
+        for part in self.parts() {
+            if let Some(limit) = part.limit.filter(|limit| limit.is_beside(id)) {
+                ask = ask.with_cost(limit.index(), part.tokens);
+                first.get_or_insert(limit);
+            }
+        }
+        let Some((limit, settler)) = first.zip(first.and_then(|_| store.settler())) else {
+            return (ask, None);
+        };
+        let receipt = Receipt::new();
+        let settle = Settle::new(settler, limit, receipt);
+        (ask.with_receipt(receipt), Some(settle))
+    }
+}

@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use courteous_core::LimitId;
 use courteous_queue::Shortcut;
 use tokio::time::Instant;
 
@@ -26,6 +27,8 @@ pub(crate) struct FastPath {
 /// What the word means. Of one rate, for many buckets.
 #[derive(Debug)]
 struct Terms {
+    /// The first limit, of a bucket and all that were made from it.
+    id: LimitId,
     rate: Rate,
     /// What the word's instants are counted from.
     epoch: Instant,
@@ -52,7 +55,11 @@ pub(crate) struct Kept {
 
 impl FastPath {
     pub(crate) fn new(rate: Rate, epoch: Instant) -> Self {
-        let terms = Arc::new(Terms::new(rate, epoch));
+        Self::of(LimitId::new(), rate, epoch)
+    }
+
+    fn of(id: LimitId, rate: Rate, epoch: Instant) -> Self {
+        let terms = Arc::new(Terms::new(id, rate, epoch));
         let horizon = Horizon::locked();
         Self { horizon, terms }
     }
@@ -62,10 +69,15 @@ impl FastPath {
         let terms = &self.terms;
         // A paused clock may be behind the one that they were made by.
         if rate != terms.rate || now < terms.epoch || terms.instant(now).is_none() {
-            return Self::new(rate, now);
+            return Self::of(terms.id, rate, now);
         }
         let (terms, horizon) = (Arc::clone(terms), Horizon::locked());
         Self { horizon, terms }
+    }
+
+    /// Its first limit.
+    pub(crate) fn id(&self) -> LimitId {
+        self.terms.id
     }
 
     /// A bucket like the one that has `kept` under its lock, as new.
@@ -108,15 +120,15 @@ impl FastPath {
     }
 
     /// Whether the bucket is full, and has these rates, if the lock need not be asked.
-    pub(crate) fn is_full(&self, rates: &[Rate], now: Instant) -> Option<bool> {
+    pub(crate) fn is_full(&self, rates: &[(u8, Rate)], now: Instant) -> Option<bool> {
         let full = self.horizon.peek()? <= self.terms.instant(now)?;
-        Some(full && rates == [self.terms.rate])
+        Some(full && rates == [(0, self.terms.rate)])
     }
 
     /// Whether a rate was set: any but [`Rate::UNLIMITED`].
     pub(crate) fn has_rate(&self, kept: &Kept) -> bool {
         match &kept.core {
-            Some(core) => core.rates().any(|rate| rate != Rate::UNLIMITED),
+            Some(core) => core.all_rates().any(|(_, rate)| rate != Rate::UNLIMITED),
             None => self.terms.rate != Rate::UNLIMITED,
         }
     }
@@ -174,13 +186,14 @@ impl Shortcut<Kept> for FastPath {
 }
 
 impl Terms {
-    fn new(rate: Rate, epoch: Instant) -> Self {
+    fn new(id: LimitId, rate: Rate, epoch: Instant) -> Self {
         let unit = greatest_common_divisor(rate.tokens(), rate.per());
         let (gain, token) = (rate.tokens() / unit, rate.per() / unit);
         let full = token
             .checked_mul(u64::from(rate.burst().get()))
             .filter(|&full| full <= END);
         Self {
+            id,
             rate,
             epoch,
             end: full.map_or(0, |_| END / SECOND / gain),

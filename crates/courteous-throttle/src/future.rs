@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    Refuse, Store, Turn,
+    Refuse, Settle, Store, Turn,
     listen::Listen,
     waiting::{Failure, Waiting},
 };
@@ -23,6 +23,8 @@ pin_project! {
         #[pin]
         state: State<F, S, B, T, R>,
         listen: Option<Listen<St>>,
+        // For the response, if the request's cost was addressed.
+        settle: Option<Settle>,
     }
 }
 
@@ -47,17 +49,27 @@ pin_project! {
 }
 
 impl<F, S, B, St, T, R> ResponseFuture<F, S, B, St, T, R> {
-    pub(crate) const fn called(future: F, listen: Option<Listen<St>>) -> Self {
+    pub(crate) const fn called(
+        future: F,
+        listen: Option<Listen<St>>,
+        settle: Option<Settle>,
+    ) -> Self {
         Self {
             state: State::Called { future },
             listen,
+            settle,
         }
     }
 
-    pub(crate) const fn waiting(waiting: Waiting<S, B, T, R>, listen: Option<Listen<St>>) -> Self {
+    pub(crate) const fn waiting(
+        waiting: Waiting<S, B, T, R>,
+        listen: Option<Listen<St>>,
+        settle: Option<Settle>,
+    ) -> Self {
         Self {
             state: State::Waiting { waiting },
             listen,
+            settle,
         }
     }
 
@@ -65,6 +77,7 @@ impl<F, S, B, St, T, R> ResponseFuture<F, S, B, St, T, R> {
         Self {
             state: State::Refused { rejected, refuse },
             listen: None,
+            settle: None,
         }
     }
 }
@@ -104,6 +117,10 @@ where
                 let mut outcome = ready!(future.poll(cx));
                 if let (Ok(response), Some(listen)) = (&mut outcome, this.listen.as_ref()) {
                     listen.hear(response);
+                }
+                // Without a response it is dropped, and the estimate stands.
+                if let (Some(settle), Ok(response)) = (this.settle.take(), &mut outcome) {
+                    settle.put_into(response);
                 }
                 Poll::Ready(outcome.map_err(R::error))
             }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use courteous_core::{
-    InvalidRates, KeyedMap, Labels, Origin, Overflow, RequestView, ThrottleSnapshot,
+    InvalidRates, KeyedMap, Labels, LimitId, Origin, Overflow, RequestView, ThrottleSnapshot,
 };
 use courteous_queue::Wakes;
 use tokio::time::Instant;
@@ -78,7 +78,7 @@ impl<K: Eq + Hash, F: Fn(RequestView<'_>) -> K> Keyed<K, F> {
 }
 
 impl<K: Eq + Hash, F> Keyed<K, F> {
-    /// Gives at most `max` keys a bucket of their own at a time. The default is 10,000, at about 130 bytes each and the key's
+    /// Gives at most `max` keys a bucket of their own at a time. The default is 10,000, at about 140 bytes each and the key's
     /// own. What becomes of further keys is told [above](Self#too-many-keys).
     ///
     /// At the maximum, a new key looks at up to 256 others for one that can be forgotten, and the next new key goes on from
@@ -103,21 +103,37 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
         self
     }
 
-    /// Goes on at `rate`, for every key: see [`Bucket::set_rate`].
+    /// Goes on at `rate`, for every key: see [`Bucket::set_rate`]. Of [several limits](Bucket::joint), the one whose handle
+    /// was the template changes.
     pub fn set_rate(&self, rate: Rate) {
         self.set_rates(&[rate]);
     }
 
     /// Goes on at `rates`, for every key: see [`Bucket::set_rates`].
     pub fn set_rates(&self, rates: &[Rate]) {
+        self.change(None, rates);
+    }
+
+    /// As [`set_rate`](Self::set_rate), for `limit`: a handle of the template. Nothing changes if the template has no such limit.
+    pub fn set_rate_on(&self, limit: impl Into<LimitId>, rate: Rate) {
+        self.change(Some(limit.into()), &[rate]);
+    }
+
+    fn change(&self, limit: Option<LimitId>, rates: &[Rate]) {
+        let handle = |bucket: &Bucket| match limit {
+            Some(limit) => bucket.limit(limit),
+            None => Some(bucket.clone()),
+        };
         let mut wakes = Wakes::new();
         let changing = self.shared.changing.lock();
         let changing = changing.unwrap_or_else(PoisonError::into_inner);
         let keys = self.lock();
-        keys.template.set_rates(rates);
+        if let Some(template) = handle(&keys.template) {
+            template.set_rates(rates);
+        }
         let buckets = keys.all();
         drop(keys);
-        for bucket in &buckets {
+        for bucket in buckets.iter().filter_map(handle) {
             bucket.set_rates_into(rates, &mut wakes);
         }
         drop(changing);
@@ -125,7 +141,7 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
         wakes.wake();
     }
 
-    /// The bucket of `key`, if it has one of its own.
+    /// The bucket of `key`, if it has one of its own. [`Bucket::limit`] reads another one of its limits.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<Bucket> {
         self.lock().buckets.get(key).cloned()
@@ -175,7 +191,7 @@ impl<K, F> Keyed<K, F> {
         let len = keys.buckets.len();
         let buckets = keys.all();
         drop(keys);
-        snapshot.rates = template.rates();
+        snapshot.rates = template.snapshot_rates();
         let states = buckets.iter().map(|bucket| bucket.state(now));
         let shown = snapshot.add(Some(len), states);
         let shown: Vec<_> = shown.iter().map(|&at| &buckets[at]).collect();
@@ -226,7 +242,7 @@ impl<K: Eq + Hash> Keys<K> {
             ..
         } = self;
         let now = Instant::now();
-        let rates = template.rates();
+        let rates = template.all_rates();
         let is_spare = |bucket: &Bucket| bucket.is_spare(&rates, now);
         let place = buckets.place(&key);
         // What the key may have drawn from a bucket that it shared counts.
@@ -263,6 +279,13 @@ where
     fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidRates> {
         Self::set_rates(self, rates);
         Ok(())
+    }
+}
+
+/// The limit of every key: that of the template.
+impl<K, F> From<&Keyed<K, F>> for LimitId {
+    fn from(keyed: &Keyed<K, F>) -> Self {
+        Self::from(&keyed.lock().template)
     }
 }
 

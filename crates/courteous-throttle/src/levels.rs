@@ -1,23 +1,42 @@
 use std::time::Duration;
 
-use courteous_core::Pace;
+use courteous_core::{LimitId, Pace, Receipt, Settled};
 use tokio::time::Instant;
 
-use crate::{Rate, meter::Meter};
+use crate::{
+    Rate,
+    meter::{Costs, Meter},
+};
 
 /// For an instant that cannot be told.
 const FAR: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
+/// What all who wait cost: tokens of each limit, by its number.
+pub(crate) type Totals = [u64; LimitId::MOST];
+
 /// All that says when tokens are there: the levels of several rates, a closed gate, a server's quota.
+///
+/// Each rate belongs to a limit. A call pays its cost in a limit to every one of its rates.
 #[derive(Debug)]
 pub(crate) struct Levels {
+    /// Of the first limit.
     first: Meter,
     more: Vec<Meter>,
+    /// The payments of calls that may be settled, in their order, as in each meter.
+    unsettled: Vec<Payment>,
     /// When the meters were filled last.
     filled: Instant,
     /// In the future, as of when they were filled.
     pub(crate) closed_until: Option<Instant>,
     pace: Option<Pace>,
+}
+
+/// What a call paid when it was sent, or what it was charged on top, together, from when that was told first.
+#[derive(Debug)]
+struct Payment {
+    receipt: Receipt,
+    /// What the call costs as far as is known: in its first payment.
+    costs: Costs,
 }
 
 impl Levels {
@@ -26,6 +45,7 @@ impl Levels {
         Self {
             first: Meter::lacking(rate, lacking),
             more: Vec::new(),
+            unsettled: Vec::new(),
             filled: at,
             closed_until: None,
             pace: None,
@@ -38,7 +58,7 @@ impl Levels {
         levels.more = self
             .more
             .iter()
-            .map(|meter| Meter::full(meter.rate()))
+            .map(|meter| Meter::full(meter.rate(), meter.limit(), 0))
             .collect();
         levels
     }
@@ -47,28 +67,38 @@ impl Levels {
         self.first.rate()
     }
 
-    pub(crate) fn rates(&self) -> impl Iterator<Item = Rate> {
-        self.meters().map(Meter::rate)
+    /// All rates, each with the number of its limit.
+    pub(crate) fn all_rates(&self) -> impl Iterator<Item = (u8, Rate)> {
+        self.meters().map(|meter| (meter.limit(), meter.rate()))
     }
 
-    pub(crate) fn set_rates(&mut self, rates: &[Rate]) {
-        let Some((&first, more)) = rates.split_first() else {
+    /// The rates of one limit.
+    pub(crate) fn rates(&self, limit: u8) -> impl Iterator<Item = Rate> {
+        self.of(limit).map(Meter::rate)
+    }
+
+    /// Goes on with other rates of one limit.
+    pub(crate) fn set_rates(&mut self, limit: u8, rates: &[Rate]) {
+        let old: Vec<_> = self.of(limit).cloned().collect();
+        let Some(first) = old.first().filter(|_| !rates.is_empty()) else {
             return;
         };
-        let old: Vec<_> = self.meters().copied().collect();
         // A rate that was not there before is no reason for a burst.
-        let at = |(i, rate): (usize, &Rate)| old.get(i).unwrap_or(&self.first).at(*rate);
-        let more = more
-            .iter()
-            .enumerate()
-            .map(|(i, rate)| at((i + 1, rate)))
-            .collect();
-        self.first = at((0, &first));
-        self.more = more;
+        let at = |(i, rate): (usize, &Rate)| old.get(i).unwrap_or(first).at(*rate);
+        let mut new = rates.iter().enumerate().map(at);
+        if limit == 0
+            && let Some(first) = new.next()
+        {
+            self.first = first;
+        }
+        self.more.retain(|meter| meter.limit() != limit);
+        self.more.extend(new);
     }
 
-    pub(crate) fn add(&mut self, rate: Rate) {
-        self.more.push(Meter::full(rate));
+    /// Adds a rate to a limit, of which no token was spent.
+    pub(crate) fn add(&mut self, limit: u8, rate: Rate) {
+        let full = Meter::full(rate, limit, self.unsettled.len());
+        self.more.push(full);
     }
 
     /// Takes all tokens out.
@@ -83,8 +113,16 @@ impl Levels {
         Some((self.first.rate(), lacking, self.filled))
     }
 
-    /// Whole tokens that nobody has set aside.
-    pub(crate) fn available(&self) -> u32 {
+    /// Whole tokens of a limit that nobody has set aside.
+    pub(crate) fn available(&self, limit: u8) -> u32 {
+        if self.closed_until.is_some() {
+            return 0;
+        }
+        self.of(limit).map(Meter::available).min().unwrap_or(0)
+    }
+
+    /// Whole tokens that nobody has set aside, of the limit that has the fewest.
+    pub(crate) fn fewest(&self) -> u32 {
         if self.closed_until.is_some() {
             return 0;
         }
@@ -118,8 +156,12 @@ impl Levels {
         self.closed_until.is_none() && self.pace.is_none() && self.all(Meter::is_full)
     }
 
-    pub(crate) fn can_send(&self, cost: u32) -> bool {
-        self.closed_until.is_none() && self.all(|meter| meter.can_send(cost))
+    pub(crate) fn can_send(&self, costs: &Costs) -> bool {
+        self.closed_until.is_none() && self.all(|meter| meter.can_send(costs))
+    }
+
+    fn of(&self, limit: u8) -> impl Iterator<Item = &Meter> {
+        self.meters().filter(move |meter| meter.limit() == limit)
     }
 
     fn meters(&self) -> impl Iterator<Item = &Meter> {
@@ -134,6 +176,20 @@ impl Levels {
     fn each(&mut self, mut f: impl FnMut(&mut Meter)) {
         f(&mut self.first);
         self.more.iter_mut().for_each(f);
+    }
+
+    /// What `costs` are above, if a limit can never hold so much: what they are there, and that limit's rate.
+    pub(crate) fn above_burst(&self, costs: &Costs) -> Option<(u32, Rate)> {
+        let above = |meter: &&Meter| meter.cost(costs) > meter.rate().burst().get();
+        let above = self.meters().filter(above);
+        let least = above.min_by_key(|meter| meter.rate().burst())?;
+        Some((least.cost(costs), least.rate()))
+    }
+
+    /// What a call costs in the limit in which it costs most tokens.
+    pub(crate) fn most(&self, costs: &Costs) -> u32 {
+        let costs = self.meters().map(|meter| meter.cost(costs));
+        costs.max().unwrap_or_default()
     }
 
     pub(crate) fn burst(&self) -> u32 {
@@ -168,42 +224,127 @@ impl Levels {
         }
     }
 
-    pub(crate) fn can_plan(&self, cost: u32, now: Instant) -> bool {
-        self.all(|meter| meter.can_plan(cost)) && self.pace.is_none_or(|pace| pace.next() <= now)
+    pub(crate) fn can_plan(&self, costs: &Costs, now: Instant) -> bool {
+        self.all(|meter| meter.can_plan(costs)) && self.pace.is_none_or(|pace| pace.next() <= now)
     }
 
-    pub(crate) fn plan(&mut self, cost: u32, now: Instant) {
-        self.each(|meter| meter.plan(cost));
+    pub(crate) fn plan(&mut self, costs: &Costs, now: Instant) {
+        self.each(|meter| meter.plan(costs));
         if let Some(pace) = &mut self.pace {
-            pace.spend(cost, now);
+            pace.spend(costs[0], now);
         }
     }
 
-    pub(crate) fn unplan(&mut self, cost: u32) {
-        self.each(|meter| meter.unplan(cost));
+    pub(crate) fn unplan(&mut self, costs: &Costs) {
+        self.each(|meter| meter.unplan(costs));
         if let Some(pace) = &mut self.pace {
-            pace.unspend(cost);
+            pace.unspend(costs[0]);
         }
     }
 
-    pub(crate) fn send(&mut self, cost: u32) {
-        self.each(|meter| meter.send(cost));
+    /// Pays for a send, and remembers it if it has a receipt.
+    pub(crate) fn send(&mut self, costs: &Costs, receipt: Option<Receipt>) {
+        self.each(|meter| meter.send(costs));
+        if let Some(receipt) = receipt {
+            self.each(|meter| meter.remember(meter.cost(costs)));
+            let costs = *costs;
+            self.unsettled.push(Payment { receipt, costs });
+        }
     }
 
-    /// When there are tokens for one who costs `cost`, behind others who cost `ahead`.
-    pub(crate) fn turn(&self, now: Instant, ahead: u64, cost: u32) -> Instant {
-        let needed = ahead + u64::from(cost);
+    /// Counts a call as `actual` tokens of a limit. `None` if it is not known, or there is no such limit.
+    pub(crate) fn settle(
+        &mut self,
+        receipt: Receipt,
+        limit: usize,
+        actual: u32,
+    ) -> Option<Settled> {
+        let sent = self
+            .unsettled
+            .iter()
+            .position(|paid| paid.receipt == receipt)?;
+        let number = u8::try_from(limit).ok()?;
+        self.of(number).next()?;
+        let payment = self.unsettled.get_mut(sent)?;
+        let costs = payment.costs;
+        let before = std::mem::replace(payment.costs.get_mut(limit)?, actual);
+        let on_top = self
+            .unsettled
+            .iter()
+            .rposition(|paid| paid.receipt == receipt)?;
+        let Some(more) = actual.checked_sub(before) else {
+            return Some(Settled::less(self.give_back(sent, on_top, number, actual)));
+        };
+        // Each rate for itself: the strictest one tells.
+        let mut charged = more;
+        if more > 0 {
+            let is_new = sent == on_top;
+            self.each(|meter| {
+                let of_limit = meter.limit() == number;
+                let tokens = if of_limit { meter.charge(more) } else { 0 };
+                match is_new {
+                    true => meter.remember(tokens),
+                    false => meter.add(on_top, tokens),
+                }
+                if of_limit {
+                    charged = charged.min(tokens);
+                }
+            });
+            if is_new {
+                self.unsettled.push(Payment { receipt, costs });
+            }
+        }
+        Some(Settled::more(charged, more - charged))
+    }
+
+    /// Takes back what a call paid above `actual`: what it was charged on top first.
+    fn give_back(&mut self, sent: usize, on_top: usize, limit: u8, actual: u32) -> u32 {
+        let mut most = 0;
+        self.each(|meter| {
+            if meter.limit() != limit {
+                return;
+            }
+            let later = if on_top > sent {
+                meter.charged(on_top)
+            } else {
+                0
+            };
+            let paid = meter.charged(sent).saturating_add(later);
+            let less = paid.saturating_sub(actual);
+            meter.give_back(on_top, less.min(later));
+            meter.give_back(sent, less - less.min(later));
+            most = most.max(less);
+        });
+        most
+    }
+
+    /// Forgets a call: what was counted last stands.
+    pub(crate) fn forget(&mut self, receipt: Receipt) {
+        while let Some(at) = self
+            .unsettled
+            .iter()
+            .rposition(|paid| paid.receipt == receipt)
+        {
+            self.unsettled.remove(at);
+            self.each(|meter| meter.forget(at));
+        }
+    }
+
+    /// When there are tokens for one who costs `costs`, behind others who cost `ahead`.
+    pub(crate) fn turn(&self, now: Instant, ahead: &Totals, costs: &Costs) -> Instant {
         let wait = self.meters().map(|meter| {
+            let limit = usize::from(meter.limit()) % LimitId::MOST;
+            let needed = ahead[limit] + u64::from(costs[limit]);
             let Some(opens) = self.closed_until else {
                 return meter.time_to(needed).unwrap_or(FAR);
             };
-            let mut meter = *meter;
+            let mut meter = meter.bare();
             let closed = opens.duration_since(now);
             meter.refill(u64::try_from(closed.as_nanos()).unwrap_or(u64::MAX), 1);
             closed.saturating_add(meter.time_to(needed).unwrap_or(FAR))
         });
         let at = later(now, wait.max().unwrap_or_default());
-        self.pace.map_or(at, |pace| at.max(pace.turn(ahead)))
+        self.pace.map_or(at, |pace| at.max(pace.turn(ahead[0])))
     }
 }
 

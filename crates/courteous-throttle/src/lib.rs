@@ -15,6 +15,7 @@ mod line;
 mod listen;
 mod meter;
 mod service;
+mod settle;
 mod throttle_settings;
 mod waiter;
 mod waiting;
@@ -23,11 +24,12 @@ pub use bucket::{Bucket, BucketTurn};
 pub use cost::Cost;
 pub use courteous_core::{
     AsError, AsResponse, Ask, BucketSnapshot, InvalidRate, InvalidRates, InvalidSettings, Labels,
-    Partition, QuotaName, Quotas, Rate, Refuse, Store, StoreSnapshot, Take, Target,
-    ThrottleSnapshot, ToldQuota, Turn,
+    LimitId, Partition, QuotaName, Quotas, Rate, Receipt, Refuse, Settled, Settler, Store,
+    StoreSnapshot, Take, Target, ThrottleSnapshot, ToldQuota, Turn,
 };
 pub use future::ResponseFuture;
 pub use keyed::{Keyed, PerOrigin};
 pub use layer::ThrottleLayer;
 pub use service::Throttle;
+pub use settle::Settle;
 pub use throttle_settings::ThrottleSettings;

@@ -1,14 +1,18 @@
-use courteous_core::RejectReason;
+use courteous_core::{LimitId, RejectReason};
 use courteous_queue::{Queue, Ticket, Wakes};
 use tokio::time::Instant;
 
-use crate::waiter::{State, Waiter};
+use crate::{
+    levels::Totals,
+    meter::Costs,
+    waiter::{State, Waiter},
+};
 
 /// Those who wait for tokens, and what they cost together.
 #[derive(Debug)]
 pub(crate) struct Line {
     queue: Queue<Waiter>,
-    cost: u64,
+    costs: Totals,
     /// The number of the latest grant, and of the latest one that was recalled, with all before it.
     granted: u64,
     recalled: u64,
@@ -27,7 +31,7 @@ impl Line {
     pub(crate) const fn new() -> Self {
         Self {
             queue: Queue::new(),
-            cost: 0,
+            costs: [0; LimitId::MOST],
             granted: 0,
             recalled: 0,
             late: Vec::new(),
@@ -51,8 +55,8 @@ impl Line {
     }
 
     /// What all in the line cost.
-    pub(crate) const fn cost(&self) -> u64 {
-        self.cost
+    pub(crate) const fn costs(&self) -> &Totals {
+        &self.costs
     }
 
     /// Nobody who joins now is let through before this.
@@ -104,7 +108,7 @@ impl Line {
     }
 
     pub(crate) fn push(&mut self, waiter: Waiter) -> Ticket {
-        self.join(waiter.cost, waiter.release);
+        self.join(&waiter.costs(), waiter.release);
         self.bounded = waiter.latest().is_some() || self.bounded && !self.is_unused();
         self.queue.push_back(waiter)
     }
@@ -114,13 +118,13 @@ impl Line {
         let waiter = self.queue.get_mut(ticket);
         waiter.state = State::Waiting;
         waiter.release = release.or(waiter.release);
-        let cost = waiter.cost;
-        self.join(cost, release);
+        let costs = waiter.costs();
+        self.join(&costs, release);
         self.queue.requeue(ticket);
     }
 
-    fn join(&mut self, cost: u32, release: Option<Instant>) {
-        self.cost += u64::from(cost);
+    fn join(&mut self, costs: &Costs, release: Option<Instant>) {
+        add(&mut self.costs, costs);
         self.released = self.released().max(release);
         self.mixed |= release.is_some();
     }
@@ -138,7 +142,7 @@ impl Line {
             }
         };
         if let Some(front) = self.queue.take_front() {
-            self.cost -= u64::from(front.cost);
+            subtract(&mut self.costs, &front.costs());
             front.state = State::Granted;
             front.grant = grant;
             wakes.extend(front.waker.take());
@@ -153,7 +157,7 @@ impl Line {
             self.late = Vec::new();
         }
         if waiter.state == State::Waiting {
-            self.cost -= u64::from(waiter.cost);
+            subtract(&mut self.costs, &waiter.costs());
         }
         waiter
     }
@@ -162,19 +166,19 @@ impl Line {
     pub(crate) fn refuse(
         &mut self,
         wakes: &mut Wakes,
-        mut refusal: impl FnMut(&Waiter, u64) -> Option<(RejectReason, Instant)>,
+        mut refusal: impl FnMut(&Waiter, &Totals) -> Option<(RejectReason, Instant)>,
     ) {
-        let mut ahead = 0;
+        let mut ahead = [0; LimitId::MOST];
         self.queue.retain(|waiter| {
-            if let Some((reason, at)) = refusal(waiter, ahead) {
+            if let Some((reason, at)) = refusal(waiter, &ahead) {
                 waiter.refuse(reason, at);
                 wakes.extend(waiter.waker.take());
                 return false;
             }
-            ahead += u64::from(waiter.cost);
+            add(&mut ahead, &waiter.costs());
             true
         });
-        self.cost = ahead;
+        self.costs = ahead;
     }
 
     /// Gives each one in the line a new release.
@@ -217,5 +221,17 @@ impl Line {
                 .values_mut()
                 .filter_map(|waiter| waiter.waker.take()),
         );
+    }
+}
+
+fn add(totals: &mut Totals, costs: &Costs) {
+    for (total, &cost) in totals.iter_mut().zip(costs) {
+        *total += u64::from(cost);
+    }
+}
+
+fn subtract(totals: &mut Totals, costs: &Costs) {
+    for (total, &cost) in totals.iter_mut().zip(costs) {
+        *total -= u64::from(cost);
     }
 }

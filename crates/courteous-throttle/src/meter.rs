@@ -1,32 +1,77 @@
 use std::time::Duration;
 
+use courteous_core::LimitId;
+
 use crate::Rate;
+
+/// What a call costs: tokens of each limit, by its number.
+pub(crate) type Costs = [u32; LimitId::MOST];
 
 /// The level of one rate's bucket, in fractions of a token: each nanosecond brings back `rate.tokens` of them, and
 /// `rate.per` make one token. So nothing is ever rounded.
 ///
 /// There are two levels. The *true* one pays for sends, and so keeps the bound on them. The *planned* one, never above
 /// it, pays for grants: a waiter that was granted its turn and does not use it holds up nobody, as both refill.
-#[derive(Clone, Copy, Debug)]
+///
+/// # Calls that may be settled
+///
+/// A call may turn out to cost less than it was charged. Then the level becomes what it would be had the call been charged
+/// the lower cost when it was sent. That is not always the difference: a bucket that was full since then has lost what the
+/// call did not need.
+///
+/// ```text
+/// burst 10, 1/s    t = 0: A is sent, charged 10    t = 8    A cost 4: 6 come back, but 2 at most find room
+///
+/// charged 10       level 0 ----------------------> 8
+/// as if charged 4  level 6 ---> 10 at t = 4 -----> 10       so the level rises from 8 to 10, not to 14
+/// ```
+///
+/// So each payment that may be settled has its *room*: the least that the level lacked of its maximum, from that payment to
+/// the next one. What comes back passes the rooms of the payment itself and of all later ones; each lets through as much
+/// as it has, and has so much less from then on.
+#[derive(Clone, Debug)]
 pub(crate) struct Meter {
     rate: Rate,
-    level: u128,
-    planned: u128,
+    /// The number of the limit that it belongs to.
+    limit: u8,
+    /// Below zero after calls that cost more than they were charged: at most by one burst.
+    level: i128,
+    planned: i128,
+    /// In their order, as in [`Levels`](crate::levels::Levels).
+    unsettled: Vec<Unsettled>,
+}
+
+/// A payment of a call whose true cost may be told.
+#[derive(Clone, Copy, Debug)]
+struct Unsettled {
+    room: i128,
+    charged: u32,
 }
 
 impl Meter {
-    pub(crate) const fn full(rate: Rate) -> Self {
-        Self::lacking(rate, 0)
+    /// A full meter of a limit's, with `unsettled` payments of nothing.
+    pub(crate) fn full(rate: Rate, limit: u8, unsettled: usize) -> Self {
+        let mut meter = Self::lacking(rate, 0);
+        meter.limit = limit;
+        let none = Unsettled {
+            room: 0,
+            charged: 0,
+        };
+        meter.unsettled = vec![none; unsettled];
+        meter
     }
 
-    /// A meter that lacks so many fractions, none of which are set aside.
-    pub(crate) const fn lacking(rate: Rate, lacking: u128) -> Self {
+    /// A meter of the first limit that lacks so many fractions, none of which are set aside.
+    pub(crate) fn lacking(rate: Rate, lacking: u128) -> Self {
         let mut meter = Self {
             rate,
+            limit: 0,
             level: 0,
             planned: 0,
+            unsettled: Vec::new(),
         };
-        meter.level = meter.capacity().saturating_sub(lacking);
+        let lacking = i128::try_from(lacking).unwrap_or(i128::MAX);
+        meter.level = meter.capacity().saturating_sub(lacking).max(0);
         meter.planned = meter.level;
         meter
     }
@@ -35,45 +80,60 @@ impl Meter {
         self.rate
     }
 
-    /// `tokens` in fractions.
-    const fn fractions(&self, tokens: u64) -> u128 {
-        tokens as u128 * self.rate.per() as u128
+    pub(crate) const fn limit(&self) -> u8 {
+        self.limit
     }
 
-    const fn capacity(&self) -> u128 {
-        self.fractions(self.rate.burst().get() as u64)
+    /// What a call that costs `costs` pays here.
+    pub(crate) fn cost(&self, costs: &Costs) -> u32 {
+        costs[usize::from(self.limit) % LimitId::MOST]
+    }
+
+    /// `tokens` in fractions.
+    const fn fractions(&self, tokens: u32) -> i128 {
+        tokens as i128 * self.rate.per() as i128
+    }
+
+    const fn capacity(&self) -> i128 {
+        self.fractions(self.rate.burst().get())
     }
 
     /// Lets `nanos` pass, up to a level of `cap` tokens.
     pub(crate) fn refill(&mut self, nanos: u64, cap: u32) {
         let gain = u128::from(nanos) * u128::from(self.rate.tokens());
-        let full = self.fractions(u64::from(cap.min(self.rate.burst().get())));
-        self.level = (self.level + gain).min(full);
-        self.planned = (self.planned + gain).min(full);
+        let gain = i128::try_from(gain).unwrap_or(i128::MAX);
+        let full = self.fractions(cap.min(self.rate.burst().get()));
+        self.level = self.level.saturating_add(gain).min(full);
+        self.planned = self.planned.saturating_add(gain).min(full);
+        if let Some(last) = self.unsettled.last_mut() {
+            last.room = last.room.min(full - self.level);
+        }
     }
 
-    pub(crate) fn can_send(&self, cost: u32) -> bool {
-        self.level >= self.fractions(u64::from(cost))
+    pub(crate) fn can_send(&self, costs: &Costs) -> bool {
+        let cost = self.cost(costs);
+        self.level >= self.fractions(cost) || cost == 0
     }
 
     /// Pays for a send; what is planned is then never more than what is there.
-    pub(crate) fn send(&mut self, cost: u32) {
-        self.level = self.level.saturating_sub(self.fractions(u64::from(cost)));
+    pub(crate) fn send(&mut self, costs: &Costs) {
+        self.level -= self.fractions(self.cost(costs));
         self.planned = self.planned.min(self.level);
     }
 
-    pub(crate) fn can_plan(&self, cost: u32) -> bool {
-        self.planned >= self.fractions(u64::from(cost))
+    pub(crate) fn can_plan(&self, costs: &Costs) -> bool {
+        let cost = self.cost(costs);
+        self.planned >= self.fractions(cost) || cost == 0
     }
 
     /// Sets tokens aside for a send.
-    pub(crate) fn plan(&mut self, cost: u32) {
-        self.planned = self.planned.saturating_sub(self.fractions(u64::from(cost)));
+    pub(crate) fn plan(&mut self, costs: &Costs) {
+        self.planned -= self.fractions(self.cost(costs));
     }
 
     /// Takes a plan back.
-    pub(crate) fn unplan(&mut self, cost: u32) {
-        self.planned = (self.planned + self.fractions(u64::from(cost))).min(self.level);
+    pub(crate) fn unplan(&mut self, costs: &Costs) {
+        self.planned = (self.planned + self.fractions(self.cost(costs))).min(self.level);
     }
 
     /// Takes all plans back.
@@ -82,14 +142,73 @@ impl Meter {
     }
 
     /// Takes all tokens out.
-    pub(crate) const fn empty(&mut self) {
-        self.level = 0;
-        self.planned = 0;
+    pub(crate) fn empty(&mut self) {
+        self.level = self.level.min(0);
+        self.planned = self.planned.min(0);
+        if let Some(last) = self.unsettled.last_mut() {
+            last.room = 0;
+        }
     }
 
-    /// What lacks until it is full, if nothing is set aside.
+    /// Remembers what was just paid, as it may have to be given back.
+    pub(crate) fn remember(&mut self, charged: u32) {
+        self.unsettled.push(Unsettled {
+            room: self.capacity() - self.level,
+            charged,
+        });
+    }
+
+    /// Forgets a payment, and leaves its room to the one before it.
+    pub(crate) fn forget(&mut self, payment: usize) {
+        let forgotten = self.unsettled.remove(payment);
+        let before = payment.checked_sub(1);
+        if let Some(before) = before.and_then(|payment| self.unsettled.get_mut(payment)) {
+            before.room = before.room.min(forgotten.room);
+        }
+    }
+
+    /// Takes `tokens`, or as many as it can owe. Says how many.
+    pub(crate) fn charge(&mut self, tokens: u32) -> u32 {
+        let left = (self.level + self.capacity()) / i128::from(self.rate.per());
+        let charged = tokens.min(u32::try_from(left.max(0)).unwrap_or(u32::MAX));
+        self.level -= self.fractions(charged);
+        self.planned -= self.fractions(charged);
+        charged
+    }
+
+    /// Adds to a payment what was charged on top.
+    pub(crate) fn add(&mut self, payment: usize, charged: u32) {
+        if let Some(payment) = self.unsettled.get_mut(payment) {
+            payment.charged = payment.charged.saturating_add(charged);
+        }
+    }
+
+    /// What a payment is.
+    pub(crate) fn charged(&self, payment: usize) -> u32 {
+        self.unsettled
+            .get(payment)
+            .map_or(0, |payment| payment.charged)
+    }
+
+    /// Takes `tokens` of a payment back, which are no more than it is.
+    pub(crate) fn give_back(&mut self, payment: usize, tokens: u32) {
+        let mut back = self.fractions(tokens);
+        for later in self.unsettled.iter_mut().skip(payment) {
+            let room = later.room;
+            later.room = (room - back).max(0);
+            back = back.min(room);
+        }
+        if let Some(payment) = self.unsettled.get_mut(payment) {
+            payment.charged = payment.charged.saturating_sub(tokens);
+        }
+        self.level += back;
+        self.planned += back;
+    }
+
+    /// What lacks until it is full, if nothing is set aside, owed, or to be settled.
     pub(crate) fn lacks(&self) -> Option<u128> {
-        (self.planned == self.level).then(|| self.capacity() - self.level)
+        let simple = self.planned == self.level && self.level >= 0 && self.unsettled.is_empty();
+        simple.then(|| (self.capacity() - self.level).unsigned_abs())
     }
 
     /// Whether it could not be fuller.
@@ -99,26 +218,58 @@ impl Meter {
 
     /// Whole tokens that nobody has set aside.
     pub(crate) fn available(&self) -> u32 {
-        u32::try_from(self.planned / u128::from(self.rate.per())).unwrap_or(u32::MAX)
+        let tokens = self.planned.max(0) / i128::from(self.rate.per());
+        u32::try_from(tokens).unwrap_or(u32::MAX)
     }
 
     /// How long until `cost` tokens are there that nobody has set aside, in a bucket without a bottom; `None` if that
     /// cannot be counted.
     pub(crate) fn time_to(&self, cost: u64) -> Option<Duration> {
-        let missing = self.fractions(cost).saturating_sub(self.planned);
+        if cost == 0 {
+            return Some(Duration::ZERO);
+        }
+        let needed = u128::from(cost) * u128::from(self.rate.per());
+        let missing = match u128::try_from(self.planned) {
+            Ok(planned) => needed.saturating_sub(planned),
+            Err(_) => needed.saturating_add(self.planned.unsigned_abs()),
+        };
         let nanos = missing.div_ceil(u128::from(self.rate.tokens()));
         u64::try_from(nanos).ok().map(Duration::from_nanos)
     }
 
-    /// As this meter, at another rate: it holds as many tokens as before, or as many as it can.
+    /// The level alone.
+    pub(crate) const fn bare(&self) -> Self {
+        Self {
+            rate: self.rate,
+            limit: self.limit,
+            level: self.level,
+            planned: self.planned,
+            unsettled: Vec::new(),
+        }
+    }
+
+    /// As this meter, at another rate: it holds, or owes, as many tokens as before, or as many as it can.
     pub(crate) fn at(&self, rate: Rate) -> Self {
-        let (old, new) = (u128::from(self.rate.per()), u128::from(rate.per()));
-        let convert = |level: u128| level / old * new + level % old * new / old;
+        let (old, new) = (i128::from(self.rate.per()), i128::from(rate.per()));
+        let convert = |level: i128| {
+            let part = level.rem_euclid(old).unsigned_abs() * new.unsigned_abs();
+            let part = i128::try_from(part / old.unsigned_abs()).unwrap_or(i128::MAX);
+            level.div_euclid(old) * new + part
+        };
+        let unsettled = self.unsettled.iter().map(|call| Unsettled {
+            room: convert(call.room),
+            ..*call
+        });
         let mut meter = Self {
             rate,
+            limit: self.limit,
             level: convert(self.level),
             planned: convert(self.planned),
+            unsettled: unsettled.collect(),
         };
+        let least = -meter.capacity();
+        meter.planned += (least - meter.level).max(0);
+        meter.level = meter.level.max(least);
         meter.refill(0, u32::MAX);
         meter
     }

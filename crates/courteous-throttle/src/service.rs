@@ -98,10 +98,11 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let store = self.partition.select(RequestView::of(&request));
         let target = self.config.target(&request);
-        match store.take(&self.config.ask(&request, target)) {
+        let (ask, settle) = self.config.ask(&request, target, &store);
+        match store.take(&ask) {
             Take::Taken => {
                 let listen = Listen::new(store, target, &self.config);
-                ResponseFuture::called(self.inner.call(request), listen)
+                ResponseFuture::called(self.inner.call(request), listen, settle)
             }
             Take::Wait(turn) => {
                 // Gives the readiness back. The queue may be long, and the instance hold a permit.
@@ -109,7 +110,7 @@ where
                 let listen = Listen::new(store, target, &self.config);
                 let service = self.inner.clone();
                 let waiting = Waiting::new(turn, service, request, self.refuse.clone());
-                ResponseFuture::waiting(waiting, listen)
+                ResponseFuture::waiting(waiting, listen, settle)
             }
             Take::Refused(rejected) => {
                 self.inner = self.inner.clone();

@@ -1,7 +1,9 @@
 use std::task::Waker;
 
-use courteous_core::RejectReason;
+use courteous_core::{LimitId, Receipt, RejectReason};
 use tokio::time::Instant;
+
+use crate::{Ask, meter::Costs};
 
 /// One who waits.
 ///
@@ -18,10 +20,19 @@ pub(crate) struct Waiter {
     pub(crate) state: State,
     /// Whether it was granted its turn before, and came back.
     pub(crate) returned: bool,
-    pub(crate) cost: u32,
+    /// What it costs in the first limit; one in each other, if there is nothing else to know.
+    cost: u32,
+    priced: Option<Box<Priced>>,
     /// The number of its grant.
     pub(crate) grant: u64,
     pub(crate) retried: bool,
+}
+
+/// What there is to know of a waiter with an addressed cost.
+#[derive(Clone, Copy, Debug)]
+struct Priced {
+    costs: Costs,
+    receipt: Option<Receipt>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +49,10 @@ pub(crate) enum State {
 }
 
 impl Waiter {
-    pub(crate) fn new(
-        cost: u32,
-        retried: bool,
-        latest: Option<(Instant, RejectReason)>,
-        release: Option<Instant>,
-    ) -> Self {
-        let (at, reason) = latest.unzip();
+    pub(crate) fn new(ask: &Ask, release: Option<Instant>) -> Self {
+        let (at, reason) = ask.latest().unzip();
+        let (costs, receipt) = (ask.costs(), ask.receipt());
+        let plain = costs == simple(ask.cost()) && receipt.is_none();
         Self {
             waker: None,
             release,
@@ -52,10 +60,20 @@ impl Waiter {
             reason: reason.unwrap_or(RejectReason::MaxWait),
             state: State::Waiting,
             returned: false,
-            cost,
+            cost: ask.cost(),
+            priced: (!plain).then(|| Box::new(Priced { costs, receipt })),
             grant: 0,
-            retried,
+            retried: ask.is_retried(),
         }
+    }
+
+    pub(crate) fn costs(&self) -> Costs {
+        let priced = self.priced.as_ref();
+        priced.map_or_else(|| simple(self.cost), |priced| priced.costs)
+    }
+
+    pub(crate) fn receipt(&self) -> Option<Receipt> {
+        self.priced.as_ref()?.receipt
     }
 
     /// Keeps `waker`, as the task has to wait, and leaves the one in its place that it replaces.
@@ -96,4 +114,11 @@ impl Waiter {
         let at = self.at.filter(|_| self.state == State::Refused)?;
         Some((self.reason, at))
     }
+}
+
+/// What a call costs that says only what it costs in the first limit.
+const fn simple(cost: u32) -> Costs {
+    let mut costs = [1; LimitId::MOST];
+    costs[0] = cost;
+    costs
 }

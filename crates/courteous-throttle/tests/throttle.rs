@@ -362,17 +362,15 @@ async fn each_request_pays_its_own_cost() {
     // `/1` costs two.
     ready_call(&mut service, request(1)).await.unwrap();
     let mut own = request(2);
-    own.extensions_mut()
-        .insert(Cost(NonZeroU32::new(4).unwrap()));
+    own.extensions_mut().insert(Cost::new(4));
     ready_call(&mut service, own).await.unwrap();
     assert_eq!(start.elapsed(), sec(1));
     let mut dear = request(3);
-    dear.extensions_mut()
-        .insert(Cost(NonZeroU32::new(6).unwrap()));
+    dear.extensions_mut().insert(Cost::new(6));
     let error = assert_ready_err!(task::spawn(ready_call(&mut service, dear)).poll());
     assert_eq!(
         rejected(&error),
-        Rejected::new(RejectReason::CostAboveBurst).with_max_cost(5)
+        Rejected::above_burst(6, 5, burst("1/s", 5))
     );
 }
 
@@ -382,9 +380,7 @@ async fn a_dear_call_is_not_overtaken_by_cheap_ones() {
     let mut service = ThrottleLayer::new(burst("1/s", 5)).layer(sends.clone());
     let with_cost = |id, cost| {
         let mut request = request(id);
-        request
-            .extensions_mut()
-            .insert(Cost(NonZeroU32::new(cost).unwrap()));
+        request.extensions_mut().insert(Cost::new(cost));
         request
     };
     ready_call(&mut service, with_cost(0, 4)).await.unwrap();
@@ -407,7 +403,7 @@ async fn one_that_came_too_late_for_its_tokens_is_not_overtaken_by_younger_ones(
     let mut service = ThrottleLayer::new(burst("1/s", 3)).layer(sends.clone());
     let mut call = |id, cost| {
         let mut request = request(id);
-        let cost = Cost(NonZeroU32::new(cost).unwrap());
+        let cost = Cost::new(cost);
         request.extensions_mut().insert(cost);
         task::spawn(ready_call(&mut service, request))
     };
@@ -645,9 +641,7 @@ async fn a_smaller_burst_refuses_those_who_cost_more() {
     let mut calls: Vec<_> = (0..2)
         .map(|id| {
             let mut request = request(id);
-            request
-                .extensions_mut()
-                .insert(Cost(NonZeroU32::new(5).unwrap()));
+            request.extensions_mut().insert(Cost::new(5));
             task::spawn(ready_call(&mut service, request))
         })
         .collect();

@@ -8,6 +8,10 @@ use crate::{outage::Outage, waiter::Grant};
 impl Core {
     /// Sets tokens aside for a request; else says when there will be some, if that is known.
     pub(super) fn set_aside(&mut self, cost: u32, now: Instant) -> Result<Grant, Option<Instant>> {
+        if cost == 0 {
+            // It needs no slot, and so nobody.
+            return Ok(Grant::Free);
+        }
         if let Some(held) = self.hand.take(cost, now) {
             return Ok(Grant::Slots(held, self.closings));
         }

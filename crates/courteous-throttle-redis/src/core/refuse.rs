@@ -16,7 +16,7 @@ impl Core {
     /// Why one who asks cannot even wait.
     pub(super) fn refusal(&self, ask: &Ask, now: Instant) -> Option<Rejected> {
         if ask.cost() > self.calls.terms().max_cost() {
-            return Some(self.rejected(RejectReason::CostAboveBurst, now, now));
+            return Some(self.above_burst(ask.cost()));
         }
         if let Some(opens) = self.closed_until
             && ask.is_retried()
@@ -42,11 +42,15 @@ impl Core {
     pub(super) fn rejected(&self, reason: RejectReason, at: Instant, now: Instant) -> Rejected {
         let rejected = Rejected::new(reason);
         match reason {
-            RejectReason::CostAboveBurst => rejected.with_max_cost(self.calls.terms().max_cost()),
             // Nobody knows.
             RejectReason::Unavailable => rejected,
             _ => rejected.with_wait(now, at.saturating_duration_since(now)),
         }
+    }
+
+    /// A refusal of who costs more than any call can.
+    pub(super) fn above_burst(&self, cost: u32) -> Rejected {
+        Rejected::above_burst(cost, self.calls.terms().max_cost(), self.rate)
     }
 
     /// When the turn comes at the earliest of one who is behind others that cost `ahead`.

@@ -137,10 +137,10 @@ impl Bucket {
             Step::Look => {
                 let fast_path = self.fast_path.as_ref();
                 let available = fast_path.and_then(|fast_path| fast_path.available(now));
-                let idle = fast_path.and_then(|fast_path| fast_path.is_full(&[rate], now));
+                let idle = fast_path.and_then(|fast_path| fast_path.is_full(&[(0, rate)], now));
                 self.locked(|core, _| {
                     Some(Seen::State {
-                        available: available.unwrap_or_else(|| core.available(now)),
+                        available: available.unwrap_or_else(|| core.available(0, now)),
                         waiting: core.waiting(),
                         closed_until: core.closed_until(now),
                         idle: idle.unwrap_or_else(|| core.is_idle(now)),
@@ -172,12 +172,12 @@ impl Bucket {
                 None
             }),
             Step::Rate { other: is_other } => self.locked(|core, _| {
-                core.set_rates(&[if is_other { other } else { rate }], now, wakes);
+                core.set_rates(0, &[if is_other { other } else { rate }], now, wakes);
                 core.serve(now, wakes);
                 None
             }),
             Step::Add => self.locked(|core, _| {
-                core.add_rate(other, now, wakes);
+                core.add_rate(0, other, now, wakes);
                 core.serve(now, wakes);
                 None
             }),
@@ -343,10 +343,10 @@ fn what_a_nanosecond_does_not_divide_stays_with_the_lock() {
     let [rate, other] = [rate(2, 10), rate(1, 7)].map(|rate| rate.with_burst(one));
     let mut bucket = Bucket::new(rate, start, true);
     let wakes = &mut Wakes::new();
-    bucket.locked(|core, _| core.set_rates(&[other], start, wakes));
+    bucket.locked(|core, _| core.set_rates(0, &[other], start, wakes));
     assert_eq!(bucket.take(1, 0, start), Seen::Taken);
     // A seventh of a token is no whole number of fifths.
-    bucket.locked(|core, _| core.set_rates(&[rate], at(1), wakes));
+    bucket.locked(|core, _| core.set_rates(0, &[rate], at(1), wakes));
     assert!(!bucket.fast_path.as_ref().unwrap().try_take(1, at(100)));
     // Once it is full, that is gone.
     bucket.step(Step::Look, rate, at(100));

@@ -1,0 +1,132 @@
+use std::{fmt, sync::Arc};
+
+use courteous_core::{LimitId, Receipt, Settled, Settler};
+use http::{Extensions, Response};
+
+/// Tells the throttle what a call really cost: an extension of the response to a request with an
+/// [addressed cost](crate::Cost::on).
+///
+/// ```
+/// use courteous_throttle::{Bucket, Cost, Settle, ThrottleLayer};
+/// # use http::{Request, Response};
+/// # use tower::{Layer, ServiceExt, service_fn};
+/// # use std::num::NonZeroU32;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), courteous_core::BoxError> {
+/// # let client = service_fn(|_: Request<()>| async { Ok::<_, std::convert::Infallible>(Response::new(())) });
+/// # let rate = courteous_throttle::Rate::per_minute(90_000.0)?.with_burst(NonZeroU32::new(9_000).unwrap());
+/// let tokens = Bucket::new(rate);
+/// let service = ThrottleLayer::from(tokens.clone()).layer(client);
+///
+/// let mut request = Request::new(());
+/// request.extensions_mut().insert(Cost::new(1_200).on(&tokens)); // the estimate
+/// let response = service.oneshot(request).await?;
+/// assert_eq!(tokens.available(), 7_800);
+///
+/// let settle = Settle::of(response.extensions()).unwrap();
+/// settle.actual(700); // what the body says that was used
+/// assert_eq!(tokens.available(), 8_300);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What becomes of the difference
+///
+/// - A call that cost less: the bucket goes on with what it would have, had the lower cost been charged when the call was
+///   sent. So later calls find the difference at once, less what a full bucket would have lost meanwhile. Who waits is
+///   woken.
+/// - A call that cost more: the difference is charged now. The level may fall below zero, by one burst at most, so that one
+///   wrong number holds up calls for no longer than two bursts take to come back. What is above that is
+///   [forgotten](Settled::forgotten). Who waits, waits longer, or is refused if that is too long.
+///
+/// In any window, calls are charged `burst + rate * w` at most; on top of that come only the differences of calls that cost
+/// more than was estimated. That holds however many calls settle at once.
+///
+/// # Sharing
+///
+/// Its clones settle the same call, may outlive the response, and can go to another task, such as one that reads the body. The
+/// last number that was told counts: a stream of events may tell each intermediate one. Once the last clone is dropped,
+/// what was counted last stands, or else the estimate.
+///
+/// A call that was retried pays for each attempt, and the response settles the last one. A call that failed without a response
+/// keeps its estimate.
+///
+/// Until the handles of all its calls with addressed costs are dropped, each call of the bucket takes its lock, and each number that
+/// is told looks at all such calls, for some nanoseconds each.
+#[derive(Clone)]
+pub struct Settle {
+    call: Arc<Call>,
+}
+
+struct Call {
+    settler: Arc<dyn Settler>,
+    receipt: Receipt,
+    /// To which the first of its addressed costs went.
+    limit: LimitId,
+    /// The same call at a throttle further in.
+    inner: Option<Settle>,
+}
+
+impl Settle {
+    pub(crate) fn new(settler: Arc<dyn Settler>, limit: LimitId, receipt: Receipt) -> Self {
+        let inner = None;
+        let call = Arc::new(Call {
+            settler,
+            receipt,
+            limit,
+            inner,
+        });
+        Self { call }
+    }
+
+    /// The handle in a response's extensions, if its request's cost was addressed to a throttle that can settle it.
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Option<Self> {
+        extensions.get().cloned()
+    }
+
+    /// Counts the call as `tokens`, in the limit to which its first addressed cost went. With several throttles, that is of the
+    /// outermost one.
+    ///
+    /// `None`, and nothing changes, if the throttle does not know the call.
+    pub fn actual(&self, tokens: u32) -> Option<Settled> {
+        self.actual_on(self.call.limit, tokens)
+    }
+
+    /// Counts the call as `tokens` in `limit`, the handle to which a cost of the request was addressed.
+    ///
+    /// `None`, and nothing changes, if `limit` is of another throttle than the request's addressed costs.
+    pub fn actual_on(&self, limit: impl Into<LimitId>, tokens: u32) -> Option<Settled> {
+        let limit = limit.into();
+        let mut next = Some(self);
+        while let Some(Self { call }) = next {
+            if call.limit.is_beside(limit) {
+                return call.settler.settle(call.receipt, limit.index(), tokens);
+            }
+            next = call.inner.as_ref();
+        }
+        None
+    }
+
+    /// Puts the handle into a response, before that of a throttle further in.
+    pub(crate) fn put_into<B>(mut self, response: &mut Response<B>) {
+        let inner = response.extensions_mut().remove();
+        if let Some(call) = Arc::get_mut(&mut self.call) {
+            call.inner = inner;
+        }
+        response.extensions_mut().insert(self);
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.settler.close(self.receipt);
+    }
+}
+
+impl fmt::Debug for Settle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settle").finish_non_exhaustive()
+    }
+}
