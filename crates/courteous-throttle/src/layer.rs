@@ -97,7 +97,8 @@ impl<P, R> ThrottleLayer<P, R> {
         self.with_max_waiting(0)
     }
 
-    /// Says what each request costs, in tokens; a [`Cost`](crate::Cost) in its extensions goes before that. The default is 1.
+    /// Says what each request costs, in tokens of the first limit; a [`Cost`](crate::Cost) in its extensions goes before that.
+    /// The default is 1.
     #[must_use]
     pub const fn with_cost(mut self, cost: fn(RequestView<'_>) -> NonZeroU32) -> Self {
         self.config.cost = Some(cost);

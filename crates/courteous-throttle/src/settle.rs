@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use courteous_core::{LimitId, Receipt, Settled, Settler};
-use http::{Extensions, Response};
+use http::Response;
 
 /// Tells the throttle what a call really cost: an extension of the response to a request with an
 /// [addressed cost](crate::Cost::on).
@@ -24,7 +24,7 @@ use http::{Extensions, Response};
 /// let response = service.oneshot(request).await?;
 /// assert_eq!(tokens.available(), 7_800);
 ///
-/// let settle = Settle::of(response.extensions()).unwrap();
+/// let settle = Settle::of(&response).unwrap();
 /// settle.actual(700); // what the body says that was used
 /// assert_eq!(tokens.available(), 8_300);
 /// # Ok(())
@@ -82,8 +82,8 @@ impl Settle {
 
     /// The handle in a response's extensions, if its request's cost was addressed to a throttle that can settle it.
     #[must_use]
-    pub fn of(extensions: &Extensions) -> Option<Self> {
-        extensions.get().cloned()
+    pub fn of<B>(response: &Response<B>) -> Option<Self> {
+        response.extensions().get().cloned()
     }
 
     /// Counts the call as `tokens`, in the limit to which its first addressed cost went. With several throttles, that is of the

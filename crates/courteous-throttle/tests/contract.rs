@@ -14,6 +14,12 @@ contract!(mod one_bucket {
         .waits_behind(1)
         .gauge("waiting", move || bucket.waiting())
 });
+contract!(mod two_limits {
+    let [requests, tokens] = Bucket::joint([rate(), rate()]);
+    Subject::new(ThrottleLayer::from(requests))
+        .waits_behind(1)
+        .gauge("waiting", move || tokens.waiting())
+});
 contract!(mod per_origin {
     Subject::new(ThrottleLayer::per_origin(rate()))
         .waits_behind(1)

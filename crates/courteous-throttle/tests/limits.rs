@@ -34,7 +34,7 @@ fn costing(id: u32, cost: Cost) -> Request<()> {
 }
 
 fn settle(response: &Response<()>) -> Settle {
-    Settle::of(response.extensions()).unwrap()
+    Settle::of(response).unwrap()
 }
 
 fn rejected(error: &BoxError) -> Rejected {
@@ -162,7 +162,7 @@ async fn only_an_addressed_cost_has_a_handle_to_settle_it() {
     let mut service = ThrottleLayer::from(bucket.clone()).layer(Sends::default());
     for cost in [Cost::new(1), Cost::new(2).on(&other)] {
         let response = ready_call(&mut service, costing(0, cost)).await.unwrap();
-        assert!(Settle::of(response.extensions()).is_none());
+        assert!(Settle::of(&response).is_none());
     }
     // The cost of another throttle's is not this one's: one token.
     assert_eq!(bucket.available(), 3);

@@ -235,7 +235,7 @@ pub use courteous_reqwest::{ReqwestService, into_http};
 #[cfg(feature = "retry")]
 pub use courteous_retry::{Backoff, Budget, Idempotent, Jitter, MaxAttempts, NoRetry, RetryLayer};
 #[cfg(feature = "throttle")]
-pub use courteous_throttle::{Bucket, Cost, Rate, ThrottleLayer};
+pub use courteous_throttle::{Bucket, Cost, Rate, Settle, ThrottleLayer};
 #[cfg(feature = "timeout")]
 pub use courteous_timeout::{
     AttemptTimeoutLayer, CallTimeout, Coverage, IdleTimeout, PerAttemptTimeout, TotalTimeoutLayer,

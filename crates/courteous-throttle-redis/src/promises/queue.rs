@@ -1,11 +1,15 @@
 //! Those who wait, and what they are refused for.
 
 use std::{
+    convert::Infallible,
     sync::Arc,
     task::{Context, Wake, Waker},
 };
 
 use courteous_testkit::assert_ends;
+use courteous_throttle::{Cost, Settle, ThrottleLayer};
+use http::{Request, Response};
+use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
 
@@ -21,7 +25,11 @@ fn what_costs_more_than_a_lease_can_hold_is_refused_at_once() {
             panic!("too dear");
         };
         assert_eq!(rejected.reason(), RejectReason::CostAboveBurst);
-        assert_eq!(rejected.max_cost(), Some(most));
+        assert_eq!(
+            (rejected.cost(), rejected.max_cost()),
+            (Some(most + 1), Some(most))
+        );
+        assert_eq!(rejected.rate(), Some(bucket.rate()));
         // The dearest gets through, in its turn, in a crowd of cheap ones.
         let mut tasks = JoinSet::new();
         crowd(&bucket, &Sent::default(), 20, &mut tasks);
@@ -31,6 +39,33 @@ fn what_costs_more_than_a_lease_can_hold_is_refused_at_once() {
             .await
             .unwrap()
             .unwrap();
+    });
+}
+
+#[test]
+fn a_cost_is_addressed_by_the_handle_and_one_of_zero_needs_no_slot() {
+    paused(async {
+        let redis = redis();
+        let bucket = RedisBucket::new(&redis.open(), "costs", rate(100, 20));
+        let other = RedisBucket::new(&redis.open(), "others", rate(100, 20));
+        let layer = ThrottleLayer::of(bucket.clone());
+        let answer = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) });
+        let call = |cost: Cost| {
+            let mut request = Request::new(());
+            request.extensions_mut().insert(cost);
+            timeout(ms(2_000), layer.layer(answer).oneshot(request))
+        };
+        // Redis was never asked.
+        call(Cost::new(0).on(&bucket)).await.unwrap().unwrap();
+        assert_eq!(bucket.gauges().calls(), 0);
+        let most = bucket.max_cost();
+        let response = call(Cost::new(most).on(&bucket)).await.unwrap().unwrap();
+        assert!(Settle::of(&response).is_none(), "it cannot be settled");
+        let error = call(Cost::new(most + 1).on(&bucket)).await.unwrap();
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(&format!("holds at most {most}")), "{error}");
+        // This one is not for it.
+        call(Cost::new(most + 1).on(&other)).await.unwrap().unwrap();
     });
 }
 
