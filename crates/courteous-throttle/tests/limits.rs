@@ -216,6 +216,11 @@ async fn a_handle_reads_and_changes_its_own_limit() {
     assert_eq!(tokens.rates(), [rate("20/s", 4)]);
     tokens.close_until(Instant::now() + sec(1));
     assert_eq!(requests.closed_until(), Some(Instant::now() + sec(1)));
+    time::sleep(sec(2)).await;
+    // A snapshot is of the whole bucket.
+    let snapshot = tokens.snapshot();
+    assert_eq!(snapshot.rates, [rate("1/s", 1), rate("20/s", 4)]);
+    assert_eq!(snapshot.buckets[0].available, Some(1));
 }
 
 #[tokio::test(start_paused = true)]
