@@ -90,11 +90,8 @@ impl Bucket {
                 "a bucket has one to four limits"
             )
         };
-        let mut rates = rates.into_iter();
-        let first = Self::new(rates.next().unwrap_or(Rate::UNLIMITED));
-        let mut limit = 0;
-        for rate in rates {
-            limit += 1;
+        let first = Self::new(rates.first().copied().unwrap_or(Rate::UNLIMITED));
+        for (limit, &rate) in (0..).zip(&rates).skip(1) {
             first
                 .shared
                 .update(|core, now, wakes| core.add_rate(limit, rate, now, wakes));

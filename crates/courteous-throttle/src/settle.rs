@@ -90,6 +90,10 @@ impl Settle {
     /// outermost one.
     ///
     /// `None`, and nothing changes, if the throttle does not know the call.
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "what it changes is what it is for"
+    )]
     pub fn actual(&self, tokens: u32) -> Option<Settled> {
         self.actual_on(self.call.limit, tokens)
     }
