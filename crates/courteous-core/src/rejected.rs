@@ -169,11 +169,9 @@ impl fmt::Display for Rejected {
             rate,
         }) = self.above
         {
-            let (tokens, per) = (rate.tokens(), Duration::from_nanos(rate.per()));
             return write!(
                 f,
-                "it costs {cost} tokens, and the limit of {tokens} per {per:?} holds at most {max_cost}: \
-                 raise its burst"
+                "it costs {cost} tokens, and the limit of {rate} holds at most {max_cost}: raise its burst"
             );
         }
         f.write_str(match self.reason {
@@ -226,7 +224,7 @@ mod tests {
         assert_eq!(rejected.rate(), Some(rate));
         assert_eq!(
             rejected.to_string(),
-            "request not sent: it costs 12 tokens, and the limit of 90000 per 60s holds at most 10: raise its burst"
+            "request not sent: it costs 12 tokens, and the limit of 90000/min holds at most 10: raise its burst"
         );
     }
 
