@@ -1,4 +1,9 @@
-use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use courteous_backoff::Backoff;
 use courteous_core::{Classify, Dice, InvalidCount, InvalidSettings, ObserveOnly, RequestView};
@@ -66,7 +71,7 @@ impl<K> RetryLayer<K> {
     /// If it is 0: a call has at least one attempt.
     pub fn with_max_attempts(self, attempts: u32) -> Result<Self, InvalidCount> {
         let attempts = NonZeroU32::new(attempts).ok_or(InvalidCount::new("max_attempts"))?;
-        Ok(self.with(|settings| settings.policy.max_attempts = attempts))
+        Ok(self.with(|settings| settings.max_attempts = Arc::new(attempts.get().into())))
     }
 
     /// How long to wait between attempts. Default: exponential from 100 ms, with full jitter, at most 20 s.
@@ -271,6 +276,13 @@ impl<K> RetryLayer<K> {
         Ok(self)
     }
 
+    /// Changes how many attempts a call may have, from the next call on, for every service that this layer has made, for every clone
+    /// of one, and for the layer's clones. 1 switches retries off.
+    pub fn set_max_attempts(&self, attempts: NonZeroU32) {
+        let own = &self.settings.max_attempts;
+        own.store(attempts.get(), Ordering::Relaxed);
+    }
+
     /// All settings that a file can state, as they are now.
     #[must_use]
     pub fn settings(&self) -> RetrySettings {
@@ -292,6 +304,13 @@ impl<K> RetryLayer<K> {
 impl Default for RetryLayer {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl<K> RetryLayer<K> {
+    /// The layer of a service.
+    pub(crate) const fn of(settings: Arc<Settings>, keep: K) -> Self {
+        Self { settings, keep }
     }
 }
 

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 /// The numbers that a decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
-    pub(crate) max_attempts: NonZeroU32,
     /// Between attempts, if the server did not say that the client sends too much.
     pub(crate) backoff: Backoff,
     /// Between attempts, if it did.

@@ -1,4 +1,4 @@
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_backoff::Backoff;
 use courteous_core::{InvalidSettings, settings};
@@ -69,7 +69,7 @@ impl RetrySettings {
     pub(crate) fn of(settings: &Settings) -> Self {
         let policy = &settings.policy;
         Self {
-            max_attempts: Some(policy.max_attempts),
+            max_attempts: Some(settings.own_max_attempts()),
             max_wait: Some(policy.max_wait),
             retry_throttled: Some(policy.retry_throttled),
             retry_refused: Some(policy.retry_refused),
@@ -81,8 +81,10 @@ impl RetrySettings {
     }
 
     pub(crate) fn apply_to(&self, settings: &mut Settings) -> Result<(), InvalidSettings> {
+        if let Some(attempts) = self.max_attempts {
+            settings.max_attempts = Arc::new(attempts.get().into());
+        }
         let policy = &mut settings.policy;
-        policy.max_attempts = self.max_attempts.unwrap_or(policy.max_attempts);
         policy.max_wait = self.max_wait.unwrap_or(policy.max_wait);
         policy.retry_throttled = self.retry_throttled.unwrap_or(policy.retry_throttled);
         policy.retry_refused = self.retry_refused.unwrap_or(policy.retry_refused);

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::{Budget, ResponseFuture, RetrySettings, call::Call, settings::Settings};
+use crate::{Budget, ResponseFuture, RetryLayer, call::Call, settings::Settings};
 
 /// The service that [`RetryLayer`](crate::RetryLayer) makes.
 ///
@@ -61,10 +61,13 @@ impl<S, K> Retry<S, K> {
         &mut self.inner
     }
 
-    /// All settings that a file can state, as they are now.
+    /// The layer that the service has its settings from: a handle, which shares them.
     #[must_use]
-    pub fn settings(&self) -> RetrySettings {
-        RetrySettings::of(&self.settings)
+    pub fn layer(&self) -> RetryLayer<K>
+    where
+        K: Clone,
+    {
+        RetryLayer::of(Arc::clone(&self.settings), self.keep.clone())
     }
 
     /// The budget that all retries of the layer draw on: a handle to read.

@@ -1,4 +1,12 @@
-use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use courteous_backoff::Backoff;
 use courteous_classify::is_grpc;
@@ -18,12 +26,14 @@ use crate::{
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Three, the first included.
-const MAX_ATTEMPTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
+const MAX_ATTEMPTS: u32 = 3;
 
 /// What all services of a layer share.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) policy: Policy,
+    /// Can be changed in running services.
+    pub(crate) max_attempts: Arc<AtomicU32>,
     pub(crate) budget: Budget,
     pub(crate) classifier: Arc<dyn Classify + Send + Sync>,
     /// The caller has chosen the classifier.
@@ -44,13 +54,13 @@ impl Settings {
     pub(crate) fn new() -> Self {
         Self {
             policy: Policy {
-                max_attempts: MAX_ATTEMPTS,
                 backoff: Backoff::exponential(Duration::from_millis(100)),
                 throttled_backoff: Backoff::exponential(Duration::from_secs(1)),
                 max_wait: Duration::from_secs(60),
                 retry_refused: false,
                 retry_throttled: true,
             },
+            max_attempts: Arc::new(MAX_ATTEMPTS.into()),
             budget: Budget::new(),
             classifier: Arc::new(HttpClassifier::new()),
             is_classifier_chosen: false,
@@ -78,13 +88,19 @@ impl Settings {
         }
     }
 
+    /// How many attempts a request may have whose caller has said nothing.
+    pub(crate) fn own_max_attempts(&self) -> NonZeroU32 {
+        let attempts = self.max_attempts.load(Ordering::Relaxed);
+        NonZeroU32::new(attempts).unwrap_or(NonZeroU32::MIN)
+    }
+
     /// How many attempts a request may have whose caller has said what is in `overrides`.
     pub(crate) fn max_attempts(&self, overrides: &Extensions) -> Allowance {
         if overrides.get::<NoRetry>().is_some() {
             return Allowance::Disabled;
         }
         let own = overrides.get().map(|own: &MaxAttempts| own.get());
-        Allowance::Allowed(own.unwrap_or(self.policy.max_attempts))
+        Allowance::Allowed(own.unwrap_or_else(|| self.own_max_attempts()))
     }
 
     /// How much of the body of `request` to keep: nothing where no failure but one *before* the body was read would allow
@@ -106,6 +122,7 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("policy", &self.policy)
+            .field("max_attempts", &self.max_attempts)
             .field("budget", &self.budget)
             .field("key_header", &self.key_header)
             .field("body_limit", &self.body_limit)

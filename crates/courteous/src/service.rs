@@ -219,8 +219,11 @@ impl<S, P: Partition> Courteous<S, P> {
 
     /// Changes what `settings` state, for every client of this stack, and every call from now on: all of it, or nothing.
     ///
-    /// What can be changed in a running client are the throttle's `rates`, and the concurrency limit's `limit`. Calls that wait
-    /// get their new turn. What is stated as it is already is no change.
+    /// What can be changed in a running client are the throttle's `rates`, the concurrency limit's `limit`, and the retry's
+    /// `max_attempts`. Calls that wait for a token or a permit get their new turn. What is stated as it is already is no change.
+    ///
+    /// A single call may have other timeouts than the client: [`CallTimeout`](courteous_timeout::CallTimeout),
+    /// [`PerAttemptTimeout`](courteous_timeout::PerAttemptTimeout).
     ///
     /// # Errors
     ///
@@ -249,7 +252,7 @@ impl<S, P: Partition> Courteous<S, P> {
 
     fn handles(&self) -> Handles<'_, P> {
         let (timed, limited) = (self.timed(), self.limited());
-        let (retry, throttle) = (timed.get_ref(), limited.get_ref());
+        let (retry, throttle) = (timed.get_ref().layer(), limited.get_ref());
         let attempt = throttle.get_ref().layer();
         #[cfg(feature = "dead-letter")]
         let dead_letter = match self.inner.get_ref() {
@@ -269,7 +272,7 @@ impl<S, P: Partition> Courteous<S, P> {
                 concurrency_limit: limited.layer().settings(),
                 throttle: throttle.settings(),
             },
-            budget: retry.budget(),
+            retry,
             concurrency: limited.layer(),
             throttle: throttle.partition(),
             dead_letter,

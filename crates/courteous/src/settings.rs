@@ -74,6 +74,7 @@ impl Settings {
         let mut fixed = self.clone();
         fixed.throttle.rates = None;
         fixed.concurrency_limit.limit = None;
+        fixed.retry.max_attempts = None;
         match fixed.differs_from(current) {
             None => Ok(()),
             Some(field) => Err(InvalidSettings::new(

@@ -2,7 +2,7 @@ use courteous_concurrency::{ConcurrencyLimitLayer, LimitSnapshot};
 use courteous_core::{
     AsError, InvalidSettings, LettersSnapshot, Origin, Partition, ThrottleSnapshot, snapshot,
 };
-use courteous_retry::{Budget, BudgetSnapshot};
+use courteous_retry::{BudgetSnapshot, RetryLayer};
 
 use crate::{Closer, Settings};
 
@@ -54,7 +54,7 @@ snapshot! {
 /// The handles of a stack.
 pub(crate) struct Handles<'a, P> {
     pub(crate) settings: Settings,
-    pub(crate) budget: &'a Budget,
+    pub(crate) retry: RetryLayer,
     pub(crate) concurrency: &'a ConcurrencyLimitLayer<AsError, Origin>,
     pub(crate) throttle: &'a P,
     pub(crate) dead_letter: Option<LettersSnapshot>,
@@ -67,7 +67,7 @@ impl<P: Partition> Handles<'_, P> {
             closing: self.closer.is_closing(),
             in_flight: self.closer.in_flight(),
             settings: self.settings,
-            budget: self.budget.snapshot(),
+            budget: self.retry.budget().snapshot(),
             concurrency_limit: self.concurrency.snapshot(),
             throttle: self.throttle.snapshot(),
             dead_letter: self.dead_letter,
@@ -92,6 +92,9 @@ impl<P: Partition> Handles<'_, P> {
         }
         if let Some(limit) = asked.concurrency_limit.limit {
             self.concurrency.set_limit(limit);
+        }
+        if let Some(attempts) = asked.retry.max_attempts {
+            self.retry.set_max_attempts(attempts);
         }
         Ok(())
     }

@@ -477,7 +477,7 @@ impl<P: Partition, O> StackLayer<P, O> {
                 concurrency_limit: concurrency.settings(),
                 throttle: throttle.settings(),
             },
-            budget: retry.budget(),
+            retry: retry.clone(),
             concurrency,
             throttle: throttle.partition(),
             dead_letter,

@@ -1,10 +1,14 @@
 //! Settings from a file, in a running client, and back; and what is in force.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 use courteous::{
-    Budget, Courteous, IdempotencyKeyLayer, Labels, RetryLayer, Settings, Stack, ThrottleLayer,
+    Budget, Courteous, IdempotencyKeyLayer, Labels, RetryInfo, RetryLayer, Settings, Stack,
+    ThrottleLayer,
     throttle::{Bucket, Keyed},
 };
 use http::{HeaderName, Request, Response};
@@ -290,6 +294,23 @@ async fn a_limit_and_rates_that_are_applied_hold_for_those_who_wait() {
     let settings = stack.settings();
     assert_eq!(settings.concurrency_limit.limit, NonZeroUsize::new(2));
     assert_eq!(settings.throttle.rates.unwrap(), ["1/s".parse().unwrap()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_can_be_switched_off_in_a_running_client() {
+    let client = Stack::new().build().unwrap().layer(service_fn(answer));
+    let attempts = async || {
+        let response = client
+            .clone()
+            .oneshot(get("http://a.test/500"))
+            .await
+            .unwrap();
+        RetryInfo::of(&response).attempts()
+    };
+    assert_eq!(attempts().await, 3);
+    client.apply(&read("[retry]\nmax_attempts = 1")).unwrap();
+    assert_eq!(attempts().await, 1);
+    assert_eq!(client.settings().retry.max_attempts, NonZeroU32::new(1));
 }
 
 #[test]
