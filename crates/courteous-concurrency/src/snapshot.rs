@@ -15,7 +15,7 @@ snapshot! {
         /// How many partitions have no permit left.
         pub full: usize,
         /// The busiest keys: those where calls wait, then those with the most calls in flight. At most
-        /// [`MAX_PARTITIONS`](LimitSnapshot::MAX_PARTITIONS). Empty if all calls share the same permits.
+        /// [`MAX_PARTITIONS`](LimitSnapshot::MAX_PARTITIONS), and none without a call. Empty if all calls share the same permits.
         pub partitions: Vec<PartitionSnapshot>,
     }
 }
@@ -64,7 +64,10 @@ impl LimitSnapshot {
         let mut busiest = Busiest::new(Self::MAX_PARTITIONS);
         for (in_flight, waiting) in limiters {
             self.count(in_flight, waiting);
-            busiest.add((waiting, in_flight), (in_flight, waiting));
+            match (in_flight, waiting) {
+                (0, 0) => busiest.skip(),
+                calls => busiest.add((waiting, in_flight), calls),
+            }
         }
         let mut places = Vec::new();
         for (place, (in_flight, waiting)) in busiest {

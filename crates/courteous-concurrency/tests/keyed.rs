@@ -287,7 +287,7 @@ async fn a_snapshot_of_one_limiter_has_no_keys() {
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let held = assert_ready_ok!(call(&mut service).poll());
     assert_pending!(call(&mut service).poll());
-    let shown = "LimitSnapshot { limit: 1, in_flight: 1, waiting: 0, full: 1 }";
+    let shown = "LimitSnapshot { limit: 1, in_flight: 1, waiting: 0, full: 1, partitions: [] }";
     assert_eq!(format!("{:?}", limiter.snapshot()), shown);
     drop(held);
 }

@@ -54,13 +54,7 @@ leaves! {
     bool, f64, u32, u64, usize, NonZeroU32, NonZeroUsize, String, Duration, Rate, HeaderName, Method,
 }
 
-impl<T: Plain> Plain for Vec<T> {
-    fn show(&self, name: &str, to: &mut fmt::DebugStruct<'_, '_>) {
-        if !self.is_empty() {
-            to.field(name, self);
-        }
-    }
-}
+impl<T: Plain> Plain for Vec<T> {}
 
 impl<T: Plain> Plain for Option<T> {
     fn show(&self, name: &str, to: &mut fmt::DebugStruct<'_, '_>) {

@@ -23,7 +23,7 @@ snapshot! {
         /// How many buckets are closed, or have a used-up quota.
         pub closed: usize,
         /// The buckets that hold up most: those where calls wait, then those that are closed for the longest, then those with
-        /// the fewest tokens. At most [`MAX_BUCKETS`](ThrottleSnapshot::MAX_BUCKETS).
+        /// the fewest tokens. At most [`MAX_BUCKETS`](ThrottleSnapshot::MAX_BUCKETS). Of keys, none that is at rest.
         pub buckets: Vec<BucketSnapshot>,
         /// Where the tokens are, if not in this process.
         pub store: Option<StoreSnapshot>,
@@ -34,7 +34,7 @@ impl ThrottleSnapshot {
     /// How many buckets are shown.
     pub const MAX_BUCKETS: usize = 10;
 
-    /// Adds buckets: those of `keys` that have one of their own, and then those that further keys share; for a partition without
+    /// Adds buckets, when the rates are known: those of `keys` that have one of their own, and then those that further keys share; for a partition without
     /// keys, its only one. Returns the places, among `buckets`, of those that are shown.
     pub fn add(
         &mut self,
@@ -43,10 +43,18 @@ impl ThrottleSnapshot {
     ) -> Vec<usize> {
         self.keys = keys;
         let mut busiest = Busiest::new(Self::MAX_BUCKETS);
+        let bursts = self.rates.iter().map(|rate| rate.burst().get());
+        let full = bursts.min().unwrap_or(0);
         for bucket in buckets {
             self.waiting += bucket.waiting;
             self.closed += usize::from(bucket.is_closed());
-            busiest.add(bucket.rank(), bucket);
+            let is_at_rest = bucket.waiting == 0
+                && !bucket.is_closed()
+                && (bucket.available).is_none_or(|available| available >= full);
+            match is_at_rest && keys.is_some() {
+                true => busiest.skip(),
+                false => busiest.add(bucket.rank(), bucket),
+            }
         }
         let (places, mut shown): (Vec<_>, Vec<_>) = busiest.into_iter().unzip();
         for (&place, bucket) in places.iter().zip(&mut shown) {
@@ -74,7 +82,8 @@ snapshot! {
     pub struct BucketSnapshot {
         /// Whose it is. Origins are shown; all other keys only with [`Labels`], as they may be credentials.
         pub key: Option<String>,
-        /// How many whole tokens are there and not set aside for a waiter, if that is known without asking another machine.
+        /// How many whole tokens are there and not set aside for a waiter, of the rate that has the fewest. None if another machine
+        /// would have to be asked.
         pub available: Option<u32>,
         /// How many calls wait.
         pub waiting: usize,
@@ -159,6 +168,11 @@ impl<R: Ord, T> Busiest<R, T> {
             seen: 0,
             shown: Vec::new(),
         }
+    }
+
+    /// Counts one that is not shown.
+    pub const fn skip(&mut self) {
+        self.seen += 1;
     }
 
     /// Adds one; of those of equal rank, the first stays.

@@ -244,10 +244,42 @@ impl Bucket {
         snapshot
     }
 
-    /// The rates of all limits.
+    /// The rates of all limits, limit by limit.
     pub(crate) fn snapshot_rates(&self) -> Vec<Rate> {
-        let rates = self.all_rates().into_iter();
-        rates.map(|(_, rate)| rate).collect()
+        let mut rates = self.all_rates();
+        rates.sort_by_key(|&(limit, _)| limit);
+        rates.into_iter().map(|(_, rate)| rate).collect()
+    }
+
+    /// Which of `rates`, which are told as [`snapshot_rates`](Self::snapshot_rates) tells them, are for which limit.
+    pub(crate) fn split<'a>(
+        &self,
+        mut rates: &'a [Rate],
+    ) -> Result<Vec<(Self, &'a [Rate])>, InvalidRates> {
+        let all = self.all_rates();
+        let counts = (0..LimitId::MOST).map(|limit| {
+            let of_limit = all.iter().filter(|(of, _)| usize::from(*of) == limit);
+            (limit, of_limit.count())
+        });
+        let counts: Vec<_> = counts.filter(|&(_, count)| count > 0).collect();
+        if let &[(limit, _)] = &*counts {
+            return Ok(vec![(self.at(limit), rates)]);
+        }
+        if rates.len() != all.len() {
+            return Err(InvalidRates::new(format!(
+                "{} limits with {} rates cannot have {}: state all of them, in their order",
+                counts.len(),
+                all.len(),
+                rates.len()
+            )));
+        }
+        let mut parts = Vec::new();
+        for (limit, count) in counts {
+            let (part, rest) = rates.split_at(count);
+            parts.push((self.at(limit), part));
+            rates = rest;
+        }
+        Ok(parts)
     }
 
     /// What is in force in it, at one instant; without the lock, if it is at rest.
@@ -338,7 +370,9 @@ impl Partition for Bucket {
     }
 
     fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidRates> {
-        Self::set_rates(self, rates);
+        for (limit, rates) in self.split(rates)? {
+            limit.set_rates(rates);
+        }
         Ok(())
     }
 }

@@ -277,7 +277,10 @@ where
     }
 
     fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidRates> {
-        Self::set_rates(self, rates);
+        let template = self.lock().template.clone();
+        for (limit, rates) in template.split(rates)? {
+            self.change(Some(LimitId::from(&limit)), rates);
+        }
         Ok(())
     }
 }

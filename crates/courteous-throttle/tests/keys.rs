@@ -395,6 +395,51 @@ async fn a_snapshot_shows_a_quota_that_the_server_says_is_used_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_counts_keys_at_rest_and_does_not_show_them() {
+    let mut service = ThrottleLayer::per_origin(rate("1/s")).layer(Sends::default());
+    ready_call(&mut service, to("http://a.test/1"))
+        .await
+        .unwrap();
+    assert_eq!(service.snapshot().unwrap().buckets.len(), 1);
+    time::advance(sec(1)).await;
+    let snapshot = service.snapshot().unwrap();
+    assert_eq!((snapshot.keys, snapshot.buckets.len()), (Some(1), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_rates_of_several_limits_are_told_in_the_order_of_the_limits() {
+    let [first, second] = Bucket::joint([rate("1/min"), rate("90/min burst 10")]);
+    let first = first.and(rate("10/h"));
+    let keyed = Keyed::new(first.clone(), id);
+    let told = [rate("1/min"), rate("10/h"), rate("90/min burst 10")];
+    assert_eq!(
+        (first.snapshot().rates, keyed.snapshot().rates),
+        (told.to_vec(), told.to_vec())
+    );
+    let mut service = ThrottleLayer::of(keyed.clone()).layer(Sends::default());
+    ready_call(&mut service, to("/1")).await.unwrap();
+
+    let error = Partition::set_rates(&keyed, &told[..2]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "2 limits with 3 rates cannot have 2: state all of them, in their order"
+    );
+    let new = [rate("2/min"), rate("20/h"), rate("180/min burst 20")];
+    Partition::set_rates(&keyed, &new).unwrap();
+    assert_eq!(keyed.snapshot().rates, new);
+    let bucket = keyed.get(&1).unwrap();
+    assert_eq!(
+        (bucket.rates(), bucket.limit(&second).unwrap().rates()),
+        (new[..2].to_vec(), vec![new[2]])
+    );
+    Partition::set_rates(&second, &new).unwrap();
+    assert_eq!(
+        (first.rates(), second.rates()),
+        (new[..2].to_vec(), vec![new[2]])
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn new_rates_hold_for_the_keys_that_there_are_and_wake_their_waiters() {
     let keyed = Keyed::per_origin(Bucket::new(rate("1/h")));
     let mut service = ThrottleLayer::of(keyed.clone()).layer(Sends::default());
