@@ -20,7 +20,7 @@ use courteous::{
     Idempotent, Limiter, Rate, RetryInfo, RetryLayer, Scope, ServiceBuilder, ServiceBuilderExt,
     StopReason, ThrottleLayer, TonicClassifier, find_cause,
 };
-use courteous_testkit::{ChaosProxy, Course, Flow};
+use courteous_test_servers::{ChaosProxy, Course, Flow};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{

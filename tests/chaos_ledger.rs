@@ -36,7 +36,8 @@ use courteous::{
     Stack,
     idempotency::{IdempotencyKey, Key},
 };
-use courteous_testkit::{ChaosProxy, Course, Dice, Flow};
+use courteous_test_servers::{ChaosProxy, Course, Flow};
+use courteous_testkit::Dice;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{

@@ -11,7 +11,7 @@ use courteous_dead_letter::{
     Store,
 };
 use courteous_dead_letter_postgres::PostgresStore;
-use courteous_testkit::Postgres;
+use courteous_test_servers::Postgres;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use tokio::{task::JoinSet, time::Instant};
 

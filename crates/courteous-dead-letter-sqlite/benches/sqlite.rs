@@ -18,7 +18,7 @@ use courteous_dead_letter::{
     Settlement, Sink, State, StateKind, Store, Tags,
 };
 use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
-use courteous_testkit::Process;
+use courteous_test_servers::Process;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::{task::JoinSet, time::Instant};
 

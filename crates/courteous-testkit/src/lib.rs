@@ -7,12 +7,7 @@
 //! | [`TestBody`], [`CountingBody`] | a scripted body, and a count of what became of bodies |
 //! | [`Task`] | a future that is polled only when it was woken, so that a lost wake-up shows |
 //! | [`Storm`], [`Dice`] | many calls, a part of them dropped at random points, reproducibly |
-//! | [`ScriptedServer`] | a loopback HTTP/1.1 server that closes, resets, stalls and drips on request |
-//! | [`ChaosProxy`] | a TCP proxy that delays, drips, swallows, half-closes, resets and refuses, by a script or by chance |
-//! | [`Redis`], [`RedisCluster`], [`RedisSentinel`], [`Postgres`] | real servers of a test's own, that can be killed, hung and restarted |
-//! | [`Sends`] | when requests were sent, by which process, and the window in which there were the most |
 //! | [`assert_ends`] | a check that fails, instead of hanging, where there is a deadlock |
-//! | [`Process`] | a process that ends with the test, however that ends |
 //!
 //! # The contract
 //!
@@ -93,7 +88,6 @@
 )]
 
 mod body;
-mod chaos;
 pub mod contract;
 mod counting;
 mod dice;
@@ -104,17 +98,11 @@ mod probe_error;
 mod probe_future;
 mod reply;
 mod seen;
-#[cfg(unix)]
-mod sends;
-mod server;
-#[cfg(unix)]
-mod services;
 mod shared;
 mod storm;
 mod task;
 
 pub use body::TestBody;
-pub use chaos::{ChaosProxy, Course, Flow};
 pub use contract::Subject;
 pub use counting::{BodyCount, CountingBody};
 pub use dice::Dice;
@@ -125,12 +113,5 @@ pub use probe_error::ProbeError;
 pub use probe_future::ProbeFuture;
 pub use reply::Reply;
 pub use seen::{Seen, SeenBody};
-#[cfg(unix)]
-pub use sends::{Sends, Sent, Window, jain_index, machine_clock};
-pub use server::{Act, Moment, RawRequest, ScriptedServer};
-#[cfg(unix)]
-pub use services::{
-    Postgres, Process, Redis, RedisCluster, RedisSentinel, SmallDisk, as_another_user,
-};
 pub use storm::{Calm, Storm};
 pub use task::{MOST_POLLS, PATIENCE, Task};

@@ -9,7 +9,7 @@ mod told;
 use std::{num::NonZeroU32, pin::pin, time::Duration};
 
 use courteous_core::{Ask, RejectReason, Store, Take, Turn};
-use courteous_testkit::jain_index;
+use courteous_test_servers::jain_index;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},

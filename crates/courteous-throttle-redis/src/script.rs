@@ -268,14 +268,14 @@ mod tests {
         Reply::read(&values).unwrap()
     }
 
-    fn connected(server: &courteous_testkit::Redis) -> redis::Connection {
+    fn connected(server: &courteous_test_servers::Redis) -> redis::Connection {
         let client = redis::Client::open(server.url()).unwrap();
         client.get_connection().unwrap()
     }
 
     #[test]
     fn the_script_and_its_model_answer_alike() {
-        let Some(server) = courteous_testkit::Redis::start() else {
+        let Some(server) = courteous_test_servers::Redis::start() else {
             return;
         };
         let (keys, kept) = (Keys::new("compared", None), Keys::new("kept", None));
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_say_which_run_it_is_is_an_error() {
-        let Some(server) = courteous_testkit::Redis::start() else {
+        let Some(server) = courteous_test_servers::Redis::start() else {
             return;
         };
         let client = redis::Client::open(server.url()).unwrap();

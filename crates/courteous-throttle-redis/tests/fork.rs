@@ -24,7 +24,7 @@ mod unix {
         process::exit,
     };
 
-    use courteous_testkit::Redis;
+    use courteous_test_servers::Redis;
     use courteous_throttle::ThrottleLayer;
     use courteous_throttle_redis::RedisBucket;
     use fork::{Fork, fork, waitpid};

@@ -5,7 +5,7 @@
 use std::{future::poll_fn, num::NonZeroU32, pin::pin, time::Duration};
 
 use courteous_core::{Ask, RejectReason, Store, Take, Turn};
-use courteous_testkit::RedisCluster;
+use courteous_test_servers::RedisCluster;
 use courteous_throttle_redis::{Rate, Redis, RedisBucket};
 use tokio::{task::JoinSet, time::Instant};
 

@@ -25,7 +25,7 @@ fn stacked(url: &str, rate: Rate, probe: &Probe) -> Courteous<Probe, RedisPerOri
 
 #[tokio::test]
 async fn stacks_share_a_quota_for_each_origin() {
-    let Some(redis) = courteous_testkit::Redis::start() else {
+    let Some(redis) = courteous_test_servers::Redis::start() else {
         return;
     };
     let (per_second, burst) = (100, NonZeroU32::new(20).unwrap());

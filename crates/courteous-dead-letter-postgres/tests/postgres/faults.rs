@@ -12,7 +12,7 @@ use courteous_dead_letter::{
     Claim, LetterId, PushError, Settlement, Sink, State, StateKind, Store, StoreError,
 };
 use courteous_dead_letter_postgres::{PostgresError, PostgresStore};
-use courteous_testkit::{ChaosProxy, Course, Flow, Postgres};
+use courteous_test_servers::{ChaosProxy, Course, Flow, Postgres};
 use http::StatusCode;
 
 use crate::server::{Database, all, execute, letter, wait_for};

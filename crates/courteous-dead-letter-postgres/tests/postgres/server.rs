@@ -12,7 +12,7 @@ use courteous_dead_letter::{
     Clock, Failure, Letter, LetterId, Page, Payload, Reason, Record, Store, Tags,
 };
 use courteous_dead_letter_postgres::PostgresStore;
-use courteous_testkit::Postgres;
+use courteous_test_servers::Postgres;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::NoTls;

@@ -7,7 +7,7 @@ use courteous_core::find_cause;
 use courteous_dead_letter::{Letter, MemoryStore, PushError, Reason, Sink, StateKind, Store};
 use courteous_dead_letter_postgres::{PostgresError, PostgresStore};
 use courteous_dead_letter_sqlite::{SqliteError, SqliteFault, SqliteStore};
-use courteous_testkit::Postgres;
+use courteous_test_servers::Postgres;
 
 use crate::server::{all, execute, letter, wait_for};
 

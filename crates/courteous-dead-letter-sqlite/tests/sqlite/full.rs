@@ -2,7 +2,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use courteous_dead_letter::{Failure, PushError, Reason, Settlement, Sink, Store};
 use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
-use courteous_testkit::SmallDisk;
+use courteous_test_servers::SmallDisk;
 
 use crate::{claim, fence, heavy_letter, intruder, letter, numbers, push, settle};
 

@@ -149,7 +149,7 @@ fn what_was_acknowledged_after_a_copy_in_the_same_process_is_there_after_a_kill(
     let path = folder.path().join("letters.db");
     let mut command = command_again(NAME, &[("LETTERS", path.display().to_string())]);
     command.stdin(Stdio::piped());
-    let mut process = courteous_testkit::Process::spawn(&mut command).unwrap();
+    let mut process = courteous_test_servers::Process::spawn(&mut command).unwrap();
     let output = BufReader::new(process.child().stderr.take().unwrap());
     let mut input = process.child().stdin.take().unwrap();
     let (mut round, mut kept) = (0, Vec::new());

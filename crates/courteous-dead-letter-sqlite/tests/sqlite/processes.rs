@@ -15,7 +15,8 @@ use courteous_dead_letter::{
     Clock, Filter, Page, Payload, Record, Replay, ReplayOutcome, StateKind, Store,
 };
 use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
-use courteous_testkit::{Dice, Process};
+use courteous_test_servers::Process;
+use courteous_testkit::Dice;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::runtime;

@@ -10,7 +10,7 @@ use std::{
 
 use courteous_dead_letter::{PushError, Sink, Store, StoreError};
 use courteous_dead_letter_sqlite::{SqliteFault, SqliteOptions, SqliteStore};
-use courteous_testkit::as_another_user;
+use courteous_test_servers::as_another_user;
 use tempfile::TempDir;
 use tokio::runtime;
 

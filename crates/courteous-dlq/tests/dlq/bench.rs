@@ -11,7 +11,7 @@ use courteous_dead_letter::{
     Clock, Failure, Letter, LetterId, Payload, Reason, Record, StateKind, Store, Tags,
 };
 use courteous_dead_letter_sqlite::SqliteStore;
-use courteous_testkit::{Act, Moment, ScriptedServer};
+use courteous_test_servers::{Act, Moment, ScriptedServer};
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -1,7 +1,7 @@
 use std::{process::Stdio, time::Duration};
 
 use courteous_dead_letter::{Clock, Payload, Reason, Sink, StateKind};
-use courteous_testkit::{ScriptedServer, as_another_user};
+use courteous_test_servers::{ScriptedServer, as_another_user};
 use http::StatusCode;
 
 use crate::bench::{Bench, command, letter, run};

@@ -1,6 +1,6 @@
 use courteous_dead_letter::{StateKind, Store};
 use courteous_dead_letter_postgres::PostgresStore;
-use courteous_testkit::{Postgres, ScriptedServer};
+use courteous_test_servers::{Postgres, ScriptedServer};
 
 use crate::bench::{command, keys, push, run};
 

@@ -1,7 +1,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use courteous_dead_letter::{Sink, State, StateKind, Store};
-use courteous_testkit::{Act, ScriptedServer};
+use courteous_test_servers::{Act, ScriptedServer};
 
 use crate::bench::{Bench, KEY, keys, letter, run, slow_server};
 

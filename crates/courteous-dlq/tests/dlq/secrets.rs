@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use courteous_dead_letter::{BodyScrubber, DeadLetterLayer, Encrypted, Sink, StateKind, Tags};
-use courteous_testkit::{Act, Probe, Reply, ScriptedServer};
+use courteous_test_servers::{Act, ScriptedServer};
+use courteous_testkit::{Probe, Reply};
 use http::{Request, header::AUTHORIZATION};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};

@@ -2,7 +2,7 @@ use std::{process::Stdio, time::Duration};
 
 use courteous_dead_letter::{Claim, Clock, Settlement, State, StateKind, Store};
 use courteous_dead_letter_sqlite::SqliteOptions;
-use courteous_testkit::{Process, ScriptedServer};
+use courteous_test_servers::{Process, ScriptedServer};
 use tokio::time::{Instant, sleep};
 
 use crate::bench::{Bench, keys, slow_server};

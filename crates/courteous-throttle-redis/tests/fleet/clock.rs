@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use courteous_testkit::Redis;
+use courteous_test_servers::Redis;
 use courteous_throttle_redis::RedisBucket;
 
 use crate::support::{Fleet, Load, link, quota};

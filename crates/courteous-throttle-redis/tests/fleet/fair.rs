@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use courteous_core::Rate;
-use courteous_testkit::{Redis, machine_clock};
+use courteous_test_servers::{Redis, machine_clock};
 
 use crate::support::{Fleet, Load, bucket, rate, script_calls, stand_still};
 

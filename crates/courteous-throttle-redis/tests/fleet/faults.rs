@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use courteous_core::{Ask, Rate};
-use courteous_testkit::{Course, Flow, Redis};
+use courteous_test_servers::{Course, Flow, Redis};
 use courteous_throttle_redis::RedisBucket;
 
 use crate::support::{
@@ -221,7 +221,7 @@ fn a_line_that_is_as_slow_as_a_lease_is_long() {
 #[cfg(feature = "cluster")]
 #[test]
 fn a_cluster_of_three_nodes_each_with_some_of_the_keys() {
-    use courteous_testkit::RedisCluster;
+    use courteous_test_servers::RedisCluster;
     use courteous_throttle_redis::Redis;
 
     let Some(mut cluster) = RedisCluster::start() else {

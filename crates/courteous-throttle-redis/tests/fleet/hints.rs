@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use courteous_testkit::{Probe, Redis, Reply, Sends, machine_clock};
+use courteous_test_servers::{Redis, Sends, machine_clock};
+
+use courteous_testkit::{Probe, Reply};
 use courteous_throttle::ThrottleLayer;
 use http::Request;
 use http_body_util::Empty;

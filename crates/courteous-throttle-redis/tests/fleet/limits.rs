@@ -3,7 +3,8 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use courteous_core::{Ask, RejectReason};
-use courteous_testkit::{Dice, Redis, Sends, Sent, machine_clock};
+use courteous_test_servers::{Redis, Sends, Sent, machine_clock};
+use courteous_testkit::Dice;
 use courteous_throttle_redis::RedisBucket;
 use tokio::{
     runtime,

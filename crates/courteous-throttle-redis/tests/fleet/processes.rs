@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use courteous_testkit::{Process, Redis, Sends, Sent, machine_clock};
+use courteous_test_servers::{Process, Redis, Sends, Sent, machine_clock};
 
 use crate::support::{Fleet, Load, await_that, bucket, quota, stand_still};
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use courteous_core::RejectReason;
-use courteous_testkit::{Redis, RedisSentinel};
+use courteous_test_servers::{Redis, RedisSentinel};
 use courteous_throttle_redis::RedisBucket;
 
 use crate::{

@@ -2,7 +2,9 @@
 
 use std::{env, num::NonZeroU32, time::Duration};
 
-use courteous_testkit::{Course, Dice, Redis};
+use courteous_test_servers::{Course, Redis};
+
+use courteous_testkit::Dice;
 use courteous_throttle_redis::{LocalShare, RedisBucket};
 use tokio::time::Instant;
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use courteous_core::Ask;
-use courteous_testkit::{Redis, Sends, Sent};
+use courteous_test_servers::{Redis, Sends, Sent};
 use courteous_throttle_redis::RedisBucket;
 use tokio::{task::JoinSet, time::timeout};
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use courteous_core::{Ask, Rate, RejectReason, Rejected, Store, Take, Turn};
-use courteous_testkit::{ChaosProxy, Course, Flow, Redis, Sends, Sent, machine_clock};
+use courteous_test_servers::{ChaosProxy, Course, Flow, Redis, Sends, Sent, machine_clock};
 use courteous_throttle_redis::RedisBucket;
 use tokio::{runtime, sync::mpsc, task::JoinSet, time};
 

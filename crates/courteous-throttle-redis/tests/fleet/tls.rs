@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use courteous_testkit::{Redis, RedisCluster, RedisSentinel};
+use courteous_test_servers::{Redis, RedisCluster, RedisSentinel};
 use courteous_throttle_redis::{RedisBucket, Tls};
 
 use crate::{

@@ -26,7 +26,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use courteous_core::Rate;
-use courteous_testkit::{Process, Redis, jain_index};
+use courteous_test_servers::{Process, Redis, jain_index};
 use tokio::time::sleep;
 
 use crate::server::CountingServer;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous_testkit::{Sends, Sent};
+use courteous_test_servers::{Sends, Sent};
 use http::{Request, Response};
 use http_body_util::Empty;
 use hyper::{server::conn::http1, service::service_fn};

@@ -11,7 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use courteous_core::{Rejected, find_cause};
-use courteous_testkit::{Dice, machine_clock};
+use courteous_test_servers::machine_clock;
+use courteous_testkit::Dice;
 use courteous_throttle::ThrottleLayer;
 use courteous_throttle_redis::{Redis, RedisBucket};
 use http::{HeaderValue, Request};

@@ -264,7 +264,7 @@ impl Peaks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Dice;
+    use courteous_testkit::Dice;
 
     const MS: u64 = 1_000_000;
 

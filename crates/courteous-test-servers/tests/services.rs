@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use courteous_testkit::{Postgres, Process, Redis, RedisCluster, RedisSentinel};
+use courteous_test_servers::{Postgres, Process, Redis, RedisCluster, RedisSentinel};
 
 const BOUND: Duration = Duration::from_secs(30);
 

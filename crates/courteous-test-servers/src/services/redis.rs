@@ -14,7 +14,7 @@ use super::{Process, missing, path, port::Port, program, resp, tls::Tls, wait_fo
 /// All functions block: for some milliseconds, and 30 s at the most.
 ///
 /// ```
-/// use courteous_testkit::Redis;
+/// use courteous_test_servers::Redis;
 ///
 /// let Some(mut redis) = Redis::start() else {
 ///     return Ok(()); // skipped: it has said so

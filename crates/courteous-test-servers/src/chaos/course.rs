@@ -1,14 +1,14 @@
 use std::time::Duration;
 
 use super::Flow;
-use crate::Dice;
+use courteous_testkit::Dice;
 
 /// What becomes of one connection through a [`ChaosProxy`](crate::ChaosProxy).
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use courteous_testkit::{Course, Flow};
+/// use courteous_test_servers::{Course, Flow};
 ///
 /// // The server does its work, and the client does not hear of it.
 /// let unheard = Course::smooth().with_down(Flow::smooth().reset_after(0));

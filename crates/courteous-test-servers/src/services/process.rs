@@ -11,7 +11,7 @@ use super::wait_for;
 /// ```
 /// use std::process::Command;
 ///
-/// use courteous_testkit::Process;
+/// use courteous_test_servers::Process;
 ///
 /// let mut server = Process::spawn(Command::new("sleep").arg("60"))?;
 /// server.pause();

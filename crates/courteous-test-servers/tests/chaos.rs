@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use courteous_testkit::{ChaosProxy, Course, Flow};
+use courteous_test_servers::{ChaosProxy, Course, Flow};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

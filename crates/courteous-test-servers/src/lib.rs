@@ -1,0 +1,33 @@
+//! Real servers and processes for tests: each on a free port of the loopback, and gone with the test.
+//!
+//! | | |
+//! |---|---|
+//! | [`ScriptedServer`] | a loopback HTTP/1.1 server that closes, resets, stalls and drips on request |
+//! | [`ChaosProxy`] | a TCP proxy that delays, drips, swallows, half-closes, resets and refuses, by a script or by chance |
+//! | [`Redis`], [`RedisCluster`], [`RedisSentinel`], [`Postgres`] | real servers of a test's own, that can be killed, hung and restarted |
+//! | [`Sends`] | when requests were sent, by which process, and the window in which there were the most |
+//! | [`Process`] | a process that ends with the test, however that ends |
+//! | [`SmallDisk`], [`as_another_user`] | a disk that is soon full, and the eyes of another user |
+
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "a check that fails panics: that is what this crate is for"
+)]
+
+mod chaos;
+#[cfg(unix)]
+mod sends;
+mod server;
+#[cfg(unix)]
+mod services;
+
+pub use chaos::{ChaosProxy, Course, Flow};
+#[cfg(unix)]
+pub use sends::{Sends, Sent, Window, jain_index, machine_clock};
+pub use server::{Act, Moment, RawRequest, ScriptedServer};
+#[cfg(unix)]
+pub use services::{
+    Postgres, Process, Redis, RedisCluster, RedisSentinel, SmallDisk, as_another_user,
+};
