@@ -18,6 +18,7 @@
 //! gRFC A6, and the gRPC protocol over HTTP/2, for where a status is. Deviation: HTTP/2 REFUSED_STREAM is a retry like any other
 //! here, counted and paid for, where gRFC A6 makes it transparent.
 
+mod answer;
 mod body;
 mod classifier;
 mod future;
@@ -26,6 +27,7 @@ mod methods;
 mod service;
 mod status;
 
+pub use answer::FailedAnswer;
 pub use body::StatusBody;
 pub use classifier::TonicClassifier;
 pub use future::ResponseFuture;

@@ -31,7 +31,7 @@ use crate::{ResponseFuture, StatusBody, methods::Methods, to_status};
 /// Also where the server has *answered* with a failure, and a retry inside has given up: the server's own status, as it is,
 /// with a [`Retried`](courteous_core::Retried) as its source. Its [`RetryInfo`](courteous_core::RetryInfo) tells why there was no
 /// further attempt, such as a retry budget that is spent. A generated client would make the same status of the response, and
-/// drop the response's extensions, where this is told otherwise.
+/// drop the response's extensions, where this is told otherwise. All of them are in [`FailedAnswer`](crate::FailedAnswer).
 #[derive(Clone, Debug, Default)]
 pub struct GrpcStatus<S> {
     inner: S,

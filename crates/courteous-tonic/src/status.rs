@@ -7,6 +7,8 @@ use courteous_core::{
 use http::{HeaderMap, Response, StatusCode};
 use tonic::{Code, Status, TimeoutExpired, metadata::MetadataMap};
 
+use crate::FailedAnswer;
+
 /// The gRPC status that says what `error` says.
 ///
 /// | in the error's chain | status |
@@ -14,7 +16,8 @@ use tonic::{Code, Status, TimeoutExpired, metadata::MetadataMap};
 /// | a [`Status`] | that one, code and message as they are |
 /// | [`Elapsed`] | DEADLINE_EXCEEDED |
 /// | [`Rejected`], as the deadline leaves too little time | DEADLINE_EXCEEDED |
-/// | [`Rejected`] | RESOURCE_EXHAUSTED |
+/// | [`Rejected`], as the client is shutting down | UNAVAILABLE |
+/// | [`Rejected`] for any other reason | RESOURCE_EXHAUSTED |
 /// | tonic's own [`TimeoutExpired`], Tokio's and Tower's `Elapsed` | DEADLINE_EXCEEDED |
 /// | all else | as [`Status::from_error`] says |
 ///
@@ -64,7 +67,7 @@ pub(crate) fn given_up<B>(response: &Response<B>) -> Option<Status> {
         return None;
     }
     let mut status = of_head(response.status(), response.headers())?;
-    let answer = status.clone();
+    let answer = FailedAnswer::new(status.code(), response.extensions().clone());
     status.set_source(Arc::new(Retried::new(info.clone(), answer.into())));
     Some(status)
 }
@@ -120,6 +123,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<(Code, String)> {
     if let Some(rejected) = find_cause::<Rejected>(error) {
         let code = match rejected.reason() {
             RejectReason::Deadline => Code::DeadlineExceeded,
+            RejectReason::ShuttingDown => Code::Unavailable,
             _ => Code::ResourceExhausted,
         };
         return Some((code, rejected.to_string()));
@@ -214,6 +218,8 @@ mod tests {
         assert!(status.metadata().is_empty());
         let late = to_status(Rejected::new(RejectReason::Deadline));
         assert_eq!(late.code(), Code::DeadlineExceeded);
+        let closed = to_status(Rejected::new(RejectReason::ShuttingDown));
+        assert_eq!(closed.code(), Code::Unavailable);
     }
 
     #[test]
@@ -281,12 +287,16 @@ mod tests {
         *response.headers_mut() = headers.clone();
         assert!(given_up(&response).is_none(), "no retry has given up");
         response.extensions_mut().insert(spent(3));
+        response.extensions_mut().insert("a letter");
         let status = given_up(&response).unwrap();
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(status.message(), "try later");
         assert_eq!(status.details(), [1, 2, 3]);
         assert_eq!(status.metadata().get("x-trace").unwrap(), "7");
         assert_eq!(find_cause::<Retried>(&status).unwrap().info(), &spent(3));
+        let answer = find_cause::<FailedAnswer>(&status).unwrap();
+        assert_eq!(answer.to_string(), "the server answered with Unavailable");
+        assert_eq!(answer.extensions().get(), Some(&"a letter"));
         // Again, as by another such layer.
         let again = to_status(status);
         assert_eq!(

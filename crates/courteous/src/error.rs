@@ -89,7 +89,12 @@ impl Error {
     #[cfg(feature = "dead-letter")]
     #[must_use]
     pub fn letter(&self) -> Option<courteous_dead_letter::LetterId> {
-        Some(self.find::<courteous_dead_letter::DeadLettered>()?.id())
+        let lettered = self.find::<courteous_dead_letter::DeadLettered>();
+        // A response that has become a status.
+        #[cfg(feature = "tonic")]
+        let lettered =
+            lettered.or_else(|| (self.find::<courteous_tonic::FailedAnswer>()?.extensions()).get());
+        Some(lettered?.id())
     }
 
     /// The first cause of type `T`, however deep: a client's own error, for one.

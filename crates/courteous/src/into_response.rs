@@ -20,7 +20,7 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 /// | the call | status |
 /// |---|---|
 /// | was refused by a limit of ours, after the server's last answer to it had been 429 | 429 |
-/// | was refused by a limit of ours: full, closed as the server asked for a pause, or not free before the deadline | 503 |
+/// | was refused by a limit of ours: full, closed as the server asked for a pause, or not free before the deadline; or as the client is shutting down | 503 |
 /// | was refused for what would be refused again: a malformed or reused idempotency key, a cost above the limit | 500 |
 /// | [timed out](Error::is_timeout) | 504 |
 /// | failed otherwise: no connection, a connection that was lost | 502 |
@@ -113,6 +113,7 @@ mod tests {
             (RejectReason::Closed, 503),
             (RejectReason::Unavailable, 503),
             (RejectReason::NoKey, 503),
+            (RejectReason::ShuttingDown, 503),
             (RejectReason::CostAboveBurst, 500),
             (RejectReason::MalformedKey, 500),
             (RejectReason::KeyReused, 500),

@@ -241,7 +241,9 @@ pub use courteous_timeout::{
     AttemptTimeoutLayer, CallTimeout, Coverage, IdleTimeout, PerAttemptTimeout, TotalTimeoutLayer,
 };
 #[cfg(feature = "tonic")]
-pub use courteous_tonic::{GrpcStatus, GrpcStatusLayer, InvalidMethodName, TonicClassifier};
+pub use courteous_tonic::{
+    FailedAnswer, GrpcStatus, GrpcStatusLayer, InvalidMethodName, TonicClassifier,
+};
 
 /// The dead letter, and the stores whose features are on.
 #[cfg(feature = "dead-letter")]

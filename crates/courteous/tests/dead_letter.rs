@@ -300,6 +300,25 @@ async fn a_method_that_is_called_idempotent_is_retried_and_replayed() {
     }
 }
 
+#[cfg(feature = "tonic")]
+#[tokio::test(start_paused = true)]
+async fn the_status_of_a_servers_answer_names_its_record() {
+    let store = MemoryStore::new();
+    let unavailable = Probe::new().otherwise(|_| {
+        let reply = Reply::status(200).header("content-type", "application/grpc");
+        reply.header("grpc-status", "14")
+    });
+    let stack = Stack::grpc().with_dead_letter(DeadLetterLayer::new(store.clone()));
+    let client = stack.build().unwrap().layer(unavailable);
+    let call = client.oneshot(grpc("/shop.Catalog/Buy")).await;
+    let status = call.map(drop).unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    let id = courteous::Error::new(status).letter().unwrap();
+    let letter = store.get(id).await.unwrap().unwrap().letter;
+    assert_eq!(letter.failure.reason, Reason::NotIdempotent);
+    assert!(!letter.is_repeatable());
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_word_of_the_retrys_settings_is_kept_unless_a_key_says_more() {
     let said = |said| RetryLayer::new().with_idempotent(move |_| said);
