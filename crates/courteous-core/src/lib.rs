@@ -117,7 +117,7 @@ pub use snapshot::{
     ThrottleSnapshot, WITHOUT_ROOM,
 };
 pub use stop_reason::StopReason;
-pub use store::{Ask, Partition, Store, Take, Turn};
+pub use store::{Ask, Observed, ObservedStore, Partition, Store, Take, Turn};
 pub use trail::Trail;
 pub use upload::Upload;
 

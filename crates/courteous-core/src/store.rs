@@ -74,6 +74,12 @@ pub trait Store {
         true
     }
 
+    /// The same tokens for calls that are only observed: see [`ObservedStore`]. The default is `None`: such calls pass, and nothing
+    /// is told of them.
+    fn observed(&self) -> Option<&dyn ObservedStore> {
+        None
+    }
+
     /// One draw of the jitter that a call adds to the opening of a closed bucket.
     fn jitter(&self) -> Duration;
 
@@ -88,6 +94,37 @@ pub trait Store {
     fn settler(&self) -> Option<Arc<dyn Settler>> {
         None
     }
+}
+
+/// Tells what would become of calls that are only observed, as [`ObserveOnly`](crate::ObserveOnly) says.
+///
+/// It has tokens of its own, which are taken at the instants at which the calls would have been sent. So each call finds what it
+/// would have found if all were enforced, and those that *are* enforced are told nothing of it. Each method is that of
+/// [`Store`] with the same name.
+pub trait ObservedStore {
+    /// What would become of a call, which is sent at once.
+    fn take(&self, ask: &Ask) -> Observed;
+
+    /// Lets no call pass virtually before `opens`.
+    fn close_until(&self, opens: Instant);
+
+    /// The server said that it will take `remaining` more requests within `reset` from now.
+    fn pace(&self, remaining: u64, reset: Duration);
+
+    /// Takes note of what a response to a request for `target` said of quotas that it names.
+    fn hear(&self, target: Target, told: &[ToldQuota]);
+}
+
+/// What would have become of a call, had it asked a [`Store`] for tokens.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::exhaustive_enums, reason = "a store can do nothing else")]
+pub enum Observed {
+    /// It would have been sent at once.
+    Now,
+    /// It would have waited for so long, as things are.
+    Wait(Duration),
+    /// It would have been rejected.
+    Rejected(Rejected),
 }
 
 /// A place in a store's queue.
@@ -165,6 +202,13 @@ impl Ask {
     #[must_use]
     pub const fn with_receipt(mut self, receipt: Receipt) -> Self {
         self.receipt = Some(receipt);
+        self
+    }
+
+    /// Has the call forgotten once it is sent.
+    #[must_use]
+    pub const fn without_receipt(mut self) -> Self {
+        self.receipt = None;
         self
     }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use courteous_core::{
-    BucketSnapshot, Dice, InvalidRates, LimitId, Receipt, Rejected, RequestView, Settled, Settler,
-    Target, ThrottleSnapshot, ToldQuota,
+    BucketSnapshot, Dice, InvalidRates, LimitId, Observed, ObservedStore, Receipt, Rejected,
+    RequestView, Settled, Settler, Target, ThrottleSnapshot, ToldQuota,
 };
 use courteous_queue::{Nap, Shared, Ticket, Wakes};
 use tokio::time::Instant;
@@ -299,6 +299,23 @@ impl Bucket {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
+    /// How many calls would wait in the queue, of those that are only observed: see
+    /// [`ThrottleLayer::observe_only`](crate::ThrottleLayer::observe_only).
+    #[must_use]
+    pub fn observed_waiting(&self) -> usize {
+        let now = Instant::now();
+        let waiting = |core: &mut Core| core.known_shadow().map(|shadow| shadow.waiting(now));
+        self.shared.with(waiting).unwrap_or_default()
+    }
+
+    /// When the bucket would open, if it were closed by what was said to calls that are only observed.
+    #[must_use]
+    pub fn observed_closed_until(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.shared
+            .with(|core| core.known_shadow()?.closed_until(now))
+    }
+
     /// A bucket like this one, as new.
     pub(crate) fn fresh(&self, start_empty: bool, now: Instant) -> Self {
         let fast_path = self.shared.shortcut();
@@ -412,12 +429,42 @@ impl Store for Bucket {
         self.shared.with(|core| core.draw())
     }
 
+    fn observed(&self) -> Option<&dyn ObservedStore> {
+        Some(self)
+    }
+
     fn limit_id(&self) -> Option<LimitId> {
         Some(self.id())
     }
 
     fn settler(&self) -> Option<Arc<dyn Settler>> {
         Some(Arc::new(self.clone()))
+    }
+}
+
+/// The virtual tokens.
+impl ObservedStore for Bucket {
+    fn take(&self, ask: &Ask) -> Observed {
+        let now = Instant::now();
+        self.shared.with(|core| core.observe(ask, now))
+    }
+
+    fn close_until(&self, opens: Instant) {
+        let now = Instant::now();
+        self.shared
+            .with(|core| core.shadow(now).close_until(opens, now));
+    }
+
+    fn pace(&self, remaining: u64, reset: Duration) {
+        let now = Instant::now();
+        self.shared
+            .with(|core| core.shadow(now).pace(remaining, reset, now));
+    }
+
+    fn hear(&self, target: Target, told: &[ToldQuota]) {
+        let now = Instant::now();
+        self.shared
+            .with(|core| core.shadow(now).hear(target, told, now));
     }
 }
 

@@ -1,8 +1,8 @@
 use std::{num::NonZeroU32, sync::Arc, task::Waker, time::Duration};
 
 use courteous_core::{
-    Admission, BucketSnapshot, Dice, LimitId, Quotas, Receipt, RejectReason, Rejected, Settled,
-    Target, ToldQuota,
+    Admission, BucketSnapshot, Dice, LimitId, Observed, Quotas, Receipt, RejectReason, Rejected,
+    Settled, Target, ToldQuota,
 };
 use courteous_queue::{Next, Serve, Ticket, Wakes};
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use crate::{
     levels::{Levels, later},
     line::Line,
     meter::Costs,
+    shadow::Shadow,
     waiter::{State, Waiter},
 };
 
@@ -33,6 +34,17 @@ pub(crate) struct Core {
     /// When to look whether waits have become too long, as some were put back; and when that was done last.
     look_at: Option<Instant>,
     looked: Option<Instant>,
+    /// For calls that are only observed. While there is one, the bucket is not at rest.
+    shadow: Option<Box<Shadow>>,
+}
+
+/// What became of a waiter whose call was sent long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Virtual {
+    Waits,
+    Sent,
+    /// It would have been refused after all.
+    Refused,
 }
 
 /// The spread of the instants that are given out at a closed bucket.
@@ -70,6 +82,7 @@ impl Core {
             quotas: None,
             look_at: None,
             looked: None,
+            shadow: None,
         }
     }
 
@@ -83,6 +96,7 @@ impl Core {
     /// Takes tokens, or a place among those who wait. `None` if the tokens are taken. Says also whether the call was counted
     /// by a quota that is to be spread.
     pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> (Option<Entry>, bool) {
+        self.forget_shadow(now);
         let paced = match self.admit(ask, now) {
             Admission::Free { paced } => paced,
             Admission::Held { until, paced } => return (Some(Entry::Held(until)), paced),
@@ -97,6 +111,56 @@ impl Core {
             return (Some(entry), false);
         }
         (Some(entry), paced)
+    }
+
+    /// What would become of a call that is only observed.
+    pub(crate) fn observe(&mut self, ask: &Ask, now: Instant) -> Observed {
+        self.shadow(now).take(ask, now)
+    }
+
+    /// The bucket of virtual tokens. It is made with the tokens that there are.
+    pub(crate) fn shadow(&mut self, now: Instant) -> &mut Shadow {
+        self.levels.fill(now);
+        self.shadow.get_or_insert_with(|| {
+            let mut core = Self::at(self.levels.first(), 0, now, Arc::clone(&self.spread));
+            core.levels = self.levels.clone();
+            Box::new(Shadow::new(core, now))
+        })
+    }
+
+    /// The bucket of virtual tokens, if there is one.
+    pub(crate) fn known_shadow(&mut self) -> Option<&mut Shadow> {
+        self.shadow.as_deref_mut()
+    }
+
+    /// Lets go of the virtual tokens, once a new shadow would have the same.
+    fn forget_shadow(&mut self, now: Instant) {
+        self.shadow.take_if(|shadow| shadow.is_idle(now));
+    }
+
+    /// When a waiter that has just joined the line is let through, as things are.
+    pub(crate) fn turn_of(&mut self, ticket: &Ticket, now: Instant) -> Instant {
+        let costs = self.line.get_mut(ticket).costs();
+        let mut ahead = *self.line.costs();
+        for (ahead, &cost) in ahead.iter_mut().zip(&costs) {
+            *ahead -= u64::from(cost);
+        }
+        let turn = self.levels.turn(now, &ahead, &costs);
+        turn.max(self.line.released().unwrap_or(now))
+    }
+
+    /// Sends virtually, if the waiter was granted its turn.
+    pub(crate) fn settle_virtual(&mut self, ticket: &Ticket, now: Instant) -> Virtual {
+        let state = self.line.get_mut(ticket).state;
+        match state {
+            State::Refused => Virtual::Refused,
+            State::Granted if self.spend(ticket, now) => Virtual::Sent,
+            State::Away | State::Recalled => {
+                self.rejoin(ticket, now);
+                Virtual::Waits
+            }
+            _ => Virtual::Waits,
+        }
     }
 
     /// What a call finds at the quotas that it counts against.
@@ -385,6 +449,9 @@ impl Core {
 
     /// Closes the bucket. It opens with at most one token, so that those who waited do not leave in a burst.
     pub(crate) fn close_until(&mut self, opens: Instant, now: Instant, wakes: &mut Wakes) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.close_until(opens, now);
+        }
         self.levels.fill(now);
         if self.spread.shared {
             return;
@@ -442,6 +509,9 @@ impl Core {
 
     /// Goes on at other rates of a limit, with the tokens that there are.
     pub(crate) fn set_rates(&mut self, limit: u8, rates: &[Rate], now: Instant, wakes: &mut Wakes) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.set_rates(limit, rates, now);
+        }
         self.levels.fill(now);
         self.levels.set_rates(limit, rates);
         self.look(now, wakes);
@@ -449,6 +519,9 @@ impl Core {
 
     /// Adds a rate to a limit, of which no token was spent.
     pub(crate) fn add_rate(&mut self, limit: u8, rate: Rate, now: Instant, wakes: &mut Wakes) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.add_rate(limit, rate, now);
+        }
         self.levels.fill(now);
         self.levels.add(limit, rate);
         self.look(now, wakes);
@@ -456,13 +529,16 @@ impl Core {
 
     /// Takes all tokens out.
     pub(crate) fn empty(&mut self, now: Instant) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.empty(now);
+        }
         self.levels.fill(now);
         self.levels.empty();
     }
 
     /// The only rate, what of it lacks, and as of when, if there is no more to know: nobody is there, and nothing was said.
     pub(crate) fn at_rest(&self) -> Option<(Rate, u128, Instant)> {
-        let free = self.line.is_unused() && self.is_quiet();
+        let free = self.line.is_unused() && self.is_quiet() && self.shadow.is_none();
         self.levels.at_rest().filter(|_| free)
     }
 
@@ -506,12 +582,13 @@ impl Core {
 
     /// Whether a new bucket would do the same.
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
+        self.forget_shadow(now);
         self.levels.fill(now);
         let held = self.quotas.as_mut().is_some_and(|quotas| {
             quotas.settle(now);
             !quotas.is_quiet() || quotas.waiting() > 0
         });
-        self.line.is_unused() && !held && self.levels.is_idle()
+        self.line.is_unused() && !held && self.levels.is_idle() && self.shadow.is_none()
     }
 
     /// One draw of jitter.

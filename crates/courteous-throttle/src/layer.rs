@@ -1,6 +1,6 @@
 use std::{fmt, hash::Hash, num::NonZeroU32, time::Duration};
 
-use courteous_core::{Rejected, RequestView};
+use courteous_core::{ObserveOnly, Rejected, RequestView};
 use http::{Response, StatusCode};
 use tower_layer::Layer;
 
@@ -26,6 +26,7 @@ pub struct ThrottleLayer<P = Bucket, R = AsError> {
     partition: P,
     refuse: R,
     config: Config,
+    observe: Option<ObserveOnly>,
 }
 
 impl ThrottleLayer {
@@ -52,6 +53,7 @@ impl<P> ThrottleLayer<P> {
             partition,
             refuse: AsError,
             config: Config::DEFAULT,
+            observe: None,
         }
     }
 }
@@ -69,6 +71,7 @@ impl<R> ThrottleLayer<Bucket, R> {
             partition: Keyed::new(self.partition, key_of),
             refuse: self.refuse,
             config: self.config,
+            observe: self.observe,
         }
     }
 }
@@ -174,7 +177,59 @@ impl<P, R> ThrottleLayer<P, R> {
             partition: self.partition,
             refuse: AsResponse::new(respond),
             config: self.config,
+            observe: self.observe,
         }
+    }
+
+    /// Only observes: every call is sent at once, while the switch is on. `true` is a switch of the layer's own; `false` enforces,
+    /// also in a stack that only observes. The default is to enforce.
+    ///
+    /// Each call that would have waited is counted as [`Decision::ThrottleWait`](courteous_core::Decision::ThrottleWait), with its
+    /// wait, and each that would have been rejected as [`Decision::ThrottleReject`](courteous_core::Decision::ThrottleReject); an
+    /// event tells each of them. It is judged by virtual tokens, which a call takes at the instant at which it would have been sent.
+    /// So its wait is what it would have been behind the calls before it:
+    ///
+    /// - 10 calls at once, at 1 per second, are told 0 s, 1 s, 2 s, and so on. A call that would have been rejected takes no tokens;
+    /// - a wait is told as it is expected when the call comes. Calls that would have given up would have made others wait for less;
+    /// - a server that refuses closes the bucket virtually, and its quotas hold up virtual calls. There is no
+    ///   [`Gate`](courteous_core::Gate) for a retry outside, which reads the server's hint itself. A call that would wait for a
+    ///   quota that the server names is not followed any further, and neither is one behind 10,000 others;
+    /// - the estimate of a cost stands, as the response has nothing to settle it by.
+    ///
+    /// Calls of a stack that enforces, on the same bucket, notice nothing. A [`Store`](crate::Store) of another kind than
+    /// [`Bucket`] tells nothing, unless it is [able to](crate::Store::observed): its calls pass.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use courteous_core::{Decision, ObserveOnly};
+    /// use courteous_throttle::{Rate, ThrottleLayer};
+    /// # use http::{Request, Response};
+    /// # use tower::{Layer, ServiceExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let client = tower::service_fn(async |_: Request<()>| Ok::<_, std::io::Error>(Response::new(())));
+    /// let switch = ObserveOnly::new();
+    /// let layer = ThrottleLayer::new(Rate::per_second(1.0)?).observe_only(switch.clone());
+    /// let client = layer.layer(client);
+    /// for _ in 0..3 {
+    ///     client.clone().oneshot(Request::new(())).await?; // sent at once
+    /// }
+    /// assert_eq!(switch.count(Decision::ThrottleWait), 2);
+    /// assert_eq!(switch.longest_wait(Decision::ThrottleWait), Duration::from_secs(2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn observe_only(mut self, switch: impl Into<ObserveOnly>) -> Self {
+        self.observe = Some(switch.into());
+        self
+    }
+
+    /// The switch that says whether the layer only observes. `None`: it enforces.
+    #[must_use]
+    pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
+        self.observe.as_ref()
     }
 
     /// What the layer draws on.
@@ -253,6 +308,7 @@ impl<S, P: Clone, R: Clone> Layer<S> for ThrottleLayer<P, R> {
             self.partition.clone(),
             self.refuse.clone(),
             self.config,
+            self.observe.clone(),
         )
     }
 }
@@ -262,6 +318,7 @@ impl<P: fmt::Debug, R> fmt::Debug for ThrottleLayer<P, R> {
         f.debug_struct("ThrottleLayer")
             .field("partition", &self.partition)
             .field("config", &self.config)
+            .field("observe_only", &self.observe)
             .finish_non_exhaustive()
     }
 }

@@ -17,7 +17,7 @@ pub(crate) type Totals = [u64; LimitId::MOST];
 /// All that says when tokens are there: the levels of several rates, a closed gate, a server's quota.
 ///
 /// Each rate belongs to a limit. A call pays its cost in a limit to every one of its rates.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Levels {
     /// Of the first limit.
     first: Meter,
@@ -32,7 +32,7 @@ pub(crate) struct Levels {
 }
 
 /// What a call paid when it was sent, or what it was charged on top, together, from when that was told first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Payment {
     receipt: Receipt,
     /// What the call costs as far as is known: in its first payment.

@@ -16,6 +16,7 @@ mod listen;
 mod meter;
 mod service;
 mod settle;
+mod shadow;
 mod throttle_settings;
 mod waiter;
 mod waiting;

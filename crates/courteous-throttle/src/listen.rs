@@ -22,6 +22,8 @@ pub(crate) struct Listen<St> {
     /// What the request is for.
     target: Target,
     config: HintConfig,
+    /// Calls are only observed: so is what is heard.
+    observed: bool,
 }
 
 impl<St: Store> Listen<St> {
@@ -31,7 +33,14 @@ impl<St: Store> Listen<St> {
             store,
             target: target?,
             config: config.hints,
+            observed: false,
         })
+    }
+
+    /// The same of a call that is only observed.
+    pub(crate) fn observed(mut self) -> Self {
+        self.observed = true;
+        self
     }
 
     pub(crate) fn hear<B>(&self, response: &mut Response<B>) {
@@ -57,9 +66,11 @@ impl<St: Store> Listen<St> {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(?pause, status = status.as_u16(), "bucket closed");
                 self.close(&quotas, later(now, pause.min(self.config.max_pause)));
-                // What the server said, not what the bucket makes of it: a retry knows its own limits.
-                let opens = later(later(now, pause), self.store.jitter());
-                response.extensions_mut().insert(Gate::new(opens));
+                if !self.observed {
+                    // What the server said, not what the bucket makes of it: a retry knows its own limits.
+                    let opens = later(later(now, pause), self.store.jitter());
+                    response.extensions_mut().insert(Gate::new(opens));
+                }
             }
             // A server that refuses for a time that it does not tell: what it says of its quotas is not the reason.
             None if unspecified => self.tell(&quotas, ToldQuota::named),
@@ -71,7 +82,7 @@ impl<St: Store> Listen<St> {
     fn close(&self, quotas: &Heard<'_>, opens: Instant) {
         let unnamed = quotas.unnamed.is_some_and(|quota| quota.is_used_up());
         if unnamed || !quotas.named().any(|quota| quota.is_used_up()) {
-            self.store.close_until(opens);
+            self.close_until(opens);
         }
         self.tell_each(quotas, |name, quota| match quota.is_used_up() && !unnamed {
             true => ToldQuota::refused(name, opens),
@@ -96,9 +107,9 @@ impl<St: Store> Listen<St> {
             if quota.is_used_up() {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(pause = ?reset, "bucket closed, as the quota is used up");
-                self.store.close_until(later(now, reset.min(max)));
+                self.close_until(later(now, reset.min(max)));
             } else if spread(&quota, reset) {
-                self.store.pace(quota.remaining(), reset);
+                self.pace(quota.remaining(), reset);
             }
         }
         self.tell_each(quotas, |name, quota| match reset(quota) {
@@ -110,6 +121,22 @@ impl<St: Store> Listen<St> {
             Some(reset) if spread(quota, reset) => ToldQuota::left(name, quota.remaining(), reset),
             _ => ToldQuota::named(name),
         });
+    }
+
+    fn close_until(&self, opens: Instant) {
+        match (self.observed, self.store.observed()) {
+            (false, _) => self.store.close_until(opens),
+            (true, Some(observed)) => observed.close_until(opens),
+            (true, None) => {}
+        }
+    }
+
+    fn pace(&self, remaining: u64, reset: Duration) {
+        match (self.observed, self.store.observed()) {
+            (false, _) => self.store.pace(remaining, reset),
+            (true, Some(observed)) => observed.pace(remaining, reset),
+            (true, None) => {}
+        }
     }
 
     fn tell(&self, quotas: &Heard<'_>, told: fn(QuotaName) -> ToldQuota) {
@@ -135,7 +162,12 @@ impl<St: Store> Listen<St> {
             return;
         };
         let all = all.map(|told| told.unwrap_or(first));
-        self.store.hear(self.target, &all[..count]);
+        let told = &all[..count];
+        match (self.observed, self.store.observed()) {
+            (false, _) => self.store.hear(self.target, told),
+            (true, Some(observed)) => observed.hear(self.target, told),
+            (true, None) => {}
+        }
     }
 }
 

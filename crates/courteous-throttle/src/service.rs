@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::RequestView;
+use courteous_core::{Decision, ObserveOnly, Observed, RequestView};
 use http::{Request, Response};
 use tower_service::Service;
 
@@ -30,15 +30,23 @@ pub struct Throttle<S, P = Bucket, R = AsError> {
     partition: P,
     refuse: R,
     config: Config,
+    observe: Option<ObserveOnly>,
 }
 
 impl<S, P, R> Throttle<S, P, R> {
-    pub(crate) const fn new(inner: S, partition: P, refuse: R, config: Config) -> Self {
+    pub(crate) const fn new(
+        inner: S,
+        partition: P,
+        refuse: R,
+        config: Config,
+        observe: Option<ObserveOnly>,
+    ) -> Self {
         Self {
             inner,
             partition,
             refuse,
             config,
+            observe,
         }
     }
 
@@ -99,6 +107,13 @@ where
         let store = self.partition.select(RequestView::of(&request));
         let target = self.config.target(&request);
         let (ask, settle) = self.config.ask(&request, target, &store);
+        if let Some(switch) = ObserveOnly::active(self.observe.as_ref()) {
+            if let Some(observed) = store.observed() {
+                observe(&request, observed.take(&ask.without_receipt()), switch);
+            }
+            let listen = Listen::new(store, target, &self.config).map(Listen::observed);
+            return ResponseFuture::called(self.inner.call(request), listen, None);
+        }
         match store.take(&ask) {
             Take::Taken => {
                 let listen = Listen::new(store, target, &self.config);
@@ -118,6 +133,40 @@ where
             }
         }
     }
+}
+
+/// Counts and tells what would have become of a call that is only observed.
+fn observe<B>(request: &Request<B>, observed: Observed, switch: &ObserveOnly) {
+    match observed {
+        Observed::Now => {}
+        Observed::Wait(wait) => {
+            switch.record_wait(Decision::ThrottleWait, wait);
+            #[cfg(feature = "tracing")]
+            tracing::debug!(
+                target: "courteous::throttle",
+                observed = true,
+                method = request.method().as_str(),
+                ?wait,
+                "the call would have waited"
+            );
+        }
+        Observed::Rejected(rejected) => {
+            switch.record(Decision::ThrottleReject);
+            #[cfg(feature = "tracing")]
+            tracing::debug!(
+                target: "courteous::throttle",
+                observed = true,
+                method = request.method().as_str(),
+                reason = ?rejected.reason(),
+                wait = ?rejected.wait(),
+                "the call would have been rejected"
+            );
+            #[cfg(not(feature = "tracing"))]
+            let _ = rejected;
+        }
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = request;
 }
 
 #[cfg(feature = "load")]

@@ -1,0 +1,139 @@
+use std::{collections::VecDeque, time::Duration};
+
+use courteous_core::{Observed, Target, ToldQuota};
+use courteous_queue::{Next, Serve, Ticket, Wakes};
+use tokio::time::Instant;
+
+use crate::{
+    Ask, Rate,
+    answer::Entry,
+    core::{Core, Virtual},
+};
+
+/// So many calls wait virtually at the most. Further ones are told as the last of them, and take no tokens.
+const MOST: usize = 10_000;
+
+/// A bucket of virtual tokens, for calls that are only observed.
+///
+/// Such a call is sent at once, and then stands in the queue of this bucket in its own place: it takes its tokens at the instant
+/// at which it would have been sent. So the next call finds the queue that it would have found. No timer rings: whoever comes next
+/// first lets the time [pass](Self::advance).
+///
+/// ```text
+///  1/s, burst 1       0 ms      100 ms       200 ms         1000 ms
+///  sent               call 1    call 2       call 3
+///  virtually sent     call 1                                call 2 (call 3 at 2000 ms)
+///  told               now       waits 0.9 s  waits 1.8 s
+/// ```
+#[derive(Debug)]
+pub(crate) struct Shadow {
+    core: Core,
+    waiting: VecDeque<Ticket>,
+    /// Until when the time has passed.
+    at: Instant,
+}
+
+impl Shadow {
+    /// Of a bucket that has the tokens that `core` has.
+    pub(crate) const fn new(core: Core, now: Instant) -> Self {
+        Self {
+            core,
+            waiting: VecDeque::new(),
+            at: now,
+        }
+    }
+
+    /// What would become of a call.
+    pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> Observed {
+        self.advance(now);
+        match self.core.take(ask, now).0 {
+            None => Observed::Now,
+            Some(Entry::Refused(rejected)) => Observed::Rejected(rejected),
+            Some(Entry::Held(until)) => {
+                // It is not followed any further: what comes after a named quota is not counted.
+                self.core.leave_quota();
+                Observed::Wait(until.saturating_duration_since(now))
+            }
+            Some(Entry::Place(ticket)) => {
+                let turn = self.core.turn_of(&ticket, now);
+                match self.waiting.len() < MOST {
+                    true => self.waiting.push_back(ticket),
+                    false => drop(self.core.leave(ticket, false)),
+                }
+                Observed::Wait(turn.saturating_duration_since(now))
+            }
+        }
+    }
+
+    pub(crate) fn close_until(&mut self, opens: Instant, now: Instant) {
+        self.advance(now);
+        self.core.close_until(opens, now, &mut Wakes::new());
+    }
+
+    pub(crate) fn pace(&mut self, remaining: u64, reset: Duration, now: Instant) {
+        self.advance(now);
+        self.core.pace(remaining, reset, now, &mut Wakes::new());
+    }
+
+    pub(crate) fn hear(&mut self, target: Target, told: &[ToldQuota], now: Instant) {
+        self.advance(now);
+        self.core.hear(target, told, now);
+    }
+
+    pub(crate) fn set_rates(&mut self, limit: u8, rates: &[Rate], now: Instant) {
+        self.advance(now);
+        self.core.set_rates(limit, rates, now, &mut Wakes::new());
+    }
+
+    pub(crate) fn add_rate(&mut self, limit: u8, rate: Rate, now: Instant) {
+        self.advance(now);
+        self.core.add_rate(limit, rate, now, &mut Wakes::new());
+    }
+
+    pub(crate) fn empty(&mut self, now: Instant) {
+        self.advance(now);
+        self.core.empty(now);
+    }
+
+    /// How many calls would be waiting.
+    pub(crate) fn waiting(&mut self, now: Instant) -> usize {
+        self.advance(now);
+        self.waiting.len()
+    }
+
+    pub(crate) fn closed_until(&mut self, now: Instant) -> Option<Instant> {
+        self.advance(now);
+        self.core.closed_until(now)
+    }
+
+    /// Whether a new one would do the same.
+    pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
+        self.advance(now);
+        self.core.is_idle(now)
+    }
+
+    /// Sends virtually all whose turn has come by `now`, each at its own instant.
+    fn advance(&mut self, now: Instant) {
+        let wakes = &mut Wakes::new();
+        // An instant of another thread, or of a paused clock, may be earlier.
+        let mut at = self.at.min(now);
+        while !self.waiting.is_empty() {
+            let next = self.core.serve(at, wakes);
+            while let Some(front) = self.waiting.front() {
+                let sent = match self.core.settle_virtual(front, at) {
+                    Virtual::Waits => break,
+                    Virtual::Sent => true,
+                    Virtual::Refused => false,
+                };
+                if let Some(ticket) = self.waiting.pop_front() {
+                    drop(self.core.leave(ticket, sent));
+                }
+            }
+            match next {
+                Next::At(next) if next <= now => at = next.max(at + Duration::from_nanos(1)),
+                _ => break,
+            }
+        }
+        self.at = now;
+    }
+}
