@@ -25,8 +25,8 @@ pub use bucket::{Bucket, BucketTurn};
 pub use cost::Cost;
 pub use courteous_core::{
     AsError, AsResponse, Ask, BucketSnapshot, InvalidRate, InvalidRates, InvalidSettings, Labels,
-    LimitId, Partition, QuotaName, Quotas, Rate, Receipt, Refuse, Settled, Settler, Store,
-    StoreSnapshot, Take, Target, ThrottleSnapshot, ToldQuota, Turn,
+    LimitId, Observed, ObservedStore, Partition, QuotaName, Quotas, Rate, Receipt, Refuse, Settled,
+    Settler, Store, StoreSnapshot, Take, Target, ThrottleSnapshot, ToldQuota, Turn,
 };
 pub use future::ResponseFuture;
 pub use keyed::{Keyed, PerOrigin};

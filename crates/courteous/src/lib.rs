@@ -187,10 +187,10 @@ pub use builder::{ServiceBuilder, ServiceBuilderExt};
 pub use check::{CloneService, HttpService, ServiceError, check};
 pub use close::{CloseLayer, Closer, Unfinished};
 pub use courteous_core::{
-    Attempt, BoxError, CallContext, CallId, Classified, Classify, Dice, Effect, Elapsed, Fault,
-    Gate, History, InvalidCount, InvalidSettings, Labels, LongLived, NoRandomBytes, Origin,
-    Outcome, RejectReason, Rejected, RequestView, ResponseHead, Retried, RetryInfo, Scope,
-    StopReason, Verdict, find_cause, random_bytes,
+    Attempt, BoxError, CallContext, CallId, Classified, Classify, Decision, Dice, Effect, Elapsed,
+    Fault, Gate, History, InvalidCount, InvalidSettings, Labels, LongLived, NoRandomBytes,
+    ObserveOnly, Origin, Outcome, RejectReason, Rejected, RequestView, ResponseHead, Retried,
+    RetryInfo, Scope, StopReason, Verdict, find_cause, random_bytes,
 };
 pub use error::Error;
 #[cfg(all(

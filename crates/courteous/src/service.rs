@@ -5,7 +5,7 @@ use std::{
 };
 
 use courteous_concurrency::{AsError, ConcurrencyLimit, ConcurrencyLimitLayer};
-use courteous_core::{BoxError, InvalidSettings, LongLived, Origin, Partition};
+use courteous_core::{BoxError, InvalidSettings, LongLived, ObserveOnly, Origin, Partition};
 #[cfg(feature = "dead-letter")]
 use courteous_dead_letter::{DeadLetter, DeadLetterLayer};
 use courteous_idempotency::{IdempotencyKey, IdempotencyKeyLayer};
@@ -60,6 +60,30 @@ impl<P> Layers<P> {
             concurrency: self.concurrency,
             throttle,
             attempt: self.attempt,
+        }
+    }
+}
+
+impl<P> Layers<P> {
+    /// Gives `switch` to all layers that have none.
+    pub(crate) fn observe_only(self, switch: &ObserveOnly) -> Self {
+        macro_rules! observing {
+            ($layer:expr) => {
+                match $layer.observe_only_switch() {
+                    Some(_) => $layer,
+                    None => $layer.observe_only(switch.clone()),
+                }
+            };
+        }
+        Self {
+            key: observing!(self.key),
+            #[cfg(feature = "dead-letter")]
+            dead_letter: self.dead_letter.map(|layer| observing!(layer)),
+            total: observing!(self.total),
+            retry: observing!(self.retry),
+            concurrency: observing!(self.concurrency),
+            throttle: observing!(self.throttle),
+            attempt: observing!(self.attempt),
         }
     }
 }

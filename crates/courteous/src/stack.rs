@@ -1,7 +1,7 @@
 use std::{error, fmt, num::NonZeroUsize, time::Duration};
 
 use courteous_concurrency::{AsError, ConcurrencyLimitLayer};
-use courteous_core::{InvalidSettings, Origin, Partition};
+use courteous_core::{InvalidSettings, ObserveOnly, Origin, Partition};
 #[cfg(feature = "dead-letter")]
 use courteous_dead_letter::DeadLetterLayer;
 use courteous_idempotency::IdempotencyKeyLayer;
@@ -86,6 +86,7 @@ use crate::{Closer, Courteous, Settings, Snapshot, service::Layers, snapshot::Ha
 pub struct Stack<P = PerOrigin, O = Identity> {
     layers: Layers<P>,
     streaming: bool,
+    observe: Option<ObserveOnly>,
     /// Around all others.
     outer: O,
     #[cfg(feature = "tonic")]
@@ -109,6 +110,7 @@ impl Stack {
                 attempt: AttemptTimeoutLayer::new(Duration::from_secs(10)),
             },
             streaming: false,
+            observe: None,
             outer: Identity::new(),
             #[cfg(feature = "tonic")]
             is_grpc: false,
@@ -169,6 +171,7 @@ impl Stack<PerOrigin, GrpcStatusLayer> {
         Self {
             layers: http.layers,
             streaming: http.streaming,
+            observe: None,
             outer: GrpcStatusLayer::new(),
             is_grpc: true,
         }
@@ -242,6 +245,7 @@ impl<P, O> Stack<P, O> {
         Stack {
             layers: self.layers.with_throttle(layer),
             streaming: self.streaming,
+            observe: self.observe,
             outer: self.outer,
             #[cfg(feature = "tonic")]
             is_grpc: self.is_grpc,
@@ -333,6 +337,67 @@ impl<P, O> Stack<P, O> {
         Ok(self)
     }
 
+    /// Only observes: each layer decides, counts its decision and tells it, and the call passes as if there were no stack. For
+    /// the time before it is switched on. `true` is a switch of the stack's own, and an [`ObserveOnly`] one that you keep.
+    ///
+    /// It holds for all layers, whether they are set before or after. A layer that has said [`observe_only`] itself keeps to that:
+    /// by `observe_only(false)`, a single layer is enforced.
+    ///
+    /// ```
+    /// use courteous::{Decision, ObserveOnly, Stack, ThrottleLayer};
+    ///
+    /// let switch = ObserveOnly::new();
+    /// let client = Stack::new()
+    ///     .with_throttle(ThrottleLayer::per_origin("25/s".parse()?))
+    ///     .observe_only(switch.clone())
+    ///     .build()?;
+    /// // ... a week of calls ...
+    /// println!("{switch:?}"); // what the layers would have done, and how often
+    /// let waits = switch.count(Decision::ThrottleWait);
+    /// let longest = switch.longest_wait(Decision::ThrottleWait);
+    /// # drop((client, waits, longest));
+    /// switch.set(false); // from now on it is done, without a restart
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # What passes unchanged
+    ///
+    /// The request, at the instant at which it came, once; and its response or error. What remains of the stack are types: the
+    /// body is wrapped, an error is an [`Error`](crate::Error) around the client's. Streaming bodies are kept up to 64 KiB by the retry,
+    /// to know whether they could be sent again. Of `Stack::grpc`, the outermost layer still makes a gRPC status of an error.
+    ///
+    /// # What to look at
+    ///
+    /// | count | the layer would have | if it is high |
+    /// |---|---|---|
+    /// | `ConcurrencyWait` | had the call wait for a permit; for how long is not known | raise the limit |
+    /// | `ConcurrencyReject` | rejected the call | raise the limit, or the queue's bound |
+    /// | `ThrottleWait` | had the call wait for its token, for [`total_wait`] in sum | raise the rate or its burst, or make fewer calls |
+    /// | `ThrottleReject` | rejected the call | the same, or allow for a longer wait |
+    /// | `Retry` | sent the call again; what would have come of that is not known | look at what fails |
+    /// | `BudgetReject` | sent the call again if the budget allowed that | the server fails for all: no retry helps |
+    /// | `TotalTimeout` | ended the call | raise the timeout |
+    /// | `AttemptTimeout` | ended the attempt | raise the timeout |
+    /// | `Key` | given the request a key | name the hosts that honour keys |
+    /// | `KeyReject` | rejected the call, as its key is malformed | correct the caller |
+    /// | `DeadLetter` | recorded the call | make room in the store |
+    ///
+    /// With the feature `tracing`, each decision is also an event at debug level with `observed = true`.
+    ///
+    /// # What cannot be known
+    ///
+    /// Each layer decides as if it alone were enforced. A stack that is enforced changes its own traffic: a throttle spreads the
+    /// calls that a concurrency limit counts, a deadline ends waits early, and a retry adds attempts. So enforce one layer after
+    /// another, and look at the counts of the others in between.
+    ///
+    /// [`observe_only`]: ThrottleLayer::observe_only
+    /// [`total_wait`]: ObserveOnly::total_wait
+    #[must_use]
+    pub fn observe_only(mut self, switch: impl Into<ObserveOnly>) -> Self {
+        self.observe = Some(switch.into());
+        self
+    }
+
     /// The stack as one layer.
     ///
     /// # Errors
@@ -357,9 +422,13 @@ impl<P, O> Stack<P, O> {
         let closer = Closer::with_letters(self.layers.dead_letter.clone());
         #[cfg(not(feature = "dead-letter"))]
         let closer = Closer::new();
+        if let Some(switch) = &self.observe {
+            self.layers = self.layers.observe_only(switch);
+        }
         Ok(StackLayer {
             layers: self.layers,
             streaming: self.streaming,
+            observe: self.observe,
             outer: self.outer,
             closer,
         })
@@ -383,6 +452,7 @@ impl Default for Stack {
 pub struct StackLayer<P = PerOrigin, O = Identity> {
     layers: Layers<P>,
     streaming: bool,
+    observe: Option<ObserveOnly>,
     outer: O,
     closer: Closer,
 }
@@ -392,6 +462,13 @@ impl<P, O> StackLayer<P, O> {
     #[must_use]
     pub const fn closer(&self) -> &Closer {
         &self.closer
+    }
+
+    /// The switch that says whether the stack only observes: that of [`Stack::observe_only`]. `None`: it enforces. A layer may have
+    /// a switch of its own.
+    #[must_use]
+    pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
+        self.observe.as_ref()
     }
 }
 
