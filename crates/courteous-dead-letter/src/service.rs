@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{BoxError, LettersSnapshot};
+use courteous_core::{BoxError, LettersSnapshot, ObserveOnly};
 use courteous_replay::{Keep, Native};
 use http::{Request, Response};
 use http_body::Body;
@@ -66,6 +66,12 @@ impl<S, K> DeadLetter<S, K> {
     #[must_use]
     pub fn snapshot(&self) -> LettersSnapshot {
         self.settings.counts.snapshot()
+    }
+
+    /// The switch that says whether the layer only observes. `None`: it enforces.
+    #[must_use]
+    pub fn observe_only_switch(&self) -> Option<&ObserveOnly> {
+        self.settings.observe.as_ref()
     }
 
     /// The inner service, without the layer.

@@ -71,6 +71,12 @@ impl<S, G> IdempotencyKey<S, G> {
         self.settings.all()
     }
 
+    /// The switch that says whether the layer only observes. `None`: it enforces.
+    #[must_use]
+    pub fn observe_only_switch(&self) -> Option<&ObserveOnly> {
+        self.settings.observe.as_ref()
+    }
+
     /// Unwraps the inner service.
     #[must_use]
     pub fn into_inner(self) -> S {

@@ -68,6 +68,12 @@ impl<S, P, R> Throttle<S, P, R> {
         self.inner
     }
 
+    /// The switch that says whether the layer only observes. `None`: it enforces.
+    #[must_use]
+    pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
+        self.observe.as_ref()
+    }
+
     /// What the service draws on.
     #[must_use]
     pub const fn partition(&self) -> &P {

@@ -203,7 +203,7 @@ pub use error::Error;
 pub use {
     service::{Courteous, ResponseBody, ResponseFuture},
     settings::Settings,
-    snapshot::Snapshot,
+    snapshot::{DecisionSnapshot, ObserveSnapshot, Snapshot},
     stack::{InvalidStack, Stack, StackLayer},
 };
 

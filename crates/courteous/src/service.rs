@@ -279,12 +279,13 @@ impl<S, P: Partition> Courteous<S, P> {
         let (retry, throttle) = (timed.get_ref().layer(), limited.get_ref());
         let attempt = throttle.get_ref().layer();
         #[cfg(feature = "dead-letter")]
-        let dead_letter = match self.inner.get_ref() {
-            Either::Left(recorded) => Some(recorded.snapshot()),
-            Either::Right(_) => None,
+        let (dead_letter, letter_switch) = match self.inner.get_ref() {
+            Either::Left(recorded) => (Some(recorded.snapshot()), recorded.observe_only_switch()),
+            Either::Right(_) => (None, None),
         };
         #[cfg(not(feature = "dead-letter"))]
-        let dead_letter = None;
+        let (dead_letter, letter_switch) = (None, None::<&ObserveOnly>);
+        let retry_switch = retry.observe_only_switch().cloned();
         Handles {
             settings: Settings {
                 total_timeout: Some(timed.layer().timeout()),
@@ -301,6 +302,21 @@ impl<S, P: Partition> Courteous<S, P> {
             throttle: throttle.partition(),
             dead_letter,
             closer: self.closer(),
+            switches: vec![
+                ("idempotency_key", self.inner.observe_only_switch().cloned()),
+                ("dead_letter", letter_switch.cloned()),
+                (
+                    "total_timeout",
+                    timed.layer().observe_only_switch().cloned(),
+                ),
+                ("retry", retry_switch),
+                (
+                    "concurrency_limit",
+                    limited.layer().observe_only_switch().cloned(),
+                ),
+                ("throttle", throttle.observe_only_switch().cloned()),
+                ("attempt_timeout", attempt.observe_only_switch().cloned()),
+            ],
         }
     }
 }

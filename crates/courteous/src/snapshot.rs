@@ -1,6 +1,7 @@
 use courteous_concurrency::{ConcurrencyLimitLayer, LimitSnapshot};
 use courteous_core::{
-    AsError, InvalidSettings, LettersSnapshot, Origin, Partition, ThrottleSnapshot, snapshot,
+    AsError, Decision, InvalidSettings, LettersSnapshot, ObserveOnly, Origin, Partition,
+    ThrottleSnapshot, snapshot,
 };
 use courteous_retry::{BudgetSnapshot, RetryLayer};
 
@@ -48,6 +49,50 @@ snapshot! {
         pub throttle: Option<ThrottleSnapshot>,
         /// The dead letter, if there is one.
         pub dead_letter: Option<LettersSnapshot>,
+        /// What layers have only observed; none if all enforce, and always have.
+        pub observe_only: Option<ObserveSnapshot>,
+    }
+}
+
+snapshot! {
+    /// The layers of a stack that only observe, and what their switches have counted. See [`ObserveOnly`].
+    pub struct ObserveSnapshot {
+        /// The layers that only observe now.
+        pub layers: Vec<String>,
+        /// What they would have done, but for what was never counted.
+        pub decisions: Vec<DecisionSnapshot>,
+    }
+}
+
+snapshot! {
+    /// How often a layer that only observes has decided something.
+    pub struct DecisionSnapshot {
+        /// The [`Decision`].
+        pub decision: String,
+        /// How often.
+        pub count: u64,
+    }
+}
+
+impl ObserveSnapshot {
+    fn of(switches: &[(&'static str, Option<ObserveOnly>)]) -> Option<Self> {
+        // Layers may share one.
+        let mut distinct: Vec<&ObserveOnly> = Vec::new();
+        for switch in switches.iter().filter_map(|(_, switch)| switch.as_ref()) {
+            if !distinct.contains(&switch) {
+                distinct.push(switch);
+            }
+        }
+        let observing =
+            |switch: &Option<ObserveOnly>| ObserveOnly::active(switch.as_ref()).is_some();
+        let layers = switches.iter().filter(|(_, switch)| observing(switch));
+        let layers: Vec<_> = layers.map(|(layer, _)| (*layer).to_owned()).collect();
+        let decisions = Decision::ALL.into_iter().map(|decision| DecisionSnapshot {
+            decision: format!("{decision:?}"),
+            count: distinct.iter().map(|switch| switch.count(decision)).sum(),
+        });
+        let decisions: Vec<_> = decisions.filter(|decided| decided.count > 0).collect();
+        (!layers.is_empty() || !decisions.is_empty()).then_some(Self { layers, decisions })
     }
 }
 
@@ -59,6 +104,8 @@ pub(crate) struct Handles<'a, P> {
     pub(crate) throttle: &'a P,
     pub(crate) dead_letter: Option<LettersSnapshot>,
     pub(crate) closer: &'a Closer,
+    /// Of each layer, by its name.
+    pub(crate) switches: Vec<(&'static str, Option<ObserveOnly>)>,
 }
 
 impl<P: Partition> Handles<'_, P> {
@@ -71,6 +118,7 @@ impl<P: Partition> Handles<'_, P> {
             concurrency_limit: self.concurrency.snapshot(),
             throttle: self.throttle.snapshot(),
             dead_letter: self.dead_letter,
+            observe_only: ObserveSnapshot::of(&self.switches),
         }
     }
 

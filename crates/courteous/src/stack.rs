@@ -536,13 +536,12 @@ impl<P: Partition, O> StackLayer<P, O> {
             ..
         } = &self.layers;
         #[cfg(feature = "dead-letter")]
-        let dead_letter = self
-            .layers
-            .dead_letter
-            .as_ref()
-            .map(DeadLetterLayer::snapshot);
+        let (dead_letter, letter_switch) = match &self.layers.dead_letter {
+            Some(layer) => (Some(layer.snapshot()), layer.observe_only_switch()),
+            None => (None, None),
+        };
         #[cfg(not(feature = "dead-letter"))]
-        let dead_letter = None;
+        let (dead_letter, letter_switch) = (None, None::<&ObserveOnly>);
         Handles {
             settings: Settings {
                 total_timeout: Some(total.timeout()),
@@ -559,6 +558,18 @@ impl<P: Partition, O> StackLayer<P, O> {
             throttle: throttle.partition(),
             dead_letter,
             closer: &self.closer,
+            switches: vec![
+                ("idempotency_key", key.observe_only_switch().cloned()),
+                ("dead_letter", letter_switch.cloned()),
+                ("total_timeout", total.observe_only_switch().cloned()),
+                ("retry", retry.observe_only_switch().cloned()),
+                (
+                    "concurrency_limit",
+                    concurrency.observe_only_switch().cloned(),
+                ),
+                ("throttle", throttle.observe_only_switch().cloned()),
+                ("attempt_timeout", attempt.observe_only_switch().cloned()),
+            ],
         }
     }
 }

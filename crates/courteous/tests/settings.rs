@@ -7,8 +7,8 @@ use std::{
 };
 
 use courteous::{
-    Budget, Courteous, IdempotencyKeyLayer, Labels, RetryInfo, RetryLayer, Settings, Stack,
-    ThrottleLayer,
+    Budget, Courteous, Decision, IdempotencyKeyLayer, Labels, ObserveOnly, RetryInfo, RetryLayer,
+    Settings, Stack, ThrottleLayer, TotalTimeoutLayer,
     throttle::{Bucket, Keyed},
 };
 use http::{HeaderName, Request, Response};
@@ -431,6 +431,36 @@ async fn no_credential_is_in_a_snapshot_of_any_partition() {
         let shown = format!("{snapshot:?}{}", serde_json::to_string(&snapshot).unwrap());
         assert!(!shown.contains("geheim"), "{shown}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_tells_which_layers_only_observe_and_what_they_would_have_done() {
+    let switch = ObserveOnly::new();
+    let client = Stack::new()
+        .with_retry(RetryLayer::new().observe_only(switch.clone()))
+        .with_total_timeout(
+            TotalTimeoutLayer::new(Duration::from_secs(30)).observe_only(switch.clone()),
+        )
+        .build()
+        .unwrap()
+        .layer(service_fn(answer));
+    client
+        .clone()
+        .oneshot(get("http://a.test/500"))
+        .await
+        .unwrap();
+    let observed = client.snapshot().observe_only.unwrap();
+    assert_eq!(observed.layers, ["total_timeout", "retry"]);
+    assert_eq!(observed.decisions.len(), 1);
+    assert_eq!(observed.decisions[0].decision, "Retry");
+    assert_eq!(observed.decisions[0].count, switch.count(Decision::Retry));
+    switch.set(false);
+    assert_eq!(client.snapshot().observe_only.unwrap().layers.len(), 0);
+    assert_eq!(Stack::new().build().unwrap().snapshot().observe_only, None);
+    let stack = Stack::new().observe_only(true).build().unwrap();
+    let observed = stack.snapshot().observe_only.unwrap();
+    assert!(observed.layers.contains(&"throttle".to_owned()));
+    assert_eq!((observed.layers.len(), observed.decisions.len()), (6, 0));
 }
 
 #[tokio::test(start_paused = true)]
