@@ -169,3 +169,29 @@ async fn the_hook_hears_of_every_letter_and_its_fate() {
         ["recorded", "not recorded", "not recorded", "handed over"]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_counts_letters_by_what_became_of_them() {
+    let (_, layer) = slow(SECOND);
+    answered(&layer, 503).await;
+    answered(&layer.clone(), 503).await;
+    assert!(answered(&layer, 200).await.status().is_success());
+    let server = service_fn(async |_| Ok::<_, std::convert::Infallible>(status(503)));
+    let service = layer.layer(server);
+    let mut dropped = tokio_test::task::spawn(service.clone().oneshot(post()));
+    assert!(dropped.poll().is_pending());
+    drop(dropped);
+    let counts = service.snapshot();
+    assert_eq!(counts, layer.snapshot());
+    assert_eq!(
+        (counts.recorded, counts.handed_over, counts.not_recorded),
+        (2, 1, 0)
+    );
+
+    let full = full();
+    answered(&full, 503).await;
+    assert_eq!(
+        (full.snapshot().recorded, full.snapshot().not_recorded),
+        (0, 1)
+    );
+}
