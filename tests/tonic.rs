@@ -372,6 +372,19 @@ async fn the_message_of_a_status_that_no_server_has_made_says_why_the_call_ended
 }
 
 #[tokio::test]
+async fn a_client_that_was_closed_is_unavailable() {
+    let uri = told(|_, _| Ok(())).await;
+    let service = Stack::grpc().build().unwrap().layer(channel(uri));
+    let mut client = HealthClient::new(service.clone());
+    client.check(named("")).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    service.get_ref().close(deadline).await.unwrap();
+    let status = client.check(named("")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(find_cause::<Rejected>(&status).is_some());
+}
+
+#[tokio::test]
 async fn a_classifier_of_the_callers_stays() {
     let calls = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&calls);

@@ -34,6 +34,11 @@ use crate::{Closer, Courteous, Settings, Snapshot, service::Layers, snapshot::Ha
 /// each origin apart; the budget is one. A client of several servers that fail by themselves is best given a stack for each,
 /// so that the retries of one are not spent on another.
 ///
+/// # gRPC
+///
+/// For a client that tonic has generated, begin with `Stack::grpc()` (feature `tonic`). Such a client calls every error UNKNOWN
+/// that is not a `tonic::Status`, and only the stack that `grpc` begins makes statuses of them.
+///
 /// # How many in flight
 ///
 /// A process needs *calls per second x seconds each* permits, and at 100 ms a call the default is enough for 1,280 a second. A
@@ -131,10 +136,13 @@ impl Stack<PerOrigin, GrpcStatusLayer> {
     /// | which calls may be made twice | those of [`with_idempotent_methods`](Self::with_idempotent_methods) |
     /// | why a call was given up | `courteous::Error::new(status)` tells, as does the status's source: see [`GrpcStatus`](crate::GrpcStatus) |
     ///
-    /// UNAVAILABLE is the one status that is retried, and only if the method is idempotent: the server may have acted on the
-    /// call. A connection that was refused or never made, and a stream that the server refused unprocessed (REFUSED_STREAM,
-    /// GOAWAY), are retried for every method. So is a status with a pushback or a `google.rpc.RetryInfo`, if the method is
-    /// idempotent.
+    /// A connection that was refused or never made, and a stream that the server refused unprocessed (REFUSED_STREAM, GOAWAY),
+    /// are retried for every method. UNAVAILABLE is retried only if the method is idempotent, as the server may have acted on
+    /// the call. So are an attempt that timed out, here or by the server's DEADLINE_EXCEEDED, and a RESOURCE_EXHAUSTED with a
+    /// pushback or a `google.rpc.RetryInfo`. Every other status is an answer.
+    ///
+    /// The generated client does not give back what it stands on. To close it, or to read its limits, keep a clone of the service:
+    /// `service.get_ref()` is the [`Courteous`] client, and clones share their state.
     ///
     /// # Streams
     ///
