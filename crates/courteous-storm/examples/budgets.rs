@@ -1,6 +1,6 @@
 //! Other rules for the retry budget than the one that ships, in the scenarios that a budget decides.
 //!
-//! Prints, for each rule and each number of clients, the share of calls that were served in S1, S2 and S5, and the attempts
+//! Prints, for each rule and each number of clients, the share of calls that were served in S1, S2, S5 and S11, and the attempts
 //! for each call in S5: `cargo run --release -p courteous-storm --example budgets`.
 
 use std::{error::Error, thread, time::Duration};
@@ -14,7 +14,7 @@ use courteous_storm::{Report, Scenario, catalogue, run};
 type Rule = (&'static str, fn(BudgetBuilder) -> BudgetBuilder);
 
 /// Each differs from what ships in what its name says.
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     ("as shipped", |it| it),
     ("deposit 0.1", |it| it.deposit(0.1)),
     ("deposit 0.15", |it| it.deposit(0.15)),
@@ -22,6 +22,7 @@ const RULES: [Rule; 16] = [
     ("deposit 0.3", |it| it.deposit(0.3)),
     ("start 0", |it| it.start(0)),
     ("start 1", |it| it.start(1)),
+    ("start 3", |it| it.start(3)),
     ("start 10", |it| it.start(10)),
     ("cap 1 to 10, start 1", |it| it.start(1).cap(1, 10)),
     ("cap 2 to 10, start 2", |it| it.start(2).cap(2, 10)),
@@ -34,12 +35,12 @@ const RULES: [Rule; 16] = [
 ];
 
 const CLIENTS: [usize; 3] = [5, 100, 1000];
-const SCENARIOS: [&str; 4] = ["S1", "S2", "S5-10%", "S5-30%"];
+const SCENARIOS: [&str; 6] = ["S1", "S2", "S5-10%", "S5-30%", "S11-late", "S11-brown-out"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     print!("{:<22}", "");
     for id in SCENARIOS {
-        print!("  {:<23}", format!("{id}: M = 5, 100, 1000"));
+        print!("  {:<23}", format!("{id}: 5, 100, 1000"));
     }
     println!("  attempts in S5 at M = 100");
     // Two rules at a time, as many as there are cores on a small machine.
@@ -101,4 +102,4 @@ fn storm(scenario: &Scenario, (_, rule): &Rule) -> Result<Report, Box<dyn Error>
 }
 
 /// As in `courteous::Stack`.
-const IN_FLIGHT: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(63);
+const IN_FLIGHT: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(127);

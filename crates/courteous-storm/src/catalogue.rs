@@ -23,6 +23,7 @@ pub fn catalogue() -> Vec<Scenario> {
     ]);
     all.push(lossy());
     all.extend(depths());
+    all.extend(restarts());
     all
 }
 
@@ -54,6 +55,7 @@ fn open(id: &'static str, title: &'static str, end: Tick, tier: Tier) -> Scenari
         },
         tiers: vec![tier],
         trigger: None,
+        restart: None,
         budget_off: false,
     }
 }
@@ -89,18 +91,6 @@ fn brown_out() -> Scenario {
 }
 
 fn outages() -> [Scenario; 3] {
-    let outage = |id, title, kind, capacity| {
-        let mut tier = Tier::new().with_fault(TROUBLE, kind);
-        tier.capacity = capacity;
-        let mut scenario = open(id, title, 120 * SECOND, tier);
-        scenario.trigger = Some(TROUBLE);
-        scenario
-    };
-    // From 15 workers to 50 in 20 s, one at a time.
-    let ramp = (15..=50).map(|workers| {
-        let at = TROUBLE.end + (workers - 15) * 20 * SECOND / 35;
-        (at, workers as f64 / 50.0)
-    });
     [
         outage(
             "S3-silent",
@@ -118,9 +108,31 @@ fn outages() -> [Scenario; 3] {
             "S3-restart",
             "outage: refused, then back from 30 % in 20 s",
             FaultKind::Refused,
-            ramp.collect(),
+            ramp(),
         ),
     ]
+}
+
+fn outage(
+    id: &'static str,
+    title: &'static str,
+    kind: FaultKind,
+    capacity: Vec<(Tick, f64)>,
+) -> Scenario {
+    let mut tier = Tier::new().with_fault(TROUBLE, kind);
+    tier.capacity = capacity;
+    let mut scenario = open(id, title, 120 * SECOND, tier);
+    scenario.trigger = Some(TROUBLE);
+    scenario
+}
+
+/// After the trouble, from 15 workers to 50 in 20 s, one at a time.
+fn ramp() -> Vec<(Tick, f64)> {
+    let worker = |workers: Tick| {
+        let at = TROUBLE.end + (workers - 15) * 20 * SECOND / 35;
+        (at, workers as f64 / 50.0)
+    };
+    (15..=50).map(worker).collect()
 }
 
 /// 4,000 jobs in each. With a window, the whole crowd is let in at once: 10 at a time are as many as the server can answer
@@ -283,5 +295,47 @@ fn depths() -> [Scenario; 2] {
             "depth: the same, with one process of A and one of B",
             1,
         ),
+    ]
+}
+
+/// A whole fleet restarts at once: each process is new, and has the start of its budget.
+fn restarts() -> [Scenario; 4] {
+    let restart = |at, mut scenario: Scenario| {
+        scenario.restart = Some(at);
+        scenario
+    };
+    let middle = TROUBLE.start + 15 * SECOND;
+    let mut brown_out = brown_out();
+    brown_out.id = "S11-brown-out";
+    brown_out.title = "brown-out: 20 % of the capacity for 30 s, restart in the middle";
+    [
+        restart(
+            middle,
+            outage(
+                "S11-silent",
+                "outage: a black hole for 30 s, restart in the middle",
+                FaultKind::BlackHole,
+                Vec::new(),
+            ),
+        ),
+        restart(
+            middle,
+            outage(
+                "S11-refused",
+                "outage: connections refused for 30 s, restart in the middle",
+                FaultKind::Refused,
+                Vec::new(),
+            ),
+        ),
+        restart(
+            TROUBLE.end - 2 * SECOND,
+            outage(
+                "S11-late",
+                "outage: refused, then back from 30 % in 20 s, restart 2 s before that",
+                FaultKind::Refused,
+                ramp(),
+            ),
+        ),
+        restart(middle, brown_out),
     ]
 }

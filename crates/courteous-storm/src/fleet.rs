@@ -6,7 +6,7 @@ use http_body_util::Full;
 use tokio::{
     runtime::Builder,
     task::{LocalSet, spawn_local},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tower::ServiceExt;
 use tower_service::Service;
@@ -46,14 +46,19 @@ where
             let transport = Transport::new(world.clone(), tier);
             erase(stack(transport, &terms.for_client(seeds.seed())))
         };
-        let clients: Rc<[_]> = (0..scenario.clients).map(|_| client(0)).collect();
+        // A client that restarts goes on as another process, of which no call has been asked yet.
+        let generations = 1 + usize::from(scenario.restart.is_some());
+        let processes = (0..generations * scenario.clients).map(|_| client(0));
+        let processes: Rc<[_]> = processes.collect();
         let hops = (1..).zip(&scenario.tiers[..scenario.tiers.len() - 1]);
         let hops = hops.map(|(to, tier)| (0..tier.replicas).map(|_| client(to)).collect());
         let hops: Vec<Vec<Client>> = hops.collect();
         spawn_local(pump(world.clone(), hops));
         let fleet = Fleet {
             world: world.clone(),
-            clients,
+            processes,
+            clients: scenario.clients,
+            restart: scenario.restart,
             pending: Rc::default(),
         };
         match scenario.load {
@@ -118,7 +123,10 @@ async fn pump(world: Shared, hops: Vec<Vec<Client>>) {
 #[derive(Clone)]
 struct Fleet {
     world: Shared,
-    clients: Rc<[Client]>,
+    /// One for each client, and after them those that the clients are after their restart.
+    processes: Rc<[Client]>,
+    clients: usize,
+    restart: Option<Tick>,
     pending: Rc<Cell<usize>>,
 }
 
@@ -140,7 +148,7 @@ impl Fleet {
 
     /// Each client does its jobs, so many at a time, one after another.
     async fn batch(&self, parallel: usize, jobs: usize, cap: Tick) {
-        for client in 0..self.clients.len() {
+        for client in 0..self.clients {
             let left = Rc::new(Cell::new(jobs));
             for _ in 0..parallel.min(jobs) {
                 let fleet = self.clone();
@@ -170,14 +178,21 @@ impl Fleet {
 
     fn call(&self, client: usize) -> impl Future<Output = ()> + use<> {
         let world = self.world.clone();
-        let call = {
+        let (call, now) = {
             let mut world = world.lock();
             let now = world.now();
-            world.log.start(client, now)
+            (world.log.start(client, now), now)
         };
-        let made = (self.clients[client])(request(Some(CallTag(call))));
+        let (process, lives) = match self.restart {
+            Some(restart) if now < restart => (client, restart - now),
+            Some(_) => (client + self.clients, Tick::MAX),
+            None => (client, Tick::MAX),
+        };
+        let made = (self.processes[process])(request(Some(CallTag(call))));
+        // A call ends with its process.
+        let made = timeout(Duration::from_millis(lives), made);
         async move {
-            let well = made.await;
+            let well = made.await.unwrap_or(false);
             let mut world = world.lock();
             let now = world.now();
             world.log.end(call, now, well);
@@ -221,6 +236,44 @@ mod tests {
         let well = calls().filter(|call| call.end.is_some_and(|(_, well)| well));
         assert_eq!(well.count(), 0);
         assert!(calls().all(|call| matches!(call.end, Some((end, _)) if end == call.start + 500)));
+    }
+
+    #[test]
+    fn a_client_that_restarts_is_another_process_and_its_calls_in_flight_end() {
+        let mut scenario = Scenario::calm(100.0).with_clients(2);
+        scenario.restart = Some(50_000);
+        let silent = crate::scenario::Tier::new()
+            .with_fault(49_000..51_000, crate::scenario::FaultKind::BlackHole);
+        scenario.tiers = vec![silent];
+        let processes = Cell::new(0);
+        let calls: Rc<std::cell::RefCell<Vec<(usize, Duration)>>> = Rc::default();
+        let log = run(&scenario, |transport, terms| {
+            let process = processes.replace(processes.get() + 1);
+            let (calls, start) = (Rc::clone(&calls), Instant::now());
+            bare(transport, terms).map_request(move |request: Request<Full<Bytes>>| {
+                calls.borrow_mut().push((process, start.elapsed()));
+                request
+            })
+        });
+        let log = log.unwrap();
+        assert_eq!(processes.get(), 4);
+        let restart = Duration::from_millis(50_000);
+        let calls = calls.borrow();
+        assert!(
+            calls
+                .iter()
+                .all(|(process, at)| (*process < 2) == (*at < restart))
+        );
+        assert!((0..4).all(|process| calls.iter().any(|call| call.0 == process)));
+        let in_flight = |call: &&crate::log::Call| (49_501..50_000).contains(&call.start);
+        let mut in_flight = log.calls.iter().filter(in_flight).peekable();
+        assert!(in_flight.peek().is_some());
+        assert!(in_flight.all(|call| call.end == Some((50_000, false))));
+        assert!(
+            log.calls
+                .iter()
+                .all(|call| call.client < 2 && call.end.is_some())
+        );
     }
 
     #[test]

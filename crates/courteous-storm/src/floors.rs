@@ -109,6 +109,22 @@ pub(crate) fn floors(results: &Results) -> Vec<Floor> {
                     Floor::at_most(report, "attempts", it.attempts, attempts),
                 ]);
             }
+            ("S11", Some(bare)) => {
+                let many = at.clients() > 100;
+                // A server that is gone loses nothing by retries. One that is overloaded does: a thousand processes with eight
+                // retries each are eight seconds of its whole work.
+                let (served, slack) = match at.id() {
+                    "S11-silent" | "S11-refused" => (0.99, 1.0),
+                    _ if many => (0.4, 1.8),
+                    _ => (0.9, 1.2),
+                };
+                let attempts = if many { 1.45 } else { 1.1 };
+                floors.extend([
+                    Floor::at_most(report, "recovery", it.recovery, bare.recovery * slack),
+                    Floor::at_least(report, "served", it.served, served * bare.served),
+                    Floor::at_most(report, "attempts", it.attempts_in_trouble, attempts),
+                ]);
+            }
             ("S7", _) if at.id() == "S7-herd" => floors.push(Floor::at_most(
                 report,
                 "time against the oracle's",

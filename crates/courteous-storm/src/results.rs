@@ -70,7 +70,7 @@ impl Results {
         lines.join("\n") + "\n"
     }
 
-    /// The suite's number for each stack that was run in all of its scenarios: the geometric mean over S1 to S10, and within
+    /// The suite's number for each stack that was run in all of its scenarios: the geometric mean over S1 to S11, and within
     /// each of them over its variants.
     #[must_use]
     pub fn scores(&self) -> Vec<(&str, f64)> {

@@ -14,6 +14,8 @@ pub struct Scenario {
     pub(crate) tiers: Vec<Tier>,
     /// When the trouble begins and ends. `None` if it is there all the time.
     pub(crate) trigger: Option<Range<Tick>>,
+    /// When all clients restart at once: their calls in flight end, and each goes on with a stack that is new.
+    pub(crate) restart: Option<Tick>,
     /// Whether a budget would hide what the scenario is to show.
     pub(crate) budget_off: bool,
 }

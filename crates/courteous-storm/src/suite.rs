@@ -26,7 +26,7 @@ impl Suite {
     #[must_use]
     pub fn full() -> Self {
         let several = |scenario: Scenario| {
-            let matters = ["S1", "S2", "S3", "S5"].contains(&scenario.group());
+            let matters = ["S1", "S2", "S3", "S5", "S11"].contains(&scenario.group());
             let clients = if matters { &CLIENTS[..] } else { &[] };
             let one = (!matters).then(|| scenario.clone());
             let some = clients
