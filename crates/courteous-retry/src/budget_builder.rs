@@ -24,7 +24,7 @@ impl BudgetBuilder {
     pub(crate) const fn new() -> Self {
         Self {
             deposit: 0.2,
-            start: 3,
+            start: 8,
             lowest_cap: 3,
             highest_cap: 10,
             window: Duration::from_secs(10),
@@ -38,14 +38,17 @@ impl BudgetBuilder {
         self
     }
 
-    /// The tokens at the beginning. Default: 3.
+    /// The tokens at the beginning. Default: 8.
+    ///
+    /// They are there until the first call succeeds: then the balance falls to the [cap](Self::cap). To keep more than 3 tokens
+    /// of the start, set the lower bound of the cap, too.
     pub const fn start(mut self, tokens: u32) -> Self {
         self.start = tokens;
         self
     }
 
-    /// The bounds of the cap, in tokens. Between them, the cap is the deposits of the last [`window`](Self::window). It is
-    /// never below the start. Default: 3 and 10.
+    /// The bounds of the cap, in tokens. Between them, the cap is the deposits of the last [`window`](Self::window).
+    /// Default: 3 and 10.
     pub const fn cap(mut self, lowest: u32, highest: u32) -> Self {
         self.lowest_cap = lowest;
         self.highest_cap = highest;
@@ -58,19 +61,21 @@ impl BudgetBuilder {
         self
     }
 
-    /// What a retry costs that follows a failure without a response: a failed connection, a timeout. Default: 2.
+    /// What a retry costs that follows a failure without a response: a failed connection, a timeout. Default: 2. Until the
+    /// first call succeeds, 1 at most.
     pub const fn price_after_no_response(mut self, tokens: u32) -> Self {
         self.prices.no_response = tokens;
         self
     }
 
-    /// What a retry costs that follows a server's error. Default: 1.
+    /// What a retry costs that follows a server's error. Default: 1. Until the first call succeeds, 1 at most.
     pub const fn price_after_server_error(mut self, tokens: u32) -> Self {
         self.prices.server = tokens;
         self
     }
 
-    /// What a retry costs that follows a 429, without a [gate](Budget#gates) and with one. Default: 1 and 0.
+    /// What a retry costs that follows a 429, without a [gate](Budget#gates) and with one. Default: 1 and 0. Until the
+    /// first call succeeds, 1 at most.
     pub const fn price_after_throttling(mut self, tokens: u32, with_gate: u32) -> Self {
         self.prices.throttled = tokens;
         self.prices.gated = with_gate;
@@ -110,14 +115,12 @@ impl BudgetBuilder {
     ///
     /// # Errors
     ///
-    /// When the deposit is not within 0 and 1, the cap's bounds or the start are out of order, or the window is zero.
+    /// When the deposit is not within 0 and 1, the cap's bounds are out of order, or the window is zero.
     pub fn build(self) -> Result<Budget, InvalidBudget> {
         let wrong = if !(0.0..=1.0).contains(&self.deposit) {
             Rule::Deposit(self.deposit)
         } else if self.lowest_cap > self.highest_cap {
             Rule::Cap(self.lowest_cap, self.highest_cap)
-        } else if self.start > self.highest_cap {
-            Rule::Start(self.start, self.highest_cap)
         } else if self.window.is_zero() {
             Rule::Window
         } else {
@@ -138,7 +141,7 @@ impl BudgetBuilder {
         let ledger = Ledger::new(Terms {
             deposit,
             start: tokens(self.start),
-            lowest_cap: tokens(self.lowest_cap.max(self.start)),
+            lowest_cap: tokens(self.lowest_cap),
             highest_cap: tokens(self.highest_cap),
             window: self.window,
         });
@@ -154,7 +157,6 @@ pub struct InvalidBudget(Rule);
 enum Rule {
     Deposit(f64),
     Cap(u32, u32),
-    Start(u32, u32),
     Window,
 }
 
@@ -166,12 +168,6 @@ impl fmt::Display for InvalidBudget {
                 write!(
                     f,
                     "the lower bound of the cap, {lowest}, is above the upper one, {highest}"
-                )
-            }
-            Rule::Start(start, highest) => {
-                write!(
-                    f,
-                    "a start of {start} tokens is above the cap's upper bound of {highest}"
                 )
             }
             Rule::Window => f.write_str("a window of zero holds no successes"),

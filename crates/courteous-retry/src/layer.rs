@@ -17,11 +17,11 @@ use crate::{Budget, Retry, RetryEvent, RetrySettings, settings::Settings};
 ///
 /// | setting | default | why |
 /// |---|---|---|
-/// | attempts, the first included | 3 | what three do not reach, more seldom do; 5 is the most that makes sense |
+/// | attempts, the first included | 3, within the budget | what three do not reach, more seldom do; 5 is the most that makes sense |
 /// | backoff | exponential from 100 ms, full jitter, cap 20 s | see [`Backoff`] |
 /// | backoff after a 429 | the same from 1 s | the server has said that it gets too much |
 /// | longest wait of a call, in sum | 60 s | a caller without a deadline gets an answer in the end |
-/// | budget | [`Budget::new`] | see there |
+/// | budget | [`Budget::new`]: a start of 8 retries, then one to five successes | a sick server gets no storm |
 /// | classifier | [`HttpClassifier`](crate::HttpClassifier) | see there |
 /// | a 429 to a request that is neither idempotent nor keyed | sent again | see [`with_retry_throttled`](Self::with_retry_throttled) |
 /// | body bytes kept | 64 KiB | a larger body is sent once |

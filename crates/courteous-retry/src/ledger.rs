@@ -18,10 +18,29 @@ const SHORTEST_GATE: Duration = Duration::from_secs(1);
 const GATES: usize = 10;
 
 /// The accounts of a budget: told the time, and never looping over the time that has passed.
+///
+/// ```text
+///           new                     first deposit                    in use
+///   balance <= start        --------------------------->     balance <= cap
+///   a price is 1 at most     balance falls to the cap        prices as they were set
+/// ```
+///
+/// The invariant: what all retries spent is at most the start plus the deposits. A refund gives back what was *paid*, so a
+/// retry that paid 1 while the ledger was new gets 1 back, also after the first deposit.
+///
+/// An example with the defaults: four calls time out in a new process. Their eight retries pay 1 each, and 0 is left. A fifth
+/// call cannot pay for a retry. A sixth succeeds and deposits 0.2, and from now on a retry after a timeout costs 2: ten successes
+/// pay for one. If the first call of the process succeeds instead, the balance falls from 8 to 3, the cap of a quiet process.
+///
+/// Why: a process that has just started knows nothing of the server, and each of its first calls is a user's first impression.
+/// The pot is spent once, so it adds at most `start` requests per process. A pot that outlived the first deposit would be a
+/// balance that a quiet process saves up, which the cap is there to prevent.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     terms: Terms,
     balance: u64,
+    /// Whether no call has succeeded yet.
+    is_new: bool,
     successes: [u64; SLOTS],
     /// How long a slot is.
     width: Duration,
@@ -46,6 +65,7 @@ impl Ledger {
         Self {
             terms,
             balance: terms.start,
+            is_new: true,
             successes: [0; SLOTS],
             width: (terms.window / SLOTS as u32).clamp(Duration::from_nanos(1), LONGEST_SLOT),
             newest: None,
@@ -84,6 +104,7 @@ impl Ledger {
     /// A call has succeeded.
     pub(crate) fn deposit(&mut self, now: Instant) {
         self.advance(now);
+        self.is_new = false;
         self.gates.clear();
         let (_, slot) = *self.newest.get_or_insert_with(|| (now + self.width, 0));
         self.successes[slot] += 1;
@@ -102,21 +123,17 @@ impl Ledger {
         (self.gates.is_empty() && self.balance == highest && enough >= highest).then_some(ends)
     }
 
-    /// Takes `price` tokens, or none.
-    pub(crate) fn withdraw(&mut self, now: Instant, price: u32) -> bool {
+    /// Takes `price` tokens, but 1 at most before the first deposit. Returns what it took, or `None` if that is not there.
+    pub(crate) fn withdraw(&mut self, now: Instant, price: u32) -> Option<u32> {
         self.advance(now);
-        match self.balance.checked_sub(u64::from(price) * TOKEN) {
-            Some(rest) => {
-                self.balance = rest;
-                true
-            }
-            None => false,
-        }
+        let price = if self.is_new { price.min(1) } else { price };
+        self.balance = self.balance.checked_sub(u64::from(price) * TOKEN)?;
+        Some(price)
     }
 
-    /// Gives `price` tokens back, as far as the cap allows.
-    pub(crate) fn refund(&mut self, price: u32) {
-        let balance = self.balance.saturating_add(u64::from(price) * TOKEN);
+    /// Gives back the tokens that a retry has `paid`, as far as the cap allows.
+    pub(crate) fn refund(&mut self, paid: u32) {
+        let balance = self.balance.saturating_add(u64::from(paid) * TOKEN);
         self.balance = balance.min(self.cap());
     }
 
@@ -131,7 +148,11 @@ impl Ledger {
         balance
     }
 
+    /// The highest balance that is allowed now.
     fn cap(&self) -> u64 {
+        if self.is_new {
+            return self.terms.start;
+        }
         // One by one, no process counts to 2^64.
         let successes: u64 = self.successes.iter().sum();
         let earned = successes.saturating_mul(self.terms.deposit);
@@ -172,24 +193,111 @@ mod tests {
 
     const TERMS: Terms = Terms {
         deposit: TOKEN / 5,
-        start: 3 * TOKEN,
+        start: 8 * TOKEN,
         lowest_cap: 3 * TOKEN,
         highest_cap: 10 * TOKEN,
         window: Duration::from_secs(10),
     };
 
+    /// A ledger that has had its first deposit, and has nothing left of it.
+    fn empty(now: Instant) -> Ledger {
+        let mut ledger = Ledger::new(Terms {
+            deposit: 0,
+            ..TERMS
+        });
+        ledger.deposit(now);
+        assert_eq!(ledger.withdraw(now, 3), Some(3));
+        ledger.terms = TERMS;
+        ledger
+    }
+
     #[test]
     fn five_successes_buy_one_retry() {
         let now = Instant::now();
-        let mut ledger = Ledger::new(TERMS);
-        assert!(ledger.withdraw(now, 3));
+        let mut ledger = empty(now);
         for _ in 0..4 {
             ledger.deposit(now);
         }
-        assert!(!ledger.withdraw(now, 1));
+        assert_eq!(ledger.withdraw(now, 1), None);
         ledger.deposit(now);
-        assert!(ledger.withdraw(now, 1));
-        assert!(!ledger.withdraw(now, 1));
+        assert_eq!(ledger.withdraw(now, 1), Some(1));
+        assert_eq!(ledger.withdraw(now, 1), None);
+    }
+
+    #[test]
+    fn until_the_first_deposit_a_retry_costs_1_at_most() {
+        let now = Instant::now();
+        let mut ledger = Ledger::new(TERMS);
+        assert_eq!(ledger.withdraw(now, 0), Some(0), "free stays free");
+        for retry in 0..8 {
+            assert_eq!(ledger.withdraw(now, 1 + retry % 3), Some(1));
+        }
+        assert_eq!(ledger.withdraw(now, 2), None);
+        (0..5).for_each(|_| ledger.deposit(now));
+        assert_eq!(ledger.withdraw(now, 2), None, "the price as it was set");
+        assert_eq!(ledger.withdraw(now, 1), Some(1));
+    }
+
+    #[test]
+    fn the_first_deposit_lets_the_balance_fall_to_the_cap_whatever_the_start_was() {
+        let now = Instant::now();
+        let after = |start, lowest_cap, highest_cap| {
+            let mut ledger = Ledger::new(Terms {
+                start: start * TOKEN,
+                lowest_cap: lowest_cap * TOKEN,
+                highest_cap: highest_cap * TOKEN,
+                ..TERMS
+            });
+            assert_eq!(ledger.balance(now), start as f64);
+            ledger.deposit(now);
+            ledger.balance(now)
+        };
+        assert_eq!(after(8, 3, 10), 3.0);
+        assert_eq!(after(100, 3, 10), 3.0, "a start above the highest cap");
+        assert_eq!(after(8, 8, 10), 8.0, "a start that the cap allows for");
+        assert_eq!(after(2, 3, 10), 2.2, "a start below the cap");
+        assert_eq!(after(0, 0, 10), 0.2);
+        assert_eq!(after(5, 0, 0), 0.0);
+    }
+
+    #[test]
+    fn a_refund_is_what_was_paid_before_and_after_the_first_deposit() {
+        let now = Instant::now();
+        let mut ledger = Ledger::new(TERMS);
+        for _ in 0..8 {
+            assert_eq!(ledger.withdraw(now, 2), Some(1));
+        }
+        ledger.refund(1);
+        assert_eq!(ledger.balance(now), 1.0);
+        ledger.deposit(now);
+        assert_eq!(ledger.balance(now), 1.2);
+        ledger.refund(1);
+        assert_eq!(
+            ledger.balance(now),
+            2.2,
+            "paid at the price of a new ledger"
+        );
+        (0..6).for_each(|_| ledger.refund(1));
+        assert_eq!(ledger.balance(now), 3.0, "up to the cap");
+
+        let mut ledger = Ledger::new(Terms { start: 0, ..TERMS });
+        assert_eq!(ledger.withdraw(now, 0), Some(0));
+        ledger.refund(0);
+        assert_eq!(ledger.balance(now), 0.0);
+    }
+
+    #[test]
+    fn a_ledger_is_new_however_long_no_call_succeeds_and_never_again_after() {
+        let year = Duration::from_secs(365 * 24 * 3600);
+        let now = Instant::now();
+        let mut ledger = Ledger::new(TERMS);
+        assert_eq!(ledger.balance(now + year), 8.0);
+        assert_eq!(ledger.withdraw(now + year, 2), Some(1));
+        ledger.deposit(now + year);
+        assert_eq!(ledger.balance(now + 2 * year), 3.0);
+        assert_eq!(ledger.withdraw(now + 2 * year, 2), Some(2));
+        ledger.refund(2);
+        assert_eq!(ledger.balance(now + 2 * year), 3.0);
     }
 
     #[test]
@@ -217,12 +325,10 @@ mod tests {
     #[test]
     fn time_alone_earns_nothing_however_long_it_is() {
         let now = Instant::now();
-        let mut ledger = Ledger::new(TERMS);
-        ledger.deposit(now);
-        assert!(ledger.withdraw(now, 3));
+        let mut ledger = empty(now);
         let year = now + Duration::from_secs(365 * 24 * 3600);
         assert_eq!(ledger.balance(year), 0.0);
-        assert!(!ledger.withdraw(year, 1));
+        assert_eq!(ledger.withdraw(year, 1), None);
     }
 
     #[test]
@@ -293,32 +399,40 @@ mod tests {
     }
 
     proptest! {
-        /// Spent <= deposits + start, for any ratio and any mix of what happens.
+        /// Spent <= deposits + start, for any start and ratio and any mix of what happens; and never above the cap.
         #[test]
         fn what_is_spent_was_deposited(
             deposit in 0..=TOKEN,
-            events in proptest::collection::vec((0..4u8, 0..3_000u64), 1..400),
+            start in 0..=20u64,
+            events in proptest::collection::vec((0..5u8, 0..3_000u64), 1..400),
         ) {
-            let terms = Terms { deposit, ..TERMS };
+            let start = start * TOKEN;
+            let terms = Terms { deposit, start, ..TERMS };
             let mut ledger = Ledger::new(terms);
             let mut now = Instant::now();
-            let (mut spent, mut deposits) = (0u64, terms.start);
+            let (mut spent, mut deposits, mut is_new) = (0u64, start, true);
             let mut paid = Vec::new();
             for (event, pause) in events {
                 now += Duration::from_millis(pause);
                 match event {
-                    0 => { ledger.deposit(now); deposits += deposit; }
-                    1 | 2 => if ledger.withdraw(now, u32::from(event)) {
-                        spent += u64::from(event) * TOKEN;
-                        paid.push(u32::from(event));
+                    0 => { ledger.deposit(now); deposits += deposit; is_new = false; }
+                    1..=3 => if let Some(price) = ledger.withdraw(now, event.into()) {
+                        prop_assert_eq!(price, if is_new { 1 } else { event.into() });
+                        spent += u64::from(price) * TOKEN;
+                        paid.push(price);
                     },
                     _ => if let Some(price) = paid.pop() {
-                        ledger.refund(price);
-                        spent -= u64::from(price) * TOKEN;
+                        let (before, price) = (ledger.balance, u64::from(price));
+                        ledger.refund(price as u32);
+                        spent -= price * TOKEN;
+                        prop_assert!(ledger.balance >= before);
+                        prop_assert!(ledger.balance <= before + price * TOKEN);
                     },
                 }
                 prop_assert!(spent <= deposits);
-                prop_assert!(ledger.balance <= terms.highest_cap);
+                prop_assert!(ledger.balance <= deposits - spent);
+                let highest = if is_new { start } else { terms.highest_cap };
+                prop_assert!(ledger.balance <= highest);
             }
         }
     }

@@ -102,7 +102,6 @@ async fn a_call_whose_tls_handshake_is_cut_off_is_kept_as_one_that_was_not_sent(
     });
     let (_, record) = post(handshake, "http://api.test/charges", false).await;
     let failure = &record.letter.failure;
-    // Here it is the budget of a new client that is used up first.
-    assert_eq!((failure.reason, failure.attempts), (Reason::Budget, 2));
+    assert_eq!((failure.reason, failure.attempts), (Reason::Attempts, 3));
     assert!(!failure.maybe_sent && record.letter.is_repeatable());
 }

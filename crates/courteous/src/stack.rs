@@ -21,7 +21,7 @@ use crate::{Closer, Courteous, Settings, Snapshot, service::Layers, snapshot::Ha
 /// | idempotency key | off | a key makes a POST be sent again: only for servers that honour it |
 /// | dead letter | off (feature `dead-letter`) | where letters are kept is for you to say |
 /// | total timeout | 30 s, to the body's end | what a person waits for, and a proxy allows |
-/// | retry | [`RetryLayer::new`]: 3 attempts, full jitter, a budget | see there |
+/// | retry | [`RetryLayer::new`]: 3 attempts within a [budget](crate::Budget), full jitter | see there |
 /// | concurrency limit | 128 per origin, to the body's end | far from ten thousand; see below |
 /// | throttle | no rate, so no pacing; obeys pauses and used-up quotas of each origin | see [`ThrottleLayer`] |
 /// | attempt timeout | 10 s of silence, to the head | three of them within the total timeout |

@@ -39,21 +39,14 @@ async fn an_attempt_has_10_seconds_and_there_are_3() {
         .map(drop)
         .unwrap_err();
     assert!(error.is_timeout() && !error.is_rejected());
-    // A timeout costs 2 of the budget's 3 tokens, so here there are 2.
-    assert_eq!((probe.calls(), error.attempts()), (2, Some(2)));
-    assert_eq!(error.stop_reason(), Some(StopReason::BudgetExhausted));
-    assert_eq!(
-        error.to_string(),
-        "call timed out after 2 attempts: the retry budget is spent"
-    );
-    let [first, second] = probe.instants()[..] else {
-        panic!()
-    };
-    let ten = Duration::from_secs(10);
-    assert!(
-        second.duration_since(first) >= ten
-            && second.duration_since(first) <= ten + Duration::from_millis(101)
-    );
+    // The third has less, as the backoffs are within the 30 s of the call.
+    assert_eq!((probe.calls(), error.attempts()), (3, Some(3)));
+    let instants = probe.instants();
+    for (pair, backoff) in instants.windows(2).zip([100, 200]) {
+        let ten = Duration::from_secs(10);
+        let later = pair[1].duration_since(pair[0]);
+        assert!(later >= ten && later <= ten + Duration::from_millis(backoff + 1));
+    }
 
     let probe = Probe::new().otherwise(|_| Reply::status(503));
     let response = by_default(&probe).oneshot(get()).await.unwrap();
@@ -303,7 +296,7 @@ async fn a_server_that_names_short_pauses_for_ever_gets_hardly_more_than_each_ca
             let _ = client.clone().oneshot(get()).await;
         }
         let calls = probe.calls();
-        assert!(calls <= 300 + 3 + 10, "{name}: {value}: {calls} requests");
+        assert!(calls <= 300 + 8 + 10, "{name}: {value}: {calls} requests");
     }
 }
 

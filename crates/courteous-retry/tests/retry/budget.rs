@@ -2,13 +2,14 @@
 
 use std::{
     collections::VecDeque,
+    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use courteous_core::{Gate, RejectReason, Rejected};
-use courteous_retry::Budget;
-use courteous_testkit::{Probe, Reply, TestBody};
+use courteous_core::{Elapsed, Gate, RejectReason, Rejected, Scope};
+use courteous_retry::{Budget, BudgetBuilder, RetryLayer};
+use courteous_testkit::{Probe, Reply, Task, TestBody};
 use http::{Method, Response, StatusCode};
 use proptest::{collection::vec, option, prelude::*};
 use tokio::{
@@ -70,7 +71,7 @@ struct Script(Arc<Mutex<VecDeque<Attempt>>>);
 #[derive(Clone, Default)]
 struct Count(Arc<Mutex<(u64, u64)>>);
 
-const START: u64 = 3;
+const START: u64 = 8;
 
 impl Count {
     fn reply(&self, attempt: Attempt, is_retry: bool) -> Reply {
@@ -118,7 +119,6 @@ proptest! {
             let budget = Budget::builder()
                 .price_after_no_response(1)
                 .price_after_throttling(1, 1)
-                .start(START as u32)
                 .build()
                 .unwrap();
             let layer = steady().with_max_attempts(4).unwrap().with_budget(budget.clone());
@@ -215,5 +215,95 @@ async fn a_gate_that_a_server_error_has_closed_costs_what_the_error_costs() {
             .await
             .is_ok()
     );
+    assert_eq!(layer.budget().balance(), 7.0);
+}
+
+/// The attempts of the calls of a new process, all of which fail.
+async fn attempts_of_new_calls(layer: &RetryLayer, reply: fn() -> Reply) -> Vec<usize> {
+    let probe = Probe::new().otherwise(move |_| reply());
+    let service = layer.layer(probe.clone());
+    let mut attempts = Vec::new();
+    for _ in 0..6 {
+        let before = probe.calls();
+        let _ = send(&service, request(Method::GET)).await;
+        attempts.push(probe.calls() - before);
+    }
+    attempts
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_calls_that_fail_in_a_new_process_have_three_attempts_each() {
+    let failures: [(&str, fn() -> Reply); 5] = [
+        ("5xx", || Reply::status(503)),
+        ("429", || Reply::status(429)),
+        ("timeout", || {
+            Reply::fail(Elapsed::new(Duration::from_secs(1), Scope::Attempt))
+        }),
+        ("refused", || {
+            Reply::fail(io::Error::from(io::ErrorKind::ConnectionRefused))
+        }),
+        ("unknown", Reply::error),
+    ];
+    for (name, reply) in failures {
+        let layer = steady();
+        let attempts = attempts_of_new_calls(&layer, reply).await;
+        assert_eq!(attempts, [3, 3, 3, 3, 1, 1], "{name}");
+        assert_eq!(
+            (layer.budget().balance(), layer.budget().retries()),
+            (0.0, 8),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_price_of_ones_own_holds_from_the_first_success_on_unless_it_is_0() {
+    let build = |budget: BudgetBuilder| steady().with_budget(budget.build().unwrap());
+    let dear = build(Budget::builder().price_after_server_error(5));
+    let failing = || Reply::status(503);
+    assert_eq!(
+        attempts_of_new_calls(&dear, failing).await,
+        [3, 3, 3, 3, 1, 1]
+    );
+
+    let dear = build(Budget::builder().price_after_server_error(2).cap(3, 3));
+    let service = dear.layer(Probe::new());
+    assert!(send(&service, request(Method::GET)).await.is_ok());
+    assert_eq!(
+        attempts_of_new_calls(&dear, failing).await,
+        [2, 1, 1, 1, 1, 1]
+    );
+
+    let free = build(Budget::builder().price_after_server_error(0));
+    assert_eq!(attempts_of_new_calls(&free, failing).await, [3; 6]);
+    assert_eq!(free.budget().balance(), 8.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_paid_for_before_the_first_success_and_dropped_after_it_gets_1_back() {
+    let layer = steady();
+    let probe = Probe::new().replies([Reply::error(), Reply::error()]);
+    let service = layer.layer(probe.clone());
+    let mut calls = [(); 2].map(|()| Task::new(send(&service, request(Method::GET))));
+    for call in &mut calls {
+        assert!(call.settle().await.is_pending());
+    }
+    assert_eq!(layer.budget().balance(), 6.0);
+    assert!(send(&service, request(Method::GET)).await.is_ok());
+    assert_eq!(layer.budget().balance(), 3.0, "the cap");
+
+    probe.script([Reply::error()]);
+    let mut after = Task::new(send(&service, request(Method::GET)));
+    assert!(after.settle().await.is_pending());
+    assert_eq!(layer.budget().balance(), 1.0);
+    let [one, other] = calls;
+    drop(one);
     assert_eq!(layer.budget().balance(), 2.0);
+    drop(after);
+    assert_eq!(layer.budget().balance(), 3.0, "2 came back, up to the cap");
+    drop(other);
+    assert_eq!(
+        (layer.budget().balance(), layer.budget().retries()),
+        (3.0, 0)
+    );
 }

@@ -39,7 +39,7 @@ async fn a_retry_whose_service_breaks_was_not_sent_and_is_paid_back() {
     assert_eq!(retried.last_headers().unwrap()["x-trace"], "7");
     assert_eq!(
         (layer.budget().balance(), layer.budget().retries()),
-        (3.0, 0)
+        (8.0, 0)
     );
 }
 
@@ -52,9 +52,9 @@ async fn a_retry_that_is_dropped_while_its_service_becomes_ready_is_paid_back() 
     probe.withhold_readiness();
     sleep(Duration::from_millis(200)).await;
     assert!(call.settle().await.is_pending());
-    assert_eq!(layer.budget().balance(), 2.0);
+    assert_eq!(layer.budget().balance(), 7.0);
     drop(call);
-    assert_eq!((layer.budget().balance(), probe.calls()), (3.0, 1));
+    assert_eq!((layer.budget().balance(), probe.calls()), (8.0, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,7 +70,7 @@ async fn a_hook_that_panics_costs_no_budget_and_breaks_no_other_call() {
     assert!(panicked.map(drop).unwrap_err().is_panic());
     assert_eq!(
         (layer.budget().balance(), layer.budget().retries()),
-        (3.0, 0)
+        (8.0, 0)
     );
     assert!(send(&service, request(Method::GET)).await.is_ok());
     assert_eq!(layer.budget().retries(), 1);
@@ -191,7 +191,7 @@ async fn a_call_that_resolved_owes_the_budget_nothing_even_before_it_is_dropped(
         call.as_mut().poll(cx)
     });
     assert!(resolved.await.is_err());
-    assert_eq!(layer.budget().balance(), 3.0);
+    assert_eq!(layer.budget().balance(), 8.0);
     drop(call);
 }
 
@@ -207,8 +207,8 @@ async fn the_number_of_the_attempt_is_told_of_an_only_one_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_above_the_caps_lower_bound_is_not_lost_with_the_first_success() {
-    let budget = Budget::builder().start(8).build().unwrap();
+async fn a_start_is_kept_after_the_first_success_as_far_as_the_caps_lower_bound_allows() {
+    let budget = Budget::builder().start(8).cap(6, 10).build().unwrap();
     let probe = Probe::new().replies([Reply::status(503)]);
     let layer = steady().with_budget(budget.clone());
     let mut call = Task::new(send(&layer.layer(probe.clone()), request(Method::GET)));
@@ -220,7 +220,7 @@ async fn a_start_above_the_caps_lower_bound_is_not_lost_with_the_first_success()
             .await
             .is_ok()
     );
-    assert_eq!(budget.balance(), 8.0);
+    assert_eq!(budget.balance(), 6.0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,7 +46,7 @@ async fn a_409_that_stays_is_a_failure_that_earns_nothing() {
         (info.stop_reason(), probe.calls()),
         (StopReason::AttemptsExhausted, 3)
     );
-    assert_eq!(layer.budget().balance(), 1.0, "three, less two retries");
+    assert_eq!(layer.budget().balance(), 6.0, "eight, less two retries");
 }
 
 #[tokio::test(start_paused = true)]
