@@ -42,9 +42,9 @@ settings! {
 
 settings! {
     /// The settings of a [`Budget`](crate::Budget), as its [`BudgetBuilder`](crate::BudgetBuilder) takes them. An unlimited one
-    /// has none.
+    /// has none. Until the first call succeeds, a retry costs 1 at most, whatever its price is.
     pub struct BudgetSettings {
-        /// The tokens at the beginning.
+        /// The tokens at the beginning, which are there until the first call succeeds.
         pub start: Option<u32>,
         /// What a successful call deposits, in tokens, from 0 to 1.
         pub deposit: Option<f64>,

@@ -350,7 +350,7 @@ async fn a_snapshot_tells_what_is_closed_full_and_spent() {
     assert_eq!(
         error.unwrap().status(),
         503,
-        "with a budget of 2, and a price of 2"
+        "with a budget of 2, and a price of 1 until the first success"
     );
     let closed = client
         .clone()
@@ -369,7 +369,7 @@ async fn a_snapshot_tells_what_is_closed_full_and_spent() {
     assert_eq!((snapshot.closing, snapshot.in_flight), (false, 2));
     assert_eq!(
         (snapshot.budget.balance, snapshot.budget.retries),
-        (Some(0.0), 1)
+        (Some(0.0), 2)
     );
     assert_eq!(snapshot.budget.refusals, 1);
     let full = &snapshot.concurrency_limit.partitions[0];
