@@ -6,8 +6,9 @@ use std::{io, time::Duration};
 
 use bytes::Bytes;
 use courteous::{
-    BoxError, CallTimeout, Courteous, Elapsed, Error, IdempotencyKeyLayer, NoRetry, RetryInfo,
-    Scope, Stack, StopReason, ThrottleLayer, find_cause,
+    BoxError, Bucket, CallTimeout, Cost, Courteous, Elapsed, Error, IdempotencyKeyLayer, NoRetry,
+    Rate, RejectReason, Rejected, RetryInfo, Scope, Settle, Stack, StopReason, ThrottleLayer,
+    find_cause, throttle::Keyed,
 };
 use courteous_testkit::{Probe, Reply, TestBody};
 use http::{Method, Request, StatusCode};
@@ -358,4 +359,59 @@ async fn a_malformed_key_is_refused_and_said_so() {
     assert!(error.is_rejected() && !error.is_timeout());
     assert_eq!(error.to_string(), "call refused before it was sent");
     assert_eq!(probe.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_key_has_two_limits_and_every_attempt_pays_both() {
+    let rate = |text: &str, burst| text.parse::<Rate>().unwrap().with_burst(burst);
+    let [requests, tokens] = Bucket::joint([
+        rate("60/m", 10.try_into().unwrap()),
+        rate("6000/m", 1_000.try_into().unwrap()),
+    ]);
+    let keyed = Keyed::new(requests, |head| {
+        head.headers().get("authorization").cloned()
+    });
+    let throttle = ThrottleLayer::from(keyed.clone());
+    let probe = Probe::new().replies([Reply::status(503), Reply::ok()]);
+    let client = Stack::new().with_throttle(throttle).build().unwrap();
+    let client = client.layer(probe.clone());
+    let call = |cost| {
+        let mut request = get();
+        let key = http::HeaderValue::from_static("Bearer key");
+        request.headers_mut().insert("authorization", key.clone());
+        request.extensions_mut().insert(Cost::new(cost).on(&tokens));
+        (client.clone().oneshot(request), Some(key))
+    };
+    let (first, key) = call(300);
+    let response = first.await.unwrap();
+    assert_eq!(probe.calls(), 2);
+    let bucket = keyed.get(&key).unwrap();
+    let left = || {
+        (
+            bucket.available(),
+            bucket.limit(&tokens).unwrap().available(),
+        )
+    };
+    // A pause of up to 0.1 s between the attempts brings up to 10 tokens back.
+    assert!(
+        left().0 == 8 && (400..=410).contains(&left().1),
+        "{:?}",
+        left()
+    );
+    Settle::of(&response).unwrap().actual(100);
+    assert!((600..=610).contains(&left().1), "{:?}", left());
+
+    // What no bucket could ever pay is told at once, and is no attempt.
+    let error = call(1_001).0.await.map(drop).unwrap_err();
+    assert!(error.is_rejected() && error.attempts().is_none_or(|attempts| attempts == 0));
+    let rejected = find_cause::<Rejected>(&error).unwrap();
+    assert_eq!(rejected.reason(), RejectReason::CostAboveBurst);
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    assert!(text.contains("it costs 1001 tokens"), "{text}");
+    assert!(!text.contains("0 attempts"), "{text}");
 }
