@@ -49,6 +49,7 @@ use http::Response;
 /// last number that was told counts: a stream of events may tell each intermediate one. Once the last clone is dropped,
 /// what was counted last stands, or else the estimate.
 ///
+/// There is none while the throttle [only observes](crate::ThrottleLayer::observe_only), and none at a store that cannot settle.
 /// A call that was retried pays for each attempt, and the response settles the last one. A call that failed without a response
 /// keeps its estimate.
 ///
