@@ -6,7 +6,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
 use courteous::{
-    AttemptTimeoutLayer, BoxError, ConcurrencyLimitLayer, Decision, IdempotencyKeyLayer,
+    AnyBody, AttemptTimeoutLayer, BoxError, ConcurrencyLimitLayer, Decision, IdempotencyKeyLayer,
     ObserveOnly, RetryLayer, Stack, ThrottleLayer, TotalTimeoutLayer,
 };
 use courteous_core::{Dice, Gate, RetryInfo};
@@ -217,6 +217,22 @@ async fn one_switch_enforces_the_whole_stack_without_a_restart() {
     switch.set(true);
     send().await;
     assert_eq!(probe.calls(), 5);
+}
+
+/// A retry tells the attempt timeout how an upload goes on, also if both only observe.
+#[tokio::test(start_paused = true)]
+async fn a_slow_upload_is_no_timeout() {
+    let switch = ObserveOnly::new();
+    let stack = || Stack::new().with_attempt_timeout(2 * SECOND);
+    for stack in [stack(), stack().observe_only(switch.clone())] {
+        let probe = Probe::new().reading_bodies();
+        let client = stack.build().unwrap().layer(probe.clone());
+        let slow = (0..10).fold(TestBody::new(), |body, _| body.pause(SECOND).chunk("more"));
+        let request = Request::put("http://api.test/").body(AnyBody::new(slow));
+        client.oneshot(request.unwrap()).await.unwrap();
+        assert!(probe.seen()[0].body.ended);
+    }
+    assert_eq!(switch.count(Decision::AttemptTimeout), 0);
 }
 
 /// Found in the cause of an error: that of the client, and nothing of ours.

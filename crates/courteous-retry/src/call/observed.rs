@@ -18,8 +18,8 @@ use crate::{
 
 /// A call that is only observed: its only attempt is judged, and its outcome returned as it is.
 impl<S, K: Keep<B>, B> Call<S, K, B> {
-    /// Notes what is to be known of `request`, and changes nothing of it. A body that streams is kept as ever, as whether it can
-    /// be sent again depends on that.
+    /// Notes what is to be known of `request`, and changes nothing that is sent. A body that streams is kept as ever, as whether it
+    /// can be sent again depends on that.
     #[cold]
     pub(crate) fn begin_observed(&mut self, request: &mut Request<B>, switch: ObserveOnly) {
         self.line = Some(RequestLine::of(request));
@@ -31,6 +31,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             let body_limit = self.settings.body_limit(request, self.facts);
             let kept = self.keep.keep_in_place(request.body_mut(), body_limit);
             self.snapshot = Some(Snapshot::of(request, false, kept));
+            // So that a timeout further in judges an upload as it would.
+            self.watch(request);
         }
         self.observed = Some(switch);
     }
