@@ -17,6 +17,8 @@ use crate::{
 /// Every service that this layer makes, every clone of one, and every clone of the layer draw on the same bucket.
 /// [`ThrottleLayer::from`] a bucket shares that with other stacks.
 ///
+/// One layer keeps to several limits at once, such as requests *and* tokens, if its bucket does: see [`Bucket::joint`].
+///
 /// # Errors
 ///
 /// A call that cannot be sent in time is refused with a [`Rejected`], in a [`BoxError`](courteous_core::BoxError), or as
@@ -59,8 +61,8 @@ impl<P> ThrottleLayer<P> {
 }
 
 impl<R> ThrottleLayer<Bucket, R> {
-    /// Gives every key a bucket of its own, like this layer's, instead of one for all. `key_of` says which key a request
-    /// has.
+    /// Gives every key a bucket of its own, like this layer's, with all its limits, instead of one for all. `key_of` says which
+    /// key a request has. A cost that is addressed to a handle of this layer's bucket counts in the key's own.
     #[must_use]
     pub fn keyed_by<K, F>(self, key_of: F) -> ThrottleLayer<Keyed<K, F>, R>
     where
