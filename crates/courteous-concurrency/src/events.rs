@@ -1,50 +1,57 @@
+//! What a limit tells a subscriber: the table is on the crate's page.
+
 use courteous_core::{Decision, ObserveOnly, Rejected};
+#[cfg(feature = "tracing")]
+use courteous_core::{RejectReason, RequestView};
 use http::Request;
 
 use crate::limiter::Excess;
 
-/// Tells a subscriber that a call was refused.
+/// A call was refused.
 #[cfg(feature = "tracing")]
 #[cold]
-pub(crate) fn refused(rejected: &Rejected) {
-    tracing::debug!(reason = ?rejected.reason(), "request refused by a concurrency limit");
+pub(crate) fn refused<B>(request: &Request<B>, rejected: &Rejected) {
+    tell_refused(request, rejected.reason(), None);
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) const fn refused(_: &Rejected) {}
+pub(crate) const fn refused<B>(_: &Request<B>, _: &Rejected) {}
 
 /// Counts and tells what would have become of a call that was only observed.
 #[cold]
 pub(crate) fn observed<B>(request: &Request<B>, excess: Excess, observe: &ObserveOnly) {
-    let Excess {
-        in_flight,
-        rejected,
-    } = excess;
-    observe.record(match rejected {
+    observe.record(match excess.rejected {
         Some(_) => Decision::ConcurrencyReject,
         None => Decision::ConcurrencyWait,
     });
     #[cfg(feature = "tracing")]
-    {
-        let method = request.method().as_str();
-        match rejected {
-            Some(reason) => tracing::debug!(
-                target: "courteous::concurrency",
-                observed = true,
-                method,
-                ?reason,
-                in_flight,
-                "the call would have been rejected"
-            ),
-            None => tracing::debug!(
-                target: "courteous::concurrency",
-                observed = true,
-                method,
-                in_flight,
-                "the call would have waited"
-            ),
-        }
+    match excess.rejected {
+        Some(reason) => tell_refused(request, reason, Some(excess)),
+        None => tracing::debug!(
+            name: "waiting",
+            target: "courteous::concurrency",
+            observed = true,
+            in_flight = excess.in_flight,
+            method = request.method().as_str(),
+            origin = RequestView::of(request).origin().named().map(tracing::field::display),
+            "waiting"
+        ),
     }
     #[cfg(not(feature = "tracing"))]
-    let _ = (request, in_flight);
+    let _ = (request, excess.in_flight);
+}
+
+/// With what was `observed`, if the call was sent all the same.
+#[cfg(feature = "tracing")]
+fn tell_refused<B>(request: &Request<B>, reason: RejectReason, observed: Option<Excess>) {
+    tracing::debug!(
+        name: "refused",
+        target: "courteous::concurrency",
+        observed = observed.map(|_| true),
+        reason = reason.as_str(),
+        in_flight = observed.map(|excess| excess.in_flight),
+        method = request.method().as_str(),
+        origin = RequestView::of(request).origin().named().map(tracing::field::display),
+        "refused"
+    );
 }

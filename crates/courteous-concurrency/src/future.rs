@@ -95,7 +95,7 @@ where
                 Ok(permit) => permit,
                 Err(Failure::Inner(error)) => return Poll::Ready(Err(R::error(error))),
                 Err(Failure::Rejected(rejected)) => {
-                    events::refused(&rejected);
+                    events::refused(waiting.request(), &rejected);
                     return Poll::Ready(refuse(&waiting.into_reject(), rejected));
                 }
             };

@@ -141,7 +141,7 @@ where
             }
             Admission::Refused(rejected) => {
                 self.inner = self.inner.clone();
-                events::refused(&rejected);
+                events::refused(&request, &rejected);
                 ResponseFuture::refused(rejected, reject.clone())
             }
         }

@@ -94,6 +94,11 @@ where
         (inner.call(request), permit)
     }
 
+    /// The request, which is not sent yet.
+    pub(crate) const fn request(&self) -> &Request<B> {
+        &self.request
+    }
+
     pub(crate) fn into_reject(self) -> R {
         self.reject
     }

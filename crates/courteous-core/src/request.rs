@@ -59,11 +59,7 @@ impl<'a> RequestView<'a> {
     /// The server that the request is for: the target's, or the `Host` field's if the target names none.
     #[must_use]
     pub fn origin(&self) -> Origin {
-        let host = match self.uri.authority() {
-            Some(_) => None,
-            None => self.headers.get(HOST),
-        };
-        Origin::new(self.uri, host)
+        Origin::of(self.uri, self.headers)
     }
 }
 
@@ -82,7 +78,17 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// That of `uri`, or of the `Host` field if the target names no server.
+    /// The origin of a request for `uri` with these `headers`, whose `Host` field counts if the target names no server.
+    #[must_use]
+    pub fn of(uri: &Uri, headers: &HeaderMap) -> Self {
+        let host = match uri.authority() {
+            Some(_) => None,
+            None => headers.get(HOST),
+        };
+        Self::new(uri, host)
+    }
+
+    /// That of `uri`, or of the `host` if the target names no server.
     pub(crate) fn new(uri: &Uri, host: Option<&HeaderValue>) -> Self {
         let host = || host?.as_bytes().try_into().ok();
         Self {

@@ -195,7 +195,15 @@ fn not_kept(letter: &Letter, reply: Reply<(), PushError>, error: PushError) {
     #[cfg(feature = "tracing")]
     if let Err(Err(error)) = told {
         let error = &error as &dyn std::error::Error;
-        tracing::error!(id = %letter.id, error, "a dead letter is lost: it could not be kept");
+        tracing::error!(
+            name: "lost",
+            target: "courteous::dead_letter_postgres",
+            id = %letter.id,
+            error,
+            method = letter.method.as_str(),
+            origin = letter.origin().named().map(tracing::field::display),
+            "a dead letter is lost: it could not be kept"
+        );
     }
     #[cfg(not(feature = "tracing"))]
     drop(told);

@@ -290,7 +290,12 @@ impl Worker {
     async fn be_away(&mut self, fault: &Fault, pause: Duration) {
         let until = Instant::now() + pause;
         #[cfg(feature = "tracing")]
-        tracing::warn!(?fault, "the database of dead letters cannot be used");
+        tracing::warn!(
+            name: "away",
+            target: "courteous::dead_letter_postgres",
+            ?fault,
+            "the database of dead letters cannot be used"
+        );
         loop {
             self.receive_all();
             if self.spill.is_some() {

@@ -88,7 +88,18 @@ where
         if let Err(Err(error)) = &unheard
             && self.kind.is_lasting()
         {
-            tracing::error!(%error, change = ?self.kind, "nobody waits to be told that a dead letter is not kept");
+            tracing::error!(
+                name: "lost",
+                target: "courteous::dead_letter_sqlite",
+                %error,
+                change = match self.kind {
+                    Kind::Claim => "claim",
+                    Kind::Settle => "settle",
+                    Kind::Push => "push",
+                    Kind::Look => "look",
+                },
+                "a change to a dead letter is lost, and no caller waits to be told"
+            );
         }
         drop(unheard);
     }

@@ -192,15 +192,26 @@ impl SqliteStore {
 impl Sink for SqliteStore {
     fn push(&self, letter: Letter) -> BoxFuture<'static, Result<(), PushError>> {
         let row = Row::new(&letter, self.clock.now());
-        drop(letter);
         let weight = Weight::Letter(columns::size(&row));
         let asked = self.ask(Kind::Push, weight, move |connection| {
             columns::insert(connection, &row)
         });
         #[cfg(feature = "tracing")]
         if let Err(refusal) = &asked {
-            tracing::error!(?refusal, "dead letter refused");
+            tracing::error!(
+                name: "refused",
+                target: "courteous::dead_letter_sqlite",
+                id = %letter.id,
+                cause = match refusal {
+                    Refusal::Full => "full",
+                    Refusal::Closed => "closed",
+                },
+                method = letter.method.as_str(),
+                origin = letter.origin().named().map(tracing::field::display),
+                "a dead letter was refused"
+            );
         }
+        drop(letter);
         Box::pin(async move {
             let answer = asked.map_err(|refusal| match refusal {
                 Refusal::Full => PushError::Full,

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use courteous_core::{Attempt, KeyField, Verdict, is_conditional_write, is_idempotent};
+use courteous_core::{Attempt, KeyField, Origin, Verdict, is_conditional_write, is_idempotent};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 
 use crate::{Clock, LetterId, Payload, Reason, Tags, Withheld};
@@ -94,6 +94,12 @@ impl Letter {
             tags: Tags::new(),
             failure,
         }
+    }
+
+    /// The server that the request was for.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin::of(&self.uri, &self.headers)
     }
 
     /// The idempotency key. `None` if the field holds anything that is no key: see [`KeyField`].

@@ -162,14 +162,30 @@
 //! - It keeps no order: what is sent again comes after what was sent since.
 //! - A replay is a request anew: it has the header fields of the first one and its own deadline, but not its extensions.
 //!
+//! # Events
+//!
+//! With the feature `tracing`, layer and replay tell to the target `courteous::dead_letter`:
+//!
+//! | event | level | fields |
+//! |---|---|---|
+//! | `recorded` | info; debug if only observed | `id`, `reason`, `status`, `method`, `origin` |
+//! | `handed_over` | info | the same |
+//! | `not_recorded` | error | the same, `cause` (`timed_out`, `refused`, `retry_outside`, `no_id`), `error` |
+//! | `replayed` | debug | `id`, `outcome`, `reason`, `why` (it was not sent), `status`, `method`, `origin` |
+//!
+//! `reason` is [`Reason::as_str`]; `status` is that of the last answer. `observed=true` marks what a layer that only observes would
+//! have recorded; it has no `id`. A record that cannot be read has no method.
+//! A field is left out where there is no value. `origin` is scheme, host and port: never a user, a path or a query, which may hold
+//! secrets.
+//!
 //! # Features
 //!
 //! Which client's errors are understood is said by the features of `courteous-classify` (`hyper-util`, `h2`, `rustls`), which judges
 //! where no retry inside has. With them off, a failure that was never sent is recorded as one that may have been processed.
 //! The crate `courteous` turns them on by default.
 //!
-//! `encryption`: bodies encrypted at rest. `load`: `tower::load::Load` of the inner service. `tracing`: an event for each letter
-//! and each replay. `test-util`: what every store promises, as tests for a store of your own (module `conformance`). `serde` serializes
+//! `encryption`: bodies encrypted at rest. `load`: `tower::load::Load` of the inner service. `tracing`: the events
+//! above. `test-util`: what every store promises, as tests for a store of your own (module `conformance`). `serde` serializes
 //! snapshots.
 //!
 //! The stores are crates of their own: `courteous-dead-letter-sqlite` and `courteous-dead-letter-postgres`.
@@ -190,6 +206,7 @@ mod counts;
 mod encrypted;
 mod error;
 mod event;
+mod events;
 mod fate;
 mod future;
 mod id;

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use courteous_core::RequestLine;
 use http_body::Body;
 use tokio::{
     task::coop,
@@ -14,7 +15,10 @@ use tokio::{
 
 use crate::{
     BoxFuture, DeadLettered, Fate, Letter, LetterEvent, LetterId, NotRecorded, NotRecordedCause,
-    Payload, PushError, Reason, collect::Collect, settings::Settings,
+    Payload, PushError, Reason,
+    collect::Collect,
+    events::{self, Subject},
+    settings::Settings,
 };
 
 /// A letter on its way to the sink.
@@ -24,6 +28,7 @@ pub(crate) struct Recording<B: Body> {
     settings: Arc<Settings>,
     id: LetterId,
     reason: Reason,
+    subject: Subject,
     state: State<B>,
     /// For the hook, if there is one.
     shown: Option<Letter>,
@@ -53,6 +58,7 @@ pub(crate) type Recorded = Result<DeadLettered, NotRecorded>;
 impl<B: Body> Recording<B> {
     pub(crate) fn new(
         settings: Arc<Settings>,
+        line: RequestLine,
         letter: Letter,
         body: Option<Collect<B>>,
         refusal: Option<NotRecordedCause>,
@@ -62,6 +68,7 @@ impl<B: Body> Recording<B> {
             settings,
             id: letter.id,
             reason: letter.failure.reason,
+            subject: Subject::new(line, letter.failure.last_status),
             state: State::Done,
             shown: None,
             timer: Timer::new(timeout),
@@ -162,20 +169,7 @@ impl<B: Body> Recording<B> {
 
     fn tell(&self, fate: Fate<'_>) {
         self.settings.counts.count(fate);
-        #[cfg(feature = "tracing")]
-        match fate {
-            Fate::Recorded => {
-                tracing::info!(id = %self.id, reason = %self.reason, "dead letter recorded");
-            }
-            Fate::NotRecorded(error) => {
-                tracing::error!(
-                    id = %self.id, reason = %self.reason, cause = ?error.cause(), "dead letter not recorded"
-                );
-            }
-            Fate::HandedOver => {
-                tracing::info!(id = %self.id, reason = %self.reason, "dead letter handed over");
-            }
-        }
+        events::settled(self.id, self.reason, &self.subject, fate);
         if let (Some(on_letter), Some(letter)) = (&self.settings.on_letter, &self.shown) {
             on_letter(&LetterEvent::new(letter, fate));
         }

@@ -4,12 +4,12 @@ use courteous_core::{
     CallContext, Decision, Idempotent, KeyField, ObserveOnly, RequestLine, RequestView, Trail,
 };
 use courteous_replay::{Keep, NotReplayable};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
 
 use crate::{
-    Letter, LetterId, NotRecordedCause, Payload, Reason, Replaying, Tags, collect::Collect,
+    Letter, LetterId, NotRecordedCause, Payload, Reason, Replaying, Tags, collect::Collect, events,
     recording::Recording, replay::TOTAL_TIMEOUT, settings::Settings, verdict::Failed,
 };
 
@@ -115,7 +115,8 @@ impl<K: Keep<B>, B: Body> Ticket<K, B> {
             }
             Kind::Observed(observed) => {
                 let failed = judge(&observed.settings, &observed.trail, &observed.line, result)?;
-                observed.tell(failed.reason);
+                let status = result.ok().map(Response::status);
+                observed.tell(failed.reason, status);
                 None
             }
         }
@@ -139,17 +140,9 @@ fn judge<RB: Body>(
 
 impl Observed {
     #[cold]
-    fn tell(self, reason: Reason) {
+    fn tell(self, reason: Reason, status: Option<StatusCode>) {
         self.switch.record(Decision::DeadLetter);
-        #[cfg(feature = "tracing")]
-        tracing::debug!(
-            target: "courteous::dead_letter",
-            observed = true,
-            ?reason,
-            "the call would have been recorded"
-        );
-        #[cfg(not(feature = "tracing"))]
-        let _ = reason;
+        events::observed(reason, &self.line, status);
     }
 }
 
@@ -197,7 +190,7 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
             letter.failure.reason = Reason::KeyRunsOut;
         }
         let body = body.map(|body| Collect::new(body, settings.body_limit));
-        Recording::new(settings, letter, body, refusal)
+        Recording::new(settings, self.line, letter, body, refusal)
     }
 }
 
@@ -211,7 +204,7 @@ impl<K: Keep<B>, B: Body> Drop for Ticket<K, B> {
                 drop(open.record(failed, None));
             }
             Some(Kind::Observed(observed)) if abandoned(&observed.settings) => {
-                observed.tell(Reason::Abandoned);
+                observed.tell(Reason::Abandoned, None);
             }
             _ => {}
         }

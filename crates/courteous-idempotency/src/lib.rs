@@ -94,6 +94,20 @@
 //! the body, and makes no fingerprint of it; that is the server's business. What follows redirects
 //! inside this layer takes the key along to where they lead.
 //!
+//! # Events
+//!
+//! With the feature `tracing`, a key layer tells to the target `courteous::idempotency`:
+//!
+//! | event | level | fields |
+//! |---|---|---|
+//! | `key_added` | debug | `key`, `method`, `origin` |
+//! | `refused` | debug | `reason`, `method`, `origin` |
+//!
+//! `reason` is [`RejectReason::as_str`](courteous_core::RejectReason::as_str). `observed=true` marks what a layer that only
+//! observes would have done, and then there is no `key`.
+//! A field is left out where there is no value. `origin` is scheme, host and port: never a user, a path or a query, which may hold
+//! secrets.
+//!
 //! # Sources
 //!
 //! draft-ietf-httpapi-idempotency-key-header-07, from which the default deviates: keys are sent
@@ -102,6 +116,7 @@
 //! 9110, section 9.2, for safe and idempotent methods; RFC 9651, section 4.1.6, for the quotes.
 
 mod error;
+mod events;
 mod format;
 mod future;
 mod generator;

@@ -11,7 +11,7 @@ use courteous_core::{
 use http::{HeaderValue, Request};
 use tower_service::Service;
 
-use crate::{Generator, KeySettings, RandomUuid, ResponseFuture, layer::Settings};
+use crate::{Generator, KeySettings, RandomUuid, ResponseFuture, events, layer::Settings};
 
 /// Gives each call one idempotency key: the service that
 /// [`IdempotencyKeyLayer`](crate::IdempotencyKeyLayer) makes.
@@ -140,24 +140,9 @@ impl Settings {
             KeyField::Missing | KeyField::Blank => Decision::Key,
         };
         switch.record(decision);
-        #[cfg(feature = "tracing")]
-        {
-            let method = request.method().as_str();
-            match decision {
-                Decision::KeyReject => tracing::debug!(
-                    target: "courteous::idempotency",
-                    observed = true,
-                    method,
-                    reason = ?RejectReason::MalformedKey,
-                    "the call would have been rejected"
-                ),
-                _ => tracing::debug!(
-                    target: "courteous::idempotency",
-                    observed = true,
-                    method,
-                    "the request would have got a key"
-                ),
-            }
+        match decision {
+            Decision::KeyReject => events::refused(request, RejectReason::MalformedKey, true),
+            _ => events::key_added(request, None),
         }
     }
 }
@@ -188,15 +173,17 @@ where
                 request.extensions_mut().get_or_insert_default::<KeyClaim>();
             }
             Change::Add(key) => {
-                #[cfg(feature = "tracing")]
-                tracing::trace!(?key, "idempotency key added");
+                events::key_added(RequestView::of(&request), Some(&key));
                 request.headers_mut().insert(name.clone(), key);
                 request.extensions_mut().insert(KeyClaim::new());
             }
             Change::Remove => {
                 request.headers_mut().remove(name);
             }
-            Change::Refuse(reason) => return ResponseFuture::refused(Rejected::new(reason)),
+            Change::Refuse(reason) => {
+                events::refused(RequestView::of(&request), reason, false);
+                return ResponseFuture::refused(Rejected::new(reason));
+            }
         }
         ResponseFuture::call(self.inner.call(request))
     }

@@ -1,15 +1,16 @@
 //! What a retry tells a subscriber: the table is on the crate's page.
 
 #[cfg(feature = "tracing")]
-pub(crate) use told::{retry, stopped};
+pub(crate) use told::{observed, retry, stopped};
 #[cfg(not(feature = "tracing"))]
-pub(crate) use untold::{retry, stopped};
+pub(crate) use untold::{observed, retry, stopped};
 
 #[cfg(feature = "tracing")]
 mod told {
     use std::time::Duration;
 
-    use courteous_core::{Attempt, Fault, Origin, RequestLine, RetryInfo, Verdict};
+    use courteous_core::{Attempt, Fault, Origin, RequestLine, RetryInfo, StopReason, Verdict};
+    use http::StatusCode;
     use tokio::time::Instant;
 
     use crate::RetryEvent;
@@ -48,6 +49,47 @@ mod told {
         );
     }
 
+    /// After the only attempt of a call that is only observed: with a retry, if that `is_paid`, and else without one.
+    #[cold]
+    pub(crate) fn observed(
+        wait: Duration,
+        is_paid: bool,
+        status: Option<StatusCode>,
+        request: Option<&RequestLine>,
+    ) {
+        let status = status.map(|status| status.as_u16());
+        let method = request.map(|request| request.method().as_str());
+        let origin = request.map(RequestLine::origin);
+        let origin = origin
+            .as_ref()
+            .and_then(Origin::named)
+            .map(tracing::field::display);
+        match is_paid {
+            true => tracing::debug!(
+                name: "retry",
+                target: "courteous::retry",
+                observed = true,
+                attempt = 1,
+                wait_ms = millis(wait),
+                status,
+                method,
+                origin,
+                "retry"
+            ),
+            false => tracing::debug!(
+                name: "stopped",
+                target: "courteous::retry",
+                observed = true,
+                attempts = 1,
+                reason = StopReason::BudgetExhausted.as_str(),
+                status,
+                method,
+                origin,
+                "stopped"
+            ),
+        }
+    }
+
     const fn fault(verdict: Verdict) -> Option<Fault> {
         match verdict {
             Verdict::Transient { fault, .. } => Some(fault),
@@ -66,11 +108,22 @@ mod told {
 
 #[cfg(not(feature = "tracing"))]
 mod untold {
+    use std::time::Duration;
+
     use courteous_core::{RequestLine, RetryInfo};
+    use http::StatusCode;
 
     use crate::RetryEvent;
 
     pub(crate) const fn retry(_: &RetryEvent<'_>) {}
 
     pub(crate) const fn stopped(_: &RetryInfo, _: Option<&RequestLine>) {}
+
+    pub(crate) const fn observed(
+        _: Duration,
+        _: bool,
+        _: Option<StatusCode>,
+        _: Option<&RequestLine>,
+    ) {
+    }
 }

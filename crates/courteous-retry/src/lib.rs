@@ -133,6 +133,20 @@
 //! Backoff And Jitter" (2015). Deviation: RFC 9110 advises against repeating a failed automatic retry; like all layers of
 //! this kind we make several, few and budgeted.
 //!
+//! # Events
+//!
+//! With the feature `tracing`, a retry tells to the target `courteous::retry`:
+//!
+//! | event | level | fields |
+//! |---|---|---|
+//! | `retry` | debug | `attempt` (the one that failed), `wait_ms`, `fault`, `status`, `method`, `origin` |
+//! | `stopped` | debug | `attempts`, `reason`, `waited_ms`, `wait_ms` (until the server wants the next call), `fault`, `status`, `method`, `origin` |
+//!
+//! A call that ends with an answer makes no event. `reason` is [`StopReason::as_str`], `fault` is
+//! [`Fault::as_str`](courteous_core::Fault::as_str). `observed=true` marks what a layer that only observes would have done.
+//! A field is left out where there is no value. `origin` is scheme, host and port: never a user, a path or a query, which may hold
+//! secrets.
+//!
 //! # Features
 //!
 //! Which client's errors are read, all off by default:
@@ -150,8 +164,7 @@
 //! did not resolve or a refused stream, and a GET whose certificate is not trusted is sent until attempts or budget are used
 //! up. The crate `courteous` has all three on by default.
 //!
-//! `load` forwards `tower::load::Load`. `tracing` tells of each retry, and of each failure
-//! that is not retried, at debug level. `serde` serializes snapshots and settings.
+//! `load` forwards `tower::load::Load`. `tracing`: the events above. `serde` serializes snapshots and settings.
 
 mod account;
 mod budget;

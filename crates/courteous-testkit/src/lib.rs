@@ -7,6 +7,7 @@
 //! | [`TestBody`], [`CountingBody`] | a scripted body, and a count of what became of bodies |
 //! | [`Task`] | a future that is polled only when it was woken, so that a lost wake-up shows |
 //! | [`Storm`], [`Dice`] | many calls, a part of them dropped at random points, reproducibly |
+//! | [`Events`] | what the layers tell a subscriber |
 //! | [`assert_ends`] | a check that fails, instead of hanging, where there is a deadlock |
 //!
 //! # The contract
@@ -92,6 +93,7 @@ pub mod contract;
 mod counting;
 mod dice;
 mod ends;
+mod events;
 mod latch;
 mod probe;
 mod probe_error;
@@ -107,6 +109,7 @@ pub use contract::Subject;
 pub use counting::{BodyCount, CountingBody};
 pub use dice::Dice;
 pub use ends::assert_ends;
+pub use events::Events;
 pub use latch::Latch;
 pub use probe::Probe;
 pub use probe_error::ProbeError;

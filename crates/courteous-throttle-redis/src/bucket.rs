@@ -259,11 +259,13 @@ impl RedisBucket {
                 .shared
                 .with(|core| (core.rate, core.outage.terms(core.rate)));
             if terms.is_slow() {
-                let (name, effective) = (&*self.name, terms.spacing_time());
+                let spacing = terms.spacing_time();
                 tracing::warn!(
-                    name,
-                    ?rate,
-                    ?effective,
+                    name: "slow",
+                    target: "courteous::throttle_redis",
+                    key = &*self.name,
+                    rate = %rate,
+                    spacing_us = u64::try_from(spacing.as_micros()).unwrap_or(u64::MAX),
                     "the burst is too small for leases: sends are slower than the rate"
                 );
             }
@@ -390,53 +392,31 @@ impl fmt::Debug for RedisBucket {
 
 #[cfg(all(test, feature = "tracing"))]
 mod tests {
-    use std::{
-        num::NonZeroU32,
-        sync::atomic::{AtomicUsize, Ordering},
-    };
+    use std::num::NonZeroU32;
+
+    use courteous_testkit::Events;
 
     use super::*;
     use crate::sent::rate;
 
-    /// Counts the events of this thread.
-    #[derive(Default)]
-    struct Events(Arc<AtomicUsize>);
-
-    impl tracing::Subscriber for Events {
-        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-            true
-        }
-        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-            tracing::span::Id::from_u64(1)
-        }
-        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-        fn event(&self, _: &tracing::Event<'_>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-        fn enter(&self, _: &tracing::span::Id) {}
-        fn exit(&self, _: &tracing::span::Id) {}
-    }
-
     #[test]
-    fn whoever_makes_a_burst_too_small_is_warned() {
-        let events = Events::default();
-        let count = Arc::clone(&events.0);
-        let seen = || count.swap(0, Ordering::Relaxed);
-        tracing::subscriber::with_default(events, || {
-            let redis = Redis::open("redis://127.0.0.1:1").unwrap();
-            let _ = RedisBucket::new(&redis, "slow", rate(100, 1));
-            assert_eq!(seen(), 1);
-            let bucket = RedisBucket::new(&redis, "fast", rate(100, 20));
-            assert_eq!(seen(), 0);
-            bucket.set_rate(rate(100, 2)).unwrap();
-            assert_eq!(seen(), 1);
-            bucket.set_rate(rate(100, 20)).unwrap();
-            assert_eq!(seen(), 0);
-            // Each worker's part of the burst is at least 1: one is left for all others.
-            let share = LocalShare::new(0.1, NonZeroU32::new(19).unwrap()).unwrap();
-            let _ = bucket.with_local_share(share).unwrap();
-            assert_eq!(seen(), 1);
-        });
+    fn a_burst_that_is_too_small_is_told() {
+        let events = Events::listen();
+        let seen = || events.take().len();
+        let redis = Redis::open("redis://127.0.0.1:1").unwrap();
+        let _ = RedisBucket::new(&redis, "slow", rate(100, 1));
+        let told = events.take();
+        let slow = "WARN courteous::throttle_redis slow key=slow rate=100/s burst 1 spacing_us=";
+        assert!(told.len() == 1 && told[0].starts_with(slow), "{told:?}");
+        let bucket = RedisBucket::new(&redis, "fast", rate(100, 20));
+        assert_eq!(seen(), 0);
+        bucket.set_rate(rate(100, 2)).unwrap();
+        assert_eq!(seen(), 1);
+        bucket.set_rate(rate(100, 20)).unwrap();
+        assert_eq!(seen(), 0);
+        // Each worker's part of the burst is at least 1: one is left for all others.
+        let share = LocalShare::new(0.1, NonZeroU32::new(19).unwrap()).unwrap();
+        let _ = bucket.with_local_share(share).unwrap();
+        assert_eq!(seen(), 1);
     }
 }

@@ -20,29 +20,70 @@ impl News {
         {
             let key = keys.names()[0].as_str();
             if self.reached {
-                tracing::info!(key, "Redis answers");
+                tracing::info!(name: "reached", target: "courteous::throttle_redis", key, "Redis answers");
             }
             if self.lost {
-                tracing::warn!(key, fault, "Redis is away");
+                tracing::warn!(name: "lost", target: "courteous::throttle_redis", key, fault, "Redis cannot be reached");
             }
             if self.late {
-                tracing::warn!(key, "the way to Redis takes longer than a lease");
+                tracing::warn!(name: "late", target: "courteous::throttle_redis", key, "a call to Redis takes longer than a lease");
             }
             if self.cold {
-                tracing::warn!(key, "Redis does not know the schedule, which begins anew");
+                tracing::warn!(name: "cold", target: "courteous::throttle_redis", key, "Redis has lost the schedule: a new one begins");
             }
             if self.stepped {
-                tracing::warn!(key, "the clock of Redis was set forward");
+                tracing::warn!(name: "stepped", target: "courteous::throttle_redis", key, "the clock of Redis was set forward");
             }
             if let Some(rates) = self.rates.filter(|&rates| rates > 1) {
                 tracing::warn!(
+                    name: "rates_differ",
+                    target: "courteous::throttle_redis",
                     key,
                     rates,
-                    "workers state different rates, of which the strictest counts"
+                    "workers state different rates: the strictest counts"
                 );
             }
         }
         #[cfg(not(feature = "tracing"))]
         let _ = (self, keys, fault);
+    }
+}
+
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use courteous_testkit::Events;
+
+    use super::*;
+
+    #[test]
+    fn each_change_is_told_with_the_buckets_key() {
+        let events = Events::listen();
+        let all = News {
+            reached: true,
+            lost: true,
+            late: true,
+            cold: true,
+            stepped: true,
+            rates: Some(2),
+        };
+        let keys = Keys::new("api", None);
+        News::default().report(&keys, None);
+        assert!(events.take().is_empty());
+        all.report(&keys, Some("timed out"));
+        let told = events.take();
+        let starts: Vec<_> = told
+            .iter()
+            .map(|line| line.split(" message=").next().unwrap_or_default())
+            .collect();
+        let key = keys.names()[0].as_str();
+        let expected = [
+            format!("INFO courteous::throttle_redis reached key={key}"),
+            format!("WARN courteous::throttle_redis lost key={key} fault=timed out"),
+            format!("WARN courteous::throttle_redis late key={key}"),
+            format!("WARN courteous::throttle_redis cold key={key}"),
+            format!("WARN courteous::throttle_redis stepped key={key}"),
+            format!("WARN courteous::throttle_redis rates_differ key={key} rates=2"),
+        ];
+        assert_eq!(starts, expected);
     }
 }

@@ -5,13 +5,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use courteous_core::Rejected;
+use courteous_core::{Rejected, RequestView};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    Refuse, Settle, Store, Turn,
+    Refuse, Settle, Store, Turn, events,
     listen::Listen,
     waiting::{Failure, Waiting},
 };
@@ -102,7 +102,9 @@ where
                 }
                 Err(Failure::Inner(error)) => Some(Err(R::error(error))),
                 Err(Failure::Rejected(rejected)) => {
-                    report(&rejected);
+                    if let Some(request) = waiting.request() {
+                        events::refused(RequestView::of(request), &rejected, false);
+                    }
                     Some(waiting.refuse().refuse(rejected))
                 }
             };
@@ -124,22 +126,11 @@ where
                 }
                 Poll::Ready(outcome.map_err(R::error))
             }
-            StateProj::Refused { rejected, refuse } => {
-                report(rejected);
-                Poll::Ready(refuse.refuse(*rejected))
-            }
+            StateProj::Refused { rejected, refuse } => Poll::Ready(refuse.refuse(*rejected)),
             // Polled again after it has ended.
             StateProj::Waiting { .. } | StateProj::Done => Poll::Pending,
         }
     }
-}
-
-/// Tells who listens of a refusal.
-fn report(rejected: &Rejected) {
-    #[cfg(feature = "tracing")]
-    tracing::debug!(reason = ?rejected.reason(), wait = ?rejected.wait(), "request refused");
-    #[cfg(not(feature = "tracing"))]
-    let _ = rejected;
 }
 
 impl<F, S, B, St, T, R> fmt::Debug for ResponseFuture<F, S, B, St, T, R> {

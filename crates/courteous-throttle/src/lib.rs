@@ -5,6 +5,7 @@ mod bucket;
 mod config;
 mod core;
 mod cost;
+mod events;
 mod fast_path;
 mod future;
 mod horizon;

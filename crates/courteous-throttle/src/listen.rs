@@ -3,12 +3,13 @@ use std::{cmp::Reverse, time::Duration};
 use courteous_classify::Refusal;
 use courteous_core::{Gate, QuotaName, Target, ToldQuota};
 use courteous_hints::{Hints, Quota};
-use http::Response;
+use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
     Store,
     config::{Config, HintConfig, Pacing},
+    events::{self, About, Closed, Subject},
     levels::later,
 };
 
@@ -16,7 +17,7 @@ use crate::{
 const MOST: usize = 8;
 
 /// Tells a store what a response says about waiting.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Listen<St> {
     store: St,
     /// What the request is for.
@@ -24,16 +25,23 @@ pub(crate) struct Listen<St> {
     config: HintConfig,
     /// Calls are only observed: so is what is heard.
     observed: bool,
+    subject: Subject,
 }
 
 impl<St: Store> Listen<St> {
     /// `None` if nothing is to be listened to.
-    pub(crate) fn new(store: St, target: Option<Target>, config: &Config) -> Option<Self> {
+    pub(crate) fn new(
+        store: St,
+        target: Option<Target>,
+        config: &Config,
+        subject: Subject,
+    ) -> Option<Self> {
         Some(Self {
             store,
             target: target?,
             config: config.hints,
             observed: false,
+            subject,
         })
     }
 
@@ -63,8 +71,7 @@ impl<St: Store> Listen<St> {
         let now = Instant::now();
         match refusal {
             Some(pause) => {
-                #[cfg(feature = "tracing")]
-                tracing::debug!(?pause, status = status.as_u16(), "bucket closed");
+                events::closed(Closed::Refusal, pause, status, self.about());
                 self.close(&quotas, later(now, pause.min(self.config.max_pause)));
                 if !self.observed {
                     // What the server said, not what the bucket makes of it: a retry knows its own limits.
@@ -74,7 +81,7 @@ impl<St: Store> Listen<St> {
             }
             // A server that refuses for a time that it does not tell: what it says of its quotas is not the reason.
             None if unspecified => self.tell(&quotas, ToldQuota::named),
-            None => self.note(&quotas, now),
+            None => self.note(&quotas, status, now),
         }
     }
 
@@ -91,7 +98,7 @@ impl<St: Store> Listen<St> {
     }
 
     /// Takes note of what is left, or used up, as a response says that is no refusal.
-    fn note(&self, quotas: &Heard<'_>, now: Instant) {
+    fn note(&self, quotas: &Heard<'_>, status: StatusCode, now: Instant) {
         let max = self.config.max_quota_pause.min(self.config.max_pause);
         let paced = match self.config.pacing {
             Pacing::Always => true,
@@ -105,8 +112,7 @@ impl<St: Store> Listen<St> {
             && let Some(reset) = reset(&quota)
         {
             if quota.is_used_up() {
-                #[cfg(feature = "tracing")]
-                tracing::debug!(pause = ?reset, "bucket closed, as the quota is used up");
+                events::closed(Closed::Quota, reset, status, self.about());
                 self.close_until(later(now, reset.min(max)));
             } else if spread(&quota, reset) {
                 self.pace(quota.remaining(), reset);
@@ -114,13 +120,20 @@ impl<St: Store> Listen<St> {
         }
         self.tell_each(quotas, |name, quota| match reset(quota) {
             Some(reset) if quota.is_used_up() => {
-                #[cfg(feature = "tracing")]
-                tracing::debug!(pause = ?reset, "quota closed, as it is used up");
+                events::closed(Closed::NamedQuota, reset, status, self.about());
                 ToldQuota::used_up(name, later(now, reset.min(max)))
             }
             Some(reset) if spread(quota, reset) => ToldQuota::left(name, quota.remaining(), reset),
             _ => ToldQuota::named(name),
         });
+    }
+
+    /// What its events are about.
+    const fn about(&self) -> About<'_> {
+        About {
+            subject: &self.subject,
+            observed: self.observed,
+        }
     }
 
     fn close_until(&self, opens: Instant) {

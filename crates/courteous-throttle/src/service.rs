@@ -9,7 +9,11 @@ use tower_service::Service;
 
 use crate::{
     AsError, Bucket, Partition, Refuse, ResponseFuture, Store, Take, ThrottleSettings,
-    ThrottleSnapshot, config::Config, listen::Listen, waiting::Waiting,
+    ThrottleSnapshot,
+    config::Config,
+    events::{self, Subject},
+    listen::Listen,
+    waiting::Waiting,
 };
 
 /// Makes every call wait for its token: see [`ThrottleLayer`](crate::ThrottleLayer).
@@ -117,24 +121,29 @@ where
             if let Some(observed) = store.observed() {
                 observe(&request, observed.take(&ask.without_receipt()), switch);
             }
-            let listen = Listen::new(store, target, &self.config).map(Listen::observed);
+            let subject = Subject::of(&request);
+            let listen = Listen::new(store, target, &self.config, subject);
+            let listen = listen.map(Listen::observed);
             return ResponseFuture::called(self.inner.call(request), listen, None);
         }
         match store.take(&ask) {
             Take::Taken => {
-                let listen = Listen::new(store, target, &self.config);
+                let subject = Subject::of(&request);
+                let listen = Listen::new(store, target, &self.config, subject);
                 ResponseFuture::called(self.inner.call(request), listen, settle)
             }
             Take::Wait(turn) => {
                 // Gives the readiness back. The queue may be long, and the instance hold a permit.
                 self.inner = self.inner.clone();
-                let listen = Listen::new(store, target, &self.config);
+                let subject = Subject::of(&request);
+                let listen = Listen::new(store, target, &self.config, subject);
                 let service = self.inner.clone();
                 let waiting = Waiting::new(turn, service, request, self.refuse.clone());
                 ResponseFuture::waiting(waiting, listen, settle)
             }
             Take::Refused(rejected) => {
                 self.inner = self.inner.clone();
+                events::refused(RequestView::of(&request), &rejected, false);
                 ResponseFuture::refused(rejected, self.refuse.clone())
             }
         }
@@ -147,32 +156,13 @@ fn observe<B>(request: &Request<B>, observed: Observed, switch: &ObserveOnly) {
         Observed::Now => {}
         Observed::Wait(wait) => {
             switch.record_wait(Decision::ThrottleWait, wait);
-            #[cfg(feature = "tracing")]
-            tracing::debug!(
-                target: "courteous::throttle",
-                observed = true,
-                method = request.method().as_str(),
-                ?wait,
-                "the call would have waited"
-            );
+            events::waiting(RequestView::of(request), wait);
         }
         Observed::Rejected(rejected) => {
             switch.record(Decision::ThrottleReject);
-            #[cfg(feature = "tracing")]
-            tracing::debug!(
-                target: "courteous::throttle",
-                observed = true,
-                method = request.method().as_str(),
-                reason = ?rejected.reason(),
-                wait = ?rejected.wait(),
-                "the call would have been rejected"
-            );
-            #[cfg(not(feature = "tracing"))]
-            let _ = rejected;
+            events::refused(RequestView::of(request), &rejected, true);
         }
     }
-    #[cfg(not(feature = "tracing"))]
-    let _ = request;
 }
 
 #[cfg(feature = "load")]

@@ -53,6 +53,11 @@ impl<S, B, T, R> Waiting<S, B, T, R> {
         }
     }
 
+    /// The request, unless it was sent.
+    pub(crate) const fn request(&self) -> Option<&Request<B>> {
+        self.request.as_ref()
+    }
+
     pub(crate) const fn refuse(&self) -> &R {
         &self.refuse
     }

@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -11,6 +11,7 @@ use tokio::time::Sleep;
 
 use crate::{
     Coverage, DeadlineBody, echo,
+    events::Subject,
     limit::{Limit, poll_timer},
     observer::Observer,
     silence::Silence,
@@ -37,6 +38,7 @@ pin_project! {
         told: bool,
         // Told of the limit that strikes first, after which there is none.
         observer: Option<Observer>,
+        subject: Subject,
     }
 }
 
@@ -55,6 +57,7 @@ impl<F> ResponseFuture<F> {
         limit: Option<Limit>,
         coverage: Coverage,
         observer: Option<Observer>,
+        subject: Subject,
     ) -> Self {
         Self {
             state: State::Waiting { inner },
@@ -64,6 +67,7 @@ impl<F> ResponseFuture<F> {
             silence: None,
             told: false,
             observer,
+            subject,
         }
     }
 
@@ -76,6 +80,7 @@ impl<F> ResponseFuture<F> {
         silence: Option<Box<Silence>>,
         told: bool,
         observer: Option<Observer>,
+        subject: Subject,
     ) -> Self {
         Self {
             state: State::Waiting { inner },
@@ -85,11 +90,12 @@ impl<F> ResponseFuture<F> {
             silence,
             told,
             observer,
+            subject,
         }
     }
 
     /// Of a call that is not made, as there is no time left for it.
-    pub(crate) const fn refused(limit: Limit) -> Self {
+    pub(crate) const fn refused(limit: Limit, subject: Subject) -> Self {
         Self {
             state: State::Refused { limit },
             timer: None,
@@ -98,6 +104,7 @@ impl<F> ResponseFuture<F> {
             silence: None,
             told: false,
             observer: None,
+            subject,
         }
     }
 }
@@ -120,16 +127,16 @@ where
                     };
                     ready!(poll_limit(this.timer.as_mut(), limit, this.silence, cx));
                     if let Some(observer) = this.observer.take() {
-                        observer.tell(limit);
+                        observer.tell(limit, this.subject);
                         *this.limit = None;
                         *this.silence = None;
                         this.timer.set(None);
                         return Poll::Pending;
                     }
-                    Err(limit.strike())
+                    Err(limit.strike(this.subject))
                 }
             },
-            StateProj::Refused { limit } => Err(limit.strike()),
+            StateProj::Refused { limit } => Err(limit.strike(this.subject)),
             StateProj::Resolved => return Poll::Pending,
         };
         this.state.set(State::Resolved);
@@ -142,7 +149,12 @@ where
         let limit = this
             .limit
             .take_if(|_| matches!(this.coverage, Coverage::Body));
-        let wait = Wait::new(limit, this.silence.take(), this.observer.take());
+        let wait = Wait::new(
+            limit,
+            this.silence.take(),
+            this.observer.take(),
+            mem::take(this.subject),
+        );
         Poll::Ready(outcome.map(|response| response.map(|body| DeadlineBody::new(body, wait))))
     }
 }

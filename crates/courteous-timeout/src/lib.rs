@@ -127,6 +127,19 @@
 //! another attempt where that is safe; `courteous-throttle` and `courteous-concurrency` refuse at
 //! once to wait beyond the deadline that is set here.
 //!
+//! # Events
+//!
+//! With the feature `tracing`, a timeout that has ended something tells it to the target `courteous::timeout`:
+//!
+//! | event | level | fields |
+//! |---|---|---|
+//! | `elapsed` | debug | `scope`, `limit_ms`, `method`, `origin` |
+//!
+//! `scope` is [`Scope::as_str`](courteous_core::Scope::as_str). `observed=true` marks what a layer that only observes would have
+//! ended. Method and origin are those of a call that began while a subscriber listened.
+//! A field is left out where there is no value. `origin` is scheme, host and port: never a user, a path or a query, which may hold
+//! secrets.
+//!
 //! # Sources
 //!
 //! `grpc-timeout` is that of gRPC over HTTP/2 ("Requests", `Timeout`), with two deviations of ours:
@@ -137,6 +150,7 @@ mod attempt;
 mod body;
 mod coverage;
 mod echo;
+mod events;
 mod future;
 mod limit;
 mod observer;

@@ -10,6 +10,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use crate::events::{self, Subject};
+
 /// Tokio rounds a timer up to its next millisecond with an addition that is not checked.
 const TIMER_ROUNDING: Duration = Duration::from_millis(1);
 
@@ -79,14 +81,9 @@ impl Limit {
         sleep_until(self.deadline)
     }
 
-    /// The error, and the event that says so.
-    pub(crate) fn strike(&self) -> BoxError {
-        #[cfg(feature = "tracing")]
-        tracing::debug!(
-            limit = ?self.elapsed.limit(),
-            scope = ?self.elapsed.scope(),
-            "time is up"
-        );
+    /// The error, and the event that says so of the request that `subject` is.
+    pub(crate) fn strike(&self, subject: &Subject) -> BoxError {
+        events::elapsed(self, subject, false);
         self.elapsed.into()
     }
 }

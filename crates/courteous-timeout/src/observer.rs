@@ -1,7 +1,10 @@
 use courteous_core::{Decision, ObserveOnly};
 use tokio::time::Instant;
 
-use crate::limit::Limit;
+use crate::{
+    events::{self, Subject},
+    limit::Limit,
+};
 
 /// Tells that a limit has struck, once, in place of the error: the call goes on.
 #[derive(Clone, Debug)]
@@ -19,10 +22,15 @@ impl Observer {
     }
 
     /// What there is to observe of a call that begins `now`. Nothing more if its limit has passed.
-    pub(crate) fn begin(self, limit: Option<Limit>, now: Instant) -> (Option<Limit>, Option<Self>) {
+    pub(crate) fn begin(
+        self,
+        limit: Option<Limit>,
+        now: Instant,
+        subject: &Subject,
+    ) -> (Option<Limit>, Option<Self>) {
         match limit {
             Some(over) if over.deadline() <= now => {
-                self.tell(&over);
+                self.tell(&over, subject);
                 (None, None)
             }
             limit => (limit, Some(self)),
@@ -30,20 +38,8 @@ impl Observer {
     }
 
     #[cold]
-    pub(crate) fn tell(self, limit: &Limit) {
+    pub(crate) fn tell(self, limit: &Limit, subject: &Subject) {
         self.switch.record(self.decision);
-        #[cfg(feature = "tracing")]
-        {
-            let elapsed = limit.elapsed();
-            tracing::debug!(
-                target: "courteous::timeout",
-                observed = true,
-                limit = ?elapsed.limit(),
-                scope = ?elapsed.scope(),
-                "the call would have been ended"
-            );
-        }
-        #[cfg(not(feature = "tracing"))]
-        let _ = limit;
+        events::elapsed(limit, subject, true);
     }
 }

@@ -7,6 +7,7 @@ use courteous_core::{BoxError, Scope};
 use tokio::time::Sleep;
 
 use crate::{
+    events::Subject,
     limit::{Limit, poll_timer},
     observer::Observer,
     silence::Silence,
@@ -22,6 +23,7 @@ pub(crate) struct Wait {
     timer: Option<Pin<Box<Sleep>>>,
     /// Told of the first limit that strikes, after which there is none.
     observer: Option<Observer>,
+    subject: Subject,
 }
 
 impl Wait {
@@ -29,12 +31,14 @@ impl Wait {
         limit: Option<Limit>,
         silence: Option<Box<Silence>>,
         observer: Option<Observer>,
+        subject: Subject,
     ) -> Self {
         Self {
             limit,
             silence,
             timer: None,
             observer,
+            subject,
         }
     }
 
@@ -68,9 +72,9 @@ impl Wait {
                 continue;
             }
             let Some(observer) = self.observer.take() else {
-                return Poll::Ready(limit.strike());
+                return Poll::Ready(limit.strike(&self.subject));
             };
-            observer.tell(&limit);
+            observer.tell(&limit, &self.subject);
             *self = Self::default();
         }
     }

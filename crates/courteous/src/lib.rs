@@ -135,7 +135,7 @@
 //! and with `tonic` it becomes a status, so that a handler which makes a call of its own can end by `?`. `load`: the layers forward
 //! `tower::load::Load`. `tower-http`: classifiers for its `TraceLayer`, in
 //! [`classify`]. `serde`: [`Settings`] are read from a file, and a [`Snapshot`] is written. `tracing`: the layers tell what they
-//! decide.
+//! decide, as events with plain fields under targets such as `courteous::retry`; each layer's page has a table of them.
 
 mod builder;
 #[cfg(feature = "retry")]

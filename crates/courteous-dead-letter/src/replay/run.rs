@@ -18,8 +18,8 @@ use super::{
     plan::Hold,
 };
 use crate::{
-    Claim, Filter, LetterId, NotSent, Page, Progress, Record, Replay, ReplayOutcome, Settlement,
-    State, StateKind, Store, StoreError, Summary, Unreadable, clock::later,
+    Claim, Filter, Letter, LetterId, NotSent, Page, Progress, Record, Replay, ReplayOutcome,
+    Settlement, State, StateKind, Store, StoreError, Summary, Unreadable, clock::later, events,
 };
 
 /// A run includes what is recorded until this long after its beginning, by the clocks of those who record: so it ends,
@@ -148,7 +148,7 @@ impl Replay {
             Err(StoreError::StaleFence | StoreError::NotFound) => ReplayOutcome::Lost,
             Err(error) => return Err(error),
         };
-        self.tell(run, id, &outcome);
+        self.tell(run, id, Some(&record.letter), &outcome);
         // After the settlement: until it is there, a crash means a duplicate.
         if let Some(rest) = attempted.rest {
             drain(rest).await;
@@ -179,7 +179,7 @@ impl Replay {
                         Err(Hold::Expire) => ReplayOutcome::Expired,
                         Err(Hold::Keep(why)) => ReplayOutcome::NotSent(why),
                     };
-                    self.tell(run, record.letter.id, &outcome);
+                    self.tell(run, record.letter.id, Some(&record.letter), &outcome);
                 }
             }
         }
@@ -222,20 +222,15 @@ impl Replay {
         for Unreadable { id, column } in run.untold(found) {
             let outcome = ReplayOutcome::NotSent(NotSent::Unreadable { column });
             match id {
-                Some(id) => self.tell(run, id, &outcome),
+                Some(id) => self.tell(run, id, None, &outcome),
                 None => drop(run.count(&outcome, None)),
             }
         }
     }
 
-    fn tell(&self, run: &Run, id: LetterId, outcome: &ReplayOutcome) {
+    fn tell(&self, run: &Run, id: LetterId, letter: Option<&Letter>, outcome: &ReplayOutcome) {
         let summary = run.count(outcome, self.max_failures_in_row.map(Into::into));
-        #[cfg(feature = "tracing")]
-        match outcome {
-            // Without its source: an error of the caller's that may hold a secret.
-            ReplayOutcome::NotSent(why) => tracing::debug!(%id, %why, "dead letter not sent"),
-            _ => tracing::debug!(%id, ?outcome, "dead letter replayed"),
-        }
+        events::replayed(id, letter, outcome);
         if let Some(on_progress) = &self.on_progress {
             on_progress(&Progress::new(id, outcome, &summary));
         }

@@ -3,6 +3,8 @@
 
 mod abandoned;
 mod bodies;
+#[cfg(feature = "tracing")]
+mod events;
 mod fates;
 mod observe_only;
 mod pauses;

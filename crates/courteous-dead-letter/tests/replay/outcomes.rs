@@ -87,6 +87,23 @@ async fn a_classifier_of_ones_own_sees_the_request_that_is_sent_again() {
     assert_eq!(state(&store, id).await, State::Pending);
 }
 
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn each_record_is_told_to_a_subscriber_with_its_request() {
+    let (clock, store, replay) = setup();
+    let letter = letter(&clock, HOUR);
+    let of = format!("method={} origin={}", letter.method, letter.origin());
+    let id = push(&store, letter).await;
+    let events = courteous_testkit::Events::listen();
+    replay
+        .run(&store, Ledger::default().server(404))
+        .await
+        .unwrap();
+    let expected =
+        format!("DEBUG courteous::dead_letter replayed id={id} outcome=refused status=404 {of}");
+    assert_eq!(events.take(), [expected]);
+}
+
 #[tokio::test]
 async fn a_grpc_failure_is_not_delivered_though_it_is_a_200() {
     for (code, expected) in [

@@ -1,5 +1,3 @@
-#[cfg(feature = "tracing")]
-use courteous_core::StopReason;
 use courteous_core::{
     BoxError, CallContext, Decision as Observed, Elapsed, ObserveOnly, Outcome, Rejected,
     RequestLine, Retried, RetryInfo, Scope, Verdict, find_cause,
@@ -12,6 +10,7 @@ use tokio::time::Instant;
 use super::{Call, SHORTEST_WAIT, UNKNOWN, ends_the_call, is_success};
 use crate::{
     budget::Payment,
+    events,
     policy::{Decision, Plan, Progress, Situation, Wait},
     snapshot::Snapshot,
 };
@@ -48,7 +47,13 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         };
         self.snapshot = None;
         if let Some((wait, is_paid)) = planned {
-            tell(wait, is_paid, &switch);
+            let wait = wait.until.saturating_duration_since(Instant::now());
+            match is_paid {
+                true => switch.record_wait(Observed::Retry, wait),
+                false => switch.record(Observed::BudgetReject),
+            }
+            let status = result.as_ref().ok().map(Response::status);
+            events::observed(wait, is_paid, status, self.line.as_ref());
         }
         true
     }
@@ -131,28 +136,3 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
 /// The wait for an attempt that would have been made, and whether the budget would have allowed it.
 type Observation = (Wait, bool);
-
-fn tell(wait: Wait, is_paid: bool, switch: &ObserveOnly) {
-    let wait = wait.until.saturating_duration_since(Instant::now());
-    match is_paid {
-        true => switch.record_wait(Observed::Retry, wait),
-        false => switch.record(Observed::BudgetReject),
-    }
-    #[cfg(feature = "tracing")]
-    match is_paid {
-        true => tracing::debug!(
-            target: "courteous::retry",
-            observed = true,
-            attempt = 1,
-            ?wait,
-            "the call would have been retried"
-        ),
-        false => tracing::debug!(
-            target: "courteous::retry",
-            observed = true,
-            attempt = 1,
-            reason = ?StopReason::BudgetExhausted,
-            "the call would not have been retried: the budget is spent"
-        ),
-    }
-}

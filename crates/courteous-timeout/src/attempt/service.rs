@@ -14,6 +14,7 @@ use tower_service::Service;
 use super::header::Stated;
 use crate::{
     AttemptTimeoutLayer, Coverage, DeadlineBody, IdleTimeout, PerAttemptTimeout, ResponseFuture,
+    events::Subject,
     limit::Limit,
     observer::Observer,
     silence::{Silence, with_transfer},
@@ -103,6 +104,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let settings = &self.settings;
+        let subject = Subject::of(&request);
         let extensions = request.extensions();
         let context = extensions.get::<CallContext>();
         // Mostly there is nothing else: then nothing else is looked up.
@@ -126,7 +128,7 @@ where
         let mut told = false;
         let observer = Observer::of(settings.observe_only_switch(), Decision::AttemptTimeout);
         let (limit, observer) = match observer {
-            Some(observer) => observer.begin(limit, now),
+            Some(observer) => observer.begin(limit, now, &subject),
             None => (limit, None),
         };
         if let (Some(limit), None) = (limit, &observer) {
@@ -144,7 +146,7 @@ where
                 None => limit.deadline() <= now,
             };
             if is_over {
-                return ResponseFuture::refused(limit);
+                return ResponseFuture::refused(limit, subject);
             }
         }
         let has_silence = upload.is_some() || idle_timeout.is_some();
@@ -169,6 +171,7 @@ where
             silence,
             told,
             observer,
+            subject,
         )
     }
 }

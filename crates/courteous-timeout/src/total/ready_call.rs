@@ -5,10 +5,11 @@ use std::{
 };
 
 use courteous_core::BoxError;
+use http::Request;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::limit::Limit;
+use crate::{events::Subject, limit::Limit};
 
 pin_project! {
     /// Readies a service and calls it, unless the time for that is up.
@@ -41,9 +42,9 @@ impl<S, R, F> ReadyCall<S, R, F> {
     }
 }
 
-impl<S, R, F, T, E> Future for ReadyCall<S, R, F>
+impl<S, B, F, T, E> Future for ReadyCall<S, Request<B>, F>
 where
-    S: Service<R, Response = T, Error = E, Future = F>,
+    S: Service<Request<B>, Response = T, Error = E, Future = F>,
     F: Future<Output = Result<T, E>>,
     E: Into<BoxError>,
 {
@@ -53,14 +54,18 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Readying { service, limit, .. } => {
+                StateProj::Readying {
+                    service,
+                    request,
+                    limit,
+                } => {
                     ready!(service.poll_ready(cx)).map_err(Into::into)?;
                     // Readiness may come late, and so may the first poll. A response at the
                     // deadline counts, but what is not sent by then is better not sent at all.
                     if let Some(limit) = limit
                         && limit.is_over()
                     {
-                        return Poll::Ready(Err(limit.strike()));
+                        return Poll::Ready(Err(limit.strike(&Subject::of(request))));
                     }
                     let readied = this.state.as_mut().project_replace(State::Called);
                     if let StateTaken::Readying {

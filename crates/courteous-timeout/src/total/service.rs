@@ -7,7 +7,7 @@ use tower_service::Service;
 
 use crate::{
     CallTimeout, Coverage, DeadlineBody, ReadyCall, ResponseFuture, TotalTimeoutLayer,
-    limit::Limit, observer::Observer,
+    events::Subject, limit::Limit, observer::Observer,
 };
 
 /// Ends a call that takes too long as a whole: the service that [`TotalTimeoutLayer`] makes.
@@ -80,6 +80,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let subject = Subject::of(&request);
         let extensions = request.extensions_mut();
         let timeout = match extensions.get() {
             Some(&CallTimeout(timeout)) => timeout,
@@ -91,9 +92,9 @@ where
         let limit = Limit::earliest(now, timeout, Scope::Total, context);
         let switch = self.settings.observe_only_switch();
         if let Some(observer) = Observer::of(switch, Decision::TotalTimeout) {
-            let (limit, observer) = observer.begin(limit, now);
+            let (limit, observer) = observer.begin(limit, now, &subject);
             let call = ReadyCall::new(self.inner.clone(), request, None);
-            return ResponseFuture::new(call, limit, coverage, observer);
+            return ResponseFuture::new(call, limit, coverage, observer, subject);
         }
         if let Some(limit) = limit {
             let (timeout, deadline) = (limit.timeout(), limit.deadline());
@@ -105,7 +106,7 @@ where
         }
         // `self.inner` is never polled ready by us, so a plain clone leaves nothing behind.
         let call = ReadyCall::new(self.inner.clone(), request, limit);
-        ResponseFuture::new(call, limit, coverage, None)
+        ResponseFuture::new(call, limit, coverage, None, subject)
     }
 }
 

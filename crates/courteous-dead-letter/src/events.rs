@@ -1,0 +1,164 @@
+//! What the layer and a replay tell a subscriber: the table is on the crate's page.
+
+use courteous_core::RequestLine;
+use http::StatusCode;
+
+use crate::{Fate, Letter, LetterId, Reason, ReplayOutcome};
+
+/// The call that events about its letter are about.
+pub(crate) struct Subject {
+    #[cfg(feature = "tracing")]
+    request: RequestLine,
+    #[cfg(feature = "tracing")]
+    status: Option<StatusCode>,
+}
+
+impl Subject {
+    /// Of a call whose last answer had `status`, if it had one.
+    pub(crate) fn new(request: RequestLine, status: Option<StatusCode>) -> Self {
+        #[cfg(not(feature = "tracing"))]
+        let _ = (request, status);
+        Self {
+            #[cfg(feature = "tracing")]
+            request,
+            #[cfg(feature = "tracing")]
+            status,
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) use told::{observed, replayed, settled};
+#[cfg(not(feature = "tracing"))]
+pub(crate) use untold::{observed, replayed, settled};
+
+#[cfg(feature = "tracing")]
+mod told {
+    use std::error::Error;
+
+    use courteous_core::Origin;
+    use tracing::field::{DisplayValue, display};
+
+    use super::*;
+    use crate::NotRecordedCause;
+
+    /// A letter has come to `fate`.
+    pub(crate) fn settled(id: LetterId, reason: Reason, subject: &Subject, fate: Fate<'_>) {
+        let status = subject.status.map(|status| status.as_u16());
+        let (method, reason) = (subject.request.method().as_str(), reason.as_str());
+        let origin = subject.request.origin();
+        let origin = named(&origin);
+        match fate {
+            Fate::Recorded => tracing::info!(
+                name: "recorded",
+                target: "courteous::dead_letter",
+                %id,
+                reason,
+                status,
+                method,
+                origin,
+                "recorded"
+            ),
+            Fate::HandedOver => tracing::info!(
+                name: "handed_over",
+                target: "courteous::dead_letter",
+                %id,
+                reason,
+                status,
+                method,
+                origin,
+                "handed_over"
+            ),
+            Fate::NotRecorded(not) => tracing::error!(
+                name: "not_recorded",
+                target: "courteous::dead_letter",
+                %id,
+                reason,
+                cause = match not.cause() {
+                    NotRecordedCause::TimedOut(_) => "timed_out",
+                    NotRecordedCause::Refused(_) => "refused",
+                    NotRecordedCause::RetryOutside => "retry_outside",
+                    NotRecordedCause::NoId(_) => "no_id",
+                },
+                error = match not.cause() {
+                    NotRecordedCause::Refused(error) => Some(&**error as &(dyn Error + 'static)),
+                    NotRecordedCause::NoId(error) => Some(error as &(dyn Error + 'static)),
+                    _ => None,
+                },
+                status,
+                method,
+                origin,
+                "not_recorded"
+            ),
+        }
+    }
+
+    /// A call that is only observed would have been recorded.
+    #[cold]
+    pub(crate) fn observed(reason: Reason, request: &RequestLine, status: Option<StatusCode>) {
+        tracing::debug!(
+            name: "recorded",
+            target: "courteous::dead_letter",
+            observed = true,
+            reason = reason.as_str(),
+            status = status.map(|status| status.as_u16()),
+            method = request.method().as_str(),
+            origin = named(&request.origin()),
+            "recorded"
+        );
+    }
+
+    /// A replay has come to `outcome` for one record.
+    pub(crate) fn replayed(id: LetterId, letter: Option<&Letter>, outcome: &ReplayOutcome) {
+        let origin = letter.map(Letter::origin);
+        let (reason, status) = match outcome {
+            ReplayOutcome::Delivered { status } | ReplayOutcome::Refused { status } => {
+                (None, Some(status.as_u16()))
+            }
+            ReplayOutcome::Failed { reason } | ReplayOutcome::Exhausted { reason } => {
+                (Some(reason.as_str()), None)
+            }
+            _ => (None, None),
+        };
+        tracing::debug!(
+            name: "replayed",
+            target: "courteous::dead_letter",
+            %id,
+            outcome = match outcome {
+                ReplayOutcome::Delivered { .. } => "delivered",
+                ReplayOutcome::Refused { .. } => "refused",
+                ReplayOutcome::Failed { .. } => "failed",
+                ReplayOutcome::Exhausted { .. } => "exhausted",
+                ReplayOutcome::Expired => "expired",
+                ReplayOutcome::NotSent(_) => "not_sent",
+                ReplayOutcome::Lost => "lost",
+                ReplayOutcome::WouldSend => "would_send",
+            },
+            reason,
+            // Without its source: an error of the caller's that may hold a secret.
+            why = match outcome {
+                ReplayOutcome::NotSent(why) => Some(display(why)),
+                _ => None,
+            },
+            status,
+            method = letter.map(|letter| letter.method.as_str()),
+            origin = origin.as_ref().and_then(named),
+            "replayed"
+        );
+    }
+
+    fn named(origin: &Origin) -> Option<DisplayValue<&Origin>> {
+        origin.named().map(display)
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+mod untold {
+    use super::*;
+
+    pub(crate) const fn settled(_: LetterId, _: Reason, _: &Subject, _: Fate<'_>) {}
+
+    pub(crate) const fn observed(_: Reason, _: &RequestLine, _: Option<StatusCode>) {}
+
+    pub(crate) const fn replayed(_: LetterId, _: Option<&Letter>, _: &ReplayOutcome) {}
+}

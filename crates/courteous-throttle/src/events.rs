@@ -1,0 +1,120 @@
+//! What a throttle tells a subscriber: the table is on the crate's page.
+
+use std::time::Duration;
+
+#[cfg(feature = "tracing")]
+use courteous_core::{Origin, RequestLine};
+use courteous_core::{Rejected, RequestView};
+use http::{Request, StatusCode};
+
+/// The request whose response an event will be about. It is kept only while a subscriber listens.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    // Boxed, as each byte of a call is moved several times.
+    #[cfg(feature = "tracing")]
+    request: Option<Box<RequestLine>>,
+}
+
+/// What a response has closed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Closed {
+    /// The bucket, by a refusal.
+    Refusal,
+    /// The bucket, by a quota that is used up.
+    Quota,
+    /// What a used-up quota names.
+    NamedQuota,
+}
+
+/// What an event about a response is about.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "for events"))]
+pub(crate) struct About<'a> {
+    pub(crate) subject: &'a Subject,
+    /// The call is only observed.
+    pub(crate) observed: bool,
+}
+
+impl Subject {
+    #[inline]
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        #[cfg(not(feature = "tracing"))]
+        let _ = request;
+        Self {
+            #[cfg(feature = "tracing")]
+            request: tracing::event_enabled!(target: "courteous::throttle", tracing::Level::DEBUG)
+                .then(|| Box::new(RequestLine::of(request))),
+        }
+    }
+}
+
+/// A call was refused; or it would have been, if it was not only `observed`.
+#[cfg(feature = "tracing")]
+#[cold]
+pub(crate) fn refused(request: RequestView<'_>, rejected: &Rejected, observed: bool) {
+    tracing::debug!(
+        name: "refused",
+        target: "courteous::throttle",
+        observed = observed.then_some(true),
+        reason = rejected.reason().as_str(),
+        wait_ms = rejected.wait().map(millis),
+        method = request.method().as_str(),
+        origin = request.origin().named().map(tracing::field::display),
+        "refused"
+    );
+}
+
+/// A call would have waited, if it was not only observed.
+#[cfg(feature = "tracing")]
+#[cold]
+pub(crate) fn waiting(request: RequestView<'_>, wait: Duration) {
+    tracing::debug!(
+        name: "waiting",
+        target: "courteous::throttle",
+        observed = true,
+        wait_ms = millis(wait),
+        method = request.method().as_str(),
+        origin = request.origin().named().map(tracing::field::display),
+        "waiting"
+    );
+}
+
+/// A response has closed something for `pause`.
+#[cfg(feature = "tracing")]
+#[cold]
+pub(crate) fn closed(closed: Closed, pause: Duration, status: StatusCode, about: About<'_>) {
+    let request = about.subject.request.as_deref();
+    tracing::debug!(
+        name: "closed",
+        target: "courteous::throttle",
+        observed = about.observed.then_some(true),
+        pause_ms = millis(pause),
+        cause = match closed {
+            Closed::Refusal => "refusal",
+            Closed::Quota => "quota",
+            Closed::NamedQuota => "named_quota",
+        },
+        status = status.as_u16(),
+        method = request.map(|request| request.method().as_str()),
+        origin = request
+            .map(RequestLine::origin)
+            .as_ref()
+            .and_then(Origin::named)
+            .map(tracing::field::display),
+        "closed"
+    );
+}
+
+#[cfg(feature = "tracing")]
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn refused(_: RequestView<'_>, _: &Rejected, _: bool) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn waiting(_: RequestView<'_>, _: Duration) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn closed(_: Closed, _: Duration, _: StatusCode, _: About<'_>) {}
