@@ -31,7 +31,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // Two requests are worked on, and two may wait.
-    let limiter = Limiter::try_from(2)?;
+    let limiter = Limiter::new(2)?;
     let limit = ConcurrencyLimitLayer::from(limiter.clone())
         .with_max_waiting(2)
         .with_max_wait(Duration::from_secs(10))

@@ -10,7 +10,7 @@
 
 mod common;
 
-use std::{error::Error, num::NonZeroUsize, time::Duration};
+use std::{error::Error, time::Duration};
 
 use axum::{Router, extract::Path, routing::get};
 use bytes::Bytes;
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The state of a layer is in a handle: a clone of it goes into the layer, and stays of use
     // here. The same handle can serve several stacks.
     let budget = Budget::builder().start(5).cap(5, 10).build()?;
-    let limiter = Limiter::try_from(4)?;
+    let limiter = Limiter::new(4)?;
     let bucket = Bucket::new("1/s".parse()?);
     let retry = RetryLayer::new()
         .with_budget(budget.clone())
@@ -76,7 +76,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Takes effect at once, also for calls that wait already. At one a second, most of them would
     // end at their total timeout.
     bucket.set_rate("500/s".parse()?);
-    limiter.set_limit(NonZeroUsize::new(16).ok_or("not zero")?);
+    limiter.set_limit(16)?;
     while let Some(call) = calls.join_next().await {
         let response = call?.map_err(courteous::Error::new)?;
         assert_eq!(response.status(), StatusCode::OK);

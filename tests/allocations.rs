@@ -10,7 +10,7 @@
 use std::{
     alloc::System,
     convert::Infallible,
-    num::{NonZeroU32, NonZeroUsize},
+    num::NonZeroU32,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -161,7 +161,7 @@ fn a_call_that_neither_waits_nor_fails_allocates_exactly_this_often() {
     let idempotency_key = IdempotencyKeyLayer::new();
     let total_timeout = TotalTimeoutLayer::new(Duration::from_secs(30));
     let retry = RetryLayer::new();
-    let concurrency_limit = ConcurrencyLimitLayer::new(const { NonZeroUsize::new(64).unwrap() });
+    let concurrency_limit = ConcurrencyLimitLayer::new(64).unwrap();
     let rate = Rate::new(1_000_000, Duration::from_secs(1)).unwrap();
     let throttle = ThrottleLayer::new(rate.with_burst(const { NonZeroU32::new(10_000).unwrap() }));
     let attempt_timeout = AttemptTimeoutLayer::new(Duration::from_secs(5));

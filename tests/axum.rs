@@ -7,7 +7,6 @@ mod net;
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -24,8 +23,8 @@ use axum::{
 };
 use bytes::Bytes;
 use courteous::{
-    Bucket, ConcurrencyLimitLayer, Courteous, IdempotencyKeyLayer, Limiter, Rejected, RetryInfo,
-    Stack, StopReason, ThrottleLayer, retry::RetryLayer,
+    Bucket, ConcurrencyLimitLayer, Courteous, IdempotencyKeyLayer, Limiter, Limiters, Rejected,
+    RetryInfo, Stack, StopReason, ThrottleLayer, retry::RetryLayer,
 };
 use http::{HeaderMap, Request, StatusCode, header::RETRY_AFTER};
 use http_body_util::Empty;
@@ -169,7 +168,7 @@ async fn a_handler_that_ends_by_its_calls_error_answers_with_a_status_for_it() {
     let problem = r#"{"title":"Gateway Timeout","status":504}"#;
     assert_eq!(answer(&late).await, (504, None, problem.to_owned()));
 
-    let full = ConcurrencyLimitLayer::per_origin(NonZeroUsize::MIN).fail_fast();
+    let full = ConcurrencyLimitLayer::per_origin(Limiters::new(1).unwrap()).fail_fast();
     let stack = Stack::new().with_concurrency_limit(full);
     let full = Served::new(proxy(proxied(stack), silent.address)).await;
     let before = asked.load(Ordering::SeqCst);
@@ -202,7 +201,7 @@ async fn a_handlers_client_is_told_for_how_long_the_other_server_wants_a_pause()
 
 #[tokio::test]
 async fn a_servers_concurrency_limit_answers_those_whom_it_refuses() {
-    let limiter = Limiter::new(NonZeroUsize::MIN);
+    let limiter = Limiter::new(1).unwrap();
     let open = Arc::new(Semaphore::new(0));
     let gate = Arc::clone(&open);
     let wait = get(move || async move { gate.acquire().await.map(drop).unwrap() });
@@ -268,7 +267,7 @@ async fn both_limits_stand_in_a_router_and_keep_its_error() {
         service
     }
 
-    let concurrency = ConcurrencyLimitLayer::try_from(8).unwrap();
+    let concurrency = ConcurrencyLimitLayer::new(8).unwrap();
     let throttle = ThrottleLayer::new("1000/s".parse().unwrap());
     let layers = tower::ServiceBuilder::new()
         .layer(concurrency.reject_with(come_back))

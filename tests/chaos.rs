@@ -74,7 +74,7 @@ impl Rig {
         let address = address_of(&server);
         Self {
             leaf,
-            limiter: Limiter::try_from(8).unwrap(),
+            limiter: Limiter::new(8).unwrap(),
             proxy: ChaosProxy::following(address, courses).await.unwrap(),
             server,
             retry: brisk_retry(),
@@ -365,7 +365,7 @@ async fn health() -> (SocketAddr, Arc<AtomicUsize>, tokio::task::AbortHandle) {
 async fn check(course: Course, idempotent: bool, attempt: Duration) -> (Result<(), Status>, usize) {
     let (address, calls, server) = health().await;
     let proxy = ChaosProxy::following(address, [course]).await.unwrap();
-    let limiter = Limiter::try_from(1).unwrap();
+    let limiter = Limiter::new(1).unwrap();
     let channel: Channel = Endpoint::from_shared(proxy.uri("")).unwrap().connect_lazy();
     let client = ServiceBuilder::new()
         .layer(GrpcStatusLayer::new())

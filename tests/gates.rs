@@ -4,11 +4,7 @@
 
 mod parts;
 
-use std::{
-    future::poll_fn,
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
-};
+use std::{future::poll_fn, num::NonZeroU32, time::Duration};
 
 use bytes::Bytes;
 use courteous_concurrency::{ConcurrencyLimitLayer, Limiter};
@@ -96,7 +92,7 @@ async fn one_refusal_means_one_pause_in_either_order_and_with_either_layer_alone
 #[tokio::test(start_paused = true)]
 async fn a_closed_origin_takes_no_permit_from_an_open_one() {
     let rate = Rate::new(100, SECOND).unwrap().with_burst(NonZeroU32::MIN);
-    let limiter = Limiter::new(const { NonZeroUsize::new(64).unwrap() });
+    let limiter = Limiter::new(64).unwrap();
     let limits = Stack::new(
         ThrottleLayer::per_origin(rate),
         ConcurrencyLimitLayer::from(limiter.clone()),
@@ -146,7 +142,7 @@ async fn a_closed_origin_takes_no_permit_from_an_open_one() {
 #[tokio::test(start_paused = true)]
 async fn without_a_retry_outside_a_closed_origin_is_waited_for_under_permits() {
     let rate = Rate::new(100, SECOND).unwrap();
-    let limiter = Limiter::new(const { NonZeroUsize::new(64).unwrap() });
+    let limiter = Limiter::new(64).unwrap();
     let limits = Stack::new(
         ThrottleLayer::per_origin(rate),
         ConcurrencyLimitLayer::from(limiter.clone()),

@@ -189,7 +189,7 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_its_stream_alone_is_reset
 #[tokio::test]
 async fn streams_are_in_flight_until_their_bodies_end() {
     let server = Server::start(|_, _| Reply::status(200).with_drip()).await;
-    let limiter = Limiter::try_from(3).unwrap();
+    let limiter = Limiter::new(3).unwrap();
     let client = ServiceBuilder::new()
         .retry(brisk_retry())
         .concurrency_limit(ConcurrencyLimitLayer::from(limiter.clone()))

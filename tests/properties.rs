@@ -470,7 +470,7 @@ proptest! {
         steps in vec(step(), 0..200),
     ) {
         paused(async {
-            let limiters = Limiters::new(some(2)).with_max_keys(some(max));
+            let limiters = Limiters::new(2).unwrap().with_max_keys(some(max));
             let leaf = Leaf::default();
             let layer = ConcurrencyLimitLayer::of(limiters.clone(), |head| key_of(head.uri()));
             let mut calls = Calls::new(layer.layer(leaf.clone()), true);
@@ -487,7 +487,7 @@ proptest! {
                     Step::Drop(index) => calls.drop_one(index),
                     Step::DropResponse(index) => calls.drop_response(index),
                     Step::Sleep(millis) => sleep(Duration::from_millis(millis)).await,
-                    Step::SetLimit(permits) => limiters.set_limit(some(permits)),
+                    Step::SetLimit(permits) => limiters.set_limit(permits).unwrap(),
                     Step::SetRate(..) | Step::Close(_) => {}
                 }
                 calls.settle();
@@ -586,7 +586,7 @@ proptest! {
     ) {
         paused(async {
             let bucket = Bucket::new(rate(start.0, start.1)).with_jitter(Duration::ZERO);
-            let limiter = Limiter::new(some(3));
+            let limiter = Limiter::new(3).unwrap();
             let budget = Budget::builder().deposit(0.2).start(30).cap(30, 30).build().unwrap();
             let limits = Stack::new(
                 ThrottleLayer::from(bucket.clone()).without_hints(),
@@ -613,7 +613,7 @@ proptest! {
                         model.set_rate(tokens, burst);
                     }
                     Step::SetLimit(permits) => {
-                        limiter.set_limit(some(permits));
+                        limiter.set_limit(permits).unwrap();
                         most = most.max(permits);
                     }
                     Step::Close(millis) => {

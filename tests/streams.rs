@@ -6,7 +6,6 @@ mod net;
 
 use std::{
     convert::Infallible,
-    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,7 +21,7 @@ use axum::{
 use bytes::Bytes;
 use courteous::{
     AnyBody, AttemptTimeoutLayer, BoxError, ConcurrencyLimitLayer, Courteous, Elapsed, Error,
-    IdleTimeout, LongLived, NoRetry, RetryInfo, RetryLayer, Scope, ServiceBuilder,
+    IdleTimeout, Limiters, LongLived, NoRetry, RetryInfo, RetryLayer, Scope, ServiceBuilder,
     ServiceBuilderExt, Stack, StopReason,
 };
 use futures_util::stream;
@@ -267,7 +266,7 @@ async fn a_stream_frees_its_permit_at_the_head() {
         Ok::<_, BoxError>(Response::new(AnyBody::new(events(10))))
     });
     let one = || {
-        let limit = ConcurrencyLimitLayer::per_origin(NonZeroUsize::MIN);
+        let limit = ConcurrencyLimitLayer::per_origin(Limiters::new(1).unwrap());
         Stack::new().with_concurrency_limit(limit.fail_fast())
     };
     let ask = async |stack: Stack, ask: fn(&mut Extensions)| {
@@ -314,7 +313,7 @@ async fn server_sent_events_outlast_all_timeouts_over_a_socket_and_hold_no_permi
     let uri = server().await;
     // Long enough for a response, also on a busy machine.
     let limit = 2 * SECOND;
-    let one = ConcurrencyLimitLayer::per_origin(NonZeroUsize::MIN).fail_fast();
+    let one = ConcurrencyLimitLayer::per_origin(Limiters::new(1).unwrap()).fail_fast();
     let stack = Stack::new()
         .streaming()
         .with_total_timeout(limit)

@@ -261,7 +261,7 @@ async fn a_total_timeout_of_the_standard_stack_is_deadline_exceeded() {
 #[tokio::test]
 async fn a_total_timeout_in_the_middle_of_a_stream_is_deadline_exceeded_and_frees_its_permit() {
     let uri = told(|_, _| Ok(())).await;
-    let limiter = Limiter::try_from(1).unwrap();
+    let limiter = Limiter::new(1).unwrap();
     let client = ServiceBuilder::new()
         .layer(GrpcStatusLayer::new())
         // Long enough for all of the calls, also on a busy machine; the stream goes on.

@@ -32,7 +32,7 @@ async fn make_ready<S: Service<Request<Empty<Bytes>>>>(service: &mut S) {
 }
 
 fn limiter_of_one() -> Limiter {
-    Limiter::try_from(1).unwrap()
+    Limiter::new(1).unwrap()
 }
 
 #[tokio::test(start_paused = true)]

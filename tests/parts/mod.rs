@@ -3,10 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses what it needs")]
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
-use std::{
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
-};
+use std::{num::NonZeroU32, time::Duration};
 
 use courteous_backoff::{Backoff, Jitter};
 use courteous_concurrency::{ConcurrencyLimitLayer, Limiter};
@@ -29,7 +26,7 @@ pub(crate) fn retry_waiting(wait: Duration) -> RetryLayer {
 
 /// At most so many calls in flight, and the limit's handle.
 pub(crate) fn limit_of(calls: usize) -> (ConcurrencyLimitLayer, Limiter) {
-    let limiter = Limiter::new(NonZeroUsize::new(calls).unwrap());
+    let limiter = Limiter::new(calls).unwrap();
     (ConcurrencyLimitLayer::from(limiter.clone()), limiter)
 }
 

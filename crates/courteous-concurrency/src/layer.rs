@@ -1,13 +1,14 @@
 use std::{fmt, hash::Hash, num::NonZeroUsize, time::Duration};
 
-use courteous_core::{AsError, AsResponse, ObserveOnly, Origin, Rejected, RequestView};
+use courteous_core::{
+    AsError, AsResponse, InvalidCount, ObserveOnly, Origin, Rejected, RequestView,
+};
 use http::Response;
 use tower_layer::Layer;
 
 use crate::{
-    error::InvalidLimit,
     limit_settings::LimitSettings,
-    limiter::Limiter,
+    limiter::{Limiter, at_least_one},
     limiters::Limiters,
     options::{HoldUntil, Options},
     scope::Scope,
@@ -33,27 +34,29 @@ pub struct ConcurrencyLimitLayer<R = AsError, K = ()> {
 }
 
 impl ConcurrencyLimitLayer {
-    /// Admits `limit` calls at a time, whatever they are for. See [`TryFrom`] for a limit that is
-    /// not known to be valid.
-    #[must_use]
-    pub fn new(limit: NonZeroUsize) -> Self {
-        Self::from(Limiter::new(limit))
+    /// Admits `limit` calls at a time, whatever they are for. [`From`] takes a [`NonZeroUsize`].
+    ///
+    /// # Errors
+    ///
+    /// If `limit` is 0.
+    pub fn new(limit: usize) -> Result<Self, InvalidCount> {
+        Limiter::new(limit).map(Self::from)
     }
 }
 
 impl ConcurrencyLimitLayer<AsError, Origin> {
     /// Admits as many calls at a time to each origin (scheme, host and port).
     ///
-    /// Takes a [`NonZeroUsize`], or [`Limiters`] to be shared or read:
+    /// Takes [`Limiters`], to be shared or read, or a [`NonZeroUsize`](std::num::NonZeroUsize):
     ///
     /// ```
-    /// use std::num::NonZeroUsize;
     /// use courteous_concurrency::{ConcurrencyLimitLayer, Limiters};
     ///
-    /// let limiters = Limiters::new(NonZeroUsize::new(6).unwrap());
+    /// let limiters = Limiters::new(6)?;
     /// let layer = ConcurrencyLimitLayer::per_origin(limiters.clone());
     /// # drop(layer);
     /// assert_eq!(limiters.in_flight(), 0);
+    /// # Ok::<_, courteous_concurrency::InvalidCount>(())
     /// ```
     #[must_use]
     pub fn per_origin(limiters: impl Into<Limiters<Origin>>) -> Self {
@@ -68,14 +71,13 @@ impl<R> ConcurrencyLimitLayer<R> {
     /// of that many in all. See [`of`](ConcurrencyLimitLayer::of) for limiters to be shared or read.
     ///
     /// ```
-    /// use std::num::NonZeroUsize;
     /// use courteous_concurrency::ConcurrencyLimitLayer;
     /// use http::header::AUTHORIZATION;
     ///
-    /// let limit = NonZeroUsize::new(6).unwrap();
-    /// let layer = ConcurrencyLimitLayer::new(limit)
+    /// let layer = ConcurrencyLimitLayer::new(6)?
     ///     .keyed_by(|request| request.headers().get(AUTHORIZATION).cloned());
     /// # drop(layer);
+    /// # Ok::<_, courteous_concurrency::InvalidCount>(())
     /// ```
     #[must_use]
     pub fn keyed_by<K, F>(self, key: F) -> ConcurrencyLimitLayer<R, K>
@@ -84,7 +86,7 @@ impl<R> ConcurrencyLimitLayer<R> {
         F: Fn(RequestView<'_>) -> K + Send + Sync + 'static,
     {
         ConcurrencyLimitLayer {
-            scope: Scope::keyed(Limiters::new(self.scope.limit()), key),
+            scope: Scope::keyed(Limiters::from(self.scope.limit()), key),
             options: self.options,
             reject: self.reject,
             observe: self.observe,
@@ -198,7 +200,7 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
         options.max_wait = settings.max_wait.or(options.max_wait);
         options.max_waiting = settings.max_waiting.or(options.max_waiting);
         if let Some(limit) = settings.limit {
-            self.set_limit(limit);
+            self.resize(limit);
         }
         self
     }
@@ -214,10 +216,18 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
     }
 
     /// Changes the limit from now on, for every stack that shares it: see [`Limiter::set_limit`] and [`Limiters::set_limit`].
-    pub fn set_limit(&self, limit: NonZeroUsize) {
+    ///
+    /// # Errors
+    ///
+    /// If `limit` is 0. The limit is then as it was.
+    pub fn set_limit(&self, limit: usize) -> Result<(), InvalidCount> {
+        at_least_one(limit).map(|limit| self.resize(limit))
+    }
+
+    fn resize(&self, limit: NonZeroUsize) {
         match &self.scope {
-            Scope::One(limiter) => limiter.set_limit(limit),
-            Scope::Keyed(keyed) => keyed.limiters().set_limit(limit),
+            Scope::One(limiter) => limiter.resize(limit),
+            Scope::Keyed(keyed) => keyed.limiters().resize(limit),
         }
     }
 
@@ -242,11 +252,9 @@ impl From<Limiter> for ConcurrencyLimitLayer {
     }
 }
 
-impl TryFrom<usize> for ConcurrencyLimitLayer {
-    type Error = InvalidLimit;
-
-    fn try_from(limit: usize) -> Result<Self, InvalidLimit> {
-        Limiter::try_from(limit).map(Self::from)
+impl From<NonZeroUsize> for ConcurrencyLimitLayer {
+    fn from(limit: NonZeroUsize) -> Self {
+        Self::from(Limiter::from(limit))
     }
 }
 

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod body;
-mod error;
 mod events;
 mod future;
 mod layer;
@@ -21,8 +20,7 @@ mod snapshot;
 mod waiting;
 
 pub use body::PermitBody;
-pub use courteous_core::{AsError, AsResponse, Labels, ObserveOnly, Refuse};
-pub use error::InvalidLimit;
+pub use courteous_core::{AsError, AsResponse, InvalidCount, Labels, ObserveOnly, Refuse};
 pub use future::ResponseFuture;
 pub use layer::ConcurrencyLimitLayer;
 pub use limit_settings::LimitSettings;

@@ -1,11 +1,10 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-use courteous_core::{CallContext, RejectReason, Rejected};
+use courteous_core::{CallContext, InvalidCount, RejectReason, Rejected};
 use courteous_queue::{Shared, Wakes};
 use tokio::time::Instant;
 
 use crate::{
-    error::InvalidLimit,
     line::{BeyondEntry, Entry, Line},
     options::{Bound, Options},
     permit::Permit,
@@ -17,19 +16,18 @@ use crate::{
 /// A number of permits that calls share, and the line of those who wait for one.
 ///
 /// ```
-/// use std::num::NonZeroUsize;
-/// use courteous_concurrency::{ConcurrencyLimitLayer, InvalidLimit, Limiter};
+/// use courteous_concurrency::{ConcurrencyLimitLayer, InvalidCount, Limiter};
 ///
-/// let limiter = Limiter::try_from(64)?;
+/// let limiter = Limiter::new(64)?;
 /// let layer = ConcurrencyLimitLayer::from(limiter.clone());
 /// # drop(layer);
 /// assert_eq!((limiter.in_flight(), limiter.waiting()), (0, 0));
 ///
-/// limiter.set_limit(NonZeroUsize::MIN); // from now on, for every stack that has the limiter
-/// assert_eq!(limiter.limit(), NonZeroUsize::MIN);
-/// let error = Limiter::try_from(0).unwrap_err();
-/// assert_eq!(error.to_string(), "a concurrency limit of 0 admits nothing");
-/// # Ok::<(), InvalidLimit>(())
+/// limiter.set_limit(1)?; // from now on, for every stack that has the limiter
+/// assert_eq!(limiter.limit().get(), 1);
+/// let error = Limiter::new(0).unwrap_err();
+/// assert_eq!(error.to_string(), "`limit` must be at least 1, not 0");
+/// # Ok::<(), InvalidCount>(())
 /// ```
 ///
 /// # Sharing
@@ -63,13 +61,13 @@ pub(crate) struct Excess {
 }
 
 impl Limiter {
-    /// A limiter that admits `limit` calls at a time.
-    #[must_use]
-    pub fn new(limit: NonZeroUsize) -> Self {
-        let limit = limit.get();
-        Self {
-            core: Arc::new(Core::with_shortcut(Line::new(limit), Permits::new(limit))),
-        }
+    /// A limiter that admits `limit` calls at a time. [`From`] takes a [`NonZeroUsize`].
+    ///
+    /// # Errors
+    ///
+    /// If `limit` is 0.
+    pub fn new(limit: usize) -> Result<Self, InvalidCount> {
+        at_least_one(limit).map(Self::from)
     }
 
     /// How many calls are in flight.
@@ -96,7 +94,15 @@ impl Limiter {
     /// A higher one admits waiting calls at once. With a lower one than there are calls in flight,
     /// nothing is taken from any of them: the next call is admitted when fewer than `limit` are
     /// left.
-    pub fn set_limit(&self, limit: NonZeroUsize) {
+    ///
+    /// # Errors
+    ///
+    /// If `limit` is 0. The limit is then as it was.
+    pub fn set_limit(&self, limit: usize) -> Result<(), InvalidCount> {
+        at_least_one(limit).map(|limit| self.resize(limit))
+    }
+
+    pub(crate) fn resize(&self, limit: NonZeroUsize) {
         self.core.update(|line, _, _| line.set_limit(limit.get()));
     }
 
@@ -226,18 +232,12 @@ impl Limiter {
     }
 }
 
-impl TryFrom<usize> for Limiter {
-    type Error = InvalidLimit;
-
-    fn try_from(limit: usize) -> Result<Self, InvalidLimit> {
-        let limit = NonZeroUsize::new(limit).ok_or(InvalidLimit::new(limit))?;
-        Ok(Self::new(limit))
-    }
-}
-
 impl From<NonZeroUsize> for Limiter {
     fn from(limit: NonZeroUsize) -> Self {
-        Self::new(limit)
+        let limit = limit.get();
+        Self {
+            core: Arc::new(Core::with_shortcut(Line::new(limit), Permits::new(limit))),
+        }
     }
 }
 
@@ -249,4 +249,8 @@ impl fmt::Debug for Limiter {
             .field("waiting", &self.waiting())
             .finish()
     }
+}
+
+pub(crate) fn at_least_one(limit: usize) -> Result<NonZeroUsize, InvalidCount> {
+    NonZeroUsize::new(limit).ok_or(InvalidCount::new("limit"))
 }

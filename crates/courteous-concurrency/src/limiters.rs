@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use courteous_core::{CallContext, KeyedMap, Labels, Origin, Overflow};
+use courteous_core::{CallContext, InvalidCount, KeyedMap, Labels, Origin, Overflow};
 use courteous_queue::Wakes;
 
 use crate::{
-    limiter::{Admission, Limiter},
+    limiter::{Admission, Limiter, at_least_one},
     options::Options,
     snapshot::LimitSnapshot,
 };
@@ -57,21 +57,13 @@ struct Partitions<K> {
 }
 
 impl<K: Hash + Eq> Limiters<K> {
-    /// For each key, as many calls at a time as `limit`, and at most 10,000 keys.
-    #[must_use]
-    pub fn new(limit: NonZeroUsize) -> Self {
-        let partitions = Mutex::new(Partitions {
-            map: KeyedMap::new(),
-            shared: Overflow::new(),
-            limit,
-            labels: None,
-        });
-        Self {
-            shared: Arc::new(Shared {
-                partitions,
-                resizing: Mutex::new(()),
-            }),
-        }
+    /// For each key, as many calls at a time as `limit`, and at most 10,000 keys. [`From`] takes a [`NonZeroUsize`].
+    ///
+    /// # Errors
+    ///
+    /// If `limit` is 0.
+    pub fn new(limit: usize) -> Result<Self, InvalidCount> {
+        at_least_one(limit).map(Self::from)
     }
 
     /// Sets how many keys there may be at a time, for all clones. The default is 10,000, at
@@ -179,7 +171,15 @@ impl<K> Limiters<K> {
     }
 
     /// Changes the limit of every key from now on, as [`Limiter::set_limit`] does.
-    pub fn set_limit(&self, limit: NonZeroUsize) {
+    ///
+    /// # Errors
+    ///
+    /// If `limit` is 0. The limit is then as it was.
+    pub fn set_limit(&self, limit: usize) -> Result<(), InvalidCount> {
+        at_least_one(limit).map(|limit| self.resize(limit))
+    }
+
+    pub(crate) fn resize(&self, limit: NonZeroUsize) {
         let mut wakes = Wakes::new();
         let resizing = (self.shared.resizing.lock()).unwrap_or_else(PoisonError::into_inner);
         let mut partitions = self.lock();
@@ -233,7 +233,7 @@ impl<K: Hash + Eq> Partitions<K> {
         if let Some(shared) = shared.shared_by(place).find(|shared| !shared.is_idle()) {
             return (shared.clone(), Some(key));
         }
-        let new = || Limiter::new(*limit);
+        let new = || Limiter::from(*limit);
         match map.insert(place, key, Limiter::is_idle, new, forgotten) {
             Ok(limiter) => (limiter.clone(), None),
             Err(no_room) => {
@@ -265,7 +265,18 @@ impl Limiters<Origin> {
 
 impl<K: Hash + Eq> From<NonZeroUsize> for Limiters<K> {
     fn from(limit: NonZeroUsize) -> Self {
-        Self::new(limit)
+        let partitions = Mutex::new(Partitions {
+            map: KeyedMap::new(),
+            shared: Overflow::new(),
+            limit,
+            labels: None,
+        });
+        Self {
+            shared: Arc::new(Shared {
+                partitions,
+                resizing: Mutex::new(()),
+            }),
+        }
     }
 }
 

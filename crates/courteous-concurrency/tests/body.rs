@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{call, limit, request};
+use common::{call, request};
 use courteous_concurrency::{ConcurrencyLimitLayer, HoldUntil, Limiter, PermitBody};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -69,7 +69,7 @@ fn data(data: &'static [u8]) -> Result<Frame<Bytes>, io::ErrorKind> {
 
 /// The body of an answered call, and the limiter that it is counted by.
 fn answered<B: Body>(body: B, hold: HoldUntil) -> (PermitBody<B>, Limiter) {
-    let limiter = Limiter::new(limit(3));
+    let limiter = Limiter::new(3).unwrap();
     let mut body = Some(body);
     let service = service_fn(|_| ready(Ok::<_, Infallible>(Response::new(body.take().unwrap()))));
     let layer = ConcurrencyLimitLayer::from(limiter.clone()).hold_until(hold);
@@ -162,7 +162,7 @@ fn the_body_is_unpin_default_and_send_if_the_inner_one_is() {
 
 #[tokio::test]
 async fn a_future_that_ended_holds_nothing_though_it_is_kept() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(common::Echo);
     let mut kept = call(&mut service);
     drop(assert_ready_ok!(kept.poll()));
@@ -173,7 +173,7 @@ async fn a_future_that_ended_holds_nothing_though_it_is_kept() {
 
 #[tokio::test]
 async fn a_call_that_fails_gives_the_permit_back() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let inner = service_fn(|_| ready(Err::<Response<Empty<Bytes>>, _>(io::Error::other("inner"))));
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(inner);
     let mut kept = call(&mut service);
@@ -187,7 +187,7 @@ async fn a_call_that_fails_gives_the_permit_back() {
 
 #[tokio::test]
 async fn a_call_that_panics_gives_the_permit_back() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let inner = service_fn(|request: http::Request<()>| {
         assert!(request.headers().is_empty(), "in the call");
         poll_fn(|_| -> Poll<Result<Response<Empty<Bytes>>, Infallible>> { panic!("in the future") })
@@ -224,7 +224,7 @@ async fn a_call_that_is_dropped_gives_the_permit_back_after_the_call_has_ended()
             assert_eq!(self.0.in_flight(), 1);
         }
     }
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let probed = limiter.clone();
     let inner = service_fn(move |_: http::Request<()>| {
         let probe = Probe(probed.clone());
@@ -243,7 +243,7 @@ async fn a_call_that_is_dropped_gives_the_permit_back_after_the_call_has_ended()
 
 #[test]
 fn a_waiter_takes_the_permit_of_a_body() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter).layer(common::Echo);
     let body = assert_ready_ok!(call(&mut service).poll()).into_body();
     let mut waiting = call(&mut service);
@@ -258,7 +258,7 @@ fn a_waiter_takes_the_permit_of_a_body() {
 #[test]
 fn the_response_future_is_send_if_the_inner_one_is() {
     fn check<T: Send>(_: &T) {}
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(common::Echo);
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(common::Echo);
     let future = service.call(request());
     check(&future);
     fn is_future<T: Future>(_: &T) {}

@@ -1,6 +1,6 @@
 //! What every layer promises, promised by the limit in each of its forms.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::time::Duration;
 
 use courteous_concurrency::{ConcurrencyLimitLayer, HoldUntil, Limiter, Limiters};
 use courteous_testkit::{Subject, contract};
@@ -16,18 +16,18 @@ fn gauged<L>(layer: L, limiter: &Limiter) -> Subject<L> {
 }
 
 contract!(mod by_default {
-    let limiter = Limiter::new(NonZeroUsize::MIN);
+    let limiter = Limiter::new(1).unwrap();
     crate::gauged(ConcurrencyLimitLayer::from(limiter.clone()), &limiter).waits_behind(1)
 });
 
 contract!(mod to_the_headers {
-    let limiter = Limiter::new(NonZeroUsize::MIN.saturating_add(1));
+    let limiter = Limiter::new(2).unwrap();
     let layer = ConcurrencyLimitLayer::from(limiter.clone()).hold_until(HoldUntil::Headers);
     crate::gauged(layer, &limiter).waits_behind(2)
 });
 
 contract!(mod with_bounds {
-    let limiter = Limiter::new(NonZeroUsize::MIN);
+    let limiter = Limiter::new(1).unwrap();
     let layer = ConcurrencyLimitLayer::from(limiter.clone())
         .with_max_wait(10 * MINUTE)
         .with_max_waiting(10_000);
@@ -35,7 +35,7 @@ contract!(mod with_bounds {
 });
 
 contract!(mod per_origin {
-    let limiters = Limiters::new(NonZeroUsize::MIN);
+    let limiters = Limiters::new(1).unwrap();
     let (in_flight, waiting) = (limiters.clone(), limiters.clone());
     Subject::new(ConcurrencyLimitLayer::per_origin(limiters))
         .gauge("in flight", move || in_flight.in_flight())

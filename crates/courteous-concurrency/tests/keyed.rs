@@ -35,7 +35,7 @@ fn user_of(request: RequestView<'_>) -> Option<HeaderValue> {
 
 #[tokio::test(start_paused = true)]
 async fn origins_do_not_limit_each_other() {
-    let limiters = Limiters::new(limit(1));
+    let limiters = Limiters::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::per_origin(limiters.clone()).layer(Echo);
     let first = assert_ready_ok!(task::spawn(service.call(to("http://a.example/1"))).poll());
     let mut second = task::spawn(service.call(to("http://A.example/2")));
@@ -55,7 +55,7 @@ async fn origins_do_not_limit_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn one_set_of_limiters_serves_several_stacks() {
-    let limiters = Limiters::new(limit(1));
+    let limiters = Limiters::new(1).unwrap();
     let mut one = ConcurrencyLimitLayer::of(limiters.clone(), user_of).layer(Echo);
     let mut two =
         ConcurrencyLimitLayer::of(limiters, |request| request.headers().get("user").cloned())
@@ -69,12 +69,12 @@ async fn one_set_of_limiters_serves_several_stacks() {
 
 #[tokio::test(start_paused = true)]
 async fn the_limit_of_all_keys_can_be_changed() {
-    let limiters = Limiters::new(limit(1));
+    let limiters = Limiters::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::of(limiters.clone(), user_of).layer(Echo);
     let _first = assert_ready_ok!(task::spawn(service.call(user(1))).poll());
     let mut second = task::spawn(service.call(user(1)));
     assert_pending!(second.poll());
-    limiters.set_limit(limit(2));
+    limiters.set_limit(2).unwrap();
     assert_eq!(limiters.limit(), limit(2));
     assert!(second.is_woken());
     let _second = assert_ready_ok!(second.poll());
@@ -85,7 +85,7 @@ async fn the_limit_of_all_keys_can_be_changed() {
 
 #[tokio::test(start_paused = true)]
 async fn keys_that_are_not_in_use_are_forgotten() {
-    let limiters = Limiters::new(limit(1));
+    let limiters = Limiters::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::of(limiters.clone(), user_of).layer(Echo);
     let held = assert_ready_ok!(task::spawn(service.call(user(usize::MAX))).poll());
     let mut waiting = task::spawn(service.call(user(usize::MAX)));
@@ -108,7 +108,7 @@ async fn keys_that_are_not_in_use_are_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_with_nothing_but_a_waiter_outside_of_the_line_is_in_use() {
-    let limiters = Limiters::new(limit(1));
+    let limiters = Limiters::new(1).unwrap();
     let layer = ConcurrencyLimitLayer::of(limiters.clone(), user_of);
     let mut service = layer.layer(Echo);
     let held = assert_ready_ok!(task::spawn(service.call(user(7))).poll());
@@ -133,7 +133,8 @@ async fn a_key_with_nothing_but_a_waiter_outside_of_the_line_is_in_use() {
 async fn the_load_is_what_is_in_flight_and_waiting_for_all_keys() {
     use tower::load::Load;
 
-    let mut service = ConcurrencyLimitLayer::new(limit(1))
+    let mut service = ConcurrencyLimitLayer::new(1)
+        .unwrap()
         .keyed_by(user_of)
         .layer(Echo);
     let _one = assert_ready_ok!(task::spawn(service.call(user(1))).poll());
@@ -143,7 +144,7 @@ async fn the_load_is_what_is_in_flight_and_waiting_for_all_keys() {
     assert_eq!(service.load(), 3);
     drop(waiting);
     assert_eq!(service.load(), 2);
-    let mut unkeyed = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let mut unkeyed = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
     let _one = assert_ready_ok!(call(&mut unkeyed).poll());
     let _waiting = call(&mut unkeyed);
     assert_eq!(unkeyed.load(), 2);
@@ -151,7 +152,7 @@ async fn the_load_is_what_is_in_flight_and_waiting_for_all_keys() {
 
 #[tokio::test(start_paused = true)]
 async fn with_all_keys_in_use_another_one_shares_a_limiter_until_one_is_not() {
-    let limiters = Limiters::new(limit(1)).with_max_keys(limit(100));
+    let limiters = Limiters::new(1).unwrap().with_max_keys(limit(100));
     let mut service = ConcurrencyLimitLayer::of(limiters.clone(), user_of).layer(Echo);
     let mut held: Vec<_> = (0..100)
         .map(|number| assert_ready_ok!(task::spawn(service.call(user(number))).poll()))
@@ -177,14 +178,15 @@ async fn with_all_keys_in_use_another_one_shares_a_limiter_until_one_is_not() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_without_an_origin_share_one() {
-    let mut service = ConcurrencyLimitLayer::per_origin(limit(1)).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::per_origin(Limiters::new(1).unwrap()).layer(Echo);
     let _first = assert_ready_ok!(call(&mut service).poll());
     assert_pending!(call(&mut service).poll());
 }
 
 #[test]
 fn keys_leave_what_else_was_set() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1))
+    let mut service = ConcurrencyLimitLayer::new(1)
+        .unwrap()
         .fail_fast()
         .reject_with(|_| {
             http::Response::builder()
@@ -205,7 +207,7 @@ struct Changer(Limiters<Option<HeaderValue>>);
 
 impl Wake for Changer {
     fn wake(self: Arc<Self>) {
-        self.0.set_limit(limit(3));
+        self.0.set_limit(3).unwrap();
     }
 }
 
@@ -217,13 +219,13 @@ fn a_waker_may_change_the_limit_that_another_change_wakes_it_for() {
             .start_paused(true)
             .build();
         runtime.unwrap().block_on(async {
-            let limiters = Limiters::new(limit(1));
+            let limiters = Limiters::new(1).unwrap();
             let mut service = ConcurrencyLimitLayer::of(limiters.clone(), user_of).layer(Echo);
             let _held = assert_ready_ok!(task::spawn(service.call(user(7))).poll());
             let waker = Waker::from(Arc::new(Changer(limiters.clone())));
             let mut waiting = pin!(service.call(user(7)));
             assert_pending!(waiting.as_mut().poll(&mut Context::from_waker(&waker)));
-            limiters.set_limit(limit(2));
+            limiters.set_limit(2).unwrap();
             assert_eq!(limiters.limit(), limit(3));
             waiting.await.unwrap();
         });
@@ -232,7 +234,7 @@ fn a_waker_may_change_the_limit_that_another_change_wakes_it_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_shows_the_busiest_origins() {
-    let limiters = Limiters::new(limit(2));
+    let limiters = Limiters::new(2).unwrap();
     let layer = ConcurrencyLimitLayer::per_origin(limiters.clone());
     let mut service = layer.clone().layer(Echo);
     let mut held = Vec::new();
@@ -266,7 +268,7 @@ async fn a_snapshot_shows_the_busiest_origins() {
 
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_shows_other_keys_only_as_the_labels_say() {
-    let limiters = Limiters::new(limit(1));
+    let limiters = Limiters::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::of(limiters.clone(), user_of).layer(Echo);
     let held = assert_ready_ok!(task::spawn(service.call(user(4711))).poll());
     let snapshot = limiters.snapshot();
@@ -283,7 +285,7 @@ async fn a_snapshot_shows_other_keys_only_as_the_labels_say() {
 
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_of_one_limiter_has_no_keys() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let held = assert_ready_ok!(call(&mut service).poll());
     assert_pending!(call(&mut service).poll());

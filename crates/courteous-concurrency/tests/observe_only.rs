@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Echo, call, limit, reason, request};
+use common::{Echo, call, reason, request};
 use courteous_concurrency::{ConcurrencyLimitLayer, Limiter, Limiters, ObserveOnly};
 use courteous_core::{CallContext, Decision, RejectReason};
 use courteous_testkit::{Probe, Reply};
@@ -53,7 +53,7 @@ async fn an_observed_run_is_the_run_without_the_layer() {
     let without = run(bare.clone(), &bare).await;
     let limited = probe();
     let switch = ObserveOnly::new();
-    let layer = ConcurrencyLimitLayer::new(limit(2)).fail_fast();
+    let layer = ConcurrencyLimitLayer::new(2).unwrap().fail_fast();
     let layer = layer.observe_only(switch.clone());
     assert_eq!(run(layer.layer(limited.clone()), &limited).await, without);
     assert!(counts(&switch).1 > 0);
@@ -66,7 +66,7 @@ async fn an_observed_run_is_the_run_without_the_layer() {
 #[tokio::test(start_paused = true)]
 async fn a_burst_is_judged_as_it_would_be() {
     for max_waiting in [0, 1, 3, 100] {
-        let limiter = Limiter::new(limit(2));
+        let limiter = Limiter::new(2).unwrap();
         let layer = ConcurrencyLimitLayer::from(limiter.clone()).with_max_waiting(max_waiting);
         let mut enforced = layer.clone().layer(Echo);
         let calls: Vec<_> = (0..10).map(|_| call(&mut enforced)).collect();
@@ -96,7 +96,7 @@ async fn a_burst_is_judged_as_it_would_be() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_would_have_been_rejected_takes_no_place_from_later_ones() {
     let switch = ObserveOnly::new();
-    let layer = ConcurrencyLimitLayer::new(limit(1)).fail_fast();
+    let layer = ConcurrencyLimitLayer::new(1).unwrap().fail_fast();
     let mut service = layer.observe_only(switch.clone()).layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
     let _rejected = assert_ready_ok!(call(&mut service).poll());
@@ -108,7 +108,9 @@ async fn a_call_that_would_have_been_rejected_takes_no_place_from_later_ones() {
 #[tokio::test(start_paused = true)]
 async fn a_call_without_time_to_wait_would_have_been_rejected() {
     let switch = ObserveOnly::new();
-    let layer = ConcurrencyLimitLayer::new(limit(1)).observe_only(switch.clone());
+    let layer = ConcurrencyLimitLayer::new(1)
+        .unwrap()
+        .observe_only(switch.clone());
     let service = layer.layer(Echo);
     let _first = service.clone().oneshot(request()).await.unwrap();
     let mut late = request();
@@ -119,7 +121,7 @@ async fn a_call_without_time_to_wait_would_have_been_rejected() {
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_is_enforced_from_the_moment_the_switch_is_off() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let switch = ObserveOnly::new();
     let layer = ConcurrencyLimitLayer::from(limiter.clone()).observe_only(switch.clone());
     let mut service = layer.clone().layer(Echo);
@@ -145,7 +147,7 @@ async fn a_limit_is_enforced_from_the_moment_the_switch_is_off() {
 /// Two stacks with one limiter: the calls of the one that observes count, and pass; those of the other wait.
 #[tokio::test(start_paused = true)]
 async fn an_observed_call_passes_those_that_wait_and_takes_nothing_from_them() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut enforced = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let observing = ConcurrencyLimitLayer::from(limiter.clone()).observe_only(true);
     let mut observing = observing.layer(Echo);
@@ -165,7 +167,7 @@ async fn an_observed_call_passes_those_that_wait_and_takes_nothing_from_them() {
 #[tokio::test(start_paused = true)]
 async fn each_key_is_observed_for_itself() {
     let switch = ObserveOnly::new();
-    let limiters = Limiters::new(limit(1));
+    let limiters = Limiters::new(1).unwrap();
     let layer = ConcurrencyLimitLayer::per_origin(limiters.clone()).observe_only(switch.clone());
     let service = layer.layer(Echo);
     let mut bodies = Vec::new();
@@ -181,7 +183,7 @@ async fn each_key_is_observed_for_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_may_say_that_it_enforces() {
-    let layer = ConcurrencyLimitLayer::new(limit(1)).fail_fast();
+    let layer = ConcurrencyLimitLayer::new(1).unwrap().fail_fast();
     let mut service = layer.observe_only(false).layer(Echo);
     let _first = assert_ready_ok!(call(&mut service).poll());
     let refused = assert_ready!(call(&mut service).poll());

@@ -32,7 +32,7 @@ fn open_ended() -> Request<()> {
 
 #[tokio::test(start_paused = true)]
 async fn the_next_call_takes_back_the_permit_of_a_body_that_is_not_polled() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let kept = assert_ready_ok!(task::spawn(service.call(within(30 * SECOND))).poll());
     sleep(30 * SECOND - Duration::from_millis(1)).await;
@@ -51,7 +51,7 @@ async fn the_next_call_takes_back_the_permit_of_a_body_that_is_not_polled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_may_not_wait_takes_it_back_too() {
-    let limiter = Limiter::new(limit(2));
+    let limiter = Limiter::new(2).unwrap();
     let layer = ConcurrencyLimitLayer::from(limiter.clone()).fail_fast();
     let mut service = layer.layer(Echo);
     let long = assert_ready_ok!(task::spawn(service.call(within(60 * SECOND))).poll());
@@ -68,7 +68,7 @@ async fn a_call_that_may_not_wait_takes_it_back_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waits_already_goes_first() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let kept = assert_ready_ok!(task::spawn(service.call(within(SECOND))).poll());
     let mut first = task::spawn(service.call(open_ended()));
@@ -90,7 +90,7 @@ async fn a_call_that_waits_already_goes_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waited_holds_its_permit_until_its_deadline_too() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let first = assert_ready_ok!(task::spawn(service.call(open_ended())).poll());
     let mut second = task::spawn(service.call(within(2 * SECOND)));
@@ -104,7 +104,7 @@ async fn a_call_that_waited_holds_its_permit_until_its_deadline_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_forgotten_response_is_lost_only_without_a_deadline() {
-    let limiter = Limiter::new(limit(2));
+    let limiter = Limiter::new(2).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     for request in [within(SECOND), open_ended()] {
         std::mem::forget(assert_ready_ok!(task::spawn(service.call(request)).poll()));
@@ -117,7 +117,7 @@ async fn a_forgotten_response_is_lost_only_without_a_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_response_future_that_is_not_polled_loses_its_permit_at_the_deadline() {
     for hold in [HoldUntil::Body, HoldUntil::Headers] {
-        let limiter = Limiter::new(limit(1));
+        let limiter = Limiter::new(1).unwrap();
         let layer = ConcurrencyLimitLayer::from(limiter.clone()).hold_until(hold);
         let never =
             service_fn(|_: Request<()>| -> Pending<Result<Response<Body>, BoxError>> { pending() });
@@ -137,7 +137,7 @@ async fn a_response_future_that_is_not_polled_loses_its_permit_at_the_deadline()
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_may_outlast_the_deadline_keeps_its_permit() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let mut request = open_ended();
     CallContext::edit(request.extensions_mut())
@@ -152,7 +152,7 @@ async fn a_body_that_may_outlast_the_deadline_keeps_its_permit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_with_overdue_permits_alone_makes_room_for_another() {
-    let limiters = Limiters::new(limit(1)).with_max_keys(limit(1));
+    let limiters = Limiters::new(1).unwrap().with_max_keys(limit(1));
     let layer = ConcurrencyLimitLayer::of(limiters.clone(), |head| head.uri().path().to_owned());
     let mut service = layer.layer(Echo);
     let to = |path: &str, mut request: Request<()>| {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Body, Echo, LAPSE, call, limit, request};
+use common::{Body, Echo, LAPSE, call, request};
 use courteous_concurrency::{
     AsError, ConcurrencyLimit, ConcurrencyLimitLayer, Limiter, PermitBody, ResponseFuture,
 };
@@ -54,7 +54,7 @@ struct World {
 
 impl World {
     fn new(permits: usize) -> Self {
-        let limiter = Limiter::new(limit(permits));
+        let limiter = Limiter::new(permits).unwrap();
         let service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
         Self {
             limiter,
@@ -78,7 +78,7 @@ impl World {
             Step::DropResponse(at) if !self.responses.is_empty() => {
                 drop(self.responses.remove(at % self.responses.len()));
             }
-            Step::SetLimit(permits) => self.limiter.set_limit(limit(permits)),
+            Step::SetLimit(permits) => self.limiter.set_limit(permits).unwrap(),
             Step::Sleep(millis) => return Some(Duration::from_millis(millis)),
             _ => {}
         }
@@ -199,7 +199,7 @@ proptest! {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn threads_that_race_stay_within_the_limit_and_all_get_their_turn() {
-    let limiter = Limiter::new(limit(3));
+    let limiter = Limiter::new(3).unwrap();
     let service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let (at_work, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let tasks: Vec<_> = (0..8)

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use common::{Gated, call, limit, reason, request};
+use common::{Gated, call, reason, request};
 use courteous_concurrency::{ConcurrencyLimitLayer, Limiter};
 use courteous_core::RejectReason;
 use http::{Request, Response};
@@ -18,7 +18,7 @@ use tower::{Layer, Service};
 
 #[test]
 fn a_readied_service_reserves_no_permit() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let layer = ConcurrencyLimitLayer::from(limiter.clone());
     let (gated, _) = Gated::new(9);
     let mut idle = layer.layer(gated.clone());
@@ -31,7 +31,7 @@ fn a_readied_service_reserves_no_permit() {
 #[test]
 fn a_call_that_is_admitted_at_once_goes_to_the_instance_that_was_polled() {
     let (gated, door) = Gated::new(9);
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(gated);
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(gated);
     assert_ready_ok!(call(&mut service).poll());
     assert_eq!((door.calls(), door.clones()), (1, 0));
 }
@@ -39,7 +39,7 @@ fn a_call_that_is_admitted_at_once_goes_to_the_instance_that_was_polled() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waits_holds_no_readiness_and_calls_a_clone_that_it_readied() {
     let (gated, door) = Gated::new(9);
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(gated);
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(gated);
     let first = assert_ready_ok!(call(&mut service).poll());
     let mut waiting = call(&mut service);
     assert_eq!(door.ready(), 0);
@@ -56,7 +56,8 @@ async fn a_call_that_waits_holds_no_readiness_and_calls_a_clone_that_it_readied(
 #[test]
 fn a_call_that_is_refused_gives_the_readiness_back() {
     let (gated, door) = Gated::new(9);
-    let mut service = ConcurrencyLimitLayer::new(limit(1))
+    let mut service = ConcurrencyLimitLayer::new(1)
+        .unwrap()
         .fail_fast()
         .layer(gated);
     let _first = assert_ready_ok!(call(&mut service).poll());
@@ -67,7 +68,7 @@ fn a_call_that_is_refused_gives_the_readiness_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_whose_clone_is_not_ready_lets_the_next_one_go_first() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let layer = ConcurrencyLimitLayer::from(limiter.clone());
     let (gated, door) = Gated::new(1);
     let mut slow = layer.layer(gated);
@@ -111,7 +112,7 @@ async fn a_waiter_whose_clone_is_not_ready_lets_the_next_one_go_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_is_ready_while_a_permit_is_free_takes_it() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let layer = ConcurrencyLimitLayer::from(limiter.clone());
     let (gated, door) = Gated::new(0);
     let held = assert_ready_ok!(call(&mut layer.layer(common::Echo)).poll());
@@ -128,7 +129,7 @@ async fn a_waiter_that_is_ready_while_a_permit_is_free_takes_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_can_be_dropped_in_every_state() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let layer = ConcurrencyLimitLayer::from(limiter.clone());
     let mut quick = layer.layer(common::Echo);
     let state = || (limiter.in_flight(), limiter.waiting());
@@ -205,7 +206,7 @@ impl Service<Request<()>> for Broken {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_inner_readiness_comes_through() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let layer = ConcurrencyLimitLayer::from(limiter.clone());
     let mut broken = layer.layer(Broken);
     let mut polled = task::spawn(());

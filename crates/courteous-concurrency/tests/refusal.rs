@@ -5,8 +5,8 @@ mod common;
 
 use std::{convert::Infallible, time::Duration};
 
-use common::{Body, Echo, call, limit, reason, request};
-use courteous_concurrency::{ConcurrencyLimitLayer, InvalidLimit, Limiter};
+use common::{Body, Echo, call, reason, request};
+use courteous_concurrency::{ConcurrencyLimitLayer, Limiter, Limiters};
 use courteous_core::{CallContext, RejectReason, Rejected};
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -18,7 +18,10 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn fail_fast_refuses_at_once_and_only_at_capacity() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).fail_fast().layer(Echo);
+    let mut service = ConcurrencyLimitLayer::new(1)
+        .unwrap()
+        .fail_fast()
+        .layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
     let refused = assert_ready!(call(&mut service).poll());
     assert_eq!(reason(refused), Some(RejectReason::AtCapacity));
@@ -28,7 +31,10 @@ async fn fail_fast_refuses_at_once_and_only_at_capacity() {
 
 #[tokio::test]
 async fn fail_fast_refuses_nothing_while_there_is_room_however_long_the_task_runs() {
-    let service = ConcurrencyLimitLayer::new(limit(1)).fail_fast().layer(Echo);
+    let service = ConcurrencyLimitLayer::new(1)
+        .unwrap()
+        .fail_fast()
+        .layer(Echo);
     for _ in 0..10_000 {
         service.clone().oneshot(request()).await.unwrap();
     }
@@ -36,7 +42,8 @@ async fn fail_fast_refuses_nothing_while_there_is_room_however_long_the_task_run
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_at_once() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1))
+    let mut service = ConcurrencyLimitLayer::new(1)
+        .unwrap()
         .with_max_waiting(2)
         .layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
@@ -53,7 +60,7 @@ async fn a_full_queue_refuses_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_at_exactly_max_wait() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone())
         .with_max_wait(SECOND)
         .layer(Echo);
@@ -67,7 +74,8 @@ async fn a_wait_ends_at_exactly_max_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_permit_in_time_is_in_time() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1))
+    let mut service = ConcurrencyLimitLayer::new(1)
+        .unwrap()
         .with_max_wait(SECOND)
         .layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
@@ -81,7 +89,7 @@ async fn a_permit_in_time_is_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_polled_after_its_wait_is_not_sent_although_a_permit_is_there() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone())
         .with_max_wait(SECOND)
         .layer(Echo);
@@ -97,7 +105,8 @@ async fn a_call_that_is_polled_after_its_wait_is_not_sent_although_a_permit_is_t
 
 #[tokio::test(start_paused = true)]
 async fn without_time_to_wait_a_call_is_refused_at_once() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1))
+    let mut service = ConcurrencyLimitLayer::new(1)
+        .unwrap()
         .with_max_wait(Duration::ZERO)
         .layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
@@ -109,7 +118,8 @@ async fn without_time_to_wait_a_call_is_refused_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn the_longest_max_wait_is_no_bound() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1))
+    let mut service = ConcurrencyLimitLayer::new(1)
+        .unwrap()
         .with_max_wait(Duration::MAX)
         .layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
@@ -123,7 +133,7 @@ async fn the_longest_max_wait_is_no_bound() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_at_the_deadline_of_its_call() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone())
         .with_max_wait(5 * SECOND)
         .layer(Echo);
@@ -149,7 +159,7 @@ async fn with_a_response_for_those_refused_the_error_stays_the_inner_services() 
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         response
     }
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone())
         .with_max_wait(SECOND)
         .reject_with(unavailable)
@@ -165,7 +175,8 @@ async fn with_a_response_for_those_refused_the_error_stays_the_inner_services() 
 
 #[test]
 fn a_closure_answers_those_refused_without_a_type_being_named() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1))
+    let mut service = ConcurrencyLimitLayer::new(1)
+        .unwrap()
         .fail_fast()
         .reject_with(|rejected| {
             let reason = format!("{:?}", rejected.reason());
@@ -182,8 +193,11 @@ fn a_closure_answers_those_refused_without_a_type_being_named() {
 
 #[test]
 fn a_limit_of_zero_is_refused_where_it_is_written() {
-    let error: InvalidLimit = ConcurrencyLimitLayer::try_from(0).unwrap_err();
-    assert_eq!(error.limit(), 0);
-    assert!(error.to_string().contains('0'));
-    assert!(ConcurrencyLimitLayer::try_from(usize::MAX).is_ok());
+    let error = ConcurrencyLimitLayer::new(0).unwrap_err();
+    assert_eq!(error.to_string(), "`limit` must be at least 1, not 0");
+    assert_eq!(Limiters::<()>::new(0).unwrap_err(), error);
+    let limiter = Limiter::new(2).unwrap();
+    assert_eq!(limiter.set_limit(0), Err(error));
+    assert_eq!(limiter.limit().get(), 2);
+    assert!(ConcurrencyLimitLayer::new(usize::MAX).is_ok());
 }

@@ -20,7 +20,7 @@ use tower::{Layer, Service};
 
 #[tokio::test(start_paused = true)]
 async fn calls_are_admitted_in_the_order_in_which_they_were_made() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
     let (mut second, mut third) = (call(&mut service), call(&mut service));
     // Polled the other way round.
@@ -38,7 +38,7 @@ async fn calls_are_admitted_in_the_order_in_which_they_were_made() {
 
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_does_not_overtake_a_waiter_that_was_woken() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
     let mut second = call(&mut service);
     assert_pending!(second.poll());
@@ -49,7 +49,7 @@ async fn a_newcomer_does_not_overtake_a_waiter_that_was_woken() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_is_not_polled_delays_nobody_for_long() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
     let (mut sleepy, mut next) = (call(&mut service), call(&mut service));
     assert_pending!(sleepy.poll());
@@ -74,7 +74,7 @@ async fn a_waiter_that_is_not_polled_delays_nobody_for_long() {
 
 #[tokio::test(start_paused = true)]
 async fn a_promise_that_is_looked_at_too_late_lapses_at_the_first_look() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
     let (mut sleepy, mut next) = (call(&mut service), call(&mut service));
     assert_pending!(sleepy.poll());
@@ -88,7 +88,7 @@ async fn a_promise_that_is_looked_at_too_late_lapses_at_the_first_look() {
 
 #[tokio::test(start_paused = true)]
 async fn a_promise_lapses_also_when_nobody_waits_behind() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let mut other = ConcurrencyLimitLayer::from(limiter.clone())
         .fail_fast()
@@ -109,7 +109,7 @@ async fn a_promise_lapses_also_when_nobody_waits_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn waiters_that_are_all_polled_late_are_admitted_nevertheless() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
     let mut waiting: Vec<_> = (0..3).map(|_| call(&mut service)).collect();
     for waiting in &mut waiting {
@@ -128,7 +128,7 @@ async fn waiters_that_are_all_polled_late_are_admitted_nevertheless() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiter_that_was_never_polled_is_passed_over() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
     let (mut unpolled, mut next) = (call(&mut service), call(&mut service));
     assert_pending!(next.poll());
@@ -141,7 +141,7 @@ async fn a_waiter_that_was_never_polled_is_passed_over() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_are_polled_one_after_another_need_no_timer() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
     let calls: Vec<_> = (0..100).map(|_| service.call(request())).collect();
     let start = time::Instant::now();
     for call in calls {
@@ -152,14 +152,14 @@ async fn calls_that_are_polled_one_after_another_need_no_timer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_higher_limit_admits_those_who_wait() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let _first = assert_ready_ok!(call(&mut service).poll());
     let mut waiting: Vec<_> = (0..3).map(|_| call(&mut service)).collect();
     for waiting in &mut waiting {
         assert_pending!(waiting.poll());
     }
-    limiter.set_limit(limit(3));
+    limiter.set_limit(3).unwrap();
     assert_eq!(limiter.limit(), limit(3));
     let woken: Vec<_> = waiting.iter().map(|waiting| waiting.is_woken()).collect();
     assert_eq!(woken, [true, true, false]);
@@ -170,12 +170,12 @@ async fn a_higher_limit_admits_those_who_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_below_what_is_in_flight_takes_nothing_away() {
-    let limiter = Limiter::new(limit(3));
+    let limiter = Limiter::new(3).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let mut responses: Vec<_> = (0..3)
         .map(|_| assert_ready_ok!(call(&mut service).poll()))
         .collect();
-    limiter.set_limit(limit(1));
+    limiter.set_limit(1).unwrap();
     assert_eq!(limiter.in_flight(), 3);
     let mut waiting = call(&mut service);
     assert_pending!(waiting.poll());
@@ -191,7 +191,7 @@ async fn a_limit_below_what_is_in_flight_takes_nothing_away() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lower_limit_also_holds_for_waiters_that_were_woken_before() {
-    let limiter = Limiter::new(limit(2));
+    let limiter = Limiter::new(2).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
     let second = assert_ready_ok!(call(&mut service).poll());
@@ -199,7 +199,7 @@ async fn a_lower_limit_also_holds_for_waiters_that_were_woken_before() {
     assert_pending!(waiting.poll());
     drop(second);
     assert!(waiting.is_woken());
-    limiter.set_limit(limit(1));
+    limiter.set_limit(1).unwrap();
     assert_pending!(waiting.poll());
     assert_eq!(limiter.in_flight(), 1);
     drop(first);
@@ -209,7 +209,7 @@ async fn a_lower_limit_also_holds_for_waiters_that_were_woken_before() {
 
 #[tokio::test(start_paused = true)]
 async fn one_limiter_serves_stacks_around_different_services() {
-    let limiter = Limiter::new(limit(1));
+    let limiter = Limiter::new(1).unwrap();
     let layer = ConcurrencyLimitLayer::from(limiter.clone());
     let mut one = layer.layer(Echo);
     let mut two = layer.layer(common::Gated::new(9).0);
@@ -224,7 +224,7 @@ async fn one_limiter_serves_stacks_around_different_services() {
 
 #[test]
 fn a_static_limiter_outlives_its_runtimes() {
-    static LIMITER: LazyLock<Limiter> = LazyLock::new(|| Limiter::new(limit(1)));
+    static LIMITER: LazyLock<Limiter> = LazyLock::new(|| Limiter::new(1).unwrap());
     let mut service = ConcurrencyLimitLayer::from(LIMITER.clone()).layer(Echo);
     let mut left_over = Vec::new();
     for _ in 0..2 {
@@ -258,7 +258,7 @@ fn a_static_limiter_outlives_its_runtimes() {
 
 #[test]
 fn waiting_works_without_a_runtime() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
     let mut second = call(&mut service);
     assert_pending!(second.poll());
@@ -299,7 +299,7 @@ impl Executor {
 #[tokio::test(start_paused = true)]
 async fn a_hundred_thousand_waiters_are_drained_in_order_with_one_wake_up_each() {
     const WAITERS: usize = 100_000;
-    let limiter = Limiter::new(limit(64));
+    let limiter = Limiter::new(64).unwrap();
     let mut service = ConcurrencyLimitLayer::from(limiter.clone()).layer(Echo);
     let executor = Executor {
         woken: Arc::default(),
@@ -331,7 +331,7 @@ async fn a_hundred_thousand_waiters_are_drained_in_order_with_one_wake_up_each()
 
 #[test]
 fn a_waiter_sets_no_timer_until_it_is_promised_a_permit() {
-    let mut service = ConcurrencyLimitLayer::new(limit(1)).layer(Echo);
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
     let paused = runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

@@ -27,7 +27,7 @@
 //! ```text
 //! Subject::new(TotalTimeoutLayer::new(Duration::from_secs(60)))       // never waits by itself
 //!
-//! let limiter = Limiter::new(LIMIT);                                  // LIMIT: 2
+//! let limiter = Limiter::new(2)?;
 //! Subject::new(ConcurrencyLimitLayer::from(limiter.clone()))
 //!     .waits_behind(2)                                                // the third call waits
 //!     .gauge("permits in use", move || limiter.in_flight())

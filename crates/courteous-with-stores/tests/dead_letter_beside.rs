@@ -3,11 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
-use std::{
-    future::poll_fn,
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
-};
+use std::{future::poll_fn, num::NonZeroU32, time::Duration};
 
 use bytes::Bytes;
 use courteous::{
@@ -59,7 +55,7 @@ fn throttle() -> Subject<ThrottleLayer> {
 }
 
 fn concurrency_limit() -> Subject<ConcurrencyLimitLayer> {
-    let limiter = Limiter::new(NonZeroUsize::new(2).unwrap());
+    let limiter = Limiter::new(2).unwrap();
     let waiting = limiter.clone();
     Subject::new(ConcurrencyLimitLayer::from(limiter.clone()))
         .waits_behind(2)

@@ -22,7 +22,7 @@ use tower_layer::{Identity, Layer, Stack};
 /// [`ServiceBuilderExt`], and do something else. This builder has none.
 ///
 /// ```
-/// use std::{num::NonZeroUsize, time::Duration};
+/// use std::time::Duration;
 ///
 /// use courteous::{
 ///     ConcurrencyLimitLayer, Rate, RetryLayer, ServiceBuilder, ServiceBuilderExt, ThrottleLayer,
@@ -37,7 +37,7 @@ use tower_layer::{Identity, Layer, Stack};
 ///     .idempotency_key()
 ///     .total_timeout(Duration::from_secs(30))
 ///     .retry(RetryLayer::new())
-///     .concurrency_limit(ConcurrencyLimitLayer::try_from(64)?)
+///     .concurrency_limit(ConcurrencyLimitLayer::new(64)?)
 ///     .throttle(ThrottleLayer::new("100/s".parse()?))
 ///     .attempt_timeout(Duration::from_secs(10))
 ///     .service(client);

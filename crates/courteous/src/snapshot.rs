@@ -139,7 +139,10 @@ impl<P: Partition> Handles<'_, P> {
             set.map_err(|rule| InvalidSettings::new("throttle.rates", rule))?;
         }
         if let Some(limit) = asked.concurrency_limit.limit {
-            self.concurrency.set_limit(limit);
+            let set = self.concurrency.set_limit(limit.get());
+            set.map_err(|error| {
+                InvalidSettings::new("concurrency_limit.limit", error.to_string())
+            })?;
         }
         if let Some(attempts) = asked.retry.max_attempts {
             self.retry.set_max_attempts(attempts);

@@ -18,7 +18,7 @@ pub(super) fn visit<V: Visit>(visit: &mut V) {
     let key = IdempotencyKeyLayer::new();
     let total = TotalTimeoutLayer::new(TOTAL);
     let retry = RetryLayer::new();
-    let limit = ConcurrencyLimitLayer::new(LIMIT);
+    let limit = ConcurrencyLimitLayer::from(LIMIT);
     let throttle = ThrottleLayer::new(rate());
     let attempt = AttemptTimeoutLayer::new(ATTEMPT);
     let stack = Stack::new()

@@ -230,7 +230,7 @@ fn governor(key: Arc<AtomicU32>, max_keys: u32, in_use: Option<Duration>) -> Box
 
 fn concurrency(key: Arc<AtomicU32>, max_keys: u32, _: Option<Duration>) -> Box<dyn Tenants> {
     let read = Arc::clone(&key);
-    let limiters = Limiters::new(count(64)).with_max_keys(count(max_keys));
+    let limiters = Limiters::from(count(64)).with_max_keys(count(max_keys));
     let layer = ConcurrencyLimitLayer::of(limiters, move |_| read.load(Ordering::Relaxed));
     tenants(layer.layer(TRANSPORT), key)
 }

@@ -54,7 +54,7 @@ fn main() {
         .idempotency_key()
         .total_timeout(Duration::from_secs(30))
         .retry(RetryLayer::new())
-        .concurrency_limit(ConcurrencyLimitLayer::try_from(64).unwrap())
+        .concurrency_limit(ConcurrencyLimitLayer::new(64).unwrap())
         .throttle(ThrottleLayer::new("100/s".parse().unwrap()))
         .attempt_timeout(Duration::from_secs(10))
         .service(Client);

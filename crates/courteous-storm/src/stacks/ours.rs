@@ -57,7 +57,7 @@ pub(crate) fn client(
         retry = retry.with_backoff(Backoff::default().with_jitter(jitter));
     }
     let probe = ProbeLayer::default();
-    let limiters = Limiters::new(IN_FLIGHT);
+    let limiters = Limiters::from(IN_FLIGHT);
     let buckets = Keyed::per_origin(Bucket::new(Rate::UNLIMITED).with_dice(dice(1)));
     let client = ServiceBuilder::new()
         .idempotency_key()

@@ -34,7 +34,7 @@ const fn answering(parked: bool, inner: Recorder) -> Recorder {
 }
 
 fn ours(parked: bool, inner: Recorder) -> Joins {
-    let layer = ConcurrencyLimitLayer::new(LIMIT);
+    let layer = ConcurrencyLimitLayer::from(LIMIT);
     joins(layer.layer(answering(parked, inner)))
 }
 
