@@ -2,7 +2,7 @@
 #![cfg(feature = "tracing")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::time::Duration;
 
 use courteous_concurrency::ConcurrencyLimitLayer;
 use courteous_testkit::{Events, Probe, Reply, Task};
@@ -21,7 +21,7 @@ async fn a_refusal_names_reason_method_and_origin() {
     let told = |fields: &str| {
         format!("DEBUG courteous::concurrency {fields} method=POST origin=https://api.example")
     };
-    let layer = || ConcurrencyLimitLayer::new(NonZeroUsize::MIN);
+    let layer = || ConcurrencyLimitLayer::new(1).unwrap();
     let probe = || Probe::new().otherwise(|_| Reply::ok().after(Duration::from_secs(5)));
     for (layer, expected) in [
         (layer().with_max_waiting(0), "refused reason=at_capacity"),
