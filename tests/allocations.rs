@@ -17,6 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use courteous::CloseLayer;
 use courteous_concurrency::ConcurrencyLimitLayer;
 use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_retry::RetryLayer;
@@ -183,6 +184,7 @@ fn a_call_that_neither_waits_nor_fails_allocates_exactly_this_often() {
         ("concurrency limit", added(&concurrency_limit), [0, 0, 0]),
         ("throttle", added(&throttle), [0, 0, 0]),
         ("attempt timeout", added(&attempt_timeout), [0, 0, 0]),
+        ("close", added(&CloseLayer::new()), [0, 0, 0]),
         // One context for all, which is not copied with the snapshot.
         ("all six", added(&all), [3, 7, 8]),
     ];
