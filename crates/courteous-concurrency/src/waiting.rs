@@ -4,9 +4,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use courteous_core::Rejected;
+use courteous_core::{Rejected, timer};
 use http::Request;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
 use crate::{options::Bound, permit::Permit, place::Place};
@@ -130,10 +130,18 @@ where
         let Some(bound) = self.bound else {
             return Poll::Pending;
         };
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(sleep_until(bound.at)));
-        ready!(sleep.as_mut().poll(cx));
+        if self.sleep.is_none() {
+            self.sleep = timer(bound.at).map(Box::pin).ok();
+        }
+        match &mut self.sleep {
+            Some(sleep) => ready!(sleep.as_mut().poll(cx)),
+            None if bound.at <= Instant::now() => {}
+            None => {
+                // Without a runtime, as the queue itself: polled again and again.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
         Poll::Ready(Rejected::new(bound.reason))
     }
 

@@ -77,6 +77,7 @@ mod store;
 mod table;
 #[cfg(feature = "test-util")]
 pub mod test_util;
+mod timer;
 mod trail;
 mod upload;
 
@@ -118,6 +119,7 @@ pub use snapshot::{
 };
 pub use stop_reason::StopReason;
 pub use store::{Ask, Observed, ObservedStore, Partition, Store, Take, Turn};
+pub use timer::{NoRuntime, timer};
 pub use trail::Trail;
 pub use upload::Upload;
 

@@ -162,6 +162,11 @@
 //! - It keeps no order: what is sent again comes after what was sent since.
 //! - A replay is a request anew: it has the header fields of the first one and its own deadline, but not its extensions.
 //!
+//! # Panics
+//!
+//! On a Tokio runtime without its time driver (`Builder::enable_time`), a call panics when it waits for its letter to be durable,
+//! and a replay when it pauses. Outside of a runtime, such a call is polled again and again, and a replay panics.
+//!
 //! # Events
 //!
 //! With the feature `tracing`, layer and replay tell to the target `courteous::dead_letter`:

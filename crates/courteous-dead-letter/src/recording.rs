@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::RequestLine;
+use courteous_core::{RequestLine, timer};
 use http_body::Body;
 use tokio::{
     task::coop,
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep},
 };
 
 use crate::{
@@ -219,7 +219,14 @@ impl Timer {
         if end <= Instant::now() {
             return Poll::Ready(());
         }
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        if self.sleep.is_none() {
+            self.sleep = timer(end).map(Box::pin).ok();
+        }
+        let Some(sleep) = &mut self.sleep else {
+            // Without a runtime: polled again and again.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        };
         // Also if the task's budget is spent: what is waited for may always spend it.
         pin!(coop::unconstrained(sleep.as_mut())).poll(cx)
     }

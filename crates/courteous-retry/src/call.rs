@@ -12,14 +12,14 @@ use std::{
 use courteous_classify::is_grpc;
 use courteous_core::{
     Attempt, BoxError, CallContext, CallId, CallKeys, ClaimedKey, Effect, Elapsed, Fault, History,
-    KeyClaim, ObserveOnly, Outcome, RejectReason, Rejected, RequestLine, Retried, RetryInfo, Scope,
-    StopReason, Trail, Upload, Verdict, find_cause, is_idempotent,
+    KeyClaim, NoRuntime, ObserveOnly, Outcome, RejectReason, Rejected, RequestLine, Retried,
+    RetryInfo, Scope, StopReason, Trail, Upload, Verdict, find_cause, is_idempotent,
 };
 use courteous_replay::{Keep, NotReplayable};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep};
 
 use crate::{
     RetryEvent,
@@ -246,21 +246,26 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         next.map(|next| next.until)
     }
 
-    /// Waits until `until`.
-    pub(crate) fn wait(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits until `until`. Fails if there is no runtime to wait on.
+    pub(crate) fn wait(
+        &mut self,
+        until: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), NoRuntime>> {
         let mut timer = self.later().project().timer;
         if timer.as_ref().as_pin_ref().map(|timer| timer.deadline()) != Some(until) {
             if until <= Instant::now() {
-                return Poll::Ready(());
+                return Poll::Ready(Ok(()));
             }
             match timer.as_mut().as_pin_mut() {
                 Some(timer) => timer.reset(until),
-                None => timer.set(Some(sleep_until(until))),
+                None => timer.set(Some(courteous_core::timer(until)?)),
             }
         }
         timer
             .as_pin_mut()
             .map_or(Poll::Ready(()), |timer| timer.poll(cx))
+            .map(Ok)
     }
 
     /// The request of the next attempt, which is on its way from here on.
@@ -290,8 +295,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         Some(request)
     }
 
-    /// The end of a call whose service is not ready for another attempt.
-    pub(crate) fn not_ready(&mut self, error: BoxError) -> BoxError {
+    /// The end of a call that cannot make another attempt: its service is not ready, or there is no runtime to wait on.
+    pub(crate) fn no_attempt(&mut self, error: BoxError) -> BoxError {
         self.so_far().next = None;
         self.end(
             Stop {

@@ -110,15 +110,18 @@ where
                     State::Wait
                 }
                 StateProjection::Wait => {
-                    if let Some(until) = this.call.next_at() {
-                        ready!(this.call.wait(until, cx));
+                    if let Some(until) = this.call.next_at()
+                        && let Err(error) = ready!(this.call.wait(until, cx))
+                    {
+                        this.state.set(State::Done);
+                        return Poll::Ready(Err(this.call.no_attempt(error.into())));
                     }
                     State::Ready
                 }
                 StateProjection::Ready => {
                     if let Err(error) = ready!(this.call.service.poll_ready(cx)) {
                         this.state.set(State::Done);
-                        return Poll::Ready(Err(this.call.not_ready(error.into())));
+                        return Poll::Ready(Err(this.call.no_attempt(error.into())));
                     }
                     match this.call.start() {
                         Some(request) => State::Attempt {

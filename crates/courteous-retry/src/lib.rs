@@ -127,6 +127,11 @@
 //! trailers after messages. It does not follow `421` to another connection. Clients retry by themselves below this layer
 //! (hyper-util a request that was never written, reqwest a refused HTTP/2 stream): what is counted here is a lower bound.
 //!
+//! # Panics
+//!
+//! On a Tokio runtime without its time driver (`Builder::enable_time`), a call panics when it waits for its second attempt.
+//! Outside of a runtime it fails with [`NoRuntime`](courteous_core::NoRuntime) then, and the last status is kept.
+//!
 //! # Sources
 //!
 //! RFC 9110 (sections 9.2.2, 10.2.3, 15), RFC 6585 (section 4), RFC 9113 (section 8.7), gRFC A6, and M. Brooker, "Exponential

@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use courteous_core::BoxError;
+use courteous_core::{BoxError, NoRuntime};
 use http::Response;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
@@ -125,15 +125,17 @@ where
                     let Some(limit) = this.limit else {
                         return Poll::Pending;
                     };
-                    ready!(poll_limit(this.timer.as_mut(), limit, this.silence, cx));
+                    let end = ready!(poll_limit(this.timer.as_mut(), limit, this.silence, cx));
                     if let Some(observer) = this.observer.take() {
-                        observer.tell(limit, this.subject);
+                        if end.is_ok() {
+                            observer.tell(limit, this.subject);
+                        }
                         *this.limit = None;
                         *this.silence = None;
                         this.timer.set(None);
                         return Poll::Pending;
                     }
-                    Err(limit.strike(this.subject))
+                    Err(end.map_or_else(Into::into, |()| limit.strike(this.subject)))
                 }
             },
             StateProj::Refused { limit } => Err(limit.strike(this.subject)),
@@ -159,15 +161,15 @@ where
     }
 }
 
-/// Waits for `limit`, which is moved as long as `silence` moves it.
+/// Waits for `limit`, which is moved as long as `silence` moves it. Fails if there is no runtime to wait on.
 fn poll_limit(
     mut timer: Pin<&mut Option<Sleep>>,
     limit: &mut Limit,
     silence: &Option<Box<Silence>>,
     cx: &mut Context<'_>,
-) -> Poll<()> {
+) -> Poll<Result<(), NoRuntime>> {
     if timer.is_none() {
-        timer.set(Some(limit.timer()));
+        timer.set(Some(limit.timer()?));
     }
     let Some(mut timer) = timer.as_pin_mut() else {
         return Poll::Pending;
@@ -176,7 +178,7 @@ fn poll_limit(
         ready!(poll_timer(timer.as_mut(), cx));
         match silence.as_ref().and_then(|it| it.extend(limit)) {
             Some(later) => *limit = later,
-            None => return Poll::Ready(()),
+            None => return Poll::Ready(Ok(())),
         }
         timer.as_mut().reset(limit.deadline());
     }

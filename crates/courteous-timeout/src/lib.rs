@@ -127,6 +127,11 @@
 //! another attempt where that is safe; `courteous-throttle` and `courteous-concurrency` refuse at
 //! once to wait beyond the deadline that is set here.
 //!
+//! # Panics
+//!
+//! On a Tokio runtime without its time driver (`Builder::enable_time`), a call panics when it first has to wait. Outside of a
+//! runtime it fails with [`NoRuntime`](courteous_core::NoRuntime) then.
+//!
 //! # Events
 //!
 //! With the feature `tracing`, a timeout that has ended something tells it to the target `courteous::timeout`:

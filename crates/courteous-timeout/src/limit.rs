@@ -4,10 +4,10 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{BoxError, CallContext, Elapsed, Scope};
+use courteous_core::{BoxError, CallContext, Elapsed, NoRuntime, Scope, timer};
 use tokio::{
     task::coop,
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep},
 };
 
 use crate::events::{self, Subject};
@@ -77,8 +77,8 @@ impl Limit {
         self.deadline <= Instant::now()
     }
 
-    pub(crate) fn timer(&self) -> Sleep {
-        sleep_until(self.deadline)
+    pub(crate) fn timer(&self) -> Result<Sleep, NoRuntime> {
+        timer(self.deadline)
     }
 
     /// The error, and the event that says so of the request that `subject` is.

@@ -49,7 +49,8 @@ impl Wait {
         }
     }
 
-    /// Waits for the end of the time that the next frame has, and returns the error that says so.
+    /// Waits for the end of the time that the next frame has, and returns the error that says so, or that there
+    /// is no runtime to wait on.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<BoxError> {
         if let Some(silence) = &mut self.silence {
             silence.begin_idle();
@@ -58,7 +59,18 @@ impl Wait {
             let Some(limit) = self.earliest() else {
                 return Poll::Pending;
             };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(limit.timer()));
+            if self.timer.is_none() {
+                match limit.timer() {
+                    Ok(timer) => self.timer = Some(Box::pin(timer)),
+                    Err(no_runtime) if self.observer.is_none() => {
+                        return Poll::Ready(no_runtime.into());
+                    }
+                    Err(_) => *self = Self::default(),
+                }
+            }
+            let Some(timer) = &mut self.timer else {
+                return Poll::Pending;
+            };
             if limit.deadline() < timer.deadline() {
                 timer.as_mut().reset(limit.deadline());
             }

@@ -89,6 +89,24 @@
 //! `UnsyncBoxBody<Bytes, BoxError>`; or spawn the call itself, `tokio::spawn(client.oneshot(request))`; or
 //! box the future as a `Pin<Box<dyn Future<Output = _> + Send>>`.
 //!
+//! # Runtime
+//!
+//! Tokio's: timers are made on the runtime that polls the call, when it first has to wait. A client can be made anywhere, be a
+//! `static`, and serve several runtimes.
+//!
+//! | where a call is polled | what happens |
+//! |---|---|
+//! | on a Tokio runtime with its time driver: `#[tokio::main]`, `Builder::enable_all` | all works |
+//! | on a Tokio runtime without its time driver | the first wait **panics**, as below |
+//! | elsewhere: smol, async-std, `futures::executor::block_on` | the first wait of a timeout or a retry fails with [`NoRuntime`]; a queue of a limit polls its waiters again and again. A client that needs Tokio, such as hyper-util's or reqwest's, panics before that. Put the call into a `Compat` of the crate `async-compat`, which brings a Tokio runtime |
+//! | in code that blocks | use `Runtime::block_on(client.oneshot(request))` of a runtime that you keep, or `Handle::block_on` of one that other threads drive. In async code both panic: there the code that blocks belongs into `spawn_blocking`, and may use `Handle::block_on` in it |
+//! | on `wasm32-unknown-unknown` | nothing works: Tokio has no clock there, and `Instant::now` panics. Whether it compiles, and other targets of WebAssembly, are untested |
+//!
+//! # Panics
+//!
+//! On a Tokio runtime that was built without `enable_time` or `enable_all`, a call panics at its first wait, with "timers are
+//! disabled". Tokio does not tell in advance whether a runtime has its time driver.
+//!
 //! # The end of a client
 //!
 //! [`Courteous::close`] refuses new calls, and waits until those in flight have ended, to the end of their response bodies, and
@@ -189,8 +207,8 @@ pub use close::{CloseLayer, Closer, Unfinished};
 pub use courteous_core::{
     Attempt, BoxError, CallContext, CallId, Classified, Classify, Decision, Dice, Effect, Elapsed,
     Fault, Gate, History, InvalidCount, InvalidSettings, Labels, LongLived, NoRandomBytes,
-    ObserveOnly, Origin, Outcome, RejectReason, Rejected, RequestView, ResponseHead, Retried,
-    RetryInfo, Scope, StopReason, Verdict, find_cause, random_bytes,
+    NoRuntime, ObserveOnly, Origin, Outcome, RejectReason, Rejected, RequestView, ResponseHead,
+    Retried, RetryInfo, Scope, StopReason, Verdict, find_cause, random_bytes,
 };
 pub use error::Error;
 #[cfg(all(

@@ -152,7 +152,8 @@ impl<S, P> Courteous<S, P> {
     ///
     /// # Panics
     ///
-    /// If it has to wait outside of a Tokio runtime with its time driver. The runtime may be another one than that of the calls.
+    /// If it has to wait on a Tokio runtime without its time driver. The runtime may be another one than that of the calls; without
+    /// any, the future is polled again and again.
     ///
     /// # Cancel safety
     ///

@@ -14,7 +14,7 @@ use std::{
 use courteous_dead_letter::DeadLetterLayer;
 use tokio::{
     sync::watch,
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep},
 };
 
 use crate::Unfinished;
@@ -77,7 +77,14 @@ impl Closer {
     }
 
     /// As [`new`](Self::new), and what is closed flushes its letters, too.
-    #[cfg(feature = "dead-letter")]
+    #[cfg(all(
+        feature = "concurrency",
+        feature = "dead-letter",
+        feature = "idempotency",
+        feature = "retry",
+        feature = "throttle",
+        feature = "timeout"
+    ))]
     pub(crate) fn with_letters(letters: Option<DeadLetterLayer>) -> Self {
         let mut closer = Self::new();
         if let Some(shared) = Arc::get_mut(&mut closer.shared) {
@@ -103,7 +110,8 @@ impl Closer {
     ///
     /// # Panics
     ///
-    /// If it has to wait outside of a Tokio runtime with its time driver. The runtime may be another one than that of the calls.
+    /// If it has to wait on a Tokio runtime without its time driver. The runtime may be another one than that of the calls; without
+    /// any, the future is polled again and again.
     ///
     /// # Cancel safety
     ///
@@ -192,12 +200,20 @@ async fn is_done_by(deadline: Instant, work: impl Future<Output = ()>) -> bool {
         if work.as_mut().poll(cx).is_ready() {
             return Poll::Ready(true);
         }
-        if is_timed && timer.is_none() {
-            timer.set(Some(sleep_until(deadline)));
+        if !is_timed {
+            return Poll::Pending;
+        }
+        if timer.is_none() {
+            timer.set(courteous_core::timer(deadline).ok());
         }
         match timer.as_mut().as_pin_mut() {
             Some(timer) => timer.poll(cx).map(|()| false),
-            None => Poll::Pending,
+            None if deadline <= Instant::now() => Poll::Ready(false),
+            None => {
+                // Without a runtime: polled again and again.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
         }
     })
     .await
