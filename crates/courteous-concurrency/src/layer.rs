@@ -1,7 +1,7 @@
 use std::{fmt, hash::Hash, num::NonZeroUsize, time::Duration};
 
 use courteous_core::{
-    AsError, AsResponse, InvalidCount, ObserveOnly, Origin, Rejected, RequestView,
+    AsError, AsResponse, InvalidCount, LayerKind, ObserveOnly, Origin, Rejected, RequestView,
 };
 use http::Response;
 use tower_layer::Layer;
@@ -262,6 +262,7 @@ impl<S, R: Clone, K> Layer<S> for ConcurrencyLimitLayer<R, K> {
     type Service = ConcurrencyLimit<S, R, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        LayerKind::ConcurrencyLimit.check_order::<S>();
         ConcurrencyLimit::new(inner, self.clone())
     }
 }

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use courteous_core::{Classify, LettersSnapshot, ObserveOnly, RequestView};
+use courteous_core::{Classify, LayerKind, LettersSnapshot, ObserveOnly, RequestView};
 use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
 use tower_layer::Layer;
@@ -275,6 +275,7 @@ impl<S, K: Clone> Layer<S> for DeadLetterLayer<K> {
     type Service = DeadLetter<S, K>;
 
     fn layer(&self, inner: S) -> DeadLetter<S, K> {
+        LayerKind::DeadLetter.check_order::<S>();
         DeadLetter::new(inner, Arc::clone(&self.settings), self.keep.clone())
     }
 }

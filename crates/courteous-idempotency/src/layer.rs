@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use courteous_core::{InvalidSettings, ObserveOnly, RequestView};
+use courteous_core::{InvalidSettings, LayerKind, ObserveOnly, RequestView};
 use http::{HeaderName, Method};
 use tower_layer::Layer;
 
@@ -204,6 +204,7 @@ impl<S, G: Clone> Layer<S> for IdempotencyKeyLayer<G> {
     type Service = IdempotencyKey<S, G>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        LayerKind::IdempotencyKey.check_order::<S>();
         let settings = Arc::new(self.settings.clone());
         IdempotencyKey::new(inner, settings, self.generator.clone())
     }

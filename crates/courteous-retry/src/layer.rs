@@ -6,7 +6,9 @@ use std::{
 };
 
 use courteous_backoff::Backoff;
-use courteous_core::{Classify, Dice, InvalidCount, InvalidSettings, ObserveOnly, RequestView};
+use courteous_core::{
+    Classify, Dice, InvalidCount, InvalidSettings, LayerKind, ObserveOnly, RequestView,
+};
 use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
 use tower_layer::Layer;
@@ -318,6 +320,7 @@ impl<S, K: Clone> Layer<S> for RetryLayer<K> {
     type Service = Retry<S, K>;
 
     fn layer(&self, inner: S) -> Retry<S, K> {
+        LayerKind::Retry.check_order::<S>();
         Retry::new(inner, Arc::clone(&self.settings), self.keep.clone())
     }
 }

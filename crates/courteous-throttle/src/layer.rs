@@ -1,6 +1,6 @@
 use std::{fmt, hash::Hash, num::NonZeroU32, time::Duration};
 
-use courteous_core::{ObserveOnly, Rejected, RequestView};
+use courteous_core::{LayerKind, ObserveOnly, Rejected, RequestView};
 use http::{Response, StatusCode};
 use tower_layer::Layer;
 
@@ -305,6 +305,7 @@ impl<S, P: Clone, R: Clone> Layer<S> for ThrottleLayer<P, R> {
     type Service = Throttle<S, P, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        LayerKind::Throttle.check_order::<S>();
         Throttle::new(
             inner,
             self.partition.clone(),

@@ -54,6 +54,9 @@
 //! Layers of others: telemetry of calls outermost, of attempts innermost; a cache outside of the total timeout; a balancer
 //! inside of it, as the total timeout is always ready.
 //!
+//! A layer that is put around one which belongs outside of it says so, as an event at debug level with the feature `tracing`:
+//! once, when the service is made. See [`LayerKind`] for what it cannot see.
+//!
 //! # The contract
 //!
 //! Every layer, and every ordered pair of layers, passes the same contract, over a client whose clones are never ready until
@@ -206,9 +209,9 @@ pub use check::{CloneService, HttpService, ServiceError, check};
 pub use close::{CloseLayer, Closer, Unfinished};
 pub use courteous_core::{
     Attempt, BoxError, CallContext, CallId, Classified, Classify, Decision, Dice, Effect, Elapsed,
-    Fault, Gate, History, InvalidCount, InvalidSettings, Labels, LongLived, NoRandomBytes,
-    NoRuntime, ObserveOnly, Origin, Outcome, RejectReason, Rejected, RequestView, ResponseHead,
-    Retried, RetryInfo, Scope, StopReason, Verdict, find_cause, random_bytes,
+    Fault, Gate, History, InvalidCount, InvalidSettings, Labels, LayerKind, LongLived,
+    NoRandomBytes, NoRuntime, ObserveOnly, Origin, Outcome, RejectReason, Rejected, RequestView,
+    ResponseHead, Retried, RetryInfo, Scope, StopReason, Verdict, find_cause, random_bytes,
 };
 pub use error::Error;
 #[cfg(all(

@@ -134,9 +134,7 @@ fn a_backoff_is_a_typed_error_with_the_attempt_before_it() {
 
 #[test]
 fn a_bounded_wait_for_a_permit_does_not_panic() {
-    let limit = ConcurrencyLimitLayer::try_from(1)
-        .unwrap()
-        .with_max_wait(SECOND);
+    let limit = ConcurrencyLimitLayer::new(1).unwrap().with_max_wait(SECOND);
     let client = limit.layer(silent());
     let mut first = pin!(client.clone().oneshot(put()));
     assert!(poll_once(first.as_mut()).is_none());

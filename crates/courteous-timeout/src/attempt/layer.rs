@@ -1,6 +1,6 @@
 use std::{num::NonZeroU64, time::Duration};
 
-use courteous_core::ObserveOnly;
+use courteous_core::{LayerKind, ObserveOnly};
 use courteous_replay::{Native, ReplayBody, SendOnce, Via};
 use http::HeaderName;
 use tower_layer::Layer;
@@ -227,6 +227,7 @@ impl<S, K: Clone> Layer<S> for AttemptTimeoutLayer<K> {
     type Service = AttemptTimeout<S, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        LayerKind::AttemptTimeout.check_order::<S>();
         AttemptTimeout::new(inner, self.clone())
     }
 }

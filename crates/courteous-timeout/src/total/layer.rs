@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use courteous_core::ObserveOnly;
+use courteous_core::{LayerKind, ObserveOnly};
 use tower_layer::Layer;
 
 use crate::{Coverage, TotalTimeout};
@@ -92,6 +92,7 @@ impl<S> Layer<S> for TotalTimeoutLayer {
     type Service = TotalTimeout<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        LayerKind::TotalTimeout.check_order::<S>();
         TotalTimeout::new(inner, self.clone())
     }
 }
