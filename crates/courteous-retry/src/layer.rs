@@ -280,9 +280,15 @@ impl<K> RetryLayer<K> {
 
     /// Changes how many attempts a call may have, from the next call on, for every service that this layer has made, for every clone
     /// of one, and for the layer's clones. 1 switches retries off.
-    pub fn set_max_attempts(&self, attempts: NonZeroU32) {
+    ///
+    /// # Errors
+    ///
+    /// If it is 0: a call has at least one attempt. Then nothing changes.
+    pub fn set_max_attempts(&self, attempts: u32) -> Result<(), InvalidCount> {
+        let attempts = NonZeroU32::new(attempts).ok_or(InvalidCount::new("max_attempts"))?;
         let own = &self.settings.max_attempts;
         own.store(attempts.get(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// All settings that a file can state, as they are now.

@@ -139,13 +139,15 @@ impl<P: Partition> Handles<'_, P> {
             set.map_err(|rule| InvalidSettings::new("throttle.rates", rule))?;
         }
         if let Some(limit) = asked.concurrency_limit.limit {
+            // Never an error: it is above zero, and so is the next.
             let set = self.concurrency.set_limit(limit.get());
             set.map_err(|error| {
                 InvalidSettings::new("concurrency_limit.limit", error.to_string())
             })?;
         }
         if let Some(attempts) = asked.retry.max_attempts {
-            self.retry.set_max_attempts(attempts);
+            let set = self.retry.set_max_attempts(attempts.get());
+            set.map_err(|error| InvalidSettings::new("retry.max_attempts", error.to_string()))?;
         }
         Ok(())
     }
