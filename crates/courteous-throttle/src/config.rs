@@ -4,7 +4,7 @@ use courteous_core::{Ask, CallContext, RejectReason, RequestView, Target, Thrott
 use http::{Request, StatusCode};
 use tokio::time::Instant;
 
-use crate::{Cost, Settle, Store, ThrottleSettings, levels::later};
+use crate::{Cost, ThrottleSettings, levels::later};
 
 /// What a layer's users can set.
 #[derive(Clone, Copy, Debug)]
@@ -73,15 +73,14 @@ impl Config {
         self.listens.then(|| Target::of(RequestView::of(request)))
     }
 
-    /// What to ask `store` for `request`, and what can settle that.
+    /// What to ask a store for `request`, whose cost was `given` by the caller or not.
     #[inline]
     pub(crate) fn ask<B>(
         &self,
         request: &Request<B>,
         target: Option<Target>,
-        store: &impl Store,
-    ) -> (Ask, Option<Settle>) {
-        let given = request.extensions().get::<Cost>();
+        given: Option<&Cost>,
+    ) -> Ask {
         let cost = match self.cost {
             Some(cost) if !given.is_some_and(Cost::is_for_all) => cost(RequestView::of(request)),
             _ => NonZeroU32::MIN,
@@ -99,9 +98,6 @@ impl Config {
         if let Some(wait) = self.max_wait {
             ask = ask.with_latest(later(Instant::now(), wait), RejectReason::MaxWait);
         }
-        match given {
-            Some(cost) => cost.ask(ask, store),
-            None => (ask, None),
-        }
+        ask
     }
 }

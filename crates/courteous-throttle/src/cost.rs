@@ -92,26 +92,25 @@ impl Cost {
         self.parts().any(|part| part.limit.is_none())
     }
 
-    /// What to ask `store` for, and what can settle that, if it was addressed to it.
-    pub(crate) fn ask(&self, mut ask: Ask, store: &impl Store) -> (Ask, Option<Settle>) {
+    /// Asks `store` for this, and returns what can settle it, if it was addressed to the store.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn price(&self, ask: &mut Ask, store: &impl Store) -> Option<Settle> {
         for part in self.parts().filter(|part| part.limit.is_none()) {
-            ask = ask.with_cost(0, part.tokens);
+            *ask = ask.with_cost(0, part.tokens);
         }
-        let Some(id) = store.limit_id() else {
-            return (ask, None);
-        };
+        let id = store.limit_id()?;
         let mut first = None;
         for part in self.parts() {
             if let Some(limit) = part.limit.filter(|limit| limit.is_beside(id)) {
-                ask = ask.with_cost(limit.index(), part.tokens);
+                *ask = ask.with_cost(limit.index(), part.tokens);
                 first.get_or_insert(limit);
             }
         }
-        let Some((limit, settler)) = first.zip(first.and_then(|_| store.settler())) else {
-            return (ask, None);
-        };
+        let limit = first?;
+        let settler = store.settler()?;
         let receipt = Receipt::new();
-        let settle = Settle::new(settler, limit, receipt);
-        (ask.with_receipt(receipt), Some(settle))
+        *ask = ask.with_receipt(receipt);
+        Some(Settle::new(settler, limit, receipt))
     }
 }

@@ -120,9 +120,9 @@ where
                 if let (Ok(response), Some(listen)) = (&mut outcome, this.listen.as_ref()) {
                     listen.hear(response);
                 }
-                // Without a response it is dropped, and the estimate stands.
-                if let (Some(settle), Ok(response)) = (this.settle.take(), &mut outcome) {
-                    settle.put_into(response);
+                if this.settle.is_some() {
+                    // Without a response it is dropped, and the estimate stands.
+                    give_handle(this.settle.take(), &mut outcome);
                 }
                 Poll::Ready(outcome.map_err(R::error))
             }
@@ -130,6 +130,14 @@ where
             // Polled again after it has ended.
             StateProj::Waiting { .. } | StateProj::Done => Poll::Pending,
         }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn give_handle<B, E>(settle: Option<Settle>, outcome: &mut Result<Response<B>, E>) {
+    if let (Some(settle), Ok(response)) = (settle, outcome) {
+        settle.put_into(response);
     }
 }
 

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::{
-    AsError, Bucket, Partition, Refuse, ResponseFuture, Store, Take, ThrottleSettings,
+    AsError, Bucket, Cost, Partition, Refuse, ResponseFuture, Store, Take, ThrottleSettings,
     ThrottleSnapshot,
     config::Config,
     events::{self, Subject},
@@ -116,7 +116,9 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let store = self.partition.select(RequestView::of(&request));
         let target = self.config.target(&request);
-        let (ask, settle) = self.config.ask(&request, target, &store);
+        let given = request.extensions().get::<Cost>();
+        let mut ask = self.config.ask(&request, target, given);
+        let settle = given.and_then(|cost| cost.price(&mut ask, &store));
         if let Some(switch) = ObserveOnly::active(self.observe.as_ref()) {
             if let Some(observed) = store.observed() {
                 observe(&request, observed.take(&ask.without_receipt()), switch);
