@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use courteous_budget::{Payment, Receipt};
 use courteous_classify::is_grpc;
 use courteous_core::{
     Attempt, BoxError, CallContext, CallId, CallKeys, ClaimedKey, Effect, Elapsed, Fault, History,
@@ -22,9 +23,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
-    RetryEvent,
-    budget::{Payment, Receipt},
-    events,
+    RetryEvent, events,
     policy::{Allowance, Decision, Plan, Progress, RequestFacts, Situation, Stop, Wait},
     settings::Settings,
     snapshot::Snapshot,

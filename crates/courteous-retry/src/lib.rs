@@ -171,10 +171,6 @@
 //!
 //! `load` forwards `tower::load::Load`. `tracing`: the events above. `serde` serializes snapshots and settings.
 
-mod account;
-mod budget;
-mod budget_builder;
-mod budget_snapshot;
 mod call;
 mod drain;
 mod event;
@@ -182,7 +178,6 @@ mod events;
 mod fields;
 mod future;
 mod layer;
-mod ledger;
 mod overrides;
 mod policy;
 mod retry_settings;
@@ -190,17 +185,15 @@ mod service;
 mod settings;
 mod snapshot;
 
-pub use budget::Budget;
-pub use budget_builder::{BudgetBuilder, InvalidBudget};
-pub use budget_snapshot::BudgetSnapshot;
 pub use courteous_backoff::{Backoff, InvalidBackoff, Jitter};
+pub use courteous_budget::{Budget, BudgetBuilder, BudgetSettings, BudgetSnapshot, InvalidBudget};
 pub use courteous_classify::HttpClassifier;
 pub use courteous_core::{Idempotent, InvalidCount, Retried, RetryInfo, StopReason};
 pub use event::RetryEvent;
 pub use future::ResponseFuture;
 pub use layer::RetryLayer;
 pub use overrides::{MaxAttempts, NoRetry};
-pub use retry_settings::{BackoffSettings, BudgetSettings, RetrySettings};
+pub use retry_settings::{BackoffSettings, RetrySettings};
 pub use service::Retry;
 
 #[cfg(doctest)]

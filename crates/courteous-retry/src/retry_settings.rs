@@ -1,6 +1,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_backoff::Backoff;
+use courteous_budget::BudgetSettings;
 use courteous_core::{InvalidSettings, settings};
 
 use crate::settings::Settings;
@@ -37,31 +38,6 @@ settings! {
         pub cap: Option<Duration>,
         /// What each delay is multiplied by for the next one, jitter apart, if the growth is exponential.
         pub factor: Option<f64>,
-    }
-}
-
-settings! {
-    /// The settings of a [`Budget`](crate::Budget), as its [`BudgetBuilder`](crate::BudgetBuilder) takes them. An unlimited one
-    /// has none. Until the first call succeeds, a retry costs 1 at most, whatever its price is.
-    pub struct BudgetSettings {
-        /// The tokens at the beginning, which are there until the first call succeeds.
-        pub start: Option<u32>,
-        /// What a successful call deposits, in tokens, from 0 to 1.
-        pub deposit: Option<f64>,
-        /// The lower bound of the cap, in tokens.
-        pub lowest_cap: Option<u32>,
-        /// The upper bound of the cap, in tokens.
-        pub highest_cap: Option<u32>,
-        /// How far back successes count for the cap.
-        pub window: Option<Duration>,
-        /// What a retry costs that follows a failure without a response.
-        pub price_after_no_response: Option<u32>,
-        /// What a retry costs that follows a server's error.
-        pub price_after_server_error: Option<u32>,
-        /// What a retry costs that follows a 429, without a [gate](crate::Budget#gates).
-        pub price_after_throttling: Option<u32>,
-        /// What a retry costs that waits at a gate.
-        pub price_at_gate: Option<u32>,
     }
 }
 

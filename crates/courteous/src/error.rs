@@ -154,23 +154,23 @@ impl error::Error for Error {
 fn say_why_once(error: &mut BoxError, said_above: bool) {
     if let Some(retried) = error.downcast_mut::<Retried>() {
         retried.set_said_above(said_above);
-        return;
+    } else if let Some(source) = recorded(error) {
+        say_why_once(source, said_above);
     }
-    #[cfg(feature = "dead-letter")]
-    {
-        use courteous_dead_letter::{DeadLettered, NotRecorded};
+}
 
-        let source = if error.is::<DeadLettered>() {
-            error
-                .downcast_mut::<DeadLettered>()
-                .and_then(DeadLettered::source_mut)
-        } else {
-            error
-                .downcast_mut::<NotRecorded>()
-                .and_then(NotRecorded::source_mut)
-        };
-        if let Some(source) = source {
-            say_why_once(source, said_above);
-        }
+/// The error that a dead letter is around.
+#[cfg(feature = "dead-letter")]
+fn recorded(error: &mut BoxError) -> Option<&mut BoxError> {
+    use courteous_dead_letter::{DeadLettered, NotRecorded};
+
+    if error.is::<DeadLettered>() {
+        return error.downcast_mut::<DeadLettered>()?.source_mut();
     }
+    error.downcast_mut::<NotRecorded>()?.source_mut()
+}
+
+#[cfg(not(feature = "dead-letter"))]
+const fn recorded(_: &mut BoxError) -> Option<&mut BoxError> {
+    None
 }

@@ -1,3 +1,4 @@
+use courteous_budget::Payment;
 use courteous_core::{
     BoxError, CallContext, Decision as Observed, Elapsed, ObserveOnly, Outcome, Rejected,
     RequestLine, Retried, RetryInfo, Scope, Verdict, find_cause,
@@ -9,7 +10,6 @@ use tokio::time::Instant;
 
 use super::{Call, SHORTEST_WAIT, UNKNOWN, ends_the_call, is_success};
 use crate::{
-    budget::Payment,
     events,
     policy::{Decision, Plan, Progress, Situation, Wait},
     snapshot::Snapshot,

@@ -233,7 +233,8 @@ async fn attempts_of_new_calls(layer: &RetryLayer, reply: fn() -> Reply) -> Vec<
 
 #[tokio::test(start_paused = true)]
 async fn four_calls_that_fail_in_a_new_process_have_three_attempts_each() {
-    let failures: [(&str, fn() -> Reply); 5] = [
+    type Failure = (&'static str, fn() -> Reply);
+    let failures: [Failure; 5] = [
         ("5xx", || Reply::status(503)),
         ("429", || Reply::status(429)),
         ("timeout", || {

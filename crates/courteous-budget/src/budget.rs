@@ -81,11 +81,11 @@ use crate::{
 /// # Example
 ///
 /// ```
-/// use courteous_retry::Budget;
+/// use courteous_budget::Budget;
 ///
 /// let budget = Budget::builder().deposit(0.1).start(5).build()?;
 /// assert_eq!(budget.balance(), 5.0);
-/// # Ok::<_, courteous_retry::InvalidBudget>(())
+/// # Ok::<_, courteous_budget::InvalidBudget>(())
 /// ```
 #[derive(Clone)]
 pub struct Budget {
@@ -176,8 +176,12 @@ impl Budget {
         builder.map_or_else(BudgetSettings::default, BudgetBuilder::all)
     }
 
-    /// This budget, or a new one if it has not what `settings` state.
-    pub(crate) fn with_settings(&self, settings: &BudgetSettings) -> Result<Self, InvalidBudget> {
+    /// This budget if it already has what `settings` state, else a new one that shares nothing with it.
+    ///
+    /// # Errors
+    ///
+    /// When the settings contradict the rules of [`BudgetBuilder::build`].
+    pub fn with_settings(&self, settings: &BudgetSettings) -> Result<Self, InvalidBudget> {
         if settings.differs_from(&self.settings()).is_none() {
             return Ok(self.clone());
         }
@@ -195,8 +199,7 @@ impl Budget {
         }
     }
 
-    /// The same budget as retries that are only observed have charged it: see
-    /// [`RetryLayer::observe_only`](crate::RetryLayer::observe_only).
+    /// The same budget as retries that are only observed have charged it.
     ///
     /// It has this budget's settings and accounts of its own, so that what is only observed takes nothing from a retry that is
     /// made. It starts as a new budget does, and so does this one when retries are enforced.
@@ -214,20 +217,18 @@ impl Budget {
         self.shared.observed.get_or_init(new).clone()
     }
 
-    /// A call succeeded.
-    pub(crate) fn deposit(&self) {
+    /// Deposits what a successful call earns: once a call, when its server did what it was asked.
+    pub fn deposit(&self) {
         if let Some(account) = &self.shared.account {
             account.deposit(Instant::now());
         }
     }
 
-    /// Takes what a retry after `fault` costs, or `None` if it is not there.
-    pub(crate) fn withdraw(
-        &self,
-        now: Instant,
-        fault: Fault,
-        gate: Option<Instant>,
-    ) -> Option<Payment> {
+    /// Takes what a retry after `fault` costs. Returns `None`, and counts a refusal, if that is not there.
+    ///
+    /// `gate` is when the gate opens at which the retry will wait, if there is one.
+    #[must_use]
+    pub fn withdraw(&self, now: Instant, fault: Fault, gate: Option<Instant>) -> Option<Payment> {
         let Shared {
             prices, account, ..
         } = &*self.shared;
@@ -291,17 +292,19 @@ impl Prices {
     }
 }
 
-/// What one retry has paid: given back when dropped, unless the retry was sent.
+/// What one retry has paid: given back when it is dropped, unless the retry was sent.
 #[derive(Debug)]
-pub(crate) struct Payment {
+#[must_use = "a payment that is dropped is given back"]
+pub struct Payment {
     /// `None` once it was sent.
     budget: Option<Budget>,
     paid: u32,
 }
 
 impl Payment {
-    /// The retry is on its way: nothing is given back, unless it turns out that it was not sent.
-    pub(crate) fn sent(mut self) -> Receipt {
+    /// Says that the retry is on its way: nothing is given back, unless it turns out that it was not sent.
+    #[must_use]
+    pub fn sent(mut self) -> Receipt {
         Receipt {
             budget: self.budget.take(),
             paid: self.paid,
@@ -317,16 +320,16 @@ impl Drop for Payment {
     }
 }
 
-/// What a retry that is on its way has paid.
+/// What a retry that is on its way has paid. Dropping it gives nothing back.
 #[derive(Debug)]
-pub(crate) struct Receipt {
+pub struct Receipt {
     budget: Option<Budget>,
     paid: u32,
 }
 
 impl Receipt {
-    /// The retry was not sent after all.
-    pub(crate) fn unsent(self) -> Payment {
+    /// Says that the retry was not sent after all: the payment that this returns is given back when it is dropped.
+    pub fn unsent(self) -> Payment {
         Payment {
             budget: self.budget,
             paid: self.paid,
