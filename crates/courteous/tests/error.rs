@@ -137,7 +137,7 @@ fn each_reason_is_in_the_tables_of_why_a_call_was_not_retried() {
     let facade = table(include_str!("../src/lib.rs"));
     assert_eq!(
         facade,
-        table(include_str!("../../courteous-retry/src/lib.rs"))
+        table(include_str!("../../layers/courteous-retry/src/lib.rs"))
     );
     for reason in StopReason::ALL {
         let row = format!("| {reason} | `{reason:?}` | ");

@@ -5,11 +5,11 @@
 
 #![cfg(test)]
 
-#[path = "../../courteous-concurrency/src/slots.rs"]
+#[path = "../../../layers/courteous-concurrency/src/slots.rs"]
 #[allow(dead_code, reason = "not all of it is modelled")]
 mod slots;
 
-#[path = "../../courteous-throttle/src/horizon.rs"]
+#[path = "../../../layers/courteous-throttle/src/horizon.rs"]
 #[allow(dead_code, reason = "not all of it is modelled")]
 mod horizon;
 

@@ -35,7 +35,7 @@ pub(crate) fn machine() -> String {
 
 /// The peers with their versions in the lock file, in one line.
 pub(crate) fn versions() -> String {
-    let lock = include_str!("../../../../Cargo.lock");
+    let lock = include_str!("../../../../../Cargo.lock");
     let version = |name: &str| {
         let entry = format!("name = \"{name}\"\nversion = \"");
         let rest = lock.split_once(&entry)?.1;
