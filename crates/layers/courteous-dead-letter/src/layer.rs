@@ -1,3 +1,14 @@
+mod collect;
+mod counts;
+mod event;
+pub(crate) mod events;
+mod fate;
+mod future;
+mod recording;
+mod service;
+mod settings;
+mod ticket;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use courteous_core::{Classify, LayerKind, LettersSnapshot, ObserveOnly, RequestView};
@@ -5,7 +16,14 @@ use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
 use tower_layer::Layer;
 
-use crate::{BodyScrubber, Clock, DeadLetter, LetterEvent, Reason, Sink, settings::Settings};
+use self::settings::Settings;
+pub use self::{
+    event::{Fate, LetterEvent},
+    fate::{DeadLettered, NotRecorded, NotRecordedCause},
+    future::ResponseFuture,
+    service::DeadLetter,
+};
+use crate::{BodyScrubber, Clock, Reason, Sink};
 
 /// Keeps the calls that have finally failed.
 ///

@@ -1,9 +1,24 @@
+mod id;
+mod payload;
+mod reason;
+mod tags;
+mod verdict;
+mod withheld;
+
 use std::time::{Duration, SystemTime};
 
 use courteous_core::{Attempt, KeyField, Origin, Verdict, is_conditional_write, is_idempotent};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 
-use crate::{Clock, LetterId, Payload, Reason, Tags, Withheld};
+pub(crate) use self::verdict::Failed;
+pub use self::{
+    id::{InvalidId, LetterId},
+    payload::Payload,
+    reason::Reason,
+    tags::{Tags, TagsIter, without_nul},
+    withheld::Withheld,
+};
+use crate::Clock;
 
 /// A call that has finally failed: all that is needed to understand it, and to send it again.
 ///

@@ -201,74 +201,33 @@
 //! beside each letter; fencing numbers after Kleppmann's "Designing Data-Intensive Applications" (2017), chapter 8. RFC 9110,
 //! section 9.2.2, for idempotent methods; draft-ietf-httpapi-idempotency-key-header for keys; RFC 9562, section 5.7, for ids.
 
-mod body_scrubber;
 mod clock;
-mod collect;
-#[cfg(feature = "test-util")]
-pub mod conformance;
-mod counts;
-#[cfg(feature = "encryption")]
-mod encrypted;
-mod error;
-mod event;
-mod events;
-mod fate;
-mod future;
-mod id;
 mod layer;
 mod letter;
-mod memory;
-mod payload;
-mod query;
-mod reason;
-mod record;
-mod recording;
-mod replay;
-mod replaying;
-pub mod row;
-mod scrub;
-mod secrecy;
-mod secret_names;
-mod secret_values;
-mod secrets;
-mod service;
-mod settings;
-mod sink;
-mod stats;
+mod redact;
+mod redrive;
 mod store;
-mod summary;
-mod tags;
-mod ticket;
-mod unreadable;
-mod verdict;
-mod withheld;
 
-pub use body_scrubber::BodyScrubber;
 pub use clock::Clock;
+pub use layer::{
+    DeadLetter, DeadLetterLayer, DeadLettered, Fate, LetterEvent, NotRecorded, NotRecordedCause,
+    ResponseFuture,
+};
+pub use letter::{
+    Failure, InvalidId, Letter, LetterId, PastAttempt, Payload, Reason, Tags, TagsIter, Withheld,
+};
+pub use redact::BodyScrubber;
+pub use redrive::{
+    NotSent, Progress, Replay, ReplayOutcome, Replaying, SecretSource, Secrets, Summary, replay,
+};
+#[cfg(feature = "test-util")]
+pub use store::conformance;
+pub use store::{
+    BoxFuture, Claim, Claimed, Count, Filter, Mark, MemoryStore, Page, PushError, Record,
+    Settlement, Sink, State, StateKind, Stats, Store, StoreError, UnknownWord, Unreadable, row,
+};
 #[cfg(feature = "encryption")]
-pub use encrypted::{Encrypted, EncryptionKey, InvalidEncryptionKey};
-pub use error::{PushError, StoreError, UnknownWord};
-pub use event::{Fate, LetterEvent};
-pub use fate::{DeadLettered, NotRecorded, NotRecordedCause};
-pub use future::ResponseFuture;
-pub use id::{InvalidId, LetterId};
-pub use layer::DeadLetterLayer;
-pub use letter::{Failure, Letter, PastAttempt};
-pub use memory::MemoryStore;
-pub use payload::Payload;
-pub use reason::Reason;
-pub use record::{Record, State, StateKind};
-pub use replay::{Replay, replay};
-pub use replaying::Replaying;
-pub use secrets::{SecretSource, Secrets};
-pub use service::DeadLetter;
-pub use sink::{BoxFuture, Sink};
-pub use stats::{Count, Stats};
-pub use store::{Claim, Claimed, Filter, Mark, Page, Settlement, Store};
-pub use summary::{NotSent, Progress, ReplayOutcome, Summary};
-pub use tags::{Tags, TagsIter};
-pub use unreadable::Unreadable;
-pub use withheld::Withheld;
+pub use store::{Encrypted, EncryptionKey, InvalidEncryptionKey};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,3 +1,15 @@
+#[cfg(feature = "test-util")]
+pub mod conformance;
+#[cfg(feature = "encryption")]
+mod encrypted;
+mod error;
+mod memory;
+mod record;
+pub mod row;
+mod sink;
+mod stats;
+mod unreadable;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -5,9 +17,17 @@ use std::{
 
 use http::StatusCode;
 
-use crate::{
-    BoxFuture, Failure, LetterId, Reason, Record, Sink, StateKind, Stats, StoreError, Unreadable,
+#[cfg(feature = "encryption")]
+pub use self::encrypted::{Encrypted, EncryptionKey, InvalidEncryptionKey};
+pub use self::{
+    error::{PushError, StoreError, UnknownWord},
+    memory::MemoryStore,
+    record::{Record, State, StateKind},
+    sink::{BoxFuture, Sink},
+    stats::{Count, Stats},
+    unreadable::Unreadable,
 };
+use crate::{Failure, LetterId, Reason};
 
 /// Where letters are kept, to be looked at and sent again.
 ///

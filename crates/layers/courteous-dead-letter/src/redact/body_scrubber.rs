@@ -2,13 +2,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
 use serde_json::Value;
 
-use crate::{
-    Payload,
+use super::{
     query::{decode, rewrite},
     scrub::Scrubber,
     secret_names::SecretNames,
     secret_values::is_credential,
 };
+use crate::Payload;
 
 /// What stands in the place of a value that was left out.
 const PLACEHOLDER: &str = "withheld";

@@ -1,6 +1,9 @@
 mod attempt;
 mod plan;
+mod replaying;
 mod run;
+mod secrets;
+mod summary;
 
 use std::{
     fmt,
@@ -16,7 +19,12 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::{Clock, Filter, LetterId, Progress, SecretSource, Store, StoreError, Summary};
+pub use self::{
+    replaying::Replaying,
+    secrets::{SecretSource, Secrets},
+    summary::{NotSent, Progress, ReplayOutcome, Summary},
+};
+use crate::{Clock, Filter, LetterId, Store, StoreError};
 
 /// Sends dead letters again, through a stack of the application's own: with the same key and the same bytes.
 ///

@@ -38,7 +38,7 @@ use crate::{
     Failure, Letter, LetterId, PastAttempt, Payload, Record, State, StateKind, Tags, Unreadable,
     Withheld,
 };
-pub use crate::{clock::later, tags::without_nul};
+pub use crate::{clock::later, letter::without_nul};
 
 /// The version of these columns: that of the stores' schema. To be raised with every change of a column or of its form.
 pub const VERSION: u32 = 1;

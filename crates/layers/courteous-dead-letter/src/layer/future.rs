@@ -10,7 +10,11 @@ use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::{NotRecorded, recording::Recorded, recording::Recording, ticket::Ticket};
+use super::{
+    recording::{Recorded, Recording},
+    ticket::Ticket,
+};
+use crate::NotRecorded;
 
 pin_project! {
     /// The response of a [`DeadLetter`](crate::DeadLetter).

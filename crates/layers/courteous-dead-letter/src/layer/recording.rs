@@ -13,12 +13,14 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::{
-    BoxFuture, DeadLettered, Fate, Letter, LetterEvent, LetterId, NotRecorded, NotRecordedCause,
-    Payload, PushError, Reason,
+use super::{
     collect::Collect,
     events::{self, Subject},
     settings::Settings,
+};
+use crate::{
+    BoxFuture, DeadLettered, Fate, Letter, LetterEvent, LetterId, NotRecorded, NotRecordedCause,
+    Payload, PushError, Reason,
 };
 
 /// A letter on its way to the sink.

@@ -10,7 +10,8 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::{ResponseFuture, settings::Settings, ticket::Ticket};
+use super::{settings::Settings, ticket::Ticket};
+use crate::ResponseFuture;
 
 /// The service that [`DeadLetterLayer`](crate::DeadLetterLayer) makes.
 ///

@@ -83,7 +83,7 @@ pub(crate) fn encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret_names::SecretNames;
+    use crate::redact::secret_names::SecretNames;
 
     fn withhold(query: &str) -> String {
         let names = SecretNames::new();

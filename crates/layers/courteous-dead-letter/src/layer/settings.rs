@@ -5,9 +5,9 @@ use courteous_core::{Classify, ObserveOnly, RequestView};
 use courteous_replay::DEFAULT_LIMIT;
 use http::HeaderName;
 
+use super::counts::Counts;
 use crate::{
-    BodyScrubber, Clock, LetterEvent, Reason, Sink, counts::Counts, replay::KEY_LIFETIME,
-    secrecy::Secrecy,
+    BodyScrubber, Clock, LetterEvent, Reason, Sink, redact::Secrecy, redrive::KEY_LIFETIME,
 };
 
 /// The name that the IETF draft gives to the field.

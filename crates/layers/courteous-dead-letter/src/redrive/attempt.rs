@@ -14,7 +14,8 @@ use tower_service::Service;
 
 use crate::{
     Letter, NotSent, Reason, Record, Replay, ReplayOutcome, Replaying, Secrets, Settlement,
-    scrub::Scrubber, secrecy::Secrecy, verdict::Failed,
+    letter::Failed,
+    redact::{Scrubber, Secrecy},
 };
 
 /// How long a stack may go on beyond the deadline that it was told, to say so itself.

@@ -1,4 +1,4 @@
-use crate::{
+use super::{
     query::{clean_name, decode},
     secret_names::SecretNames,
     secret_values::{ends_word, is_random, is_token},
@@ -115,7 +115,7 @@ impl Scrubber {
             }
             text.push_str(&cause);
         }
-        let mut text = crate::tags::without_nul(self.scrub(&text));
+        let mut text = crate::letter::without_nul(self.scrub(&text));
         while text.len() > MAX_TEXT {
             text.pop();
         }

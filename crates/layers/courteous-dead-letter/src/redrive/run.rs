@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     Claim, Filter, Letter, LetterId, NotSent, Page, Progress, Record, Replay, ReplayOutcome,
-    Settlement, State, StateKind, Store, StoreError, Summary, Unreadable, clock::later, events,
+    Settlement, State, StateKind, Store, StoreError, Summary, Unreadable, clock::later,
+    layer::events,
 };
 
 /// A run includes what is recorded until this long after its beginning, by the clocks of those who record: so it ends,

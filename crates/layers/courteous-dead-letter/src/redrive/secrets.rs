@@ -5,8 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::{
     BoxFuture, Letter, Withheld,
-    query::{encode, normal_name},
-    secrecy::fill_uri,
+    redact::{encode, fill_uri, normal_name},
 };
 
 /// Fresh secrets for one letter, in place of those that were withheld.

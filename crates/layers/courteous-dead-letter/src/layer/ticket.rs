@@ -8,9 +8,10 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
 
+use super::{collect::Collect, events, recording::Recording, settings::Settings};
 use crate::{
-    Letter, LetterId, NotRecordedCause, Payload, Reason, Replaying, Tags, collect::Collect, events,
-    recording::Recording, replay::TOTAL_TIMEOUT, settings::Settings, verdict::Failed,
+    Letter, LetterId, NotRecordedCause, Payload, Reason, Replaying, Tags, letter::Failed,
+    redrive::TOTAL_TIMEOUT,
 };
 
 /// What is kept of a call while it is under way. Dropped before the call has come to anything, it is an abandoned call.

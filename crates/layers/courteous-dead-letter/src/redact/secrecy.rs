@@ -3,13 +3,13 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-use crate::{
-    Tags, Withheld,
+use super::{
     query::{decode, normal_name, rewrite},
     scrub::Scrubber,
     secret_names::SecretNames,
     secret_values::is_credential,
 };
+use crate::{Tags, Withheld};
 
 /// What stands in the place of a query value that was left out.
 const PLACEHOLDER: &str = "withheld";

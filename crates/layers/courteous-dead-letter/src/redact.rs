@@ -1,0 +1,15 @@
+//! What takes secrets out of a letter: out of its header fields, its target, its tags, the texts of its errors, and its body.
+
+mod body_scrubber;
+mod query;
+mod scrub;
+mod secrecy;
+mod secret_names;
+mod secret_values;
+
+pub use self::body_scrubber::BodyScrubber;
+pub(crate) use self::{
+    query::{encode, normal_name},
+    scrub::Scrubber,
+    secrecy::{Secrecy, fill_uri},
+};
