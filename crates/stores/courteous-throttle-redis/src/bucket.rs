@@ -397,7 +397,7 @@ mod tests {
     use courteous_testkit::Events;
 
     use super::*;
-    use crate::sent::rate;
+    use crate::tests::sent::rate;
 
     #[test]
     fn a_burst_that_is_too_small_is_told() {

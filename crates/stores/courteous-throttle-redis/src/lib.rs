@@ -8,8 +8,6 @@ mod cluster;
 mod connection;
 mod core;
 mod demand;
-#[cfg(test)]
-mod fake;
 mod gauges;
 mod hand;
 mod handle;
@@ -18,22 +16,16 @@ mod keyed;
 mod keys;
 mod link;
 mod local;
-#[cfg(test)]
-mod model;
 mod news;
 mod outage;
-#[cfg(test)]
-mod promises;
 mod script;
-#[cfg(test)]
-mod sent;
 #[cfg(feature = "sentinel")]
 mod sentinels;
-#[cfg(test)]
-mod simulation;
 mod target;
 mod task;
 mod terms;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tls")]
 mod tls;
 mod turn;

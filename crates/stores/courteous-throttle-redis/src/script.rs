@@ -157,7 +157,7 @@ mod tests {
     use proptest::{prelude::*, test_runner::TestRunner};
 
     use super::*;
-    use crate::{keys::Keys, model::Model};
+    use crate::{keys::Keys, tests::model::Model};
 
     /// What happens between one call and the next.
     #[derive(Clone, Debug)]

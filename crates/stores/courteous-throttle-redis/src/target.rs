@@ -35,7 +35,7 @@ pub(crate) enum Place {
     #[cfg(feature = "sentinel")]
     Sentinel(crate::sentinels::Sentinels),
     #[cfg(test)]
-    Fake(crate::fake::Fake),
+    Fake(crate::tests::fake::Fake),
 }
 
 /// A connection; its clones are the same one.
@@ -52,7 +52,7 @@ pub(crate) enum Open {
     #[cfg(feature = "cluster")]
     Cluster(redis::cluster_async::ClusterConnection),
     #[cfg(test)]
-    Fake(crate::fake::Fake),
+    Fake(crate::tests::fake::Fake),
 }
 
 impl Target {

@@ -13,9 +13,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     LocalShare, RedisBucket,
-    fake::Fake,
-    sent::{Sent, paused, send},
     terms::Terms,
+    tests::{
+        fake::Fake,
+        sent::{Sent, paused, send},
+    },
 };
 
 #[derive(Clone, Copy, Debug)]

@@ -17,8 +17,10 @@ use tokio::{
 
 use crate::{
     LocalShare, RedisBucket, RedisKeyed,
-    fake::Fake,
-    sent::{Sent, ms, one, paused, rate, send},
+    tests::{
+        fake::Fake,
+        sent::{Sent, ms, one, paused, rate, send},
+    },
 };
 
 fn redis() -> Fake {

@@ -18,9 +18,9 @@ use crate::{
     Redis, RedisBucket,
     keys::Keys,
     link::Link,
-    model::Model,
     script::{Call, Reply, Seen},
     target::{Place, Target},
+    tests::model::Model,
 };
 
 /// When this Redis' clock read 0.

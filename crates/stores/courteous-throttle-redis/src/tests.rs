@@ -1,0 +1,7 @@
+//! The promises, a simulation of whole workers, and what they stand on: a model of the script, and a Redis in this process.
+
+pub(crate) mod fake;
+mod model;
+mod promises;
+pub(crate) mod sent;
+mod simulation;
