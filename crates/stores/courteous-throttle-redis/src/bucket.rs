@@ -239,18 +239,6 @@ impl RedisBucket {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
-    /// Whether this worker knows the clock of Redis in its current run.
-    #[cfg(test)]
-    pub(crate) fn has_seen(&self, run: i64) -> bool {
-        self.shared.with(|core| core.calls.has_seen(run))
-    }
-
-    /// The latest schedule that this worker has seen.
-    #[cfg(test)]
-    pub(crate) fn seen(&self) -> crate::script::Seen {
-        self.shared.with(|core| core.calls.seen())
-    }
-
     /// Says so if leases make it slower than what it states. Its parts are like it.
     fn warn_if_slow(&self) {
         #[cfg(feature = "tracing")]

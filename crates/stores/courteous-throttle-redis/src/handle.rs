@@ -116,7 +116,8 @@ impl Redis {
         })
     }
 
-    /// Tests only: sets the clock that the script reads forward, by microseconds.
+    /// Sets the clock that the script reads forward, by microseconds. For this crate's own tests.
+    #[cfg(feature = "test-util")]
     #[doc(hidden)]
     pub fn step_clock(&self, micros: i64) {
         self.link

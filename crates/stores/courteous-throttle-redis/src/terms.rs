@@ -9,9 +9,6 @@ const MIN_LEASE: u64 = 20 * MILLI;
 const MAX_LEASE: u64 = 1_000 * MILLI;
 const MIN_HORIZON: u64 = 500 * MILLI;
 const MAX_HORIZON: u64 = 2_000 * MILLI;
-#[cfg(test)]
-/// Idle time beyond this (46 days) earns nothing, so that all counts are exact in a script's floating point.
-const MAX_CREDIT: u64 = 4_000_000_000_000_000;
 /// No interval is longer than this (36 years).
 const MAX_INTERVAL: u64 = 1 << 60;
 /// What the network and a timer may take from a lease that is used as a whole.
@@ -52,13 +49,6 @@ impl Terms {
     pub(crate) fn lease(self) -> u64 {
         let half = u128::from(self.burst) * u128::from(self.interval) / 2;
         narrow(half).clamp(MIN_LEASE, MAX_LEASE)
-    }
-
-    #[cfg(test)]
-    /// How far in the past the first slot of a schedule may be that was left alone.
-    pub(crate) fn credit(self) -> u64 {
-        let full = u128::from(self.burst - 1) * u128::from(self.interval);
-        narrow(full).saturating_sub(self.lease()).min(MAX_CREDIT)
     }
 
     /// From one slot to the next: the interval, or more if the burst is too small for the lease.

@@ -3,5 +3,6 @@
 pub(crate) mod fake;
 mod model;
 mod promises;
+mod script;
 pub(crate) mod sent;
 mod simulation;

@@ -152,6 +152,18 @@ impl Fake {
     }
 }
 
+impl RedisBucket {
+    /// Whether this worker knows the clock of Redis in its current run.
+    pub(crate) fn has_seen(&self, run: i64) -> bool {
+        self.shared.with(|core| core.calls.has_seen(run))
+    }
+
+    /// The latest schedule that this worker has seen.
+    pub(crate) fn seen(&self) -> Seen {
+        self.shared.with(|core| core.calls.seen())
+    }
+}
+
 impl State {
     fn answer(&mut self, keys: &Keys, call: &Call) -> Reply {
         self.calls.push(*call);

@@ -7,6 +7,8 @@ use crate::{
     terms::Terms,
 };
 
+/// Idle time beyond this (46 days) earns nothing, so that all counts are exact in a script's floating point.
+const MAX_CREDIT: u64 = 4_000_000_000_000_000;
 const RATE_SEEN: i64 = 5_000_000;
 const LONGEST_STAY: i64 = 3_600_000_000;
 
@@ -188,5 +190,23 @@ impl Model {
             cold,
             born,
         }
+    }
+}
+
+impl Seen {
+    /// Whether it is later than `other`.
+    pub(crate) const fn is_after(self, other: Self) -> bool {
+        self.born > other.born
+            || self.born == other.born
+                && self.ends + (self.now - other.now).saturating_mul(1000) > other.ends
+    }
+}
+
+impl Terms {
+    /// How far in the past the first slot of a schedule may be that was left alone.
+    pub(crate) fn credit(self) -> u64 {
+        let full = u128::from(self.burst() - 1) * u128::from(self.interval());
+        let full = u64::try_from(full).unwrap_or(u64::MAX);
+        full.saturating_sub(self.lease()).min(MAX_CREDIT)
     }
 }
