@@ -110,8 +110,9 @@ impl<K, F> RedisKeyed<K, F> {
         self
     }
 
-    /// What is in force now, as far as this worker knows: for a health check, or a support ticket. Of the keys, the ten that
-    /// hold up most.
+    /// What is in force now, as far as this worker knows: for a health check, or a support ticket.
+    /// Of the keys, the ten that hold up most. Keys at which nothing waits and nothing is closed are
+    /// left out.
     #[must_use]
     pub fn snapshot(&self) -> ThrottleSnapshot {
         let now = Instant::now();
@@ -234,6 +235,8 @@ impl<K, F> fmt::Debug for RedisKeyed<K, F> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::Request;
 
     use super::*;
@@ -276,7 +279,11 @@ mod tests {
             head.headers()["authorization"].as_bytes().to_vec()
         });
         let request = Request::builder().header("authorization", "geheim");
-        keyed.select(RequestView::of(&request.body(()).unwrap()));
+        // A key at rest is not shown.
+        let opens = Instant::now() + Duration::from_secs(60);
+        let bucket = keyed.select(RequestView::of(&request.body(()).unwrap()));
+        assert!(keyed.snapshot().buckets.is_empty());
+        bucket.close_until(opens);
         for snapshot in [template.snapshot(), keyed.snapshot()] {
             let store = snapshot.store.as_ref().unwrap();
             assert_eq!(store.server, "redis.internal:6380");
@@ -287,7 +294,8 @@ mod tests {
         assert_eq!(keyed.snapshot().keys, Some(1));
         let origins = RedisPerOrigin::per_origin(template);
         let request = Request::builder().uri("https://me:geheim@api.test/");
-        origins.select(RequestView::of(&request.body(()).unwrap()));
+        let bucket = origins.select(RequestView::of(&request.body(()).unwrap()));
+        bucket.close_until(opens);
         let snapshot = origins.snapshot();
         assert_eq!(snapshot.buckets[0].key.as_deref(), Some("https://api.test"));
     }
