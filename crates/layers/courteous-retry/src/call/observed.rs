@@ -8,7 +8,11 @@ use http::{Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{Call, SHORTEST_WAIT, UNKNOWN, ends_the_call, is_success};
+use super::{
+    Call,
+    judge::{UNKNOWN, ends_the_call, is_success},
+    plan::SHORTEST_WAIT,
+};
 use crate::{
     events,
     policy::{Decision, Plan, Progress, Situation, Wait},

@@ -1,0 +1,99 @@
+use std::time::Duration;
+
+use courteous_budget::Receipt;
+use courteous_core::{Outcome, Rejected, StopReason, Verdict};
+use courteous_replay::Keep;
+use tokio::time::Instant;
+
+use super::{Call, Next};
+use crate::{
+    RetryEvent, events,
+    policy::{Decision, Plan, Situation, Stop, Wait},
+    settings::Settings,
+    snapshot::Snapshot,
+};
+
+/// A limit that is closed is asked again after this time at the earliest, whatever it says.
+pub(super) const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+impl<S, K: Keep<B>, B> Call<S, K, B> {
+    /// The next attempt after one that has failed, or why there is none.
+    pub(super) fn plan(
+        &mut self,
+        now: Instant,
+        outcome: Outcome<'_>,
+        verdict: Verdict,
+    ) -> Result<Next<B>, Stop> {
+        let progress = self.so_far().progress;
+        let kept = self.snapshot.as_ref().map(Snapshot::body);
+        let situation = Situation {
+            request: self.facts,
+            replayable: kept.is_some_and(|kept| self.keep.check(kept).is_ok()),
+            outcome,
+            verdict,
+            progress,
+            now,
+            deadline: self.deadline(),
+        };
+        let Settings { policy, dice, .. } = &*self.settings;
+        let decision = policy.decide(&situation, dice);
+        let Plan { fault, gate, wait } = match decision {
+            Decision::Retry(plan) => plan,
+            Decision::Stop(stop) => return Err(stop),
+        };
+        let stop = |reason| Stop {
+            reason,
+            not_before: wait.hinted.then_some(wait.until),
+        };
+        let payment = self.settings.budget.withdraw(now, fault, gate);
+        let payment = payment.ok_or(stop(StopReason::BudgetExhausted))?;
+        // Overtakes the body of the attempt that has failed: what is still being sent of it ends here.
+        let body = kept.and_then(|kept| self.keep.again(kept).ok());
+        let body = body.ok_or(stop(StopReason::BodyNotReplayable))?;
+        if let Some(request) = &self.line {
+            let event = RetryEvent {
+                attempt: progress.attempts,
+                wait: wait.until.saturating_duration_since(now),
+                request,
+                outcome: outcome.with_request(request),
+                verdict,
+            };
+            if let Some(on_retry) = &self.settings.on_retry {
+                on_retry(&event);
+            }
+            events::retry(&event);
+        }
+        Ok(self.schedule(now, wait, body, Some(payment)))
+    }
+
+    /// A limit further in has refused the attempt: it was none. If the limit is closed, it is this call that waits, with
+    /// nothing held.
+    pub(super) fn refused(&mut self, now: Instant, rejected: &Rejected) -> Result<Next<B>, Stop> {
+        let stop = |reason| Stop {
+            reason,
+            not_before: rejected.not_before(),
+        };
+        let refused = stop(StopReason::Rejected);
+        let so_far = self.so_far();
+        so_far.progress.attempts = so_far.progress.attempts.saturating_sub(1);
+        let progress = so_far.progress;
+        let payment = so_far.receipt.take().map(Receipt::unsent);
+        if let Some(trail) = &self.trail {
+            trail.refuse();
+        }
+        let gate = rejected.gate().ok_or(refused)?;
+        let kept = self.snapshot.as_ref().ok_or(refused)?.body();
+        let wait = Wait {
+            until: gate.opens_at().max(now + SHORTEST_WAIT),
+            hinted: true,
+            growth: progress.growth,
+            backoff: progress.last_backoff,
+        };
+        self.settings
+            .policy
+            .check(&progress, self.deadline(), now, wait)?;
+        let body = self.keep.again(kept).ok();
+        let body = body.ok_or(stop(StopReason::BodyNotReplayable))?;
+        Ok(self.schedule(now, wait, body, payment))
+    }
+}

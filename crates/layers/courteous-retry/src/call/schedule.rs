@@ -1,0 +1,74 @@
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use courteous_budget::Payment;
+use courteous_core::NoRuntime;
+use courteous_replay::Keep;
+use tokio::time::Instant;
+
+use super::{Call, Next};
+use crate::policy::Wait;
+
+/// How long the rest of a discarded body may take.
+const DRAIN_TIME: Duration = Duration::from_millis(50);
+
+impl<S, K: Keep<B>, B> Call<S, K, B> {
+    pub(super) fn schedule(
+        &mut self,
+        now: Instant,
+        wait: Wait,
+        body: B,
+        payment: Option<Payment>,
+    ) -> Next<B> {
+        let length = wait.until.saturating_duration_since(now);
+        let progress = &mut self.so_far().progress;
+        progress.waited = progress.waited.saturating_add(length);
+        progress.growth = wait.growth;
+        progress.last_backoff = wait.backoff;
+        Next {
+            body,
+            until: wait.until,
+            payment,
+        }
+    }
+
+    /// When the next attempt is to be made, if there is to be one.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        let next = self.later.as_ref()?.so_far.next.as_ref();
+        next.map(|next| next.until)
+    }
+
+    /// Waits until `until`. Fails if there is no runtime to wait on.
+    pub(crate) fn wait(
+        &mut self,
+        until: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), NoRuntime>> {
+        let mut timer = self.later().project().timer;
+        if timer.as_ref().as_pin_ref().map(|timer| timer.deadline()) != Some(until) {
+            if until <= Instant::now() {
+                return Poll::Ready(Ok(()));
+            }
+            match timer.as_mut().as_pin_mut() {
+                Some(timer) => timer.reset(until),
+                None => timer.set(Some(courteous_core::timer(until)?)),
+            }
+        }
+        timer
+            .as_pin_mut()
+            .map_or(Poll::Ready(()), |timer| timer.poll(cx))
+            .map(Ok)
+    }
+
+    /// How long a body that was discarded at `now` may be read, unless that is so close to the deadline that it would take
+    /// the next attempt's time. Then no longer than the wait.
+    pub(super) fn drain_until(&self, now: Instant) -> Instant {
+        let limit = now + DRAIN_TIME;
+        match (self.deadline(), self.next_at()) {
+            (Some(deadline), Some(next)) if limit >= deadline => limit.min(next),
+            _ => limit,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+use std::num::NonZeroU32;
+
+use courteous_budget::Payment;
+use courteous_classify::is_grpc;
+use courteous_core::{
+    BoxError, CallContext, CallId, CallKeys, KeyClaim, RequestLine, Trail, Upload, is_idempotent,
+};
+use courteous_replay::Keep;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
+
+use super::Call;
+use crate::{settings::Settings, snapshot::Snapshot};
+
+/// Counts the attempts before this one, for servers (gRFC A6).
+const GRPC_PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+
+impl<S, K: Keep<B>, B> Call<S, K, B> {
+    /// Notes what is to be known of `request`, from which the first attempt is then made. Fails if another operation has the
+    /// request's key.
+    // Into its place: inlined it would be put together elsewhere, and moved twice.
+    #[inline(never)]
+    pub(crate) fn begin(&mut self, request: &mut Request<B>) -> Result<(), BoxError> {
+        self.line = Some(RequestLine::of(request));
+        let extensions = request.extensions();
+        let context = extensions.get::<CallContext>().copied();
+        let outer_attempt = context.and_then(|context| context.attempt());
+        // Mostly there is nothing else: then nothing else is looked up, nor copied.
+        let mut known = usize::from(context.is_some());
+        let claim = match extensions.len() > known {
+            true => extensions.get::<KeyClaim>(),
+            false => None,
+        };
+        known += usize::from(claim.is_some());
+        // A safe request does nothing that could be done twice.
+        if let Some(claim) = claim.filter(|_| !request.method().is_safe()) {
+            self.key = claim.claim(outer_attempt);
+            if self.key.is_none() {
+                return Err(self.key_reused());
+            }
+        }
+        // Not before the key is claimed: the operation that has it may write into the same trail.
+        if request.extensions().len() > known {
+            self.trail = request.extensions_mut().remove::<Trail>();
+        }
+        if let Some(trail) = &self.trail {
+            trail.begin(1);
+        }
+        let has_more = request.extensions().len() > known;
+        let overrides = match has_more {
+            true => request.extensions(),
+            false => &Extensions::new(),
+        };
+        self.facts = self.settings.facts(request, overrides);
+        if let (Some(trail), Some(said)) = (&self.trail, self.facts.said) {
+            trail.say_idempotent(said);
+        }
+        self.max_attempts = self.settings.max_attempts(overrides);
+        self.context = context.unwrap_or_default();
+        if let Some(key) = &self.key
+            && let Some(claim) = request.extensions_mut().get_mut::<KeyClaim>()
+        {
+            // In its place, as another one would allocate. One attempt has no number that tells it from this call's own claim.
+            *claim = match self.max_attempts.get() {
+                1 => KeyClaim::new(),
+                _ => key.for_retries_inside(),
+            };
+        }
+        if self.max_attempts.get() > 1 {
+            let body_limit = self.settings.body_limit(request, self.facts);
+            let kept = self.keep.keep_in_place(request.body_mut(), body_limit);
+            self.snapshot = Some(Snapshot::of(request, has_more, kept));
+            if !self.facts.keyed && !is_idempotent(request.method()) {
+                let is_within_another =
+                    has_more && request.extensions().get::<CallKeys>().is_some();
+                self.identify(is_within_another);
+            }
+            self.context.set_attempt(NonZeroU32::MIN);
+            *CallContext::edit(request.extensions_mut()) = self.context;
+            if let Some(keys) = &self.keys {
+                request.extensions_mut().insert(keys.clone());
+            }
+            self.watch(request);
+        } else if request.extensions().get::<Upload>().is_none()
+            && let Some(upload) = self.keep.watch_in_place(request.body_mut())
+        {
+            request.extensions_mut().insert(upload);
+        }
+        number(request.headers_mut(), 1, &self.settings);
+        Ok(())
+    }
+
+    /// Gives the call an id, for a key layer further in. If none can be drawn, that adds no key, and this retry goes by that.
+    ///
+    /// It can derive no keys if the call `is_within_another` whose attempts derive them: there, they would not be the same.
+    fn identify(&mut self, is_within_another: bool) {
+        let is_outermost = self.context.call_id().is_none();
+        let id = self.context.ensure_call_id().ok();
+        if is_within_another {
+            self.keys = Some(CallKeys::new(None));
+        } else if self.facts.idempotent {
+            // Each operation of an attempt of another retry has its own.
+            let id = match is_outermost {
+                true => id,
+                false => CallId::random().ok(),
+            };
+            self.keys = Some(CallKeys::new(id));
+        }
+    }
+
+    /// Tells the layers inside how the body of `request` goes out, if it streams.
+    pub(super) fn watch(&self, request: &mut Request<B>) {
+        let kept = self.snapshot.as_ref().map(Snapshot::body);
+        if let Some(upload) = kept.and_then(|kept| self.keep.upload(kept)) {
+            request.extensions_mut().insert(upload);
+        }
+    }
+
+    /// The request of the next attempt, which is on its way from here on.
+    pub(crate) fn start(&mut self) -> Option<Request<B>> {
+        let so_far = self.later.as_mut()?.as_mut().project().so_far;
+        let next = so_far.next.take()?;
+        let line = self.line.as_ref()?;
+        let mut request = self.snapshot.as_mut()?.request(line, next.body);
+        so_far.receipt = next.payment.map(Payment::sent);
+        so_far.progress.attempts = so_far.progress.attempts.saturating_add(1);
+        let attempt = so_far.progress.attempts;
+        if let Some(attempt) = NonZeroU32::new(attempt) {
+            self.context.set_attempt(attempt);
+        }
+        if let Some(trail) = &self.trail {
+            trail.begin(attempt);
+        }
+        *CallContext::edit(request.extensions_mut()) = self.context;
+        if let Some(key) = &self.key {
+            request.extensions_mut().insert(key.for_retries_inside());
+        }
+        if let Some(keys) = &self.keys {
+            request.extensions_mut().insert(keys.next_attempt());
+        }
+        self.watch(&mut request);
+        number(request.headers_mut(), attempt, &self.settings);
+        Some(request)
+    }
+}
+
+/// Writes the number of the attempt into its request, for the server.
+fn number(headers: &mut HeaderMap, attempt: u32, settings: &Settings) {
+    if let Some(name) = &settings.attempt_header {
+        headers.insert(name, HeaderValue::from(attempt));
+    }
+    if attempt > 1 && is_grpc(headers) {
+        headers.insert(GRPC_PREVIOUS_ATTEMPTS, HeaderValue::from(attempt - 1));
+    }
+}
