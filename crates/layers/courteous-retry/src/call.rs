@@ -1,3 +1,54 @@
+//! One call of a retry, between its attempts.
+//!
+//! ```text
+//!  request                              response or error, with a `RetryInfo`
+//!     | begin                              ^
+//!     v                  judge             | finish
+//!  attempt under way -----------------> judged
+//!     ^                                    | plan: a further attempt, paid for
+//!     | start                              v
+//!   ready <---- waiting <---- draining the body of the response, if it has one
+//! ```
+//!
+//! [`ResponseFuture`](crate::ResponseFuture) polls and holds the state that is drawn here; [`Call`]
+//! holds what is known, and decides. Each part of it has a file:
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `start` | makes the request of each attempt: of the caller's, then of the snapshot |
+//! | `judge` | reads the outcome of an attempt and chooses: return it, or make another attempt |
+//! | `plan` | decides whether another attempt is allowed, and pays for it |
+//! | `schedule` | sets the instant of the next attempt, and waits for it |
+//! | `record` | counts attempts and writes them into the history |
+//! | `finish` | ends the call: builds the `RetryInfo` and the error |
+//! | `observed` | does the same for a layer that only observes, and changes nothing |
+//!
+//! # Invariant
+//!
+//! - `later` is `None` until an attempt has failed, was refused by a layer further in, or was
+//!   retried there. So a call that is answered at once allocates nothing for it.
+//! - `next` is `Some` exactly from the decision to make another attempt until it starts. A response
+//!   is let go only after `next` is set: its body can be sent, and the budget has allowed it.
+//! - A retry's price is in exactly one place. It is a `Payment` in `next` during the wait (a drop
+//!   gives it back), and a `Receipt` during the attempt (a drop spends it). If a limit refuses the
+//!   attempt, the receipt becomes a payment again.
+//! - `progress.attempts` includes the attempt under way, and no attempt that was refused before it
+//!   was sent.
+//!
+//! # Example
+//!
+//! A `PUT` with the default settings, but without jitter:
+//!
+//! | at | what happens | attempts | waits in sum |
+//! |---|---|---|---|
+//! | 0 ms | attempt 1 starts | 1 | 0 ms |
+//! | 20 ms | 503, no hint: backoff 100 ms, `next` at 120 ms, paid | 1 | 100 ms |
+//! | 20 ms | the body is drained until 70 ms at the latest | 1 | 100 ms |
+//! | 120 ms | the service is ready, and attempt 2 starts | 2 | 100 ms |
+//! | 140 ms | 429, `Retry-After: 3`, backoff 2 s: `next` at 3140 ms, paid | 2 | 3100 ms |
+//! | 3140 ms | attempt 3 starts | 3 | 3100 ms |
+//! | 3160 ms | 200: returned with a `RetryInfo` that says so | 3 | 3100 ms |
+
 mod finish;
 mod judge;
 mod observed;
@@ -23,70 +74,75 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// One call: all that is known between its attempts.
+/// What is known about one call.
 pub(crate) struct Call<S, K: Keep<B>, B> {
     pub(crate) service: S,
     settings: Arc<Settings>,
     keep: K,
-    /// For further attempts, the classifier, and who listens. There from the [beginning](Self::begin) on.
+    /// Method and URI: for further attempts, the classifier and events. Set by
+    /// [`begin`](Self::begin).
     line: Option<RequestLine>,
-    /// The rest of the request as it came, to make each further attempt of. `None` if there can be only one.
+    /// The rest of the request as it came, from which further attempts are made. `None` if only one
+    /// attempt is allowed.
     snapshot: Option<Snapshot<K::Kept>>,
     facts: RequestFacts,
     max_attempts: Allowance,
     context: CallContext,
-    /// The key, if a key layer has given it to one operation.
+    /// This call's claim on its idempotency key, if a key layer outside has set one.
     key: Option<ClaimedKey>,
-    /// For a key layer further in, if the call is sent again where it may have been processed, and has no key.
+    /// Lets a key layer further in derive one key for all attempts. `Some` if the request has no
+    /// key and its method is not idempotent.
     keys: Option<CallKeys>,
-    /// Where a layer outside reads how the call goes.
+    /// Where a layer outside reads how the call goes, if there is such a layer.
     trail: Option<Trail>,
-    /// The call is only observed.
+    /// `Some` if the layer only observes, until the first outcome.
     observed: Option<ObserveOnly>,
-    /// Boxed, as nearly all calls end with their first attempt, and each byte of a call is moved several times.
+    /// Boxed: nearly all calls end with their first attempt, and each byte of a call is moved
+    /// several times.
     later: Option<Pin<Box<Later<B>>>>,
 }
 
 pin_project! {
-    /// What a call needs only after its first attempt.
+    /// What a call needs only once an attempt has failed or was refused.
     struct Later<B> {
         so_far: SoFar<B>,
-        // One for all waits of the call, made at the first that is one.
+        // One timer for all waits of the call, made when the first wait begins.
         #[pin]
         timer: Option<Sleep>,
     }
 }
 
-/// What there is to know of a call once an attempt has failed or was refused.
+/// The call so far.
 struct SoFar<B> {
     progress: Progress,
     history: History,
-    /// What the response that was let go last said.
+    /// Status and headers of the last response that was let go.
     last: Option<(StatusCode, HeaderMap)>,
-    /// What the attempt that is under way has paid.
+    /// What the attempt under way has paid.
     receipt: Option<Receipt>,
     next: Option<Next<B>>,
 }
 
-/// The attempt that is waited for.
+/// The next attempt, during the wait for it.
 struct Next<B> {
     body: B,
     until: Instant,
-    /// What it has paid. Nothing if it stands in for the first attempt, which a limit has refused.
+    /// What it has paid. `None` if it replaces the first attempt, which a limit has refused.
     payment: Option<Payment>,
 }
 
-/// What follows an attempt.
+/// What the future does after an attempt.
 pub(crate) enum Step<RB> {
     Return(Result<Response<RB>, BoxError>),
-    /// To wait for the next attempt.
+    /// Wait for the next attempt.
     Wait,
-    /// Before that, to read what is left of the body of a response, until then at the latest.
+    /// First drain this response body, until this instant at the latest; then wait for the next
+    /// attempt.
     Drain(RB, Instant),
 }
 
 impl<S, K: Keep<B>, B> Call<S, K, B> {
-    /// A call that is to [begin](Self::begin).
+    /// A call that has not [begun](Self::begin).
     #[inline(always)]
     pub(crate) fn new(service: S, settings: Arc<Settings>, keep: K) -> Self {
         Self {

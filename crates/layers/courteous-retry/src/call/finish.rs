@@ -1,3 +1,10 @@
+//! Ends the call: builds its [`RetryInfo`] and its error, and releases the idempotency key if
+//! nothing was done under it.
+//!
+//! A response is returned as it is, with the info among its extensions. An error becomes the source
+//! of a [`Retried`], with the info and with status and headers of the last response that was let
+//! go, such as the 503 before a lost connection.
+
 use std::mem;
 
 use courteous_core::{
@@ -10,6 +17,7 @@ use super::Call;
 use crate::{events, policy::Stop};
 
 impl<S, K: Keep<B>, B> Call<S, K, B> {
+    /// `error` as the source of a [`Retried`].
     pub(super) fn end(&mut self, stop: Stop, error: BoxError) -> BoxError {
         let retried = Retried::new(self.info(stop), error);
         match self.so_far().last.take() {
@@ -18,7 +26,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         }
     }
 
-    /// The end of a call that cannot make another attempt: its service is not ready, or there is no runtime to wait on.
+    /// The error of a call whose next attempt cannot be made: its service has failed, or there is
+    /// no runtime to wait on.
     pub(crate) fn no_attempt(&mut self, error: BoxError) -> BoxError {
         self.so_far().next = None;
         self.end(
@@ -30,7 +39,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         )
     }
 
-    /// The end of a call that was not begun, as another operation was sent under its key.
+    /// The error of a call that has sent nothing, as another operation was sent under its key.
     pub(super) fn key_reused(&mut self) -> BoxError {
         self.so_far().progress.attempts = 0;
         let stop = Stop {
@@ -40,6 +49,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         self.end(stop, Rejected::new(RejectReason::KeyReused).into())
     }
 
+    /// What the caller is told about the call. Takes the history, so it is asked once.
     pub(super) fn info(&mut self, stop: Stop) -> RetryInfo {
         let so_far = self.so_far();
         let info = RetryInfo::new(
@@ -56,12 +66,13 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     }
 }
 
-/// Whether a call has ended so that what follows under its key is the same operation: no server has acted on it, or the server
-/// asks for the same request at another place or with other credentials.
+/// Whether a call under the same key may follow as the same operation: no server has acted on this
+/// one, or the server asks for the same request at another place or with other credentials.
 pub(super) fn leaves_the_key<RB>(result: &Result<Response<RB>, BoxError>) -> bool {
     match result {
         Ok(response) => {
-            // After any other redirect, such as 303, the server may have acted (RFC 9110, section 15.4.4).
+            // After any other redirect, such as 303, the server may have acted (RFC 9110, section
+            // 15.4.4).
             matches!(
                 response.status().as_u16(),
                 307 | 308 | 401 | 407 | 421 | 425

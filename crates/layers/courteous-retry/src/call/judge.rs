@@ -1,3 +1,19 @@
+//! Reads the outcome of an attempt, and chooses what follows: its return to the caller, or another
+//! attempt.
+//!
+//! ```text
+//! response -+- an inner retry gave up ---> return it
+//!           +- answered -----------------> return it; a success pays into the budget
+//!           +- failed -> plan -+- go on -> let the response go, drain, wait
+//!                              +- stop --> return the response as it is
+//! error ----+- an inner retry gave up, a total timeout, a key reused -> return it
+//!           +- rejected by a limit -> plan::refused
+//!           +- failed --------------> plan
+//! ```
+//!
+//! The decision is made while the response is still here: the last response or error of a call is
+//! returned, never a made-up one.
+
 use std::pin::Pin;
 
 use courteous_classify::is_grpc;
@@ -13,18 +29,18 @@ use tokio::time::Instant;
 use super::{Call, Later, Step, finish::leaves_the_key};
 use crate::{policy::Stop, snapshot::Snapshot};
 
-/// The verdict on an error that says nothing of its reason.
+/// The verdict on an error that does not say what went wrong.
 pub(super) const UNKNOWN: Verdict = Verdict::transient(Effect::MaybeProcessed, Fault::NoResponse);
 
 impl<S, K: Keep<B>, B> Call<S, K, B> {
-    /// What follows from what came of an attempt.
+    /// Decides what follows from the `result` of an attempt.
     pub(crate) fn judge<RB: Body>(&mut self, result: Result<Response<RB>, BoxError>) -> Step<RB> {
         let step = match result {
             Ok(response) => self.responded(response),
             Err(error) => self.failed(error),
         };
         if let Step::Return(result) = &step {
-            // A body that is still being sent need not be kept any longer.
+            // No further attempt: the rest of a body that is still being sent need not be kept.
             self.snapshot = None;
             if let Some(key) = self.key.take()
                 && leaves_the_key(result)
@@ -49,7 +65,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             }
         }
         let verdict = match self.classify(Outcome::response(&response)) {
-            // Sent again, it was no early data. It is not refused for that a second time.
+            // A request that was sent again was not early data: a second 425 is an answer.
             Verdict::Transient { .. } if self.was_too_early(response.status()) => Verdict::Answered,
             Verdict::Answered if self.is_in_progress(response.status()) => {
                 Verdict::transient(Effect::InProgress, Fault::Server)
@@ -101,7 +117,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             Err(Stop::of(inner.info()))
         } else if let Some(rejected) = find_cause::<Rejected>(&*error) {
             match rejected.reason() {
-                // Another request of this attempt was sent under the key, and may have been processed.
+                // Another request of this attempt was sent under the key, and may have been
+                // processed.
                 RejectReason::KeyReused => {
                     self.remember(now, UNKNOWN, None);
                     Err(Stop {
@@ -139,7 +156,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         }
     }
 
-    /// What `outcome` of an attempt means.
+    /// Asks the layer's classifier about `outcome`.
     pub(super) fn classify(&self, outcome: Outcome<'_>) -> Verdict {
         let outcome = match &self.line {
             Some(line) => outcome.with_request(line),
@@ -148,13 +165,14 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         self.settings.classifier.classify(outcome)
     }
 
-    /// Whether the source of the request's body has failed: clients call that an error of the user's, and other things, too.
+    /// Whether the source of the request's body has failed. Clients report that as an error of the
+    /// user's, and other failures, too.
     pub(super) fn has_source_failed(&self) -> bool {
         let kept = self.snapshot.as_ref().map(Snapshot::body);
         kept.is_some_and(|kept| self.keep.check(kept) == Err(NotReplayable::SourceFailed))
     }
 
-    /// Whether `status` says that the request came too early, as that of an earlier attempt did.
+    /// Whether `status` is 425, and an earlier attempt was answered by 425, too.
     fn was_too_early(&self, status: StatusCode) -> bool {
         let said = |later: &Pin<Box<Later<B>>>| {
             let mut attempts = later.so_far.history.attempts().iter();
@@ -163,9 +181,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         status == StatusCode::TOO_EARLY && self.later.as_ref().is_some_and(said)
     }
 
-    /// Whether `status` says that an earlier attempt is still at work under the request's key: what the IETF draft means by 409
-    /// (draft-ietf-httpapi-idempotency-key-header-07, section 2.6). Without an attempt that may have been processed, it is an
-    /// answer.
+    /// Whether `status` says that an earlier attempt is still being processed under the request's
+    /// key: the meaning of 409 in draft-ietf-httpapi-idempotency-key-header-07, section 2.6. If no
+    /// earlier attempt may have been processed, a 409 is an answer.
     fn is_in_progress(&self, status: StatusCode) -> bool {
         let history = self.later.as_ref().map(|later| &later.so_far.history);
         status == StatusCode::CONFLICT
@@ -174,8 +192,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     }
 }
 
-/// Whether an attempt after which a retry further in has given up is not to be repeated here: each attempt of this retry would
-/// be several of the other. A retry that is off, and one that has sent nothing, multiply nothing.
+/// Whether the call ends because a retry further in has given up: each attempt of this retry would
+/// be several attempts of the inner one. An inner retry that is off, or that has sent nothing,
+/// multiplies nothing.
 pub(super) fn ends_the_call(inner: &RetryInfo) -> bool {
     match inner.stop_reason() {
         StopReason::Answered | StopReason::Disabled => false,
@@ -185,8 +204,8 @@ pub(super) fn ends_the_call(inner: &RetryInfo) -> bool {
     }
 }
 
-/// Whether an answer shows that the server does what it is asked. One that refuses earns no retry: a client that is refused each
-/// time would pay for its retries with refusals.
+/// Whether an answer pays into the budget: the server did what it was asked. A refusal does not, as
+/// a client that is always refused would pay for its retries with refusals.
 pub(super) fn is_success<RB: Body>(response: &Response<RB>) -> bool {
     let (status, headers) = (response.status(), response.headers());
     let failed = || {

@@ -1,3 +1,9 @@
+//! A call of a layer that only observes: its one attempt is judged, and its outcome is returned as
+//! it is.
+//!
+//! A GET that is answered by 503 is counted as one retry with its backoff, say 100 ms, and paid
+//! from a budget of its own. The caller gets the 503 at once.
+
 use courteous_budget::Payment;
 use courteous_core::{
     BoxError, CallContext, Decision as Observed, Elapsed, ObserveOnly, Outcome, Rejected,
@@ -19,10 +25,9 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// A call that is only observed: its only attempt is judged, and its outcome returned as it is.
 impl<S, K: Keep<B>, B> Call<S, K, B> {
-    /// Notes what is to be known of `request`, and changes nothing that is sent. A body that streams is kept as ever, as whether it
-    /// can be sent again depends on that.
+    /// Reads what a decision needs to know about `request`, and changes nothing that is sent. A
+    /// streaming body is kept as usual, as that decides whether it could be sent again.
     #[cold]
     pub(crate) fn begin_observed(&mut self, request: &mut Request<B>, switch: ObserveOnly) {
         self.line = Some(RequestLine::of(request));
@@ -34,13 +39,14 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             let body_limit = self.settings.body_limit(request, self.facts);
             let kept = self.keep.keep_in_place(request.body_mut(), body_limit);
             self.snapshot = Some(Snapshot::of(request, false, kept));
-            // So that a timeout further in judges an upload as it would.
+            // So that a timeout further in sees the upload as it would with a retry.
             self.watch(request);
         }
         self.observed = Some(switch);
     }
 
-    /// Counts and tells what would follow from `result`, if the call is only observed. `false` if it is not.
+    /// Counts and reports what would follow from `result`. Returns `false`, and does nothing, if
+    /// the call is not observed.
     pub(crate) fn observe<RB: Body>(&mut self, result: &Result<Response<RB>, BoxError>) -> bool {
         let Some(switch) = self.observed.take() else {
             return false;
@@ -94,7 +100,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         self.observe_outcome(outcome, verdict)
     }
 
-    /// A limit further in is closed: the call would have waited for it, and then have made its first attempt.
+    /// A limit further in is closed: the call would have waited until it opens, and then made its
+    /// first attempt.
     fn observe_rejected(&self, rejected: &Rejected) -> Option<Observation> {
         let now = Instant::now();
         let wait = Wait {
@@ -130,11 +137,6 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             }
             Decision::Stop(_) => None,
         }
-    }
-
-    fn is_replayable(&self) -> bool {
-        let kept = self.snapshot.as_ref().map(Snapshot::body);
-        kept.is_some_and(|kept| self.keep.check(kept).is_ok())
     }
 }
 

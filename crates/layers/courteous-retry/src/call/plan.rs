@@ -1,3 +1,14 @@
+//! Decides whether another attempt is allowed, and pays for it.
+//!
+//! A failed attempt asks, in this order: the policy (verdict, attempts, method or key, body, waits
+//! in sum, deadline), the budget, and the body. The first "no" ends the call with its reason. Only
+//! after the last "yes" are hooks and events told.
+//!
+//! A *refused* attempt was rejected by a limit of this client, so nothing was sent. It is not
+//! counted, and its payment is kept for the attempt that replaces it. With three attempts allowed
+//! and a throttle that refuses the second one until 5 s, the call waits until 5 s, holds nothing of
+//! the layers inside meanwhile, and then makes its second attempt of three.
+
 use std::time::Duration;
 
 use courteous_budget::Receipt;
@@ -13,11 +24,11 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// A limit that is closed is asked again after this time at the earliest, whatever it says.
+/// A closed limit is asked again after this time at the earliest, whatever instant it names.
 pub(super) const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 impl<S, K: Keep<B>, B> Call<S, K, B> {
-    /// The next attempt after one that has failed, or why there is none.
+    /// The next attempt after one that has failed at `now`, or why the call ends.
     pub(super) fn plan(
         &mut self,
         now: Instant,
@@ -28,7 +39,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         let kept = self.snapshot.as_ref().map(Snapshot::body);
         let situation = Situation {
             request: self.facts,
-            replayable: kept.is_some_and(|kept| self.keep.check(kept).is_ok()),
+            replayable: self.is_replayable(),
             outcome,
             verdict,
             progress,
@@ -47,7 +58,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         };
         let payment = self.settings.budget.withdraw(now, fault, gate);
         let payment = payment.ok_or(stop(StopReason::BudgetExhausted))?;
-        // Overtakes the body of the attempt that has failed: what is still being sent of it ends here.
+        // Reading the body again ends what the failed attempt may still be sending of it.
         let body = kept.and_then(|kept| self.keep.again(kept).ok());
         let body = body.ok_or(stop(StopReason::BodyNotReplayable))?;
         if let Some(request) = &self.line {
@@ -66,8 +77,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         Ok(self.schedule(now, wait, body, Some(payment)))
     }
 
-    /// A limit further in has refused the attempt: it was none. If the limit is closed, it is this call that waits, with
-    /// nothing held.
+    /// The next attempt after one that a limit further in has refused, which does not count as an
+    /// attempt. If the limit says when it opens, this call waits until then, and holds nothing of
+    /// the layers inside.
     pub(super) fn refused(&mut self, now: Instant, rejected: &Rejected) -> Result<Next<B>, Stop> {
         let stop = |reason| Stop {
             reason,
@@ -95,5 +107,11 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         let body = self.keep.again(kept).ok();
         let body = body.ok_or(stop(StopReason::BodyNotReplayable))?;
         Ok(self.schedule(now, wait, body, payment))
+    }
+
+    /// Whether the body of the request can be sent again.
+    pub(super) fn is_replayable(&self) -> bool {
+        let kept = self.snapshot.as_ref().map(Snapshot::body);
+        kept.is_some_and(|kept| self.keep.check(kept).is_ok())
     }
 }

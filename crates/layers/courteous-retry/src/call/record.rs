@@ -1,3 +1,9 @@
+//! Counts attempts and writes them into the call's history, and into the trail that a layer outside
+//! reads.
+//!
+//! If a retry further in made three attempts of the attempt under way, they stand for it: after one
+//! failed attempt, the call has made 1 + 3 = 4 attempts.
+
 use courteous_budget::Receipt;
 use courteous_core::{Attempt, RetryInfo, Verdict};
 use courteous_replay::Keep;
@@ -7,7 +13,7 @@ use tokio::time::Instant;
 use super::Call;
 
 impl<S, K: Keep<B>, B> Call<S, K, B> {
-    /// Writes down that an attempt has failed. What it paid is spent.
+    /// Records that the attempt under way has failed at `now`. What it paid is spent.
     pub(super) fn remember(&mut self, now: Instant, verdict: Verdict, status: Option<StatusCode>) {
         let so_far = self.so_far();
         let attempt = Attempt::new(so_far.progress.attempts, now, verdict, status);
@@ -18,7 +24,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         }
     }
 
-    /// Adds what a retry further in has made of the attempt: its own attempts stand for this one.
+    /// Replaces the attempt under way by the attempts and waits of an inner retry. If that has sent
+    /// nothing, what the attempt paid is given back.
     pub(super) fn add(&mut self, inner: &RetryInfo) {
         let so_far = self.so_far();
         let receipt = so_far.receipt.take();

@@ -1,3 +1,10 @@
+//! Sets the instant of the next attempt, and waits for it.
+//!
+//! The wait counts from the judgement of the failed attempt, not from the end of the drain. Judged
+//! at 20 ms with a backoff of 100 ms, the next attempt is at 120 ms. The body of the failed attempt
+//! may be drained until 70 ms. If the deadline is within those 50 ms, the drain ends with the wait
+//! at the latest, so that it takes no time from the next attempt.
+
 use std::{
     task::{Context, Poll},
     time::Duration,
@@ -11,10 +18,12 @@ use tokio::time::Instant;
 use super::{Call, Next};
 use crate::policy::Wait;
 
-/// How long the rest of a discarded body may take.
+/// How long the rest of a discarded body may take to arrive.
 const DRAIN_TIME: Duration = Duration::from_millis(50);
 
 impl<S, K: Keep<B>, B> Call<S, K, B> {
+    /// Adds `wait`, which begins at `now`, to the call's waits, and returns the attempt that
+    /// follows it.
     pub(super) fn schedule(
         &mut self,
         now: Instant,
@@ -34,7 +43,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         }
     }
 
-    /// When the next attempt is to be made, if there is to be one.
+    /// When the next attempt starts, if another attempt is planned.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         let next = self.later.as_ref()?.so_far.next.as_ref();
         next.map(|next| next.until)
@@ -62,8 +71,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             .map(Ok)
     }
 
-    /// How long a body that was discarded at `now` may be read, unless that is so close to the deadline that it would take
-    /// the next attempt's time. Then no longer than the wait.
+    /// Until when a body that was discarded at `now` may be drained. Close to the deadline, this is
+    /// no later than the next attempt.
     pub(super) fn drain_until(&self, now: Instant) -> Instant {
         let limit = now + DRAIN_TIME;
         match (self.deadline(), self.next_at()) {

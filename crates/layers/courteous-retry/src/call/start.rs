@@ -1,3 +1,14 @@
+//! Makes the request of each attempt.
+//!
+//! The first attempt is the caller's own request, changed in place. Before that it is copied into a
+//! snapshot, so that nothing that an attempt adds leaks into the next one. A further attempt is the
+//! snapshot with a body that is read again, and the same additions: the call's context with the
+//! attempt's number, the claim on the key, and the attempt's number for the server.
+//!
+//! Attempt 1 of `POST /orders` with `RetryLayer::with_attempt_header(x-attempt)` is sent with
+//! `x-attempt: 1`. Attempt 2 is sent with `x-attempt: 2`, and, if it is a gRPC request, with
+//! `grpc-previous-rpc-attempts: 1`.
+
 use std::num::NonZeroU32;
 
 use courteous_budget::Payment;
@@ -11,34 +22,34 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use super::Call;
 use crate::{settings::Settings, snapshot::Snapshot};
 
-/// Counts the attempts before this one, for servers (gRFC A6).
+/// Tells a gRPC server how many attempts came before this one (gRFC A6).
 const GRPC_PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 
 impl<S, K: Keep<B>, B> Call<S, K, B> {
-    /// Notes what is to be known of `request`, from which the first attempt is then made. Fails if another operation has the
-    /// request's key.
-    // Into its place: inlined it would be put together elsewhere, and moved twice.
+    /// Reads and copies what further attempts need, and turns `request` into the first attempt.
+    /// Fails if another operation was sent under the request's key.
+    // Writes into its place: inlined, the call would be built elsewhere and moved twice.
     #[inline(never)]
     pub(crate) fn begin(&mut self, request: &mut Request<B>) -> Result<(), BoxError> {
         self.line = Some(RequestLine::of(request));
         let extensions = request.extensions();
         let context = extensions.get::<CallContext>().copied();
         let outer_attempt = context.and_then(|context| context.attempt());
-        // Mostly there is nothing else: then nothing else is looked up, nor copied.
+        // Most requests have no other extension: then nothing else is looked up or copied.
         let mut known = usize::from(context.is_some());
         let claim = match extensions.len() > known {
             true => extensions.get::<KeyClaim>(),
             false => None,
         };
         known += usize::from(claim.is_some());
-        // A safe request does nothing that could be done twice.
+        // A safe request has no effect that could happen twice, so it claims no key.
         if let Some(claim) = claim.filter(|_| !request.method().is_safe()) {
             self.key = claim.claim(outer_attempt);
             if self.key.is_none() {
                 return Err(self.key_reused());
             }
         }
-        // Not before the key is claimed: the operation that has it may write into the same trail.
+        // After the key is claimed: the operation that holds it may write into the same trail.
         if request.extensions().len() > known {
             self.trail = request.extensions_mut().remove::<Trail>();
         }
@@ -59,7 +70,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         if let Some(key) = &self.key
             && let Some(claim) = request.extensions_mut().get_mut::<KeyClaim>()
         {
-            // In its place, as another one would allocate. One attempt has no number that tells it from this call's own claim.
+            // Replaced in place, as inserting another one would allocate. With one attempt, the
+            // attempt has no number that tells it from this call's own claim.
             *claim = match self.max_attempts.get() {
                 1 => KeyClaim::new(),
                 _ => key.for_retries_inside(),
@@ -89,16 +101,18 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         Ok(())
     }
 
-    /// Gives the call an id, for a key layer further in. If none can be drawn, that adds no key, and this retry goes by that.
+    /// Gives the call an id, from which a key layer further in derives its key. If no id can be
+    /// drawn, that layer adds no key, and this retry treats the call as one without a key.
     ///
-    /// It can derive no keys if the call `is_within_another` whose attempts derive them: there, they would not be the same.
+    /// No key is derived if the call `is_within_another` whose attempts derive keys: the keys would
+    /// differ between those attempts.
     fn identify(&mut self, is_within_another: bool) {
         let is_outermost = self.context.call_id().is_none();
         let id = self.context.ensure_call_id().ok();
         if is_within_another {
             self.keys = Some(CallKeys::new(None));
         } else if self.facts.idempotent {
-            // Each operation of an attempt of another retry has its own.
+            // Within an attempt of another retry, each operation has an id of its own.
             let id = match is_outermost {
                 true => id,
                 false => CallId::random().ok(),
@@ -107,7 +121,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         }
     }
 
-    /// Tells the layers inside how the body of `request` goes out, if it streams.
+    /// Lets the layers inside see how far the body of `request` was sent, if it streams.
     pub(super) fn watch(&self, request: &mut Request<B>) {
         let kept = self.snapshot.as_ref().map(Snapshot::body);
         if let Some(upload) = kept.and_then(|kept| self.keep.upload(kept)) {
@@ -115,7 +129,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         }
     }
 
-    /// The request of the next attempt, which is on its way from here on.
+    /// Takes the next attempt out of the wait and makes its request. From here on it counts as
+    /// under way.
     pub(crate) fn start(&mut self) -> Option<Request<B>> {
         let so_far = self.later.as_mut()?.as_mut().project().so_far;
         let next = so_far.next.take()?;
@@ -143,7 +158,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     }
 }
 
-/// Writes the number of the attempt into its request, for the server.
+/// Writes the attempt's number into its request, for the server.
 fn number(headers: &mut HeaderMap, attempt: u32, settings: &Settings) {
     if let Some(name) = &settings.attempt_header {
         headers.insert(name, HeaderValue::from(attempt));

@@ -13,7 +13,7 @@ use courteous_core::{
     Verdict, find_cause,
 };
 use courteous_retry::{
-    Backoff, Budget, Idempotent, MaxAttempts, NoRetry, RetryInfo, RetryLayer, StopReason,
+    Backoff, Budget, Idempotent, Jitter, MaxAttempts, NoRetry, RetryInfo, RetryLayer, StopReason,
 };
 use courteous_testkit::{Probe, Reply, Task, TestBody};
 use http::{HeaderName, Method, Request, Response, StatusCode, Version};
@@ -74,6 +74,37 @@ async fn three_attempts_by_default_with_the_waits_in_between() {
         (3, Duration::from_millis(200))
     );
     assert_eq!(info.stop_reason(), StopReason::Answered);
+}
+
+/// The worked example at the head of `src/call.rs`.
+#[tokio::test(start_paused = true)]
+async fn waits_count_from_the_judgement_of_a_failure_whatever_its_body_does() {
+    let latency = Duration::from_millis(20);
+    let probe = Probe::new().replies([
+        Reply::status(503)
+            .body(TestBody::new().chunk("busy").stall())
+            .after(latency),
+        Reply::status(429).header("retry-after", "3").after(latency),
+        Reply::ok().after(latency),
+    ]);
+    let exponential =
+        |base| Backoff::exponential(Duration::from_millis(base)).with_jitter(Jitter::None);
+    let layer = RetryLayer::new()
+        .with_backoff(exponential(100))
+        .with_throttled_backoff(exponential(1000));
+    let start = Instant::now();
+    let response = send(&layer.layer(probe.clone()), request(Method::PUT))
+        .await
+        .unwrap();
+    let since = |at: &Instant| at.duration_since(start).as_millis();
+    let at: Vec<_> = probe.instants().iter().map(since).collect();
+    assert_eq!((at, since(&Instant::now())), (vec![0, 120, 3140], 3160));
+    let info = RetryInfo::of(&response);
+    assert_eq!(
+        (info.attempts(), info.waited().as_millis()),
+        (3, 3100),
+        "{info:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
