@@ -1,10 +1,9 @@
 use std::{fmt, hash::Hash, num::NonZeroUsize, time::Duration};
 
 use courteous_core::{
-    AsError, AsResponse, InvalidCount, LayerKind, ObserveOnly, Origin, Rejected, RequestView,
+    AsError, AsResponse, InvalidCount, ObserveOnly, Origin, Rejected, RequestView,
 };
 use http::Response;
-use tower_layer::Layer;
 
 use crate::{
     limit_settings::LimitSettings,
@@ -12,7 +11,6 @@ use crate::{
     limiters::Limiters,
     options::{HoldUntil, Options},
     scope::Scope,
-    service::ConcurrencyLimit,
     snapshot::LimitSnapshot,
 };
 
@@ -255,15 +253,6 @@ impl From<Limiter> for ConcurrencyLimitLayer {
 impl From<NonZeroUsize> for ConcurrencyLimitLayer {
     fn from(limit: NonZeroUsize) -> Self {
         Self::from(Limiter::from(limit))
-    }
-}
-
-impl<S, R: Clone, K> Layer<S> for ConcurrencyLimitLayer<R, K> {
-    type Service = ConcurrencyLimit<S, R, K>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        LayerKind::ConcurrencyLimit.check_order::<S>();
-        ConcurrencyLimit::new(inner, self.clone())
     }
 }
 

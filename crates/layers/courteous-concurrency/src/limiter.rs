@@ -1,14 +1,14 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use courteous_core::{CallContext, InvalidCount, RejectReason, Rejected};
-use courteous_queue::{Shared, Wakes};
+use courteous_queue::Wakes;
 use tokio::time::Instant;
 
 use crate::{
     line::{BeyondEntry, Entry, Line},
     options::{Bound, Options},
     permit::Permit,
-    permits::Permits,
+    permits::{Core, Permits},
     place::Place,
     snapshot::LimitSnapshot,
 };
@@ -39,8 +39,6 @@ use crate::{
 pub struct Limiter {
     core: Arc<Core>,
 }
-
-pub(crate) type Core = Shared<Line, Permits>;
 
 /// What became of asking for a permit.
 pub(crate) enum Admission {

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use tokio::time::Instant;
 
-use crate::{leases::Lease, limiter::Core};
+use crate::{leases::Lease, permits::Core};
 
 /// The right to be in flight, given back when dropped, or taken back after the call's deadline.
 pub(crate) struct Permit {

@@ -1,8 +1,12 @@
-use courteous_queue::Shortcut;
+use courteous_queue::{Shared, Shortcut};
 
 use crate::{leases::Leases, line::Line, slots::Slots};
 
-/// What is known of the permits without the lock.
+/// The state of one limit, shared by its handles, its permits and its waiters: the queue behind a
+/// lock, and the permits that are taken and given back without the lock.
+pub(crate) type Core = Shared<Line, Permits>;
+
+/// What is known about the permits without the lock.
 pub(crate) struct Permits {
     pub(crate) slots: Slots,
     pub(crate) leases: Leases,

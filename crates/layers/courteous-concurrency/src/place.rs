@@ -6,7 +6,7 @@ use std::{
 use courteous_queue::Ticket;
 use tokio::time::Instant;
 
-use crate::{limiter::Core, permit::Permit};
+use crate::{permit::Permit, permits::Core};
 
 /// A waiter's place in the line, given up when dropped, with the permit that it may have been
 /// promised.

@@ -4,9 +4,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{AsError, CallContext, LongLived, ObserveOnly, Refuse};
+use courteous_core::{AsError, CallContext, LayerKind, LongLived, ObserveOnly, Refuse};
 use http::{Request, Response};
 use http_body::Body;
+use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
@@ -48,11 +49,20 @@ pub struct ConcurrencyLimit<S, R = AsError, K = ()> {
     limit: ConcurrencyLimitLayer<R, K>,
 }
 
-impl<S, R, K> ConcurrencyLimit<S, R, K> {
-    pub(crate) const fn new(inner: S, limit: ConcurrencyLimitLayer<R, K>) -> Self {
-        Self { inner, limit }
-    }
+// Here, as the service has its layer inside: so `layer` knows nothing of this module.
+impl<S, R: Clone, K> Layer<S> for ConcurrencyLimitLayer<R, K> {
+    type Service = ConcurrencyLimit<S, R, K>;
 
+    fn layer(&self, inner: S) -> Self::Service {
+        LayerKind::ConcurrencyLimit.check_order::<S>();
+        ConcurrencyLimit {
+            inner,
+            limit: self.clone(),
+        }
+    }
+}
+
+impl<S, R, K> ConcurrencyLimit<S, R, K> {
     /// The inner service.
     #[must_use]
     pub const fn get_ref(&self) -> &S {

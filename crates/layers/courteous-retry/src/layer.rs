@@ -6,14 +6,11 @@ use std::{
 };
 
 use courteous_backoff::Backoff;
-use courteous_core::{
-    Classify, Dice, InvalidCount, InvalidSettings, LayerKind, ObserveOnly, RequestView,
-};
+use courteous_core::{Classify, Dice, InvalidCount, InvalidSettings, ObserveOnly, RequestView};
 use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
-use tower_layer::Layer;
 
-use crate::{Budget, Retry, RetryEvent, RetrySettings, settings::Settings};
+use crate::{Budget, RetryEvent, RetrySettings, settings::Settings};
 
 /// Sends a request again where that is safe, useful, and within a budget.
 ///
@@ -49,8 +46,8 @@ use crate::{Budget, Retry, RetryEvent, RetrySettings, settings::Settings};
 /// ```
 #[derive(Clone)]
 pub struct RetryLayer<K = Native> {
-    settings: Arc<Settings>,
-    keep: K,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) keep: K,
 }
 
 impl RetryLayer {
@@ -312,22 +309,6 @@ impl<K> RetryLayer<K> {
 impl Default for RetryLayer {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<K> RetryLayer<K> {
-    /// The layer of a service.
-    pub(crate) const fn of(settings: Arc<Settings>, keep: K) -> Self {
-        Self { settings, keep }
-    }
-}
-
-impl<S, K: Clone> Layer<S> for RetryLayer<K> {
-    type Service = Retry<S, K>;
-
-    fn layer(&self, inner: S) -> Retry<S, K> {
-        LayerKind::Retry.check_order::<S>();
-        Retry::new(inner, Arc::clone(&self.settings), self.keep.clone())
     }
 }
 

@@ -4,13 +4,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{BoxError, ObserveOnly};
+use courteous_core::{BoxError, LayerKind, ObserveOnly};
 use courteous_replay::{Keep, Native};
 use http::{Request, Response};
 use http_body::Body;
+use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Budget, ResponseFuture, RetryLayer, call::Call, settings::Settings};
+use crate::{Budget, ResponseFuture, RetryLayer, call::Call};
 
 /// The service that [`RetryLayer`](crate::RetryLayer) makes.
 ///
@@ -38,19 +39,23 @@ use crate::{Budget, ResponseFuture, RetryLayer, call::Call, settings::Settings};
 #[derive(Clone)]
 pub struct Retry<S, K = Native> {
     inner: S,
-    settings: Arc<Settings>,
-    keep: K,
+    layer: RetryLayer<K>,
+}
+
+// Here, as the service has its layer inside: so `layer` knows nothing of this module.
+impl<S, K: Clone> Layer<S> for RetryLayer<K> {
+    type Service = Retry<S, K>;
+
+    fn layer(&self, inner: S) -> Retry<S, K> {
+        LayerKind::Retry.check_order::<S>();
+        Retry {
+            inner,
+            layer: self.clone(),
+        }
+    }
 }
 
 impl<S, K> Retry<S, K> {
-    pub(crate) const fn new(inner: S, settings: Arc<Settings>, keep: K) -> Self {
-        Self {
-            inner,
-            settings,
-            keep,
-        }
-    }
-
     /// The inner service.
     pub const fn get_ref(&self) -> &S {
         &self.inner
@@ -67,13 +72,13 @@ impl<S, K> Retry<S, K> {
     where
         K: Clone,
     {
-        RetryLayer::of(Arc::clone(&self.settings), self.keep.clone())
+        self.layer.clone()
     }
 
     /// The budget that all retries of the layer draw on: a handle to read.
     #[must_use]
     pub fn budget(&self) -> &Budget {
-        &self.settings.budget
+        &self.layer.settings.budget
     }
 
     /// The inner service, without the retry.
@@ -100,9 +105,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // The clone is for further attempts; the instance that was polled ready stays here, and makes the first.
         let spare = self.inner.clone();
-        let settings = Arc::clone(&self.settings);
-        let mut future = ResponseFuture::new(Call::new(spare, settings, self.keep.clone()));
-        if let Some(switch) = ObserveOnly::active(self.settings.observe.as_ref()) {
+        let RetryLayer { settings, keep } = &self.layer;
+        let mut future = ResponseFuture::new(Call::new(spare, Arc::clone(settings), keep.clone()));
+        if let Some(switch) = ObserveOnly::active(settings.observe.as_ref()) {
             future.call.begin_observed(&mut request, switch.clone());
             future.attempt(self.inner.call(request));
             return future;
@@ -132,7 +137,7 @@ impl<S: fmt::Debug, K> fmt::Debug for Retry<S, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retry")
             .field("inner", &self.inner)
-            .field("settings", &self.settings)
+            .field("settings", &self.layer.settings)
             .finish_non_exhaustive()
     }
 }
