@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, header::DATE};
+use http::{HeaderMap, HeaderName, HeaderValue, header::DATE};
 
 use crate::{
     Pushback, Quota, fields, http_date,
@@ -133,12 +133,13 @@ impl<'a> Hints<'a> {
     /// `false` wins.
     #[must_use]
     pub fn should_retry(&self) -> Option<bool> {
-        const NAMES: [&str; 2] = ["x-should-retry", "stripe-should-retry"];
-        let said = |name| fields::named(self.headers, name).filter_map(boolean);
-        let passing = said("transient-error").filter(|&passing| passing);
-        let limited = self.headers.contains_key("x-envoy-ratelimited");
-        let said = NAMES.into_iter().flat_map(said).chain(passing);
-        said.chain(limited.then_some(false)).min()
+        let said = |(name, value): (&HeaderName, _)| match name.as_str() {
+            "x-should-retry" | "stripe-should-retry" => boolean(value),
+            "transient-error" => boolean(value).filter(|&passing| passing),
+            "x-envoy-ratelimited" => Some(false),
+            _ => None,
+        };
+        self.headers.iter().filter_map(said).min()
     }
 
     /// Whether this is the stored answer to an earlier request with the same idempotency key.
@@ -149,23 +150,21 @@ impl<'a> Hints<'a> {
     /// it is a number. `false` proves nothing: many servers have no marker.
     #[must_use]
     pub fn is_replayed(&self) -> bool {
-        const FLAGS: [&str; 4] = [
-            "idempotent-replayed",
-            "idempotency-replayed",
-            "chargebee-idempotency-replayed",
-            "request-idempotency",
-        ];
-        const FIRST_SENT: &str = "x-gcs-idempotence-request-timestamp";
         let set = |value: &[u8]| value.eq_ignore_ascii_case(b"true") || value == b"?1";
-        FLAGS
-            .iter()
-            .filter_map(|&name| fields::named(self.headers, name).next())
-            .any(|value| set(value.as_bytes()))
-            || fields::named(self.headers, FIRST_SENT)
-                .next()
-                .and_then(text)
-                .and_then(Number::parse)
-                .is_some()
+        self.headers.keys().any(|name| {
+            let value = || self.headers.get(name);
+            match name.as_str() {
+                "idempotent-replayed"
+                | "idempotency-replayed"
+                | "chargebee-idempotency-replayed"
+                | "request-idempotency" => value().is_some_and(|value| set(value.as_bytes())),
+                "x-gcs-idempotence-request-timestamp" => {
+                    let first_sent = value().and_then(text).and_then(Number::parse);
+                    first_sent.is_some()
+                }
+                _ => false,
+            }
+        })
     }
 
     /// What is left of the server's limits; of several, the one with the least left, and of equals
