@@ -1,8 +1,10 @@
-use std::{num::NonZeroU32, time::Duration};
+use std::{cell::OnceCell, num::NonZeroU32, time::Duration};
 
 use courteous_backoff::{Backoff, Jitter};
 use courteous_classify::wait_after;
-use courteous_core::{Dice, Effect, Fault, Gate, Outcome, RetryInfo, StopReason, Verdict};
+use courteous_core::{
+    Dice, Effect, Fault, Gate, Outcome, ResponseHead, RetryInfo, StopReason, Verdict,
+};
 use courteous_hints::{Hints, Pushback};
 use http::StatusCode;
 use tokio::time::Instant;
@@ -165,12 +167,14 @@ impl RequestFacts {
 impl Policy {
     /// Whether there is to be another attempt, and when: everything but the budget.
     pub(crate) fn decide(&self, situation: &Situation<'_>, dice: &Dice) -> Decision {
-        let hints = Told::by(situation.outcome);
+        let told = Told::by(situation.outcome);
         let stop = |reason| {
-            let not_before = hints.wait.and_then(|wait| situation.now.checked_add(wait));
             Decision::Stop(Stop {
                 reason,
-                not_before: hints.gate.map(|gate| gate.opens_at()).or(not_before),
+                not_before: match told.gate() {
+                    Some(gate) => Some(gate.opens_at()),
+                    None => told.wait().and_then(|wait| situation.now.checked_add(wait)),
+                },
             })
         };
         let (effect, fault) = match situation.verdict {
@@ -178,9 +182,10 @@ impl Policy {
             Verdict::Answered => return stop(StopReason::Answered),
             _ => return stop(StopReason::Permanent),
         };
-        if hints.veto {
-            return stop(StopReason::Vetoed);
-        }
+        let pushback = match told.another_attempt() {
+            Ok(pushback) => pushback,
+            Err(Vetoed) => return stop(StopReason::Vetoed),
+        };
         match situation.progress.max_attempts {
             Allowance::Disabled => return stop(StopReason::Disabled),
             Allowance::Allowed(n) if situation.progress.attempts >= n.get() => {
@@ -195,13 +200,13 @@ impl Policy {
         if !situation.replayable {
             return stop(StopReason::BodyNotReplayable);
         }
-        let Some(wait) = self.wait(situation, &hints, fault, dice) else {
+        let Some(wait) = self.wait(situation, &told, pushback, fault, dice) else {
             return stop(StopReason::WaitTooLong);
         };
         match self.check(&situation.progress, situation.deadline, situation.now, wait) {
             Ok(()) => Decision::Retry(Plan {
                 fault,
-                gate: hints.gate.map(|gate| gate.opens_at()),
+                gate: told.gate().map(|gate| gate.opens_at()),
                 wait,
             }),
             Err(stop) => Decision::Stop(stop),
@@ -234,7 +239,8 @@ impl Policy {
     fn wait(
         &self,
         situation: &Situation<'_>,
-        hints: &Told,
+        told: &Told<'_>,
+        pushback: Option<Duration>,
         fault: Fault,
         dice: &Dice,
     ) -> Option<Wait> {
@@ -243,7 +249,7 @@ impl Policy {
             last_backoff,
             ..
         } = situation.progress;
-        if let Some(gate) = hints.gate {
+        if let Some(gate) = told.gate() {
             // The throttle that closed the gate has read the hint and drawn the jitter.
             let until = gate.opens_at().max(situation.now);
             return Some(Wait {
@@ -253,7 +259,7 @@ impl Policy {
                 backoff: last_backoff,
             });
         }
-        if let Some(pushback) = hints.pushback {
+        if let Some(pushback) = pushback {
             // gRFC A6: exactly so long, and the backoff begins anew.
             let until = situation.now.checked_add(pushback)?;
             return Some(Wait {
@@ -269,7 +275,8 @@ impl Policy {
         };
         let growth = growth.saturating_add(1);
         let backoff = policy.delay(growth, last_backoff, dice.roll());
-        let length = match hints.wait {
+        let hint = told.wait();
+        let length = match hint {
             // A floor: what is drawn comes on top. Without jitter nothing is drawn.
             Some(hint) if policy.jitter() == Jitter::None => hint.max(backoff),
             Some(hint) => hint.saturating_add(backoff),
@@ -278,39 +285,57 @@ impl Policy {
         let until = situation.now.checked_add(length)?;
         Some(Wait {
             until,
-            hinted: hints.wait.is_some(),
+            hinted: hint.is_some(),
             growth,
             backoff,
         })
     }
 }
 
-/// What the server has said about another attempt.
-#[derive(Clone, Copy, Debug, Default)]
-struct Told {
-    gate: Option<Gate>,
-    pushback: Option<Duration>,
-    wait: Option<Duration>,
-    veto: bool,
+/// What the server has said about another attempt. Each field is read when a decision depends on it,
+/// and once: after a [`Gate`], which has taken the wait into account, the wait is not read at all.
+struct Told<'a> {
+    /// `None` if there is no response.
+    head: Option<ResponseHead<'a>>,
+    wait: OnceCell<Option<Duration>>,
 }
 
-impl Told {
-    fn by(outcome: Outcome<'_>) -> Self {
-        let Ok(head) = outcome.result() else {
-            return Self::default();
+/// The server wants no further attempt.
+struct Vetoed;
+
+impl<'a> Told<'a> {
+    fn by(outcome: Outcome<'a>) -> Self {
+        Self {
+            head: outcome.result().ok(),
+            wait: OnceCell::new(),
+        }
+    }
+
+    /// The gate that a throttle closed because of the response.
+    fn gate(&self) -> Option<Gate> {
+        self.head?.extensions().get().copied()
+    }
+
+    /// After another failure, the reset of a limit whose rest is unknown is no order to wait.
+    fn wait(&self) -> Option<Duration> {
+        let read = |head: ResponseHead<'_>| wait_after(head.status(), head.headers());
+        *self.wait.get_or_init(|| self.head.and_then(read))
+    }
+
+    /// The pushback of a gRPC server, if it allows another attempt.
+    fn another_attempt(&self) -> Result<Option<Duration>, Vetoed> {
+        let Some(head) = self.head else {
+            return Ok(None);
         };
         let hints = Hints::of(head.headers());
-        let (pushback, refused) = match hints.grpc_pushback() {
-            Some(Pushback::After(wait)) => (Some(wait), false),
-            Some(_) => (None, true),
-            None => (None, false),
+        let pushback = match hints.grpc_pushback() {
+            Some(Pushback::After(wait)) => Some(wait),
+            Some(_) => return Err(Vetoed),
+            None => None,
         };
-        Self {
-            gate: head.extensions().get().copied(),
-            pushback,
-            // After another failure, the reset of a limit whose rest is unknown is no order to wait.
-            wait: wait_after(head.status(), head.headers()),
-            veto: refused || hints.should_retry() == Some(false) || hints.is_replayed(),
+        match hints.should_retry() == Some(false) || hints.is_replayed() {
+            true => Err(Vetoed),
+            false => Ok(pushback),
         }
     }
 }
