@@ -1,5 +1,5 @@
+use courteous_body::Replay;
 use courteous_core::BoxError;
-use courteous_replay::Replay;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;

@@ -74,19 +74,19 @@
 //!
 //! One atomic addition and one subtraction per call, and no allocation.
 
-mod body;
 mod closer;
 mod future;
 mod gate;
 mod layer;
 mod unfinished;
 
-pub(crate) use self::closer::InFlight;
 pub use self::{
-    body::CloseBody,
-    closer::Closer,
+    closer::{Closer, InFlight},
     future::ResponseFuture,
     gate::{Gate, GateFuture},
     layer::{Close, CloseLayer},
     unfinished::Unfinished,
 };
+
+/// The body of a response: the inner service's. Its call is in flight until it has ended, failed, or was dropped.
+pub type CloseBody<B> = courteous_body::GuardBody<B, InFlight>;

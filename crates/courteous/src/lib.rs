@@ -228,20 +228,22 @@ pub use {
     stack::{InvalidStack, Stack, StackLayer},
 };
 
+pub use courteous_body as body;
 pub use courteous_classify as classify;
 #[cfg(feature = "concurrency")]
 pub use courteous_concurrency as concurrency;
 #[cfg(feature = "idempotency")]
 pub use courteous_idempotency as idempotency;
+#[cfg(feature = "retry")]
+pub use courteous_retry as retry;
 #[cfg(feature = "throttle")]
 pub use courteous_throttle as throttle;
 #[cfg(feature = "throttle-redis")]
 pub use courteous_throttle_redis as throttle_redis;
 #[cfg(feature = "timeout")]
 pub use courteous_timeout as timeout;
-#[cfg(feature = "retry")]
-pub use {courteous_replay as replay, courteous_retry as retry};
 
+pub use courteous_body::AnyBody;
 pub use courteous_classify::HttpClassifier;
 #[cfg(feature = "concurrency")]
 pub use courteous_concurrency::{ConcurrencyLimitLayer, Limiter, Limiters};
@@ -249,8 +251,6 @@ pub use courteous_concurrency::{ConcurrencyLimitLayer, Limiter, Limiters};
 pub use courteous_dead_letter::{DeadLetterLayer, DeadLettered, NotRecorded};
 #[cfg(feature = "idempotency")]
 pub use courteous_idempotency::IdempotencyKeyLayer;
-#[cfg(feature = "retry")]
-pub use courteous_replay::AnyBody;
 #[cfg(feature = "reqwest")]
 pub use courteous_reqwest::{ReqwestService, into_http};
 #[cfg(feature = "retry")]

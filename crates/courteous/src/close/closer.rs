@@ -54,7 +54,7 @@ struct Calls {
 }
 
 /// Held by a call for as long as it is in flight.
-pub(crate) struct InFlight {
+pub struct InFlight {
     _calls: Arc<Calls>,
 }
 

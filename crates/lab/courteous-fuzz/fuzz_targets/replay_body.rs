@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use courteous_core::{BoxError, find_cause};
-use courteous_replay::{Kept, NotReplayable, Overtaken, Replay, ReplayBody};
+use courteous_body::{Kept, NotReplayable, Overtaken, Replay, ReplayBody};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use libfuzzer_sys::fuzz_target;

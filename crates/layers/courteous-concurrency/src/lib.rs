@@ -27,5 +27,6 @@ pub use limit_settings::LimitSettings;
 pub use limiter::Limiter;
 pub use limiters::Limiters;
 pub use options::HoldUntil;
+pub use permit::Permit;
 pub use service::ConcurrencyLimit;
 pub use snapshot::{LimitSnapshot, PartitionSnapshot};

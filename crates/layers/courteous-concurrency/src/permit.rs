@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use crate::{leases::Lease, permits::Core};
 
 /// The right to be in flight, given back when dropped, or taken back after the call's deadline.
-pub(crate) struct Permit {
+pub struct Permit {
     core: Arc<Core>,
     lease: Option<Lease>,
 }

@@ -11,8 +11,8 @@ mod ticket;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use courteous_body::{Native, ReplayBody, Via};
 use courteous_core::{Classify, LayerKind, LettersSnapshot, ObserveOnly, RequestView};
-use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
 use tower_layer::Layer;
 

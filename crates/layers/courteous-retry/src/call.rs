@@ -59,11 +59,11 @@ mod start;
 
 use std::{pin::Pin, sync::Arc};
 
+use courteous_body::Keep;
 use courteous_budget::{Payment, Receipt};
 use courteous_core::{
     BoxError, CallContext, CallKeys, ClaimedKey, History, ObserveOnly, RequestLine, Trail,
 };
-use courteous_replay::Keep;
 use http::{HeaderMap, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};

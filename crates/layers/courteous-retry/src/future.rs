@@ -4,18 +4,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use courteous_body::{Drain, Keep};
 use courteous_core::BoxError;
-use courteous_replay::Keep;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::{
-    call::{Call, Step},
-    drain::Drain,
-};
+use crate::call::{Call, Step};
 
 pin_project! {
     /// The response of a [`Retry`](crate::Retry).

@@ -6,8 +6,8 @@ use std::{
 };
 
 use courteous_backoff::Backoff;
+use courteous_body::{Native, ReplayBody, Via};
 use courteous_core::{Classify, Dice, InvalidCount, InvalidSettings, ObserveOnly, RequestView};
-use courteous_replay::{Native, ReplayBody, Via};
 use http::HeaderName;
 
 use crate::{Budget, RetryEvent, RetrySettings, settings::Settings};

@@ -172,7 +172,6 @@
 //! `load` forwards `tower::load::Load`. `tracing`: the events above. `serde` serializes snapshots and settings.
 
 mod call;
-mod drain;
 mod event;
 mod events;
 mod fields;

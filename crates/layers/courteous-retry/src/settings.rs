@@ -9,12 +9,12 @@ use std::{
 };
 
 use courteous_backoff::Backoff;
+use courteous_body::DEFAULT_LIMIT;
 use courteous_classify::is_grpc;
 use courteous_core::{
     Classify, Dice, Idempotent, KeyField, ObserveOnly, RequestView, is_conditional_write,
     is_idempotent,
 };
-use courteous_replay::DEFAULT_LIMIT;
 use http::{Extensions, HeaderName, Request};
 
 use crate::{

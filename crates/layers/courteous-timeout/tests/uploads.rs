@@ -8,8 +8,8 @@ use std::{future::pending, num::NonZeroU64, time::Duration};
 
 use bytes::Bytes;
 use common::{MS, SECOND, elapsed};
+use courteous_body::AnyBody;
 use courteous_core::{BoxError, CallContext, Scope, Upload};
-use courteous_replay::AnyBody;
 use courteous_timeout::{AttemptTimeoutLayer, Coverage, DeadlineBody, PerAttemptTimeout};
 use futures_util::stream;
 use http::{Request, Response};

@@ -4,8 +4,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use courteous_body::Keep;
 use courteous_core::BoxError;
-use courteous_replay::Keep;
 use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;

@@ -4,8 +4,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use courteous_body::{Keep, Native};
 use courteous_core::{BoxError, LettersSnapshot, ObserveOnly};
-use courteous_replay::{Keep, Native};
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;

@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
+use courteous_body::DEFAULT_LIMIT;
 use courteous_classify::HttpClassifier;
 use courteous_core::{Classify, ObserveOnly, RequestView};
-use courteous_replay::DEFAULT_LIMIT;
 use http::HeaderName;
 
 use super::counts::Counts;

@@ -1,9 +1,9 @@
 use std::{error::Error, sync::Arc};
 
+use courteous_body::{Keep, NotReplayable};
 use courteous_core::{
     CallContext, Decision, Idempotent, KeyField, ObserveOnly, RequestLine, RequestView, Trail,
 };
-use courteous_replay::{Keep, NotReplayable};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;

@@ -5,9 +5,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use courteous_body::AnyBody;
 use courteous_core::{Attempt, Trail};
 use courteous_dead_letter::{DeadLetterLayer, Fate, Payload, Reason};
-use courteous_replay::AnyBody;
 use courteous_testkit::{Probe, Reply, TestBody};
 use http::Request;
 use tokio::time::Instant;

@@ -1,8 +1,8 @@
 use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
+use courteous_body::AnyBody;
 use courteous_dead_letter::{DeadLetterLayer, DeadLettered, Payload};
-use courteous_replay::AnyBody;
 use courteous_testkit::{Probe, Reply, TestBody};
 use http::{HeaderMap, Request};
 use tokio::time::Instant;

@@ -7,10 +7,10 @@
 
 use std::mem;
 
+use courteous_body::Keep;
 use courteous_core::{
     BoxError, RejectReason, Rejected, Retried, RetryInfo, StopReason, find_cause,
 };
-use courteous_replay::Keep;
 use http::Response;
 
 use super::Call;

@@ -16,12 +16,12 @@
 
 use std::pin::Pin;
 
+use courteous_body::{Keep, NotReplayable};
 use courteous_classify::is_grpc;
 use courteous_core::{
     BoxError, Effect, Elapsed, Fault, History, Outcome, RejectReason, Rejected, Retried, RetryInfo,
     Scope, StopReason, Verdict, find_cause,
 };
-use courteous_replay::{Keep, NotReplayable};
 use http::{Response, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;

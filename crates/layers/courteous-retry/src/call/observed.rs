@@ -4,12 +4,12 @@
 //! A GET that is answered by 503 is counted as one retry with its backoff, say 100 ms, and paid
 //! from a budget of its own. The caller gets the 503 at once.
 
+use courteous_body::Keep;
 use courteous_budget::Payment;
 use courteous_core::{
     BoxError, CallContext, Decision as Observed, Elapsed, ObserveOnly, Outcome, Rejected,
     RequestLine, Retried, RetryInfo, Scope, Verdict, find_cause,
 };
-use courteous_replay::Keep;
 use http::{Request, Response};
 use http_body::Body;
 use tokio::time::Instant;

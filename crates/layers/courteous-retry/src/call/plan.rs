@@ -11,9 +11,9 @@
 
 use std::time::Duration;
 
+use courteous_body::Keep;
 use courteous_budget::Receipt;
 use courteous_core::{Outcome, Rejected, StopReason, Verdict};
-use courteous_replay::Keep;
 use tokio::time::Instant;
 
 use super::{Call, Next};

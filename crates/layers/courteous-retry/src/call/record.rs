@@ -4,9 +4,9 @@
 //! If a retry further in made three attempts of the attempt under way, they stand for it: after one
 //! failed attempt, the call has made 1 + 3 = 4 attempts.
 
+use courteous_body::Keep;
 use courteous_budget::Receipt;
 use courteous_core::{Attempt, RetryInfo, Verdict};
-use courteous_replay::Keep;
 use http::StatusCode;
 use tokio::time::Instant;
 

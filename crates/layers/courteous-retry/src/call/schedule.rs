@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
+use courteous_body::Keep;
 use courteous_budget::Payment;
 use courteous_core::NoRuntime;
-use courteous_replay::Keep;
 use tokio::time::Instant;
 
 use super::{Call, Next};

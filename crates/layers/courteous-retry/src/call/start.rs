@@ -11,12 +11,12 @@
 
 use std::num::NonZeroU32;
 
+use courteous_body::Keep;
 use courteous_budget::Payment;
 use courteous_classify::is_grpc;
 use courteous_core::{
     BoxError, CallContext, CallId, CallKeys, KeyClaim, RequestLine, Trail, Upload, is_idempotent,
 };
-use courteous_replay::Keep;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 
 use super::Call;

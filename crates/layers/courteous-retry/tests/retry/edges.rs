@@ -12,8 +12,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use courteous_body::{NotReplayable, Overtaken, Replay};
 use courteous_core::{BoxError, CallContext, find_cause};
-use courteous_replay::{NotReplayable, Overtaken, Replay};
 use courteous_retry::{
     Backoff, Budget, Idempotent, Jitter, NoRetry, RetryInfo, RetryLayer, StopReason,
 };

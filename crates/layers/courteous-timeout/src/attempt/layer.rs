@@ -1,7 +1,7 @@
 use std::{num::NonZeroU64, time::Duration};
 
+use courteous_body::{Native, ReplayBody, SendOnce, Via};
 use courteous_core::{LayerKind, ObserveOnly};
-use courteous_replay::{Native, ReplayBody, SendOnce, Via};
 use http::HeaderName;
 use tower_layer::Layer;
 
@@ -110,7 +110,7 @@ impl<K> AttemptTimeoutLayer<K> {
 
     /// Watches the bodies that stream, which a retry outside of this layer does anyway.
     ///
-    /// The body's type has to be [`Replay`](courteous_replay::Replay), as one of another type cannot
+    /// The body's type has to be [`Replay`](courteous_body::Replay), as one of another type cannot
     /// be wrapped and stay what it is. Nothing of it is kept.
     #[must_use]
     pub fn watching_uploads(self) -> AttemptTimeoutLayer<Native> {

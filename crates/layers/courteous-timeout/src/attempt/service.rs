@@ -4,8 +4,8 @@ use std::{
     time::Duration,
 };
 
+use courteous_body::{Keep, SendOnce};
 use courteous_core::{BoxError, CallContext, Decision, Scope, Upload};
-use courteous_replay::{Keep, SendOnce};
 use http::{Extensions, Request, Response};
 use http_body::Body;
 use tokio::time::Instant;

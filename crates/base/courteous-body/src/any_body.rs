@@ -22,7 +22,7 @@ use crate::{Kept, NotReplayable, Replay};
 ///
 /// ```
 /// use bytes::Bytes;
-/// use courteous_replay::AnyBody;
+/// use courteous_body::AnyBody;
 /// use http_body::Body;
 /// use http_body_util::Full;
 ///

@@ -105,7 +105,7 @@ impl<B: Replay> Keep<B> for Native {
 /// ```
 /// use bytes::Bytes;
 /// use courteous_core::BoxError;
-/// use courteous_replay::{Keep, Via};
+/// use courteous_body::{Keep, Via};
 /// use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 ///
 /// type Body = UnsyncBoxBody<Bytes, BoxError>;

@@ -14,8 +14,11 @@ const DRAIN_BYTES: u64 = 64 * 1024;
 const FRAME_BYTES: u64 = 64;
 
 pin_project! {
-    /// Reads what is left of a body, within a bound.
-    pub(crate) struct Drain<RB> {
+    /// Reads what is left of a discarded response body, within a bound, so that its connection can be used again.
+    ///
+    /// At most 64 KiB are read, of which each frame counts 64 bytes at least; a body that is known to be longer is not read.
+    #[derive(Debug)]
+    pub struct Drain<RB> {
         #[pin]
         body: RB,
         left: u64,
@@ -23,7 +26,8 @@ pin_project! {
 }
 
 impl<RB> Drain<RB> {
-    pub(crate) const fn new(body: RB) -> Self {
+    /// Reads `body`.
+    pub const fn new(body: RB) -> Self {
         Self {
             body,
             left: DRAIN_BYTES,

@@ -14,11 +14,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous_core::{BoxError, Upload, find_cause};
-use courteous_replay::{
+use courteous_body::{
     AnyBody, DEFAULT_LIMIT, Keep, Kept, Native, NotReplayable, Overtaken, Replay, ReplayBody,
     SendOnce, Via,
 };
+use courteous_core::{BoxError, Upload, find_cause};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{
     BodyExt, Either, Empty, Full,

@@ -3,8 +3,8 @@
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
+use courteous_body::{NotReplayable, Overtaken, Replay, ReplayBody};
 use courteous_core::{BoxError, find_cause};
-use courteous_replay::{NotReplayable, Overtaken, Replay, ReplayBody};
 use http_body::Body;
 use proptest::{collection::vec, option, prelude::*};
 use tokio_test::task;
