@@ -324,7 +324,7 @@ impl Store for RedisBucket {
         let ((answer, paced), asked) = self.shared.with(|core| {
             // Under the lock, or the time would go back from one caller to the next.
             let answer = core.take(ask, Instant::now());
-            (answer, core.calls.asked().is_some())
+            (answer, core.calls.is_asked())
         });
         if asked {
             self.link.ensure_task();

@@ -1,53 +1,99 @@
-mod talk;
+//! When Redis is called, and what its answers tell: one state machine for each bucket, which is
+//! told the time.
+//!
+//! ```text
+//!               a call is due              the worker begins
+//!    +------+ ----------------> +-------+ ------------------> +---------+
+//!    | idle |                   | asked |                     | calling |
+//!    +------+ <---------------- +-------+                     +---------+
+//!       ^       not due any        ^                            |     |
+//!       |       more; stalled      | a call is due              |     | no answer;
+//!       |                          | after the pause            |     | two late answers
+//!       |                   +-------------+                     |     |
+//!       |                   | backing off | <-------------------|-----+
+//!       |                   +-------------+                     |
+//!       +-------------------------------------------------------+
+//!                           an answer; stalled
+//! ```
+//!
+//! *Invariant.* A call is asked for only while the bucket is idle, or its pause is over. So a
+//! bucket has one call at a time on its way, unless that call has stalled. What becomes of a
+//! stalled call is still heard: its answer leaves *asked* as it is, and its failure begins a pause
+//! in every state.
+//!
+//! *Stalled.* A worker that does not begin within a second, or does not end within its timeouts, is
+//! on a runtime that is not driven. The bucket is idle again then, so that another runtime's worker
+//! can be asked.
+//!
+//! *Example.* 100 tokens per second and a burst of 20: slots are 10 ms apart, and a lease is 100
+//! ms. Many requests wait.
+//!
+//! | at | | state |
+//! |---|---|---|
+//! | 0 ms | No slot is leased: a call is due. | asked |
+//! | 0 ms | The worker begins. | calling |
+//! | 2 ms | Redis grants 10 slots. The first opens now, the last at 92 ms. | idle |
+//! | 79.5 ms | The lease ends soon: a call is due 12.5 ms (an eighth of a lease) before the last slot opens. | asked, calling |
+//! | 81 ms | The connection fails. It is made again after a pause, which the connection draws: 40 ms. | backing off |
+//! | 92 ms | The last slot is used. A call would be due, but the pause is not over. | backing off |
+//! | 121 ms | The pause is over. | asked, calling |
+//!
+//! *Why.* The pause belongs to the connection, which all buckets share, and the state to one
+//! bucket. Whether Redis answers ([`Contact`]) is apart from the state: a bucket that is asked to
+//! call again does not know more about Redis than before.
+
+mod clock;
+mod demand;
+mod due;
+mod exchange;
+mod notices;
+mod phase;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{clock::Clock, demand::Demand, hand::Hand, local::later, script::Seen, terms::Terms};
-
-/// Below this demand in a lease's time nothing is reserved in advance: most of it would be lost to all.
-const BUSY: u64 = 2;
-/// Whoever is asked to call Redis and has not begun after this long is gone, or on a runtime that nobody drives.
-pub(crate) const DEAF: Duration = Duration::from_secs(1);
-/// What a timer may be late.
-const LATENESS: Duration = Duration::from_millis(2);
+use self::{clock::Clock, demand::Demand, notices::Notices, phase::Phase};
+pub(crate) use self::{
+    due::{Due, Needs},
+    phase::DEAF,
+};
+use crate::{local::later, script::Seen, terms::Terms};
 
 /// When Redis is called, and what is known from its answers.
 #[derive(Debug)]
 pub(crate) struct Calls {
+    phase: Phase,
     /// No call goes on for longer than this, with its timeouts.
     longest: Duration,
-    /// What this worker states, and what is in force as another one may be stricter.
-    stated: Terms,
-    strict: Terms,
-    demand: Demand,
-    /// The cost of a request that could not wait for an answer.
-    missed: u32,
-    clock: Clock,
-    /// The latest schedule that was seen: Redis may come to know an older one only.
-    seen: Seen,
     contact: Contact,
-    /// Since when somebody has been asked to call, and since when the call has been going on.
-    asked: Option<Instant>,
-    calling: Option<Instant>,
-    /// Nothing is tried before this, after a failure; and there is no room before that.
-    retry_at: Option<Instant>,
-    room_at: Option<Instant>,
-    /// The schedule does not end before this.
-    ends: Option<Instant>,
-    /// What Redis is to be told: until when a server asked this worker for a pause, and what of it is on its way; how a
-    /// server's quota is spread.
-    closing: Option<Instant>,
-    telling: Option<Instant>,
-    pacing: Option<(Duration, Instant)>,
-    paced: bool,
-    round_trip: Duration,
     /// The last answer came too late to be of use.
     late: bool,
     /// What went wrong last.
     pub(crate) fault: Option<Arc<str>>,
+    round_trip: Duration,
+    /// What this worker states.
+    stated: Terms,
+    schedule: Schedule,
+    clock: Clock,
+    notices: Notices,
+    demand: Demand,
+    /// The cost of a request that could not wait for an answer.
+    missed: u32,
     pub(crate) gauges: Gauges,
+}
+
+/// What the last answer told of the schedule.
+#[derive(Debug)]
+struct Schedule {
+    /// What is in force, as another worker may be stricter.
+    terms: Terms,
+    /// The latest schedule that was seen: Redis may come to know an older one only.
+    seen: Seen,
+    /// It does not end before this. `None` before the first answer.
+    ends: Option<Instant>,
+    /// It has no room before this. `None` if it may have room now.
+    room_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,55 +107,48 @@ pub(crate) struct Gauges {
     pub(crate) rates: u32,
 }
 
-/// What is waited for: what the one at the front of the line costs, and all in it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Front {
-    pub(crate) cost: u32,
-    pub(crate) all: u64,
-}
-
+/// Whether Redis answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Contact {
     Unknown,
     Up,
+    /// It does not, since that instant.
     Down(Instant),
 }
 
 impl Calls {
     pub(crate) fn new(longest: Duration, terms: Terms, now: Instant) -> Self {
         Self {
+            phase: Phase::Idle,
             longest,
-            stated: terms,
-            strict: terms,
-            demand: Demand::new(now),
-            missed: 0,
-            clock: Clock::default(),
-            seen: Seen::default(),
             contact: Contact::Unknown,
-            asked: None,
-            calling: None,
-            retry_at: None,
-            room_at: None,
-            ends: None,
-            closing: None,
-            telling: None,
-            pacing: None,
-            paced: false,
-            round_trip: Duration::ZERO,
             late: false,
             fault: None,
+            round_trip: Duration::ZERO,
+            stated: terms,
+            schedule: Schedule {
+                terms,
+                seen: Seen::default(),
+                ends: None,
+                room_at: None,
+            },
+            clock: Clock::default(),
+            notices: Notices::default(),
+            demand: Demand::new(now),
+            missed: 0,
             gauges: Gauges::default(),
         }
     }
 
     pub(crate) const fn set_terms(&mut self, terms: Terms) {
         self.stated = terms;
-        self.strict = terms;
-        self.room_at = None;
+        self.schedule.terms = terms;
+        self.schedule.room_at = None;
     }
 
+    /// What is in force.
     pub(crate) const fn terms(&self) -> Terms {
-        self.strict
+        self.schedule.terms
     }
 
     pub(crate) const fn is_up(&self) -> bool {
@@ -127,167 +166,71 @@ impl Calls {
         }
     }
 
-    /// Whether nobody knows what the limit allows: Redis is away, or has kept us waiting for so long that its answer would
-    /// be of no use.
+    /// Whether it is unknown what the limit allows: Redis is away, or its answer takes so long that
+    /// it will be of no use.
     pub(crate) fn is_unavailable(&self, now: Instant) -> bool {
-        let hangs = |since| now.saturating_duration_since(since) >= self.strict.lease_time();
-        self.is_down() || self.calling.is_some_and(hangs)
+        self.is_down() || self.phase.has_called_for(self.terms().lease_time(), now)
     }
 
-    /// Whether a call is going on, or would be made for who asks now.
+    /// Whether a call is going on, or would be made for a request that asks now.
     pub(crate) fn is_trying(&self, now: Instant) -> bool {
-        self.calling.is_some() || self.asked.is_some() || self.retry_at.is_none_or(|at| at <= now)
+        self.phase.not_before().is_none_or(|until| until <= now)
     }
 
-    #[cfg(test)]
-    pub(crate) fn has_seen(&self, run: i64) -> bool {
-        self.clock.has_seen(run)
-    }
-
-    #[cfg(test)]
-    pub(crate) const fn seen(&self) -> Seen {
-        self.seen
+    /// Whether the worker has been asked to call, and has not begun.
+    pub(crate) const fn is_asked(&self) -> bool {
+        self.phase.is_asked()
     }
 
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
-        self.calling.is_none()
-            && self.asked.is_none()
-            && self.closing.is_none()
-            && self.pacing.is_none_or(|(_, until)| until <= now)
-            && self.demand.per_period(now, self.strict.lease_time()) == 0
+        !self.phase.is_busy()
+            && self.notices.is_empty(now)
+            && self.demand.per_period(now, self.terms().lease_time()) == 0
     }
 
     pub(crate) fn demand(&mut self, cost: u32, now: Instant) {
-        self.demand.add(cost, now, self.strict.lease_time());
+        self.demand.add(cost, now, self.terms().lease_time());
     }
 
     /// A request was refused for want of an answer: the next one shall find one.
     pub(crate) fn missed(&mut self, cost: u32) {
-        self.missed = self.missed.max(cost.min(self.strict.max_cost()));
+        self.missed = self.missed.max(cost.min(self.terms().max_cost()));
     }
 
-    pub(crate) const fn asked(&self) -> Option<Instant> {
-        self.asked
-    }
-
-    pub(crate) const fn ask(&mut self, now: Instant) {
-        self.asked = Some(now);
-    }
-
-    /// When somebody else has to see to a call.
-    pub(crate) fn deaf_at(&self) -> Option<Instant> {
-        let asked = self.asked.map(|at| at + DEAF);
-        asked.or_else(|| self.calling.map(|at| later(at, self.longest)))
-    }
-
+    /// A server asked for a pause: Redis is to be told.
     pub(crate) const fn close(&mut self, opens: Instant) {
-        self.closing = Some(opens);
+        self.notices.close(opens);
     }
 
-    /// A server's quota of `remaining` is reset after `reset`.
+    /// A server's quota of `remaining` is reset after `reset`: Redis is to be told, if that is
+    /// slower than the rate.
     pub(crate) fn pace(&mut self, remaining: u64, reset: Duration, now: Instant) {
-        let Some(interval) = reset.as_nanos().checked_div(u128::from(remaining)) else {
-            return;
-        };
-        let interval = Duration::from_nanos(u64::try_from(interval).unwrap_or(u64::MAX));
-        let slower = interval > self.strict.spacing_time();
-        if slower || self.paced {
-            self.pacing = Some((interval, later(now, reset)));
-        }
-        self.paced = slower;
+        let spacing = self.terms().spacing_time();
+        self.notices.pace(remaining, reset, spacing, now);
     }
 
-    /// The earliest instant at which the slot can begin that is `count` slots after the last known one.
+    /// Whether Redis has to be told something, even if no request waits for a call.
+    pub(crate) const fn is_urgent(&self) -> bool {
+        self.notices.has_pause()
+    }
+
+    /// The earliest instant at which the slot can begin that is `count` slots after the last known
+    /// one.
     pub(crate) fn slot_after(&self, count: u64) -> Option<Instant> {
         let spacing = u128::from(self.stated.spacing());
         let nanos = spacing * u128::from(count.saturating_sub(1));
         let wait = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        self.ends.map(|ends| later(ends, wait))
+        self.schedule.ends.map(|ends| later(ends, wait))
+    }
+}
+
+#[cfg(test)]
+impl Calls {
+    pub(crate) fn has_seen(&self, run: i64) -> bool {
+        self.clock.has_seen(run)
     }
 
-    /// When Redis is to be called next, if at all.
-    pub(crate) fn due(
-        &mut self,
-        front: Option<Front>,
-        hand: &Hand,
-        closed_until: Option<Instant>,
-        now: Instant,
-    ) -> Option<Instant> {
-        if self.deaf_at().is_some_and(|at| at <= now) {
-            (self.asked, self.calling) = (None, None);
-        }
-        if self.calling.is_some() || self.asked.is_some() {
-            return None;
-        }
-        self.wanted_at(front, hand, closed_until, now)
-    }
-
-    fn wanted_at(
-        &mut self,
-        front: Option<Front>,
-        hand: &Hand,
-        closed_until: Option<Instant>,
-        now: Instant,
-    ) -> Option<Instant> {
-        let tell = (self.closing.is_some() || self.clock.step().is_some()).then_some(now);
-        let slots = self.slots_wanted_at(front, hand, closed_until, now);
-        let at = tell.into_iter().chain(slots).min()?;
-        Some(self.retry_at.map_or(at, |retry| at.max(retry)))
-    }
-
-    /// When slots are to be reserved: before the lease runs dry.
-    fn slots_wanted_at(
-        &mut self,
-        front: Option<Front>,
-        hand: &Hand,
-        closed_until: Option<Instant>,
-        now: Instant,
-    ) -> Option<Instant> {
-        let lead = self.lead();
-        let at = match (front, hand.last()) {
-            (Some(front), Some((opens, _))) if hand.len() >= u64::from(front.cost) => {
-                if hand.len() >= front.all.saturating_add(self.expected(now)) {
-                    return None;
-                }
-                opens.checked_sub(lead).unwrap_or(now)
-            }
-            (Some(_), _) => now,
-            (None, _) if self.missed > 0 && hand.is_empty() => now,
-            (None, last) => {
-                let lease = self.strict.lease_time();
-                let demand = self.demand.per_period(now, lease);
-                if demand < BUSY {
-                    return None;
-                }
-                let lasts = lease.mul_f64(hand.len() as f64 / demand as f64);
-                let dry = last.map_or(now, |(opens, ends)| opens.max(later(now, lasts)).min(ends));
-                if dry > now + lead {
-                    return None;
-                }
-                now
-            }
-        };
-        // Slots can be had from a horizon before the opening on.
-        let opening = closed_until.and_then(|until| until.checked_sub(self.strict.horizon_time()));
-        Some(
-            at.max(opening.unwrap_or(at))
-                .max(self.room_at.unwrap_or(at)),
-        )
-    }
-
-    /// How much will be asked for in a lease's time.
-    fn expected(&mut self, now: Instant) -> u64 {
-        let lease = self.strict.lease_time();
-        match self.demand.per_period(now, lease) {
-            demand if demand < BUSY => 0,
-            _ => self.demand.expected(now, lease),
-        }
-    }
-
-    /// How long before it runs dry a lease is renewed.
-    fn lead(&self) -> Duration {
-        let network = self.round_trip * 2 + LATENESS;
-        let lead = network.max(self.strict.lease_time() / 8);
-        lead.min(self.strict.horizon_time() / 2)
+    pub(crate) const fn seen(&self) -> Seen {
+        self.schedule.seen
     }
 }

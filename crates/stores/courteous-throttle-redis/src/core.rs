@@ -1,3 +1,4 @@
+mod exchange;
 mod grant;
 mod refuse;
 
@@ -15,7 +16,7 @@ use courteous_queue::{Next, Queue, Serve, Shared, Ticket, Wakes};
 use tokio::time::Instant;
 
 use crate::{
-    calls::{Calls, Front},
+    calls::{Calls, Due, Needs},
     hand::Hand,
     inbox::Inbox,
     keys::Keys,
@@ -481,24 +482,28 @@ impl Core {
         self.soonest = earliest(self.soonest, self.vain_at(latest, now)).map(|at| at.max(now));
     }
 
-    pub(crate) fn front(&self) -> Option<Front> {
-        let all = self.line_cost;
-        self.line.front().map(|front| Front {
-            cost: front.cost,
-            all,
-        })
+    /// When Redis is called, and what that depends on.
+    fn calls_and_needs(&mut self) -> (&mut Calls, Needs<'_>) {
+        let needs = Needs {
+            front: self.line.front().map(|front| front.cost),
+            waiting: self.line_cost,
+            hand: &self.hand,
+            closed_until: self.closed_until,
+        };
+        (&mut self.calls, needs)
     }
 
     /// Has Redis called if that is due; else says when it will be.
-    pub(crate) fn call_if_due(&mut self, now: Instant) -> Option<Instant> {
-        let front = self.front();
-        let at = self.calls.due(front, &self.hand, self.closed_until, now)?;
-        if at > now {
-            return Some(at);
+    fn call_if_due(&mut self, now: Instant) -> Option<Instant> {
+        let (calls, needs) = self.calls_and_needs();
+        match calls.ask_if_due(needs, now) {
+            Due::Now => {
+                self.inbox.push(self.me.clone(), now);
+                None
+            }
+            Due::At(at) => Some(at),
+            Due::Never => None,
         }
-        self.calls.ask(now);
-        self.inbox.push(self.me.clone(), now);
-        None
     }
 
     /// Grants turns to those at the front; says when the next one can be granted, if that is known.

@@ -2,12 +2,10 @@
 
 mod bucket;
 mod calls;
-mod clock;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod connection;
 mod core;
-mod demand;
 mod gauges;
 mod hand;
 mod handle;

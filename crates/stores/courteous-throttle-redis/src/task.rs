@@ -89,8 +89,8 @@ impl Ongoing {
                 None
             }
             Err(fault) => {
-                let (news, urgent) =
-                    bucket.update(|core, now, _| (core.failed(&fault, now), core.is_urgent()));
+                let (news, urgent) = bucket
+                    .update(|core, now, _| (core.failed(&fault, now), core.calls.is_urgent()));
                 news.report(&self.keys, Some(&fault.text));
                 urgent.then_some(fault.retry_at)
             }

@@ -1,5 +1,6 @@
 //! The promises, a simulation of whole workers, and what they stand on: a model of the script, and a Redis in this process.
 
+mod calls;
 pub(crate) mod fake;
 mod model;
 mod promises;

@@ -4,8 +4,8 @@ use tokio::time::Instant;
 
 use crate::script::Reply;
 
-/// How much further Redis' clock may have moved than this worker's, besides a thousandth of the time: their resolution,
-/// and the pace of a clock that is being set gently.
+/// How much further Redis' clock may have moved than this worker's, besides a thousandth of the
+/// time: their resolution, and the pace of a clock that is being set gently.
 const TOLERANCE: Duration = Duration::from_millis(2);
 
 /// What this worker's clock tells about Redis'.
@@ -32,7 +32,8 @@ pub(crate) struct Step {
 }
 
 impl Clock {
-    /// Whether Redis' clock moved as this one did. If it was set forward, what it granted must not be used.
+    /// Whether Redis' clock moved as this one did. If it was set forward, what it granted must not
+    /// be used.
     pub(crate) fn agrees(&mut self, reply: &Reply, before: Instant, received: Instant) -> bool {
         self.step = None;
         if let Some(seen) = self.seen

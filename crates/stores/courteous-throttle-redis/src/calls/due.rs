@@ -1,0 +1,117 @@
+//! When a call is due.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Calls;
+use crate::{hand::Hand, local::later};
+
+/// Below this demand in a lease's time nothing is reserved in advance: most of it would be lost to
+/// all.
+const BUSY: u64 = 2;
+/// What a timer may be late.
+const LATENESS: Duration = Duration::from_millis(2);
+
+/// What a bucket has, and what it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Needs<'a> {
+    /// What the waiter at the front of the queue costs. `None` if the queue is empty.
+    pub(crate) front: Option<u32>,
+    /// What all waiters in the queue cost.
+    pub(crate) waiting: u64,
+    pub(crate) hand: &'a Hand,
+    pub(crate) closed_until: Option<Instant>,
+}
+
+/// When the next call is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Now,
+    At(Instant),
+    /// There is nothing to call for, or a call is asked for or on its way already.
+    Never,
+}
+
+impl Calls {
+    /// Asks for a call if one is due.
+    pub(crate) fn ask_if_due(&mut self, needs: Needs<'_>, now: Instant) -> Due {
+        self.phase.settle(self.longest, now);
+        if self.phase.is_busy() {
+            return Due::Never;
+        }
+        match self.wanted_at(needs, now) {
+            Some(at) if at <= now => {
+                self.phase.ask(now);
+                Due::Now
+            }
+            Some(at) => Due::At(at),
+            None => Due::Never,
+        }
+    }
+
+    /// When a call has stalled: another worker has to be asked then.
+    pub(crate) fn deaf_at(&self) -> Option<Instant> {
+        self.phase.deaf_at(self.longest)
+    }
+
+    /// When Redis is to be called next, if at all.
+    pub(super) fn wanted_at(&mut self, needs: Needs<'_>, now: Instant) -> Option<Instant> {
+        let tell = (self.notices.has_pause() || self.clock.step().is_some()).then_some(now);
+        let slots = self.slots_wanted_at(needs, now);
+        let at = tell.into_iter().chain(slots).min()?;
+        Some(self.phase.not_before().map_or(at, |until| at.max(until)))
+    }
+
+    /// When slots are to be reserved: before the lease runs dry.
+    pub(super) fn slots_wanted_at(&mut self, needs: Needs<'_>, now: Instant) -> Option<Instant> {
+        let Needs { front, hand, .. } = needs;
+        let lead = self.lead();
+        let at = match (front, hand.last()) {
+            (Some(cost), Some((opens, _))) if hand.len() >= u64::from(cost) => {
+                if hand.len() >= needs.waiting.saturating_add(self.expected(now)) {
+                    return None;
+                }
+                opens.checked_sub(lead).unwrap_or(now)
+            }
+            (Some(_), _) => now,
+            (None, _) if self.missed > 0 && hand.is_empty() => now,
+            (None, last) => {
+                let lease = self.terms().lease_time();
+                let demand = self.demand.per_period(now, lease);
+                if demand < BUSY {
+                    return None;
+                }
+                let lasts = lease.mul_f64(hand.len() as f64 / demand as f64);
+                let dry = last.map_or(now, |(opens, ends)| opens.max(later(now, lasts)).min(ends));
+                if dry > now + lead {
+                    return None;
+                }
+                now
+            }
+        };
+        // Slots can be had from a horizon before the opening on.
+        let horizon = self.terms().horizon_time();
+        let opening = needs
+            .closed_until
+            .and_then(|until| until.checked_sub(horizon));
+        let room_at = self.schedule.room_at;
+        Some(at.max(opening.unwrap_or(at)).max(room_at.unwrap_or(at)))
+    }
+
+    /// How much will be asked for in a lease's time.
+    pub(super) fn expected(&mut self, now: Instant) -> u64 {
+        let lease = self.terms().lease_time();
+        match self.demand.per_period(now, lease) {
+            demand if demand < BUSY => 0,
+            _ => self.demand.expected(now, lease),
+        }
+    }
+
+    /// How long before it runs dry a lease is renewed.
+    fn lead(&self) -> Duration {
+        let network = self.round_trip * 2 + LATENESS;
+        let lead = network.max(self.terms().lease_time() / 8);
+        lead.min(self.terms().horizon_time() / 2)
+    }
+}

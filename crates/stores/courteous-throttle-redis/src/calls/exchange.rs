@@ -1,0 +1,127 @@
+//! What is said to Redis, and what its answers change.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Calls, Contact, Needs};
+use crate::{
+    connection::Fault,
+    local::later,
+    news::News,
+    script::{Call, Reply},
+};
+
+impl Calls {
+    /// Begins a call as `worker`, if there is still a reason to.
+    pub(crate) fn begin(&mut self, worker: u64, needs: Needs<'_>, now: Instant) -> Option<Call> {
+        if !self.phase.pick_up() || self.wanted_at(needs, now).is_none_or(|at| at > now) {
+            return None;
+        }
+        let slots = self.slots_wanted_at(needs, now);
+        let need = match needs.front {
+            _ if slots.is_none_or(|at| at > now) => 0,
+            Some(cost) if needs.hand.len() < u64::from(cost) => cost,
+            Some(_) => 1,
+            None => self.missed.max(1),
+        };
+        let wanted = needs.waiting.saturating_add(self.expected(now));
+        let want = wanted.saturating_sub(needs.hand.len());
+        let want = u32::try_from(want).unwrap_or(u32::MAX).max(need);
+        let step = self.clock.step();
+        let told = self.notices.send(now);
+        self.phase.begin(now);
+        self.gauges.calls += 1;
+        Some(Call {
+            worker,
+            terms: self.stated,
+            need,
+            want,
+            closed_for: told.closed_for,
+            pace: told.pace,
+            paced_for: told.paced_for,
+            skew: step.map_or(0, |step| step.skew),
+            step: step.map_or(0, |step| step.step),
+            seen: self.schedule.seen,
+        })
+    }
+
+    /// Redis has answered a `call` that was about to be sent at `before`. If its clock was set
+    /// forward, nothing of the answer may be used. Otherwise [`conclude`](Self::conclude) follows.
+    pub(crate) fn hear(
+        &mut self,
+        call: &Call,
+        reply: &Reply,
+        before: Instant,
+        received: Instant,
+    ) -> News {
+        let mut news = News {
+            cold: reply.cold,
+            rates: (reply.rates != self.gauges.rates).then_some(reply.rates),
+            ..News::default()
+        };
+        self.phase.answered();
+        self.round_trip = received.saturating_duration_since(before);
+        if !self.clock.agrees(reply, before, received) {
+            self.gauges.steps += 1;
+            self.contact = Contact::Up;
+            news.stepped = true;
+            return news;
+        }
+        self.notices.confirm(call);
+        self.gauges.cold_starts += u64::from(reply.cold);
+        self.gauges.workers = reply.workers;
+        self.gauges.rates = reply.rates;
+        let schedule = &mut self.schedule;
+        schedule.seen = reply.seen();
+        schedule.terms = reply.terms;
+        schedule.ends = Some(later(before, nanos(reply.ends)));
+        schedule.room_at =
+            (call.need > 0 && reply.granted == 0).then(|| later(received, reply.wait));
+        news
+    }
+
+    /// What follows from an answer that was `late`, as some of its slots are of no use, or in time.
+    pub(crate) fn conclude(&mut self, call: &Call, late: bool, received: Instant, news: &mut News) {
+        let was_late = mem::replace(&mut self.late, late);
+        if !late {
+            if call.need > 0 {
+                self.missed = 0;
+            }
+            news.reached = !self.is_up();
+            self.contact = Contact::Up;
+            return;
+        }
+        self.gauges.late += 1;
+        // One packet that was sent again is no outage: another call is made at once.
+        if was_late {
+            // The way to Redis is longer than a lease: there is no use in trying at once.
+            let pause = self.round_trip.max(self.terms().lease_time()) * 4;
+            news.late = !self.is_down();
+            self.back_off(received, later(received, pause));
+        }
+    }
+
+    /// Redis did not answer. Nothing is to be tried before the fault's `retry_at`.
+    pub(crate) fn failed(&mut self, fault: &Fault, now: Instant) -> News {
+        let lost = !self.is_down();
+        self.gauges.failures += 1;
+        self.fault = Some(Arc::clone(&fault.text));
+        self.back_off(now, fault.retry_at);
+        News {
+            lost,
+            ..News::default()
+        }
+    }
+
+    fn back_off(&mut self, now: Instant, until: Instant) {
+        self.phase.failed(until);
+        if !self.is_down() {
+            self.contact = Contact::Down(now);
+        }
+    }
+}
+
+fn nanos(nanos: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}

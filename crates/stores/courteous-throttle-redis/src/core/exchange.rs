@@ -1,0 +1,54 @@
+//! What a call to Redis gives to the bucket.
+
+use courteous_queue::Wakes;
+use tokio::time::Instant;
+
+use super::Core;
+use crate::{
+    connection::Fault,
+    local::later,
+    news::News,
+    script::{Call, Reply},
+};
+
+impl Core {
+    /// Begins a call to Redis as `worker`, if there is still a reason to.
+    pub(crate) fn begin_call(&mut self, worker: u64, now: Instant) -> Option<Call> {
+        self.settle(now);
+        let (calls, needs) = self.calls_and_needs();
+        calls.begin(worker, needs, now)
+    }
+
+    /// Redis has answered a `call` that was about to be sent at `before`.
+    pub(crate) fn answered(
+        &mut self,
+        call: &Call,
+        reply: &Reply,
+        before: Instant,
+        received: Instant,
+        wakes: &mut Wakes,
+    ) -> News {
+        let mut news = self.calls.hear(call, reply, before, received);
+        if news.stepped {
+            return news;
+        }
+        // Counted from before the call it is no later than in truth: unless it is later than what
+        // is known, it is that.
+        let known = self.closed_until;
+        if known.is_none_or(|until| until < later(before, reply.closed_for)) {
+            self.shut(later(received, reply.closed_for), received, wakes);
+        }
+        let usable = self.hand.add(reply, call.need, before, received);
+        let late = usable < reply.granted;
+        self.calls.conclude(call, late, received, &mut news);
+        self.look_soon(received);
+        news
+    }
+
+    /// Redis did not answer.
+    pub(crate) fn failed(&mut self, fault: &Fault, now: Instant) -> News {
+        let news = self.calls.failed(fault, now);
+        self.look_soon(now);
+        news
+    }
+}
