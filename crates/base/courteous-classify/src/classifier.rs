@@ -124,7 +124,7 @@ impl HttpClassifier {
             408 | 504 if is_our_deadline(head) => maybe_processed(Fault::NoResponse),
             409 if replays => Verdict::transient(Effect::InProgress, Fault::Server),
             500 if replays => Verdict::Permanent,
-            code if Refusal::of(status, head.headers()).is_some() => {
+            code if Refusal::is_one(status, head.headers()) => {
                 let fault = match code {
                     400..=499 => Fault::Throttled,
                     _ => Fault::Server,

@@ -39,6 +39,12 @@ impl Refusal {
         pause.map(|pause| Self { pause: Some(pause) })
     }
 
+    /// Whether [`of`](Self::of) returns a refusal, for a caller that does not ask for how long. A 429
+    /// is a refusal whatever its fields say, so none of them is read.
+    pub(crate) fn is_one(status: StatusCode, headers: &HeaderMap) -> bool {
+        status == StatusCode::TOO_MANY_REQUESTS || Self::of(status, headers).is_some()
+    }
+
     /// For how long the server wants to be left alone, if it says so: only a 429 may leave that open. It has no upper bound.
     #[must_use]
     pub const fn pause(&self) -> Option<Duration> {
@@ -84,7 +90,10 @@ mod tests {
 
     fn refusal(status: u16, fields: &[(&'static str, &'static str)]) -> Option<Option<u64>> {
         let status = StatusCode::from_u16(status).unwrap();
-        let refusal = Refusal::of(status, &headers(fields))?;
+        let headers = headers(fields);
+        let refusal = Refusal::of(status, &headers);
+        assert_eq!(Refusal::is_one(status, &headers), refusal.is_some());
+        let refusal = refusal?;
         Some(refusal.pause().map(|pause| pause.as_secs()))
     }
 
