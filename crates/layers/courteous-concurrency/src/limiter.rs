@@ -13,7 +13,7 @@ use crate::{
     snapshot::LimitSnapshot,
 };
 
-/// A number of permits that calls share, and the line of those who wait for one.
+/// A number of permits that calls share, and the queue of calls that wait for one.
 ///
 /// ```
 /// use courteous_concurrency::{ConcurrencyLimitLayer, InvalidCount, Limiter};
@@ -32,20 +32,21 @@ use crate::{
 ///
 /// # Sharing
 ///
-/// A cheap handle: all clones are the same limiter, in whatever stacks and around whatever services
-/// they are. It needs no runtime to be made, so it can be a `static` behind a `LazyLock`, and can
-/// be used from several runtimes, at once or in turn.
+/// A cheap handle: all clones are the same limiter, whatever stacks and services they are used in.
+/// It needs no runtime to be made, so it can be a `static` behind a `LazyLock`, and can be used
+/// from several runtimes, at once or in turn.
 #[derive(Clone)]
 pub struct Limiter {
     core: Arc<Core>,
 }
 
-/// What became of asking for a permit.
+/// The answer to a call that asks for a permit.
 pub(crate) enum Admission {
     Now(Permit),
     Wait(Place, Option<Bound>),
     Refused(Rejected),
-    /// The call is only observed, and has found the limit full. It has a permit beyond the limit if it would have waited for one.
+    /// The call is only observed, and has found the limit full. It has a permit beyond the limit if
+    /// it would have waited.
     Observed(Option<Permit>, Excess),
 }
 
@@ -104,7 +105,7 @@ impl Limiter {
         self.core.update(|line, _, _| line.set_limit(limit.get()));
     }
 
-    /// As [`set_limit`](Self::set_limit), but leaves those who are to be woken in `wakes`.
+    /// As [`set_limit`](Self::set_limit), but leaves the wakers to be woken in `wakes`.
     pub(crate) fn set_limit_into(&self, limit: NonZeroUsize, wakes: &mut Wakes) {
         self.core
             .update_into(wakes, |line, _, _| line.set_limit(limit.get()));
@@ -147,8 +148,8 @@ impl Limiter {
         self.core.with(|line| line.held() + line.waiting())
     }
 
-    /// A permit if one is free and no call waits: without a lock, unless the call is over at an instant, and without the
-    /// clock.
+    /// A permit if one is free and no call waits: without a lock, unless the call is over at an
+    /// instant, and without the clock.
     #[inline]
     pub(crate) fn try_admit(
         &self,
@@ -159,7 +160,7 @@ impl Limiter {
         taken.then(|| Permit::new(Arc::clone(&self.core), options.end(context)))
     }
 
-    /// A permit, or a place in the line, or why neither.
+    /// A permit, or a place in the queue, or why neither.
     #[inline]
     pub(crate) fn admit(&self, context: Option<&CallContext>, options: &Options) -> Admission {
         match self.try_admit(context, options) {
@@ -173,8 +174,8 @@ impl Limiter {
         }
     }
 
-    /// As [`admit`](Self::admit), if there was no permit a moment ago. Leaves those who are to be woken in `wakes`, for whom
-    /// permits were taken back.
+    /// As [`admit`](Self::admit), for a call that found no free permit. Permits of calls that are
+    /// over are taken back first; the wakers of the waiters that get them are left in `wakes`.
     #[cold]
     pub(crate) fn admit_or_wait(
         &self,
@@ -183,7 +184,7 @@ impl Limiter {
         wakes: &mut Wakes,
     ) -> Admission {
         let bound = options.bound(context);
-        // One who may not wait still gets what is free.
+        // A call that may not wait still gets a permit that is free.
         let max_waiting = match bound {
             Ok(_) => options.max_waiting,
             Err(_) => Some(0),
@@ -222,7 +223,7 @@ impl Limiter {
             (Entry::Place(ticket), Ok(bound)) => {
                 return Admission::Wait(Place::new(core, ticket, end), bound);
             }
-            // Never with a place: it may not wait.
+            // Never a place: this call may not wait.
             (Entry::Full | Entry::Place(_), Err(reason)) => reason,
             (Entry::Full, Ok(_)) => options.queue_full(),
         };

@@ -1,57 +1,93 @@
+//! The queue of one limit: how many permits are taken, and which waiter gets the next one.
+//!
+//! ```text
+//!       a permit is free, no waiter ----------------------> holds a permit
+//!       /                                                        ^
+//! enter -- none is free --> queued -- front, permit free --> promised -- polled, redeem
+//!                             ^                                  |
+//!                             |                                  | not polled for 5 to 10 ms
+//!                             +-- polled, requeue by age ---- lapsed
+//! ```
+//!
+//! A promised waiter is woken and out of the queue. The permit counts as taken until the waiter
+//! redeems it or the promise lapses, so no call that arrives later can take it.
+//!
+//! # Invariant
+//!
+//! - `taken` = permits that calls hold + `fresh` + `aging`. It exceeds `limit` only after the limit
+//!   was lowered, or by calls that are only observed.
+//! - After each [`serve`](Serve::serve), no permit is free while a waiter is queued. A waiter that
+//!   cannot be woken is taken out of the queue like one whose promise has lapsed.
+//! - A waiter keeps its age, whatever happens to its promise, until it leaves for good.
+//!
+//! # Example
+//!
+//! A limit of 1. Call A holds the permit; B, then C wait.
+//!
+//! | at | what happens | `taken` | `fresh` | `aging` | queue |
+//! |---|---|---|---|---|---|
+//! | 10 ms | A ends: its permit is promised to B, which is woken; look at 15 ms | 1 | 1 | 0 | C |
+//! | 15 ms | first look: the promise ages; next look at 20 ms | 1 | 0 | 1 | C |
+//! | 20 ms | second look: B's promise lapses, and C gets one | 1 | 1 | 0 | |
+//! | 22 ms | B is polled before C: it takes the permit that was promised to C | 1 | 0 | 0 | |
+//! | 23 ms | C is polled, finds no permit, and is queued at the place of its age | 1 | 0 | 0 | C |
+//!
+//! # Why promises
+//!
+//! A permit that was handed to a waiter which is never polled would be lost until that waiter is
+//! dropped. A permit that every call could take at any time would let new calls overtake the queue.
+
 use std::{task::Waker, time::Duration};
 
 use courteous_queue::{Next, Queue, Serve, Ticket, Wakes};
 use tokio::time::Instant;
 
-/// How often promises are looked at. One that is not redeemed lapses at the second look after it
-/// was made, so when it is between one and two of these old.
+/// The time between two looks at the promises. A promise that is not redeemed lapses at the second
+/// look after it was made: at an age of one to two of these.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The permits, and those who wait for one.
+/// The permits of a limit, and the waiters.
 ///
-/// A permit that comes free is *promised* to the front of the line, who is woken and redeems it in
-/// its next poll. A promise lapses, so that a waiter who is not polled holds up nobody; it then has
-/// no place in the line until it is polled again, and gets its old one back.
-///
-/// Promises are counted by age only: redeeming and lapsing take constant time, and no list is kept
-/// of who was promised what.
+/// Promises are counted by age only. So redeeming and lapsing take constant time, and there is no
+/// list of promises.
 #[derive(Debug)]
 pub(crate) struct Line {
     limit: usize,
-    /// Permits that are out, or promised.
+    /// Permits that calls hold or that are promised.
     taken: usize,
     queue: Queue<Waiter>,
-    /// How often promises were looked at.
+    /// The number of looks so far.
     looks: u64,
-    /// Promises made since the last look, and between the last two. Each has a permit.
+    /// Promises made since the last look, and between the last two looks. Each has a permit.
     fresh: usize,
     aging: usize,
-    /// When to look next. Set by the first promise and then left alone, so that the timer is not
-    /// set for each promise.
+    /// The next look. Set by the first promise and then left as it is, so that not every promise
+    /// sets the timer.
     look_at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 struct Waiter {
-    /// Of the last poll. A waiter without one cannot be told anything: it was not polled since it
-    /// joined or was woken.
+    /// From the last poll. A waiter without a waker cannot be woken: it was not polled since it
+    /// joined or was last woken.
     waker: Option<Waker>,
-    /// The number of looks at the time when it was promised a permit that it has not asked for yet.
+    /// The number of looks when its promise was made. `None` if it has no promise, or has asked for
+    /// it.
     promised: Option<u64>,
 }
 
 /// What [`Line::enter`] found.
 #[derive(Debug)]
 pub(crate) enum Entry {
-    /// A permit, free after all.
+    /// A permit: one was free.
     Permit,
-    /// A place in the line.
+    /// A place in the queue.
     Place(Ticket),
     /// Too many others.
     Full,
 }
 
-/// What [`Line::enter_beyond`] found, and how many calls were in flight if there was no permit.
+/// What [`Line::enter_beyond`] found. If no permit was free: also how many calls were in flight.
 #[derive(Debug)]
 pub(crate) enum BeyondEntry {
     Permit,
@@ -78,12 +114,12 @@ impl Line {
         self.limit
     }
 
-    /// Notes how many permits are free.
+    /// Sets the number of free permits, as the word in front of the lock says.
     pub(crate) const fn set_free(&mut self, free: usize) {
         self.taken = self.limit - free;
     }
 
-    /// How many permits any call may take; `None` while a call is in the line.
+    /// How many permits any call may take without the lock. `None` while a waiter is queued.
     pub(crate) const fn free(&self) -> Option<usize> {
         match self.queue.is_empty() {
             true => self.limit.checked_sub(self.taken),
@@ -91,22 +127,22 @@ impl Line {
         }
     }
 
-    /// How many wait, in the line or not.
+    /// The number of waiters, queued or promised or lapsed.
     pub(crate) const fn waiting(&self) -> usize {
         self.queue.tickets()
     }
 
-    /// How many permits calls hold: those that are promised are neither free nor held.
+    /// The number of permits that calls hold. Promised ones are neither free nor held.
     pub(crate) const fn held(&self) -> usize {
         self.taken - self.fresh - self.aging
     }
 
-    /// Whether no permit is out and nobody waits.
+    /// Whether no permit is taken and no call waits.
     pub(crate) const fn is_idle(&self) -> bool {
         self.taken == 0 && self.waiting() == 0
     }
 
-    /// Joins the line at its end, unless there is a permit, or `max` others wait.
+    /// Takes a free permit. Without one, joins the queue at its end, unless `max` others wait.
     pub(crate) fn enter(&mut self, max: Option<usize>) -> Entry {
         if self.take() {
             return Entry::Permit;
@@ -117,10 +153,11 @@ impl Line {
         Entry::Place(self.queue.push_back(Waiter::default()))
     }
 
-    /// Takes a permit for a call that is only observed: beyond the limit if none is free, unless `max` others wait, or would wait
-    /// if they were not beyond the limit.
+    /// Takes a permit for a call that is only observed, beyond the limit if none is free. Returns
+    /// [`Full`](BeyondEntry::Full) if `max` others wait, or would wait if they were not beyond the
+    /// limit.
     ///
-    /// A call that waits loses nothing by that: what it was promised stays its own.
+    /// A promise to a waiter stays as it is.
     pub(crate) fn enter_beyond(&mut self, max: Option<usize>) -> BeyondEntry {
         if self.take() {
             return BeyondEntry::Permit;
@@ -133,12 +170,12 @@ impl Line {
         BeyondEntry::Beyond(in_flight)
     }
 
-    /// Takes a permit for a waiter who is being polled, if there is one for it.
+    /// Takes a permit for a waiter that is being polled. Returns `false` if there is none for it.
     ///
-    /// A waiter who was called before, and is here now, also takes one that is promised to somebody
-    /// who is not: `called` tells that it gave back what it was promised, to make ready. Where all
-    /// are polled late, or are slow to make ready, each would else only hold off the others, and
-    /// nobody would ever be admitted.
+    /// A waiter that had a promise before also takes a permit that is promised to another waiter,
+    /// which has not been polled yet. `called` says that the waiter redeemed its promise and gave
+    /// the permit back while its service became ready. If all waiters are polled late, or are slow
+    /// to become ready, they would otherwise only hold off each other, and none would be admitted.
     pub(crate) fn redeem(&mut self, ticket: &Ticket, called: bool) -> bool {
         if self.queue.is_queued(ticket) {
             return false;
@@ -150,9 +187,10 @@ impl Line {
         }
     }
 
-    /// What a waiter who is being polled finds, if that can be told without the clock: a permit, as
-    /// [`redeem`](Self::redeem), or that it stands in the line, whose promises are looked after, as
-    /// `served` tells; `waker` is kept then, as by [`redeem_or_stand`](Self::redeem_or_stand).
+    /// Polls a waiter without reading the clock, where that is enough. Returns `Some(true)` if it
+    /// got a permit, as by [`redeem`](Self::redeem). Returns `Some(false)` if it is queued and
+    /// `served()` confirms that a timer serves the queue; `waker` is kept then. Else returns
+    /// `None`.
     pub(crate) fn glance(
         &mut self,
         ticket: &Ticket,
@@ -170,8 +208,8 @@ impl Line {
         }
     }
 
-    /// As [`redeem`](Self::redeem); without a permit, the waiter stands in the line then, where its
-    /// age says, and `waker` is kept, and the one that it replaces left in its place.
+    /// As [`redeem`](Self::redeem). Without a permit, the waiter is queued at the place of its age,
+    /// and `waker` is kept; the waker that it replaces is left in `waker`.
     ///
     /// The caller clones and drops wakers without the lock: both may run any code, such as another
     /// call at this limiter.
@@ -205,8 +243,8 @@ impl Line {
         }
     }
 
-    /// Leaves for good. What it was promised is free again. The returned waker must be dropped
-    /// without the lock.
+    /// Removes a waiter for good. Its promised permit is free again. The caller drops the returned
+    /// waker without the lock.
     pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
         let waiter = self.queue.remove(ticket);
         if waiter.promised.is_some_and(|look| self.withdraw(look)) {
@@ -227,13 +265,13 @@ impl Line {
         self.taken -= 1;
     }
 
-    /// Gives so many permits back.
+    /// Gives several permits back.
     pub(crate) const fn give_all(&mut self, permits: usize) {
         self.taken -= permits;
     }
 
-    /// Promises above the new limit are taken back; their waiters are woken already, and get back
-    /// their places when polled.
+    /// Changes the limit. Promises above it are withdrawn; their waiters are already woken, and are
+    /// queued by their age when they are polled.
     pub(crate) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
         while self.taken > limit && self.withdraw_any() {
@@ -241,7 +279,8 @@ impl Line {
         }
     }
 
-    /// Takes back a promise that was made at `look`, unless it lapsed or somebody else redeemed it.
+    /// Withdraws a promise that was made at `look`. Returns `false` if it lapsed, or if another
+    /// waiter took its permit.
     fn withdraw(&mut self, look: u64) -> bool {
         match self.looks - look {
             0 => take_one(&mut self.fresh),
@@ -262,8 +301,8 @@ impl Line {
         self.aging = std::mem::take(&mut self.fresh);
         self.looks += 1;
         if now >= at + LOOK {
-            // This is the second look as well: every promise was made before `at`, or it would have
-            // been preceded by a look.
+            // This look is late and counts as the second one, too: every promise was made before
+            // `at`, as a later one would have been preceded by a look.
             lapsed += std::mem::take(&mut self.aging);
             self.looks += 1;
         }
@@ -271,8 +310,9 @@ impl Line {
         self.look_at = None;
     }
 
-    /// Calls the front out of the line, with a permit in hand; says whom to wake. `None` if it
-    /// cannot be woken: it keeps its place by its age, and the permit is still in hand.
+    /// Takes the front out of the queue and promises it the permit that the caller has taken.
+    /// Returns its waker. Returns `None` if it cannot be woken: then it keeps its age, and the
+    /// caller keeps the permit.
     fn promise(&mut self) -> Option<Waker> {
         let looks = self.looks;
         let waiter = self.queue.take_front()?;
@@ -302,8 +342,8 @@ impl Serve for Line {
         }
     }
 
-    /// Without a timer, promises lapse only when somebody comes along. Waking all who wait would
-    /// not change that.
+    /// Does nothing: without a timer, promises lapse only at the next call or poll, and waking all
+    /// waiters would not change that.
     fn rouse(&mut self, _: &mut Wakes) {}
 }
 

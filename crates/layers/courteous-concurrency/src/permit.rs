@@ -11,7 +11,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Owns a permit that was taken from `core`, for a call that is over at `end` whatever becomes of it.
+    /// Owns a permit that was taken from `core`, for a call that is over at `end` at the latest.
     #[inline]
     pub(crate) fn new(core: Arc<Core>, end: Option<Instant>) -> Self {
         let lease = end.map(|end| core.shortcut().leases.begin(end));
@@ -31,7 +31,7 @@ impl Drop for Permit {
         if let Some(lease) = self.lease
             && !permits.leases.end(lease)
         {
-            // Taken back before.
+            // It was taken back after the deadline.
             return;
         }
         if !permits.slots.try_give() {

@@ -8,16 +8,16 @@ use tokio::time::Instant;
 
 use crate::{permit::Permit, permits::Core};
 
-/// A waiter's place in the line, given up when dropped, with the permit that it may have been
-/// promised.
+/// A waiter's place in the queue. Dropping it gives up the place, and the permit that was promised
+/// to it, if any.
 pub(crate) struct Place {
     core: Arc<Core>,
-    /// Always there, until the drop.
+    /// `Some` until the drop.
     ticket: Option<Ticket>,
-    /// When the call is over, whatever becomes of it.
+    /// When the call is over at the latest, whatever its outcome.
     end: Option<Instant>,
-    /// Whether it is neither in the line nor promised anything, so that nobody is served when it
-    /// goes.
+    /// Whether the waiter is neither queued nor promised a permit: then no other waiter is served
+    /// when it leaves.
     apart: bool,
 }
 
@@ -31,11 +31,11 @@ impl Place {
         }
     }
 
-    /// Waits for a permit, in the line. `called` tells that there was one for the waiter before,
-    /// which it dropped.
+    /// Waits for a permit, in the queue. `called` says that the waiter had a permit before, and
+    /// dropped it.
     ///
-    /// With the permit, the waiter is out of the line. If it drops that and asks again, it is back
-    /// where its age says.
+    /// With the permit, the waiter is out of the queue. If it drops the permit and asks again, it
+    /// is queued at the place of its age.
     pub(crate) fn poll_permit(&mut self, called: bool, cx: &mut Context<'_>) -> Poll<Permit> {
         let Some(ticket) = &self.ticket else {
             return Poll::Pending;
@@ -43,7 +43,7 @@ impl Place {
         let line = &self.core;
         // Cloned, and what it replaces dropped, without the lock.
         let mut waker = Some(cx.waker().clone());
-        // Nearly everybody needs neither the clock nor the timer.
+        // Nearly all polls need neither the clock nor the timer.
         let found = line.attend(|line, served| line.glance(ticket, called, &mut waker, served));
         self.apart = false;
         let redeemed = found.unwrap_or_else(|| {

@@ -3,27 +3,34 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(not(courteous_loom))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// In place of a number: that is with the lock.
+/// In place of a number: the number is under the lock.
 const LOCKED: usize = usize::MAX;
 
 /// How many permits are free, in one atomic word.
 ///
-/// One exchange of the word takes a permit or gives it back, as long as nobody waits for one. Whoever
-/// needs to know more takes the lock, and the word with it ([`lock`](Self::lock)): from that exchange
-/// on, everybody else has to come to the lock, too, until the word is left to them
-/// ([`unlock`](Self::unlock)). So under the lock there are plain numbers, and nothing that happens
-/// there has to know of the word. While somebody stands in the line, the word stays with the lock: a
-/// permit that comes back goes to whoever waits for it, and nobody passes him.
+/// While no call waits, one exchange of the word takes a permit or gives it back. Code that needs
+/// to know more takes the lock, and then the number out of the word ([`lock`](Self::lock)). From
+/// that exchange on, every call has to take the lock, until the number is put back
+/// ([`unlock`](Self::unlock)). So under the lock there are plain numbers, and no code there depends
+/// on the word.
+///
+/// While a waiter is queued, the word stays locked: a permit that comes back goes to the queue, and
+/// no call overtakes it.
+///
+/// For example, with 2 permits the word goes 2 -> 1 -> 0 as calls take them. A third call takes the
+/// lock and joins the queue: the word is `LOCKED`. It becomes a number again when the queue is
+/// empty.
 #[derive(Debug)]
 pub(crate) struct Slots(AtomicUsize);
 
 impl Slots {
-    /// `free` permits, for everybody; with the lock if they are as many as can be counted.
+    /// `free` permits that any call may take. `usize::MAX` of them are under the lock from the
+    /// start.
     pub(crate) fn new(free: usize) -> Self {
         Self(AtomicUsize::new(free))
     }
 
-    /// Takes a permit, unless none is free, or the lock must be asked.
+    /// Takes a permit. Returns `false` if none is free, or if the number is under the lock.
     #[inline]
     pub(crate) fn try_take(&self) -> bool {
         self.change(|free| match free {
@@ -32,21 +39,21 @@ impl Slots {
         })
     }
 
-    /// Gives a permit back, unless the lock must be asked.
+    /// Gives a permit back. Returns `false`, and does nothing, if the number is under the lock.
     #[inline]
     pub(crate) fn try_give(&self) -> bool {
         self.change(|free| (free < LOCKED - 1).then(|| free + 1))
     }
 
-    /// How many are free, which is with the lock from now on; `None` if it already is. Under the lock,
-    /// as what follows.
+    /// Takes the number of free permits out of the word. `None` if it is already under the lock.
+    /// The caller holds the lock, here and in [`unlock`](Self::unlock).
     pub(crate) fn lock(&self) -> Option<usize> {
-        // Acquire, so that whoever gets a permit under the lock sees all that happened before it was
-        // given back without.
+        // Acquire, so that a call that gets a permit under the lock sees all that happened before
+        // the permit was given back without the lock.
         Some(self.0.swap(LOCKED, Ordering::Acquire)).filter(|free| *free != LOCKED)
     }
 
-    /// Leaves `free` permits to everybody.
+    /// Puts `free` permits back into the word.
     pub(crate) fn unlock(&self, free: usize) {
         self.0.store(free, Ordering::Release);
     }

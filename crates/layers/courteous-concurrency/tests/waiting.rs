@@ -72,6 +72,27 @@ async fn a_waiter_that_is_not_polled_delays_nobody_for_long() {
     assert_ready_ok!(sleepy.poll());
 }
 
+/// The worked example at the head of `src/line.rs`.
+#[tokio::test(start_paused = true)]
+async fn a_late_waiter_takes_the_permit_of_a_younger_one_that_was_not_polled_yet() {
+    let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
+    let first = assert_ready_ok!(call(&mut service).poll());
+    let (mut late, mut younger) = (call(&mut service), call(&mut service));
+    assert_pending!(late.poll());
+    assert_pending!(younger.poll());
+    drop(first);
+    assert!(late.is_woken());
+    time::sleep(LAPSE).await;
+    assert!(younger.is_woken(), "the promise to the late one has lapsed");
+    let late = assert_ready_ok!(late.poll());
+    assert_pending!(younger.poll());
+    let mut youngest = call(&mut service);
+    assert_pending!(youngest.poll());
+    drop(late);
+    assert!(younger.is_woken() && !youngest.is_woken());
+    assert_ready_ok!(younger.poll());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_promise_that_is_looked_at_too_late_lapses_at_the_first_look() {
     let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
