@@ -29,7 +29,7 @@ pin_project! {
 }
 
 pin_project! {
-    #[project = StateProjection]
+    #[project = StateProj]
     enum State<F, RB> {
         Attempt { #[pin] attempt: F },
         /// The rest of a discarded body is read, so that its connection can be used again.
@@ -81,7 +81,7 @@ where
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProjection::Attempt { attempt } => {
+                StateProj::Attempt { attempt } => {
                     let result = ready!(attempt.poll(cx)).map_err(Into::into);
                     if this.call.observe(&result) {
                         this.state.set(State::Done);
@@ -99,14 +99,14 @@ where
                         },
                     }
                 }
-                StateProjection::Drain { drain, until } => {
+                StateProj::Drain { drain, until } => {
                     if drain.poll(cx).is_pending() && this.call.wait(*until, cx).is_pending() {
                         return Poll::Pending;
                     }
                     // What is left of the body is dropped here, before the wait.
                     State::Wait
                 }
-                StateProjection::Wait => {
+                StateProj::Wait => {
                     if let Some(until) = this.call.next_at()
                         && let Err(error) = ready!(this.call.wait(until, cx))
                     {
@@ -115,7 +115,7 @@ where
                     }
                     State::Ready
                 }
-                StateProjection::Ready => {
+                StateProj::Ready => {
                     if let Err(error) = ready!(this.call.service.poll_ready(cx)) {
                         this.state.set(State::Done);
                         return Poll::Ready(Err(this.call.no_attempt(error.into())));
@@ -127,11 +127,11 @@ where
                         None => State::Done,
                     }
                 }
-                StateProjection::Refused { error } => match error.take() {
+                StateProj::Refused { error } => match error.take() {
                     Some(error) => return Poll::Ready(Err(error)),
                     None => State::Done,
                 },
-                StateProjection::Done => return Poll::Pending,
+                StateProj::Done => return Poll::Pending,
             };
             this.state.set(next);
         }
