@@ -11,8 +11,8 @@ use crate::{
     Gauges, InvalidShare, LocalShare, Redis, RedisTurn,
     core::{Answer, Core},
     keys::Keys,
-    link::Link,
     outage::Outage,
+    worker::Link,
 };
 
 /// The tokens of one limit, which all workers share that name it alike, and those in this process who wait for them.

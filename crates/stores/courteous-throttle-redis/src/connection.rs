@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     keys::Keys,
     script::{Call, Reply, SOURCE},
-    target::{Open, Target},
+    server::{Open, Target},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -1,6 +1,6 @@
 mod exchange;
 mod grant;
-mod refuse;
+mod reject;
 
 use std::{
     num::NonZeroU32,
@@ -17,13 +17,13 @@ use tokio::time::Instant;
 
 use crate::{
     calls::{Calls, Due, Needs},
-    hand::Hand,
-    inbox::Inbox,
     keys::Keys,
-    link::Link,
+    leased::Hand,
     local::{Local, later},
     outage::Outage,
+    pending_calls::Inbox,
     waiter::{State, Waiter},
+    worker::Link,
 };
 
 /// A bucket that is told the time.

@@ -8,9 +8,9 @@ use crate::sentinels::Sentinels;
 use crate::{InvalidTls, Tls};
 use crate::{
     InvalidUrl,
-    link::Link,
-    target::{Place, Target},
+    server::{Place, Target},
     url,
+    worker::Link,
 };
 
 /// A way to Redis, for any number of limits.

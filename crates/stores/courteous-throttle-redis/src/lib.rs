@@ -7,28 +7,28 @@ mod cluster;
 mod connection;
 mod core;
 mod gauges;
-mod hand;
 mod handle;
-mod inbox;
 mod keyed;
 mod keys;
-mod link;
+mod leased;
 mod local;
-mod news;
 mod outage;
+mod pending_calls;
 mod script;
 #[cfg(feature = "sentinel")]
 mod sentinels;
-mod target;
+mod server;
 mod task;
 mod terms;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]
 mod tls;
+mod transitions;
 mod turn;
 mod url;
 mod waiter;
+mod worker;
 
 pub use bucket::RedisBucket;
 pub use courteous_core::{

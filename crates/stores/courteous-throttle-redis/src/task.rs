@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     connection::{Connection, Fault},
     core::Core,
-    inbox::Inbox,
     keys::Keys,
+    pending_calls::Inbox,
     script::{Call, Reply},
 };
 

@@ -3,7 +3,7 @@ use std::task::Waker;
 use courteous_core::RejectReason;
 use tokio::time::Instant;
 
-use crate::hand::Held;
+use crate::leased::Held;
 
 /// One who waits.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Calls;
-use crate::{hand::Hand, local::later};
+use crate::{leased::Hand, local::later};
 
 /// Below this demand in a lease's time nothing is reserved in advance: most of it would be lost to
 /// all.

@@ -8,8 +8,8 @@ use super::{Calls, Contact, Needs};
 use crate::{
     connection::Fault,
     local::later,
-    news::News,
     script::{Call, Reply},
+    transitions::News,
 };
 
 impl Calls {

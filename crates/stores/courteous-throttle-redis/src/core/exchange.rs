@@ -7,8 +7,8 @@ use super::Core;
 use crate::{
     connection::Fault,
     local::later,
-    news::News,
     script::{Call, Reply},
+    transitions::News,
 };
 
 impl Core {

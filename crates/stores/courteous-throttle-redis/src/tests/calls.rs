@@ -8,7 +8,7 @@ use super::sent::{ms, rate};
 use crate::{
     calls::{Calls, Due, Needs},
     connection::Fault,
-    hand::Hand,
+    leased::Hand,
     script::{Call, Reply},
     terms::Terms,
 };

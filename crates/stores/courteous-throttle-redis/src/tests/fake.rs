@@ -17,10 +17,10 @@ use tokio::time::{Instant, sleep};
 use crate::{
     Redis, RedisBucket,
     keys::Keys,
-    link::Link,
     script::{Call, Reply, Seen},
-    target::{Place, Target},
+    server::{Place, Target},
     tests::model::Model,
+    worker::Link,
 };
 
 /// When this Redis' clock read 0.

@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{calls::DEAF, connection::Connection, inbox::Inbox, target::Target, task};
+use crate::{calls::DEAF, connection::Connection, pending_calls::Inbox, server::Target, task};
 
 /// What the buckets of one process share: a way to Redis, and one background task that calls it.
 #[derive(Debug)]
