@@ -12,7 +12,7 @@ use crate::{
     core::{Answer, Core},
     keys::Keys,
     outage::Outage,
-    worker::Link,
+    worker::Worker,
 };
 
 /// The tokens of one limit, which all workers share that name it alike, and those in this process who wait for them.
@@ -48,7 +48,7 @@ use crate::{
 #[derive(Clone)]
 pub struct RedisBucket {
     pub(crate) shared: Arc<Shared<Core>>,
-    pub(crate) link: Arc<Link>,
+    pub(crate) worker: Arc<Worker>,
     name: Arc<str>,
     id: LimitId,
 }
@@ -60,12 +60,12 @@ impl RedisBucket {
     /// stated in the last 5 s: see [`Gauges::rates`].
     #[must_use]
     pub fn new(redis: &Redis, name: &str, rate: Rate) -> Self {
-        let link = Arc::clone(&redis.link);
+        let worker = Arc::clone(&redis.worker);
         let keys = Keys::new(name, None);
-        let shared = Core::shared(rate, Outage::DEFAULT, &link, keys, Instant::now());
+        let shared = Core::shared(rate, Outage::DEFAULT, &worker, keys, Instant::now());
         let bucket = Self {
             shared,
-            link,
+            worker,
             name: name.into(),
             id: LimitId::new(),
         };
@@ -224,7 +224,7 @@ impl RedisBucket {
     pub(crate) fn store(&self) -> StoreSnapshot {
         let gauges = self.gauges();
         let mut store = StoreSnapshot::default();
-        store.server = self.link.target().address();
+        store.server = self.worker.server().address();
         store.connected = gauges.is_connected();
         store.workers = Some(gauges.workers());
         // What a server answers may be long.
@@ -272,14 +272,14 @@ impl RedisBucket {
             .shared
             .with(|core| (core.rate, core.outage, core.jitter, core.dice.clone()));
         let keys = Keys::new(&self.name, Some(part));
-        let shared = Core::shared(rate, outage, &self.link, keys, now);
+        let shared = Core::shared(rate, outage, &self.worker, keys, now);
         shared.with(|core| {
             core.jitter = jitter;
             core.dice = dice;
         });
         Self {
             shared,
-            link: Arc::clone(&self.link),
+            worker: Arc::clone(&self.worker),
             name: Arc::clone(&self.name),
             id: self.id,
         }
@@ -292,7 +292,7 @@ impl RedisBucket {
 
     fn change<R>(&self, f: impl FnOnce(&mut Core, &mut courteous_queue::Wakes, Instant) -> R) -> R {
         let result = self.shared.update(|core, now, wakes| f(core, wakes, now));
-        self.link.ensure_task();
+        self.worker.ensure_task();
         result
     }
 }
@@ -327,7 +327,7 @@ impl Store for RedisBucket {
             (answer, core.calls.is_asked())
         });
         if asked {
-            self.link.ensure_task();
+            self.worker.ensure_task();
         }
         match answer {
             Answer::Taken => Take::Taken,
@@ -335,7 +335,7 @@ impl Store for RedisBucket {
                 Take::Wait(RedisTurn::queued(self.clone(), ticket, ask.target(), paced))
             }
             Answer::Held(until) => Take::Wait(RedisTurn::held(self.clone(), until, *ask, paced)),
-            Answer::Refused(rejected) => Take::Refused(rejected),
+            Answer::Rejected(rejected) => Take::Refused(rejected),
         }
     }
 

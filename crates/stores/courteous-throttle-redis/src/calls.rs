@@ -56,7 +56,7 @@ use tokio::time::Instant;
 use self::{clock::Clock, demand::Demand, notices::Notices, phase::Phase};
 pub(crate) use self::{
     due::{Due, Needs},
-    phase::DEAF,
+    phase::STALLED_AFTER,
 };
 use crate::{local::later, script::Seen, terms::Terms};
 

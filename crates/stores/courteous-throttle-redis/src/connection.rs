@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     keys::Keys,
     script::{Call, Reply, SOURCE},
-    server::{Open, Target},
+    server::{Server, ServerConnection},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -21,11 +21,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A connection to a cluster leads to many nodes, and repairs itself. It is made anew if none has answered for so long.
 const CLUSTER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The connection that all buckets of a link use: made when it is needed, and made anew after whatever went wrong with it,
+/// The connection that all buckets of a worker use: made when it is needed, and made anew after whatever went wrong with it,
 /// as a node may have become a replica, or its address another node's.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    target: Arc<Target>,
+    server: Arc<Server>,
     script: redis::Script,
     worker: OnceLock<u64>,
     state: Mutex<State>,
@@ -33,7 +33,7 @@ pub(crate) struct Connection {
 
 #[derive(Debug, Default)]
 struct State {
-    open: Option<Open>,
+    open: Option<ServerConnection>,
     /// Which connection that is.
     generation: u64,
     /// When it answered last, or was made; and whether it ever answered.
@@ -60,9 +60,9 @@ enum Blame {
 }
 
 impl Connection {
-    pub(crate) fn new(target: Arc<Target>) -> Self {
+    pub(crate) fn new(server: Arc<Server>) -> Self {
         Self {
-            target,
+            server,
             script: redis::Script::new(SOURCE),
             worker: OnceLock::new(),
             state: Mutex::default(),
@@ -107,8 +107,8 @@ impl Connection {
     ) -> Result<Option<(Reply, Instant)>, Fault> {
         let (mut open, generation, proven) = self.open().await?;
         let before = Instant::now();
-        let limit = self.target.response_timeout;
-        let clock = self.target.clock();
+        let limit = self.server.response_timeout;
+        let clock = self.server.clock();
         let answer = timeout(limit, open.call(&self.script, keys, call, &clock)).await;
         let mut state = self.state.lock().await;
         let (text, blame) = match answer {
@@ -153,7 +153,7 @@ impl Connection {
     }
 
     /// A connection, which one that is, and whether it ever answered.
-    async fn open(&self) -> Result<(Open, u64, bool), Fault> {
+    async fn open(&self) -> Result<(ServerConnection, u64, bool), Fault> {
         let mut state = self.state.lock().await;
         if let Some(open) = &state.open {
             return Ok((open.clone(), state.generation, state.proven));
@@ -162,8 +162,8 @@ impl Connection {
             let text = "not connected".into();
             return Err(Fault { text, retry_at });
         }
-        let limit = self.target.connect_timeout;
-        let text = match timeout(limit, self.target.connect()).await {
+        let limit = self.server.connect_timeout;
+        let text = match timeout(limit, self.server.connect()).await {
             Ok(Ok(open)) => {
                 state.generation += 1;
                 state.answered = Some(Instant::now());

@@ -18,12 +18,12 @@ use tokio::time::Instant;
 use crate::{
     calls::{Calls, Due, Needs},
     keys::Keys,
-    leased::Hand,
+    leased::LeasedSlots,
     local::{Local, later},
     outage::Outage,
-    pending_calls::Inbox,
+    pending_calls::PendingCalls,
     waiter::{State, Waiter},
-    worker::Link,
+    worker::Worker,
 };
 
 /// A bucket that is told the time.
@@ -36,10 +36,10 @@ pub(crate) struct Core {
     pub(crate) dice: Dice,
     /// What there is to be had while Redis is away.
     pub(crate) local: Option<Local>,
-    pub(crate) line: Queue<Waiter>,
-    /// What all in the line cost.
-    pub(crate) line_cost: u64,
-    pub(crate) hand: Hand,
+    pub(crate) queue: Queue<Waiter>,
+    /// What all in the queue cost.
+    pub(crate) queued_cost: u64,
+    pub(crate) leased: LeasedSlots,
     pub(crate) closed_until: Option<Instant>,
     /// What the server said here of quotas that it names. Redis is not told.
     pub(crate) quotas: Option<Box<Quotas>>,
@@ -52,7 +52,7 @@ pub(crate) struct Core {
     soonest: Option<Instant>,
     looked: Option<Instant>,
     /// Where to say that Redis is to be called.
-    inbox: Arc<Inbox>,
+    pending: Arc<PendingCalls>,
     me: Weak<Shared<Self>>,
 }
 
@@ -60,25 +60,25 @@ pub(crate) struct Core {
 pub(crate) enum Answer {
     Taken,
     Queued(Ticket),
-    /// It waits outside of the line, as a quota that its call counts against is used up, or to be spread.
+    /// It waits outside of the queue, as a quota that its call counts against is used up, or to be spread.
     Held(Instant),
-    Refused(Rejected),
+    Rejected(Rejected),
 }
 
 /// What a waiter finds.
-pub(crate) enum Find {
+pub(crate) enum Polled {
     Granted,
     Waiting,
-    /// Granted, but a quota that its call counts against is used up until then. It leaves the line.
+    /// Granted, but a quota that its call counts against is used up until then. It leaves the queue.
     Held(Instant, Ask),
-    Refused(Rejected),
+    Rejected(Rejected),
 }
 
 impl Core {
     pub(crate) fn shared(
         rate: Rate,
         outage: Outage,
-        link: &Link,
+        worker: &Worker,
         keys: Keys,
         now: Instant,
     ) -> Arc<Shared<Self>> {
@@ -89,17 +89,17 @@ impl Core {
                 jitter: Duration::from_secs(1),
                 dice: Dice::new(),
                 local: outage.local(rate, now),
-                line: Queue::new(),
-                line_cost: 0,
-                hand: Hand::default(),
+                queue: Queue::new(),
+                queued_cost: 0,
+                leased: LeasedSlots::default(),
                 closed_until: None,
                 quotas: None,
                 closings: 0,
-                calls: Calls::new(link.target().longest_call(), outage.terms(rate), now),
+                calls: Calls::new(worker.server().longest_call(), outage.terms(rate), now),
                 keys: Arc::new(keys),
                 soonest: None,
                 looked: None,
-                inbox: Arc::clone(link.inbox()),
+                pending: Arc::clone(worker.pending()),
                 me: me.clone(),
             })
         })
@@ -121,41 +121,41 @@ impl Core {
     pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> (Answer, bool) {
         let Self {
             quotas,
-            line,
+            queue,
             jitter,
             dice,
             ..
         } = self;
         let admission = match quotas {
             None => Admission::Free { paced: false },
-            Some(quotas) => quotas.admit(ask, line.len(), || jitter.mul_f64(dice.fraction()), now),
+            Some(quotas) => quotas.admit(ask, queue.len(), || jitter.mul_f64(dice.fraction()), now),
         };
         let paced = match admission {
             Admission::Free { paced } => paced,
             Admission::Held { until, paced } => return (Answer::Held(until), paced),
-            Admission::Refused(rejected) => return (Answer::Refused(rejected), false),
+            Admission::Refused(rejected) => return (Answer::Rejected(rejected), false),
         };
         let answer = self.enter(ask, now);
-        if paced && matches!(answer, Answer::Refused(_)) {
+        if paced && matches!(answer, Answer::Rejected(_)) {
             self.unspend(ask.target(), ask.cost());
             return (answer, false);
         }
         (answer, paced)
     }
 
-    /// What a call finds that has waited for a quota: another wait, or tokens, or a place in the line.
+    /// What a call finds that has waited for a quota: another wait, or tokens, or a place in the queue.
     pub(crate) fn release(&mut self, ask: &Ask, now: Instant) -> Answer {
         self.leave_quota();
         match self.readmit(ask, now) {
             Admission::Held { until, .. } => Answer::Held(until),
-            Admission::Refused(rejected) => Answer::Refused(rejected),
+            Admission::Refused(rejected) => Answer::Rejected(rejected),
             // It was let in before: no queue is too long for it now.
             Admission::Free { .. } => {
                 let ask = ask.with_max_waiting(usize::MAX);
                 self.settle(now);
                 self.calls.demand(ask.cost(), now);
                 match self.refusal(&ask, now) {
-                    Some(rejected) => Answer::Refused(rejected),
+                    Some(rejected) => Answer::Rejected(rejected),
                     None => Answer::Queued(self.push(&ask, now)),
                 }
             }
@@ -177,14 +177,14 @@ impl Core {
     }
 
     /// Whether a waiter that was granted its turn has to wait for a quota after all, as that was used up meanwhile.
-    pub(crate) fn find_held(
+    pub(crate) fn recheck_quotas(
         &mut self,
         ticket: &Ticket,
         target: Option<Target>,
         now: Instant,
-    ) -> Option<Find> {
+    ) -> Option<Polled> {
         self.quotas.as_ref()?.closed_until(target, now)?;
-        let waiter = self.line.get(ticket);
+        let waiter = self.queue.get(ticket);
         let State::Granted(grant) = waiter.state else {
             return None;
         };
@@ -198,12 +198,12 @@ impl Core {
         }
         match self.readmit(&ask, now) {
             Admission::Free { .. } => None,
-            Admission::Held { until, .. } => Some(Find::Held(until, ask)),
+            Admission::Held { until, .. } => Some(Polled::Held(until, ask)),
             Admission::Refused(rejected) => {
                 let at = rejected.not_before().unwrap_or(now);
-                self.line.get_mut(ticket).state = State::Refused(rejected.reason(), at);
+                self.queue.get_mut(ticket).state = State::Rejected(rejected.reason(), at);
                 self.put_back(grant, now);
-                Some(Find::Refused(rejected))
+                Some(Polled::Rejected(rejected))
             }
         }
     }
@@ -229,17 +229,17 @@ impl Core {
         }
     }
 
-    /// How many wait, in the line or for a quota.
+    /// How many wait, in the queue or for a quota.
     pub(crate) fn waiting(&self) -> usize {
-        self.line.len() + self.quotas.as_ref().map_or(0, |quotas| quotas.waiting())
+        self.queue.len() + self.quotas.as_ref().map_or(0, |quotas| quotas.waiting())
     }
 
-    /// Takes tokens, or a place in the line.
+    /// Takes tokens, or a place in the queue.
     fn enter(&mut self, ask: &Ask, now: Instant) -> Answer {
         let cost = ask.cost();
         self.settle(now);
         self.calls.demand(cost, now);
-        if self.closed_until.is_none() && self.line.is_empty() {
+        if self.closed_until.is_none() && self.queue.is_empty() {
             let sent = self
                 .set_aside(cost, now)
                 .is_ok_and(|grant| self.send(grant, now));
@@ -259,16 +259,16 @@ impl Core {
                 self.calls.missed(cost);
                 self.call_if_due(now);
             }
-            return Answer::Refused(rejected);
+            return Answer::Rejected(rejected);
         }
         Answer::Queued(self.push(ask, now))
     }
 
-    /// A place in the line.
+    /// A place in the queue.
     fn push(&mut self, ask: &Ask, now: Instant) -> Ticket {
         let cost = ask.cost();
-        self.line_cost += u64::from(cost);
-        let ticket = self.line.push_back(Waiter {
+        self.queued_cost += u64::from(cost);
+        let ticket = self.queue.push_back(Waiter {
             waker: None,
             state: State::Waiting,
             cost,
@@ -283,21 +283,21 @@ impl Core {
 
     /// Whether a waiter was granted its turn, and may use it at any time.
     pub(crate) fn is_granted(&self, ticket: &Ticket) -> bool {
-        let waiter = self.line.get(ticket);
+        let waiter = self.queue.get(ticket);
         let quiet = self.quotas.as_ref().is_none_or(|quotas| quotas.is_quiet());
         matches!(waiter.state, State::Granted(_)) && waiter.latest.is_none() && quiet
     }
 
     /// Looks after a waiter, who is polled; `waker` is kept if it has to wait, and replaced by the one of before.
-    pub(crate) fn find(
+    pub(crate) fn poll_waiter(
         &mut self,
         ticket: &Ticket,
         waker: &mut Option<Waker>,
         now: Instant,
         wakes: &mut Wakes,
-    ) -> Find {
+    ) -> Polled {
         self.settle(now);
-        match self.line.get(ticket).state {
+        match self.queue.get(ticket).state {
             State::Away => self.rejoin(ticket, now),
             State::Granted(grant) if !self.is_good(grant, now) => {
                 self.put_back(grant, now);
@@ -307,23 +307,23 @@ impl Core {
         }
         self.serve(now, wakes);
         let unavailable = self.is_unavailable(now);
-        let waiter = self.line.get_mut(ticket);
+        let waiter = self.queue.get_mut(ticket);
         match waiter.state {
             State::Granted(grant) => {
                 let late = waiter.latest.filter(|&(latest, _)| latest < now);
                 let Some((_, reason)) = late else {
-                    return Find::Granted;
+                    return Polled::Granted;
                 };
                 // It is polled too late.
-                waiter.state = State::Refused(reason, now);
+                waiter.state = State::Rejected(reason, now);
                 self.put_back(grant, now);
-                Find::Refused(self.rejected(reason, now, now))
+                Polled::Rejected(self.rejected(reason, now, now))
             }
-            State::Refused(RejectReason::CostAboveBurst, _) => {
+            State::Rejected(RejectReason::CostAboveBurst, _) => {
                 let cost = waiter.cost;
-                Find::Refused(self.above_burst(cost))
+                Polled::Rejected(self.above_burst(cost))
             }
-            State::Refused(reason, at) => Find::Refused(self.rejected(reason, at, now)),
+            State::Rejected(reason, at) => Polled::Rejected(self.rejected(reason, at, now)),
             State::Waiting | State::Away => {
                 if let Some((latest, reason)) = waiter.latest
                     && latest < now
@@ -333,13 +333,13 @@ impl Core {
                     } else {
                         reason
                     };
-                    waiter.state = State::Refused(reason, now);
-                    self.line_cost -= u64::from(waiter.cost);
-                    self.line.take(ticket);
-                    return Find::Refused(self.rejected(reason, now, now));
+                    waiter.state = State::Rejected(reason, now);
+                    self.queued_cost -= u64::from(waiter.cost);
+                    self.queue.take(ticket);
+                    return Polled::Rejected(self.rejected(reason, now, now));
                 }
                 waiter.keep(waker);
-                Find::Waiting
+                Polled::Waiting
             }
         }
     }
@@ -347,7 +347,7 @@ impl Core {
     /// Sends, in the name of a waiter who was granted its turn. `false` if that was too long ago: it waits again then.
     pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
         self.settle(now);
-        let State::Granted(grant) = self.line.get(ticket).state else {
+        let State::Granted(grant) = self.queue.get(ticket).state else {
             return false;
         };
         let sent = self.send(grant, now);
@@ -360,7 +360,7 @@ impl Core {
 
     /// Takes a grant back, until the waiter is polled again.
     pub(crate) fn pass(&mut self, ticket: &Ticket, now: Instant) {
-        let waiter = self.line.get_mut(ticket);
+        let waiter = self.queue.get_mut(ticket);
         if let State::Granted(grant) = waiter.state {
             waiter.state = State::Away;
             self.put_back(grant, now);
@@ -375,9 +375,9 @@ impl Core {
         sent: bool,
         now: Instant,
     ) -> (u32, Option<Waker>) {
-        let waiter = self.line.remove(ticket);
+        let waiter = self.queue.remove(ticket);
         match waiter.state {
-            State::Waiting => self.line_cost -= u64::from(waiter.cost),
+            State::Waiting => self.queued_cost -= u64::from(waiter.cost),
             State::Granted(grant) if !sent => self.put_back(grant, now),
             _ => {}
         }
@@ -399,23 +399,23 @@ impl Core {
         }
         self.closed_until = Some(opens);
         self.closings = self.closings.wrapping_add(1);
-        self.hand.void_before(opens);
+        self.leased.void_before(opens);
         if let Some(local) = &mut self.local {
             local.hold(opens);
         }
         let Self {
-            line,
-            line_cost,
+            queue,
+            queued_cost,
             jitter,
             dice,
             ..
         } = self;
         let roll = dice.rolls();
-        line.retain(|waiter| {
+        queue.retain(|waiter| {
             if waiter.retried {
                 let release = later(opens, draw(*jitter, roll()));
-                waiter.state = State::Refused(RejectReason::Closed, release);
-                *line_cost -= u64::from(waiter.cost);
+                waiter.state = State::Rejected(RejectReason::Closed, release);
+                *queued_cost -= u64::from(waiter.cost);
                 wakes.extend(waiter.waker.take());
             }
             !waiter.retried
@@ -438,13 +438,13 @@ impl Core {
     /// Whether nothing is known here that Redis does not know.
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
         self.settle(now);
-        self.line.tickets() == 0
+        self.queue.tickets() == 0
             && self.closed_until.is_none()
             && self
                 .quotas
                 .as_ref()
                 .is_none_or(|quotas| quotas.is_quiet() && quotas.waiting() == 0)
-            && self.hand.is_empty()
+            && self.leased.is_empty()
             && self.calls.is_idle(now)
             && self.local.is_none_or(|local| local.is_full(now))
     }
@@ -462,32 +462,32 @@ impl Core {
         if let Some(quotas) = &mut self.quotas {
             quotas.settle(now);
         }
-        self.hand.purge(now);
+        self.leased.purge(now);
     }
 
     /// Puts a waiter back to where its age says.
     fn rejoin(&mut self, ticket: &Ticket, now: Instant) {
         let release = self.closed_until.map(|opens| later(opens, self.draw()));
-        let waiter = self.line.get_mut(ticket);
+        let waiter = self.queue.get_mut(ticket);
         if let Some(release) = release
             && waiter.retried
         {
-            waiter.state = State::Refused(RejectReason::Closed, release);
+            waiter.state = State::Rejected(RejectReason::Closed, release);
             return;
         }
         waiter.state = State::Waiting;
-        self.line_cost += u64::from(waiter.cost);
+        self.queued_cost += u64::from(waiter.cost);
         let latest = waiter.latest;
-        self.line.requeue(ticket);
+        self.queue.requeue(ticket);
         self.soonest = earliest(self.soonest, self.vain_at(latest, now)).map(|at| at.max(now));
     }
 
     /// When Redis is called, and what that depends on.
     fn calls_and_needs(&mut self) -> (&mut Calls, Needs<'_>) {
         let needs = Needs {
-            front: self.line.front().map(|front| front.cost),
-            waiting: self.line_cost,
-            hand: &self.hand,
+            front: self.queue.front().map(|front| front.cost),
+            waiting: self.queued_cost,
+            leased: &self.leased,
             closed_until: self.closed_until,
         };
         (&mut self.calls, needs)
@@ -498,7 +498,7 @@ impl Core {
         let (calls, needs) = self.calls_and_needs();
         match calls.ask_if_due(needs, now) {
             Due::Now => {
-                self.inbox.push(self.me.clone(), now);
+                self.pending.push(self.me.clone(), now);
                 None
             }
             Due::At(at) => Some(at),
@@ -508,7 +508,7 @@ impl Core {
 
     /// Grants turns to those at the front; says when the next one can be granted, if that is known.
     fn grant(&mut self, now: Instant, wakes: &mut Wakes) -> Option<Instant> {
-        while let Some(cost) = self.line.front().map(|front| front.cost) {
+        while let Some(cost) = self.queue.front().map(|front| front.cost) {
             if self.closed_until.is_some() {
                 return self.closed_until;
             }
@@ -516,8 +516,8 @@ impl Core {
                 Ok(grant) => grant,
                 Err(at) => return at,
             };
-            if let Some(front) = self.line.take_front() {
-                self.line_cost -= u64::from(cost);
+            if let Some(front) = self.queue.take_front() {
+                self.queued_cost -= u64::from(cost);
                 front.state = State::Granted(grant);
                 wakes.extend(front.waker.take());
             }
@@ -533,23 +533,26 @@ impl Serve for Core {
         if self.look_if_due(now, wakes) {
             turn = self.grant(now, wakes);
         }
-        if self.calls.deaf_at().is_some_and(|at| at <= now) {
+        if self.calls.stalled_at().is_some_and(|at| at <= now) {
             // Who is polled then sees to it, on a runtime of its own.
             self.rouse(wakes);
         }
         let due = self.call_if_due(now);
-        if self.line.is_empty() {
+        if self.queue.is_empty() {
             self.soonest = None;
             return Next::Nothing;
         }
-        let deaf = self.calls.deaf_at();
-        let next = [turn, due, self.soonest, deaf].into_iter().flatten().min();
+        let stalled = self.calls.stalled_at();
+        let next = [turn, due, self.soonest, stalled]
+            .into_iter()
+            .flatten()
+            .min();
         next.map_or(Next::Event, Next::At)
     }
 
     fn rouse(&mut self, wakes: &mut Wakes) {
         wakes.extend(
-            self.line
+            self.queue
                 .values_mut()
                 .filter_map(|waiter| waiter.waker.take()),
         );

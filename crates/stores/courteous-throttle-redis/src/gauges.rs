@@ -24,7 +24,7 @@ impl Gauges {
         Self {
             connected: core.calls.is_up(),
             waiting: core.waiting(),
-            leased: core.hand.len(),
+            leased: core.leased.len(),
             calls: counts.calls,
             failures: counts.failures,
             late: counts.late,

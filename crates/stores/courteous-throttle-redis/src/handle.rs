@@ -8,23 +8,24 @@ use crate::sentinels::Sentinels;
 use crate::{InvalidTls, Tls};
 use crate::{
     InvalidUrl,
-    server::{Place, Target},
+    server::{Server, Topology},
     url,
-    worker::Link,
+    worker::Worker,
 };
 
 /// A way to Redis, for any number of limits.
 ///
-/// Nothing is connected before a call needs it. Then one background task, on the runtime of that call, talks to Redis for
-/// all limits of this link (without a name, as tasks have none in stable Tokio); it ends with the last handle, and is begun
-/// anew on another runtime if its own is gone. The Redis client has a task of its own for each connection.
+/// Nothing is connected before a call needs it. Then one background task, on the runtime of that
+/// call, calls Redis for all limits of this handle. The task has no name, as stable Tokio has none
+/// for tasks. It ends with the last handle. If its runtime is gone, it starts again on another one.
+/// The Redis client has a task of its own for each connection.
 ///
 /// # Sharing
 ///
-/// Its clones are the same link. To Redis, a link is one worker.
+/// Its clones are the same worker: to Redis, all of them count as one.
 #[derive(Clone)]
 pub struct Redis {
-    pub(crate) link: Arc<Link>,
+    pub(crate) worker: Arc<Worker>,
 }
 
 impl Redis {
@@ -37,7 +38,7 @@ impl Redis {
     /// `rustls::crypto::ring::default_provider().install_default()` does.
     pub fn open(url: &str) -> Result<Self, InvalidUrl> {
         let client = redis::Client::open(url::read(url)?).map_err(InvalidUrl::new)?;
-        Ok(Self::at(Place::Single(client)))
+        Ok(Self::at(Topology::Single(client)))
     }
 
     /// The cluster that some of its nodes, at `urls`, know.
@@ -50,7 +51,7 @@ impl Redis {
         let nodes = urls.into_iter().map(|url| url::read(url.as_ref()));
         let nodes = nodes.collect::<Result<_, _>>()?;
         let cluster = Cluster::new(nodes).map_err(InvalidUrl::new)?;
-        Ok(Self::at(Place::Cluster(cluster)))
+        Ok(Self::at(Topology::Cluster(cluster)))
     }
 
     /// The primary that Redis Sentinels, at `sentinels`, watch by the name `primary`.
@@ -79,12 +80,12 @@ impl Redis {
             url::read(&format!("redis://{primary}"))?
         };
         let sentinels = Sentinels::new(sentinels, primary).map_err(InvalidUrl::new)?;
-        Ok(Self::at(Place::Sentinel(sentinels)))
+        Ok(Self::at(Topology::Sentinel(sentinels)))
     }
 
-    fn at(place: Place) -> Self {
+    fn at(topology: Topology) -> Self {
         Self {
-            link: Arc::new(Link::new(Target::new(place))),
+            worker: Arc::new(Worker::new(Server::new(topology))),
         }
     }
 
@@ -95,14 +96,14 @@ impl Redis {
     #[must_use]
     pub fn with_timeouts(self, connect: Duration, response: Duration) -> Self {
         Self {
-            link: Arc::new(Link::new(self.link.target().set(connect, response))),
+            worker: Arc::new(Worker::new(self.worker.server().set(connect, response))),
         }
     }
 
     /// Trusts, and is known by, the certificates of `tls`, wherever its URLs say `rediss://`.
     ///
-    /// Buckets that there are already stay with what was before. So when certificates are replaced, another link is needed,
-    /// and other buckets.
+    /// Buckets that exist already stay with what was before. So when certificates are replaced, open
+    /// another handle, and make other buckets.
     ///
     /// # Errors
     ///
@@ -110,9 +111,9 @@ impl Redis {
     /// [`RedisBucket::last_fault`](crate::RedisBucket::last_fault).
     #[cfg(feature = "tls")]
     pub fn with_tls(self, tls: &Tls) -> Result<Self, InvalidTls> {
-        let target = self.link.target().secured(tls)?;
+        let server = self.worker.server().secured(tls)?;
         Ok(Self {
-            link: Arc::new(Link::new(target)),
+            worker: Arc::new(Worker::new(server)),
         })
     }
 
@@ -120,8 +121,8 @@ impl Redis {
     #[cfg(feature = "test-util")]
     #[doc(hidden)]
     pub fn step_clock(&self, micros: i64) {
-        self.link
-            .target()
+        self.worker
+            .server()
             .step
             .store(micros, std::sync::atomic::Ordering::Relaxed);
     }
@@ -130,7 +131,7 @@ impl Redis {
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis")
-            .field("target", self.link.target())
+            .field("server", self.worker.server())
             .finish_non_exhaustive()
     }
 }

@@ -9,13 +9,13 @@ const CLOSE: Duration = Duration::from_millis(1);
 
 /// The slots that a worker holds and has not set aside, in the order of the schedule.
 #[derive(Debug, Default)]
-pub(crate) struct Hand {
-    runs: VecDeque<Run>,
+pub(crate) struct LeasedSlots {
+    ranges: VecDeque<SlotRange>,
 }
 
 /// Consecutive slots of one reservation.
 #[derive(Clone, Copy, Debug)]
-struct Run {
+struct SlotRange {
     /// The first slot's offset, and the way to the next one's, in nanoseconds.
     offset: i64,
     spacing: i64,
@@ -33,7 +33,7 @@ pub(crate) struct Held {
     pub(crate) expires: Instant,
 }
 
-impl Run {
+impl SlotRange {
     const fn offset(&self, index: u32) -> u64 {
         let offset = self
             .offset
@@ -91,7 +91,7 @@ impl Run {
     }
 }
 
-impl Hand {
+impl LeasedSlots {
     /// Takes the slots of an answer to a call that was about to be sent at `before`. Says how many of them are of use: none
     /// if the first `need` are not all open at one time.
     pub(crate) fn add(
@@ -101,7 +101,7 @@ impl Hand {
         before: Instant,
         received: Instant,
     ) -> u32 {
-        let run = Run {
+        let range = SlotRange {
             offset: reply.first,
             spacing: i64::try_from(reply.terms.spacing()).unwrap_or(i64::MAX),
             left: reply.granted,
@@ -109,14 +109,14 @@ impl Hand {
             expires: before + reply.terms.lease_time(),
         };
         // Whatever its offset: none would ever be open.
-        if run.left == 0 || run.expires <= run.opens {
+        if range.left == 0 || range.expires <= range.opens {
             return 0;
         }
-        if need > 0 && run.opens(need - 1) >= run.expires(0) {
+        if need > 0 && range.opens(need - 1) >= range.expires(0) {
             return 0;
         }
-        self.runs.push_back(run);
-        run.left
+        self.ranges.push_back(range);
+        range.left
     }
 
     /// Takes slots back that were set aside.
@@ -124,17 +124,20 @@ impl Hand {
         if held.expires <= now || held.count == 0 {
             return;
         }
-        if let Some(run) = self.runs.front_mut()
-            && run.spacing == 0
+        if let Some(range) = self.ranges.front_mut()
+            && range.spacing == 0
         {
-            let (early, late) = (run.expires.min(held.expires), run.expires.max(held.expires));
+            let (early, late) = (
+                range.expires.min(held.expires),
+                range.expires.max(held.expires),
+            );
             if late - early <= CLOSE {
-                run.expires = early;
-                run.left = run.left.saturating_add(held.count);
+                range.expires = early;
+                range.left = range.left.saturating_add(held.count);
                 return;
             }
         }
-        self.runs.push_front(Run {
+        self.ranges.push_front(SlotRange {
             offset: 0,
             spacing: 0,
             left: held.count,
@@ -145,21 +148,21 @@ impl Hand {
 
     /// Drops what has expired.
     pub(crate) fn purge(&mut self, now: Instant) {
-        self.runs.retain_mut(|run| {
-            run.skip(run.expired(now));
-            run.left > 0
+        self.ranges.retain_mut(|range| {
+            range.skip(range.expired(now));
+            range.left > 0
         });
     }
 
     /// Drops what opens before `at`.
     pub(crate) fn void_before(&mut self, at: Instant) {
-        self.runs.retain_mut(|run| {
-            run.skip(run.opening_before(at));
-            run.left > 0
+        self.ranges.retain_mut(|range| {
+            range.skip(range.opening_before(at));
+            range.left > 0
         });
     }
 
-    /// Sets `count` slots aside that are all open. Nothing in the hand may have expired.
+    /// Sets `count` slots aside that are all open. No leased slot may have expired.
     pub(crate) fn take(&mut self, count: u32, now: Instant) -> Option<Held> {
         if self.opens_at(count)? > now {
             return None;
@@ -167,14 +170,14 @@ impl Hand {
         let mut expires: Option<Instant> = None;
         let mut missing = count;
         while missing > 0 {
-            let run = self.runs.front_mut()?;
-            let taken = run.left.min(missing);
-            let ends = run.expires(0);
+            let range = self.ranges.front_mut()?;
+            let taken = range.left.min(missing);
+            let ends = range.expires(0);
             expires = Some(expires.map_or(ends, |earlier| earlier.min(ends)));
-            run.skip(taken);
+            range.skip(taken);
             missing -= taken;
-            if run.left == 0 {
-                self.runs.pop_front();
+            if range.left == 0 {
+                self.ranges.pop_front();
             }
         }
         expires.map(|expires| Held { count, expires })
@@ -184,10 +187,10 @@ impl Hand {
     pub(crate) fn opens_at(&self, count: u32) -> Option<Instant> {
         let mut missing = count;
         let mut at: Option<Instant> = None;
-        for run in &self.runs {
-            let last = run.left.min(missing);
+        for range in &self.ranges {
+            let last = range.left.min(missing);
             if last > 0 {
-                at = at.max(Some(run.opens(last - 1)));
+                at = at.max(Some(range.opens(last - 1)));
             }
             missing -= last;
             if missing == 0 {
@@ -199,18 +202,18 @@ impl Hand {
 
     /// How many there are, open or not.
     pub(crate) fn len(&self) -> u64 {
-        self.runs.iter().map(|run| u64::from(run.left)).sum()
+        self.ranges.iter().map(|range| u64::from(range.left)).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.ranges.is_empty()
     }
 
     /// When the last one opens, and when it expires.
     pub(crate) fn last(&self) -> Option<(Instant, Instant)> {
-        let run = self.runs.back()?;
-        let last = run.left.checked_sub(1)?;
-        Some((run.opens(last), run.expires(last)))
+        let range = self.ranges.back()?;
+        let last = range.left.checked_sub(1)?;
+        Some((range.opens(last), range.expires(last)))
     }
 }
 
@@ -248,88 +251,94 @@ mod tests {
     fn a_slot_opens_after_the_receipt_and_ends_a_lease_after_the_call() {
         let before = Instant::now();
         let received = before + ms(30);
-        let mut hand = Hand::default();
-        assert_eq!(hand.add(&reply(5 * MS, 2), 1, before, received), 2);
-        assert_eq!(hand.opens_at(1), Some(received + ms(5)));
-        assert_eq!(hand.take(1, received + ms(4)), None);
-        let held = hand.take(1, received + ms(5)).unwrap();
+        let mut leased = LeasedSlots::default();
+        assert_eq!(leased.add(&reply(5 * MS, 2), 1, before, received), 2);
+        assert_eq!(leased.opens_at(1), Some(received + ms(5)));
+        assert_eq!(leased.take(1, received + ms(4)), None);
+        let held = leased.take(1, received + ms(5)).unwrap();
         assert_eq!(held.expires, before + ms(105));
-        hand.purge(before + ms(114));
-        assert_eq!(hand.len(), 1);
-        hand.purge(before + ms(115));
-        assert_eq!(hand.len(), 0);
+        leased.purge(before + ms(114));
+        assert_eq!(leased.len(), 1);
+        leased.purge(before + ms(115));
+        assert_eq!(leased.len(), 0);
     }
 
     #[test]
     fn a_past_offset_counts_as_none() {
         let before = Instant::now();
-        let mut hand = Hand::default();
-        hand.add(&reply(-25 * MS, 4), 1, before, before);
-        assert_eq!(hand.opens_at(3), Some(before));
-        assert_eq!(hand.opens_at(4), Some(before + ms(5)));
-        hand.purge(before + ms(99));
-        assert_eq!(hand.len(), 4);
-        hand.purge(before + ms(100));
-        assert_eq!(hand.len(), 1);
+        let mut leased = LeasedSlots::default();
+        leased.add(&reply(-25 * MS, 4), 1, before, before);
+        assert_eq!(leased.opens_at(3), Some(before));
+        assert_eq!(leased.opens_at(4), Some(before + ms(5)));
+        leased.purge(before + ms(99));
+        assert_eq!(leased.len(), 4);
+        leased.purge(before + ms(100));
+        assert_eq!(leased.len(), 1);
     }
 
     #[test]
     fn an_answer_that_took_a_lease_is_of_no_use() {
         let before = Instant::now();
-        let mut hand = Hand::default();
+        let mut leased = LeasedSlots::default();
         assert_eq!(
-            hand.add(&reply(500 * MS, 2), 1, before, before + ms(100)),
+            leased.add(&reply(500 * MS, 2), 1, before, before + ms(100)),
             0
         );
-        assert!(hand.is_empty());
+        assert!(leased.is_empty());
     }
 
     #[test]
     fn slots_that_are_never_open_together_are_of_no_use_to_one_request() {
         let before = Instant::now();
-        let mut hand = Hand::default();
+        let mut leased = LeasedSlots::default();
         // 70 ms from the first to the last, of 100.
-        assert_eq!(hand.add(&reply(0, 8), 8, before, before + ms(30)), 0);
-        assert!(hand.is_empty());
-        assert_eq!(hand.add(&reply(0, 8), 8, before, before + ms(29)), 8);
-        assert!(hand.take(8, before + ms(99)).is_some());
+        assert_eq!(leased.add(&reply(0, 8), 8, before, before + ms(30)), 0);
+        assert!(leased.is_empty());
+        assert_eq!(leased.add(&reply(0, 8), 8, before, before + ms(29)), 8);
+        assert!(leased.take(8, before + ms(99)).is_some());
     }
 
     #[test]
     fn slots_of_one_request_all_have_to_be_open_and_none_over() {
         let before = Instant::now();
-        let mut hand = Hand::default();
-        hand.add(&reply(0, 3), 1, before, before);
-        hand.add(&reply(30 * MS, 3), 1, before, before);
-        assert_eq!(hand.take(5, before + ms(39)), None);
-        let held = hand.take(5, before + ms(40)).unwrap();
+        let mut leased = LeasedSlots::default();
+        leased.add(&reply(0, 3), 1, before, before);
+        leased.add(&reply(30 * MS, 3), 1, before, before);
+        assert_eq!(leased.take(5, before + ms(39)), None);
+        let held = leased.take(5, before + ms(40)).unwrap();
         assert_eq!((held.count, held.expires), (5, before + ms(100)));
-        assert_eq!(hand.len(), 1);
-        hand.give_back(held, before + ms(50));
-        assert_eq!(hand.opens_at(5), Some(before + ms(50)));
-        hand.purge(before + ms(100));
-        assert_eq!(hand.len(), 1, "they still end when they did");
+        assert_eq!(leased.len(), 1);
+        leased.give_back(held, before + ms(50));
+        assert_eq!(leased.opens_at(5), Some(before + ms(50)));
+        leased.purge(before + ms(100));
+        assert_eq!(leased.len(), 1, "they still end when they did");
     }
 
     #[test]
     fn what_opens_before_a_hold_ends_is_void() {
         let before = Instant::now();
-        let mut hand = Hand::default();
-        hand.add(&reply(0, 10), 1, before, before);
-        hand.void_before(before + ms(30));
-        assert_eq!((hand.len(), hand.opens_at(1)), (7, Some(before + ms(30))));
+        let mut leased = LeasedSlots::default();
+        leased.add(&reply(0, 10), 1, before, before);
+        leased.void_before(before + ms(30));
+        assert_eq!(
+            (leased.len(), leased.opens_at(1)),
+            (7, Some(before + ms(30)))
+        );
     }
 
     #[test]
     fn many_slots_that_come_back_are_few_groups() {
         let before = Instant::now();
-        let mut hand = Hand::default();
+        let mut leased = LeasedSlots::default();
         for micros in 0..1_000 {
             let expires = before + ms(50) + Duration::from_micros(micros);
-            hand.give_back(Held { count: 1, expires }, before);
+            leased.give_back(Held { count: 1, expires }, before);
         }
-        assert_eq!((hand.len(), hand.runs.len()), (1_000, 1));
-        hand.purge(before + ms(50));
-        assert!(hand.is_empty(), "none is kept for longer than it was good");
+        assert_eq!((leased.len(), leased.ranges.len()), (1_000, 1));
+        leased.purge(before + ms(50));
+        assert!(
+            leased.is_empty(),
+            "none is kept for longer than it was good"
+        );
     }
 }

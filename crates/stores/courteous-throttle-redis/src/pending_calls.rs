@@ -7,7 +7,7 @@ use crate::core::Core;
 
 /// The buckets for which Redis is to be called.
 #[derive(Debug, Default)]
-pub(crate) struct Inbox {
+pub(crate) struct PendingCalls {
     state: Mutex<State>,
     pub(crate) filled: Notify,
 }
@@ -19,7 +19,7 @@ struct State {
     since: Option<Instant>,
 }
 
-impl Inbox {
+impl PendingCalls {
     pub(crate) fn push(&self, bucket: Weak<Shared<Core>>, now: Instant) {
         let mut state = self.lock();
         state.buckets.push(bucket);

@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Where Redis is, and how long to wait for it.
-pub(crate) struct Target {
-    place: Place,
+pub(crate) struct Server {
+    topology: Topology,
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
     /// Tests only: how much Redis' clock is set forward, in microseconds.
@@ -28,7 +28,7 @@ pub(crate) struct Target {
     any(feature = "cluster", feature = "sentinel", test),
     allow(clippy::large_enum_variant, reason = "there is one of them")
 )]
-pub(crate) enum Place {
+pub(crate) enum Topology {
     Single(Client),
     #[cfg(feature = "cluster")]
     Cluster(crate::cluster::Cluster),
@@ -47,7 +47,7 @@ pub(crate) enum Place {
         reason = "there is one of them, and no box to follow"
     )
 )]
-pub(crate) enum Open {
+pub(crate) enum ServerConnection {
     Single(MultiplexedConnection),
     #[cfg(feature = "cluster")]
     Cluster(redis::cluster_async::ClusterConnection),
@@ -55,10 +55,10 @@ pub(crate) enum Open {
     Fake(crate::tests::fake::Fake),
 }
 
-impl Target {
-    pub(crate) const fn new(place: Place) -> Self {
+impl Server {
+    pub(crate) const fn new(topology: Topology) -> Self {
         Self {
-            place,
+            topology,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_millis(500),
             step: AtomicI64::new(0),
@@ -67,7 +67,7 @@ impl Target {
 
     pub(crate) fn set(&self, connect_timeout: Duration, response_timeout: Duration) -> Self {
         Self {
-            place: self.place.clone(),
+            topology: self.topology.clone(),
             connect_timeout,
             response_timeout,
             step: AtomicI64::new(self.step.load(Ordering::Relaxed)),
@@ -78,23 +78,23 @@ impl Target {
     #[cfg(feature = "tls")]
     pub(crate) fn secured(&self, tls: &crate::Tls) -> Result<Self, crate::InvalidTls> {
         let certificates = tls.certificates()?;
-        let place = self.place.secured(&certificates);
+        let topology = self.topology.secured(&certificates);
         Ok(Self {
-            place: place.ok_or(crate::InvalidTls::Plain)?,
+            topology: topology.ok_or(crate::InvalidTls::Plain)?,
             ..self.set(self.connect_timeout, self.response_timeout)
         })
     }
 
     /// Where Redis is, without users and passwords.
     pub(crate) fn address(&self) -> String {
-        match &self.place {
-            Place::Single(client) => client.get_connection_info().addr().to_string(),
+        match &self.topology {
+            Topology::Single(client) => client.get_connection_info().addr().to_string(),
             #[cfg(feature = "cluster")]
-            Place::Cluster(cluster) => cluster.addresses(),
+            Topology::Cluster(cluster) => cluster.addresses(),
             #[cfg(feature = "sentinel")]
-            Place::Sentinel(sentinels) => sentinels.addresses(),
+            Topology::Sentinel(sentinels) => sentinels.addresses(),
             #[cfg(test)]
-            Place::Fake(_) => "fake".to_owned(),
+            Topology::Fake(_) => "fake".to_owned(),
         }
     }
 
@@ -113,34 +113,36 @@ impl Target {
     }
 
     /// The caller limits the time.
-    pub(crate) async fn connect(&self) -> Result<Open, RedisError> {
+    pub(crate) async fn connect(&self) -> Result<ServerConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
-        match &self.place {
-            Place::Single(client) => {
+        match &self.topology {
+            Topology::Single(client) => {
                 let open = client.get_multiplexed_async_connection_with_config(&config);
-                Ok(Open::Single(open.await?))
+                Ok(ServerConnection::Single(open.await?))
             }
             #[cfg(feature = "cluster")]
-            Place::Cluster(cluster) => {
+            Topology::Cluster(cluster) => {
                 // A part of what there is in all, as one node that hangs must not use it up.
                 let config = redis::cluster::ClusterConfig::new()
                     .set_connection_timeout(self.connect_timeout / 4)
                     .set_response_timeout(self.response_timeout / 2);
                 let open = cluster.client.get_async_connection_with_config(config);
-                Ok(Open::Cluster(open.await?))
+                Ok(ServerConnection::Cluster(open.await?))
             }
             #[cfg(feature = "sentinel")]
-            Place::Sentinel(sentinels) => Ok(Open::Single(sentinels.connect(&config).await?)),
+            Topology::Sentinel(sentinels) => {
+                Ok(ServerConnection::Single(sentinels.connect(&config).await?))
+            }
             #[cfg(test)]
-            Place::Fake(fake) => Ok(Open::Fake(fake.clone())),
+            Topology::Fake(fake) => Ok(ServerConnection::Fake(fake.clone())),
         }
     }
 }
 
 #[cfg(feature = "tls")]
-impl Place {
+impl Topology {
     /// The same by these certificates, which have been checked; `None` if none of it is by TLS.
     fn secured(&self, certificates: &redis::TlsCertificates) -> Option<Self> {
         match self {
@@ -158,7 +160,7 @@ impl Place {
     }
 }
 
-impl Open {
+impl ServerConnection {
     /// Whether it leads to several nodes.
     pub(crate) const fn is_cluster(&self) -> bool {
         match self {
@@ -210,17 +212,17 @@ async fn query<C: ConnectionLike>(
 }
 
 // Not the clients: they have passwords.
-impl fmt::Debug for Target {
+impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target")
+        f.debug_struct("Server")
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Open {
+impl fmt::Debug for ServerConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Open").finish_non_exhaustive()
+        f.debug_struct("ServerConnection").finish_non_exhaustive()
     }
 }

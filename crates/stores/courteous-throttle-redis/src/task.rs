@@ -13,21 +13,21 @@ use crate::{
     connection::{Connection, Fault},
     core::Core,
     keys::Keys,
-    pending_calls::Inbox,
+    pending_calls::PendingCalls,
     script::{Call, Reply},
 };
 
-/// The background task: makes all calls of a link's, one at a time for each bucket.
-pub(crate) async fn run(inbox: Arc<Inbox>, connection: Arc<Connection>) {
+/// The background task: makes all calls of a worker's, one at a time for each bucket.
+pub(crate) async fn run(pending: Arc<PendingCalls>, connection: Arc<Connection>) {
     let mut calls = FuturesUnordered::new();
     loop {
-        let buckets = inbox.take();
+        let buckets = pending.take();
         calls.extend(
             buckets
                 .into_iter()
                 .map(|bucket| serve(bucket, Arc::clone(&connection))),
         );
-        let mut filled = pin!(inbox.filled.notified());
+        let mut filled = pin!(pending.filled.notified());
         poll_fn(|cx| {
             while let Poll::Ready(Some(())) = calls.poll_next_unpin(cx) {}
             filled.as_mut().poll(cx)
@@ -82,16 +82,16 @@ impl Ongoing {
         let bucket = self.bucket.take()?;
         match outcome {
             Ok((reply, before)) => {
-                let news = bucket.update(|core, now, wakes| {
+                let transitions = bucket.update(|core, now, wakes| {
                     core.answered(&self.call, &reply, before, now, wakes)
                 });
-                news.report(&self.keys, None);
+                transitions.report(&self.keys, None);
                 None
             }
             Err(fault) => {
-                let (news, urgent) = bucket
+                let (transitions, urgent) = bucket
                     .update(|core, now, _| (core.failed(&fault, now), core.calls.is_urgent()));
-                news.report(&self.keys, Some(&fault.text));
+                transitions.report(&self.keys, Some(&fault.text));
                 urgent.then_some(fault.retry_at)
             }
         }

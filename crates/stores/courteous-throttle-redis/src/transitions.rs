@@ -2,7 +2,7 @@ use crate::keys::Keys;
 
 /// What a call to Redis has brought, for those who listen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct News {
+pub(crate) struct Transitions {
     /// Redis answers again; or it does not any more.
     pub(crate) reached: bool,
     pub(crate) lost: bool,
@@ -13,7 +13,7 @@ pub(crate) struct News {
     pub(crate) rates: Option<u32>,
 }
 
-impl News {
+impl Transitions {
     /// Not to be called under a bucket's lock: who listens may look at the bucket.
     pub(crate) fn report(self, keys: &Keys, fault: Option<&str>) {
         #[cfg(feature = "tracing")]
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn each_change_is_told_with_the_buckets_key() {
         let events = Events::listen();
-        let all = News {
+        let all = Transitions {
             reached: true,
             lost: true,
             late: true,
@@ -67,7 +67,7 @@ mod tests {
             rates: Some(2),
         };
         let keys = Keys::new("api", None);
-        News::default().report(&keys, None);
+        Transitions::default().report(&keys, None);
         assert!(events.take().is_empty());
         all.report(&keys, Some("timed out"));
         let told = events.take();

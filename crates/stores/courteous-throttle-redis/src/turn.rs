@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     RedisBucket,
-    core::{Answer, Find},
+    core::{Answer, Polled},
 };
 
 /// A place in a [`RedisBucket`]'s queue, or before it.
@@ -79,7 +79,7 @@ impl RedisTurn {
                 Answer::Queued(ticket) => Place::Queue(ticket),
                 Answer::Held(until) => Place::held(until, ask),
                 Answer::Taken => Place::None,
-                Answer::Refused(rejected) => {
+                Answer::Rejected(rejected) => {
                     self.place = Place::None;
                     self.unspend(ask.cost());
                     return Poll::Ready(Err(rejected));
@@ -113,23 +113,22 @@ impl Turn for RedisTurn {
             }
             // Cloned, and what it replaces dropped, without the lock.
             let mut waker = Some(cx.waker().clone());
-            let found =
-                shared.join(
-                    |core, now, wakes| match core.find(ticket, &mut waker, now, wakes) {
-                        Find::Granted => {
-                            core.find_held(ticket, target, now).unwrap_or(Find::Granted)
-                        }
-                        found => found,
-                    },
-                );
+            let found = shared.join(|core, now, wakes| {
+                match core.poll_waiter(ticket, &mut waker, now, wakes) {
+                    Polled::Granted => core
+                        .recheck_quotas(ticket, target, now)
+                        .unwrap_or(Polled::Granted),
+                    found => found,
+                }
+            });
             match found {
-                Find::Granted => return Poll::Ready(Ok(())),
-                Find::Waiting => {
-                    this.bucket.link.ensure_task();
+                Polled::Granted => return Poll::Ready(Ok(())),
+                Polled::Waiting => {
+                    this.bucket.worker.ensure_task();
                     return Poll::Pending;
                 }
-                Find::Refused(rejected) => return Poll::Ready(Err(rejected)),
-                Find::Held(until, ask) => {
+                Polled::Rejected(rejected) => return Poll::Ready(Err(rejected)),
+                Polled::Held(until, ask) => {
                     let place = std::mem::replace(&mut this.place, Place::held(until, ask));
                     if let Place::Queue(ticket) = place {
                         let left = shared.update(|core, now, _| core.leave(ticket, false, now));

@@ -33,14 +33,14 @@ impl Waiter {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// In the line.
+    /// In the queue.
     Waiting,
     /// It may send.
     Granted(Grant),
     /// It gave back what it had, and will come again.
     Away,
     /// It was refused; the instant is the earliest at which it could have been sent.
-    Refused(RejectReason, Instant),
+    Rejected(RejectReason, Instant),
 }
 
 /// What a waiter was given, and gives back if it does not use it.

@@ -9,13 +9,15 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{calls::DEAF, connection::Connection, pending_calls::Inbox, server::Target, task};
+use crate::{
+    calls::STALLED_AFTER, connection::Connection, pending_calls::PendingCalls, server::Server, task,
+};
 
 /// What the buckets of one process share: a way to Redis, and one background task that calls it.
 #[derive(Debug)]
-pub(crate) struct Link {
-    inbox: Arc<Inbox>,
-    target: Arc<Target>,
+pub(crate) struct Worker {
+    pending: Arc<PendingCalls>,
+    server: Arc<Server>,
     task: Mutex<Option<Task>>,
 }
 
@@ -27,43 +29,44 @@ struct Task {
     process: u32,
 }
 
-impl Link {
-    pub(crate) fn new(target: Target) -> Self {
+impl Worker {
+    pub(crate) fn new(server: Server) -> Self {
         Self {
-            inbox: Arc::default(),
-            target: Arc::new(target),
+            pending: Arc::default(),
+            server: Arc::new(server),
             task: Mutex::new(None),
         }
     }
 
-    pub(crate) const fn inbox(&self) -> &Arc<Inbox> {
-        &self.inbox
+    pub(crate) const fn pending(&self) -> &Arc<PendingCalls> {
+        &self.pending
     }
 
-    pub(crate) fn target(&self) -> &Target {
-        &self.target
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Starts the task on the current runtime if this process has none. Also replaces a task that has not looked for long, as
     /// its runtime is not driven.
     pub(crate) fn ensure_task(&self) {
-        let (Some(since), Ok(runtime)) = (self.inbox.waiting_since(), Handle::try_current()) else {
+        let (Some(since), Ok(runtime)) = (self.pending.waiting_since(), Handle::try_current())
+        else {
             return;
         };
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(task) = &*task {
-            let deaf = task.runtime != runtime.id() && since + DEAF <= Instant::now();
+            let stalled = task.runtime != runtime.id() && since + STALLED_AFTER <= Instant::now();
             if task.process == process::id() {
-                if !task.abort.is_finished() && !deaf {
+                if !task.abort.is_finished() && !stalled {
                     return;
                 }
                 task.abort.abort();
             }
         }
         // Its connection is a new one: the old one may have gone with its runtime.
-        let connection = Connection::new(Arc::clone(&self.target));
+        let connection = Connection::new(Arc::clone(&self.server));
         let abort = runtime
-            .spawn(task::run(Arc::clone(&self.inbox), Arc::new(connection)))
+            .spawn(task::run(Arc::clone(&self.pending), Arc::new(connection)))
             .abort_handle();
         *task = Some(Task {
             abort,
@@ -73,7 +76,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for Worker {
     fn drop(&mut self) {
         if let Some(task) = self
             .task

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Calls;
-use crate::{leased::Hand, local::later};
+use crate::{leased::LeasedSlots, local::later};
 
 /// Below this demand in a lease's time nothing is reserved in advance: most of it would be lost to
 /// all.
@@ -20,7 +20,7 @@ pub(crate) struct Needs<'a> {
     pub(crate) front: Option<u32>,
     /// What all waiters in the queue cost.
     pub(crate) waiting: u64,
-    pub(crate) hand: &'a Hand,
+    pub(crate) leased: &'a LeasedSlots,
     pub(crate) closed_until: Option<Instant>,
 }
 
@@ -51,8 +51,8 @@ impl Calls {
     }
 
     /// When a call has stalled: another worker has to be asked then.
-    pub(crate) fn deaf_at(&self) -> Option<Instant> {
-        self.phase.deaf_at(self.longest)
+    pub(crate) fn stalled_at(&self) -> Option<Instant> {
+        self.phase.stalled_at(self.longest)
     }
 
     /// When Redis is to be called next, if at all.
@@ -65,24 +65,24 @@ impl Calls {
 
     /// When slots are to be reserved: before the lease runs dry.
     pub(super) fn slots_wanted_at(&mut self, needs: Needs<'_>, now: Instant) -> Option<Instant> {
-        let Needs { front, hand, .. } = needs;
+        let Needs { front, leased, .. } = needs;
         let lead = self.lead();
-        let at = match (front, hand.last()) {
-            (Some(cost), Some((opens, _))) if hand.len() >= u64::from(cost) => {
-                if hand.len() >= needs.waiting.saturating_add(self.expected(now)) {
+        let at = match (front, leased.last()) {
+            (Some(cost), Some((opens, _))) if leased.len() >= u64::from(cost) => {
+                if leased.len() >= needs.waiting.saturating_add(self.expected(now)) {
                     return None;
                 }
                 opens.checked_sub(lead).unwrap_or(now)
             }
             (Some(_), _) => now,
-            (None, _) if self.missed > 0 && hand.is_empty() => now,
+            (None, _) if self.missed > 0 && leased.is_empty() => now,
             (None, last) => {
                 let lease = self.terms().lease_time();
                 let demand = self.demand.per_period(now, lease);
                 if demand < BUSY {
                     return None;
                 }
-                let lasts = lease.mul_f64(hand.len() as f64 / demand as f64);
+                let lasts = lease.mul_f64(leased.len() as f64 / demand as f64);
                 let dry = last.map_or(now, |(opens, ends)| opens.max(later(now, lasts)).min(ends));
                 if dry > now + lead {
                     return None;

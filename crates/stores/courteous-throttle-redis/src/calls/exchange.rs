@@ -9,7 +9,7 @@ use crate::{
     connection::Fault,
     local::later,
     script::{Call, Reply},
-    transitions::News,
+    transitions::Transitions,
 };
 
 impl Calls {
@@ -21,12 +21,12 @@ impl Calls {
         let slots = self.slots_wanted_at(needs, now);
         let need = match needs.front {
             _ if slots.is_none_or(|at| at > now) => 0,
-            Some(cost) if needs.hand.len() < u64::from(cost) => cost,
+            Some(cost) if needs.leased.len() < u64::from(cost) => cost,
             Some(_) => 1,
             None => self.missed.max(1),
         };
         let wanted = needs.waiting.saturating_add(self.expected(now));
-        let want = wanted.saturating_sub(needs.hand.len());
+        let want = wanted.saturating_sub(needs.leased.len());
         let want = u32::try_from(want).unwrap_or(u32::MAX).max(need);
         let step = self.clock.step();
         let told = self.notices.send(now);
@@ -54,19 +54,19 @@ impl Calls {
         reply: &Reply,
         before: Instant,
         received: Instant,
-    ) -> News {
-        let mut news = News {
+    ) -> Transitions {
+        let mut transitions = Transitions {
             cold: reply.cold,
             rates: (reply.rates != self.gauges.rates).then_some(reply.rates),
-            ..News::default()
+            ..Transitions::default()
         };
         self.phase.answered();
         self.round_trip = received.saturating_duration_since(before);
         if !self.clock.agrees(reply, before, received) {
             self.gauges.steps += 1;
             self.contact = Contact::Up;
-            news.stepped = true;
-            return news;
+            transitions.stepped = true;
+            return transitions;
         }
         self.notices.confirm(call);
         self.gauges.cold_starts += u64::from(reply.cold);
@@ -78,17 +78,23 @@ impl Calls {
         schedule.ends = Some(later(before, nanos(reply.ends)));
         schedule.room_at =
             (call.need > 0 && reply.granted == 0).then(|| later(received, reply.wait));
-        news
+        transitions
     }
 
     /// What follows from an answer that was `late`, as some of its slots are of no use, or in time.
-    pub(crate) fn conclude(&mut self, call: &Call, late: bool, received: Instant, news: &mut News) {
+    pub(crate) fn conclude(
+        &mut self,
+        call: &Call,
+        late: bool,
+        received: Instant,
+        transitions: &mut Transitions,
+    ) {
         let was_late = mem::replace(&mut self.late, late);
         if !late {
             if call.need > 0 {
                 self.missed = 0;
             }
-            news.reached = !self.is_up();
+            transitions.reached = !self.is_up();
             self.contact = Contact::Up;
             return;
         }
@@ -97,20 +103,20 @@ impl Calls {
         if was_late {
             // The way to Redis is longer than a lease: there is no use in trying at once.
             let pause = self.round_trip.max(self.terms().lease_time()) * 4;
-            news.late = !self.is_down();
+            transitions.late = !self.is_down();
             self.back_off(received, later(received, pause));
         }
     }
 
     /// Redis did not answer. Nothing is to be tried before the fault's `retry_at`.
-    pub(crate) fn failed(&mut self, fault: &Fault, now: Instant) -> News {
+    pub(crate) fn failed(&mut self, fault: &Fault, now: Instant) -> Transitions {
         let lost = !self.is_down();
         self.gauges.failures += 1;
         self.fault = Some(Arc::clone(&fault.text));
         self.back_off(now, fault.retry_at);
-        News {
+        Transitions {
             lost,
-            ..News::default()
+            ..Transitions::default()
         }
     }
 

@@ -6,7 +6,7 @@ use crate::local::later;
 
 /// A worker that was asked to call Redis and has not begun after this long is gone, or on a runtime
 /// that is not driven.
-pub(crate) const DEAF: Duration = Duration::from_secs(1);
+pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// Where a bucket's call to Redis is. The page of the module above has the diagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +54,9 @@ impl Phase {
     }
 
     /// When the call counts as stalled, with calls that take `longest` at most.
-    pub(crate) fn deaf_at(&self, longest: Duration) -> Option<Instant> {
+    pub(crate) fn stalled_at(&self, longest: Duration) -> Option<Instant> {
         match *self {
-            Self::Asked { since } => Some(since + DEAF),
+            Self::Asked { since } => Some(since + STALLED_AFTER),
             Self::Calling { since } => Some(later(since, longest)),
             Self::Idle | Self::BackingOff { .. } => None,
         }
@@ -64,7 +64,7 @@ impl Phase {
 
     /// Is idle again if the call has stalled.
     pub(crate) fn settle(&mut self, longest: Duration, now: Instant) {
-        if self.deaf_at(longest).is_some_and(|at| at <= now) {
+        if self.stalled_at(longest).is_some_and(|at| at <= now) {
             *self = Self::Idle;
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     connection::Fault,
     local::later,
     script::{Call, Reply},
-    transitions::News,
+    transitions::Transitions,
 };
 
 impl Core {
@@ -27,10 +27,10 @@ impl Core {
         before: Instant,
         received: Instant,
         wakes: &mut Wakes,
-    ) -> News {
-        let mut news = self.calls.hear(call, reply, before, received);
-        if news.stepped {
-            return news;
+    ) -> Transitions {
+        let mut transitions = self.calls.hear(call, reply, before, received);
+        if transitions.stepped {
+            return transitions;
         }
         // Counted from before the call it is no later than in truth: unless it is later than what
         // is known, it is that.
@@ -38,17 +38,17 @@ impl Core {
         if known.is_none_or(|until| until < later(before, reply.closed_for)) {
             self.shut(later(received, reply.closed_for), received, wakes);
         }
-        let usable = self.hand.add(reply, call.need, before, received);
+        let usable = self.leased.add(reply, call.need, before, received);
         let late = usable < reply.granted;
-        self.calls.conclude(call, late, received, &mut news);
+        self.calls.conclude(call, late, received, &mut transitions);
         self.look_soon(received);
-        news
+        transitions
     }
 
     /// Redis did not answer.
-    pub(crate) fn failed(&mut self, fault: &Fault, now: Instant) -> News {
-        let news = self.calls.failed(fault, now);
+    pub(crate) fn failed(&mut self, fault: &Fault, now: Instant) -> Transitions {
+        let transitions = self.calls.failed(fault, now);
         self.look_soon(now);
-        news
+        transitions
     }
 }

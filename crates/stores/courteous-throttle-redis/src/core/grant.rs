@@ -12,10 +12,10 @@ impl Core {
             // It needs no slot, and so nobody.
             return Ok(Grant::Free);
         }
-        if let Some(held) = self.hand.take(cost, now) {
+        if let Some(held) = self.leased.take(cost, now) {
             return Ok(Grant::Slots(held, self.closings));
         }
-        let mut at = self.hand.opens_at(cost);
+        let mut at = self.leased.opens_at(cost);
         if self.calls.is_down() {
             self.calls.missed(cost);
             match (self.outage, &mut self.local) {
@@ -52,7 +52,7 @@ impl Core {
 
     pub(super) fn put_back(&mut self, grant: Grant, now: Instant) {
         match grant {
-            Grant::Slots(held, _) if self.is_good(grant, now) => self.hand.give_back(held, now),
+            Grant::Slots(held, _) if self.is_good(grant, now) => self.leased.give_back(held, now),
             Grant::Local(cost) => {
                 if let Some(local) = &mut self.local {
                     local.take_back(cost);

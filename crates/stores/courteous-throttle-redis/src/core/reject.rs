@@ -24,8 +24,8 @@ impl Core {
             let release = later(opens, self.draw());
             return Some(self.rejected(RejectReason::Closed, release, now));
         }
-        let at = self.turn(self.line_cost, ask.cost(), now);
-        let reason = if self.line.len() >= ask.max_waiting() {
+        let at = self.turn(self.queued_cost, ask.cost(), now);
+        let reason = if self.queue.len() >= ask.max_waiting() {
             match (ask.max_waiting(), self.closed_until) {
                 (0, Some(_)) => RejectReason::Closed,
                 (0, None) if self.is_unavailable(now) => RejectReason::Unavailable,
@@ -60,9 +60,9 @@ impl Core {
         if self.calls.is_down() {
             return open;
         }
-        let held = self.hand.len();
+        let held = self.leased.len();
         let at = if needed <= held {
-            self.hand
+            self.leased
                 .opens_at(u32::try_from(needed).unwrap_or(u32::MAX))
         } else {
             self.calls.slot_after(needed - held)
@@ -126,8 +126,8 @@ impl Core {
         let (mut ahead, mut soonest) = (0, None);
         let max_cost = self.calls.terms().max_cost();
         // Out of the core while its waiters are looked at.
-        let mut line = std::mem::take(&mut self.line);
-        line.retain(|waiter| {
+        let mut queue = std::mem::take(&mut self.queue);
+        queue.retain(|waiter| {
             let at = self.turn(ahead, waiter.cost, now);
             let reason = if waiter.cost > max_cost {
                 Some(RejectReason::CostAboveBurst)
@@ -135,7 +135,7 @@ impl Core {
                 self.vain(waiter.latest, at, now)
             };
             if let Some(reason) = reason {
-                waiter.state = State::Refused(reason, at);
+                waiter.state = State::Rejected(reason, at);
                 wakes.extend(waiter.waker.take());
                 return false;
             }
@@ -143,12 +143,12 @@ impl Core {
             soonest = earliest(soonest, self.vain_at(waiter.latest, now));
             true
         });
-        self.line = line;
-        self.line_cost = ahead;
+        self.queue = queue;
+        self.queued_cost = ahead;
         self.soonest = soonest;
     }
 
-    /// Has that done by who serves the line next.
+    /// Has that done by who serves the queue next.
     pub(crate) fn look_soon(&mut self, now: Instant) {
         self.soonest = Some(now);
     }
@@ -158,7 +158,7 @@ impl Core {
         if self.soonest.is_none_or(|at| at > now) {
             return false;
         }
-        let pause = LOOK.saturating_mul(u32::try_from(self.line.len()).unwrap_or(u32::MAX));
+        let pause = LOOK.saturating_mul(u32::try_from(self.queue.len()).unwrap_or(u32::MAX));
         let next = self.looked.map(|looked| later(looked, pause));
         match next.filter(|&next| next > now) {
             Some(next) => {

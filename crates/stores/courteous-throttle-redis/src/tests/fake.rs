@@ -18,9 +18,9 @@ use crate::{
     Redis, RedisBucket,
     keys::Keys,
     script::{Call, Reply, Seen},
-    server::{Place, Target},
+    server::{Server, Topology},
     tests::model::Model,
-    worker::Link,
+    worker::Worker,
 };
 
 /// When this Redis' clock read 0.
@@ -86,9 +86,9 @@ impl Fake {
 
     /// A worker.
     pub(crate) fn open(&self) -> Redis {
-        let target = Target::new(Place::Fake(self.clone()));
+        let server = Server::new(Topology::Fake(self.clone()));
         Redis {
-            link: Arc::new(Link::new(target)),
+            worker: Arc::new(Worker::new(server)),
         }
     }
 
