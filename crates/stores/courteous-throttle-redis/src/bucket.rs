@@ -62,7 +62,7 @@ impl RedisBucket {
     pub fn new(redis: &Redis, name: &str, rate: Rate) -> Self {
         let worker = Arc::clone(&redis.worker);
         let keys = Keys::new(name, None);
-        let shared = Core::shared(rate, Outage::DEFAULT, &worker, keys, Instant::now());
+        let shared = shared(rate, Outage::DEFAULT, &worker, keys, Instant::now());
         let bucket = Self {
             shared,
             worker,
@@ -272,7 +272,7 @@ impl RedisBucket {
             .shared
             .with(|core| (core.rate, core.outage, core.jitter, core.dice.clone()));
         let keys = Keys::new(&self.name, Some(part));
-        let shared = Core::shared(rate, outage, &self.worker, keys, now);
+        let shared = shared(rate, outage, &self.worker, keys, now);
         shared.with(|core| {
             core.jitter = jitter;
             core.dice = dice;
@@ -295,6 +295,18 @@ impl RedisBucket {
         self.worker.ensure_task();
         result
     }
+}
+
+/// The state of a bucket whose calls `worker` makes.
+fn shared(
+    rate: Rate,
+    outage: Outage,
+    worker: &Worker,
+    keys: Keys,
+    now: Instant,
+) -> Arc<Shared<Core>> {
+    let longest_call = worker.server().longest_call();
+    Core::shared(rate, outage, longest_call, worker.pending(), keys, now)
 }
 
 impl Partition for RedisBucket {

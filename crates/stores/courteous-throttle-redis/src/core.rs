@@ -23,7 +23,6 @@ use crate::{
     outage::Outage,
     pending_calls::PendingCalls,
     waiter::{State, Waiter},
-    worker::Worker,
 };
 
 /// A bucket that is told the time.
@@ -52,7 +51,7 @@ pub(crate) struct Core {
     soonest: Option<Instant>,
     looked: Option<Instant>,
     /// Where to say that Redis is to be called.
-    pending: Arc<PendingCalls>,
+    pending: Arc<PendingCalls<Shared<Self>>>,
     me: Weak<Shared<Self>>,
 }
 
@@ -78,7 +77,8 @@ impl Core {
     pub(crate) fn shared(
         rate: Rate,
         outage: Outage,
-        worker: &Worker,
+        longest_call: Duration,
+        pending: &Arc<PendingCalls<Shared<Self>>>,
         keys: Keys,
         now: Instant,
     ) -> Arc<Shared<Self>> {
@@ -95,11 +95,11 @@ impl Core {
                 closed_until: None,
                 quotas: None,
                 closings: 0,
-                calls: Calls::new(worker.server().longest_call(), outage.terms(rate), now),
+                calls: Calls::new(longest_call, outage.terms(rate), now),
                 keys: Arc::new(keys),
                 soonest: None,
                 looked: None,
-                pending: Arc::clone(worker.pending()),
+                pending: Arc::clone(pending),
                 me: me.clone(),
             })
         })

@@ -1,26 +1,33 @@
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
-use courteous_queue::Shared;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::core::Core;
-
-/// The buckets for which Redis is to be called.
-#[derive(Debug, Default)]
-pub(crate) struct PendingCalls {
-    state: Mutex<State>,
+/// The buckets for which Redis is to be called. It knows nothing of what a bucket `B` is.
+#[derive(Debug)]
+pub(crate) struct PendingCalls<B> {
+    state: Mutex<State<B>>,
     pub(crate) filled: Notify,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    buckets: Vec<Weak<Shared<Core>>>,
+#[derive(Debug)]
+struct State<B> {
+    buckets: Vec<Weak<B>>,
     /// Since when there have been some.
     since: Option<Instant>,
 }
 
-impl PendingCalls {
-    pub(crate) fn push(&self, bucket: Weak<Shared<Core>>, now: Instant) {
+impl<B> PendingCalls<B> {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                buckets: Vec::new(),
+                since: None,
+            }),
+            filled: Notify::new(),
+        }
+    }
+
+    pub(crate) fn push(&self, bucket: Weak<B>, now: Instant) {
         let mut state = self.lock();
         state.buckets.push(bucket);
         state.since.get_or_insert(now);
@@ -28,7 +35,7 @@ impl PendingCalls {
         self.filled.notify_one();
     }
 
-    pub(crate) fn take(&self) -> Vec<Weak<Shared<Core>>> {
+    pub(crate) fn take(&self) -> Vec<Weak<B>> {
         let mut state = self.lock();
         state.since = None;
         std::mem::take(&mut state.buckets)
@@ -39,7 +46,7 @@ impl PendingCalls {
         self.lock().since
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<B>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The background task: makes all calls of a worker's, one at a time for each bucket.
-pub(crate) async fn run(pending: Arc<PendingCalls>, connection: Arc<Connection>) {
+pub(crate) async fn run(pending: Arc<PendingCalls<Shared<Core>>>, connection: Arc<Connection>) {
     let mut calls = FuturesUnordered::new();
     loop {
         let buckets = pending.take();

@@ -3,6 +3,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use courteous_queue::Shared;
 use tokio::{
     runtime::{self, Handle},
     task::AbortHandle,
@@ -10,13 +11,14 @@ use tokio::{
 };
 
 use crate::{
-    calls::STALLED_AFTER, connection::Connection, pending_calls::PendingCalls, server::Server, task,
+    calls::STALLED_AFTER, connection::Connection, core::Core, pending_calls::PendingCalls,
+    server::Server, task,
 };
 
 /// What the buckets of one process share: a way to Redis, and one background task that calls it.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pending: Arc<PendingCalls>,
+    pending: Arc<PendingCalls<Shared<Core>>>,
     server: Arc<Server>,
     task: Mutex<Option<Task>>,
 }
@@ -32,13 +34,13 @@ struct Task {
 impl Worker {
     pub(crate) fn new(server: Server) -> Self {
         Self {
-            pending: Arc::default(),
+            pending: Arc::new(PendingCalls::new()),
             server: Arc::new(server),
             task: Mutex::new(None),
         }
     }
 
-    pub(crate) const fn pending(&self) -> &Arc<PendingCalls> {
+    pub(crate) const fn pending(&self) -> &Arc<PendingCalls<Shared<Core>>> {
         &self.pending
     }
 
