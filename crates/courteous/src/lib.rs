@@ -29,7 +29,7 @@
 //! # }
 //! ```
 //!
-//! Recipes for hyper-util, reqwest, tonic and axum are in the project's README.
+//! How the project is built, for its maintainers: [`architecture`]. Recipes for hyper-util, reqwest, tonic and axum are in the project's README.
 //!
 //! # The order
 //!
@@ -265,6 +265,10 @@ pub use courteous_timeout::{
 pub use courteous_tonic::{
     FailedAnswer, GrpcStatus, GrpcStatusLayer, InvalidMethodName, TonicClassifier,
 };
+
+#[cfg(doc)]
+#[doc = include_str!("../docs/architecture.md")]
+pub mod architecture {}
 
 /// The dead letter, and the stores whose features are on.
 #[cfg(feature = "dead-letter")]

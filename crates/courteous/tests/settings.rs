@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
+    fmt,
     num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
@@ -13,6 +14,10 @@ use courteous::{
 };
 use http::{HeaderName, Request, Response};
 use http_body_util::Full;
+use serde::{
+    Serialize, Serializer,
+    ser::{Impossible, SerializeStruct},
+};
 use tokio::time::{self, Instant};
 use tokio_test::{assert_pending, task};
 use tower::{ServiceExt, service_fn, util::ServiceFn};
@@ -479,4 +484,156 @@ async fn a_snapshot_of_many_keys_is_short() {
     assert_eq!(snapshot.throttle.as_ref().unwrap().keys, Some(2_000));
     assert!(format!("{snapshot:?}").len() < 6_000, "{snapshot:?}");
     assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+/// A format that writes how many fields come before it writes them, as CBOR and MessagePack do. It only counts: those that
+/// were announced, and those that came.
+struct Counted;
+
+struct Counting {
+    announced: usize,
+    came: usize,
+}
+
+macro_rules! none_of {
+    ($($name:ident($($argument:ty),*);)*) => {
+        $(fn $name(self $(, _: $argument)*) -> Result<Self::Ok, Self::Error> {
+            Err(fmt::Error)
+        })*
+    };
+}
+
+impl Serializer for Counted {
+    type Ok = (usize, usize);
+    type Error = fmt::Error;
+    type SerializeSeq = Impossible<Self::Ok, fmt::Error>;
+    type SerializeTuple = Impossible<Self::Ok, fmt::Error>;
+    type SerializeTupleStruct = Impossible<Self::Ok, fmt::Error>;
+    type SerializeTupleVariant = Impossible<Self::Ok, fmt::Error>;
+    type SerializeMap = Impossible<Self::Ok, fmt::Error>;
+    type SerializeStruct = Counting;
+    type SerializeStructVariant = Impossible<Self::Ok, fmt::Error>;
+
+    none_of! {
+        serialize_bool(bool);
+        serialize_i8(i8);
+        serialize_i16(i16);
+        serialize_i32(i32);
+        serialize_i64(i64);
+        serialize_u8(u8);
+        serialize_u16(u16);
+        serialize_u32(u32);
+        serialize_u64(u64);
+        serialize_f32(f32);
+        serialize_f64(f64);
+        serialize_char(char);
+        serialize_str(&str);
+        serialize_bytes(&[u8]);
+        serialize_none();
+        serialize_unit();
+        serialize_unit_struct(&'static str);
+        serialize_unit_variant(&'static str, u32, &'static str);
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<Self::Ok, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: &T,
+    ) -> Result<Self::Ok, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<Self::Ok, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Self::SerializeSeq, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleStruct, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleVariant, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, fmt::Error> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_struct(self, _: &'static str, fields: usize) -> Result<Counting, fmt::Error> {
+        Ok(Counting {
+            announced: fields,
+            came: 0,
+        })
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeStructVariant, fmt::Error> {
+        Err(fmt::Error)
+    }
+}
+
+impl SerializeStruct for Counting {
+    type Ok = (usize, usize);
+    type Error = fmt::Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        _: &'static str,
+        _: &T,
+    ) -> Result<(), fmt::Error> {
+        self.came += 1;
+        Ok(())
+    }
+
+    fn end(self) -> Result<Self::Ok, fmt::Error> {
+        Ok((self.announced, self.came))
+    }
+}
+
+#[test]
+fn as_many_fields_are_written_as_are_announced() {
+    let client = Stack::new().build().unwrap().layer(());
+    let mut stated = Settings::default();
+    stated.streaming = Some(true);
+    for (announced, came) in [
+        Settings::default().serialize(Counted).unwrap(),
+        stated.serialize(Counted).unwrap(),
+        client.settings().serialize(Counted).unwrap(),
+        client.snapshot().serialize(Counted).unwrap(),
+    ] {
+        assert_eq!(announced, came);
+    }
 }

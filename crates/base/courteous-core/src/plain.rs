@@ -166,7 +166,8 @@ macro_rules! plain_serialize {
             {
                 use $crate::plain::serde::ser::SerializeStruct as _;
 
-                let fields = [$(stringify!($field)),*].len();
+                // Of those that are there: a format that writes the number first holds it against what follows.
+                let fields = 0 $(+ usize::from($crate::plain::Write::is_there(&self.$field)))*;
                 let mut to = to.serialize_struct(stringify!($name), fields)?;
                 $(match $crate::plain::Write::is_there(&self.$field) {
                     true => {

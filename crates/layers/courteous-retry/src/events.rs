@@ -54,9 +54,11 @@ mod told {
     pub(crate) fn observed(
         wait: Duration,
         is_paid: bool,
+        fault: Option<Fault>,
         status: Option<StatusCode>,
         request: Option<&RequestLine>,
     ) {
+        let fault = fault.map(Fault::as_str);
         let status = status.map(|status| status.as_u16());
         let method = request.map(|request| request.method().as_str());
         let origin = request.map(RequestLine::origin);
@@ -71,6 +73,7 @@ mod told {
                 observed = true,
                 attempt = 1,
                 wait_ms = millis(wait),
+                fault,
                 status,
                 method,
                 origin,
@@ -82,6 +85,7 @@ mod told {
                 observed = true,
                 attempts = 1,
                 reason = StopReason::BudgetExhausted.as_str(),
+                fault,
                 status,
                 method,
                 origin,
@@ -110,7 +114,7 @@ mod told {
 mod untold {
     use std::time::Duration;
 
-    use courteous_core::{RequestLine, RetryInfo};
+    use courteous_core::{Fault, RequestLine, RetryInfo};
     use http::StatusCode;
 
     use crate::RetryEvent;
@@ -122,6 +126,7 @@ mod untold {
     pub(crate) const fn observed(
         _: Duration,
         _: bool,
+        _: Option<Fault>,
         _: Option<StatusCode>,
         _: Option<&RequestLine>,
     ) {

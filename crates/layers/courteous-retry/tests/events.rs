@@ -72,7 +72,7 @@ async fn a_retry_that_only_observes_tells_what_it_would_have_done() {
     assert_eq!(
         told(&layer, request(Method::GET, URI), vec![Reply::status(503)]).await,
         [
-            "DEBUG courteous::retry retry observed=true attempt=1 wait_ms=100 status=503 method=GET origin=https://api.example:8443"
+            "DEBUG courteous::retry retry observed=true attempt=1 wait_ms=100 fault=server status=503 method=GET origin=https://api.example:8443"
         ]
     );
 }

@@ -7,7 +7,7 @@
 use courteous_body::Keep;
 use courteous_budget::Payment;
 use courteous_core::{
-    BoxError, CallContext, Decision as Observed, Elapsed, ObserveOnly, Outcome, Rejected,
+    BoxError, CallContext, Decision as Observed, Elapsed, Fault, ObserveOnly, Outcome, Rejected,
     RequestLine, Retried, RetryInfo, Scope, Verdict, find_cause,
 };
 use http::{Request, Response};
@@ -56,14 +56,19 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             Err(error) => self.observe_error(error),
         };
         self.snapshot = None;
-        if let Some((wait, is_paid)) = planned {
+        if let Some(Observation {
+            wait,
+            fault,
+            is_paid,
+        }) = planned
+        {
             let wait = wait.until.saturating_duration_since(Instant::now());
             match is_paid {
                 true => switch.record_wait(Observed::Retry, wait),
                 false => switch.record(Observed::BudgetReject),
             }
             let status = result.as_ref().ok().map(Response::status);
-            events::observed(wait, is_paid, status, self.line.as_ref());
+            events::observed(wait, is_paid, fault, status, self.line.as_ref());
         }
         true
     }
@@ -114,7 +119,11 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         let policy = &self.settings.policy;
         let checked = policy.check(&progress, self.deadline(), now, wait);
         checked.ok().filter(|()| self.is_replayable())?;
-        Some((wait, true))
+        Some(Observation {
+            wait,
+            fault: None,
+            is_paid: true,
+        })
     }
 
     fn observe_outcome(&self, outcome: Outcome<'_>, verdict: Verdict) -> Option<Observation> {
@@ -133,12 +142,22 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
                 let budget = self.settings.budget.observed();
                 // Spent, as the retry would have been sent.
                 let receipt = budget.withdraw(now, fault, gate).map(Payment::sent);
-                Some((wait, receipt.is_some()))
+                Some(Observation {
+                    wait,
+                    fault: Some(fault),
+                    is_paid: receipt.is_some(),
+                })
             }
             Decision::Stop(_) => None,
         }
     }
 }
 
-/// The wait for an attempt that would have been made, and whether the budget would have allowed it.
-type Observation = (Wait, bool);
+/// Another attempt that would have been made.
+struct Observation {
+    wait: Wait,
+    /// What kind of failure it would have followed; none if an inner limit refused the attempt.
+    fault: Option<Fault>,
+    /// Whether the budget would have allowed it.
+    is_paid: bool,
+}
