@@ -1,5 +1,48 @@
+//! A bucket that is told the time: its waiters, its leased slots, and when Redis is called.
+//!
+//! ```text
+//!                          its slots are open
+//!    take    +---------+ ------------------------> +---------+   spend
+//!   -------> | waiting |                           | granted | -------> it sends, and leaves
+//!            +---------+ <------------------------ +---------+
+//!              |     ^     polled or spent too       |     |
+//!              |     |     late: slots expired,      |     | pass
+//!              |     |     or the bucket closed      |     v
+//!              |     |                               |   +------+
+//!              |     +-------------------------------|-- | away |
+//!              |            polled again             |   +------+
+//!              v                                     v
+//!            +------------------------------------------+
+//!            |                 rejected                 |
+//!            +------------------------------------------+
+//!              its deadline passed or cannot be kept; the bucket closed, and a retry is outside;
+//!              Redis is away for longer than its patience
+//! ```
+//!
+//! *Invariant.* Only waiters that are *waiting* are in the queue, and `queued_cost` is what they cost
+//! together. A slot is in one place: leased and free, part of one grant, or gone. A grant of slots
+//! is good until the first of them expires, and only while the bucket is not closed again.
+//!
+//! *Example.* 100 tokens per second and a burst of 20: slots are 10 ms apart, and each is good for a
+//! lease of 100 ms. Four slots are leased, which open at 10, 20, 30 and 40 ms. Three waiters A, B
+//! and C cost 1, 2 and 1.
+//!
+//! | at | |
+//! |---|---|
+//! | 10 ms | A is granted the first slot, until 110 ms. |
+//! | 30 ms | B is granted two slots, as the second of them opens. The first expires at 120 ms. |
+//! | 40 ms | C is granted the last slot. |
+//! | 105 ms | B sends, and leaves. |
+//! | 110 ms | A is polled too late, and waits again, ahead of later calls. |
+//! | 120 ms | C is dropped, and gives its slot back. A is granted it, until 140 ms. |
+//!
+//! *Why.* Waiters that were granted are out of the queue, so one that is not polled holds up no
+//! other. A slot is never kept beyond its lease: the bound on all workers together depends on that.
+
+mod closing;
 mod exchange;
 mod grant;
+mod looks;
 mod reject;
 
 use std::{
@@ -15,6 +58,7 @@ use courteous_core::{
 use courteous_queue::{Next, Queue, Serve, Shared, Ticket, Wakes};
 use tokio::time::Instant;
 
+use self::{closing::Closing, looks::Looks};
 use crate::{
     calls::{Calls, Due, Needs},
     keys::Keys,
@@ -39,17 +83,15 @@ pub(crate) struct Core {
     /// What all in the queue cost.
     pub(crate) queued_cost: u64,
     pub(crate) leased: LeasedSlots,
-    pub(crate) closed_until: Option<Instant>,
+    /// Until when it is closed.
+    closing: Closing,
     /// What the server said here of quotas that it names. Redis is not told.
     pub(crate) quotas: Option<Box<Quotas>>,
-    /// How many times it was closed: slots that were set aside before are void.
-    pub(crate) closings: u32,
     pub(crate) calls: Calls,
     /// What the schedule's keys are called in Redis.
     pub(crate) keys: Arc<Keys>,
-    /// When to look whether somebody waits in vain; and when that was done last.
-    soonest: Option<Instant>,
-    looked: Option<Instant>,
+    /// When to look for those that wait in vain.
+    looks: Looks,
     /// Where to say that Redis is to be called.
     pending: Arc<PendingCalls<Shared<Self>>>,
     me: Weak<Shared<Self>>,
@@ -92,13 +134,11 @@ impl Core {
                 queue: Queue::new(),
                 queued_cost: 0,
                 leased: LeasedSlots::default(),
-                closed_until: None,
+                closing: Closing::default(),
                 quotas: None,
-                closings: 0,
                 calls: Calls::new(longest_call, outage.terms(rate), now),
                 keys: Arc::new(keys),
-                soonest: None,
-                looked: None,
+                looks: Looks::default(),
                 pending: Arc::clone(pending),
                 me: me.clone(),
             })
@@ -239,7 +279,7 @@ impl Core {
         let cost = ask.cost();
         self.settle(now);
         self.calls.demand(cost, now);
-        if self.closed_until.is_none() && self.queue.is_empty() {
+        if self.closing.is_open() && self.queue.is_empty() {
             let sent = self
                 .set_aside(cost, now)
                 .is_ok_and(|grant| self.send(grant, now));
@@ -276,7 +316,7 @@ impl Core {
             latest: ask.latest(),
         });
         let vain = self.vain_at(ask.latest(), now);
-        self.soonest = earliest(self.soonest, vain);
+        self.looks.by(vain);
         self.call_if_due(now);
         ticket
     }
@@ -394,11 +434,9 @@ impl Core {
     /// Closes the bucket here: all slots that open before are void. Says whether that made a difference.
     pub(crate) fn shut(&mut self, opens: Instant, now: Instant, wakes: &mut Wakes) -> bool {
         self.settle(now);
-        if opens <= now || self.closed_until.is_some_and(|until| opens <= until) {
+        if !self.closing.close(opens, now) {
             return false;
         }
-        self.closed_until = Some(opens);
-        self.closings = self.closings.wrapping_add(1);
         self.leased.void_before(opens);
         if let Some(local) = &mut self.local {
             local.hold(opens);
@@ -427,7 +465,7 @@ impl Core {
 
     pub(crate) fn closed_until(&mut self, now: Instant) -> Option<Instant> {
         self.settle(now);
-        self.closed_until
+        self.closing.until()
     }
 
     /// When the last of the quotas opens that the server says are used up.
@@ -439,7 +477,7 @@ impl Core {
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
         self.settle(now);
         self.queue.tickets() == 0
-            && self.closed_until.is_none()
+            && self.closing.is_open()
             && self
                 .quotas
                 .as_ref()
@@ -456,9 +494,7 @@ impl Core {
 
     /// Lets the time pass.
     pub(crate) fn settle(&mut self, now: Instant) {
-        if self.closed_until.is_some_and(|until| until <= now) {
-            self.closed_until = None;
-        }
+        self.closing.settle(now);
         if let Some(quotas) = &mut self.quotas {
             quotas.settle(now);
         }
@@ -467,7 +503,7 @@ impl Core {
 
     /// Puts a waiter back to where its age says.
     fn rejoin(&mut self, ticket: &Ticket, now: Instant) {
-        let release = self.closed_until.map(|opens| later(opens, self.draw()));
+        let release = self.closing.until().map(|opens| later(opens, self.draw()));
         let waiter = self.queue.get_mut(ticket);
         if let Some(release) = release
             && waiter.retried
@@ -479,7 +515,8 @@ impl Core {
         self.queued_cost += u64::from(waiter.cost);
         let latest = waiter.latest;
         self.queue.requeue(ticket);
-        self.soonest = earliest(self.soonest, self.vain_at(latest, now)).map(|at| at.max(now));
+        self.looks.by(self.vain_at(latest, now));
+        self.looks.not_before(now);
     }
 
     /// When Redis is called, and what that depends on.
@@ -488,7 +525,7 @@ impl Core {
             front: self.queue.front().map(|front| front.cost),
             waiting: self.queued_cost,
             leased: &self.leased,
-            closed_until: self.closed_until,
+            closed_until: self.closing.until(),
         };
         (&mut self.calls, needs)
     }
@@ -509,8 +546,8 @@ impl Core {
     /// Grants turns to those at the front; says when the next one can be granted, if that is known.
     fn grant(&mut self, now: Instant, wakes: &mut Wakes) -> Option<Instant> {
         while let Some(cost) = self.queue.front().map(|front| front.cost) {
-            if self.closed_until.is_some() {
-                return self.closed_until;
+            if !self.closing.is_open() {
+                return self.closing.until();
             }
             let grant = match self.set_aside(cost, now) {
                 Ok(grant) => grant,
@@ -539,11 +576,11 @@ impl Serve for Core {
         }
         let due = self.call_if_due(now);
         if self.queue.is_empty() {
-            self.soonest = None;
+            self.looks.none();
             return Next::Nothing;
         }
         let stalled = self.calls.stalled_at();
-        let next = [turn, due, self.soonest, stalled]
+        let next = [turn, due, self.looks.due(), stalled]
             .into_iter()
             .flatten()
             .min();
@@ -557,10 +594,6 @@ impl Serve for Core {
                 .filter_map(|waiter| waiter.waker.take()),
         );
     }
-}
-
-fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    one.into_iter().chain(other).min()
 }
 
 fn draw(jitter: Duration, roll: u64) -> Duration {

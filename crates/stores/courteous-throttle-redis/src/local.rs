@@ -108,6 +108,11 @@ pub(crate) fn later(at: Instant, wait: Duration) -> Instant {
         .unwrap_or(at)
 }
 
+/// The earlier of two instants that there may be.
+pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

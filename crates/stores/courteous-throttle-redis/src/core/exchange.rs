@@ -34,7 +34,7 @@ impl Core {
         }
         // Counted from before the call it is no later than in truth: unless it is later than what
         // is known, it is that.
-        let known = self.closed_until;
+        let known = self.closing.until();
         if known.is_none_or(|until| until < later(before, reply.closed_for)) {
             self.shut(later(received, reply.closed_for), received, wakes);
         }

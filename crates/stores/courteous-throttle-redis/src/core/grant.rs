@@ -2,8 +2,8 @@
 
 use tokio::time::Instant;
 
-use super::{Core, earliest};
-use crate::{outage::Outage, waiter::Grant};
+use super::Core;
+use crate::{local::earliest, outage::Outage, waiter::Grant};
 
 impl Core {
     /// Sets tokens aside for a request; else says when there will be some, if that is known.
@@ -13,7 +13,7 @@ impl Core {
             return Ok(Grant::Free);
         }
         if let Some(held) = self.leased.take(cost, now) {
-            return Ok(Grant::Slots(held, self.closings));
+            return Ok(Grant::Slots(held, self.closing.count()));
         }
         let mut at = self.leased.opens_at(cost);
         if self.calls.is_down() {
@@ -34,14 +34,14 @@ impl Core {
 
     pub(super) fn is_good(&self, grant: Grant, now: Instant) -> bool {
         match grant {
-            Grant::Slots(held, closings) => closings == self.closings && now < held.expires,
+            Grant::Slots(held, count) => count == self.closing.count() && now < held.expires,
             Grant::Local(_) | Grant::Free => true,
         }
     }
 
     /// Uses what was set aside.
     pub(super) fn send(&mut self, grant: Grant, now: Instant) -> bool {
-        self.closed_until.is_none()
+        self.closing.is_open()
             && self.is_good(grant, now)
             && match (grant, &mut self.local) {
                 (Grant::Local(cost), Some(local)) => local.send(cost, now),

@@ -1,16 +1,15 @@
 //! Who waits in vain.
 
-use std::time::Duration;
-
 use courteous_core::{Ask, RejectReason, Rejected};
 use courteous_queue::Wakes;
 use tokio::time::Instant;
 
-use super::{Core, earliest};
-use crate::{local::later, outage::Outage, waiter::State};
-
-/// What a look at every waiter is taken to cost; it is not taken more often than that allows.
-const LOOK: Duration = Duration::from_micros(1);
+use super::Core;
+use crate::{
+    local::{earliest, later},
+    outage::Outage,
+    waiter::State,
+};
 
 impl Core {
     /// Why one who asks cannot even wait.
@@ -18,7 +17,7 @@ impl Core {
         if ask.cost() > self.calls.terms().max_cost() {
             return Some(self.above_burst(ask.cost()));
         }
-        if let Some(opens) = self.closed_until
+        if let Some(opens) = self.closing.until()
             && ask.is_retried()
         {
             let release = later(opens, self.draw());
@@ -26,7 +25,7 @@ impl Core {
         }
         let at = self.turn(self.queued_cost, ask.cost(), now);
         let reason = if self.queue.len() >= ask.max_waiting() {
-            match (ask.max_waiting(), self.closed_until) {
+            match (ask.max_waiting(), self.closing.until()) {
                 (0, Some(_)) => RejectReason::Closed,
                 (0, None) if self.is_unavailable(now) => RejectReason::Unavailable,
                 (0, None) => RejectReason::AtCapacity,
@@ -56,7 +55,7 @@ impl Core {
     /// When the turn comes at the earliest of one who is behind others that cost `ahead`.
     pub(super) fn turn(&self, ahead: u64, cost: u32, now: Instant) -> Instant {
         let needed = ahead.saturating_add(u64::from(cost));
-        let open = self.closed_until.unwrap_or(now).max(now);
+        let open = self.closing.until().unwrap_or(now).max(now);
         if self.calls.is_down() {
             return open;
         }
@@ -121,9 +120,7 @@ impl Core {
 
     /// Refuses all who wait in vain.
     pub(crate) fn look(&mut self, now: Instant, wakes: &mut Wakes) {
-        self.looked = Some(now);
-        self.soonest = None;
-        let (mut ahead, mut soonest) = (0, None);
+        let (mut ahead, mut next) = (0, None);
         let max_cost = self.calls.terms().max_cost();
         // Out of the core while its waiters are looked at.
         let mut queue = std::mem::take(&mut self.queue);
@@ -140,35 +137,25 @@ impl Core {
                 return false;
             }
             ahead += u64::from(waiter.cost);
-            soonest = earliest(soonest, self.vain_at(waiter.latest, now));
+            next = earliest(next, self.vain_at(waiter.latest, now));
             true
         });
         self.queue = queue;
         self.queued_cost = ahead;
-        self.soonest = soonest;
+        self.looks.taken(next, now);
     }
 
     /// Has that done by who serves the queue next.
     pub(crate) fn look_soon(&mut self, now: Instant) {
-        self.soonest = Some(now);
+        self.looks.now(now);
     }
 
     /// Looks if it is time to, but not too often. Says whether it did.
     pub(super) fn look_if_due(&mut self, now: Instant, wakes: &mut Wakes) -> bool {
-        if self.soonest.is_none_or(|at| at > now) {
-            return false;
+        let due = self.looks.begin(self.queue.len(), now);
+        if due {
+            self.look(now, wakes);
         }
-        let pause = LOOK.saturating_mul(u32::try_from(self.queue.len()).unwrap_or(u32::MAX));
-        let next = self.looked.map(|looked| later(looked, pause));
-        match next.filter(|&next| next > now) {
-            Some(next) => {
-                self.soonest = Some(next);
-                false
-            }
-            None => {
-                self.look(now, wakes);
-                true
-            }
-        }
+        due
     }
 }

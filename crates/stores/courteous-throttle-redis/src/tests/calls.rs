@@ -40,7 +40,7 @@ fn nothing(leased: &LeasedSlots) -> Needs<'_> {
     }
 }
 
-fn granted(granted: u32) -> Reply {
+pub(super) fn granted(granted: u32) -> Reply {
     Reply {
         granted,
         first: 0,

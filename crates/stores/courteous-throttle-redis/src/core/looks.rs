@@ -1,0 +1,62 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::local::{earliest, later};
+
+/// What a look at every waiter is taken to cost; it is not taken more often than that allows.
+const LOOK: Duration = Duration::from_micros(1);
+
+/// When all waiters are looked at, for those that wait in vain.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Looks {
+    due: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Looks {
+    /// When the next look is due. `None` if no waiter can come to wait in vain.
+    pub(crate) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// A look is due at `at`, if no earlier one is.
+    pub(crate) fn by(&mut self, at: Option<Instant>) {
+        self.due = earliest(self.due, at);
+    }
+
+    /// A look is due now.
+    pub(crate) const fn now(&mut self, now: Instant) {
+        self.due = Some(now);
+    }
+
+    /// No look is due, as nothing waits.
+    pub(crate) const fn none(&mut self) {
+        self.due = None;
+    }
+
+    /// What is due was due at `now` at the earliest.
+    pub(crate) fn not_before(&mut self, now: Instant) {
+        self.due = self.due.map(|at| at.max(now));
+    }
+
+    /// Whether to look now at `waiting` waiters. If a look is due, but would be too soon after the last one, it is put off.
+    pub(crate) fn begin(&mut self, waiting: usize, now: Instant) -> bool {
+        if self.due.is_none_or(|at| at > now) {
+            return false;
+        }
+        let pause = LOOK.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX));
+        let next = self.last.map(|last| later(last, pause));
+        let Some(next) = next.filter(|&next| next > now) else {
+            return true;
+        };
+        self.due = Some(next);
+        false
+    }
+
+    /// A look was taken. The next one is due at `next`.
+    pub(crate) const fn taken(&mut self, next: Option<Instant>, now: Instant) {
+        self.last = Some(now);
+        self.due = next;
+    }
+}
