@@ -15,36 +15,42 @@ use crate::{
     worker::Worker,
 };
 
-/// The tokens of one limit, which all workers share that name it alike, and those in this process who wait for them.
+/// The tokens of one limit, which all workers share that name it alike, and those in this process
+/// who wait for them.
 ///
-/// In any window of length `w`, the calls that all workers send cost at most `burst + rate * w` tokens.
+/// In any window of length `w`, the calls that all workers send cost at most `burst + rate * w`
+/// tokens.
 ///
 /// # Sharing
 ///
-/// A bucket is a handle: its clones are the same bucket, and the same worker. It can be read and changed at any time,
-/// needs no runtime to be made, and may be a `static` that is used from several runtimes, one after another or at once.
+/// A bucket is a handle: its clones are the same bucket, and the same worker. It can be read and
+/// changed at any time, needs no runtime to be made, and may be a `static` that is used from
+/// several runtimes, one after another or at once.
 ///
-/// A forked process is a worker of its own, with its own connection, from its first call to Redis on. What the bucket had
-/// leased at the fork can be sent by both, for one lease: fork before the bucket is used.
+/// A forked process is a worker of its own, with its own connection, from its first call to Redis
+/// on. What the bucket had leased at the fork can be sent by both, for one lease: fork before the
+/// bucket is used.
 ///
 /// # Waiting
 ///
-/// Those who wait form one queue, in the order of their calls, and are woken one by one, each when its slot is open. One
-/// that is woken and not polled holds up nobody: it loses its slot when that expires, and goes before all younger ones
-/// when it is polled at last.
+/// Those who wait form one queue, in the order of their calls, and are woken one by one, each when
+/// its slot is open. One that is woken and not polled holds up nobody: it loses its slot when that
+/// expires, and goes before all younger ones when it is polled at last.
 ///
 /// # Costs
 ///
-/// A `Cost` can be addressed to a bucket's handle, or to the template of [`RedisKeyed`](crate::RedisKeyed) buckets. It cannot be
-/// settled: a slot that was used, or has expired, cannot come back to the schedule. So responses have no `Settle`, and what was
-/// estimated stands.
+/// A `Cost` can be addressed to a bucket's handle, or to the template of
+/// [`RedisKeyed`](crate::RedisKeyed) buckets. It cannot be settled: a slot that was used, or has
+/// expired, cannot come back to the schedule. So responses have no `Settle`, and what was estimated
+/// stands.
 ///
 /// # Outages
 ///
-/// While Redis cannot be reached, a call waits until its deadline, or its `max_wait`, and is then refused with
-/// [`Unavailable`](courteous_core::RejectReason::Unavailable); one that has neither, when Redis has been away for 5 s
-/// ([`with_patience`](Self::with_patience)). [`with_local_share`](Self::with_local_share) and
-/// [`fail_open`](Self::fail_open) choose otherwise.
+/// While Redis cannot be reached, a call waits until its deadline, or its `max_wait`, and is then
+/// refused with [`Unavailable`](courteous_core::RejectReason::Unavailable); one that has neither,
+/// when Redis has been away for 5 s ([`with_patience`](Self::with_patience)).
+/// [`with_local_share`](Self::with_local_share) and [`fail_open`](Self::fail_open) choose
+/// otherwise.
 #[derive(Clone)]
 pub struct RedisBucket {
     pub(crate) shared: Arc<Shared<Core>>,
@@ -56,8 +62,8 @@ pub struct RedisBucket {
 impl RedisBucket {
     /// The bucket that is called `name` by all workers, at `rate`.
     ///
-    /// Workers that state other rates for the same name are kept to the strictest rate and the smallest burst that was
-    /// stated in the last 5 s: see [`Gauges::rates`].
+    /// Workers that state other rates for the same name are kept to the strictest rate and the
+    /// smallest burst that was stated in the last 5 s: see [`Gauges::rates`].
     #[must_use]
     pub fn new(redis: &Redis, name: &str, rate: Rate) -> Self {
         let worker = Arc::clone(&redis.worker);
@@ -73,9 +79,9 @@ impl RedisBucket {
         bucket
     }
 
-    /// Lets calls without a deadline wait until Redis has been away for `patience`. The default is 5 s; zero refuses them
-    /// at once. This is the default way in an outage: it takes back [`fail_open`](Self::fail_open) and
-    /// [`with_local_share`](Self::with_local_share).
+    /// Lets calls without a deadline wait until Redis has been away for `patience`. The default is
+    /// 5 s; zero refuses them at once. This is the default way in an outage: it takes back
+    /// [`fail_open`](Self::fail_open) and [`with_local_share`](Self::with_local_share).
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         self.with_outage(Outage::Closed { patience })
@@ -101,23 +107,26 @@ impl RedisBucket {
         self.with_outage(Outage::Open)
     }
 
-    /// Spreads the calls with a retry outside, which a closed bucket refuses, over `jitter` from its opening on: each is
-    /// told a draw of its own. The default is a second; zero is none. Those who wait here leave at the rate, in order.
+    /// Spreads the calls with a retry outside, which a closed bucket refuses, over `jitter` from
+    /// its opening on: each is told a draw of its own. The default is a second; zero is none. Those
+    /// who wait here leave at the rate, in order.
     #[must_use]
     pub fn with_jitter(self, jitter: Duration) -> Self {
         self.shared.with(|core| core.jitter = jitter);
         self
     }
 
-    /// Where the jitter comes from. The default is the thread's own generator; seeded dice make a run reproducible.
+    /// Where the jitter comes from. The default is the thread's own generator; seeded dice make a
+    /// run reproducible.
     #[must_use]
     pub fn with_dice(self, dice: Dice) -> Self {
         self.shared.with(|core| core.dice = dice);
         self
     }
 
-    /// Goes on at `rate`. A stricter one holds for all workers from the next call to Redis on; a laxer one once no worker
-    /// has stated a stricter one for 5 s. Then the bucket starts anew, empty.
+    /// Goes on at `rate`. A stricter one holds for all workers from the next call to Redis on; a
+    /// laxer one once no worker has stated a stricter one for 5 s. Then the bucket starts anew,
+    /// empty.
     ///
     /// # Errors
     ///
@@ -135,8 +144,8 @@ impl RedisBucket {
         Ok(())
     }
 
-    /// Lets nobody pass before `opens`; a bucket that opens later already stays so. Redis is told at once, and all other
-    /// workers know when they call it next.
+    /// Lets nobody pass before `opens`; a bucket that opens later already stays so. Redis is told
+    /// at once, and all other workers know when they call it next.
     ///
     /// Waiters with a retry outside are refused at once, to wait there.
     pub fn close_until(&self, opens: Instant) {
@@ -155,9 +164,9 @@ impl RedisBucket {
         self.shared.with(|core| core.rate)
     }
 
-    /// The rate at which all workers together can really send through Redis: lower than [`rate`](Self::rate) where the burst
-    /// is below 2, or below what comes back in 20 ms and one more; where a part of it is a [`LocalShare`]; or where another
-    /// worker states a lower one.
+    /// The rate at which all workers together can really send through Redis: lower than
+    /// [`rate`](Self::rate) where the burst is below 2, or below what comes back in 20 ms and one
+    /// more; where a part of it is a [`LocalShare`]; or where another worker states a lower one.
     #[must_use]
     pub fn effective_rate(&self) -> Rate {
         self.shared.with(|core| {

@@ -26,15 +26,15 @@
 //! can be asked.
 //!
 //! *Example.* 100 tokens per second and a burst of 20: slots are 10 ms apart, and a lease is 100
-//! ms. Many requests wait.
+//! ms. A lease is renewed an eighth of its time before it runs dry. Many requests wait.
 //!
 //! | at | | state |
 //! |---|---|---|
 //! | 0 ms | No slot is leased: a call is due. | asked |
 //! | 0 ms | The worker begins. | calling |
 //! | 2 ms | Redis grants 10 slots. The first opens now, the last at 92 ms. | idle |
-//! | 79.5 ms | The lease ends soon: a call is due 12.5 ms (an eighth of a lease) before the last slot opens. | asked, calling |
-//! | 81 ms | The connection fails. It is made again after a pause, which the connection draws: 40 ms. | backing off |
+//! | 79.5 ms | 12.5 ms before the last slot opens, a call is due. | asked, calling |
+//! | 81 ms | The connection fails, and draws a pause of 40 ms. | backing off |
 //! | 92 ms | The last slot is used. A call would be due, but the pause is not over. | backing off |
 //! | 121 ms | The pause is over. | asked, calling |
 //!

@@ -18,11 +18,12 @@ use crate::{
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// A connection to a cluster leads to many nodes, and repairs itself. It is made anew if none has answered for so long.
+/// A connection to a cluster leads to many nodes, and repairs itself. It is made anew if none has
+/// answered for so long.
 const CLUSTER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The connection that all buckets of a worker use: made when it is needed, and made anew after whatever went wrong with it,
-/// as a node may have become a replica, or its address another node's.
+/// The connection that all buckets of a worker use: made when it is needed, and made anew after
+/// whatever went wrong with it, as a node may have become a replica, or its address another node's.
 #[derive(Debug)]
 pub(crate) struct Connection {
     server: Arc<Server>,
@@ -69,8 +70,8 @@ impl Connection {
         }
     }
 
-    /// The id by which Redis knows who calls. Each runtime and each process has a `Connection`, and so an id, of its own. Two
-    /// workers of one id would share one worker's part of the rate.
+    /// The id by which Redis knows who calls. Each runtime and each process has a `Connection`, and
+    /// so an id, of its own. Two workers of one id would share one worker's part of the rate.
     pub(crate) fn worker(&self) -> Result<u64, Fault> {
         if let Some(worker) = self.worker.get() {
             return Ok(*worker);
@@ -97,8 +98,8 @@ impl Connection {
         }
     }
 
-    /// `None`, on a `first` attempt only, if a connection was closed that had answered before: as servers and what is
-    /// before them do with idle ones.
+    /// `None`, on a `first` attempt only, if a connection was closed that had answered before: as
+    /// servers and what is before them do with idle ones.
     async fn attempt(
         &self,
         keys: &Keys,

@@ -19,12 +19,12 @@
 //!              Redis is away for longer than its patience
 //! ```
 //!
-//! *Invariant.* Only waiters that are *waiting* are in the queue, and `queued_cost` is what they cost
-//! together. A slot is in one place: leased and free, part of one grant, or gone. A grant of slots
-//! is good until the first of them expires, and only while the bucket is not closed again.
+//! *Invariant.* Only waiters that are *waiting* are in the queue, and `queued_cost` is what they
+//! cost together. A slot is in one place: leased and free, part of one grant, or gone. A grant of
+//! slots is good until the first of them expires, and only while the bucket is not closed again.
 //!
-//! *Example.* 100 tokens per second and a burst of 20: slots are 10 ms apart, and each is good for a
-//! lease of 100 ms. Four slots are leased, which open at 10, 20, 30 and 40 ms. Three waiters A, B
+//! *Example.* 100 tokens per second and a burst of 20: slots are 10 ms apart, and each is good for
+//! a lease of 100 ms. Four slots are leased, which open at 10, 20, 30 and 40 ms. Three waiters A, B
 //! and C cost 1, 2 and 1.
 //!
 //! | at | |
@@ -101,7 +101,8 @@ pub(crate) struct Core {
 pub(crate) enum Answer {
     Taken,
     Queued(Ticket),
-    /// It waits outside of the queue, as a quota that its call counts against is used up, or to be spread.
+    /// It waits outside of the queue, as a quota that its call counts against is used up, or to be
+    /// spread.
     Held(Instant),
     Rejected(Rejected),
 }
@@ -110,7 +111,8 @@ pub(crate) enum Answer {
 pub(crate) enum Polled {
     Granted,
     Waiting,
-    /// Granted, but a quota that its call counts against is used up until then. It leaves the queue.
+    /// Granted, but a quota that its call counts against is used up until then. It leaves the
+    /// queue.
     Held(Instant, Ask),
     Rejected(Rejected),
 }
@@ -157,7 +159,8 @@ impl Core {
         self.calls.set_terms(outage.terms(rate));
     }
 
-    /// Takes tokens, or a place among those who wait. Says also whether the call was counted by a quota that is to be spread.
+    /// Takes tokens, or a place among those who wait. Says also whether the call was counted by a
+    /// quota that is to be spread.
     pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> (Answer, bool) {
         let Self {
             quotas,
@@ -183,7 +186,8 @@ impl Core {
         (answer, paced)
     }
 
-    /// What a call finds that has waited for a quota: another wait, or tokens, or a place in the queue.
+    /// What a call finds that has waited for a quota: another wait, or tokens, or a place in the
+    /// queue.
     pub(crate) fn release(&mut self, ask: &Ask, now: Instant) -> Answer {
         self.leave_quota();
         match self.readmit(ask, now) {
@@ -216,7 +220,8 @@ impl Core {
         }
     }
 
-    /// Whether a waiter that was granted its turn has to wait for a quota after all, as that was used up meanwhile.
+    /// Whether a waiter that was granted its turn has to wait for a quota after all, as that was
+    /// used up meanwhile.
     pub(crate) fn recheck_quotas(
         &mut self,
         ticket: &Ticket,
@@ -328,7 +333,8 @@ impl Core {
         matches!(waiter.state, State::Granted(_)) && waiter.latest.is_none() && quiet
     }
 
-    /// Looks after a waiter, who is polled; `waker` is kept if it has to wait, and replaced by the one of before.
+    /// Looks after a waiter, who is polled; `waker` is kept if it has to wait, and replaced by the
+    /// one of before.
     pub(crate) fn poll_waiter(
         &mut self,
         ticket: &Ticket,
@@ -384,7 +390,8 @@ impl Core {
         }
     }
 
-    /// Sends, in the name of a waiter who was granted its turn. `false` if that was too long ago: it waits again then.
+    /// Sends, in the name of a waiter who was granted its turn. `false` if that was too long ago:
+    /// it waits again then.
     pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
         self.settle(now);
         let State::Granted(grant) = self.queue.get(ticket).state else {
@@ -407,7 +414,8 @@ impl Core {
         }
     }
 
-    /// Lets a waiter go. What it was granted is given back, unless it was `sent`. Its waker must be dropped without the lock.
+    /// Lets a waiter go. What it was granted is given back, unless it was `sent`. Its waker must be
+    /// dropped without the lock.
     #[must_use]
     pub(crate) fn leave(
         &mut self,
@@ -431,7 +439,8 @@ impl Core {
         }
     }
 
-    /// Closes the bucket here: all slots that open before are void. Says whether that made a difference.
+    /// Closes the bucket here: all slots that open before are void. Says whether that made a
+    /// difference.
     pub(crate) fn shut(&mut self, opens: Instant, now: Instant, wakes: &mut Wakes) -> bool {
         self.settle(now);
         if !self.closing.close(opens, now) {

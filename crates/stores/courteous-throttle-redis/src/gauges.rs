@@ -2,7 +2,8 @@ use tokio::time::Instant;
 
 use crate::core::Core;
 
-/// What happens between a worker and Redis, for one bucket: at one instant, or since the bucket was made.
+/// What happens between a worker and Redis, for one bucket: at one instant, or since the bucket was
+/// made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gauges {
     connected: bool,
@@ -35,7 +36,8 @@ impl Gauges {
         }
     }
 
-    /// Whether Redis answered last, and in time: it does not count as away for one late answer, but for two in a row.
+    /// Whether Redis answered last, and in time: it does not count as away for one late answer, but
+    /// for two in a row.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
         self.connected
@@ -65,14 +67,15 @@ impl Gauges {
         self.failures
     }
 
-    /// How many answers came so late that no slot in them was of use: the way to Redis takes longer than a lease.
+    /// How many answers came so late that no slot in them was of use: the way to Redis takes longer
+    /// than a lease.
     #[must_use]
     pub const fn late(&self) -> u64 {
         self.late
     }
 
-    /// How many times this worker found that Redis knew nothing of the schedule, so that it was begun anew: the first call
-    /// ever, a restart, a promotion, lost data, or a step of its clock.
+    /// How many times this worker found that Redis knew nothing of the schedule, so that it was
+    /// begun anew: the first call ever, a restart, a promotion, lost data, or a step of its clock.
     #[must_use]
     pub const fn cold_starts(&self) -> u64 {
         self.cold_starts
@@ -90,8 +93,9 @@ impl Gauges {
         self.workers
     }
 
-    /// How many different rates the workers stated in the last 5 s, as of the last answer. With more than one, the
-    /// strictest is in force: somebody is configured wrongly, or a change of the rate is on its way.
+    /// How many different rates the workers stated in the last 5 s, as of the last answer. With
+    /// more than one, the strictest is in force: somebody is configured wrongly, or a change of the
+    /// rate is on its way.
     #[must_use]
     pub const fn rates(&self) -> u32 {
         self.rates

@@ -29,12 +29,13 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// The server at `url`: `redis://[user:password@]host[:port][/database]`, or `rediss://` with the feature `tls`.
+    /// The server at `url`: `redis://[user:password@]host[:port][/database]`, or `rediss://` with
+    /// the feature `tls`.
     ///
     /// # Errors
     ///
-    /// If there can be no such server. Whether it is there is not asked. By TLS also if rustls has no process-wide crypto
-    /// provider yet: the application installs one when it begins, as
+    /// If there can be no such server. Whether it is there is not asked. By TLS also if rustls has
+    /// no process-wide crypto provider yet: the application installs one when it begins, as
     /// `rustls::crypto::ring::default_provider().install_default()` does.
     pub fn open(url: &str) -> Result<Self, InvalidUrl> {
         let client = redis::Client::open(url::read(url)?).map_err(InvalidUrl::new)?;
@@ -56,12 +57,14 @@ impl Redis {
 
     /// The primary that Redis Sentinels, at `sentinels`, watch by the name `primary`.
     ///
-    /// If it asks for a password, or is not at the database 0, `primary` is a URL with its name for a host, as
-    /// `redis://user:password@name/1`; with `rediss://` it is spoken to by TLS, and its certificate must be for the address
-    /// that the Sentinels tell. What the Sentinels' own URLs say holds for them only.
+    /// If it asks for a password, or is not at the database 0, `primary` is a URL with its name for
+    /// a host, as `redis://user:password@name/1`; with `rediss://` it is spoken to by TLS, and its
+    /// certificate must be for the address that the Sentinels tell. What the Sentinels' own URLs
+    /// say holds for them only.
     ///
-    /// All Sentinels are asked at once, and one that answers is enough. They are asked only by who has to connect: those
-    /// that are connected go on while all of them are away. After a promotion, a new schedule begins, empty.
+    /// All Sentinels are asked at once, and one that answers is enough. They are asked only by who
+    /// has to connect: those that are connected go on while all of them are away. After a
+    /// promotion, a new schedule begins, empty.
     ///
     /// # Errors
     ///
@@ -89,8 +92,9 @@ impl Redis {
         }
     }
 
-    /// Waits `connect` for a connection, and `response` for an answer, before Redis counts as away. The defaults are 1 s
-    /// and 500 ms. No call of an application's waits for that: it ends at its own deadline.
+    /// Waits `connect` for a connection, and `response` for an answer, before Redis counts as away.
+    /// The defaults are 1 s and 500 ms. No call of an application's waits for that: it ends at its
+    /// own deadline.
     ///
     /// Buckets that there are already stay with the old times.
     #[must_use]
@@ -102,13 +106,13 @@ impl Redis {
 
     /// Trusts, and is known by, the certificates of `tls`, wherever its URLs say `rediss://`.
     ///
-    /// Buckets that exist already stay with what was before. So when certificates are replaced, open
-    /// another handle, and make other buckets.
+    /// Buckets that exist already stay with what was before. So when certificates are replaced,
+    /// open another handle, and make other buckets.
     ///
     /// # Errors
     ///
-    /// If no URL says so, or the certificates cannot be used. Whether the server's is good shows when it is called: see
-    /// [`RedisBucket::last_fault`](crate::RedisBucket::last_fault).
+    /// If no URL says so, or the certificates cannot be used. Whether the server's is good shows
+    /// when it is called: see [`RedisBucket::last_fault`](crate::RedisBucket::last_fault).
     #[cfg(feature = "tls")]
     pub fn with_tls(self, tls: &Tls) -> Result<Self, InvalidTls> {
         let server = self.worker.server().secured(tls)?;

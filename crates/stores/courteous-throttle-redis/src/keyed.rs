@@ -12,26 +12,29 @@ use crate::RedisBucket;
 
 /// A shared bucket for each key: for each host, or each credential.
 ///
-/// What this process knows of a key is made when it is first needed, and may be forgotten once it knows nothing that Redis
-/// does not. With more than 64 keys, each new one looks at four others for that: so memory is bounded by the keys in use, and
-/// a third more, and by [`with_max_keys`](Self::with_max_keys). Redis forgets a key about an hour after its last use.
+/// What this process knows of a key is made when it is first needed, and may be forgotten once it
+/// knows nothing that Redis does not. With more than 64 keys, each new one looks at four others for
+/// that: so memory is bounded by the keys in use, and a third more, and by
+/// [`with_max_keys`](Self::with_max_keys). Redis forgets a key about an hour after its last use.
 ///
 /// # Too many keys
 ///
-/// A new key is never refused because others are in use. If there is no room for it, this process knows it for the time of
-/// the call alone, and asks Redis again with the next one: the rate holds as ever, and what a server says to the key is known
-/// to Redis. While Redis is away, each such call starts with a [`LocalShare`](crate::LocalShare) of its own, if there is one.
+/// A new key is never refused because others are in use. If there is no room for it, this process
+/// knows it for the time of the call alone, and asks Redis again with the next one: the rate holds
+/// as ever, and what a server says to the key is known to Redis. While Redis is away, each such
+/// call starts with a [`LocalShare`](crate::LocalShare) of its own, if there is one.
 ///
-/// With a bucket for each origin, no group of hosts has more than a quarter of the keys (rounded up): a server with many
-/// names fills its own quarter, and leaves room for others. Hosts are of one group if the last two labels of their names are
-/// the same, the first 24 bits of their IPv4 addresses, or the first 64 bits of their IPv6 addresses. Keys of other kinds
-/// have no group.
+/// With a bucket for each origin, no group of hosts has more than a quarter of the keys (rounded
+/// up): a server with many names fills its own quarter, and leaves room for others. Hosts are of
+/// one group if the last two labels of their names are the same, the first 24 bits of their IPv4
+/// addresses, or the first 64 bits of their IPv6 addresses. Keys of other kinds have no group.
 ///
 /// In Redis, a key is seen only as a hash of it and of the bucket's name: it may be a credential.
 ///
 /// # Sharing
 ///
-/// Its clones have the same buckets. A key's `Hash` and `Eq` run under their lock: they must not make a call themselves.
+/// Its clones have the same buckets. A key's `Hash` and `Eq` run under their lock: they must not
+/// make a call themselves.
 pub struct RedisKeyed<K, F> {
     keys: Arc<Mutex<Keys<K>>>,
     key_of: F,
@@ -58,8 +61,8 @@ impl RedisPerOrigin {
 }
 
 impl<K: Eq + Hash + AsRef<[u8]>, F: Fn(RequestView<'_>) -> K> RedisKeyed<K, F> {
-    /// Gives every key a bucket like `template`, whose tokens themselves are not used. `key_of` says which key a request
-    /// has; all workers must say the same.
+    /// Gives every key a bucket like `template`, whose tokens themselves are not used. `key_of`
+    /// says which key a request has; all workers must say the same.
     ///
     /// The default for the number of keys is 10,000, at about 1 KiB each.
     #[must_use]
@@ -92,18 +95,20 @@ impl<K, F> RedisKeyed<K, F> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what this process knows of at most `max` keys at a time. What becomes of further keys is told
-    /// [above](Self#too-many-keys).
+    /// Keeps what this process knows of at most `max` keys at a time. What becomes of further keys
+    /// is told [above](Self#too-many-keys).
     ///
-    /// At the maximum, a new key looks at up to 256 others for one that can be forgotten, and the next new key goes on from
-    /// there: of 10,000, such a one is found by one of 40 calls, and counts as in use until then.
+    /// At the maximum, a new key looks at up to 256 others for one that can be forgotten, and the
+    /// next new key goes on from there: of 10,000, such a one is found by one of 40 calls, and
+    /// counts as in use until then.
     #[must_use]
     pub fn with_max_keys(self, max: NonZeroUsize) -> Self {
         self.lock().buckets.set_max(max);
         self
     }
 
-    /// Shows keys in snapshots as `labels` says. The default shows origins, and no other keys: they may be credentials.
+    /// Shows keys in snapshots as `labels` says. The default shows origins, and no other keys: they
+    /// may be credentials.
     #[must_use]
     pub fn with_labels(self, labels: Labels<K>) -> Self {
         self.lock().labels = Some(labels);
@@ -111,8 +116,8 @@ impl<K, F> RedisKeyed<K, F> {
     }
 
     /// What is in force now, as far as this worker knows: for a health check, or a support ticket.
-    /// Of the keys, the ten that hold up most. Keys at which nothing waits and nothing is closed are
-    /// left out.
+    /// Of the keys, the ten that hold up most. Keys at which nothing waits and nothing is closed
+    /// are left out.
     #[must_use]
     pub fn snapshot(&self) -> ThrottleSnapshot {
         let now = Instant::now();
@@ -125,7 +130,8 @@ impl<K, F> RedisKeyed<K, F> {
         let states = buckets.iter().map(|bucket| bucket.state(now));
         let shown = snapshot.add(Some(buckets.len()), states);
         let shown: Vec<_> = shown.iter().map(|&at| &buckets[at]).collect();
-        // Its part in the calls to Redis is known to each bucket alone: the one that holds up most tells of them.
+        // Its part in the calls to Redis is known to each bucket alone: the one that holds up most
+        // tells of them.
         snapshot.store = Some(
             shown
                 .first()

@@ -2,12 +2,14 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-/// The names of one schedule's keys in Redis. One hash tag keeps them on the same node of a cluster.
+/// The names of one schedule's keys in Redis. One hash tag keeps them on the same node of a
+/// cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Keys([String; 3]);
 
 impl Keys {
-    /// For the limit `name`; and for one of its `part`s, of which nobody can tell from the keys which it is.
+    /// For the limit `name`; and for one of its `part`s, of which nobody can tell from the keys
+    /// which it is.
     pub(crate) fn new(name: &str, part: Option<&[u8]>) -> Self {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
         let mut tag = if !name.is_empty() && name.len() <= 64 && name.bytes().all(plain) {

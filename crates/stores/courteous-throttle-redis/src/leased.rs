@@ -20,8 +20,9 @@ struct SlotRange {
     offset: i64,
     spacing: i64,
     left: u32,
-    /// What the offset counts from: for a slot's opening the receipt of the answer; for its end, a lease after the call
-    /// was about to be sent. So both lie on the safe side of the script's run. A past offset counts as 0.
+    /// What the offset counts from: for a slot's opening the receipt of the answer; for its end, a
+    /// lease after the call was about to be sent. So both lie on the safe side of the script's run.
+    /// A past offset counts as 0.
     opens: Instant,
     expires: Instant,
 }
@@ -92,8 +93,8 @@ impl SlotRange {
 }
 
 impl LeasedSlots {
-    /// Takes the slots of an answer to a call that was about to be sent at `before`. Says how many of them are of use: none
-    /// if the first `need` are not all open at one time.
+    /// Takes the slots of an answer to a call that was about to be sent at `before`. Says how many
+    /// of them are of use: none if the first `need` are not all open at one time.
     pub(crate) fn add(
         &mut self,
         reply: &Reply,

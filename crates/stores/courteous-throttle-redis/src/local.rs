@@ -6,8 +6,8 @@ use crate::terms::Terms;
 
 /// The part of a rate that a worker has to itself while it cannot reach Redis.
 ///
-/// Two schedules: that of what was sent, which keeps the bound, and that of what was promised to those who wait, which is
-/// never ahead of it. A promise that is not used holds up nobody.
+/// Two schedules: that of what was sent, which keeps the bound, and that of what was promised to
+/// those who wait, which is never ahead of it. A promise that is not used holds up nobody.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Local {
     interval: Duration,

@@ -38,15 +38,17 @@ impl Outage {
     }
 }
 
-/// A part of a rate that is never handed out by Redis, so that workers which cannot reach it have something to go on with.
+/// A part of a rate that is never handed out by Redis, so that workers which cannot reach it have
+/// something to go on with.
 ///
-/// With a `reserve` of 0.2 and `max_workers` of 8, Redis hands out 80 % of the rate, and each worker that is cut off goes
-/// on at 2.5 %. However many are cut off, in whatever groups, all together never exceed the rate, if there are no more
-/// than `max_workers`. Count each bucket that is made for the name, if there are several in a process, and those that
-/// overlap while a new version is rolled out. While Redis is there, the reserve is not used.
+/// With a `reserve` of 0.2 and `max_workers` of 8, Redis hands out 80 % of the rate, and each
+/// worker that is cut off goes on at 2.5 %. However many are cut off, in whatever groups, all
+/// together never exceed the rate, if there are no more than `max_workers`. Count each bucket that
+/// is made for the name, if there are several in a process, and those that overlap while a new
+/// version is rolled out. While Redis is there, the reserve is not used.
 ///
-/// The burst is split as the rate is, and each worker's part of it is at least 1: so the burst must be above
-/// `max_workers`.
+/// The burst is split as the rate is, and each worker's part of it is at least 1: so the burst must
+/// be above `max_workers`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LocalShare {
     reserve: f64,

@@ -18,20 +18,22 @@ pub(crate) struct Call {
     /// A server's quota lasts with a call in each `pace`, and is reset after `paced_for`.
     pub(crate) pace: Duration,
     pub(crate) paced_for: Duration,
-    /// Redis' clock was set forward by `step` microseconds, as a worker saw when the skew was `skew`.
+    /// Redis' clock was set forward by `step` microseconds, as a worker saw when the skew was
+    /// `skew`.
     pub(crate) skew: i64,
     pub(crate) step: i64,
     /// The latest schedule that this worker has seen.
     pub(crate) seen: Seen,
 }
 
-/// How far a schedule was when a worker saw it. Of two, the later one was born later or, if they are the same schedule,
-/// ends later.
+/// How far a schedule was when a worker saw it. Of two, the later one was born later or, if they
+/// are the same schedule, ends later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// Which schedule it is: when it began, in microseconds of Redis' clock. 0 if none was seen.
     pub(crate) born: i64,
-    /// When it was seen, in microseconds of Redis' clock; and where it ended, in nanoseconds from then on.
+    /// When it was seen, in microseconds of Redis' clock; and where it ended, in nanoseconds from
+    /// then on.
     pub(crate) now: i64,
     pub(crate) ends: i64,
 }
@@ -67,7 +69,8 @@ pub(crate) fn bounded(time: Duration) -> i64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) granted: u32,
-    /// When the first slot begins, and where the schedule ends now: nanoseconds from the script's run on.
+    /// When the first slot begins, and where the schedule ends now: nanoseconds from the script's
+    /// run on.
     pub(crate) first: i64,
     pub(crate) ends: i64,
     /// If nothing was granted: how long until there may be something.

@@ -6,8 +6,9 @@ use redis::{
 
 /// A primary that Sentinels watch, and know where to find.
 ///
-/// This is the protocol of Redis' own page for clients of Sentinel, but for one thing: all Sentinels are asked at once. One
-/// after another, the first that hangs would use up the time of all.
+/// This is the protocol of Redis' own page for clients of Sentinel, but for one thing: all
+/// Sentinels are asked at once. One after another, the first that hangs would use up the time of
+/// all.
 #[derive(Clone)]
 pub(crate) struct Sentinels {
     /// There is at least one.

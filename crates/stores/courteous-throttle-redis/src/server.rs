@@ -98,7 +98,8 @@ impl Server {
         }
     }
 
-    /// How long a call can take: two attempts, each of which may have to wait for another call's connection.
+    /// How long a call can take: two attempts, each of which may have to wait for another call's
+    /// connection.
     pub(crate) fn longest_call(&self) -> Duration {
         let attempt = self.connect_timeout.saturating_add(self.response_timeout);
         attempt.saturating_mul(2)

@@ -1,4 +1,5 @@
-//! The promises, a simulation of whole workers, and what they stand on: a model of the script, and a Redis in this process.
+//! The promises, a simulation of whole workers, and what they stand on: a model of the script, and
+//! a Redis in this process.
 
 mod calls;
 mod core;

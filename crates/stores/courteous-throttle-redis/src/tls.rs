@@ -16,7 +16,8 @@ use rustls::{
 /// use courteous_throttle_redis::{Redis, Tls};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// // Once, when the program begins: `rustls::crypto::ring::default_provider().install_default()`, or another one.
+/// // Once, when the program begins:
+/// // `rustls::crypto::ring::default_provider().install_default()`, or another one.
 /// let tls = Tls::new()
 ///     .with_roots(std::fs::read("ca.pem")?)
 ///     .with_identity(std::fs::read("client.pem")?, std::fs::read("client.key")?);
@@ -54,7 +55,8 @@ impl Tls {
         self
     }
 
-    /// Shows a certificate to servers that ask for one: its `chain`, itself first, and its private `key`, both as PEM.
+    /// Shows a certificate to servers that ask for one: its `chain`, itself first, and its private
+    /// `key`, both as PEM.
     #[must_use]
     pub fn with_identity(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         let (chain, key) = (chain.into(), key.into());
@@ -93,7 +95,8 @@ impl Identity {
     fn check(&self) -> Option<()> {
         let chain = CertificateDer::pem_slice_iter(&self.chain).collect::<Result<_, _>>();
         let key = PrivateKeyDer::from_pem_slice(&self.key).ok()?;
-        // Without a provider there is no URL that says `rediss://`: that is what is to be told then.
+        // Without a provider there is no URL that says `rediss://`: that is what is to be told
+        // then.
         if let Some(provider) = CryptoProvider::get_default() {
             CertifiedKey::from_der(chain.ok()?, key, provider).ok()?;
         }
@@ -119,8 +122,8 @@ pub enum InvalidTls {
     Plain,
     /// There is no certificate in the PEM of the roots, or one that cannot be read.
     Roots,
-    /// There is no certificate or no private key in the PEM of the identity, one of them cannot be read, or they do not
-    /// belong together.
+    /// There is no certificate or no private key in the PEM of the identity, one of them cannot be
+    /// read, or they do not belong together.
     Identity,
 }
 

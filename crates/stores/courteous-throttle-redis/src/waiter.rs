@@ -19,7 +19,8 @@ pub(crate) struct Waiter {
 impl Waiter {
     /// Keeps `waker`, and leaves the one in its place that it replaces.
     ///
-    /// The caller clones and drops wakers without the lock: both may run any code, such as another call of this bucket.
+    /// The caller clones and drops wakers without the lock: both may run any code, such as another
+    /// call of this bucket.
     pub(crate) fn keep(&mut self, waker: &mut Option<Waker>) {
         let known = match (&self.waker, &*waker) {
             (Some(kept), Some(waker)) => kept.will_wake(waker),

@@ -48,8 +48,8 @@ impl Worker {
         &self.server
     }
 
-    /// Starts the task on the current runtime if this process has none. Also replaces a task that has not looked for long, as
-    /// its runtime is not driven.
+    /// Starts the task on the current runtime if this process has none. Also replaces a task that
+    /// has not looked for long, as its runtime is not driven.
     pub(crate) fn ensure_task(&self) {
         let (Some(since), Ok(runtime)) = (self.pending.waiting_since(), Handle::try_current())
         else {

@@ -1,4 +1,5 @@
-//! What a token costs with a lease in hand. The only test in this file, as allocations are counted for the whole process.
+//! What a token costs with a lease in hand. The only test in this file, as allocations are counted
+//! for the whole process.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{alloc::System, future::poll_fn, num::NonZeroU32, pin::pin, time::Duration};
@@ -33,7 +34,8 @@ async fn a_token_with_a_lease_in_hand_costs_no_allocation() {
     let rate = Rate::per_second(400.0).unwrap().with_burst(burst);
     let bucket = RedisBucket::new(&redis, "counted", rate);
     let ask = Ask::new(NonZeroU32::MIN);
-    // A machine that is busy may let slots expire between any two lines: until ten could be taken one after another.
+    // A machine that is busy may let slots expire between any two lines: until ten could be taken
+    // one after another.
     for _ in 0..200 {
         // A crowd reserves for as many again.
         tokio::time::sleep(Duration::from_millis(20)).await;

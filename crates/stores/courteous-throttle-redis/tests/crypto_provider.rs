@@ -1,4 +1,5 @@
-//! Without a crypto provider there is no TLS: that is told when a URL is read, and not by a panic when it is connected to.
+//! Without a crypto provider there is no TLS: that is told when a URL is read, and not by a panic
+//! when it is connected to.
 //!
 //! A process of its own, as the provider is the process'.
 

@@ -1,6 +1,8 @@
-//! A forked process is a worker of its own, though it has a copy of the bucket, of its task and of its connection.
+//! A forked process is a worker of its own, though it has a copy of the bucket, of its task and of
+//! its connection.
 //!
-//! Without the test harness, which has threads: of a process with threads, `fork` copies one, and locks that others hold.
+//! Without the test harness, which has threads: of a process with threads, `fork` copies one, and
+//! locks that others hold.
 
 #![allow(
     clippy::expect_used,

@@ -65,7 +65,8 @@ async fn a_node_that_is_gone_holds_up_its_own_keys_only() {
         let spared = sent.iter().filter(|&&sent| sent).count();
         assert!((8..30).contains(&spared), "{spared} of 30 keys");
     }
-    // The others may notice that the connection was made anew, but not each time that the node is tried.
+    // The others may notice that the connection was made anew, but not each time that the node is
+    // tried.
     let failures = |are_sent: bool| {
         let keys = buckets.iter().zip(&sent);
         let keys = keys.filter(move |&(_, &sent)| sent == are_sent);

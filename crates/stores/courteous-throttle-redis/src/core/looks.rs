@@ -40,7 +40,8 @@ impl Looks {
         self.due = self.due.map(|at| at.max(now));
     }
 
-    /// Whether to look now at `waiting` waiters. If a look is due, but would be too soon after the last one, it is put off.
+    /// Whether to look now at `waiting` waiters. If a look is due, but would be too soon after the
+    /// last one, it is put off.
     pub(crate) fn begin(&mut self, waiting: usize, now: Instant) -> bool {
         if self.due.is_none_or(|at| at > now) {
             return false;

@@ -26,7 +26,8 @@ use crate::{
 /// When this Redis' clock read 0.
 const EPOCH: i64 = 1_790_000_000_000_000;
 
-/// A clone is the same server; a [`cut`](Self::cut) is for all clones of what [`way`](Self::way) gave.
+/// A clone is the same server; a [`cut`](Self::cut) is for all clones of what [`way`](Self::way)
+/// gave.
 #[derive(Clone, Debug)]
 pub(crate) struct Fake(Arc<Mutex<State>>, Arc<AtomicBool>);
 

@@ -7,7 +7,8 @@ use crate::{
     terms::Terms,
 };
 
-/// Idle time beyond this (46 days) earns nothing, so that all counts are exact in a script's floating point.
+/// Idle time beyond this (46 days) earns nothing, so that all counts are exact in a script's
+/// floating point.
 const MAX_CREDIT: u64 = 4_000_000_000_000_000;
 const RATE_SEEN: i64 = 5_000_000;
 const LONGEST_STAY: i64 = 3_600_000_000;

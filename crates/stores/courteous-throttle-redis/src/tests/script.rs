@@ -27,8 +27,8 @@ enum Event {
     /// What there is now is kept elsewhere; and what was kept comes back.
     Keep,
     Restore,
-    /// A call, that states a forward step with the skew of the last answer, or a wrong one; by a worker that has seen
-    /// the last answer, or none.
+    /// A call, that states a forward step with the skew of the last answer, or a wrong one; by a
+    /// worker that has seen the last answer, or none.
     Call(Call, Option<(i64, bool)>, bool),
 }
 
@@ -203,10 +203,12 @@ fn the_script_and_its_model_answer_alike() {
                         }
                     }
                 };
-                // The model's workers are numbers, in whose order equals are sorted; so are the script's.
+                // The model's workers are numbers, in whose order equals are sorted; so are the
+                // script's.
                 call.worker += 7;
                 let (model, sound) = &mut model;
-                // Of several values that are written into a field, the last one may be the right one.
+                // Of several values that are written into a field, the last one may be the right
+                // one.
                 if schedule(connection, &keys) != *sound {
                     model.flush();
                 }

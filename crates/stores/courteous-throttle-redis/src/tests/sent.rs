@@ -32,7 +32,8 @@ impl Sent {
         sent.iter().filter(|&&(at, _)| at >= start).count()
     }
 
-    /// By how many tokens the worst of all windows is above `burst + rate * length`; negative if none is.
+    /// By how many tokens the worst of all windows is above `burst + rate * length`; negative if
+    /// none is.
     pub(crate) fn excess(&self, rate: Rate) -> i128 {
         let sent = self.0.lock().unwrap();
         let (tokens, per) = (i128::from(rate.tokens()), i128::from(rate.per()));
@@ -41,8 +42,8 @@ impl Sent {
         let Some(&(start, _)) = sent.first() else {
             return 0;
         };
-        // In tokens times `per`: those sent before a window's first, less what the rate allows until then, is to be
-        // small for all windows; so the least is kept.
+        // In tokens times `per`: those sent before a window's first, less what the rate allows
+        // until then, is to be small for all windows; so the least is kept.
         for &(at, cost) in sent.iter() {
             let allowed = i128::try_from((at - start).as_nanos()).unwrap() * tokens;
             least = least.min(before * per - allowed);

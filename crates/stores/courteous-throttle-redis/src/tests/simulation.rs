@@ -1,4 +1,5 @@
-//! Whole workers around the model of the script, on the paused clock: late, lost, restarted, and counted.
+//! Whole workers around the model of the script, on the paused clock: late, lost, restarted, and
+//! counted.
 
 use std::{
     num::NonZeroU32,
@@ -173,7 +174,8 @@ async fn run(scene: Scene) -> (Rate, Sent) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// The promise, for bursts from 1 to 50: whatever is late, lost, dropped, closed, cut off, or wrong about the time.
+    /// The promise, for bursts from 1 to 50: whatever is late, lost, dropped, closed, cut off, or
+    /// wrong about the time.
     #[test]
     fn no_window_sees_more_than_the_burst_and_the_rate(scene in scene()) {
         let (rate, sent) = paused(run(scene));
@@ -182,15 +184,16 @@ proptest! {
     }
 }
 
-/// What a fault costs at most beyond its own time: a call that is not answered, the longest pause before the next one, and
-/// a cold start, with a lease that is lost.
+/// What a fault costs at most beyond its own time: a call that is not answered, the longest pause
+/// before the next one, and a cold start, with a lease that is lost.
 fn recovery(rate: Rate) -> Duration {
     let terms = Terms::of(rate);
     let cold_start = terms.horizon_time() + terms.lease_time().max(terms.spacing_time());
     Duration::from_millis(500) + Duration::from_secs(1) + cold_start + terms.lease_time()
 }
 
-/// What goes wrong, with pauses; adds to `lost` the time for which each fault may hold the workers up.
+/// What goes wrong, with pauses; adds to `lost` the time for which each fault may hold the workers
+/// up.
 async fn faults(
     redis: Fake,
     ways: Vec<Fake>,
@@ -284,7 +287,8 @@ async fn under_faults(seed: u64, burst: u32, has_deadlines: bool) -> (u64, f64) 
     (sent.total(), good / effective.interval().as_secs_f64())
 }
 
-/// A burst below `1 + rate * 20 ms` makes the rate slower, and nothing else does for longer than a fault and its recovery.
+/// A burst below `1 + rate * 20 ms` makes the rate slower, and nothing else does for longer than a
+/// fault and its recovery.
 #[test]
 fn under_faults_the_effective_rate_is_reached_in_all_of_the_time_between_them() {
     let mut needed = 0.0;

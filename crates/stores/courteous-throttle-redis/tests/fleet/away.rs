@@ -38,9 +38,10 @@ fn calls_are_refused_as_unavailable_while_redis_is_away_and_sent_when_it_is_back
     fleet.stop().assert_within(quota());
 }
 
-/// Calls that ask a Redis that does not answer end by their deadlines, which nothing else in reach would do: the bucket is
-/// more patient than the test. Which reason a call is told depends on what comes first on a busy machine, its deadline or
-/// what shows that Redis is away; sooner or later it is the latter.
+/// Calls that ask a Redis that does not answer end by their deadlines, which nothing else in reach
+/// would do: the bucket is more patient than the test. Which reason a call is told depends on what
+/// comes first on a busy machine, its deadline or what shows that Redis is away; sooner or later it
+/// is the latter.
 pub(crate) async fn no_call_outlives_its_deadline(bucket: &RedisBucket) {
     let bucket = bucket.clone().with_patience(10 * BOUND);
     let refused_after = async |patience| {

@@ -12,7 +12,8 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// One that nobody else knows, whatever its name. Also sees to it that this process can speak TLS.
+    /// One that nobody else knows, whatever its name. Also sees to it that this process can speak
+    /// TLS.
     pub(crate) fn new(name: &str) -> Self {
         // Another test may have done so.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,4 +1,5 @@
-//! Redis' clock is set while the workers work. (What is set is the clock that the script reads, for each worker in turn.)
+//! Redis' clock is set while the workers work. (What is set is the clock that the script reads, for
+//! each worker in turn.)
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ const TWENTY_SECONDS: i64 = 20_000_000;
 /// Longer than any test waits.
 const HOUR: i64 = 3_600_000_000;
 
-/// Sets the clock to each of `times`, relative to the true one, and yields how many steps forward the workers saw.
+/// Sets the clock to each of `times`, relative to the true one, and yields how many steps forward
+/// the workers saw.
 fn steps(times: &[i64]) -> Option<u64> {
     let redis = Redis::start()?;
     let links = [0; 4].map(|_| link(&redis.url()));

@@ -7,7 +7,8 @@ use courteous_test_servers::{Redis, machine_clock};
 
 use crate::support::{Fleet, Load, bucket, rate, script_calls, stand_still};
 
-/// What eight saturated workers send in about ten seconds after the cold start, the Redis calls, and the time that it took.
+/// What eight saturated workers send in about ten seconds after the cold start, the Redis calls,
+/// and the time that it took.
 fn share(redis: &Redis, rate: Rate) -> (Vec<usize>, u64, Duration) {
     let fleet = Fleet::start(8, Load::default(), |_| bucket(&redis.url(), rate));
     fleet.each_sends(1);
@@ -35,12 +36,14 @@ fn no_worker_starves_and_each_calls_once_in_a_lease() {
         let few = share(&slow, rate(20, 10));
         (many.join().unwrap(), few)
     });
-    // How equal the shares are is told on the paused clock. Here it also depends on who gets a processor.
+    // How equal the shares are is told on the paused clock. Here it also depends on who gets a
+    // processor.
     for counts in [&many, &few] {
         let mean = counts.iter().sum::<usize>() / counts.len();
         assert!(counts.iter().all(|&count| 4 * count >= mean), "{counts:?}");
     }
-    // One in a lease of 50 ms for each worker, and one more if the answer came too late to be of use.
+    // One in a lease of 50 ms for each worker, and one more if the answer came too late to be of
+    // use.
     let leases = 8 * time.as_millis() as u64 / 50;
     assert!(calls <= 2 * leases, "{calls} calls in {time:?}");
 }

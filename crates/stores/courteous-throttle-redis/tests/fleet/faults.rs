@@ -165,7 +165,8 @@ fn a_replica_that_lost_the_last_writes_and_is_promoted() {
 #[test]
 fn connections_that_go_silent() {
     let Some(redis) = Redis::start() else { return };
-    // Each worker's first connections: what is asked, or what is answered, is swallowed after some calls.
+    // Each worker's first connections: what is asked, or what is answered, is swallowed after some
+    // calls.
     let silent = Flow::smooth().black_hole_after(3000);
     let line = Line::with(redis.address(), move |connection| match connection {
         0..WORKERS => Course::smooth().with_down(silent),

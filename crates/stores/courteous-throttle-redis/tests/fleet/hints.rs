@@ -20,7 +20,8 @@ use tower::{Layer, ServiceExt};
 use crate::support::{BOUND, Fleet, Load, await_that, bucket, quota, stand_still};
 
 const PAUSE: Duration = Duration::from_secs(4);
-/// A lease and the horizon at 500 per second and burst 50: so long after Redis was told, no worker uses a slot of before.
+/// A lease and the horizon at 500 per second and burst 50: so long after Redis was told, no worker
+/// uses a slot of before.
 const HEARD: Duration = Duration::from_millis(550);
 
 /// Waits until Redis was told that the bucket is closed.

@@ -102,7 +102,8 @@ fn of_workers_that_disagree_the_strictest_is_right_until_it_is_gone() {
         })
     });
     one.assert_within(strict);
-    // In five seconds it is forgotten: then more is sent in a second than it would allow, which is 120.
+    // In five seconds it is forgotten: then more is sent in a second than it would allow, which is
+    // 120.
     let start = machine_clock();
     let faster = await_that(|| {
         let recent = machine_clock() - 1_000_000_000;
@@ -122,7 +123,8 @@ fn slots_of_calls_that_are_given_up_are_used_by_others() {
         .enable_all()
         .build()
         .unwrap();
-    // If their slots were lost, hardly any would be left: of 60 calls, most are given up before their turn.
+    // If their slots were lost, hardly any would be left: of 60 calls, most are given up before
+    // their turn.
     runtime.block_on(async {
         let mut calls = JoinSet::new();
         for seed in 0..60 {

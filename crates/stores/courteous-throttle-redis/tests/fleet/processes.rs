@@ -1,5 +1,6 @@
-//! Workers that are processes, as the machine's own way of stopping one (`SIGSTOP`) stops all of its threads wherever they
-//! are. They report when they sent, on the clock that all processes of a machine share.
+//! Workers that are processes, as the machine's own way of stopping one (`SIGSTOP`) stops all of
+//! its threads wherever they are. They report when they sent, on the clock that all processes of a
+//! machine share.
 
 use std::{
     env,

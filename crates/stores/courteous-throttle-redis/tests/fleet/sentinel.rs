@@ -1,5 +1,5 @@
-//! A primary that Sentinel watches, which is lost, comes back as a replica, and is promoted again; and Sentinels that are
-//! away themselves.
+//! A primary that Sentinel watches, which is lost, comes back as a replica, and is promoted again;
+//! and Sentinels that are away themselves.
 
 use std::{
     io::{Read, Write},

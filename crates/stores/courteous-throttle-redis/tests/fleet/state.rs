@@ -9,7 +9,8 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::support::{BOUND, Fleet, Load, link, quota, send};
 
-/// What another program, or a slip of the hand, leaves behind: commands about the schedule at `key`.
+/// What another program, or a slip of the hand, leaves behind: commands about the schedule at
+/// `key`.
 fn accidents(key: &str, fields: &[String]) -> Vec<Vec<Vec<String>>> {
     let words = |text: &str| text.split(' ').map(|word| word.replace('@', key)).collect();
     let steps = |texts: &[&str]| texts.iter().map(|text| words(text)).collect();

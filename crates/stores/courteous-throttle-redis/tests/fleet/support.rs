@@ -1,4 +1,5 @@
-//! A fleet of workers, each with a thread, a runtime, a store and connections of its own: a machine.
+//! A fleet of workers, each with a thread, a runtime, a store and connections of its own: a
+//! machine.
 
 use std::{
     collections::HashMap,
@@ -30,7 +31,8 @@ pub(crate) fn rate(tokens: u32, burst: u32) -> Rate {
         .with_burst(NonZeroU32::new(burst).unwrap())
 }
 
-/// What a fleet has in most tests: 500 per second, burst 50. A lease lasts 50 ms, and a cold start 550 ms.
+/// What a fleet has in most tests: 500 per second, burst 50. A lease lasts 50 ms, and a cold start
+/// 550 ms.
 pub(crate) fn quota() -> Rate {
     rate(500, 50)
 }
@@ -246,7 +248,8 @@ impl<S: Store> Caller<S> {
     }
 }
 
-/// What a throttle does with its store before it sends. Yields an instant before the decision to send now, and one after it.
+/// What a throttle does with its store before it sends. Yields an instant before the decision to
+/// send now, and one after it.
 pub(crate) async fn send<S: Store>(store: &S, ask: &Ask) -> Result<(u64, u64), Rejected> {
     let after = machine_clock();
     let mut turn = match store.take(ask) {
@@ -277,8 +280,8 @@ pub(crate) async fn send_one(bucket: &RedisBucket) {
     }
 }
 
-/// Has calls refused, as there is no way to Redis, until the fault has `text` in it; a busy machine may be too slow for a
-/// connection at first, which is another fault. Yields the fault.
+/// Has calls refused, as there is no way to Redis, until the fault has `text` in it; a busy machine
+/// may be too slow for a connection at first, which is another fault. Yields the fault.
 pub(crate) async fn fault(bucket: &RedisBucket, text: &str) -> String {
     let end = time::Instant::now() + BOUND;
     loop {

@@ -84,7 +84,8 @@ fn nobody_starves_where_not_all_workers_fit_into_the_horizon() {
             "{counts:?}"
         );
         let calls = redis.state().calls.len() - calls;
-        // One that says when there will be room, and one that gets it; and some whose packets were sent again.
+        // One that says when there will be room, and one that gets it; and some whose packets were
+        // sent again.
         assert!(calls <= 2 * 80 + 20, "{calls}");
     });
 }
