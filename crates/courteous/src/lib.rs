@@ -39,7 +39,7 @@
 //! call > idempotency key > dead letter > total timeout > retry > concurrency limit > throttle > attempt timeout > client
 //! ```
 //!
-//! - The *key* is outermost of those that act: one operation, one key, on every attempt and on any later replay. Inside of a
+//! - The *key* is outermost of those that act: one operation, one key, on every attempt and on any later redrive. Inside of a
 //!   retry, against this order, a call still never has two keys.
 //! - The *dead letter*, where there is one, is just inside of the key, so that a record holds the key that was sent, and
 //!   outside of all else, so that nothing ends a call unseen by it.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use courteous::{
     Courteous, DeadLetterLayer, DeadLettered, IdempotencyKeyLayer, Idempotent, RetryLayer, Stack,
     dead_letter::{
-        BoxFuture, Filter, Letter, MemoryStore, Page, Payload, PushError, Reason, Replay, Sink,
+        BoxFuture, Filter, Letter, MemoryStore, Page, Payload, PushError, Reason, Redrive, Sink,
         Store,
     },
 };
@@ -105,7 +105,7 @@ async fn a_409_that_stays_under_the_calls_own_key_is_kept_and_one_that_is_an_ans
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conditional_write_whose_answer_was_lost_is_kept_and_not_replayed_in_bulk() {
+async fn a_conditional_write_whose_answer_was_lost_is_kept_and_not_redriven_in_bulk() {
     let store = MemoryStore::new();
     let probe = Probe::new()
         .replies([Reply::fail("reset")])
@@ -117,7 +117,7 @@ async fn a_conditional_write_whose_answer_was_lost_is_kept_and_not_replayed_in_b
     let letter = store.get(id).await.unwrap().unwrap().letter;
     assert_eq!(letter.failure.reason, Reason::NotIdempotent);
     assert!(!letter.is_repeatable());
-    let summary = Replay::new()
+    let summary = Redrive::new()
         .run::<_, _, Full<Bytes>, _>(&store, stacked(&probe, &store))
         .await
         .unwrap();
@@ -125,7 +125,7 @@ async fn a_conditional_write_whose_answer_was_lost_is_kept_and_not_replayed_in_b
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_through_the_same_stack_sends_the_same_key_and_makes_no_second_record() {
+async fn a_redrive_through_the_same_stack_sends_the_same_key_and_makes_no_second_record() {
     let (probe, store) = (
         Probe::new().replies((0..3).map(|_| Reply::status(503))),
         MemoryStore::new(),
@@ -135,8 +135,8 @@ async fn a_replay_through_the_same_stack_sends_the_same_key_and_makes_no_second_
     request.headers_mut().remove("authorization");
     client.clone().oneshot(request).await.unwrap();
 
-    let replay = Replay::new();
-    let summary = replay
+    let redrive = Redrive::new();
+    let summary = redrive
         .run::<_, _, Full<Bytes>, _>(&store, client)
         .await
         .unwrap();
@@ -267,7 +267,7 @@ fn grpc(path: &str) -> Request<Full<Bytes>> {
 
 #[cfg(feature = "tonic")]
 #[tokio::test(start_paused = true)]
-async fn a_method_that_is_called_idempotent_is_retried_and_replayed() {
+async fn a_method_that_is_called_idempotent_is_retried_and_redriven() {
     let names = ["/shop.Catalog/Get", "/shop.Search/*"];
     for (path, is_one) in [
         ("/shop.Catalog/Get", true),
@@ -287,7 +287,7 @@ async fn a_method_that_is_called_idempotent_is_retried_and_replayed() {
         assert_eq!(lost.calls() > 1, is_one, "{path}");
         // Through any stack: the word is kept with the letter.
         let back = Probe::new().replies([Reply::fail("reset")]);
-        let summary = Replay::new()
+        let summary = Redrive::new()
             .run::<_, _, Full<Bytes>, _>(&store, Stack::new().build().unwrap().layer(back.clone()))
             .await
             .unwrap();

@@ -5,8 +5,8 @@ use std::{
 
 use courteous::BoxError;
 use courteous_dead_letter::{
-    Clock, LetterId, Progress, Reason, Replay, ReplayOutcome, State, StateKind, Store, StoreError,
-    Summary,
+    Clock, LetterId, Progress, Reason, Redrive, RedriveOutcome, State, StateKind, Store,
+    StoreError, Summary,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ pub(crate) async fn replay(
         told: Mutex::default(),
     };
     let window = Window::new(store, limit);
-    let mut replay = Replay::new()
+    let mut redrive = Redrive::new()
         .with_concurrency(args.concurrency)
         .with_total_timeout(args.timeout)
         .with_key_lifetime(args.key_lifetime)
@@ -53,7 +53,7 @@ pub(crate) async fn replay(
         .with_dry_run(args.dry_run)
         .with_on_progress(move |progress| teller.tell(progress));
     if !args.headers.is_empty() {
-        replay = replay.with_secrets(move |letter: &_| fresh.secrets(letter));
+        redrive = redrive.with_secrets(move |letter: &_| fresh.secrets(letter));
     }
 
     let once = args.ids.iter().map(|id| (*id, false));
@@ -61,7 +61,7 @@ pub(crate) async fn replay(
     let chosen: Vec<_> = once.chain(twice).collect();
     let run = async {
         if chosen.is_empty() {
-            let summary = replay.run(&window, client).await?;
+            let summary = redrive.run(&window, client).await?;
             let claimed = store.stats().await?.in_state(StateKind::Claimed);
             if claimed > 0 {
                 report(&format!(
@@ -72,8 +72,8 @@ pub(crate) async fn replay(
         }
         let (mut sum, mut exit) = (Summary::default(), Exit::Done);
         for (id, twice) in chosen {
-            let replay = replay.clone().with_id(id).with_may_run_twice(twice);
-            let summary = replay.run(&window, client.clone()).await?;
+            let redrive = redrive.clone().with_id(id).with_may_run_twice(twice);
+            let summary = redrive.run(&window, client.clone()).await?;
             if summary.total() == 0 && !window.is_closed() {
                 report(&why_not(store, id).await?);
                 exit = Exit::NotFound;
@@ -175,7 +175,7 @@ impl Teller {
         if failed > 0 {
             self.bar.set_message(format!("{failed} not delivered, "));
         }
-        let is_fine = matches!(outcome, ReplayOutcome::Delivered { .. });
+        let is_fine = matches!(outcome, RedriveOutcome::Delivered { .. });
         if self.output == Output::Json || !is_fine {
             self.bar.suspend(|| {
                 // A replay goes on where nobody reads: the store has all this as well.
@@ -187,37 +187,37 @@ impl Teller {
     }
 }
 
-fn outcome_json(id: LetterId, outcome: &ReplayOutcome) -> Value {
+fn outcome_json(id: LetterId, outcome: &RedriveOutcome) -> Value {
     let (word, status, why) = match outcome {
-        ReplayOutcome::Delivered { status } => ("delivered", Some(status), None),
-        ReplayOutcome::Refused { status } => ("refused", Some(status), None),
-        ReplayOutcome::Failed { reason } => ("failed", None, Some(reason.to_string())),
-        ReplayOutcome::Exhausted { reason } => ("exhausted", None, Some(reason.to_string())),
-        ReplayOutcome::Expired => ("expired", None, None),
-        ReplayOutcome::NotSent(why) => ("not_sent", None, Some(with_causes(why))),
-        ReplayOutcome::Lost => ("lost", None, None),
-        ReplayOutcome::WouldSend => ("would_send", None, None),
+        RedriveOutcome::Delivered { status } => ("delivered", Some(status), None),
+        RedriveOutcome::Refused { status } => ("refused", Some(status), None),
+        RedriveOutcome::Failed { reason } => ("failed", None, Some(reason.to_string())),
+        RedriveOutcome::Exhausted { reason } => ("exhausted", None, Some(reason.to_string())),
+        RedriveOutcome::Expired => ("expired", None, None),
+        RedriveOutcome::NotSent(why) => ("not_sent", None, Some(with_causes(why))),
+        RedriveOutcome::Lost => ("lost", None, None),
+        RedriveOutcome::WouldSend => ("would_send", None, None),
         other => ("other", None, Some(format!("{other:?}"))),
     };
     let status = status.map(|status| status.as_u16());
     json!({ "id": id.to_string(), "outcome": word, "status": status, "reason": why })
 }
 
-fn in_words(outcome: &ReplayOutcome) -> String {
+fn in_words(outcome: &RedriveOutcome) -> String {
     match outcome {
-        ReplayOutcome::Delivered { status } => format!("delivered ({})", status.as_u16()),
-        ReplayOutcome::Refused { status } => format!("refused ({})", status.as_u16()),
-        ReplayOutcome::Failed { reason } => format!("failed again ({reason}), and is pending"),
-        ReplayOutcome::Exhausted {
+        RedriveOutcome::Delivered { status } => format!("delivered ({})", status.as_u16()),
+        RedriveOutcome::Refused { status } => format!("refused ({})", status.as_u16()),
+        RedriveOutcome::Failed { reason } => format!("failed again ({reason}), and is pending"),
+        RedriveOutcome::Exhausted {
             reason: Reason::KeyRunsOut,
         } => format!("failed again, and is expired: {}", view::KEY_RUNS_OUT),
-        ReplayOutcome::Exhausted { reason } => {
+        RedriveOutcome::Exhausted { reason } => {
             format!("failed for the last time ({reason}), and is expired")
         }
-        ReplayOutcome::Expired => "expired: too old, or sent too often".to_owned(),
-        ReplayOutcome::NotSent(why) => format!("not sent: {}", with_causes(why)),
-        ReplayOutcome::Lost => "claimed by another replay meanwhile".to_owned(),
-        ReplayOutcome::WouldSend => "would be sent".to_owned(),
+        RedriveOutcome::Expired => "expired: too old, or sent too often".to_owned(),
+        RedriveOutcome::NotSent(why) => format!("not sent: {}", with_causes(why)),
+        RedriveOutcome::Lost => "claimed by another replay meanwhile".to_owned(),
+        RedriveOutcome::WouldSend => "would be sent".to_owned(),
         other => format!("{other:?}"),
     }
 }

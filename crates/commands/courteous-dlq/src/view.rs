@@ -33,7 +33,7 @@ pub(crate) fn json(record: &Record, with_body: bool) -> Value {
         "body": { "kind": letter.payload.kind(), "bytes": letter.payload.bytes().len() },
         "tags": letter.tags.iter().map(|(name, value)| (name.to_owned(), value.into())).collect::<Map<_, _>>(),
         "attempts": failure.attempts,
-        "replays": record.replays,
+        "replays": record.redrives,
         "maybe_sent": failure.maybe_sent,
         "maybe_processed": failure.maybe_sent && failure.maybe_processed,
         "last_status": failure.last_status.map(|status| status.as_u16()),

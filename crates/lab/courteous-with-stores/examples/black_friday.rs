@@ -6,7 +6,7 @@
 //! ```
 //!
 //! What could not be delivered lands in the dead-letter queue, a file here. When the provider is well again, the queue is
-//! replayed, by the same code as that of `courteous-dlq replay`. Who was charged how often is read in the provider's
+//! redriven, by the same code as that of `courteous-dlq replay`. Who was charged how often is read in the provider's
 //! ledger. Ends with an error if anybody was charged twice, or not at all.
 
 use std::{
@@ -30,7 +30,7 @@ use courteous::{
     Courteous, IdempotencyKeyLayer, ServiceBuilder, Stack, find_cause, idempotency::IdempotencyKey,
 };
 use courteous_dead_letter::{
-    DeadLetter, DeadLetterLayer, DeadLettered, Replay, Stats, Store, Tags,
+    DeadLetter, DeadLetterLayer, DeadLettered, Redrive, Stats, Store, Tags,
 };
 use courteous_dead_letter_sqlite::SqliteStore;
 use http::{HeaderMap, Request, StatusCode};
@@ -80,11 +80,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     println!("$ courteous-dlq --store sqlite:{} replay", file.display());
     let start = Instant::now();
-    let replay = Replay::new().with_total_timeout(TIMEOUT);
+    let redrive = Redrive::new().with_total_timeout(TIMEOUT);
     let mut delivered = 0;
     // Once is enough, unless this machine is so slow that calls time out.
     for _ in 0..5 {
-        delivered += replay.run(&queue, shop.clone()).await?.delivered;
+        delivered += redrive.run(&queue, shop.clone()).await?.delivered;
         if queue.stats().await?.undelivered() == 0 {
             break;
         }

@@ -136,7 +136,7 @@ async fn a_dead_letter_inside_the_key_holds_it_and_one_outside_does_not() {
     let swapped = dead_letter.layer(key.layer(probe.clone()));
     assert_eq!(send(swapped, post()).await.unwrap().status(), 503);
     assert!(sent(1).is_some());
-    assert_eq!(kept(&store).await, [None], "a replay would book it twice");
+    assert_eq!(kept(&store).await, [None], "a redrive would book it twice");
 }
 
 #[tokio::test(start_paused = true)]

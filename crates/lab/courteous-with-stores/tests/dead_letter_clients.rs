@@ -8,7 +8,7 @@ use bytes::Bytes;
 use courteous::{AnyBody, BoxError, IdempotencyKeyLayer, RetryLayer, find_cause};
 use courteous_dead_letter::{
     DeadLetterLayer, DeadLettered, Letter, MemoryStore, Payload, Reason, Record, State, Store,
-    replay,
+    redrive,
 };
 use http::{Request, Response};
 use http_body_util::Full;
@@ -66,7 +66,7 @@ async fn a_call_whose_certificate_is_not_trusted_is_kept_and_sent_when_it_is() {
         let up = service_fn(async |request: Request<Full<Bytes>>| {
             Ok::<_, BoxError>(Response::new(request.into_body()))
         });
-        assert_eq!(replay(&store, up).await.unwrap().delivered, 1);
+        assert_eq!(redrive(&store, up).await.unwrap().delivered, 1);
         let state = store.get(record.letter.id).await.unwrap().unwrap().state;
         assert!(matches!(state, State::Delivered { .. }));
     }

@@ -34,7 +34,7 @@ use crate::{BodyScrubber, Clock, Reason, Sink};
 /// | body bytes kept | 64 KiB | as the retry |
 /// | time to record | 2 s | the call has failed, and its caller waits |
 /// | key header | `idempotency-key` | the IETF draft's name |
-/// | lifetime of a key | 23 h | as a replay's |
+/// | lifetime of a key | 23 h | as a redrive's |
 /// | classifier, where no retry is inside | [`HttpClassifier`](courteous_classify::HttpClassifier) | the retry's: both must agree on what a failure is |
 ///
 /// # Secrets
@@ -132,7 +132,7 @@ impl<K> DeadLetterLayer<K> {
         self.with(|settings| settings.key_header = name)
     }
 
-    /// How long the server remembers an idempotency key: what [`Replay::with_key_lifetime`](crate::Replay::with_key_lifetime) says.
+    /// How long the server remembers an idempotency key: what [`Redrive::with_key_lifetime`](crate::Redrive::with_key_lifetime) says.
     /// Default: 23 h.
     ///
     /// A call that may have been processed, and whose server then asks for a longer pause, cannot be sent again safely. Its letter
@@ -188,7 +188,7 @@ impl<K> DeadLetterLayer<K> {
 
     /// Takes secrets out of the bodies of forms and of JSON before they are written. Default: none, and a body is written as it is.
     ///
-    /// A letter whose body was scrubbed is for reading only: a replay does not send it. See [`BodyScrubber`].
+    /// A letter whose body was scrubbed is for reading only: a redrive does not send it. See [`BodyScrubber`].
     #[must_use]
     pub fn with_body_scrubber(self, scrubber: BodyScrubber) -> Self {
         self.with(|settings| settings.body_scrubber = Some(scrubber))

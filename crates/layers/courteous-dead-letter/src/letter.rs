@@ -47,11 +47,11 @@ pub struct Letter {
     pub first_at: SystemTime,
     /// The caller's tags.
     pub tags: Tags,
-    /// How it failed: a replay that fails too writes another one here.
+    /// How it failed: a redrive that fails too writes another one here.
     pub failure: Failure,
 }
 
-/// How a call has failed, its replays included.
+/// How a call has failed, its redrives included.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Failure {
@@ -66,7 +66,7 @@ pub struct Failure {
     /// Whether the server may have acted on one of them: one that was sent, and that it did not refuse. Its key begins to age with
     /// that one.
     pub maybe_processed: bool,
-    /// Since when that is so, if it is so because of a replay. `None`: since [`Letter::first_at`].
+    /// Since when that is so, if it is so because of a redrive. `None`: since [`Letter::first_at`].
     pub maybe_processed_since: Option<SystemTime>,
     /// The status of the last response.
     pub last_status: Option<StatusCode>,
@@ -82,7 +82,7 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PastAttempt {
-    /// Which one it was, from 1, counted through all replays.
+    /// Which one it was, from 1, counted through all redrives.
     pub number: u32,
     /// When it was known to have failed.
     pub ended: SystemTime,
@@ -174,7 +174,7 @@ impl Failure {
         }
     }
 
-    /// This failure, and then `later`, which is that of a replay: attempts and history of both, and for the rest the later
+    /// This failure, and then `later`, which is that of a redrive: attempts and history of both, and for the rest the later
     /// one's word.
     #[must_use]
     pub fn and_then(mut self, later: Self) -> Self {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replays_attempts_are_added_to_those_before() {
+    fn a_redrives_attempts_are_added_to_those_before() {
         let mut whole = failure(3, true);
         for _ in 0..3 {
             whole = whole.and_then(failure(3, false));
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_is_the_replays() {
+    fn the_last_word_is_the_redrives() {
         let mut first = failure(1, false);
         first.last_status = Some(StatusCode::BAD_GATEWAY);
         first.last_error = Some("reset".to_owned());
@@ -306,11 +306,11 @@ mod tests {
 
         letter.failure.maybe_processed = false;
         assert_eq!(letter.key_since(), None);
-        let mut replay = Failure::new(Reason::Attempts, at(30));
-        replay.maybe_processed_since = Some(at(29));
+        let mut redrive = Failure::new(Reason::Attempts, at(30));
+        redrive.maybe_processed_since = Some(at(29));
         for _ in 0..2 {
-            letter.failure = letter.failure.and_then(replay.clone());
-            replay.maybe_processed_since = Some(at(40));
+            letter.failure = letter.failure.and_then(redrive.clone());
+            redrive.maybe_processed_since = Some(at(40));
         }
         assert_eq!(letter.key_since(), Some(at(29)));
         letter.method = Method::PUT;

@@ -3,7 +3,7 @@
 //! ```text
 //!  call --> key --> dead letter --> timeout --> retry --> limits --> transport
 //!                       |     ^
-//!         it has failed |     | Replay: the same key, the same bytes
+//!         it has failed |     | Redrive: the same key, the same bytes
 //!                       v     |
 //!              +----------------------+
 //!              |  store               |    pending --> claimed --> delivered
@@ -23,7 +23,7 @@
 //! use std::convert::Infallible;
 //!
 //! use bytes::Bytes;
-//! use courteous_dead_letter::{DeadLetterLayer, DeadLettered, MemoryStore, State, Store, replay};
+//! use courteous_dead_letter::{DeadLetterLayer, DeadLettered, MemoryStore, State, Store, redrive};
 //! use http::{Request, Response};
 //! use http_body_util::Full;
 //! use tower::{Layer, ServiceExt, service_fn};
@@ -46,7 +46,7 @@
 //! let id = DeadLettered::of(&response).expect("a record").id();
 //!
 //! // An hour later, or by the command `courteous-dlq replay`:
-//! let summary = replay(&store, up).await?;
+//! let summary = redrive(&store, up).await?;
 //! assert_eq!(summary.delivered, 1);
 //! let record = store.get(id).await?.expect("a record");
 //! assert!(matches!(record.state, State::Delivered { .. }));
@@ -160,16 +160,16 @@
 //!   `Encrypted` (feature `encryption`).
 //! - It reads no response body. A call whose response began well is answered, however its body ends.
 //! - It keeps no order: what is sent again comes after what was sent since.
-//! - A replay is a request anew: it has the header fields of the first one and its own deadline, but not its extensions.
+//! - A redrive is a request anew: it has the header fields of the first one and its own deadline, but not its extensions.
 //!
 //! # Panics
 //!
 //! On a Tokio runtime without its time driver (`Builder::enable_time`), a call panics when it waits for its letter to be durable,
-//! and a replay when it pauses. Outside of a runtime, such a call is polled again and again, and a replay panics.
+//! and a redrive when it pauses. Outside of a runtime, such a call is polled again and again, and a redrive panics.
 //!
 //! # Events
 //!
-//! With the feature `tracing`, layer and replay tell to the target `courteous::dead_letter`:
+//! With the feature `tracing`, layer and redrive tell to the target `courteous::dead_letter`:
 //!
 //! | event | level | fields |
 //! |---|---|---|
@@ -218,7 +218,7 @@ pub use letter::{
 };
 pub use redact::BodyScrubber;
 pub use redrive::{
-    NotSent, Progress, Replay, ReplayOutcome, Replaying, SecretSource, Secrets, Summary, replay,
+    NotSent, Progress, Redrive, RedriveOutcome, Redriving, SecretSource, Secrets, Summary, redrive,
 };
 #[cfg(feature = "test-util")]
 pub use store::conformance;

@@ -1,6 +1,6 @@
 mod attempt;
 mod plan;
-mod replaying;
+mod redriving;
 mod run;
 mod secrets;
 mod summary;
@@ -20,20 +20,22 @@ use http_body::Body;
 use tower_service::Service;
 
 pub use self::{
-    replaying::Replaying,
+    redriving::Redriving,
     secrets::{SecretSource, Secrets},
-    summary::{NotSent, Progress, ReplayOutcome, Summary},
+    summary::{NotSent, Progress, RedriveOutcome, Summary},
 };
 use crate::{Clock, Filter, LetterId, Store, StoreError};
 
 /// Sends dead letters again, through a stack of the application's own: with the same key and the same bytes.
+///
+/// The command `courteous-dlq replay` runs one from a shell.
 ///
 /// | setting | default | why |
 /// |---|---|---|
 /// | at a time | 8 | the stack's limits decide; this bounds what a crash leaves claimed |
 /// | total timeout of a call | 30 s | that of the standard stack: to be set to the stack's own |
 /// | lifetime of a key | 23 h | most providers keep keys for 24 h |
-/// | replays of a record | 10 | what ten do not deliver needs somebody to look at it |
+/// | redrives of a record | 10 | what ten do not deliver needs somebody to look at it |
 /// | failures in a row | 20 | the server is still down: the rest is left for later |
 ///
 /// # What is sent
@@ -57,16 +59,16 @@ use crate::{Clock, Filter, LetterId, Store, StoreError};
 /// a 409 for a record with a key that may have been processed: an earlier copy under that key may still be in progress. A gRPC
 /// failure in the head of a response, which is a 200, counts as the HTTP status that `google.rpc.Code` names for it.
 ///
-/// Each request has [`Replaying`](crate::Replaying) in its extensions, so that a dead-letter layer in the stack does not
+/// Each request has [`Redriving`](crate::Redriving) in its extensions, so that a dead-letter layer in the stack does not
 /// record it again.
 ///
 /// It is not in order with the calls that were made since: a `PUT` that is sent again may undo a later one.
 ///
 /// # At least once
 ///
-/// A record is claimed before it is sent, for the total timeout and 30 s, and settled after the answer. A replay that is killed
+/// A record is claimed before it is sent, for the total timeout and 30 s, and settled after the answer. A redrive that is killed
 /// leaves its claims to run out, and a later one goes on. Killed between the answer and the settlement, it leads to a duplicate
-/// *with the same key*, which the server recognises. Two replays at once share the work: a fencing number sees to it that
+/// *with the same key*, which the server recognises. Two redrives at once share the work: a fencing number sees to it that
 /// only the newest claim settles.
 ///
 /// # Cancel safety
@@ -76,7 +78,7 @@ use crate::{Clock, Filter, LetterId, Store, StoreError};
 /// # Example
 ///
 /// ```
-/// use courteous_dead_letter::{MemoryStore, Replay, Secrets};
+/// use courteous_dead_letter::{MemoryStore, Redrive, Secrets};
 /// use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 /// use http_body_util::Full;
 ///
@@ -86,7 +88,7 @@ use crate::{Clock, Filter, LetterId, Store, StoreError};
 /// # let stack = tower::service_fn(async |_: Request<Full<bytes::Bytes>>| {
 /// #     Ok::<_, std::io::Error>(Response::new(Full::new(bytes::Bytes::new())))
 /// # });
-/// let summary = Replay::new()
+/// let summary = Redrive::new()
 ///     // By scheme, host and port: a letter's target may be the choice of an outsider.
 ///     .with_secrets(|letter: &courteous_dead_letter::Letter| {
 ///         let authority = letter.uri.authority().map(|authority| authority.as_str());
@@ -105,11 +107,11 @@ use crate::{Clock, Filter, LetterId, Store, StoreError};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Replay {
+pub struct Redrive {
     concurrency: NonZeroUsize,
     total_timeout: Duration,
     key_lifetime: Duration,
-    max_replays: u32,
+    max_redrives: u32,
     max_failures_in_row: Option<NonZeroU32>,
     filter: Filter,
     id: Option<LetterId>,
@@ -131,12 +133,12 @@ pub(crate) const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a claim outlasts the call.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// Sends the pending letters of `store` again, by the defaults of [`Replay`].
+/// Sends the pending letters of `store` again, by the defaults of [`Redrive`].
 ///
 /// # Errors
 ///
 /// The store's. What was sent by then is settled, as far as it lets.
-pub async fn replay<St, S, B, RB>(store: &St, service: S) -> Result<Summary, StoreError>
+pub async fn redrive<St, S, B, RB>(store: &St, service: S) -> Result<Summary, StoreError>
 where
     St: Store + ?Sized,
     S: Service<Request<B>, Response = Response<RB>> + Clone,
@@ -144,18 +146,18 @@ where
     B: From<Bytes>,
     RB: Body,
 {
-    Replay::new().run(store, service).await
+    Redrive::new().run(store, service).await
 }
 
-impl Replay {
-    /// A replay of all that is pending, with the defaults.
+impl Redrive {
+    /// A redrive of all that is pending, with the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self {
             concurrency: const { NonZeroUsize::MIN.saturating_add(7) },
             total_timeout: TOTAL_TIMEOUT,
             key_lifetime: KEY_LIFETIME,
-            max_replays: 10,
+            max_redrives: 10,
             max_failures_in_row: Some(const { NonZeroU32::MIN.saturating_add(19) }),
             filter: Filter::new(),
             id: None,
@@ -199,14 +201,14 @@ impl Replay {
 
     /// How often a record is sent again before it expires. Default: 10. Zero lets all of them expire.
     #[must_use]
-    pub const fn with_max_replays(mut self, replays: u32) -> Self {
-        self.max_replays = replays;
+    pub const fn with_max_redrives(mut self, redrives: u32) -> Self {
+        self.max_redrives = redrives;
         self
     }
 
     /// Ends the run when so many records in a row have failed, or were refused by a limit. Default: 20; `None` tries all of them.
     ///
-    /// A server that is still down would use up a replay of each record otherwise.
+    /// A server that is still down would use up a redrive of each record otherwise.
     #[must_use]
     pub const fn with_max_failures_in_row(mut self, failures: Option<NonZeroU32>) -> Self {
         self.max_failures_in_row = failures;
@@ -270,7 +272,7 @@ impl Replay {
         self
     }
 
-    /// Is called when a record is done with, on the task that runs the replay.
+    /// Is called when a record is done with, on the task that runs the redrive.
     #[must_use]
     pub fn with_on_progress<F>(mut self, on_progress: F) -> Self
     where
@@ -281,19 +283,19 @@ impl Replay {
     }
 }
 
-impl Default for Replay {
+impl Default for Redrive {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Debug for Replay {
+impl fmt::Debug for Redrive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replay")
+        f.debug_struct("Redrive")
             .field("concurrency", &self.concurrency)
             .field("total_timeout", &self.total_timeout)
             .field("key_lifetime", &self.key_lifetime)
-            .field("max_replays", &self.max_replays)
+            .field("max_redrives", &self.max_redrives)
             .field("max_failures_in_row", &self.max_failures_in_row)
             .field("filter", &self.filter)
             .field("id", &self.id)

@@ -129,7 +129,7 @@ pub struct Claim {
     pub max: u32,
     /// How long until others may claim them again.
     pub lease: Duration,
-    /// Only those that sort after this id: what lets a replay go through the records once.
+    /// Only those that sort after this id: what lets a redrive go through the records once.
     pub after: Option<LetterId>,
     /// Only the record of this id.
     pub id: Option<LetterId>,
@@ -257,19 +257,19 @@ impl Page {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "a store has to handle each")]
 pub enum Settlement {
-    /// It was sent, and answered with success: delivered. Counts a replay.
+    /// It was sent, and answered with success: delivered. Counts a redrive.
     Delivered {
         /// The status of the answer.
         status: StatusCode,
     },
-    /// It was sent, and answered in a way that would come again: refused. Counts a replay.
+    /// It was sent, and answered in a way that would come again: refused. Counts a redrive.
     Refused {
         /// The status of the answer.
         status: StatusCode,
     },
-    /// It was sent, and failed: pending again, with this failure in place of the one before. Counts a replay.
+    /// It was sent, and failed: pending again, with this failure in place of the one before. Counts a redrive.
     Failed(Failure),
-    /// It was sent, and failed for the last time: expired, with this failure in place of the one before. Counts a replay.
+    /// It was sent, and failed for the last time: expired, with this failure in place of the one before. Counts a redrive.
     Exhausted(Failure),
     /// It was not sent, and is too old to be: expired.
     Expired,
@@ -281,7 +281,7 @@ pub enum Settlement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "a store has to handle each")]
 pub enum Mark {
-    /// To be sent again, though it was settled, and now, whatever its `not_before` was, which is forgotten. The count of replays
+    /// To be sent again, though it was settled, and now, whatever its `not_before` was, which is forgotten. The count of redrives
     /// starts anew.
     Pending,
     /// Not to be sent again, by decision.

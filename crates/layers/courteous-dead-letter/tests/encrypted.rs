@@ -69,7 +69,7 @@ async fn a_body_is_read_with_its_key_and_stays_sealed_with_another() {
 }
 
 /// Pushes a letter, and then its sealed body under the same id with what `change` has done to the letter. Returns how the body is
-/// read there, and what a replay is given.
+/// read there, and what a redrive is given.
 async fn moved(change: impl FnOnce(&mut Letter)) -> (Result<Payload, StoreError>, Payload) {
     let clock = conformance::clock();
     let mut letter = letter(&clock, HOUR, Reason::Attempts);

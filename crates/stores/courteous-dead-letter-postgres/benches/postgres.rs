@@ -75,7 +75,7 @@ async fn main() {
         let start = Instant::now();
         let mut working = JoinSet::new();
         for _ in 0..workers {
-            working.spawn(replay(store.clone(), 2_000 / workers));
+            working.spawn(redrive(store.clone(), 2_000 / workers));
         }
         working.join_all().await;
         say(
@@ -105,8 +105,8 @@ async fn push_at_once(store: &PostgresStore, letters: usize) {
     }
 }
 
-/// What a worker of a replay does, without sending anything.
-async fn replay(store: PostgresStore, letters: u32) {
+/// What a worker of a redrive does, without sending anything.
+async fn redrive(store: PostgresStore, letters: u32) {
     for _ in 0..letters {
         let claim = Claim::new(1, Duration::from_secs(60));
         let claimed = store.claim(claim).await.expect("a claim").records;

@@ -100,7 +100,7 @@ impl PostgresBuilder {
     /// is back, or another process opens the same `store`, they are handed over, and removed. One that is refused again stays,
     /// and is tried again and again.
     ///
-    /// The store must be for this alone: nobody may replay from it, and what is settled in it is purged.
+    /// The store must be for this alone: nobody may redrive from it, and what is settled in it is purged.
     /// Between a letter's being handed over and its removal the process can be killed; it is then handed over again, which
     /// changes nothing, unless it was purged in Postgres meanwhile.
     pub fn with_spill(mut self, store: impl Store + 'static, max_letters: NonZeroU64) -> Self {

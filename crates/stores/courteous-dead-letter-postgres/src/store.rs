@@ -16,7 +16,7 @@ use crate::{
 /// Keeps letters in Postgres, for many machines.
 ///
 /// A push resolves when its letter is committed. Letters that come while others are being committed share one statement;
-/// so do outcomes of replays, and claims that are alike. Two replays on any machines never get the same record: claims go by
+/// so do outcomes of redrives, and claims that are alike. Two redrives on any machines never get the same record: claims go by
 /// the database's clock, and skip what another one has locked.
 ///
 /// One thread, `dead-letter-pg`, has the one connection. It is started when it is first needed, makes a new connection when

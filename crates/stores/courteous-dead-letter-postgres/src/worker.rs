@@ -219,7 +219,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Claims that are alike, as those of one replay's workers are, are one claim of more: the oldest records are for the
+    /// Claims that are alike, as those of one redrive's workers are, are one claim of more: the oldest records are for the
     /// first.
     async fn claim(&mut self, session: &Session) -> Result<(), Lost> {
         self.waiting.claims.retain(|job| !job.is_forgotten());

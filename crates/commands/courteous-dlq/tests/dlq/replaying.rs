@@ -170,7 +170,7 @@ async fn a_server_that_is_down_uses_up_few_letters() {
         .await
         .unwrap()
         .iter()
-        .filter(|record| record.replays > 0)
+        .filter(|record| record.redrives > 0)
         .count();
     assert!((20..40).contains(&tried), "{tried}");
     assert_eq!(bench.count(StateKind::Pending).await, 100);

@@ -1,9 +1,9 @@
-//! What the layer and a replay tell a subscriber: the table is on the crate's page.
+//! What the layer and a redrive tell a subscriber: the table is on the crate's page.
 
 use courteous_core::RequestLine;
 use http::StatusCode;
 
-use crate::{Fate, Letter, LetterId, Reason, ReplayOutcome};
+use crate::{Fate, Letter, LetterId, Reason, RedriveOutcome};
 
 /// The call that events about its letter are about.
 pub(crate) struct Subject {
@@ -28,9 +28,9 @@ impl Subject {
 }
 
 #[cfg(feature = "tracing")]
-pub(crate) use told::{observed, replayed, settled};
+pub(crate) use told::{observed, redriven, settled};
 #[cfg(not(feature = "tracing"))]
-pub(crate) use untold::{observed, replayed, settled};
+pub(crate) use untold::{observed, redriven, settled};
 
 #[cfg(feature = "tracing")]
 mod told {
@@ -108,14 +108,14 @@ mod told {
         );
     }
 
-    /// A replay has come to `outcome` for one record.
-    pub(crate) fn replayed(id: LetterId, letter: Option<&Letter>, outcome: &ReplayOutcome) {
+    /// A redrive has come to `outcome` for one record.
+    pub(crate) fn redriven(id: LetterId, letter: Option<&Letter>, outcome: &RedriveOutcome) {
         let origin = letter.map(Letter::origin);
         let (reason, status) = match outcome {
-            ReplayOutcome::Delivered { status } | ReplayOutcome::Refused { status } => {
+            RedriveOutcome::Delivered { status } | RedriveOutcome::Refused { status } => {
                 (None, Some(status.as_u16()))
             }
-            ReplayOutcome::Failed { reason } | ReplayOutcome::Exhausted { reason } => {
+            RedriveOutcome::Failed { reason } | RedriveOutcome::Exhausted { reason } => {
                 (Some(reason.as_str()), None)
             }
             _ => (None, None),
@@ -125,19 +125,19 @@ mod told {
             target: "courteous::dead_letter",
             %id,
             outcome = match outcome {
-                ReplayOutcome::Delivered { .. } => "delivered",
-                ReplayOutcome::Refused { .. } => "refused",
-                ReplayOutcome::Failed { .. } => "failed",
-                ReplayOutcome::Exhausted { .. } => "exhausted",
-                ReplayOutcome::Expired => "expired",
-                ReplayOutcome::NotSent(_) => "not_sent",
-                ReplayOutcome::Lost => "lost",
-                ReplayOutcome::WouldSend => "would_send",
+                RedriveOutcome::Delivered { .. } => "delivered",
+                RedriveOutcome::Refused { .. } => "refused",
+                RedriveOutcome::Failed { .. } => "failed",
+                RedriveOutcome::Exhausted { .. } => "exhausted",
+                RedriveOutcome::Expired => "expired",
+                RedriveOutcome::NotSent(_) => "not_sent",
+                RedriveOutcome::Lost => "lost",
+                RedriveOutcome::WouldSend => "would_send",
             },
             reason,
             // Without its source: an error of the caller's that may hold a secret.
             why = match outcome {
-                ReplayOutcome::NotSent(why) => Some(display(why)),
+                RedriveOutcome::NotSent(why) => Some(display(why)),
                 _ => None,
             },
             status,
@@ -160,5 +160,5 @@ mod untold {
 
     pub(crate) const fn observed(_: Reason, _: &RequestLine, _: Option<StatusCode>) {}
 
-    pub(crate) const fn replayed(_: LetterId, _: Option<&Letter>, _: &ReplayOutcome) {}
+    pub(crate) const fn redriven(_: LetterId, _: Option<&Letter>, _: &RedriveOutcome) {}
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{collect::Collect, events, recording::Recording, settings::Settings};
 use crate::{
-    Letter, LetterId, NotRecordedCause, Payload, Reason, Replaying, Tags, letter::Failed,
+    Letter, LetterId, NotRecordedCause, Payload, Reason, Redriving, Tags, letter::Failed,
     redrive::TOTAL_TIMEOUT,
 };
 
@@ -50,19 +50,19 @@ struct Open<K: Keep<B>, B> {
 }
 
 impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
-    /// The ticket of `request`, and what is to be sent in its place. A replay has one that is void: its failure goes back to
+    /// The ticket of `request`, and what is to be sent in its place. A redrive has one that is void: its failure goes back to
     /// the record that it came from.
     pub(crate) fn of(
         mut request: Request<B>,
         settings: &Arc<Settings>,
         keep: &K,
     ) -> (Self, Request<B>) {
-        let is_replay = request.extensions().get::<Replaying>().is_some();
+        let is_redrive = request.extensions().get::<Redriving>().is_some();
         let is_wanted = match &settings.filter {
             Some(only) => only(RequestView::of(&request)),
             None => true,
         };
-        if is_replay || !is_wanted {
+        if is_redrive || !is_wanted {
             return (Self(None), request);
         }
         let trail = Trail::new();

@@ -22,7 +22,7 @@ pub enum Reason {
     KeyRunsOut,
     /// It was not sent, as another operation has its idempotency key: by
     /// [`RejectReason::KeyReused`](courteous_core::RejectReason::KeyReused). Under this key, the server would take it for the
-    /// other operation. Its letter is expired from the beginning, and no replay sends it.
+    /// other operation. Its letter is expired from the beginning, and no redrive sends it.
     KeyReused,
     /// A limit of ours refused the call, or its next attempt.
     Rejected,

@@ -1,4 +1,4 @@
-//! What a call has come to, as far as letters go: pure, and the same for the layer and for a replay.
+//! What a call has come to, as far as letters go: pure, and the same for the layer and for a redrive.
 
 use std::error::Error;
 
@@ -137,7 +137,7 @@ impl Failed {
         }
     }
 
-    /// An answer by `status` that another replay may not get.
+    /// An answer by `status` that another redrive may not get.
     pub(crate) fn answered(status: StatusCode, trail: &Trail) -> Self {
         let attempts = trail.attempts().max(1);
         let mut history = trail.history();

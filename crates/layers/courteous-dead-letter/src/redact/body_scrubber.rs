@@ -18,7 +18,7 @@ const PLACEHOLDER: &str = "withheld";
 /// A field is secret if the words in its name say so, as of a header field, or if its value has the form of a credential; in
 /// JSON at any depth. The word `withheld` is written in its place.
 ///
-/// **A body that was scrubbed is for reading only**: its letter is [`Payload::Scrubbed`], and no replay sends it. A body in which
+/// **A body that was scrubbed is for reading only**: its letter is [`Payload::Scrubbed`], and no redrive sends it. A body in which
 /// there was no secret is kept as it was, and is sent.
 ///
 /// | body, by its `content-type` | what is written |

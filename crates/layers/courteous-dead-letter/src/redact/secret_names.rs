@@ -11,7 +11,7 @@
 //!  token_type               -> token type: says something of one     none
 //! ```
 //!
-//! What is withheld must be supplied again for a replay, so names that only read like secrets are told apart by the words beside.
+//! What is withheld must be supplied again for a redrive, so names that only read like secrets are told apart by the words beside.
 //! A name in doubt is a secret.
 
 /// Whole names, without what separates their words, that are none though their words say so.

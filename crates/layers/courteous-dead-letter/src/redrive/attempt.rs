@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
 
 use crate::{
-    Letter, NotSent, Reason, Record, Replay, ReplayOutcome, Replaying, Secrets, Settlement,
+    Letter, NotSent, Reason, Record, Redrive, RedriveOutcome, Redriving, Secrets, Settlement,
     letter::Failed,
     redact::{Scrubber, Secrecy},
 };
@@ -28,7 +28,7 @@ const DRAIN_BYTES: usize = 64 * 1024;
 /// What came of sending a record: how it is settled, and shown; and the rest of a response.
 pub(super) struct Attempted<RB> {
     pub(super) settlement: Settlement,
-    pub(super) outcome: ReplayOutcome,
+    pub(super) outcome: RedriveOutcome,
     pub(super) rest: Option<RB>,
 }
 
@@ -36,13 +36,13 @@ impl<RB> Attempted<RB> {
     pub(super) const fn not_sent(why: NotSent) -> Self {
         Self {
             settlement: Settlement::Released,
-            outcome: ReplayOutcome::NotSent(why),
+            outcome: RedriveOutcome::NotSent(why),
             rest: None,
         }
     }
 }
 
-impl Replay {
+impl Redrive {
     /// Sends `record`, which was claimed at `claimed_at` or later.
     pub(super) async fn send<S, B, RB>(
         &self,
@@ -85,7 +85,7 @@ impl Replay {
         *request.headers_mut() = headers;
         let trail = Trail::new();
         let extensions = request.extensions_mut();
-        extensions.insert(Replaying::new(letter.id));
+        extensions.insert(Redriving::new(letter.id));
         extensions.insert(trail.clone());
         if let Some(said) = letter.idempotent {
             extensions.insert(Idempotent(said));
@@ -130,7 +130,7 @@ impl Replay {
         let (settlement, outcome) = match (failed, status) {
             (None, Some(status)) if status.is_success() => (
                 Settlement::Delivered { status },
-                ReplayOutcome::Delivered { status },
+                RedriveOutcome::Delivered { status },
             ),
             (failed, Some(status)) if is_of_this_time(status, &record.letter) => {
                 let failed = failed.unwrap_or_else(|| Failed::answered(status, trail));
@@ -158,7 +158,7 @@ impl Replay {
         failed: Failed,
         error: Option<String>,
         began: SystemTime,
-    ) -> (Settlement, ReplayOutcome) {
+    ) -> (Settlement, RedriveOutcome) {
         let mut later = failed.into_failure(&self.clock, error);
         later.maybe_processed_since = Some(began);
         let mut letter = record.letter.clone();
@@ -168,14 +168,14 @@ impl Replay {
         }
         let failure = letter.failure;
         let reason = failure.reason;
-        match reason.is_end() || record.replays.saturating_add(1) >= self.max_replays {
+        match reason.is_end() || record.redrives.saturating_add(1) >= self.max_redrives {
             true => (
                 Settlement::Exhausted(failure),
-                ReplayOutcome::Exhausted { reason },
+                RedriveOutcome::Exhausted { reason },
             ),
             false => (
                 Settlement::Failed(failure),
-                ReplayOutcome::Failed { reason },
+                RedriveOutcome::Failed { reason },
             ),
         }
     }
@@ -200,10 +200,10 @@ fn status_of<RB: Body>(response: &Response<RB>) -> StatusCode {
     }
 }
 
-const fn refused(status: StatusCode) -> (Settlement, ReplayOutcome) {
+const fn refused(status: StatusCode) -> (Settlement, RedriveOutcome) {
     (
         Settlement::Refused { status },
-        ReplayOutcome::Refused { status },
+        RedriveOutcome::Refused { status },
     )
 }
 

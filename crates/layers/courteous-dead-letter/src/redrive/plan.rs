@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{NotSent, Payload, Reason, Record, Replay, State};
+use crate::{NotSent, Payload, Reason, Record, Redrive, State};
 
 /// Why a record is not to be sent.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ pub(super) enum Hold {
     Keep(NotSent),
 }
 
-impl Replay {
+impl Redrive {
     /// Whether a claim at `now` would get `record`.
     pub(super) fn is_due(&self, record: &Record, now: SystemTime) -> bool {
         let is_free = match record.state {
@@ -33,7 +33,7 @@ impl Replay {
     pub(super) fn check(&self, record: &Record, now: SystemTime) -> Result<(), Hold> {
         let letter = &record.letter;
         // Made pending by hand, it has the same key as before.
-        if record.replays >= self.max_replays || letter.failure.reason == Reason::KeyReused {
+        if record.redrives >= self.max_redrives || letter.failure.reason == Reason::KeyReused {
             return Err(Hold::Expire);
         }
         // A clock that went back makes a key younger than it is: the hour that is left below a day must do for that.

@@ -18,7 +18,7 @@ use super::{
     plan::Hold,
 };
 use crate::{
-    Claim, Filter, Letter, LetterId, NotSent, Page, Progress, Record, Replay, ReplayOutcome,
+    Claim, Filter, Letter, LetterId, NotSent, Page, Progress, Record, Redrive, RedriveOutcome,
     Settlement, State, StateKind, Store, StoreError, Summary, Unreadable, clock::later,
     layer::events,
 };
@@ -45,7 +45,7 @@ struct Shared {
     error: Option<StoreError>,
 }
 
-impl Replay {
+impl Redrive {
     /// Sends the letters of `store` again, by `service`.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ impl Replay {
                 Ok(Some(record)) => {
                     run.advance(record.letter.id);
                     if let Err(error) = self
-                        .replay(run, store, service.clone(), record, claimed_at)
+                        .redrive(run, store, service.clone(), record, claimed_at)
                         .await
                     {
                         run.fail(error);
@@ -115,7 +115,7 @@ impl Replay {
         }
     }
 
-    async fn replay<St, S, B, RB>(
+    async fn redrive<St, S, B, RB>(
         &self,
         run: &Run,
         store: &St,
@@ -138,7 +138,7 @@ impl Replay {
             Err(Hold::Keep(why)) => Attempted::not_sent(why),
             Err(Hold::Expire) => Attempted {
                 settlement: Settlement::Expired,
-                outcome: ReplayOutcome::Expired,
+                outcome: RedriveOutcome::Expired,
                 rest: None,
             },
         };
@@ -146,7 +146,7 @@ impl Replay {
         let until = claimed_at.checked_add(self.lease());
         let outcome = match settle(store, id, fence, attempted.settlement, until).await {
             Ok(()) => attempted.outcome,
-            Err(StoreError::StaleFence | StoreError::NotFound) => ReplayOutcome::Lost,
+            Err(StoreError::StaleFence | StoreError::NotFound) => RedriveOutcome::Lost,
             Err(error) => return Err(error),
         };
         self.tell(run, id, Some(&record.letter), &outcome);
@@ -176,9 +176,9 @@ impl Replay {
                 let due = records.iter().filter(|record| self.is_due(record, now));
                 for record in due {
                     let outcome = match self.check(record, now) {
-                        Ok(()) => ReplayOutcome::WouldSend,
-                        Err(Hold::Expire) => ReplayOutcome::Expired,
-                        Err(Hold::Keep(why)) => ReplayOutcome::NotSent(why),
+                        Ok(()) => RedriveOutcome::WouldSend,
+                        Err(Hold::Expire) => RedriveOutcome::Expired,
+                        Err(Hold::Keep(why)) => RedriveOutcome::NotSent(why),
                     };
                     self.tell(run, record.letter.id, Some(&record.letter), &outcome);
                 }
@@ -221,7 +221,7 @@ impl Replay {
     /// Counts those that would have been sent, each once: two workers may come upon the same ones.
     fn tell_unreadable(&self, run: &Run, found: &[Unreadable]) {
         for Unreadable { id, column } in run.untold(found) {
-            let outcome = ReplayOutcome::NotSent(NotSent::Unreadable { column });
+            let outcome = RedriveOutcome::NotSent(NotSent::Unreadable { column });
             match id {
                 Some(id) => self.tell(run, id, None, &outcome),
                 None => drop(run.count(&outcome, None)),
@@ -229,9 +229,9 @@ impl Replay {
         }
     }
 
-    fn tell(&self, run: &Run, id: LetterId, letter: Option<&Letter>, outcome: &ReplayOutcome) {
+    fn tell(&self, run: &Run, id: LetterId, letter: Option<&Letter>, outcome: &RedriveOutcome) {
         let summary = run.count(outcome, self.max_failures_in_row.map(Into::into));
-        events::replayed(id, letter, outcome);
+        events::redriven(id, letter, outcome);
         if let Some(on_progress) = &self.on_progress {
             on_progress(&Progress::new(id, outcome, &summary));
         }
@@ -279,19 +279,19 @@ impl Run {
         self.lock().error.get_or_insert(error);
     }
 
-    fn count(&self, outcome: &ReplayOutcome, max_failures: Option<u32>) -> Summary {
+    fn count(&self, outcome: &RedriveOutcome, max_failures: Option<u32>) -> Summary {
         let mut shared = self.lock();
         shared.summary.count(outcome);
         match outcome {
-            ReplayOutcome::Failed { .. }
-            | ReplayOutcome::Exhausted { .. }
-            | ReplayOutcome::NotSent(NotSent::Limited) => {
+            RedriveOutcome::Failed { .. }
+            | RedriveOutcome::Exhausted { .. }
+            | RedriveOutcome::NotSent(NotSent::Limited) => {
                 shared.failures_in_row = shared.failures_in_row.saturating_add(1);
                 if max_failures.is_some_and(|max| shared.failures_in_row >= max) {
                     shared.summary.stopped_early = true;
                 }
             }
-            ReplayOutcome::Delivered { .. } | ReplayOutcome::Refused { .. } => {
+            RedriveOutcome::Delivered { .. } | RedriveOutcome::Refused { .. } => {
                 shared.failures_in_row = 0;
             }
             _ => {}

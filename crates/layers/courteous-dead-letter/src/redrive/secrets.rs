@@ -105,7 +105,7 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// Where a replay gets fresh secrets.
+/// Where a redrive gets fresh secrets.
 ///
 /// Closures `Fn(&Letter) -> Result<Secrets, BoxError>` are sources. A source that has to wait for a token implements the trait.
 pub trait SecretSource {

@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use crate::{LetterId, Reason, Withheld};
 
-/// What a replay has come to, in numbers.
+/// What a redrive has come to, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
@@ -23,7 +23,7 @@ pub struct Summary {
     pub lost: u64,
     /// Of a dry run: what would be sent.
     pub would_send: u64,
-    /// Whether the replay ended before all was tried, as too many failed in a row.
+    /// Whether the redrive ended before all was tried, as too many failed in a row.
     pub stopped_early: bool,
 }
 
@@ -46,23 +46,23 @@ impl Summary {
         self.delivered + self.would_send == self.total() && !self.stopped_early
     }
 
-    pub(crate) const fn count(&mut self, outcome: &ReplayOutcome) {
+    pub(crate) const fn count(&mut self, outcome: &RedriveOutcome) {
         match outcome {
-            ReplayOutcome::Delivered { .. } => self.delivered += 1,
-            ReplayOutcome::Refused { .. } => self.refused += 1,
-            ReplayOutcome::Failed { .. } => self.failed += 1,
-            ReplayOutcome::Exhausted { .. } | ReplayOutcome::Expired => self.expired += 1,
-            ReplayOutcome::NotSent(_) => self.not_sent += 1,
-            ReplayOutcome::Lost => self.lost += 1,
-            ReplayOutcome::WouldSend => self.would_send += 1,
+            RedriveOutcome::Delivered { .. } => self.delivered += 1,
+            RedriveOutcome::Refused { .. } => self.refused += 1,
+            RedriveOutcome::Failed { .. } => self.failed += 1,
+            RedriveOutcome::Exhausted { .. } | RedriveOutcome::Expired => self.expired += 1,
+            RedriveOutcome::NotSent(_) => self.not_sent += 1,
+            RedriveOutcome::Lost => self.lost += 1,
+            RedriveOutcome::WouldSend => self.would_send += 1,
         }
     }
 }
 
-/// What a replay has done about one record.
+/// What a redrive has done about one record.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum ReplayOutcome {
+pub enum RedriveOutcome {
     /// It was answered with success.
     Delivered {
         /// The status of the answer.
@@ -109,7 +109,7 @@ pub enum NotSent {
     Sealed,
     /// It may have been processed before, and nothing keeps it from being processed twice: neither its method nor a key. To be
     /// sent again only by itself, by somebody who knows that: see
-    /// [`Replay::with_may_run_twice`](crate::Replay::with_may_run_twice).
+    /// [`Redrive::with_may_run_twice`](crate::Redrive::with_may_run_twice).
     MayRunTwice,
     /// This column of its record cannot be read.
     Unreadable {
@@ -149,18 +149,18 @@ impl Error for NotSent {
     }
 }
 
-/// One record is done with: what a replay's [hook](crate::Replay::with_on_progress) is given.
+/// One record is done with: what a redrive's [hook](crate::Redrive::with_on_progress) is given.
 #[derive(Debug)]
 pub struct Progress<'a> {
     id: LetterId,
-    outcome: &'a ReplayOutcome,
+    outcome: &'a RedriveOutcome,
     summary: &'a Summary,
 }
 
 impl<'a> Progress<'a> {
     pub(crate) const fn new(
         id: LetterId,
-        outcome: &'a ReplayOutcome,
+        outcome: &'a RedriveOutcome,
         summary: &'a Summary,
     ) -> Self {
         Self {
@@ -178,7 +178,7 @@ impl<'a> Progress<'a> {
 
     /// What was done about it.
     #[must_use]
-    pub const fn outcome(&self) -> &'a ReplayOutcome {
+    pub const fn outcome(&self) -> &'a RedriveOutcome {
         self.outcome
     }
 

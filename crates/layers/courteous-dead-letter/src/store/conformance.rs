@@ -65,8 +65,8 @@ macro_rules! conformance {
             only_the_newest_fence_settles
             a_late_settlement_counts_if_nobody_has_claimed_since
             what_is_settled_has_its_state_and_is_not_claimed
-            a_failed_replay_is_pending_with_its_failure
-            what_was_not_sent_counts_no_replay
+            a_failed_redrive_is_pending_with_its_failure
+            what_was_not_sent_counts_no_redrive
             a_list_is_filtered_and_paged_oldest_first
             stats_count_by_reason_and_state
             a_mark_changes_the_state_by_hand
@@ -245,7 +245,7 @@ pub async fn a_letter_is_read_back_as_it_was(store: &Any, clock: &Clock) {
         store.push(letter.clone()).await.unwrap();
         let record = get(store, letter.id).await;
         assert_eq!(record.letter, letter);
-        assert_eq!((record.state, record.replays), (State::Pending, 0));
+        assert_eq!((record.state, record.redrives), (State::Pending, 0));
     }
 }
 
@@ -258,7 +258,7 @@ pub async fn a_letter_whose_key_cannot_be_used_again_is_expired_from_the_beginni
         letter.failure.not_before = Some(clock.now() + 100 * HOUR);
         store.push(letter.clone()).await.unwrap();
         let record = get(store, letter.id).await;
-        assert_eq!((record.state, record.replays), (State::Expired, 0));
+        assert_eq!((record.state, record.redrives), (State::Expired, 0));
         assert_eq!(record.letter, letter);
         // By hand it is made pending.
         store.mark(letter.id, Mark::Pending).await.unwrap();
@@ -361,7 +361,7 @@ pub async fn what_is_claimed_is_not_claimed_again_until_its_lease_ends(store: &A
     let second = claim_one(store).await;
     assert_eq!(second.letter.id, pushed[0]);
     assert!(fence(&second) > fence(&first));
-    assert_eq!(second.replays, 0);
+    assert_eq!(second.redrives, 0);
 }
 
 pub async fn claimers_at_once_never_share_a_record(store: &Any, clock: &Clock) {
@@ -495,11 +495,11 @@ pub async fn what_is_settled_has_its_state_and_is_not_claimed(store: &Any, clock
         (Settlement::Expired, State::Expired, 0),
         (Settlement::Exhausted(failure.clone()), State::Expired, 1),
     ];
-    for (before, (outcome, state, replays)) in claimed.iter().zip(outcomes) {
+    for (before, (outcome, state, redrives)) in claimed.iter().zip(outcomes) {
         let id = before.letter.id;
         store.settle(id, fence(before), outcome).await.unwrap();
         let after = get(store, id).await;
-        assert_eq!((after.state, after.replays), (state, replays));
+        assert_eq!((after.state, after.redrives), (state, redrives));
         assert!(after.changed_at >= before.changed_at);
     }
     assert_eq!(
@@ -514,11 +514,11 @@ pub async fn what_is_settled_has_its_state_and_is_not_claimed(store: &Any, clock
     assert!(claim(store, 4).await.is_empty());
 }
 
-pub async fn a_failed_replay_is_pending_with_its_failure(store: &Any, clock: &Clock) {
+pub async fn a_failed_redrive_is_pending_with_its_failure(store: &Any, clock: &Clock) {
     let id = push(store, clock, 1).await[0];
-    for replays in 1..=3 {
+    for redrives in 1..=3 {
         let record = claim_one(store).await;
-        assert_eq!(u64::from(replays), fence(&record));
+        assert_eq!(u64::from(redrives), fence(&record));
         let mut failure = record.letter.failure.clone();
         failure.reason = Reason::Deadline;
         failure.attempts += 3;
@@ -526,7 +526,7 @@ pub async fn a_failed_replay_is_pending_with_its_failure(store: &Any, clock: &Cl
         failure.last_error = None;
         failure.last_status = Some(StatusCode::BAD_GATEWAY);
         failure.history.push(PastAttempt::new(
-            replays,
+            redrives,
             failure.last_at,
             Verdict::Permanent,
             None,
@@ -535,7 +535,7 @@ pub async fn a_failed_replay_is_pending_with_its_failure(store: &Any, clock: &Cl
         let failed = Settlement::Failed(failure.clone());
         store.settle(id, fence(&record), failed).await.unwrap();
         let after = get(store, id).await;
-        assert_eq!((after.state, after.replays), (State::Pending, replays));
+        assert_eq!((after.state, after.redrives), (State::Pending, redrives));
         let mut expected = record.letter;
         expected.failure = failure;
         assert_eq!(after.letter, expected);
@@ -544,7 +544,7 @@ pub async fn a_failed_replay_is_pending_with_its_failure(store: &Any, clock: &Cl
     assert_eq!(stats.counts[0].reason, Reason::Deadline);
 }
 
-pub async fn what_was_not_sent_counts_no_replay(store: &Any, clock: &Clock) {
+pub async fn what_was_not_sent_counts_no_redrive(store: &Any, clock: &Clock) {
     let id = push(store, clock, 1).await[0];
     let before = get(store, id).await;
     let record = claim_one(store).await;
@@ -553,7 +553,7 @@ pub async fn what_was_not_sent_counts_no_replay(store: &Any, clock: &Clock) {
         .await
         .unwrap();
     let after = get(store, id).await;
-    assert_eq!((after.state, after.replays), (State::Pending, 0));
+    assert_eq!((after.state, after.redrives), (State::Pending, 0));
     assert_eq!(after.letter, before.letter);
     assert!(fence(&claim_one(store).await) > fence(&record));
 }
@@ -636,7 +636,7 @@ pub async fn a_mark_changes_the_state_by_hand(store: &Any, clock: &Clock) {
     let marked = async |mark| {
         store.mark(id, mark).await.unwrap();
         let record = get(store, id).await;
-        (record.state, record.replays)
+        (record.state, record.redrives)
     };
     assert_eq!(marked(Mark::Expired).await, (State::Expired, 1));
     assert_eq!(marked(Mark::Discarded).await, (State::Discarded, 1));
@@ -670,24 +670,24 @@ pub async fn a_mark_as_pending_forgets_what_was_to_be_waited_for(store: &Any, cl
             _ => claim_one(store).await,
         };
         store.settle(id, fence(&claimed), settlement).await.unwrap();
-        assert_eq!(get(store, id).await.replays, 1);
+        assert_eq!(get(store, id).await.redrives, 1);
         // Other marks leave it alone.
         store.mark(id, Mark::Discarded).await.unwrap();
         let not_before = get(store, id).await.letter.failure.not_before;
         assert_eq!(not_before, failure.not_before);
         store.mark(id, Mark::Pending).await.unwrap();
         let record = get(store, id).await;
-        assert_eq!((record.state, record.replays), (State::Pending, 0));
+        assert_eq!((record.state, record.redrives), (State::Pending, 0));
         assert_eq!(record.letter.failure.not_before, None);
     }
 
-    // One that is due counts its replays on.
+    // One that is due counts its redrives on.
     let claimed = claim_one(store).await;
     failure.not_before = None;
     let failed = Settlement::Failed(failure);
     store.settle(id, fence(&claimed), failed).await.unwrap();
     store.mark(id, Mark::Pending).await.unwrap();
-    assert_eq!(get(store, id).await.replays, 1);
+    assert_eq!(get(store, id).await.redrives, 1);
 }
 
 pub async fn a_mark_makes_an_older_fence_stale(store: &Any, clock: &Clock) {
@@ -873,7 +873,7 @@ fn timeless(records: &[Record]) -> Vec<(&Letter, StateKind, Option<u64>, u32)> {
             &record.letter,
             record.state.kind(),
             timeless(record),
-            record.replays,
+            record.redrives,
         )
     })
     .collect()

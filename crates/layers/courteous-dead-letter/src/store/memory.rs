@@ -117,7 +117,7 @@ impl MemoryStore {
             _ => return Err(StoreError::StaleFence),
         }
         let sent = !matches!(outcome, Settlement::Expired | Settlement::Released);
-        record.replays = record.replays.saturating_add(sent.into());
+        record.redrives = record.redrives.saturating_add(sent.into());
         record.changed_at = self.clock.now();
         record.state = match outcome {
             Settlement::Delivered { status } => State::Delivered { status },
@@ -155,7 +155,7 @@ impl MemoryStore {
             _ => {}
         }
         if mark == Mark::Pending {
-            record.replays = 0;
+            record.redrives = 0;
             record.letter.failure.not_before = None;
         }
         record.state = to;

@@ -13,7 +13,7 @@ pub struct Record {
     /// What has become of it.
     pub state: State,
     /// How often it was sent again.
-    pub replays: u32,
+    pub redrives: u32,
     /// When `state` last changed, by the store's clock.
     pub changed_at: SystemTime,
 }
@@ -74,7 +74,7 @@ impl Record {
         Self {
             state: State::first(&letter),
             letter,
-            replays: 0,
+            redrives: 0,
             changed_at: now,
         }
     }

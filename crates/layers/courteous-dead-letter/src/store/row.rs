@@ -72,7 +72,7 @@ pub struct Row {
     pub first_at: i64,
     /// `{"name": "value", ...}`
     pub tags: String,
-    /// The columns that a failed replay writes again.
+    /// The columns that a failed redrive writes again.
     pub failure: FailureRow,
     /// [`StateKind`]
     pub state: String,
@@ -82,13 +82,13 @@ pub struct Row {
     pub fence: i64,
     /// Of what is claimed.
     pub lease_until: Option<i64>,
-    /// How often the letter was sent again.
+    /// How often the letter was sent again: [`Record::redrives`].
     pub replays: u32,
     /// When `state` last changed.
     pub changed_at: i64,
 }
 
-/// The columns that a failed replay writes again.
+/// The columns that a failed redrive writes again.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::exhaustive_structs, reason = "stores make it of their columns")]
 pub struct FailureRow {
@@ -190,7 +190,7 @@ impl Row {
         Ok(Record {
             letter,
             state,
-            replays: self.replays,
+            redrives: self.replays,
             changed_at: time(self.changed_at),
         })
     }

@@ -7,7 +7,7 @@ use courteous_core::{
     StopReason, Verdict,
 };
 use courteous_dead_letter::{
-    Clock, DeadLettered, Filter, MemoryStore, Page, Reason, Record, Replay, State, Store,
+    Clock, DeadLettered, Filter, MemoryStore, Page, Reason, Record, Redrive, State, Store,
 };
 use http::{Method, Request, Response};
 use tokio::time::Instant;
@@ -31,13 +31,13 @@ async fn record(store: &MemoryStore) -> Record {
     records.remove(0)
 }
 
-async fn replay(clock: &Clock, store: &MemoryStore) -> State {
+async fn redrive(clock: &Clock, store: &MemoryStore) -> State {
     let up = service_fn(async |request: Request<Body>| {
         assert_eq!(request.headers()["idempotency-key"], "8e03");
         Ok::<_, Infallible>(Response::new(request.into_body()))
     });
-    let replay = Replay::new().with_clock(clock.clone());
-    replay.run(store, up).await.unwrap();
+    let redrive = Redrive::new().with_clock(clock.clone());
+    redrive.run(store, up).await.unwrap();
     record(store).await.state
 }
 
@@ -81,9 +81,9 @@ async fn a_call_that_was_only_refused_is_sent_after_any_pause() {
             let letter = record(&store).await.letter;
             assert!(letter.failure.maybe_sent && !letter.failure.maybe_processed);
             clock.advance(pause - SECOND);
-            assert_eq!(replay(&clock, &store).await, State::Pending, "not due");
+            assert_eq!(redrive(&clock, &store).await, State::Pending, "not due");
             clock.advance(300 * HOUR);
-            let state = replay(&clock, &store).await;
+            let state = redrive(&clock, &store).await;
             assert!(
                 matches!(state, State::Delivered { .. }),
                 "{code}: {state:?}"
@@ -107,7 +107,7 @@ async fn a_call_that_was_never_sent_is_sent_after_any_pause() {
         call(&layer, keyed(), server).await.unwrap_err();
         assert_eq!(record(&store).await.state, State::Pending);
         clock.advance(100 * HOUR);
-        let state = replay(&clock, &store).await;
+        let state = redrive(&clock, &store).await;
         assert!(matches!(state, State::Delivered { .. }), "{state:?}");
     }
 }
@@ -132,7 +132,7 @@ async fn a_call_that_may_have_been_processed_and_must_wait_for_longer_than_its_k
         assert_eq!(kept.letter.failure.reason, Reason::KeyRunsOut);
         assert_eq!(kept.letter.failure.not_before, Some(clock.now() + pause));
         clock.advance(pause);
-        assert_eq!(replay(&clock, &store).await, State::Expired);
+        assert_eq!(redrive(&clock, &store).await, State::Expired);
     }
     // A shorter pause, a key that is never forgotten, and requests that their keys do not make safe.
     let (_, store, short) = layer();

@@ -461,7 +461,7 @@ async fn a_409_that_a_retry_takes_for_an_earlier_attempt_at_work_is_recorded_and
 
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_key_another_operation_has_is_kept_and_never_sent() {
-    use courteous_dead_letter::{Mark, Replay, State, Store};
+    use courteous_dead_letter::{Mark, Redrive, State, Store};
 
     let (clock, store, layer) = layer();
     let server = async |_| Err(Rejected::new(RejectReason::KeyReused));
@@ -476,7 +476,7 @@ async fn a_call_whose_key_another_operation_has_is_kept_and_never_sent() {
     // Also if it is made pending by hand.
     store.mark(id, Mark::Pending).await.unwrap();
     let never = tower::service_fn(async |_: Request<Body>| Ok::<_, Infallible>(status(200)));
-    let replay = Replay::new().with_clock(clock);
-    let summary = replay.run(&store, never).await.unwrap();
+    let redrive = Redrive::new().with_clock(clock);
+    let summary = redrive.run(&store, never).await.unwrap();
     assert_eq!((summary.expired, summary.delivered), (1, 0));
 }

@@ -149,13 +149,13 @@ async fn what_was_committed_without_an_answer_is_asked_for_again_and_is_there_on
     }
     assert!(failed < 20 && settled > 80, "{failed}, {settled}");
     let found = all(&direct).await;
-    assert!(found.iter().all(|record| record.replays <= 1));
-    let delivered = found.iter().filter(|record| record.replays == 1).count();
+    assert!(found.iter().all(|record| record.redrives <= 1));
+    let delivered = found.iter().filter(|record| record.redrives == 1).count();
     assert!(delivered >= settled);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_replayers_deliver_each_letter_once_also_when_the_server_is_restarted() {
+async fn two_redrivers_deliver_each_letter_once_also_when_the_server_is_restarted() {
     const LETTERS: u32 = 400;
     let Some(mut server) = Postgres::start() else {
         return;
@@ -175,7 +175,7 @@ async fn two_replayers_deliver_each_letter_once_also_when_the_server_is_restarte
     }
     // A claim whose answer was lost ends with its lease.
     let lease = Duration::from_secs(2);
-    let replayers: Vec<_> = (0..2)
+    let redrivers: Vec<_> = (0..2)
         .map(|_| {
             let store = open().open();
             tokio::spawn(async move {
@@ -207,11 +207,11 @@ async fn two_replayers_deliver_each_letter_once_also_when_the_server_is_restarte
     server.crash();
     server.restart();
     let mut sum = 0;
-    for replayer in replayers {
-        sum += replayer.await.unwrap();
+    for redriver in redrivers {
+        sum += redriver.await.unwrap();
     }
     assert_eq!((sum, delivered().await), (LETTERS, u64::from(LETTERS)));
-    assert!(all(&store).await.iter().all(|record| record.replays == 1));
+    assert!(all(&store).await.iter().all(|record| record.redrives == 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

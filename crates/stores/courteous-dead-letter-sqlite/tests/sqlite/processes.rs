@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use courteous_dead_letter::{
-    Clock, Filter, Page, Payload, Record, Replay, ReplayOutcome, StateKind, Store,
+    Clock, Filter, Page, Payload, Record, Redrive, RedriveOutcome, StateKind, Store,
 };
 use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
 use courteous_test_servers::Process;
@@ -66,8 +66,8 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 
 const REPLAYS: usize = 3;
 
-/// What a process does whose life is short: it pushes letters from a number on, and replays what it finds.
-async fn push_and_replay(path: &Path, first: u32, clock: Clock) {
+/// What a process does whose life is short: it pushes letters from a number on, and redrives what it finds.
+async fn push_and_redrive(path: &Path, first: u32, clock: Clock) {
     let options = SqliteOptions::new().with_clock(clock.clone());
     let store = options.open(path).unwrap();
     let pushers = Cell::new(2);
@@ -86,18 +86,18 @@ async fn push_and_replay(path: &Path, first: u32, clock: Clock) {
         say(format!("sent {order} {key}"));
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
     });
-    let replay = Replay::new()
+    let redrive = Redrive::new()
         .with_concurrency(NonZeroUsize::new(REPLAYS).unwrap())
         .with_key_lifetime(Duration::MAX)
         .with_clock(clock)
         .with_on_progress(|progress| match progress.outcome() {
-            ReplayOutcome::Delivered { .. } => say(format!("done {}", progress.id())),
+            RedriveOutcome::Delivered { .. } => say(format!("done {}", progress.id())),
             outcome => say(format!("{outcome:?}")),
         });
-    let replaying = async {
-        while replay.run(&store, server).await.unwrap().total() > 0 || pushers.get() > 0 {}
+    let redriving = async {
+        while redrive.run(&store, server).await.unwrap().total() > 0 || pushers.get() > 0 {}
     };
-    tokio::join!(pushing(0), pushing(5), replaying);
+    tokio::join!(pushing(0), pushing(5), redriving);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_sent_under_a_second_key_by_a_proc
         // The claims of one life have run out in the next.
         let time =
             UNIX_EPOCH + Duration::from_secs(1_800_000_000) + life * Duration::from_secs(3600);
-        return runtime.block_on(push_and_replay(
+        return runtime.block_on(push_and_redrive(
             Path::new(&path),
             life * 1000,
             Clock::fixed(time),

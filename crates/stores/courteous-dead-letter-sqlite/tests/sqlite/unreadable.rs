@@ -2,7 +2,7 @@ use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use courteous_dead_letter::{
-    Filter, Mark, NotSent, Page, Replay, ReplayOutcome, StateKind, Store, StoreError, Unreadable,
+    Filter, Mark, NotSent, Page, Redrive, RedriveOutcome, StateKind, Store, StoreError, Unreadable,
 };
 use http::{Request, Response};
 use http_body_util::Full;
@@ -149,7 +149,7 @@ async fn a_state_that_is_not_known_here_is_never_purged() {
 }
 
 #[tokio::test]
-async fn a_replay_tells_what_it_cannot_read_and_sends_the_rest() {
+async fn a_redrive_tells_what_it_cannot_read_and_sends_the_rest() {
     let (store, folder) = store();
     let ids = push(&store, 0..3).await;
     let intruder = intruder(&folder.path().join("letters.db"));
@@ -159,25 +159,25 @@ async fn a_replay_tells_what_it_cannot_read_and_sends_the_rest() {
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
     });
     let expected = ids[0];
-    let replay = Replay::new().with_on_progress(move |progress| {
-        if let ReplayOutcome::NotSent(why) = progress.outcome() {
+    let redrive = Redrive::new().with_on_progress(move |progress| {
+        if let RedriveOutcome::NotSent(why) = progress.outcome() {
             assert!(matches!(why, NotSent::Unreadable { column: "headers" }));
             assert_eq!(progress.id(), expected);
         }
     });
-    let dry = replay.clone().with_dry_run(true);
+    let dry = redrive.clone().with_dry_run(true);
     let dry = dry.run(&store, server).await.unwrap();
     assert_eq!((dry.would_send, dry.not_sent), (2, 1));
-    let summary = replay.run(&store, server).await.unwrap();
+    let summary = redrive.run(&store, server).await.unwrap();
     assert_eq!((summary.delivered, summary.not_sent), (2, 1));
     assert!(!summary.is_success());
-    let one = replay.with_id(ids[0]).run(&store, server).await.unwrap();
+    let one = redrive.with_id(ids[0]).run(&store, server).await.unwrap();
     assert_eq!(one.not_sent, 1);
 }
 
 /// Else each run would read all that waits, and hold up the pushes.
 #[tokio::test]
-async fn a_replay_tells_only_what_it_came_upon_and_each_once() {
+async fn a_redrive_tells_only_what_it_came_upon_and_each_once() {
     let (store, folder) = store();
     push(&store, 0..40).await;
     let intruder = intruder(&folder.path().join("letters.db"));
@@ -191,11 +191,11 @@ async fn a_replay_tells_only_what_it_came_upon_and_each_once() {
         tokio::task::yield_now().await;
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
     });
-    let replay = Replay::new().with_concurrency(4.try_into().unwrap());
-    let summary = replay.run(&store, server).await.unwrap();
+    let redrive = Redrive::new().with_concurrency(4.try_into().unwrap());
+    let summary = redrive.run(&store, server).await.unwrap();
     // Ten that are due, and the one without an id.
     assert_eq!((summary.delivered, summary.not_sent), (14, 11));
-    let again = replay.run(&store, server).await.unwrap();
+    let again = redrive.run(&store, server).await.unwrap();
     assert_eq!((again.delivered, again.not_sent), (0, 11));
 }
 

@@ -96,7 +96,7 @@ impl Store for Faulty {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_the_answer_and_the_settlement_is_a_duplicate_with_the_same_key() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     for age in 1..=5 {
         push(&store, letter(&clock, age * HOUR)).await;
     }
@@ -106,17 +106,17 @@ async fn a_crash_between_the_answer_and_the_settlement_is_a_duplicate_with_the_s
         ..Faulty::new(&store)
     };
     {
-        let run = replay.run(&crashing, ledger.server(200));
+        let run = redrive.run(&crashing, ledger.server(200));
         let killed = tokio::time::timeout(SECOND, run).await;
         assert!(killed.is_err());
     }
     assert_eq!((ledger.requests().len(), ledger.charges()), (5, 5));
 
     // Until the leases have ended, nobody else sends them.
-    let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+    let summary = redrive.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!(summary.total(), 0);
     clock.advance(61 * SECOND);
-    let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+    let summary = redrive.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!(summary.delivered, 5);
     // Each was sent twice, under the same key: the ledger is unharmed.
     assert_eq!((ledger.requests().len(), ledger.charges()), (10, 5));
@@ -124,32 +124,32 @@ async fn a_crash_between_the_answer_and_the_settlement_is_a_duplicate_with_the_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_that_is_killed_while_it_sends_is_gone_on_with_by_another() {
-    let (clock, store, replay) = setup();
+async fn a_redrive_that_is_killed_while_it_sends_is_gone_on_with_by_another() {
+    let (clock, store, redrive) = setup();
     for age in 1..=20 {
         push(&store, letter(&clock, age * SECOND)).await;
     }
     let ledger = Ledger::default();
     {
-        let mut run = task::spawn(replay.run(&store, ledger.server_after(SECOND, 200)));
+        let mut run = task::spawn(redrive.run(&store, ledger.server_after(SECOND, 200)));
         assert!(run.poll().is_pending());
     }
     assert_eq!(ledger.requests().len(), 8);
     clock.advance(61 * SECOND);
-    let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+    let summary = redrive.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!(summary.delivered, 20);
     assert_eq!(ledger.charges(), 20);
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_replays_at_once_share_the_work() {
-    let (clock, store, replay) = setup();
+async fn two_redrives_at_once_share_the_work() {
+    let (clock, store, redrive) = setup();
     for age in 1..=100 {
         push(&store, letter(&clock, age * SECOND)).await;
     }
     let ledger = Ledger::default();
     let server = || ledger.server_after(SECOND, 200);
-    let (one, two) = tokio::join!(replay.run(&store, server()), replay.run(&store, server()));
+    let (one, two) = tokio::join!(redrive.run(&store, server()), redrive.run(&store, server()));
     let (one, two) = (one.unwrap().delivered, two.unwrap().delivered);
     assert_eq!(one + two, 100);
     assert!(one > 30 && two > 30, "{one} and {two}");
@@ -158,10 +158,10 @@ async fn two_replays_at_once_share_the_work() {
 
 #[tokio::test(start_paused = true)]
 async fn what_another_has_claimed_meanwhile_is_lost_to_this_one() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let id = push(&store, letter(&clock, HOUR)).await;
     let ledger = Ledger::default();
-    let mut run = task::spawn(replay.run(&store, ledger.server_after(SECOND, 200)));
+    let mut run = task::spawn(redrive.run(&store, ledger.server_after(SECOND, 200)));
     assert!(run.poll().is_pending());
     // The machine was suspended: its lease has ended, and somebody else was faster.
     clock.advance(61 * SECOND);
@@ -179,12 +179,12 @@ async fn what_another_has_claimed_meanwhile_is_lost_to_this_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_settlement_is_tried_again_until_it_is_written() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let id = push(&store, letter(&clock, HOUR)).await;
     let faulty = Faulty::new(&store);
     faulty.failures.store(5, SeqCst);
     let ledger = Ledger::default();
-    let summary = replay.run(&faulty, ledger.server(200)).await.unwrap();
+    let summary = redrive.run(&faulty, ledger.server(200)).await.unwrap();
     assert_eq!((summary.delivered, ledger.requests().len()), (1, 1));
     assert_eq!(state(&store, id).await, DELIVERED);
 }
@@ -192,7 +192,7 @@ async fn a_settlement_is_tried_again_until_it_is_written() {
 #[tokio::test(start_paused = true)]
 async fn a_settlement_whose_answer_was_lost_is_not_lost_itself() {
     for (status, expected) in [(200, (1, 0, 0)), (404, (0, 1, 0)), (503, (0, 0, 1))] {
-        let (clock, store, replay) = setup();
+        let (clock, store, redrive) = setup();
         let id = push(&store, letter(&clock, HOUR)).await;
         let faulty = Faulty {
             writes: true,
@@ -200,24 +200,24 @@ async fn a_settlement_whose_answer_was_lost_is_not_lost_itself() {
         };
         faulty.failures.store(1, SeqCst);
         let ledger = Ledger::default();
-        let summary = replay.run(&faulty, ledger.server(status)).await.unwrap();
+        let summary = redrive.run(&faulty, ledger.server(status)).await.unwrap();
         assert_eq!(
             (summary.delivered, summary.refused, summary.failed),
             expected
         );
         assert_eq!((summary.total(), ledger.requests().len()), (1, 1));
-        assert_eq!(get(&store, id).await.replays, 1);
+        assert_eq!(get(&store, id).await.redrives, 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_stays_away_ends_the_run_with_its_error() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let id = push(&store, letter(&clock, HOUR)).await;
     let faulty = Faulty::new(&store);
     faulty.failures.store(u32::MAX, SeqCst);
     let start = tokio::time::Instant::now();
-    let error = replay
+    let error = redrive
         .run(&faulty, Ledger::default().server(200))
         .await
         .unwrap_err();
@@ -229,7 +229,7 @@ async fn a_store_that_stays_away_ends_the_run_with_its_error() {
         claims_fail: true,
         ..Faulty::new(&store)
     };
-    let error = replay
+    let error = redrive
         .run(&faulty, Ledger::default().server(200))
         .await
         .unwrap_err();

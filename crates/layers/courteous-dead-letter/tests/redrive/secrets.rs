@@ -5,7 +5,7 @@ use std::{
 
 use courteous_core::BoxError;
 use courteous_dead_letter::{
-    BoxFuture, Letter, NotSent, ReplayOutcome, SecretSource, Secrets, State,
+    BoxFuture, Letter, NotSent, RedriveOutcome, SecretSource, Secrets, State,
 };
 use http::{HeaderValue, Request, header::AUTHORIZATION};
 use tokio::time::Instant;
@@ -35,26 +35,26 @@ async fn outcome<S>(source: Option<S>) -> (String, State, u32)
 where
     S: SecretSource + Send + Sync + 'static,
 {
-    let (clock, store, mut replay) = setup();
+    let (clock, store, mut redrive) = setup();
     let id = push(&store, secret_letter(&clock)).await;
     let heard = Arc::new(Mutex::new(String::new()));
     let hook = heard.clone();
     if let Some(source) = source {
-        replay = replay.with_secrets(source);
+        redrive = redrive.with_secrets(source);
     }
-    let replay = replay.with_on_progress(move |progress| {
+    let redrive = redrive.with_on_progress(move |progress| {
         *hook.lock().unwrap() = match progress.outcome() {
-            ReplayOutcome::NotSent(why @ NotSent::MissingSecrets(_)) => why.to_string(),
+            RedriveOutcome::NotSent(why @ NotSent::MissingSecrets(_)) => why.to_string(),
             other => format!("{other:?}"),
         };
     });
-    replay
+    redrive
         .run(&store, Ledger::default().server(200))
         .await
         .unwrap();
     let record = get(&store, id).await;
     let heard = heard.lock().unwrap().clone();
-    (heard, record.state, record.replays)
+    (heard, record.state, record.redrives)
 }
 
 type Source = fn(&Letter) -> Result<Secrets, BoxError>;
@@ -67,14 +67,14 @@ async fn without_fresh_secrets_it_is_not_sent_and_what_is_missing_is_named() {
     let missing = "no fresh secrets for authorization, custom=".to_owned();
     assert_eq!(outcome(Some(some)).await, (missing, State::Pending, 0));
     let broken: Source = |_| Err("the vault is closed".into());
-    let (heard, state, replays) = outcome(Some(broken)).await;
+    let (heard, state, redrives) = outcome(Some(broken)).await;
     assert!(heard.contains("SecretsFailed"), "{heard}");
-    assert_eq!((state, replays), (State::Pending, 0));
+    assert_eq!((state, redrives), (State::Pending, 0));
 }
 
 #[tokio::test]
 async fn with_fresh_secrets_it_is_sent_as_it_was() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let id = push(&store, secret_letter(&clock)).await;
     let server = service_fn(async |request: Request<Body>| {
         assert_eq!(request.headers()[AUTHORIZATION], "Bearer SESAME-1");
@@ -82,7 +82,7 @@ async fn with_fresh_secrets_it_is_sent_as_it_was() {
         assert_eq!(*request.uri(), expected);
         Ok::<_, Infallible>(response(200))
     });
-    replay
+    redrive
         .with_secrets(fresh)
         .run(&store, boxed(server))
         .await
@@ -103,9 +103,9 @@ async fn a_source_may_have_to_wait_and_is_not_asked_for_what_needs_none() {
         }
     }
     assert_eq!(outcome(Some(Vault)).await.1, DELIVERED);
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     push(&store, letter(&clock, HOUR)).await;
-    let summary = replay
+    let summary = redrive
         .with_secrets(Vault)
         .run(&store, Ledger::default().server(200))
         .await;
@@ -113,8 +113,8 @@ async fn a_source_may_have_to_wait_and_is_not_asked_for_what_needs_none() {
 }
 
 #[tokio::test]
-async fn a_fresh_secret_is_not_written_when_the_replay_fails() {
-    let (clock, store, replay) = setup();
+async fn a_fresh_secret_is_not_written_when_the_redrive_fails() {
+    let (clock, store, redrive) = setup();
     let id = push(&store, secret_letter(&clock)).await;
     let server = service_fn(async |request: Request<Body>| {
         let token = request.headers()[AUTHORIZATION]
@@ -124,7 +124,7 @@ async fn a_fresh_secret_is_not_written_when_the_replay_fails() {
         let uri = request.uri().clone();
         Err::<http::Response<Body>, _>(std::io::Error::other(format!("{uri} with {token} failed")))
     });
-    replay
+    redrive
         .with_secrets(fresh)
         .run(&store, boxed(server))
         .await
@@ -149,19 +149,19 @@ async fn with_secrets_that_come_too_late_it_is_not_sent() {
             })
         }
     }
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let id = push(&store, secret_letter(&clock)).await;
     let ledger = Ledger::default();
-    let replay = replay.with_secrets(Slow).with_on_progress(|progress| {
+    let redrive = redrive.with_secrets(Slow).with_on_progress(|progress| {
         let outcome = progress.outcome();
-        let too_late = matches!(outcome, ReplayOutcome::NotSent(NotSent::TooLate));
+        let too_late = matches!(outcome, RedriveOutcome::NotSent(NotSent::TooLate));
         assert!(too_late, "{outcome:?}");
     });
-    let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+    let summary = redrive.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!((summary.not_sent, summary.total()), (1, 1));
     assert!(ledger.requests().is_empty());
     let record = get(&store, id).await;
-    assert_eq!((record.state, record.replays), (State::Pending, 0));
+    assert_eq!((record.state, record.redrives), (State::Pending, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,16 +172,16 @@ async fn secrets_that_never_come_are_not_waited_for_beyond_the_total_timeout() {
             Box::pin(std::future::pending())
         }
     }
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let id = push(&store, secret_letter(&clock)).await;
     let ledger = Ledger::default();
     let start = Instant::now();
-    let replay = replay.with_secrets(Silent);
-    let run = replay.run(&store, ledger.server(200));
+    let redrive = redrive.with_secrets(Silent);
+    let run = redrive.run(&store, ledger.server(200));
     let summary = tokio::time::timeout(HOUR, run).await.unwrap().unwrap();
     assert_eq!(start.elapsed(), 30 * SECOND);
     assert_eq!((summary.not_sent, summary.total()), (1, 1));
     assert!(ledger.requests().is_empty());
     let record = get(&store, id).await;
-    assert_eq!((record.state, record.replays), (State::Pending, 0));
+    assert_eq!((record.state, record.redrives), (State::Pending, 0));
 }

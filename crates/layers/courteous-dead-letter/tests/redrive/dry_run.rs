@@ -5,8 +5,8 @@ use crate::support::*;
 
 #[tokio::test]
 async fn a_dry_run_counts_what_would_be_done_and_touches_nothing() {
-    let (clock, store, replay) = setup();
-    let replay = replay.with_dry_run(true);
+    let (clock, store, redrive) = setup();
+    let redrive = redrive.with_dry_run(true);
     let mut ids = Vec::new();
     // More than one page.
     for age in 1..=150 {
@@ -33,14 +33,14 @@ async fn a_dry_run_counts_what_would_be_done_and_touches_nothing() {
     let before = all().await;
 
     let ledger = Ledger::default();
-    let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+    let summary = redrive.run(&store, ledger.server(200)).await.unwrap();
     let counts = (summary.would_send, summary.expired, summary.not_sent);
     assert_eq!(counts, (149, 1, 2));
     assert_eq!(summary.total(), 152);
     assert!(ledger.requests().is_empty());
     assert_eq!(all().await, before);
 
-    let one = replay.with_id(ids[1]);
+    let one = redrive.with_id(ids[1]);
     let summary = one.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!((summary.would_send, summary.total()), (1, 1));
     assert!(summary.is_success());

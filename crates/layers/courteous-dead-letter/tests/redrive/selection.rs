@@ -19,14 +19,14 @@ const ONE: NonZeroUsize = NonZeroUsize::MIN;
 
 #[tokio::test]
 async fn the_oldest_goes_first_and_each_once_in_a_run() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let mut expected = Vec::new();
     for age in [3, 1, 4, 2] {
         expected.push(push(&store, letter(&clock, age * HOUR)).await);
     }
     expected.sort();
     let ledger = Ledger::default();
-    let summary = replay
+    let summary = redrive
         .with_concurrency(ONE)
         .run(&store, ledger.server(503))
         .await
@@ -38,7 +38,7 @@ async fn the_oldest_goes_first_and_each_once_in_a_run() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_are_under_way_at_a_time_than_was_said() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     for age in 1..=20 {
         push(&store, letter(&clock, age * SECOND)).await;
     }
@@ -55,35 +55,35 @@ async fn no_more_are_under_way_at_a_time_than_was_said() {
             }
         })
     };
-    let replay = replay.with_concurrency(NonZeroUsize::new(3).unwrap());
-    let summary = replay.run(&store, boxed(server)).await.unwrap();
+    let redrive = redrive.with_concurrency(NonZeroUsize::new(3).unwrap());
+    let summary = redrive.run(&store, boxed(server)).await.unwrap();
     assert_eq!((summary.delivered, most.load(SeqCst)), (20, 3));
 }
 
 #[tokio::test]
 async fn what_is_not_due_is_left_for_later() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let mut later = letter(&clock, HOUR);
     later.failure.not_before = Some(clock.now() + HOUR);
     let id = push(&store, later).await;
     let ledger = Ledger::default();
-    let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+    let summary = redrive.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!(summary.total(), 0);
     clock.advance(HOUR);
-    replay.run(&store, ledger.server(200)).await.unwrap();
+    redrive.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!(state(&store, id).await, DELIVERED);
 }
 
 #[tokio::test]
 async fn a_keys_life_is_counted_from_the_first_attempt_and_less_the_total_timeout() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let edge = 23 * HOUR - 30 * SECOND;
     let young = push(&store, letter(&clock, edge)).await;
     let mut recorded_lately = letter(&clock, HOUR);
     recorded_lately.first_at = clock.now() - edge - Duration::from_millis(1);
     let old = push(&store, recorded_lately).await;
     let ledger = Ledger::default();
-    let summary = replay
+    let summary = redrive
         .clone()
         .run(&store, ledger.server(200))
         .await
@@ -91,17 +91,17 @@ async fn a_keys_life_is_counted_from_the_first_attempt_and_less_the_total_timeou
     assert_eq!((summary.delivered, summary.expired), (1, 1));
     assert_eq!(state(&store, young).await, DELIVERED);
     let record = get(&store, old).await;
-    assert_eq!((record.state, record.replays), (State::Expired, 0));
+    assert_eq!((record.state, record.redrives), (State::Expired, 0));
     assert_eq!(ledger.requests(), [young.to_string()]);
 }
 
 #[tokio::test]
 async fn a_request_without_a_key_has_none_that_ages() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let mut put = without_key(letter(&clock, 1000 * HOUR));
     put.method = Method::PUT;
     let put = push(&store, put).await;
-    replay
+    redrive
         .run(&store, Ledger::default().server(200))
         .await
         .unwrap();
@@ -110,10 +110,10 @@ async fn a_request_without_a_key_has_none_that_ages() {
 
 #[tokio::test]
 async fn a_key_can_be_said_to_live_for_ever() {
-    let (clock, store, replay) = setup();
-    let replay = replay.with_key_lifetime(Duration::MAX);
+    let (clock, store, redrive) = setup();
+    let redrive = redrive.with_key_lifetime(Duration::MAX);
     let keyed = push(&store, letter(&clock, 1000 * HOUR)).await;
-    replay
+    redrive
         .run(&store, Ledger::default().server(200))
         .await
         .unwrap();
@@ -122,24 +122,24 @@ async fn a_key_can_be_said_to_live_for_ever() {
 
 #[tokio::test]
 async fn what_may_run_twice_is_sent_only_by_itself_and_by_decision() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let id = push(&store, without_key(letter(&clock, HOUR))).await;
     let other = push(&store, without_key(letter(&clock, HOUR))).await;
     let ledger = Ledger::default();
     // Not in bulk, not in bulk though it be wanted, and not by its name alone.
-    for replay in [
-        replay.clone(),
-        replay.clone().with_may_run_twice(true),
-        replay.clone().with_id(id),
+    for redrive in [
+        redrive.clone(),
+        redrive.clone().with_may_run_twice(true),
+        redrive.clone().with_id(id),
     ] {
-        let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+        let summary = redrive.run(&store, ledger.server(200)).await.unwrap();
         assert!(summary.not_sent >= 1 && summary.not_sent == summary.total());
     }
     assert!(ledger.requests().is_empty());
-    assert_eq!(get(&store, id).await.replays, 0);
-    let replay = replay.with_id(id).with_may_run_twice(true);
+    assert_eq!(get(&store, id).await.redrives, 0);
+    let redrive = redrive.with_id(id).with_may_run_twice(true);
     assert_eq!(
-        replay
+        redrive
             .run(&store, ledger.server(200))
             .await
             .unwrap()
@@ -152,7 +152,7 @@ async fn what_may_run_twice_is_sent_only_by_itself_and_by_decision() {
 
 #[tokio::test]
 async fn a_recorded_field_that_holds_no_key_does_not_make_a_letter_repeatable() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     for values in [&[" "][..], &["\"\""], &["a key"], &["k1", "k1"]] {
         let mut letter = letter(&clock, HOUR);
         letter.headers.remove(KEY);
@@ -162,21 +162,21 @@ async fn a_recorded_field_that_holds_no_key_does_not_make_a_letter_repeatable() 
         push(&store, letter).await;
     }
     let ledger = Ledger::default();
-    let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+    let summary = redrive.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!((summary.not_sent, summary.total()), (4, 4));
     assert!(ledger.requests().is_empty());
 }
 
 #[tokio::test]
 async fn what_was_never_sent_or_is_idempotent_needs_no_key() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let mut never = without_key(letter(&clock, HOUR));
     never.failure.maybe_sent = false;
     push(&store, never).await;
     let mut delete = without_key(letter(&clock, HOUR));
     delete.method = Method::DELETE;
     push(&store, delete).await;
-    let summary = replay
+    let summary = redrive
         .run(&store, Ledger::default().server(200))
         .await
         .unwrap();
@@ -185,7 +185,7 @@ async fn what_was_never_sent_or_is_idempotent_needs_no_key() {
 
 #[tokio::test]
 async fn a_body_that_is_not_whole_or_is_scrubbed_or_sealed_is_not_sent() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     for payload in [
         Payload::Gone,
         Payload::Truncated(Bytes::from("amount=42")),
@@ -197,14 +197,14 @@ async fn a_body_that_is_not_whole_or_is_scrubbed_or_sealed_is_not_sent() {
         push(&store, letter).await;
     }
     let ledger = Ledger::default();
-    let summary = replay.run(&store, ledger.server(200)).await.unwrap();
+    let summary = redrive.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!((summary.not_sent, summary.total()), (4, 4));
     assert!(ledger.requests().is_empty());
 }
 
 #[tokio::test]
 async fn a_filter_narrows_what_is_sent() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let mut tagged = letter(&clock, HOUR);
     tagged.tags = Tags::new().with("shop", "berlin");
     tagged.failure.reason = Reason::Budget;
@@ -212,7 +212,7 @@ async fn a_filter_narrows_what_is_sent() {
     push(&store, letter(&clock, HOUR)).await;
     let ledger = Ledger::default();
     let none = Filter::new().with_tag("shop", "paris");
-    let summary = replay
+    let summary = redrive
         .clone()
         .with_filter(none)
         .run(&store, ledger.server(200))
@@ -221,7 +221,7 @@ async fn a_filter_narrows_what_is_sent() {
     let berlin = Filter::new()
         .with_tag("shop", "berlin")
         .with_reason(Reason::Budget);
-    replay
+    redrive
         .with_filter(berlin)
         .run(&store, ledger.server(200))
         .await
@@ -231,17 +231,17 @@ async fn a_filter_narrows_what_is_sent() {
 
 #[tokio::test]
 async fn a_run_ends_early_when_too_many_fail_in_a_row() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     for age in 1..=50 {
         push(&store, letter(&clock, age * SECOND)).await;
     }
     let ledger = Ledger::default();
-    let replay = replay.with_concurrency(ONE);
-    let summary = replay.run(&store, ledger.server(503)).await.unwrap();
+    let redrive = redrive.with_concurrency(ONE);
+    let summary = redrive.run(&store, ledger.server(503)).await.unwrap();
     assert!(summary.stopped_early && !summary.is_success());
     assert_eq!((summary.failed, ledger.requests().len()), (20, 20));
 
-    let all = replay.clone().with_max_failures_in_row(None);
+    let all = redrive.clone().with_max_failures_in_row(None);
     assert_eq!(
         all.run(&store, ledger.server(503)).await.unwrap().failed,
         50
@@ -254,7 +254,7 @@ async fn a_run_ends_early_when_too_many_fail_in_a_row() {
         let good = calls.fetch_add(1, SeqCst) % 3 == 2;
         async move { Ok::<_, std::convert::Infallible>(response(if good { 200 } else { 503 })) }
     });
-    let three = replay.with_max_failures_in_row(NonZeroU32::new(3));
+    let three = redrive.with_max_failures_in_row(NonZeroU32::new(3));
     let summary = three.run(&store, boxed(flaky)).await.unwrap();
     assert_eq!((summary.failed, summary.delivered), (34, 16));
 }
@@ -266,17 +266,17 @@ fn refused(mut letter: Letter) -> Letter {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_was_only_refused_begins_to_age_with_the_replay_that_was_not() {
+async fn a_key_that_was_only_refused_begins_to_age_with_the_redrive_that_was_not() {
     for (later, expected) in [(22 * HOUR, DELIVERED), (24 * HOUR, State::Expired)] {
-        let (clock, store, replay) = setup();
+        let (clock, store, redrive) = setup();
         let id = push(&store, refused(letter(&clock, 100 * HOUR))).await;
         let ledger = Ledger::default();
-        replay.run(&store, ledger.server(502)).await.unwrap();
+        redrive.run(&store, ledger.server(502)).await.unwrap();
         let failure = get(&store, id).await.letter.failure;
         assert!(failure.maybe_processed);
         assert_eq!(failure.maybe_processed_since, Some(clock.now()));
         clock.advance(later);
-        replay.run(&store, ledger.server(200)).await.unwrap();
+        redrive.run(&store, ledger.server(200)).await.unwrap();
         assert_eq!(state(&store, id).await, expected);
     }
 }
@@ -284,21 +284,21 @@ async fn a_key_that_was_only_refused_begins_to_age_with_the_replay_that_was_not(
 #[tokio::test]
 async fn credentials_that_are_refused_do_not_make_a_key_age() {
     for code in [401, 403, 407, 429] {
-        let (clock, store, replay) = setup();
+        let (clock, store, redrive) = setup();
         let id = push(&store, refused(letter(&clock, 100 * HOUR))).await;
         let ledger = Ledger::default();
         for _ in 0..3 {
-            replay.run(&store, ledger.server(code)).await.unwrap();
+            redrive.run(&store, ledger.server(code)).await.unwrap();
             assert_eq!(state(&store, id).await, State::Pending, "{code}");
             clock.advance(48 * HOUR);
         }
-        replay.run(&store, ledger.server(200)).await.unwrap();
+        redrive.run(&store, ledger.server(200)).await.unwrap();
         assert_eq!(state(&store, id).await, DELIVERED, "{code}");
     }
 }
 
 #[tokio::test]
-async fn a_replay_that_is_asked_for_a_pause_that_its_key_does_not_outlive_is_the_last() {
+async fn a_redrive_that_is_asked_for_a_pause_that_its_key_does_not_outlive_is_the_last() {
     let pause = || {
         boxed(service_fn(async |_: Request<Body>| {
             let mut response = response(429);
@@ -307,24 +307,24 @@ async fn a_replay_that_is_asked_for_a_pause_that_its_key_does_not_outlive_is_the
             Ok::<_, Infallible>(response)
         }))
     };
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let processed = push(&store, letter(&clock, HOUR)).await;
     let only_refused = push(&store, refused(letter(&clock, HOUR))).await;
-    let summary = replay.run(&store, pause()).await.unwrap();
+    let summary = redrive.run(&store, pause()).await.unwrap();
     assert_eq!((summary.expired, summary.failed), (1, 1));
     let record = get(&store, processed).await;
-    assert_eq!((record.state, record.replays), (State::Expired, 1));
+    assert_eq!((record.state, record.redrives), (State::Expired, 1));
     assert_eq!(record.letter.failure.reason, Reason::KeyRunsOut);
     assert_eq!(state(&store, only_refused).await, State::Pending);
 }
 
 #[tokio::test]
 async fn a_key_of_a_method_that_is_idempotent_need_not_be_young() {
-    let (clock, store, replay) = setup();
+    let (clock, store, redrive) = setup();
     let mut put = letter(&clock, 100 * HOUR);
     put.method = Method::PUT;
     let id = push(&store, put).await;
     let ledger = Ledger::default();
-    replay.run(&store, ledger.server(200)).await.unwrap();
+    redrive.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!(state(&store, id).await, DELIVERED);
 }

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use courteous_core::{Effect, Fault, Verdict};
 use courteous_dead_letter::{
-    Clock, Failure, Letter, LetterId, MemoryStore, PastAttempt, Payload, Reason, Record, Replay,
+    Clock, Failure, Letter, LetterId, MemoryStore, PastAttempt, Payload, Reason, Record, Redrive,
     Sink, State, Store,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -23,11 +23,11 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// A fixed clock, a store that goes by it, and a replay.
-pub(crate) fn setup() -> (Clock, MemoryStore, Replay) {
+/// A fixed clock, a store that goes by it, and a redrive.
+pub(crate) fn setup() -> (Clock, MemoryStore, Redrive) {
     let clock = Clock::fixed(std::time::UNIX_EPOCH + 1_800_000_000 * SECOND);
     let store = MemoryStore::new().with_clock(clock.clone());
-    (clock.clone(), store, Replay::new().with_clock(clock))
+    (clock.clone(), store, Redrive::new().with_clock(clock))
 }
 
 /// A payment with a key, which failed `age` ago after one attempt that may have been processed.

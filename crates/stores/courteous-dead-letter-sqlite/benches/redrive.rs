@@ -1,5 +1,5 @@
 //! How fast letters in an SQLite file are sent again, by a stack that answers at once:
-//! `cargo bench -p courteous-dead-letter-sqlite --bench replay`.
+//! `cargo bench -p courteous-dead-letter-sqlite --bench redrive`.
 //!
 //! Each is claimed, sent and settled, which is two commits. Those at the same time share them: so the rate grows with how many
 //! are sent at a time, until a core is used up. `LETTERS=100000` sets how many there are (10,000 by default).
@@ -8,7 +8,7 @@
 use std::{convert::Infallible, env, num::NonZeroUsize};
 
 use bytes::Bytes;
-use courteous_dead_letter::{Clock, Failure, Letter, LetterId, Payload, Reason, Replay, Sink};
+use courteous_dead_letter::{Clock, Failure, Letter, LetterId, Payload, Reason, Redrive, Sink};
 use courteous_dead_letter_sqlite::SqliteStore;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{Empty, Full};
@@ -48,8 +48,8 @@ async fn main() {
         });
         let at_a_time = NonZeroUsize::new(at_a_time).expect("some");
         let start = Instant::now();
-        let replay = Replay::new().with_concurrency(at_a_time);
-        let summary = replay.run(&store, stack).await.expect("a summary");
+        let redrive = Redrive::new().with_concurrency(at_a_time);
+        let summary = redrive.run(&store, stack).await.expect("a summary");
         assert_eq!(summary.delivered, letters as u64);
         let rate = letters as f64 / start.elapsed().as_secs_f64();
         println!("{at_a_time:>4} at a time: {rate:>8.0} a second");
