@@ -8,8 +8,8 @@ use bytes::Bytes;
 use courteous::{
     Courteous, DeadLetterLayer, DeadLettered, IdempotencyKeyLayer, Idempotent, RetryLayer, Stack,
     dead_letter::{
-        BoxFuture, Filter, Letter, MemoryStore, Page, Payload, PushError, Reason, Redrive, Sink,
-        Store,
+        BoxFuture, Filter, Letter, LetterStore, MemoryStore, Page, Payload, PushError, Reason,
+        Redrive, Sink,
     },
 };
 use courteous_testkit::{Probe, Reply};

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use courteous::BoxError;
-use courteous_dead_letter::{Filter, LetterId, Mark, Page, Record, Store, StoreError};
+use courteous_dead_letter::{Filter, LetterId, LetterStore, Mark, Page, Record, StoreError};
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 const PAGE: u32 = 200;
 
 pub(crate) async fn list(
-    store: &dyn Store,
+    store: &dyn LetterStore,
     args: args::List,
     output: Output,
 ) -> Result<Exit, BoxError> {
@@ -33,7 +33,7 @@ pub(crate) async fn list(
 }
 
 pub(crate) async fn show(
-    store: &dyn Store,
+    store: &dyn LetterStore,
     args: args::Show,
     output: Output,
 ) -> Result<Exit, BoxError> {
@@ -55,7 +55,7 @@ pub(crate) async fn show(
     Ok(Exit::Done)
 }
 
-pub(crate) async fn export(store: &dyn Store, args: args::Export) -> Result<Exit, BoxError> {
+pub(crate) async fn export(store: &dyn LetterStore, args: args::Export) -> Result<Exit, BoxError> {
     let filter = args.select.filter(args.state);
     let shown = each(store, filter, usize::MAX, |record| {
         Output::Json.write(&view::json(record, args.bodies), String::new)
@@ -63,7 +63,7 @@ pub(crate) async fn export(store: &dyn Store, args: args::Export) -> Result<Exit
     Ok(shown.await?.exit)
 }
 
-pub(crate) async fn stats(store: &dyn Store, output: Output) -> Result<Exit, BoxError> {
+pub(crate) async fn stats(store: &dyn LetterStore, output: Output) -> Result<Exit, BoxError> {
     let stats = store.stats().await?;
     output.write(&view::stats_json(&stats), || view::stats_page(&stats))?;
     Ok(match stats.unreadable {
@@ -73,7 +73,7 @@ pub(crate) async fn stats(store: &dyn Store, output: Output) -> Result<Exit, Box
 }
 
 pub(crate) async fn mark(
-    store: &dyn Store,
+    store: &dyn LetterStore,
     ids: Vec<LetterId>,
     mark: Mark,
     output: Output,
@@ -97,7 +97,7 @@ pub(crate) async fn mark(
 }
 
 pub(crate) async fn purge(
-    store: &dyn Store,
+    store: &dyn LetterStore,
     older_than: Duration,
     output: Output,
 ) -> Result<Exit, BoxError> {
@@ -116,7 +116,7 @@ struct Shown {
 
 /// Shows the first letters, and reports those before the last one that cannot be read.
 async fn each(
-    store: &dyn Store,
+    store: &dyn LetterStore,
     mut filter: Filter,
     limit: usize,
     mut show: impl FnMut(&Record) -> io::Result<()>,
@@ -140,7 +140,7 @@ async fn each(
     })
 }
 
-async fn report_unreadable(store: &dyn Store, filter: Filter) -> Result<Exit, BoxError> {
+async fn report_unreadable(store: &dyn LetterStore, filter: Filter) -> Result<Exit, BoxError> {
     let (mut exit, mut page) = (Exit::Done, Page::first(PAGE));
     loop {
         let found = store.unreadable(filter.clone(), page).await?;

@@ -5,7 +5,7 @@ use std::{
 
 use courteous::BoxError;
 use courteous_dead_letter::{
-    Clock, LetterId, Progress, Reason, Redrive, RedriveOutcome, State, StateKind, Store,
+    Clock, LetterId, LetterStore, Progress, Reason, Redrive, RedriveOutcome, State, StateKind,
     StoreError, Summary,
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -24,7 +24,7 @@ use crate::{
 
 /// Sends letters again.
 pub(crate) async fn replay(
-    store: &dyn Store,
+    store: &dyn LetterStore,
     args: args::Replay,
     output: Output,
 ) -> Result<Exit, BoxError> {
@@ -119,7 +119,7 @@ async fn until_interrupted<T>(
 }
 
 /// Why a letter that was asked for by its id was not looked at.
-async fn why_not(store: &dyn Store, id: LetterId) -> Result<String, StoreError> {
+async fn why_not(store: &dyn LetterStore, id: LetterId) -> Result<String, StoreError> {
     let Some(record) = store.get(id).await? else {
         return Ok(format!("{id}: there is no such letter"));
     };
@@ -140,7 +140,7 @@ async fn why_not(store: &dyn Store, id: LetterId) -> Result<String, StoreError> 
 
 /// On a terminal only.
 async fn progress_bar(
-    store: &dyn Store,
+    store: &dyn LetterStore,
     args: &args::Replay,
     limit: usize,
 ) -> Result<ProgressBar, BoxError> {

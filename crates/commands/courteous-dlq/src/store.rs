@@ -1,7 +1,7 @@
 use std::{path::Path, sync::Arc};
 
 use courteous::BoxError;
-use courteous_dead_letter::{Encrypted, EncryptionKey, Store, StoreError};
+use courteous_dead_letter::{Encrypted, EncryptionKey, LetterStore, StoreError};
 use courteous_dead_letter_postgres::PostgresStore;
 use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
 use serde_json::json;
@@ -33,12 +33,12 @@ impl<'a> Url<'a> {
     }
 
     /// Opens it, with the key to encrypted bodies if there is one; if it is only looked at, without a right to write.
-    pub(crate) async fn open(&self, only_looks: bool) -> Result<Arc<dyn Store>, BoxError> {
+    pub(crate) async fn open(&self, only_looks: bool) -> Result<Arc<dyn LetterStore>, BoxError> {
         let key = match std::env::var("COURTEOUS_DLQ_KEY") {
             Ok(key) => Some(key.parse::<EncryptionKey>()?),
             Err(_) => None,
         };
-        let store: Arc<dyn Store> = match self {
+        let store: Arc<dyn LetterStore> = match self {
             Self::Sqlite(path) => Arc::new(open_file(path, only_looks)?),
             Self::Postgres(url) => Arc::new(connect(url).await?),
         };

@@ -4,15 +4,15 @@ use std::{
 };
 
 use courteous_dead_letter::{
-    BoxFuture, Claim, Claimed, Filter, Letter, LetterId, Mark, Page, PushError, Record, Settlement,
-    Sink, Stats, Store, StoreError, Unreadable,
+    BoxFuture, Claim, Claimed, Filter, Letter, LetterId, LetterStore, Mark, Page, PushError,
+    Record, Settlement, Sink, Stats, StoreError, Unreadable,
 };
 
 /// A store of which a replay sees no more than so many letters, and none once it is closed: so a replay ends in good order,
 /// and leaves nothing claimed.
 #[derive(Debug)]
 pub(crate) struct Window<'a> {
-    store: &'a dyn Store,
+    store: &'a dyn LetterStore,
     left: Mutex<Left>,
 }
 
@@ -23,7 +23,7 @@ struct Left {
 }
 
 impl<'a> Window<'a> {
-    pub(crate) const fn new(store: &'a dyn Store, letters: usize) -> Self {
+    pub(crate) const fn new(store: &'a dyn LetterStore, letters: usize) -> Self {
         let left = Left {
             letters,
             closed: false,
@@ -76,7 +76,7 @@ impl Sink for Window<'_> {
     }
 }
 
-impl Store for Window<'_> {
+impl LetterStore for Window<'_> {
     fn claim(&self, mut claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         Box::pin(async move {
             let taken = self.take(claim.max);

@@ -30,7 +30,7 @@ use courteous::{
     Courteous, IdempotencyKeyLayer, ServiceBuilder, Stack, find_cause, idempotency::IdempotencyKey,
 };
 use courteous_dead_letter::{
-    DeadLetter, DeadLetterLayer, DeadLettered, Redrive, Stats, Store, Tags,
+    DeadLetter, DeadLetterLayer, DeadLettered, LetterStore, Redrive, Stats, Tags,
 };
 use courteous_dead_letter_sqlite::SqliteStore;
 use http::{HeaderMap, Request, StatusCode};

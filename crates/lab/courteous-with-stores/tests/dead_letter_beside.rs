@@ -11,7 +11,7 @@ use courteous::{
     IdempotencyKeyLayer, Jitter, Limiter, Rate, RetryLayer, ThrottleLayer, TotalTimeoutLayer,
     find_cause,
 };
-use courteous_dead_letter::{DeadLetterLayer, Filter, MemoryStore, Page, Record, Store};
+use courteous_dead_letter::{DeadLetterLayer, Filter, LetterStore, MemoryStore, Page, Record};
 use courteous_testkit::{Probe, Reply, Subject, contract};
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;

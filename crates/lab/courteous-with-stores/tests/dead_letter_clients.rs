@@ -7,8 +7,8 @@ use std::{future::ready, io};
 use bytes::Bytes;
 use courteous::{AnyBody, BoxError, IdempotencyKeyLayer, RetryLayer, find_cause};
 use courteous_dead_letter::{
-    DeadLetterLayer, DeadLettered, Letter, MemoryStore, Payload, Reason, Record, State, Store,
-    redrive,
+    DeadLetterLayer, DeadLettered, Letter, LetterStore, MemoryStore, Payload, Reason, Record,
+    State, redrive,
 };
 use http::{Request, Response};
 use http_body_util::Full;

@@ -27,8 +27,8 @@ mod unix {
     use courteous::{Backoff, IdempotencyKeyLayer, RetryLayer};
     use courteous_core::{CallId, Dice};
     use courteous_dead_letter::{
-        Encrypted, EncryptionKey, Failure, Letter, LetterId, MemoryStore, Payload, Reason, Sink,
-        Store,
+        Encrypted, EncryptionKey, Failure, Letter, LetterId, LetterStore, MemoryStore, Payload,
+        Reason, Sink,
     };
     use courteous_testkit::{Probe, Reply};
     use fork::{Fork, fork, waitpid};

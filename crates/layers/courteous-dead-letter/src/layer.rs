@@ -227,7 +227,7 @@ impl<K> DeadLetterLayer<K> {
     }
 
     /// How many letters were made, by this layer and its clones: for a health check, or a support ticket. It holds nothing of what
-    /// is in them. What is in the store is told by [`Store::stats`](crate::Store::stats).
+    /// is in them. What is in the store is told by [`LetterStore::stats`](crate::LetterStore::stats).
     #[must_use]
     pub fn snapshot(&self) -> LettersSnapshot {
         self.settings.counts.snapshot()

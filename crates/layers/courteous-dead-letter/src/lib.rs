@@ -23,7 +23,7 @@
 //! use std::convert::Infallible;
 //!
 //! use bytes::Bytes;
-//! use courteous_dead_letter::{DeadLetterLayer, DeadLettered, MemoryStore, State, Store, redrive};
+//! use courteous_dead_letter::{DeadLetterLayer, DeadLettered, MemoryStore, State, LetterStore, redrive};
 //! use http::{Request, Response};
 //! use http_body_util::Full;
 //! use tower::{Layer, ServiceExt, service_fn};
@@ -147,7 +147,7 @@
 //! # }
 //! ```
 //!
-//! A [`Store`] is a sink that can be read, and claimed from: [`MemoryStore`] is the shortest one. One in a database writes the
+//! A [`LetterStore`] is a sink that can be read, and claimed from: [`MemoryStore`] is the shortest one. One in a database writes the
 //! columns of [`row`].
 //!
 //! # What it does not do
@@ -223,8 +223,8 @@ pub use redrive::{
 #[cfg(feature = "test-util")]
 pub use store::conformance;
 pub use store::{
-    BoxFuture, Claim, Claimed, Count, Filter, Mark, MemoryStore, Page, PushError, Record,
-    Settlement, Sink, State, StateKind, Stats, Store, StoreError, UnknownWord, Unreadable, row,
+    BoxFuture, Claim, Claimed, Count, Filter, LetterStore, Mark, MemoryStore, Page, PushError,
+    Record, Settlement, Sink, State, StateKind, Stats, StoreError, UnknownWord, Unreadable, row,
 };
 #[cfg(feature = "encryption")]
 pub use store::{Encrypted, EncryptionKey, InvalidEncryptionKey};

@@ -24,7 +24,7 @@ pub use self::{
     secrets::{SecretSource, Secrets},
     summary::{NotSent, Progress, RedriveOutcome, Summary},
 };
-use crate::{Clock, Filter, LetterId, Store, StoreError};
+use crate::{Clock, Filter, LetterId, LetterStore, StoreError};
 
 /// Sends dead letters again, through a stack of the application's own: with the same key and the same bytes.
 ///
@@ -140,7 +140,7 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// The store's. What was sent by then is settled, as far as it lets.
 pub async fn redrive<St, S, B, RB>(store: &St, service: S) -> Result<Summary, StoreError>
 where
-    St: Store + ?Sized,
+    St: LetterStore + ?Sized,
     S: Service<Request<B>, Response = Response<RB>> + Clone,
     S::Error: Into<BoxError>,
     B: From<Bytes>,

@@ -56,7 +56,7 @@ use crate::{Failure, LetterId, Reason};
 ///
 /// A record that cannot be read holds up no other: [`claim`](Self::claim) and [`list`](Self::list) leave it out,
 /// [`Claimed::unreadable`] and [`unreadable`](Self::unreadable) tell it, and it can be marked as discarded.
-pub trait Store: Sink {
+pub trait LetterStore: Sink {
     /// Claims the oldest records that can be claimed, at most [`max`](Claim::max) of them, sorted by id. It also tells which ones
     /// it came upon that cannot be read, at no cost of their own.
     ///
@@ -290,7 +290,7 @@ pub enum Mark {
     Expired,
 }
 
-impl<S: Store + ?Sized> Store for Arc<S> {
+impl<S: LetterStore + ?Sized> LetterStore for Arc<S> {
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         (**self).claim(claim)
     }

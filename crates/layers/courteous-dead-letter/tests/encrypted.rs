@@ -7,8 +7,8 @@ use std::{error::Error, sync::Arc, time::Duration};
 use bytes::Bytes;
 use courteous_core::{NoRandomBytes, test_util};
 use courteous_dead_letter::{
-    Claim, Encrypted, EncryptionKey, Filter, Letter, MemoryStore, Page, Payload, Reason, Sink,
-    Store, StoreError, conformance, conformance::letter,
+    Claim, Encrypted, EncryptionKey, Filter, Letter, LetterStore, MemoryStore, Page, Payload,
+    Reason, Sink, StoreError, conformance, conformance::letter,
 };
 use http::Method;
 
@@ -21,7 +21,7 @@ fn key(byte: u8) -> EncryptionKey {
 conformance!(mod encrypted {
     async |clock| {
         let store = MemoryStore::new().with_clock(clock);
-        (Arc::new(Encrypted::new(store, key(1))) as Arc<dyn Store>, ())
+        (Arc::new(Encrypted::new(store, key(1))) as Arc<dyn LetterStore>, ())
     }
 });
 

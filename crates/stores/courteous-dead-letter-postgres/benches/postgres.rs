@@ -7,8 +7,8 @@
 use std::{env, time::Duration};
 
 use courteous_dead_letter::{
-    Claim, Clock, Failure, Letter, LetterId, Payload, Reason, Record, Settlement, Sink, State,
-    Store,
+    Claim, Clock, Failure, Letter, LetterId, LetterStore, Payload, Reason, Record, Settlement,
+    Sink, State,
 };
 use courteous_dead_letter_postgres::PostgresStore;
 use courteous_test_servers::Postgres;

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use courteous_dead_letter::{Clock, Store, StoreError};
+use courteous_dead_letter::{Clock, LetterStore, StoreError};
 use tokio_postgres::{
     Config, Socket,
     tls::{MakeTlsConnect, TlsConnect},
@@ -103,7 +103,11 @@ impl PostgresBuilder {
     /// The store must be for this alone: nobody may redrive from it, and what is settled in it is purged.
     /// Between a letter's being handed over and its removal the process can be killed; it is then handed over again, which
     /// changes nothing, unless it was purged in Postgres meanwhile.
-    pub fn with_spill(mut self, store: impl Store + 'static, max_letters: NonZeroU64) -> Self {
+    pub fn with_spill(
+        mut self,
+        store: impl LetterStore + 'static,
+        max_letters: NonZeroU64,
+    ) -> Self {
         self.settings.spill = Some(Spill::new(store, max_letters));
         self
     }

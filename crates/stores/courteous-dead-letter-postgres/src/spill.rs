@@ -9,21 +9,21 @@ use std::{
 };
 
 use courteous_dead_letter::{
-    BoxFuture, Filter, Letter, LetterId, Mark, Page, PushError, Reason, StateKind, Store,
+    BoxFuture, Filter, Letter, LetterId, LetterStore, Mark, Page, PushError, Reason, StateKind,
     StoreError,
 };
 
 /// A store of its own, bounded, that holds letters for a database until it is back.
 #[derive(Clone, Debug)]
 pub(crate) struct Spill {
-    store: Arc<dyn Store>,
+    store: Arc<dyn LetterStore>,
     max: u64,
     /// How many there are. What was handed over since counts too, until it is known not to be kept.
     count: u64,
 }
 
 impl Spill {
-    pub(crate) fn new(store: impl Store + 'static, max: NonZeroU64) -> Self {
+    pub(crate) fn new(store: impl LetterStore + 'static, max: NonZeroU64) -> Self {
         Self {
             store: Arc::new(store),
             max: max.get(),

@@ -5,8 +5,8 @@ use std::{
 };
 
 use courteous_dead_letter::{
-    BoxFuture, Claim, Claimed, Filter, Letter, LetterId, Mark, Page, PushError, Record, Settlement,
-    Sink, Stats, Store, StoreError, Unreadable,
+    BoxFuture, Claim, Claimed, Filter, Letter, LetterId, LetterStore, Mark, Page, PushError,
+    Record, Settlement, Sink, Stats, StoreError, Unreadable,
 };
 
 use crate::{
@@ -53,7 +53,7 @@ use crate::{
 /// # Example
 ///
 /// ```no_run
-/// use courteous_dead_letter::Store;
+/// use courteous_dead_letter::LetterStore;
 /// use courteous_dead_letter_postgres::PostgresStore;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -145,7 +145,7 @@ impl Sink for PostgresStore {
     }
 }
 
-impl Store for PostgresStore {
+impl LetterStore for PostgresStore {
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         Box::pin(self.handle.claim(claim))
     }

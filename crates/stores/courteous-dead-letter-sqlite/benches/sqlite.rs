@@ -14,8 +14,8 @@ use std::{
 
 use courteous_core::{Effect, Fault, Verdict};
 use courteous_dead_letter::{
-    Claim, Clock, Failure, Filter, Letter, LetterId, Page, PastAttempt, Payload, Reason, Record,
-    Settlement, Sink, State, StateKind, Store, Tags,
+    Claim, Clock, Failure, Filter, Letter, LetterId, LetterStore, Page, PastAttempt, Payload,
+    Reason, Record, Settlement, Sink, State, StateKind, Tags,
 };
 use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
 use courteous_test_servers::Process;

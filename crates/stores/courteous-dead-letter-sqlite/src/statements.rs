@@ -1,4 +1,4 @@
-//! What the [`Store`](courteous_dead_letter::Store) does, in SQL. Of two `Result`s, the outer one is the database's, the inner one the store's.
+//! What the [`LetterStore`](courteous_dead_letter::LetterStore) does, in SQL. Of two `Result`s, the outer one is the database's, the inner one the store's.
 
 use std::{str::FromStr, time::SystemTime};
 

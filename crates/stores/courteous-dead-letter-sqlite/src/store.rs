@@ -7,8 +7,8 @@ use std::{
 };
 
 use courteous_dead_letter::{
-    BoxFuture, Claim, Claimed, Clock, Filter, Letter, LetterId, Mark, Page, PushError, Record,
-    Settlement, Sink, Stats, Store, StoreError, Unreadable, row::Row,
+    BoxFuture, Claim, Claimed, Clock, Filter, Letter, LetterId, LetterStore, Mark, Page, PushError,
+    Record, Settlement, Sink, Stats, StoreError, Unreadable, row::Row,
 };
 use rusqlite::Connection;
 
@@ -232,7 +232,7 @@ impl Sink for SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
+impl LetterStore for SqliteStore {
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         let clock = self.clock.clone();
         let claimed = self.asked(Kind::Claim, move |connection| {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use courteous_dead_letter::{
-    Clock, Failure, Letter, LetterId, Payload, Reason, Record, StateKind, Store, Tags,
+    Clock, Failure, Letter, LetterId, LetterStore, Payload, Reason, Record, StateKind, Tags,
 };
 use courteous_dead_letter_sqlite::SqliteStore;
 use courteous_test_servers::{Act, Moment, ScriptedServer};
@@ -68,7 +68,11 @@ impl Bench {
     }
 }
 
-pub(crate) async fn push(store: &dyn Store, server: &ScriptedServer, orders: u32) -> Vec<LetterId> {
+pub(crate) async fn push(
+    store: &dyn LetterStore,
+    server: &ScriptedServer,
+    orders: u32,
+) -> Vec<LetterId> {
     let mut ids = Vec::new();
     for number in 0..orders {
         let letter = letter(server, number);

@@ -1,4 +1,4 @@
-use courteous_dead_letter::{StateKind, Store};
+use courteous_dead_letter::{LetterStore, StateKind};
 use courteous_dead_letter_postgres::PostgresStore;
 use courteous_test_servers::{Postgres, ScriptedServer};
 

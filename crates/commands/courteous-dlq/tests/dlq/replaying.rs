@@ -1,6 +1,6 @@
 use std::{collections::HashMap, time::Duration};
 
-use courteous_dead_letter::{Sink, State, StateKind, Store};
+use courteous_dead_letter::{LetterStore, Sink, State, StateKind};
 use courteous_test_servers::{Act, ScriptedServer};
 
 use crate::bench::{Bench, KEY, keys, letter, run, slow_server};

@@ -1,6 +1,6 @@
 use std::{process::Stdio, time::Duration};
 
-use courteous_dead_letter::{Claim, Clock, Settlement, State, StateKind, Store};
+use courteous_dead_letter::{Claim, Clock, LetterStore, Settlement, State, StateKind};
 use courteous_dead_letter_sqlite::SqliteOptions;
 use courteous_test_servers::{Process, ScriptedServer};
 use tokio::time::{Instant, sleep};

@@ -18,8 +18,8 @@ use super::{
     plan::Hold,
 };
 use crate::{
-    Claim, Filter, Letter, LetterId, NotSent, Page, Progress, Record, Redrive, RedriveOutcome,
-    Settlement, State, StateKind, Store, StoreError, Summary, Unreadable, clock::later,
+    Claim, Filter, Letter, LetterId, LetterStore, NotSent, Page, Progress, Record, Redrive,
+    RedriveOutcome, Settlement, State, StateKind, StoreError, Summary, Unreadable, clock::later,
     layer::events,
 };
 
@@ -54,7 +54,7 @@ impl Redrive {
     /// so an error means that a record may be sent again, with the same key, that was answered already.
     pub async fn run<St, S, B, RB>(&self, store: &St, service: S) -> Result<Summary, StoreError>
     where
-        St: Store + ?Sized,
+        St: LetterStore + ?Sized,
         S: Service<Request<B>, Response = Response<RB>> + Clone,
         S::Error: Into<BoxError>,
         B: From<Bytes>,
@@ -81,7 +81,7 @@ impl Redrive {
     /// Claims one record after the other, and sends it.
     async fn work<St, S, B, RB>(&self, run: &Run, store: &St, service: S, filter: &Filter)
     where
-        St: Store + ?Sized,
+        St: LetterStore + ?Sized,
         S: Service<Request<B>, Response = Response<RB>> + Clone,
         S::Error: Into<BoxError>,
         B: From<Bytes>,
@@ -124,7 +124,7 @@ impl Redrive {
         claimed_at: Instant,
     ) -> Result<(), StoreError>
     where
-        St: Store + ?Sized,
+        St: LetterStore + ?Sized,
         S: Service<Request<B>, Response = Response<RB>>,
         S::Error: Into<BoxError>,
         B: From<Bytes>,
@@ -160,7 +160,7 @@ impl Redrive {
     /// A dry run: the same records, and the same decisions, as far as they can be made without sending.
     async fn look<St>(&self, run: &Run, store: &St, filter: &Filter) -> Result<(), StoreError>
     where
-        St: Store + ?Sized,
+        St: LetterStore + ?Sized,
     {
         let now = self.clock.now();
         // Those that are claimed may be free again.
@@ -195,7 +195,7 @@ impl Redrive {
         filter: &Filter,
     ) -> Result<(), StoreError>
     where
-        St: Store + ?Sized,
+        St: LetterStore + ?Sized,
     {
         if let Some(id) = self.id {
             if let Err(StoreError::Corrupt { column, .. }) = store.get(id).await {
@@ -313,7 +313,7 @@ async fn settle<St>(
     until: Option<Instant>,
 ) -> Result<(), StoreError>
 where
-    St: Store + ?Sized,
+    St: LetterStore + ?Sized,
 {
     let mut pause = Duration::from_millis(100);
     let mut again = false;

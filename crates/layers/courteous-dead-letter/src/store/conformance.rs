@@ -1,4 +1,4 @@
-//! What every store promises, as functions over any [`Store`]: for the tests of a store of your own (feature `test-util`).
+//! What every store promises, as functions over any [`LetterStore`]: for the tests of a store of your own (feature `test-util`).
 //!
 //! The macro of the same name makes a `#[tokio::test]` of each, so that the crate that uses it needs Tokio with its features
 //! `macros`, `rt-multi-thread` and `time`:
@@ -6,10 +6,10 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use courteous_dead_letter::{Clock, MemoryStore, Store, conformance};
+//! use courteous_dead_letter::{Clock, MemoryStore, LetterStore, conformance};
 //!
 //! conformance!(mod memory {
-//!     async |clock: Clock| (Arc::new(MemoryStore::new().with_clock(clock)) as Arc<dyn Store>, ())
+//!     async |clock: Clock| (Arc::new(MemoryStore::new().with_clock(clock)) as Arc<dyn LetterStore>, ())
 //! });
 //! # fn main() {}
 //! ```
@@ -40,11 +40,12 @@ use courteous_core::{Dice, Effect, Fault, Verdict};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header::AUTHORIZATION};
 
 use crate::{
-    Claim, Clock, Failure, Filter, Letter, LetterId, Mark, MemoryStore, Page, PastAttempt, Payload,
-    PushError, Reason, Record, Settlement, State, StateKind, Store, StoreError, Tags,
+    Claim, Clock, Failure, Filter, Letter, LetterId, LetterStore, Mark, MemoryStore, Page,
+    PastAttempt, Payload, PushError, Reason, Record, Settlement, State, StateKind, StoreError,
+    Tags,
 };
 
-/// One `#[tokio::test]` for each promise of a [`Store`](crate::Store): see the [module](mod@crate::conformance).
+/// One `#[tokio::test]` for each promise of a [`LetterStore`](crate::LetterStore): see the [module](mod@crate::conformance).
 #[macro_export]
 macro_rules! conformance {
     (mod $name:ident { $make:expr }) => {
@@ -94,7 +95,7 @@ macro_rules! conformance {
 }
 
 /// Any store.
-pub type Any = Arc<dyn Store>;
+pub type Any = Arc<dyn LetterStore>;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

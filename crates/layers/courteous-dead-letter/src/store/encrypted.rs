@@ -5,11 +5,11 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce, aead, aead::Aead};
 use courteous_core::random_bytes;
 
 use crate::{
-    BoxFuture, Claim, Claimed, Filter, Letter, LetterId, Mark, Page, Payload, PushError, Record,
-    Settlement, Sink, Stats, Store, StoreError, Unreadable,
+    BoxFuture, Claim, Claimed, Filter, Letter, LetterId, LetterStore, Mark, Page, Payload,
+    PushError, Record, Settlement, Sink, Stats, StoreError, Unreadable,
 };
 
-/// A store whose bodies are encrypted: around any [`Sink`], and around any [`Store`].
+/// A store whose bodies are encrypted: around any [`Sink`], and around any [`LetterStore`].
 ///
 /// A body is encrypted by XChaCha20-Poly1305 with a nonce of 192 bits that is drawn from the operating system, and bound to the id, the method and the target of
 /// its letter, so that it cannot be sent as another one. A body that was written before it was bound to all three is bound to its id
@@ -17,13 +17,13 @@ use crate::{
 /// errors, the tags. The length of a body can be seen.
 ///
 /// A body that was written without a key is read as it is. One that cannot be opened, as it was written with a key that is not
-/// here, stays [`Payload::Sealed`]: it can be listed, and is not sent. [`get`](Store::get) says
+/// here, stays [`Payload::Sealed`]: it can be listed, and is not sent. [`get`](LetterStore::get) says
 /// [`StoreError::WrongKey`] of it.
 ///
 /// # Example
 ///
 /// ```
-/// use courteous_dead_letter::{Encrypted, EncryptionKey, MemoryStore, Store};
+/// use courteous_dead_letter::{Encrypted, EncryptionKey, MemoryStore, LetterStore};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -236,7 +236,7 @@ impl<S: Sink> Sink for Encrypted<S> {
     }
 }
 
-impl<S: Store> Store for Encrypted<S> {
+impl<S: LetterStore> LetterStore for Encrypted<S> {
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         Box::pin(async {
             let mut claimed = self.inner.claim(claim).await?;

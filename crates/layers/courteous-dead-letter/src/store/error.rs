@@ -42,7 +42,7 @@ impl Error for PushError {
     }
 }
 
-/// Why a [`Store`](crate::Store) has not done what it was asked.
+/// Why a [`LetterStore`](crate::LetterStore) has not done what it was asked.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -66,7 +66,7 @@ pub enum StoreError {
     Corrupt {
         /// The column that is at fault.
         column: &'static str,
-        /// The record, if it is one that is at fault: it can still be [marked](crate::Store::mark) as discarded.
+        /// The record, if it is one that is at fault: it can still be [marked](crate::LetterStore::mark) as discarded.
         id: Option<LetterId>,
     },
     /// A body was encrypted with another key, was changed, or is not the one of this letter's id, method and target.

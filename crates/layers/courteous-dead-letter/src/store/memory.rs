@@ -7,18 +7,18 @@ use std::{
 };
 
 use crate::{
-    BoxFuture, Claim, Claimed, Clock, Count, Filter, Letter, LetterId, Mark, Page, PushError,
-    Record, Settlement, Sink, State, Stats, Store, StoreError, clock::later,
+    BoxFuture, Claim, Claimed, Clock, Count, Filter, Letter, LetterId, LetterStore, Mark, Page,
+    PushError, Record, Settlement, Sink, State, Stats, StoreError, clock::later,
 };
 
-/// A [`Store`] in memory, for tests: its records are gone with the last handle.
+/// A [`LetterStore`] in memory, for tests: its records are gone with the last handle.
 ///
 /// # Sharing
 ///
 /// Clones are the same store.
 ///
 /// ```
-/// use courteous_dead_letter::{Filter, MemoryStore, Page, Store};
+/// use courteous_dead_letter::{Filter, MemoryStore, Page, LetterStore};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), courteous_dead_letter::StoreError> {
@@ -245,7 +245,7 @@ impl Sink for MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
+impl LetterStore for MemoryStore {
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         Box::pin(async move { Ok(self.claim_now(&claim).into()) })
     }

@@ -2,7 +2,7 @@ use std::{fmt, future, pin::Pin, sync::Arc};
 
 use crate::{Letter, PushError};
 
-/// A future on the heap: what the methods of [`Sink`] and [`Store`](crate::Store) return, so that both can be a `dyn`.
+/// A future on the heap: what the methods of [`Sink`] and [`LetterStore`](crate::LetterStore) return, so that both can be a `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Where the letters go.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::{Reason, StateKind};
 
-/// Counts of a [`Store`](crate::Store)'s records, for metrics and alerts.
+/// Counts of a [`LetterStore`](crate::LetterStore)'s records, for metrics and alerts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -11,7 +11,7 @@ pub struct Stats {
     /// How long ago, by the store's clock, the oldest one was recorded that is pending or claimed.
     pub oldest_age: Option<Duration>,
     /// How many have a reason or a state that is not known here: they are in none of the counts. What else of a record cannot
-    /// be read is found by [`Store::unreadable`](crate::Store::unreadable).
+    /// be read is found by [`LetterStore::unreadable`](crate::LetterStore::unreadable).
     pub unreadable: u64,
 }
 

@@ -2,9 +2,9 @@ use std::fmt;
 
 use crate::LetterId;
 
-/// A record that cannot be read: what [`Store::unreadable`](crate::Store::unreadable) finds.
+/// A record that cannot be read: what [`LetterStore::unreadable`](crate::LetterStore::unreadable) finds.
 ///
-/// It holds up no other record. It can be [marked](crate::Store::mark) as discarded by its id, and is removed by the next purge
+/// It holds up no other record. It can be [marked](crate::LetterStore::mark) as discarded by its id, and is removed by the next purge
 /// then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -7,7 +7,7 @@ use courteous_core::{
     StopReason, Verdict,
 };
 use courteous_dead_letter::{
-    Clock, DeadLettered, Filter, MemoryStore, Page, Reason, Record, Redrive, State, Store,
+    Clock, DeadLettered, Filter, LetterStore, MemoryStore, Page, Reason, Record, Redrive, State,
 };
 use http::{Method, Request, Response};
 use tokio::time::Instant;

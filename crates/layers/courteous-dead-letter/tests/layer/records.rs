@@ -461,7 +461,7 @@ async fn a_409_that_a_retry_takes_for_an_earlier_attempt_at_work_is_recorded_and
 
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_key_another_operation_has_is_kept_and_never_sent() {
-    use courteous_dead_letter::{Mark, Redrive, State, Store};
+    use courteous_dead_letter::{LetterStore, Mark, Redrive, State};
 
     let (clock, store, layer) = layer();
     let server = async |_| Err(Rejected::new(RejectReason::KeyReused));

@@ -10,7 +10,8 @@ use courteous_core::{
     Attempt, BoxError, Effect, Fault, History, RetryInfo, StopReason, Trail, Verdict,
 };
 use courteous_dead_letter::{
-    BoxFuture, Clock, DeadLetterLayer, Filter, Letter, MemoryStore, Page, PushError, Sink, Store,
+    BoxFuture, Clock, DeadLetterLayer, Filter, Letter, LetterStore, MemoryStore, Page, PushError,
+    Sink,
 };
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use courteous_dead_letter::{
-    BoxFuture, Claim, Claimed, Filter, Letter, LetterId, Mark, MemoryStore, Page, PushError,
-    Record, Settlement, Sink, State, Stats, Store, StoreError,
+    BoxFuture, Claim, Claimed, Filter, Letter, LetterId, LetterStore, Mark, MemoryStore, Page,
+    PushError, Record, Settlement, Sink, State, Stats, StoreError,
 };
 use tokio_test::task;
 
@@ -42,7 +42,7 @@ impl Sink for Faulty {
     }
 }
 
-impl Store for Faulty {
+impl LetterStore for Faulty {
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         if self.claims_fail {
             return Box::pin(async { Err(StoreError::failed("no connection")) });

@@ -1,4 +1,4 @@
-use courteous_dead_letter::{Claim, Filter, Page, Payload, Store};
+use courteous_dead_letter::{Claim, Filter, LetterStore, Page, Payload};
 use http::header::AUTHORIZATION;
 
 use crate::support::*;

@@ -9,8 +9,8 @@ use courteous_core::{
     RetryInfo, StopReason, Verdict,
 };
 use courteous_dead_letter::{
-    DeadLetterLayer, Failure, MemoryStore, NotSent, Payload, Reason, RedriveOutcome, Redriving,
-    Sink, State, Store, redrive,
+    DeadLetterLayer, Failure, LetterStore, MemoryStore, NotSent, Payload, Reason, RedriveOutcome,
+    Redriving, Sink, State, redrive,
 };
 use http::{HeaderName, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -388,7 +388,7 @@ async fn a_redrive_can_be_spawned() {
     store.push(letter(&clock, HOUR)).await.unwrap();
     let server = Ledger::default().server(200);
     let summary = tokio::spawn(async move {
-        let store: Arc<dyn Store> = Arc::new(store);
+        let store: Arc<dyn LetterStore> = Arc::new(store);
         redrive.run(&*store, server).await
     });
     assert_eq!(summary.await.unwrap().unwrap().delivered, 1);

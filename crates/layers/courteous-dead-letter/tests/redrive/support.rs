@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 use courteous_core::{Effect, Fault, Verdict};
 use courteous_dead_letter::{
-    Clock, Failure, Letter, LetterId, MemoryStore, PastAttempt, Payload, Reason, Record, Redrive,
-    Sink, State, Store,
+    Clock, Failure, Letter, LetterId, LetterStore, MemoryStore, PastAttempt, Payload, Reason,
+    Record, Redrive, Sink, State,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -62,11 +62,11 @@ pub(crate) async fn push(store: &MemoryStore, letter: Letter) -> LetterId {
     id
 }
 
-pub(crate) async fn get(store: &impl Store, id: LetterId) -> Record {
+pub(crate) async fn get(store: &impl LetterStore, id: LetterId) -> Record {
     store.get(id).await.unwrap().unwrap()
 }
 
-pub(crate) async fn state(store: &impl Store, id: LetterId) -> State {
+pub(crate) async fn state(store: &impl LetterStore, id: LetterId) -> State {
     get(store, id).await.state
 }
 

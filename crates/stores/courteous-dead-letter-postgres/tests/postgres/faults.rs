@@ -9,7 +9,7 @@ use std::{
 
 use courteous_core::find_cause;
 use courteous_dead_letter::{
-    Claim, LetterId, PushError, Settlement, Sink, State, StateKind, Store, StoreError,
+    Claim, LetterId, LetterStore, PushError, Settlement, Sink, State, StateKind, StoreError,
 };
 use courteous_dead_letter_postgres::{PostgresError, PostgresStore};
 use courteous_test_servers::{ChaosProxy, Course, Flow, Postgres};

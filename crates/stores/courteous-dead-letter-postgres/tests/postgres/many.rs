@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use courteous_dead_letter::{Claim, Settlement, Sink, State, StateKind, Store};
+use courteous_dead_letter::{Claim, LetterStore, Settlement, Sink, State, StateKind};
 use courteous_dead_letter_postgres::PostgresStore;
 use http::StatusCode;
 use tokio::time::Instant;

@@ -1,4 +1,4 @@
-use courteous_dead_letter::{Sink, Store, StoreError};
+use courteous_dead_letter::{LetterStore, Sink, StoreError};
 use courteous_dead_letter_postgres::PostgresStore;
 
 use crate::server::{Database, execute, letter};

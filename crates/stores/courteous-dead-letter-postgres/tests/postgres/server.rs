@@ -9,7 +9,7 @@ use std::{
 };
 
 use courteous_dead_letter::{
-    Clock, Failure, Letter, LetterId, Page, Payload, Reason, Record, Store, Tags,
+    Clock, Failure, Letter, LetterId, LetterStore, Page, Payload, Reason, Record, Tags,
 };
 use courteous_dead_letter_postgres::PostgresStore;
 use courteous_test_servers::Postgres;
@@ -49,7 +49,7 @@ impl Database {
 }
 
 /// What the conformance tests go by; in memory, if there is no Postgres here.
-pub(crate) async fn store(clock: Clock) -> (Arc<dyn Store>, Option<Database>) {
+pub(crate) async fn store(clock: Clock) -> (Arc<dyn LetterStore>, Option<Database>) {
     let Some(database) = Database::start().await else {
         let memory = courteous_dead_letter::MemoryStore::new();
         return (Arc::new(memory.with_clock(clock)), None);
@@ -88,7 +88,7 @@ pub(crate) fn letter(number: u32) -> Letter {
 }
 
 /// All records.
-pub(crate) async fn all(store: &dyn Store) -> Vec<Record> {
+pub(crate) async fn all(store: &dyn LetterStore) -> Vec<Record> {
     let (mut all, mut page) = (Vec::new(), Page::first(5_000));
     loop {
         let part = store.list(Default::default(), page).await.unwrap();

@@ -4,7 +4,7 @@ use std::{
 };
 
 use courteous_core::find_cause;
-use courteous_dead_letter::{Letter, MemoryStore, PushError, Reason, Sink, StateKind, Store};
+use courteous_dead_letter::{Letter, LetterStore, MemoryStore, PushError, Reason, Sink, StateKind};
 use courteous_dead_letter_postgres::{PostgresError, PostgresStore};
 use courteous_dead_letter_sqlite::{SqliteError, SqliteFault, SqliteStore};
 use courteous_test_servers::Postgres;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use courteous_dead_letter::{
-    Claim, Filter, Mark, Page, Sink, StateKind, Store, StoreError, Unreadable,
+    Claim, Filter, LetterStore, Mark, Page, Sink, StateKind, StoreError, Unreadable,
 };
 use courteous_dead_letter_postgres::PostgresStore;
 use courteous_dead_letter_sqlite::SqliteStore;

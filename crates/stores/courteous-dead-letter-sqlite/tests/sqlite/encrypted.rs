@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use courteous_dead_letter::{Encrypted, EncryptionKey, Payload, Reason, Sink, Store, conformance};
+use courteous_dead_letter::{
+    Encrypted, EncryptionKey, LetterStore, Payload, Reason, Sink, conformance,
+};
 use http::Method;
 
 use crate::store;

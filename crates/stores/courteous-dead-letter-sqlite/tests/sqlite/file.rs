@@ -1,6 +1,6 @@
 use std::{fs, path::PathBuf};
 
-use courteous_dead_letter::{Filter, Page, PushError, Sink, Store, StoreError};
+use courteous_dead_letter::{Filter, LetterStore, Page, PushError, Sink, StoreError};
 use courteous_dead_letter_sqlite::{SqliteFault, SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 

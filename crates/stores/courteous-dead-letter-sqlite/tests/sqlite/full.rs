@@ -1,6 +1,6 @@
 use std::{num::NonZeroUsize, time::Duration};
 
-use courteous_dead_letter::{Failure, PushError, Reason, Settlement, Sink, Store};
+use courteous_dead_letter::{Failure, LetterStore, PushError, Reason, Settlement, Sink};
 use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
 use courteous_test_servers::SmallDisk;
 

@@ -1,6 +1,6 @@
 use std::{thread, time::Duration};
 
-use courteous_dead_letter::{Claim, Sink, Store};
+use courteous_dead_letter::{Claim, LetterStore, Sink};
 use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
 use tokio::{runtime, time};
 

@@ -1,6 +1,6 @@
 use std::{fs, path::Path, time::Duration};
 
-use courteous_dead_letter::{PushError, Sink, Stats, Store};
+use courteous_dead_letter::{LetterStore, PushError, Sink, Stats};
 use courteous_dead_letter_sqlite::{SqliteFault, SqliteOptions};
 use tokio::time;
 

@@ -18,8 +18,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use courteous_core::find_cause;
 use courteous_dead_letter::{
-    Claim, Clock, Failure, Letter, LetterId, Page, Payload, Reason, Record, Settlement, State,
-    Store, Tags, conformance,
+    Claim, Clock, Failure, Letter, LetterId, LetterStore, Page, Payload, Reason, Record,
+    Settlement, State, Tags, conformance,
 };
 use courteous_dead_letter_sqlite::{SqliteError, SqliteFault, SqliteOptions, SqliteStore};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -29,7 +29,7 @@ conformance!(mod sqlite {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteOptions::new().with_clock(clock);
         let store = options.open(folder.path().join("letters.db")).unwrap();
-        (Arc::new(store) as Arc<dyn Store>, folder)
+        (Arc::new(store) as Arc<dyn LetterStore>, folder)
     }
 });
 
@@ -66,7 +66,7 @@ fn heavy_letter(number: u32, bytes: usize) -> Letter {
     letter
 }
 
-async fn push(store: &impl Store, numbers: impl IntoIterator<Item = u32>) -> Vec<LetterId> {
+async fn push(store: &impl LetterStore, numbers: impl IntoIterator<Item = u32>) -> Vec<LetterId> {
     let mut ids = Vec::new();
     let pushes: Vec<_> = numbers
         .into_iter()
@@ -82,12 +82,12 @@ async fn push(store: &impl Store, numbers: impl IntoIterator<Item = u32>) -> Vec
     ids
 }
 
-async fn claim(store: &impl Store, max: u32) -> Vec<Record> {
+async fn claim(store: &impl LetterStore, max: u32) -> Vec<Record> {
     let lease = Duration::from_secs(3600);
     store.claim(Claim::new(max, lease)).await.unwrap().records
 }
 
-async fn settle(store: &impl Store, record: &Record) {
+async fn settle(store: &impl LetterStore, record: &Record) {
     let delivered = Settlement::Delivered {
         status: StatusCode::OK,
     };
@@ -103,7 +103,7 @@ fn fence(record: &Record) -> u64 {
 }
 
 /// The numbers of all the letters, in order.
-async fn numbers(store: &impl Store) -> Vec<u32> {
+async fn numbers(store: &impl LetterStore) -> Vec<u32> {
     let all = store
         .list(Default::default(), Page::first(u32::MAX))
         .await

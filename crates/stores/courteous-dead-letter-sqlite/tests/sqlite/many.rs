@@ -1,6 +1,6 @@
 use std::{num::NonZeroUsize, time::Duration};
 
-use courteous_dead_letter::{Filter, Page, Sink, StateKind, Store};
+use courteous_dead_letter::{Filter, LetterStore, Page, Sink, StateKind};
 use courteous_dead_letter_sqlite::SqliteOptions;
 
 use crate::{claim, letter, number, push, settle};

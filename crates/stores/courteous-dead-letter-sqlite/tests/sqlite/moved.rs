@@ -4,7 +4,7 @@ use std::{
     process::Stdio,
 };
 
-use courteous_dead_letter::{Filter, Page, Sink, Store};
+use courteous_dead_letter::{Filter, LetterStore, Page, Sink};
 use courteous_dead_letter_sqlite::{SqliteFault, SqliteStore};
 use tokio::runtime;
 

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use courteous_dead_letter::{
-    Clock, Filter, Page, Payload, Record, Redrive, RedriveOutcome, StateKind, Store,
+    Clock, Filter, LetterStore, Page, Payload, Record, Redrive, RedriveOutcome, StateKind,
 };
 use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
 use courteous_test_servers::Process;

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use courteous_dead_letter::{PushError, Sink, Store, StoreError};
+use courteous_dead_letter::{LetterStore, PushError, Sink, StoreError};
 use courteous_dead_letter_sqlite::{SqliteFault, SqliteOptions, SqliteStore};
 use courteous_test_servers::as_another_user;
 use tempfile::TempDir;

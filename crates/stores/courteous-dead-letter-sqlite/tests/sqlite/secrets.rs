@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use courteous_dead_letter::{BodyScrubber, DeadLetterLayer, Filter, Page, Store};
+use courteous_dead_letter::{BodyScrubber, DeadLetterLayer, Filter, LetterStore, Page};
 use courteous_dead_letter_sqlite::SqliteStore;
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;

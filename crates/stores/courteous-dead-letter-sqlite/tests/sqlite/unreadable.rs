@@ -2,7 +2,8 @@ use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use courteous_dead_letter::{
-    Filter, Mark, NotSent, Page, Redrive, RedriveOutcome, StateKind, Store, StoreError, Unreadable,
+    Filter, LetterStore, Mark, NotSent, Page, Redrive, RedriveOutcome, StateKind, StoreError,
+    Unreadable,
 };
 use http::{Request, Response};
 use http_body_util::Full;
