@@ -2,8 +2,8 @@ mod collect;
 mod counts;
 mod event;
 pub(crate) mod events;
-mod fate;
 mod future;
+mod outcome;
 mod recording;
 mod service;
 mod settings;
@@ -18,9 +18,9 @@ use tower_layer::Layer;
 
 use self::settings::Settings;
 pub use self::{
-    event::{Fate, LetterEvent},
-    fate::{DeadLettered, NotRecorded, NotRecordedCause},
+    event::{LetterEvent, LetterOutcome},
     future::ResponseFuture,
+    outcome::{DeadLettered, NotRecorded, NotRecordedCause},
     service::DeadLetter,
 };
 use crate::{BodyScrubber, Clock, Reason, Sink};

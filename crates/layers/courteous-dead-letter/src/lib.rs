@@ -63,7 +63,7 @@
 //! let layer = DeadLetterLayer::new(store)
 //!     .with_filter(|request| !request.method().is_safe())
 //!     .with_reason(Reason::Abandoned)
-//!     .with_on_letter(|event| eprintln!("{}: {:?}", event.letter().failure.reason, event.fate()));
+//!     .with_on_letter(|event| eprintln!("{}: {:?}", event.letter().failure.reason, event.outcome()));
 //! let payment = Request::post("https://api.example.com/charges").extension(Tags::new().with("order", "42"));
 //! # let _ = (layer, payment);
 //! ```
@@ -210,8 +210,8 @@ mod store;
 
 pub use clock::Clock;
 pub use layer::{
-    DeadLetter, DeadLetterLayer, DeadLettered, Fate, LetterEvent, NotRecorded, NotRecordedCause,
-    ResponseFuture,
+    DeadLetter, DeadLetterLayer, DeadLettered, LetterEvent, LetterOutcome, NotRecorded,
+    NotRecordedCause, ResponseFuture,
 };
 pub use letter::{
     Failure, InvalidId, Letter, LetterId, PastAttempt, Payload, Reason, Tags, TagsIter, Withheld,

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use courteous_core::LettersSnapshot;
 
-use crate::Fate;
+use crate::LetterOutcome;
 
 /// How many letters a layer has made, by what became of them.
 #[derive(Debug, Default)]
@@ -13,11 +13,11 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn count(&self, fate: Fate<'_>) {
-        let count = match fate {
-            Fate::Recorded => &self.recorded,
-            Fate::NotRecorded(_) => &self.not_recorded,
-            Fate::HandedOver => &self.handed_over,
+    pub(crate) fn count(&self, outcome: LetterOutcome<'_>) {
+        let count = match outcome {
+            LetterOutcome::Recorded => &self.recorded,
+            LetterOutcome::NotRecorded(_) => &self.not_recorded,
+            LetterOutcome::HandedOver => &self.handed_over,
         };
         count.fetch_add(1, Ordering::Relaxed);
     }

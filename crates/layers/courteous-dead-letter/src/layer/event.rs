@@ -4,13 +4,13 @@ use crate::{Letter, NotRecorded};
 #[derive(Debug)]
 pub struct LetterEvent<'a> {
     letter: &'a Letter,
-    fate: Fate<'a>,
+    outcome: LetterOutcome<'a>,
 }
 
 /// What became of a letter, when the layer had to go on.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum Fate<'a> {
+pub enum LetterOutcome<'a> {
     /// It is durable.
     Recorded,
     /// It is not kept, or not known to be.
@@ -20,8 +20,8 @@ pub enum Fate<'a> {
 }
 
 impl<'a> LetterEvent<'a> {
-    pub(crate) const fn new(letter: &'a Letter, fate: Fate<'a>) -> Self {
-        Self { letter, fate }
+    pub(crate) const fn new(letter: &'a Letter, outcome: LetterOutcome<'a>) -> Self {
+        Self { letter, outcome }
     }
 
     /// The letter.
@@ -32,7 +32,7 @@ impl<'a> LetterEvent<'a> {
 
     /// What became of it.
     #[must_use]
-    pub const fn fate(&self) -> Fate<'a> {
-        self.fate
+    pub const fn outcome(&self) -> LetterOutcome<'a> {
+        self.outcome
     }
 }

@@ -3,7 +3,7 @@
 use courteous_core::RequestLine;
 use http::StatusCode;
 
-use crate::{Fate, Letter, LetterId, Reason, RedriveOutcome};
+use crate::{Letter, LetterId, LetterOutcome, Reason, RedriveOutcome};
 
 /// The call that events about its letter are about.
 pub(crate) struct Subject {
@@ -42,14 +42,19 @@ mod told {
     use super::*;
     use crate::NotRecordedCause;
 
-    /// A letter has come to `fate`.
-    pub(crate) fn settled(id: LetterId, reason: Reason, subject: &Subject, fate: Fate<'_>) {
+    /// A letter has come to `outcome`.
+    pub(crate) fn settled(
+        id: LetterId,
+        reason: Reason,
+        subject: &Subject,
+        outcome: LetterOutcome<'_>,
+    ) {
         let status = subject.status.map(|status| status.as_u16());
         let (method, reason) = (subject.request.method().as_str(), reason.as_str());
         let origin = subject.request.origin();
         let origin = named(&origin);
-        match fate {
-            Fate::Recorded => tracing::info!(
+        match outcome {
+            LetterOutcome::Recorded => tracing::info!(
                 name: "recorded",
                 target: "courteous::dead_letter",
                 %id,
@@ -59,7 +64,7 @@ mod told {
                 origin,
                 "recorded"
             ),
-            Fate::HandedOver => tracing::info!(
+            LetterOutcome::HandedOver => tracing::info!(
                 name: "handed_over",
                 target: "courteous::dead_letter",
                 %id,
@@ -69,7 +74,7 @@ mod told {
                 origin,
                 "handed_over"
             ),
-            Fate::NotRecorded(not) => tracing::error!(
+            LetterOutcome::NotRecorded(not) => tracing::error!(
                 name: "not_recorded",
                 target: "courteous::dead_letter",
                 %id,
@@ -156,7 +161,7 @@ mod told {
 mod untold {
     use super::*;
 
-    pub(crate) const fn settled(_: LetterId, _: Reason, _: &Subject, _: Fate<'_>) {}
+    pub(crate) const fn settled(_: LetterId, _: Reason, _: &Subject, _: LetterOutcome<'_>) {}
 
     pub(crate) const fn observed(_: Reason, _: &RequestLine, _: Option<StatusCode>) {}
 

@@ -19,8 +19,8 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    BoxFuture, DeadLettered, Fate, Letter, LetterEvent, LetterId, NotRecorded, NotRecordedCause,
-    Payload, PushError, Reason,
+    BoxFuture, DeadLettered, Letter, LetterEvent, LetterId, LetterOutcome, NotRecorded,
+    NotRecordedCause, Payload, PushError, Reason,
 };
 
 /// A letter on its way to the sink.
@@ -137,12 +137,12 @@ impl<B: Body> Recording<B> {
         self.state = State::Done;
         match result {
             Ok(()) => {
-                self.tell(Fate::Recorded);
+                self.tell(LetterOutcome::Recorded);
                 Ok(DeadLettered::new(self.id, self.reason))
             }
             Err(cause) => {
                 let error = NotRecorded::new(self.id, self.reason, cause);
-                self.tell(Fate::NotRecorded(&error));
+                self.tell(LetterOutcome::NotRecorded(&error));
                 Err(error)
             }
         }
@@ -169,11 +169,11 @@ impl<B: Body> Recording<B> {
         self.shown = self.settings.on_letter.as_ref().map(|_| letter.clone());
     }
 
-    fn tell(&self, fate: Fate<'_>) {
-        self.settings.counts.count(fate);
-        events::settled(self.id, self.reason, &self.subject, fate);
+    fn tell(&self, outcome: LetterOutcome<'_>) {
+        self.settings.counts.count(outcome);
+        events::settled(self.id, self.reason, &self.subject, outcome);
         if let (Some(on_letter), Some(letter)) = (&self.settings.on_letter, &self.shown) {
-            on_letter(&LetterEvent::new(letter, fate));
+            on_letter(&LetterEvent::new(letter, outcome));
         }
     }
 }
@@ -191,7 +191,7 @@ impl<B: Body> Drop for Recording<B> {
         }
         match self.advance(&mut Context::from_waker(Waker::noop()), true) {
             Poll::Ready(result) => drop(self.end(result)),
-            Poll::Pending => self.tell(Fate::HandedOver),
+            Poll::Pending => self.tell(LetterOutcome::HandedOver),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 use bytes::Bytes;
 use courteous_body::AnyBody;
 use courteous_core::{Attempt, Trail};
-use courteous_dead_letter::{DeadLetterLayer, Fate, Payload, Reason};
+use courteous_dead_letter::{DeadLetterLayer, LetterOutcome, Payload, Reason};
 use courteous_testkit::{Probe, Reply, TestBody};
 use http::Request;
 use tokio::time::Instant;
@@ -94,12 +94,12 @@ fn it_needs_no_runtime_to_be_handed_over() {
         delay: Some(std::time::Duration::MAX),
         ..Scripted::default()
     };
-    let fates = Arc::new(Mutex::new(Vec::new()));
-    let heard = fates.clone();
+    let outcomes = Arc::new(Mutex::new(Vec::new()));
+    let heard = outcomes.clone();
     let layer = DeadLetterLayer::new(sink.clone())
         .with_reason(Reason::Abandoned)
         .with_on_letter(move |event| {
-            let handed_over = matches!(event.fate(), Fate::HandedOver);
+            let handed_over = matches!(event.outcome(), LetterOutcome::HandedOver);
             heard.lock().unwrap().push(handed_over);
         });
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -110,7 +110,7 @@ fn it_needs_no_runtime_to_be_handed_over() {
     drop(runtime);
     drop(call);
     assert_eq!(sink.letters.lock().unwrap().len(), 1);
-    assert_eq!(*fates.lock().unwrap(), [true]);
+    assert_eq!(*outcomes.lock().unwrap(), [true]);
 }
 
 #[test]

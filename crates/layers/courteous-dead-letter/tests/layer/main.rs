@@ -5,8 +5,8 @@ mod abandoned;
 mod bodies;
 #[cfg(feature = "tracing")]
 mod events;
-mod fates;
 mod observe_only;
+mod outcomes;
 mod pauses;
 mod records;
 mod secrets;

@@ -6,7 +6,7 @@ use std::{
 
 use courteous_core::{Elapsed, Scope, find_cause, test_util};
 use courteous_dead_letter::{
-    DeadLetterLayer, DeadLettered, Fate, NotRecorded, NotRecordedCause, PushError,
+    DeadLetterLayer, DeadLettered, LetterOutcome, NotRecorded, NotRecordedCause, PushError,
 };
 use http_body_util::BodyExt;
 use tokio::time::Instant;
@@ -42,7 +42,7 @@ async fn the_caller_gets_the_outcome_when_the_letter_is_durable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_calls_error_is_the_source_of_both_fates() {
+async fn the_calls_error_is_the_source_of_both_outcomes() {
     for (layer, recorded) in [(slow(SECOND).1, true), (full(), false)] {
         let server = async |_| Err(Elapsed::new(SECOND, Scope::Total));
         let error = call(&layer, post(), server).await.unwrap_err();
@@ -144,14 +144,16 @@ async fn the_hook_hears_of_every_letter_and_its_fate() {
     let listen = |layer: DeadLetterLayer| {
         let heard = heard.clone();
         layer.with_on_letter(move |event| {
-            let fate = match event.fate() {
-                Fate::Recorded => "recorded",
-                Fate::NotRecorded(error) if error.id() == event.letter().id => "not recorded",
-                Fate::HandedOver => "handed over",
+            let outcome = match event.outcome() {
+                LetterOutcome::Recorded => "recorded",
+                LetterOutcome::NotRecorded(error) if error.id() == event.letter().id => {
+                    "not recorded"
+                }
+                LetterOutcome::HandedOver => "handed over",
                 _ => "what?",
             };
             assert_eq!(event.letter().uri.path(), "/charges");
-            heard.lock().unwrap().push(fate);
+            heard.lock().unwrap().push(outcome);
         })
     };
     answered(&listen(slow(SECOND).1), 503).await;
