@@ -1,7 +1,7 @@
 mod collect;
 mod counts;
 mod event;
-pub(crate) mod events;
+mod events;
 mod future;
 mod outcome;
 mod recording;

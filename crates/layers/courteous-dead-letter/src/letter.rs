@@ -2,6 +2,7 @@ mod id;
 mod payload;
 mod reason;
 mod tags;
+mod unknown_word;
 mod verdict;
 mod withheld;
 
@@ -16,6 +17,7 @@ pub use self::{
     payload::Payload,
     reason::Reason,
     tags::{Tags, TagsIter, without_nul},
+    unknown_word::UnknownWord,
     withheld::Withheld,
 };
 use crate::Clock;

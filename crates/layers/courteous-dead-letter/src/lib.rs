@@ -214,7 +214,8 @@ pub use layer::{
     NotRecordedCause, ResponseFuture,
 };
 pub use letter::{
-    Failure, InvalidId, Letter, LetterId, PastAttempt, Payload, Reason, Tags, TagsIter, Withheld,
+    Failure, InvalidId, Letter, LetterId, PastAttempt, Payload, Reason, Tags, TagsIter,
+    UnknownWord, Withheld,
 };
 pub use redact::BodyScrubber;
 pub use redrive::{
@@ -224,7 +225,7 @@ pub use redrive::{
 pub use store::conformance;
 pub use store::{
     BoxFuture, Claim, Claimed, Count, Filter, LetterStore, Mark, MemoryStore, Page, PushError,
-    Record, Settlement, Sink, State, StateKind, Stats, StoreError, UnknownWord, Unreadable, row,
+    Record, Settlement, Sink, State, StateKind, Stats, StoreError, Unreadable, row,
 };
 #[cfg(feature = "encryption")]
 pub use store::{Encrypted, EncryptionKey, InvalidEncryptionKey};

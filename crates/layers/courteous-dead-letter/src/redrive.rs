@@ -1,4 +1,5 @@
 mod attempt;
+mod events;
 mod plan;
 mod redriving;
 mod run;

@@ -20,7 +20,7 @@ use http::StatusCode;
 #[cfg(feature = "encryption")]
 pub use self::encrypted::{Encrypted, EncryptionKey, InvalidEncryptionKey};
 pub use self::{
-    error::{PushError, StoreError, UnknownWord},
+    error::{PushError, StoreError},
     memory::MemoryStore,
     record::{Record, State, StateKind},
     sink::{BoxFuture, Sink},

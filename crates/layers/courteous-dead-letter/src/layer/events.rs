@@ -1,9 +1,9 @@
-//! What the layer and a redrive tell a subscriber: the table is on the crate's page.
+//! What the layer tells a subscriber: the table is on the crate's page.
 
 use courteous_core::RequestLine;
 use http::StatusCode;
 
-use crate::{Letter, LetterId, LetterOutcome, Reason, RedriveOutcome};
+use crate::{LetterId, LetterOutcome, Reason};
 
 /// The call that events about its letter are about.
 pub(crate) struct Subject {
@@ -28,9 +28,9 @@ impl Subject {
 }
 
 #[cfg(feature = "tracing")]
-pub(crate) use told::{observed, redriven, settled};
+pub(crate) use told::{observed, settled};
 #[cfg(not(feature = "tracing"))]
-pub(crate) use untold::{observed, redriven, settled};
+pub(crate) use untold::{observed, settled};
 
 #[cfg(feature = "tracing")]
 mod told {
@@ -113,45 +113,6 @@ mod told {
         );
     }
 
-    /// A redrive has come to `outcome` for one record.
-    pub(crate) fn redriven(id: LetterId, letter: Option<&Letter>, outcome: &RedriveOutcome) {
-        let origin = letter.map(Letter::origin);
-        let (reason, status) = match outcome {
-            RedriveOutcome::Delivered { status } | RedriveOutcome::Refused { status } => {
-                (None, Some(status.as_u16()))
-            }
-            RedriveOutcome::Failed { reason } | RedriveOutcome::Exhausted { reason } => {
-                (Some(reason.as_str()), None)
-            }
-            _ => (None, None),
-        };
-        tracing::debug!(
-            name: "replayed",
-            target: "courteous::dead_letter",
-            %id,
-            outcome = match outcome {
-                RedriveOutcome::Delivered { .. } => "delivered",
-                RedriveOutcome::Refused { .. } => "refused",
-                RedriveOutcome::Failed { .. } => "failed",
-                RedriveOutcome::Exhausted { .. } => "exhausted",
-                RedriveOutcome::Expired => "expired",
-                RedriveOutcome::NotSent(_) => "not_sent",
-                RedriveOutcome::Lost => "lost",
-                RedriveOutcome::WouldSend => "would_send",
-            },
-            reason,
-            // Without its source: an error of the caller's that may hold a secret.
-            why = match outcome {
-                RedriveOutcome::NotSent(why) => Some(display(why)),
-                _ => None,
-            },
-            status,
-            method = letter.map(|letter| letter.method.as_str()),
-            origin = origin.as_ref().and_then(named),
-            "replayed"
-        );
-    }
-
     fn named(origin: &Origin) -> Option<DisplayValue<&Origin>> {
         origin.named().map(display)
     }
@@ -164,6 +125,4 @@ mod untold {
     pub(crate) const fn settled(_: LetterId, _: Reason, _: &Subject, _: LetterOutcome<'_>) {}
 
     pub(crate) const fn observed(_: Reason, _: &RequestLine, _: Option<StatusCode>) {}
-
-    pub(crate) const fn redriven(_: LetterId, _: Option<&Letter>, _: &RedriveOutcome) {}
 }

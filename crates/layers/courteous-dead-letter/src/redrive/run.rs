@@ -15,12 +15,12 @@ use tower_service::Service;
 use super::{
     MARGIN,
     attempt::{Attempted, drain},
+    events,
     plan::Hold,
 };
 use crate::{
     Claim, Filter, Letter, LetterId, LetterStore, NotSent, Page, Progress, Record, Redrive,
     RedriveOutcome, Settlement, State, StateKind, StoreError, Summary, Unreadable, clock::later,
-    layer::events,
 };
 
 /// A run includes what is recorded until this long after its beginning, by the clocks of those who record: so it ends,

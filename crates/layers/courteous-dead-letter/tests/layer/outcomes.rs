@@ -139,7 +139,7 @@ async fn a_future_dropped_while_it_records_takes_nothing_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_hook_hears_of_every_letter_and_its_fate() {
+async fn the_hook_hears_of_every_letter_and_its_outcome() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let listen = |layer: DeadLetterLayer| {
         let heard = heard.clone();
