@@ -69,7 +69,7 @@ async fn a_call_can_be_spawned() {
     assert_eq!(spawned.await.unwrap().unwrap(), 200);
 
     let client = ServiceBuilder::new()
-        .idempotency_key()
+        .idempotency_key(IdempotencyKeyLayer::new())
         .total_timeout(Duration::from_secs(30))
         .retry(brisk_retry())
         .concurrency_limit(ConcurrencyLimitLayer::new(8).unwrap())

@@ -74,7 +74,7 @@ async fn the_standard_stack_retries_what_a_server_fails_at() {
 async fn a_call_can_be_spawned() {
     let server = Server::start(|_, _| Reply::status(200)).await;
     let client = ServiceBuilder::new()
-        .idempotency_key()
+        .idempotency_key(IdempotencyKeyLayer::new())
         .total_timeout(Duration::from_secs(30))
         .retry(RetryLayer::new())
         .throttle(ThrottleLayer::new("1000/s".parse().unwrap()))

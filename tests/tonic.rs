@@ -541,7 +541,7 @@ async fn a_server_that_gives_up_on_an_attempt_does_not_end_the_call() {
             .layer(GrpcStatusLayer::new())
             .total_timeout(Duration::from_secs(total))
             .retry(retry())
-            .layer(AttemptTimeoutLayer::new(Duration::from_secs(1)).with_grpc_timeout())
+            .attempt_timeout(AttemptTimeoutLayer::new(Duration::from_secs(1)).with_grpc_timeout())
             .service(impatient(gives_up, &calls));
         let status = HealthClient::new(client).check(reading()).await;
         let code = status.unwrap_err().code();
@@ -556,7 +556,7 @@ async fn the_timeout_of_a_tonic_request_is_that_of_the_whole_call() {
         .layer(GrpcStatusLayer::new())
         .total_timeout(Duration::from_secs(30))
         .retry(retry())
-        .layer(AttemptTimeoutLayer::new(Duration::from_secs(10)).with_grpc_timeout())
+        .attempt_timeout(AttemptTimeoutLayer::new(Duration::from_secs(10)).with_grpc_timeout())
         .service(impatient(9, &calls));
     let start = Instant::now();
     let mut request = reading();
@@ -575,7 +575,7 @@ async fn it_does_not_matter_whether_client_or_server_notices_first_that_an_attem
         .layer(GrpcStatusLayer::new())
         .total_timeout(Duration::from_secs(60))
         .retry(retry())
-        .layer(AttemptTimeoutLayer::new(Duration::from_millis(200)).with_grpc_timeout())
+        .attempt_timeout(AttemptTimeoutLayer::new(Duration::from_millis(200)).with_grpc_timeout())
         .service(channel(uri));
     let calls = (0..40).map(|_| {
         let mut client = HealthClient::new(client.clone());

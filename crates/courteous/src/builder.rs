@@ -1,6 +1,3 @@
-#[cfg(feature = "timeout")]
-use std::time::Duration;
-
 #[cfg(feature = "concurrency")]
 use courteous_concurrency::ConcurrencyLimitLayer;
 #[cfg(all(feature = "dead-letter", feature = "idempotency"))]
@@ -25,7 +22,8 @@ use tower_layer::{Identity, Layer, Stack};
 /// use std::time::Duration;
 ///
 /// use courteous::{
-///     ConcurrencyLimitLayer, Rate, RetryLayer, ServiceBuilder, ServiceBuilderExt, ThrottleLayer,
+///     ConcurrencyLimitLayer, IdempotencyKeyLayer, RetryLayer, ServiceBuilder, ServiceBuilderExt,
+///     ThrottleLayer,
 /// };
 /// # use http::{Request, Response};
 /// # use http_body_util::Full;
@@ -34,7 +32,7 @@ use tower_layer::{Identity, Layer, Stack};
 /// # });
 ///
 /// let client = ServiceBuilder::new()
-///     .idempotency_key()
+///     .idempotency_key(IdempotencyKeyLayer::new())
 ///     .total_timeout(Duration::from_secs(30))
 ///     .retry(RetryLayer::new())
 ///     .concurrency_limit(ConcurrencyLimitLayer::new(64)?)
@@ -108,18 +106,21 @@ pub trait ServiceBuilderExt: Sized {
     #[must_use]
     fn with_layer<T>(self, layer: T) -> Self::With<T>;
 
-    /// Bounds whole calls, to the end of the response body: see [`TotalTimeoutLayer`].
+    /// Bounds whole calls, to the end of the response body: a `Duration`, or a [`TotalTimeoutLayer`].
     #[cfg(feature = "timeout")]
     #[must_use]
-    fn total_timeout(self, timeout: Duration) -> Self::With<TotalTimeoutLayer> {
-        self.with_layer(TotalTimeoutLayer::new(timeout))
+    fn total_timeout(self, timeout: impl Into<TotalTimeoutLayer>) -> Self::With<TotalTimeoutLayer> {
+        self.with_layer(timeout.into())
     }
 
     /// Gives each POST and PATCH a key: see [`IdempotencyKeyLayer`].
     #[cfg(feature = "idempotency")]
     #[must_use]
-    fn idempotency_key(self) -> Self::With<IdempotencyKeyLayer> {
-        self.with_layer(IdempotencyKeyLayer::new())
+    fn idempotency_key<G>(
+        self,
+        layer: IdempotencyKeyLayer<G>,
+    ) -> Self::With<IdempotencyKeyLayer<G>> {
+        self.with_layer(layer)
     }
 
     /// Keeps the calls that have finally failed: see [`DeadLetterLayer`].
@@ -159,11 +160,14 @@ pub trait ServiceBuilderExt: Sized {
         self.with_layer(layer)
     }
 
-    /// Bounds each attempt: see [`AttemptTimeoutLayer`].
+    /// Bounds each attempt: a `Duration`, or an [`AttemptTimeoutLayer`].
     #[cfg(feature = "timeout")]
     #[must_use]
-    fn attempt_timeout(self, timeout: Duration) -> Self::With<AttemptTimeoutLayer> {
-        self.with_layer(AttemptTimeoutLayer::new(timeout))
+    fn attempt_timeout(
+        self,
+        timeout: impl Into<AttemptTimeoutLayer>,
+    ) -> Self::With<AttemptTimeoutLayer> {
+        self.with_layer(timeout.into())
     }
 }
 
@@ -188,7 +192,7 @@ impl<L> ServiceBuilderExt for tower::ServiceBuilder<L> {
 #[diagnostic::on_unimplemented(
     message = "a dead letter has to hold the key that was sent",
     label = "the layer before this one is not the idempotency key",
-    note = "call `.dead_letter(..)` directly after `.idempotency_key()`, which goes outside of it",
+    note = "call `.dead_letter(..)` directly after `.idempotency_key(..)`, which goes outside of it",
     note = "where callers set their keys themselves, or none is needed: `.layer(DeadLetterLayer::new(..))`"
 )]
 pub trait KeyOutside {}

@@ -16,7 +16,7 @@ const REMEDIES: [(&str, &str); 8] = [
     ),
     (
         "dead_letter_outside_the_key",
-        "call `.dead_letter(..)` directly after `.idempotency_key()`",
+        "call `.dead_letter(..)` directly after `.idempotency_key(..)`",
     ),
     ("error_not_into_box_error", "implement `std::error::Error"),
     (

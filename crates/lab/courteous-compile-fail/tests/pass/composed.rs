@@ -8,8 +8,8 @@ use std::{
 };
 
 use courteous::{
-    ConcurrencyLimitLayer, Courteous, RetryLayer, ServiceBuilder, ServiceBuilderExt, Stack,
-    ThrottleLayer, check,
+    AttemptTimeoutLayer, ConcurrencyLimitLayer, Courteous, IdempotencyKeyLayer, RetryLayer, ServiceBuilder,
+    ServiceBuilderExt, Stack, ThrottleLayer, TotalTimeoutLayer, check, idempotency::Key,
 };
 use http::{Request, Response};
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
@@ -51,13 +51,17 @@ fn main() {
     });
 
     let composed = ServiceBuilder::new()
-        .idempotency_key()
+        .idempotency_key(IdempotencyKeyLayer::new())
         .total_timeout(Duration::from_secs(30))
         .retry(RetryLayer::new())
         .concurrency_limit(ConcurrencyLimitLayer::new(64).unwrap())
         .throttle(ThrottleLayer::new("100/s".parse().unwrap()))
         .attempt_timeout(Duration::from_secs(10))
         .service(Client);
+    let _ = ServiceBuilder::new()
+        .idempotency_key(IdempotencyKeyLayer::new().with_generator(|_| Key::new("1").ok()))
+        .total_timeout(TotalTimeoutLayer::new(Duration::from_secs(30)))
+        .attempt_timeout(AttemptTimeoutLayer::new(Duration::from_secs(10)).with_grpc_timeout());
     let boxed = BoxCloneSyncService::new(check::<String, _>(composed));
     let _ = is_send(boxed.oneshot(Request::new(String::new())));
 }

@@ -8,7 +8,7 @@ use courteous::{
 fn main() {
     let dead_letter = DeadLetterLayer::new(MemoryStore::new());
     let _ = ServiceBuilder::new()
-        .idempotency_key()
+        .idempotency_key(IdempotencyKeyLayer::new())
         .dead_letter(dead_letter.clone());
     let _ = ServiceBuilder::new()
         .layer(IdempotencyKeyLayer::new())

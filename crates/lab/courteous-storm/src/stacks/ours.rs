@@ -2,8 +2,8 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
 use courteous::{
-    Backoff, BoxError, Bucket, Budget, ConcurrencyLimitLayer, Dice, Jitter, Limiters, Rate,
-    RetryLayer, ServiceBuilder, ServiceBuilderExt, ThrottleLayer, throttle::Keyed,
+    Backoff, BoxError, Bucket, Budget, ConcurrencyLimitLayer, Dice, IdempotencyKeyLayer, Jitter,
+    Limiters, Rate, RetryLayer, ServiceBuilder, ServiceBuilderExt, ThrottleLayer, throttle::Keyed,
 };
 use http::{Request, Response};
 use http_body_util::Full;
@@ -60,7 +60,7 @@ pub(crate) fn client(
     let limiters = Limiters::from(IN_FLIGHT);
     let buckets = Keyed::per_origin(Bucket::new(Rate::UNLIMITED).with_dice(dice(1)));
     let client = ServiceBuilder::new()
-        .idempotency_key()
+        .idempotency_key(IdempotencyKeyLayer::new())
         .total_timeout(terms.total_timeout().unwrap_or(Duration::MAX))
         .retry(retry.clone())
         .layer(probe.clone())
