@@ -40,7 +40,6 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
-use tower::ServiceExt;
 
 #[derive(Clone)]
 struct App {
@@ -101,7 +100,7 @@ async fn order(State(app): State<App>, body: Body) -> Response {
     let Ok(request) = request else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    match app.upstream.oneshot(request).await {
+    match app.upstream.send(request).await {
         Ok(response) => response.map(Body::new),
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     }
@@ -115,7 +114,7 @@ async fn make_reports(app: App) -> String {
         let Ok(request) = request else {
             return "no such upstream server".to_owned();
         };
-        match app.upstream.clone().oneshot(request).await {
+        match app.upstream.send(request).await {
             Ok(_) => made += 1,
             Err(error) => return format!("{made} reports made; then: {error}"),
         }

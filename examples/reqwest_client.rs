@@ -16,7 +16,6 @@ use std::{
 use axum::{Router, routing::post};
 use courteous::{IdempotencyKeyLayer, ReqwestService, RetryInfo, Stack};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use tower::ServiceExt;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -36,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(ReqwestService::new(reqwest));
 
     let order = Request::post(format!("http://{server}/orders")).body("3 apples".into())?;
-    let response = client.clone().oneshot(order).await?;
+    let response = client.send(order).await?;
     let attempts = RetryInfo::of(&response).attempts();
 
     // Back to a response of reqwest's, with all its methods. Permits and deadlines stay with the
@@ -56,11 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // What reqwest says of a failure is still there, under the one error that the stack has.
     let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let request = Request::get(format!("http://{nobody}/")).body("".into())?;
-    let error = client
-        .oneshot(request)
-        .await
-        .err()
-        .ok_or("nobody listens")?;
+    let error = client.send(request).await.err().ok_or("nobody listens")?;
     let cause = error.find::<reqwest::Error>().ok_or("reqwest says why")?;
     println!("{error}: {cause}");
     assert!(cause.is_connect() && !error.is_timeout());

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous::CloseLayer;
+use courteous::{BoxClient, CloseLayer};
 use courteous_concurrency::ConcurrencyLimitLayer;
 use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_retry::RetryLayer;
@@ -135,6 +135,34 @@ where
         .unwrap_or(usize::MAX)
 }
 
+/// The allocations of one call that `send` makes of a client, as [`allocations`] counts them.
+fn sent<F, T>(
+    mut send: impl FnMut(Request<Full<Bytes>>) -> F,
+    request: fn() -> Request<Full<Bytes>>,
+) -> usize
+where
+    F: Future<Output = Result<T, courteous::Error>>,
+{
+    (0..100)
+        .map(|_| {
+            let request = request();
+            let mut cx = Context::from_waker(Waker::noop());
+            let region = Region::new(ALLOCATOR);
+            let mut call = pin!(send(request));
+            let response = loop {
+                if let Poll::Ready(response) = call.as_mut().poll(&mut cx) {
+                    break response;
+                }
+            };
+            assert!(response.is_ok());
+            drop(response);
+            let change = region.change();
+            change.allocations + change.reallocations
+        })
+        .min()
+        .unwrap_or(usize::MAX)
+}
+
 /// What `layer` adds: at the floor, in the realistic case, and with a request of owned bytes.
 fn added<L, S, RB>(layer: &L) -> [usize; 3]
 where
@@ -195,4 +223,26 @@ fn a_call_that_neither_waits_nor_fails_allocates_exactly_this_often() {
     for (name, measured, expected) in table {
         assert_eq!(measured, expected, "{name}: [floor, realistic, owned]");
     }
+}
+
+#[test]
+fn a_sent_call_allocates_nothing_more_and_a_boxed_client_twice() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let client = courteous::Stack::new().build().unwrap();
+    let client = client.layer(Inner { pending: true });
+    let boxed = client.clone().boxed();
+    for request in [floor_request, realistic_request, owned_request] {
+        let called = allocations(&client, true, request);
+        assert_eq!(sent(|request| client.send(request), request), called);
+        // The future, and the body of the response.
+        assert_eq!(sent(|request| boxed.send(request), request), called + 2);
+    }
+    let mock = BoxClient::from_fn(async |request: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(request.into_body()))
+    });
+    assert_eq!(sent(|request| mock.send(request), floor_request), 2);
 }

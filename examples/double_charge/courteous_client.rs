@@ -11,7 +11,6 @@ use courteous::{
     Budget, ConcurrencyLimitLayer, Courteous, IdempotencyKeyLayer, Rate, RetryLayer, Stack,
     ThrottleLayer,
 };
-use tower::ServiceExt;
 
 use crate::{
     client::{
@@ -73,7 +72,7 @@ impl CourteousClient {
 
 impl Charge for CourteousClient {
     async fn charge(&self, customer: u32) -> Result<(), BoxError> {
-        let response = self.http.clone().oneshot(request(&self.base, customer)?);
+        let response = self.http.send(request(&self.base, customer)?);
         receipt(response.await?).await
     }
 }

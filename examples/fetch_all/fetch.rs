@@ -13,7 +13,6 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tower::ServiceExt;
 
 /// How long a page may take, to its last byte.
 const PAGE: Duration = Duration::from_secs(30);
@@ -58,7 +57,7 @@ impl Fetcher {
             .header(USER_AGENT, "courteous-fetch-all")
             .body(Empty::new())
             .map_err(|error| error.to_string())?;
-        let response = self.http.clone().oneshot(request).await;
+        let response = self.http.send(request).await;
         let response = response.map_err(|error| reason(&error))?;
         let status = response.status();
         let mut body = response.into_body();

@@ -29,9 +29,12 @@ pub struct Error {
 }
 
 impl Error {
-    /// The error of a courteous stack, or of any layer of it.
+    /// The error of a courteous stack, or of any layer of it. Of an `Error`, this returns the same one.
     pub fn new(error: impl Into<BoxError>) -> Self {
-        let mut source = error.into();
+        let mut source = match error.into().downcast::<Self>() {
+            Ok(error) => return *error,
+            Err(source) => source,
+        };
         say_why_once(&mut source, true);
         Self { source }
     }

@@ -10,7 +10,7 @@
 //! use courteous::{RetryInfo, Stack};
 //! use http::{Request, Response};
 //! use http_body_util::Full;
-//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower::service_fn;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,7 +23,7 @@
 //! let client = Stack::new().build()?.layer(server);
 //!
 //! let request = Request::put("http://api.example/notes/1").body(Full::new(&b"a note"[..]))?;
-//! let response = client.oneshot(request).await?;
+//! let response = client.send(request).await?;
 //! assert_eq!((response.status().as_u16(), RetryInfo::of(&response).attempts()), (200, 2));
 //! # Ok(())
 //! # }
@@ -87,10 +87,12 @@
 //! A client that tonic has generated wants a `tonic::Status`, and calls every other error UNKNOWN: `Stack::grpc()` makes statuses
 //! of them, in a stack composed by hand `GrpcStatusLayer` does.
 //!
-//! In a spawned `async` block, a call can fail to compile with "implementation of `From` is not general enough" if the
-//! client's own type names `BoxError`: by its body, or by its error (rust-lang/rust#110338). Use [`AnyBody`] in place of an
+//! In a spawned `async` block, `oneshot` and `call` can fail to compile with "implementation of `From` is not general enough"
+//! if the client's own type names `BoxError`: by its body, or by its error (rust-lang/rust#110338). [`Courteous::send`] and
+//! [`BoxClient::send`] compile there. For a stack that was composed by hand, use [`AnyBody`] in place of an
 //! `UnsyncBoxBody<Bytes, BoxError>`; or spawn the call itself, `tokio::spawn(client.oneshot(request))`; or
-//! box the future as a `Pin<Box<dyn Future<Output = _> + Send>>`.
+//! box the future as a `Pin<Box<dyn Future<Output = _> + Send>>`. A *response* body that names `BoxError` is likewise
+//! read by `BodyExt::frame`, or through a [`BoxClient`], and not by `BodyExt::collect`.
 //!
 //! # Runtime
 //!
@@ -102,7 +104,7 @@
 //! | on a Tokio runtime with its time driver: `#[tokio::main]`, `Builder::enable_all` | all works |
 //! | on a Tokio runtime without its time driver | the first wait **panics**, as below |
 //! | elsewhere: smol, async-std, `futures::executor::block_on` | the first wait of a timeout or a retry fails with [`NoRuntime`]; a queue of a limit polls its waiters again and again. A client that needs Tokio, such as hyper-util's or reqwest's, panics before that. Put the call into a `Compat` of the crate `async-compat`, which brings a Tokio runtime |
-//! | in code that blocks | use `Runtime::block_on(client.oneshot(request))` of a runtime that you keep, or `Handle::block_on` of one that other threads drive. In async code both panic: there the code that blocks belongs into `spawn_blocking`, and may use `Handle::block_on` in it |
+//! | in code that blocks | use `Runtime::block_on(client.send(request))` of a runtime that you keep, or `Handle::block_on` of one that other threads drive. In async code both panic: there the code that blocks belongs into `spawn_blocking`, and may use `Handle::block_on` in it |
 //! | on `wasm32-unknown-unknown` | nothing works: Tokio has no clock there, and `Instant::now` panics. Whether it compiles, and other targets of WebAssembly, are untested |
 //!
 //! # Panics
@@ -158,6 +160,22 @@
 //! [`classify`]. `serde`: [`Settings`] are read from a file, and a [`Snapshot`] is written. `tracing`: the layers tell what they
 //! decide, as events with plain fields under targets such as `courteous::retry`; each layer's page has a table of them.
 
+#[cfg(all(
+    feature = "concurrency",
+    feature = "idempotency",
+    feature = "retry",
+    feature = "throttle",
+    feature = "timeout"
+))]
+mod box_body;
+#[cfg(all(
+    feature = "concurrency",
+    feature = "idempotency",
+    feature = "retry",
+    feature = "throttle",
+    feature = "timeout"
+))]
+mod box_client;
 mod builder;
 #[cfg(feature = "retry")]
 mod check;
@@ -167,6 +185,14 @@ mod error;
 mod into_response;
 #[cfg(feature = "tonic")]
 mod into_status;
+#[cfg(all(
+    feature = "concurrency",
+    feature = "idempotency",
+    feature = "retry",
+    feature = "throttle",
+    feature = "timeout"
+))]
+mod sending;
 #[cfg(all(
     feature = "concurrency",
     feature = "idempotency",
@@ -222,6 +248,8 @@ pub use error::Error;
     feature = "timeout"
 ))]
 pub use {
+    box_body::BoxBody,
+    box_client::BoxClient,
     service::{Courteous, ResponseBody, ResponseFuture},
     settings::Settings,
     snapshot::{DecisionSnapshot, ObserveSnapshot, Snapshot},

@@ -4,6 +4,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use courteous_concurrency::{AsError, ConcurrencyLimit, ConcurrencyLimitLayer};
 use courteous_core::{BoxError, InvalidSettings, LongLived, ObserveOnly, Origin, Partition};
 #[cfg(feature = "dead-letter")]
@@ -22,8 +23,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Closer, Error, Settings, Snapshot, Unfinished,
+    BoxClient, Closer, Error, Settings, Snapshot, Unfinished,
     close::{self, CloseBody, Gate},
+    sending::Sending,
     snapshot::Handles,
 };
 
@@ -102,6 +104,28 @@ impl<P: Clone> Layers<P> {
 
 /// A client with the whole stack around it: what [`StackLayer`](crate::StackLayer) makes.
 ///
+/// [`send`](Self::send) sends a request. The type is short enough for a field:
+///
+/// ```
+/// use courteous::{AnyBody, Courteous, Error};
+/// use http::{Request, StatusCode};
+/// use hyper_util::client::legacy::{Client, connect::HttpConnector};
+///
+/// struct Weather {
+///     client: Courteous<Client<HttpConnector, AnyBody>>,
+/// }
+///
+/// impl Weather {
+///     async fn is_up(&self) -> Result<bool, Error> {
+///         let mut request = Request::new(AnyBody::empty());
+///         *request.uri_mut() = http::Uri::from_static("http://weather.example/health");
+///         Ok(self.client.send(request).await?.status() == StatusCode::OK)
+///     }
+/// }
+/// ```
+///
+/// A [`BoxClient`], which [`boxed`](Self::boxed) makes, does not name the client, and can be a mock.
+///
 /// # Readiness
 ///
 /// Always ready: the client's readiness is waited for inside of the call, where the total timeout covers it.
@@ -122,6 +146,63 @@ pub struct Courteous<S, P = PerOrigin> {
 impl<S, P> Courteous<S, P> {
     pub(crate) const fn new(inner: Layered<S, P>, streaming: bool) -> Self {
         Self { inner, streaming }
+    }
+
+    /// Sends a request: clones the client, waits until the clone is ready, and calls it.
+    ///
+    /// Needs neither `&mut self` nor `tower::ServiceExt`, and the future borrows nothing, so that it can be spawned. The call
+    /// begins when the future is first polled. A client that is not `Send`, or whose futures are not, is called by
+    /// [`Service::call`], or by `tower::ServiceExt::oneshot`.
+    ///
+    /// ```
+    /// use courteous::{AnyBody, Courteous, Error};
+    /// use http::Request;
+    /// use hyper_util::client::legacy::{Client, connect::HttpConnector};
+    ///
+    /// async fn ping(client: &Courteous<Client<HttpConnector, AnyBody>>) -> Result<(), Error> {
+    ///     let response = client.send(Request::new(AnyBody::empty())).await?;
+    ///     println!("{}", response.status());
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], if the last attempt had no response. A response is returned as it is, whatever its status.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future, or later the response's body, ends the call and gives back all that it held.
+    pub fn send<B, RB>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<ResponseBody<RB>>, Error>> + Send + use<S, P, B, RB>
+    where
+        Self: Service<Request<B>, Response = Response<ResponseBody<RB>>, Error = Error>
+            + Clone
+            + Send,
+        <Self as Service<Request<B>>>::Future: Send,
+        B: Send,
+    {
+        Sending::new(self.clone(), request)
+    }
+
+    /// The client as a [`BoxClient`], whose type names only the body of the requests.
+    ///
+    /// What reads and changes this client, and what closes it, cannot be reached through a [`BoxClient`]: keep a clone.
+    #[must_use]
+    pub fn boxed<B, RB>(self) -> BoxClient<B>
+    where
+        Self: Service<Request<B>, Response = Response<RB>, Error = Error>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <Self as Service<Request<B>>>::Future: Send,
+        B: Send + 'static,
+        RB: Body<Data = Bytes, Error = Error> + Send + 'static,
+    {
+        BoxClient::new(self)
     }
 
     /// Refuses new calls from now on, then waits until those in flight have ended, to the end of their response bodies, and

@@ -54,7 +54,6 @@ use crate::{Closer, Courteous, Settings, Snapshot, service::Layers, snapshot::Ha
 /// use courteous::{IdempotencyKeyLayer, Stack, ThrottleLayer};
 /// use http::{Request, Response};
 /// use http_body_util::Full;
-/// use tower::{Layer, ServiceExt};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -69,7 +68,7 @@ use crate::{Closer, Courteous, Settings, Snapshot, service::Layers, snapshot::Ha
 ///     .layer(client);
 ///
 /// let request = Request::post("https://api.example.com/charges").body(Full::new(&b"..."[..]))?;
-/// let response = client.oneshot(request).await?;
+/// let response = client.send(request).await?;
 /// assert_eq!(response.status(), 200);
 /// # Ok(())
 /// # }

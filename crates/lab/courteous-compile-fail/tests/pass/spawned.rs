@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use courteous::{AnyBody, BoxError, Courteous, Error, RetryLayer, Stack};
 use http::{Request, Response};
-use http_body_util::{Full, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -63,6 +63,36 @@ fn a_client_with_a_name_of_its_own() {
 
     let client = stack(Named(leaf()));
     is_send(async move { client.oneshot(Request::default()).await });
+}
+
+/// `send` works in all shapes, with a body that names `BoxError` and with a client that does.
+fn a_sent_call() {
+    let client = stack(hyper());
+    is_send(async move { client.send(Request::new(BoxedBody::default())).await });
+    let client = stack(leaf());
+    is_send(async move { client.send(Request::default()).await });
+
+    async fn send(client: &Courteous<Client<HttpConnector, BoxedBody>>) -> Result<Bytes, Error> {
+        let response = client.send(Request::new(BoxedBody::default())).await?;
+        Ok(response.into_body().collect().await?.to_bytes())
+    }
+    is_send(async { send(&stack(hyper())).await });
+
+    let client = stack(hyper()).boxed();
+    is_send(async move { client.send(Request::new(BoxedBody::default())).await });
+}
+
+/// A client that is not `Send` is called.
+fn a_client_that_is_not_send() {
+    let here = std::rc::Rc::new(());
+    let client = stack(tower::service_fn(move |request: Request<String>| {
+        let here = here.clone();
+        async move {
+            drop(here);
+            Ok::<_, BoxError>(Response::new(request.into_body()))
+        }
+    }));
+    let _ = client.oneshot(Request::default());
 }
 
 fn a_future_that_is_no_block() {
@@ -118,6 +148,8 @@ fn is_send<F: Future + Send + 'static>(_: F) {}
 fn main() {
     a_body_that_does_not_tell_what_is_in_it();
     a_client_with_a_name_of_its_own();
+    a_sent_call();
+    a_client_that_is_not_send();
     a_future_that_is_no_block();
     a_boxed_future();
     a_boxed_stack();
