@@ -71,8 +71,8 @@ impl<St: Store> Listen<St> {
         let now = Instant::now();
         match refusal {
             Some(pause) => {
-                events::closed(Closed::Refusal, pause, status, self.about());
-                self.close(&quotas, later(now, pause.min(self.config.max_pause)));
+                let closed = self.close(&quotas, later(now, pause.min(self.config.max_pause)));
+                events::closed(closed, pause, status, self.about());
                 if !self.observed {
                     // What the server said, not what the bucket makes of it: a retry knows its own limits.
                     let opens = later(later(now, pause), self.store.jitter());
@@ -85,16 +85,21 @@ impl<St: Store> Listen<St> {
         }
     }
 
-    /// Closes what the refusal names, if that is used up, and else the bucket.
-    fn close(&self, quotas: &Heard<'_>, opens: Instant) {
+    /// Closes what the refusal names, if that is used up, and else the bucket. Says which.
+    fn close(&self, quotas: &Heard<'_>, opens: Instant) -> Closed {
         let unnamed = quotas.unnamed.is_some_and(|quota| quota.is_used_up());
-        if unnamed || !quotas.named().any(|quota| quota.is_used_up()) {
+        let closed = match !unnamed && quotas.named().any(|quota| quota.is_used_up()) {
+            true => Closed::NamedQuota,
+            false => Closed::Refusal,
+        };
+        if matches!(closed, Closed::Refusal) {
             self.close_until(opens);
         }
         self.tell_each(quotas, |name, quota| match quota.is_used_up() && !unnamed {
             true => ToldQuota::refused(name, opens),
             false => ToldQuota::named(name),
         });
+        closed
     }
 
     /// Takes note of what is left, or used up, as a response says that is no refusal.

@@ -53,6 +53,13 @@ async fn what_a_response_closes_names_pause_cause_and_status() {
             "closed pause_ms=30000 cause=quota status=200",
         ),
         (
+            Reply::status(429)
+                .header("retry-after", "7")
+                .header("ratelimit-policy", "\"day\";q=100;w=60")
+                .header("ratelimit", "\"day\";r=0;t=20"),
+            "closed pause_ms=7000 cause=named_quota status=429",
+        ),
+        (
             Reply::ok()
                 .header("ratelimit-policy", "\"day\";q=100;w=60")
                 .header("ratelimit", "\"day\";r=0;t=20"),
