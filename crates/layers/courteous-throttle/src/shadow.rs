@@ -10,8 +10,9 @@ use crate::{
     core::{Core, Virtual},
 };
 
-/// So many calls wait virtually at the most. Further ones are told as the last of them, and take no tokens.
-const MOST: usize = 10_000;
+/// How many calls wait virtually at the most, at some 100 bytes each: there may be a bucket for
+/// each of 10,000 keys. Further calls are told as the last of them, and take no tokens.
+const MOST: usize = 1_000;
 
 /// A bucket of virtual tokens, for calls that are only observed.
 ///
