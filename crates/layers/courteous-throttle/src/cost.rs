@@ -55,11 +55,15 @@ impl Cost {
         }
     }
 
-    /// Addresses the cost to `limit`: the handle of a [`Bucket`](crate::Bucket), or of [`Keyed`](crate::Keyed) buckets or their
-    /// template, for every key.
+    /// Addresses the cost to `limit`: the handle of a [`Bucket`](crate::Bucket), or of
+    /// [`Keyed`](crate::Keyed) buckets or their template, for every key. The last address counts;
+    /// of several costs [together](Self::and), those that have an address keep it.
     #[must_use]
     pub fn on(mut self, limit: impl Into<LimitId>) -> Self {
         let limit = limit.into();
+        if self.second.is_none() {
+            self.first.limit = None;
+        }
         let parts = std::iter::once(&mut self.first).chain(&mut self.second);
         for part in parts.chain(&mut self.more) {
             part.limit.get_or_insert(limit);
