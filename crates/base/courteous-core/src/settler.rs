@@ -8,6 +8,10 @@ pub trait Settler: Send + Sync {
     /// `None` if the call was not sent, or the store has no such limit: then nothing changes.
     fn settle(&self, receipt: Receipt, limit: usize, actual: u32) -> Option<Settled>;
 
+    /// Counts the call as `tokens` of the limit, unless it counts as more already. Else as
+    /// [`settle`](Self::settle).
+    fn settle_at_least(&self, receipt: Receipt, limit: usize, tokens: u32) -> Option<Settled>;
+
     /// Forgets the call: no more will be told. What was counted last stands.
     fn close(&self, receipt: Receipt);
 }

@@ -43,14 +43,20 @@ impl ThrottleSnapshot {
     ) -> Vec<usize> {
         self.keys = keys;
         let mut busiest = Busiest::new(Self::MAX_BUCKETS);
-        let bursts = self.rates.iter().map(|rate| rate.burst().get());
-        let full = bursts.min().unwrap_or(0);
+        let bursts: Vec<_> = self.rates.iter().map(|rate| rate.burst().get()).collect();
+        let full = bursts.iter().copied().min().unwrap_or(0);
         for bucket in buckets {
             self.waiting += bucket.waiting;
             self.closed += usize::from(bucket.is_closed());
             let is_at_rest = bucket.waiting == 0
                 && !bucket.is_closed()
-                && (bucket.available).is_none_or(|available| available >= full);
+                && match &bucket.available_by_rate {
+                    Some(each) if each.len() == bursts.len() => each
+                        .iter()
+                        .zip(&bursts)
+                        .all(|(available, burst)| available >= burst),
+                    _ => (bucket.available).is_none_or(|available| available >= full),
+                };
             match is_at_rest && keys.is_some() {
                 true => busiest.skip(),
                 false => busiest.add(bucket.rank(), bucket),
@@ -85,6 +91,10 @@ snapshot! {
         /// How many whole tokens are there and not set aside for a waiter, of the rate that has the fewest. None if another machine
         /// would have to be asked.
         pub available: Option<u32>,
+        /// The same for each of the [rates](ThrottleSnapshot::rates), in their order, if there are
+        /// several: so it shows which one is short. None if there is one rate, or the bucket is
+        /// closed.
+        pub available_by_rate: Option<Vec<u32>>,
         /// How many calls wait.
         pub waiting: usize,
         /// How long until it opens, if it is closed.

@@ -29,6 +29,12 @@ pub trait Partition {
         None
     }
 
+    /// The rates that are in force now, for all requests. The default asks for a
+    /// [`snapshot`](Self::snapshot).
+    fn rates(&self) -> Option<Vec<Rate>> {
+        self.snapshot().map(|snapshot| snapshot.rates)
+    }
+
     /// Goes on at `rates`, instead of those that there were, for all requests. There is at least one.
     ///
     /// # Errors

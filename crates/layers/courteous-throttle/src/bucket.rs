@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -82,6 +82,10 @@ impl Bucket {
     /// ```
     ///
     /// There may be four limits at most, and one at least: another number does not compile.
+    ///
+    /// With a bucket for each key, the handles are those of the template: they address costs for
+    /// every key. What they read and change is the template alone, which new keys are made after:
+    /// [`Keyed::set_rate_on`](crate::Keyed::set_rate_on) changes every key.
     #[must_use]
     pub fn joint<const N: usize>(rates: [Rate; N]) -> [Self; N] {
         const {
@@ -132,8 +136,10 @@ impl Bucket {
     /// different costs see [`joint`](Self::joint).
     #[must_use]
     pub fn and(self, rate: Rate) -> Self {
-        self.shared
-            .update(|core, now, wakes| core.add_rate(self.limit, rate, now, wakes));
+        self.shared.update(|core, now, wakes| {
+            core.set_own_rates(self.limit, true);
+            core.add_rate(self.limit, rate, now, wakes);
+        });
         self
     }
 
@@ -156,6 +162,7 @@ impl Bucket {
                 .rates(self.limit)
                 .map(|rate| rate.with_burst(one))
                 .collect();
+            core.set_own_rates(self.limit, true);
             core.set_rates(self.limit, &rates, now, wakes);
         });
         self
@@ -187,13 +194,17 @@ impl Bucket {
     /// As [`set_rate`](Self::set_rate), with several rates, each of which takes over the tokens of the one in its place;
     /// one in no one's place, those of the first. Without a rate, nothing changes.
     pub fn set_rates(&self, rates: &[Rate]) {
-        self.shared
-            .update(|core, now, wakes| core.set_rates(self.limit, rates, now, wakes));
+        self.shared.update(|core, now, wakes| {
+            core.set_own_rates(self.limit, true);
+            core.set_rates(self.limit, rates, now, wakes);
+        });
     }
 
-    /// As [`set_rates`](Self::set_rates), but leaves those who are to be woken in `wakes`.
+    /// As [`set_rates`](Self::set_rates), for all keys alike, but leaves those who are to be woken
+    /// in `wakes`.
     pub(crate) fn set_rates_into(&self, rates: &[Rate], wakes: &mut Wakes) {
         self.shared.update_into(wakes, |core, now, wakes| {
+            core.set_own_rates(self.limit, false);
             core.set_rates(self.limit, rates, now, wakes);
         });
     }
@@ -234,7 +245,7 @@ impl Bucket {
     }
 
     /// What is in force now: for a health check, or a support ticket. Of [several limits](Self::joint), it has all rates, and
-    /// the tokens of the limit with the fewest.
+    /// the tokens of each.
     #[must_use]
     pub fn snapshot(&self) -> ThrottleSnapshot {
         let state = self.state(Instant::now());
@@ -294,9 +305,12 @@ impl Bucket {
         }
     }
 
-    /// Whether it is the same bucket.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
+    /// A handle that keeps no key from being forgotten.
+    pub(crate) fn downgrade(&self) -> WeakBucket {
+        WeakBucket {
+            shared: Arc::downgrade(&self.shared),
+            limit: self.limit,
+        }
     }
 
     /// How many calls would wait in the queue, of those that are only observed: see
@@ -347,11 +361,14 @@ impl Bucket {
         self.shared.with(|core| core.all_rates().collect())
     }
 
-    /// Whether nobody else has this bucket, and a new one with `rates` would do the same.
+    /// Whether nobody else has this bucket, and a new one with `rates` may take its place: it is
+    /// idle, and was given no other rates of its own.
     pub(crate) fn is_spare(&self, rates: &[(u8, Rate)], now: Instant) -> bool {
-        let is_like_new =
-            |core: &mut Core| core.is_idle(now) && core.all_rates().eq(rates.iter().copied());
-        let at_rest = self.shared.shortcut().is_full(rates, now);
+        let is_like_new = |core: &mut Core| {
+            core.is_idle(now)
+                && (!core.has_own_rates() || core.all_rates().eq(rates.iter().copied()))
+        };
+        let at_rest = self.shared.shortcut().is_full(now);
         Arc::strong_count(&self.shared) == 1
             && at_rest.unwrap_or_else(|| self.shared.with(is_like_new))
     }
@@ -384,6 +401,10 @@ impl Partition for Bucket {
 
     fn snapshot(&self) -> Option<ThrottleSnapshot> {
         Some(Self::snapshot(self))
+    }
+
+    fn rates(&self) -> Option<Vec<Rate>> {
+        Some(self.snapshot_rates())
     }
 
     fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidRates> {
@@ -474,8 +495,33 @@ impl Settler for Bucket {
             .update(|core, now, wakes| core.settle(receipt, limit, actual, now, wakes))
     }
 
+    fn settle_at_least(&self, receipt: Receipt, limit: usize, tokens: u32) -> Option<Settled> {
+        self.shared
+            .update(|core, now, wakes| core.settle_at_least(receipt, limit, tokens, now, wakes))
+    }
+
     fn close(&self, receipt: Receipt) {
         self.shared.with(|core| core.forget(receipt));
+    }
+}
+
+/// A [`Bucket`] that may be forgotten meanwhile.
+#[derive(Debug)]
+pub(crate) struct WeakBucket {
+    shared: Weak<Shared<Kept, FastPath>>,
+    limit: u8,
+}
+
+impl WeakBucket {
+    pub(crate) fn upgrade(&self) -> Option<Bucket> {
+        let shared = self.shared.upgrade()?;
+        let limit = self.limit;
+        Some(Bucket { shared, limit })
+    }
+
+    /// Whether it is this bucket.
+    pub(crate) fn is(&self, bucket: &Bucket) -> bool {
+        std::ptr::eq(self.shared.as_ptr(), Arc::as_ptr(&bucket.shared))
     }
 }
 

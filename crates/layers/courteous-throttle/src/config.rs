@@ -1,10 +1,10 @@
 use std::{num::NonZeroU32, time::Duration};
 
-use courteous_core::{Ask, CallContext, RejectReason, RequestView, Target, ThrottleSnapshot};
+use courteous_core::{Ask, CallContext, RejectReason, RequestView, Target};
 use http::{Request, StatusCode};
 use tokio::time::Instant;
 
-use crate::{Cost, ThrottleSettings, levels::later};
+use crate::{Cost, Rate, ThrottleSettings, levels::later};
 
 /// What a layer's users can set.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +56,10 @@ impl Config {
         hints: HintConfig::DEFAULT,
     };
 
-    /// What a file can state of them, beside the rates in a `snapshot`.
-    pub(crate) fn settings(&self, snapshot: Option<ThrottleSnapshot>) -> ThrottleSettings {
+    /// What a file can state of them, beside the `rates`.
+    pub(crate) fn settings(&self, rates: Option<Vec<Rate>>) -> ThrottleSettings {
         ThrottleSettings {
-            rates: snapshot.map(|snapshot| snapshot.rates),
+            rates,
             max_wait: self.max_wait,
             max_waiting: Some(self.max_waiting).filter(|&max| max < usize::MAX),
             max_pause: Some(self.hints.max_pause),

@@ -36,6 +36,9 @@ pub(crate) struct Core {
     looked: Option<Instant>,
     /// For calls that are only observed. While there is one, the bucket is not at rest.
     shadow: Option<Box<Shadow>>,
+    /// The limits whose rates were set for this bucket alone, a bit each. Forgotten while the
+    /// bucket is at rest.
+    own_rates: u8,
 }
 
 /// What became of a waiter whose call was sent long ago.
@@ -83,6 +86,7 @@ impl Core {
             look_at: None,
             looked: None,
             shadow: None,
+            own_rates: 0,
         }
     }
 
@@ -502,6 +506,19 @@ impl Core {
         settled
     }
 
+    /// Counts a call that was sent as `tokens` of a limit, if it counts as fewer until now.
+    pub(crate) fn settle_at_least(
+        &mut self,
+        receipt: Receipt,
+        limit: usize,
+        tokens: u32,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> Option<Settled> {
+        let counted = self.levels.counted(receipt, limit)?;
+        self.settle(receipt, limit, counted.max(tokens), now, wakes)
+    }
+
     /// Forgets a call that was sent: what was counted last stands.
     pub(crate) fn forget(&mut self, receipt: Receipt) {
         self.levels.forget(receipt);
@@ -525,6 +542,20 @@ impl Core {
         self.levels.fill(now);
         self.levels.add(limit, rate);
         self.look(now, wakes);
+    }
+
+    /// Says whether a limit's rates are this bucket's own, and not those of all keys.
+    pub(crate) fn set_own_rates(&mut self, limit: u8, own: bool) {
+        let bit = 1_u8.checked_shl(limit.into()).unwrap_or_default();
+        match own {
+            true => self.own_rates |= bit,
+            false => self.own_rates &= !bit,
+        }
+    }
+
+    /// Whether any limit's rates are this bucket's own.
+    pub(crate) const fn has_own_rates(&self) -> bool {
+        self.own_rates != 0
     }
 
     /// Takes all tokens out.
@@ -567,6 +598,7 @@ impl Core {
         let used_up = (self.quotas.as_ref()).and_then(|quotas| quotas.used_up_until(now));
         let mut bucket = BucketSnapshot::default();
         bucket.available = Some(self.levels.fewest());
+        bucket.available_by_rate = self.levels.available_by_rate();
         bucket.waiting = self.waiting();
         bucket.until(self.levels.closed_until, used_up, now)
     }
@@ -623,7 +655,9 @@ impl Core {
         at.max(gathered.min(later(at, GATHER)))
     }
 
-    /// Puts a waiter back to where its age says, or refuses it if that has become too late.
+    /// Puts a waiter back to where its age says. Refuses it if that has become too late, or if it
+    /// costs more than a burst that was lowered while it was not in the queue: at the front it
+    /// would wait for ever, and all behind it.
     fn rejoin(&mut self, ticket: &Ticket, now: Instant) {
         let release = self
             .levels
@@ -634,6 +668,10 @@ impl Core {
             && waiter.retried
         {
             waiter.refuse(RejectReason::Closed, at);
+            return;
+        }
+        if self.levels.above_burst(&waiter.costs()).is_some() {
+            waiter.refuse(RejectReason::CostAboveBurst, now);
             return;
         }
         self.line.requeue(ticket, release);

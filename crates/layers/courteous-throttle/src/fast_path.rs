@@ -119,10 +119,10 @@ impl FastPath {
         u32::try_from(self.terms.full.saturating_sub(lacking) / self.terms.token).ok()
     }
 
-    /// Whether the bucket is full, and has these rates, if the lock need not be asked.
-    pub(crate) fn is_full(&self, rates: &[(u8, Rate)], now: Instant) -> Option<bool> {
-        let full = self.horizon.peek()? <= self.terms.instant(now)?;
-        Some(full && rates == [(0, self.terms.rate)])
+    /// Whether the bucket is full, if the lock need not be asked. It has the rate then that it was
+    /// made with.
+    pub(crate) fn is_full(&self, now: Instant) -> Option<bool> {
+        Some(self.horizon.peek()? <= self.terms.instant(now)?)
     }
 
     /// Whether a rate was set: any but [`Rate::UNLIMITED`].

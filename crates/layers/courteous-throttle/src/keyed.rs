@@ -6,18 +6,20 @@ use std::{
 };
 
 use courteous_core::{
-    InvalidRates, KeyedMap, Labels, LimitId, Origin, Overflow, RequestView, ThrottleSnapshot,
+    BucketSnapshot, InvalidRates, KeyedMap, Labels, LimitId, Origin, Overflow, RequestView,
+    ThrottleSnapshot,
 };
 use courteous_queue::Wakes;
 use tokio::time::Instant;
 
-use crate::{Bucket, Partition, Rate};
+use crate::{Bucket, Partition, Rate, bucket::WeakBucket};
 
 /// A bucket for each key: for each host, or each credential.
 ///
-/// A key's bucket is made when it is first needed, and may be forgotten once it would do the same as a new one: it is full,
-/// open, at the template's rates, and nothing else has it. With more than 64 keys, each new one looks at four others for
-/// that: so memory is bounded by the keys in use, and a third more, and by [`with_max_keys`](Self::with_max_keys). No debt is
+/// A key's bucket is made when it is first needed, and may be forgotten once it would do the same
+/// as a new one: it is full, open, not at a rate that was set for it alone, and nothing else has
+/// it. With more than 64 keys, each new one looks at four others for that: so memory is bounded by
+/// the keys in use, and a third more, and by [`with_max_keys`](Self::with_max_keys). No debt is
 /// ever forgotten, and no closed bucket.
 ///
 /// # Too many keys
@@ -34,7 +36,10 @@ use crate::{Bucket, Partition, Rate};
 ///
 /// # Sharing
 ///
-/// Its clones have the same buckets. A key's `Hash` and `Eq` run under their lock: they must not make a call themselves.
+/// Its clones have the same buckets. The handles of the template are the template's: what is set
+/// there holds for keys that are new, and for known ones only after they were forgotten.
+/// [`set_rate`](Self::set_rate) and [`set_rate_on`](Self::set_rate_on) hold for all keys at once. A
+/// key's `Hash` and `Eq` run under their lock: they must not make a call themselves.
 pub struct Keyed<K, F> {
     shared: Arc<Shared<K>>,
     key_of: F,
@@ -129,11 +134,14 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
         let changing = changing.unwrap_or_else(PoisonError::into_inner);
         let keys = self.lock();
         if let Some(template) = handle(&keys.template) {
-            template.set_rates(rates);
+            template.set_rates_into(rates, &mut wakes);
         }
         let buckets = keys.all();
         drop(keys);
-        for bucket in buckets.iter().filter_map(handle) {
+        for bucket in buckets.iter().filter_map(WeakBucket::upgrade) {
+            let Some(bucket) = handle(&bucket) else {
+                continue;
+            };
             bucket.set_rates_into(rates, &mut wakes);
         }
         drop(changing);
@@ -192,7 +200,15 @@ impl<K, F> Keyed<K, F> {
         let buckets = keys.all();
         drop(keys);
         snapshot.rates = template.snapshot_rates();
-        let states = buckets.iter().map(|bucket| bucket.state(now));
+        let states = buckets.iter().map(|bucket| match bucket.upgrade() {
+            Some(bucket) => bucket.state(now),
+            // Forgotten meanwhile, as it was at rest.
+            None => {
+                let mut bucket = BucketSnapshot::default();
+                bucket.available = Some(u32::MAX);
+                bucket
+            }
+        });
         let shown = snapshot.add(Some(len), states);
         let shown: Vec<_> = shown.iter().map(|&at| &buckets[at]).collect();
         // The keys of those: cloned under the lock, and shown without it.
@@ -224,9 +240,11 @@ impl<K, F> Keyed<K, F> {
 }
 
 impl<K> Keys<K> {
-    fn all(&self) -> Vec<Bucket> {
+    /// Weak handles, as strong ones would keep a new key from taking the place of one that is not
+    /// used.
+    fn all(&self) -> Vec<WeakBucket> {
         let buckets = self.buckets.values().chain(self.shared.values());
-        buckets.cloned().collect()
+        buckets.map(Bucket::downgrade).collect()
     }
 }
 
@@ -274,6 +292,11 @@ where
 
     fn snapshot(&self) -> Option<ThrottleSnapshot> {
         Some(Self::snapshot(self))
+    }
+
+    fn rates(&self) -> Option<Vec<Rate>> {
+        let template = self.lock().template.clone();
+        Some(template.snapshot_rates())
     }
 
     fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidRates> {

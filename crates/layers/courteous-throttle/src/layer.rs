@@ -63,6 +63,10 @@ impl<P> ThrottleLayer<P> {
 impl<R> ThrottleLayer<Bucket, R> {
     /// Gives every key a bucket of its own, like this layer's, with all its limits, instead of one for all. `key_of` says which
     /// key a request has. A cost that is addressed to a handle of this layer's bucket counts in the key's own.
+    ///
+    /// This layer's bucket is only the template then: to change the rate of every key, use
+    /// [`Keyed::set_rate`] or [`Keyed::set_rate_on`] of the [`partition`](Self::partition), and not
+    /// its own handles.
     #[must_use]
     pub fn keyed_by<K, F>(self, key_of: F) -> ThrottleLayer<Keyed<K, F>, R>
     where
@@ -193,13 +197,17 @@ impl<P, R> ThrottleLayer<P, R> {
     ///
     /// - 10 calls at once, at 1 per second, are told 0 s, 1 s, 2 s, and so on. A call that would have been rejected takes no tokens;
     /// - a wait is told as it is expected when the call comes. Calls that would have given up would have made others wait for less;
-    /// - a server that refuses closes the bucket virtually, and its quotas hold up virtual calls. There is no
-    ///   [`Gate`](courteous_core::Gate) for a retry outside, which reads the server's hint itself. A call that would wait for a
-    ///   quota that the server names is not followed any further, and neither is one behind 10,000 others;
+    /// - a server that refuses closes the bucket virtually, and its quotas hold up virtual calls.
+    ///   There is no [`Gate`](courteous_core::Gate) for a retry outside, which reads the server's
+    ///   hint itself. A call that would wait for a quota that the server names is not followed any
+    ///   further, and neither is one behind 1,000 others (some 100 KB for each bucket with such a
+    ///   crowd): it is told the wait behind those, and takes no tokens;
     /// - the estimate of a cost stands, as the response has nothing to settle it by.
     ///
-    /// Calls of a stack that enforces, on the same bucket, notice nothing. A [`Store`](crate::Store) of another kind than
-    /// [`Bucket`] tells nothing, unless it is [able to](crate::Store::observed): its calls pass.
+    /// Calls of a stack that enforces, on the same bucket, are sent as without it. While there are
+    /// virtual calls, each of them takes the bucket's lock, and sends those virtually whose turn
+    /// has come. A [`Store`](crate::Store) of another kind than [`Bucket`] tells nothing, unless it
+    /// is [able to](crate::Store::observed): its calls pass.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -262,7 +270,7 @@ impl<P: Partition, R> ThrottleLayer<P, R> {
     /// All settings, as they are now.
     #[must_use]
     pub fn settings(&self) -> ThrottleSettings {
-        self.config.settings(self.snapshot())
+        self.config.settings(self.partition.rates())
     }
 
     /// Goes on at `rates` from now on, for every stack that draws on the same tokens: see [`Bucket::set_rates`].

@@ -31,7 +31,11 @@ pub(crate) struct Levels {
     pace: Option<Pace>,
 }
 
-/// What a call paid when it was sent, or what it was charged on top, together, from when that was told first.
+/// How many payments of a call are remembered apart. What it is charged after that is added to the
+/// last one: what comes back of it passes that one's room, too, and so may be less.
+const MOST_PAYMENTS: usize = 8;
+
+/// What a call paid when it was sent, or what it was charged on top at one time.
 #[derive(Clone, Debug)]
 struct Payment {
     receipt: Receipt,
@@ -127,6 +131,16 @@ impl Levels {
             return 0;
         }
         self.meters().map(Meter::available).min().unwrap_or(0)
+    }
+
+    /// The same of each rate, limit by limit. `None` if there is one rate, or the gate is closed.
+    pub(crate) fn available_by_rate(&self) -> Option<Vec<u32>> {
+        if self.more.is_empty() || self.closed_until.is_some() {
+            return None;
+        }
+        let limits = 0..u8::try_from(LimitId::MOST).unwrap_or(u8::MAX);
+        let meters = limits.flat_map(|limit| self.of(limit));
+        Some(meters.map(Meter::available).collect())
     }
 
     /// Closes the gate, and takes all plans back: nobody who was granted a turn can use it now. When it opens there is at
@@ -268,23 +282,19 @@ impl Levels {
         let payment = self.unsettled.get_mut(sent)?;
         let costs = payment.costs;
         let before = std::mem::replace(payment.costs.get_mut(limit)?, actual);
-        let on_top = self
-            .unsettled
-            .iter()
-            .rposition(|paid| paid.receipt == receipt)?;
         let Some(more) = actual.checked_sub(before) else {
-            return Some(Settled::less(self.give_back(sent, on_top, number, actual)));
+            return Some(Settled::less(self.give_back(receipt, number, actual)));
         };
         // Each rate for itself: the strictest one tells.
         let mut charged = more;
         if more > 0 {
-            let is_new = sent == on_top;
+            let (last, is_new) = self.last_payment(receipt)?;
             self.each(|meter| {
                 let of_limit = meter.limit() == number;
                 let tokens = if of_limit { meter.charge(more) } else { 0 };
                 match is_new {
                     true => meter.remember(tokens),
-                    false => meter.add(on_top, tokens),
+                    false => meter.add(last, tokens),
                 }
                 if of_limit {
                     charged = charged.min(tokens);
@@ -297,24 +307,44 @@ impl Levels {
         Some(Settled::more(charged, more - charged))
     }
 
-    /// Takes back what a call paid above `actual`: what it was charged on top first.
-    fn give_back(&mut self, sent: usize, on_top: usize, limit: u8, actual: u32) -> u32 {
+    /// What a call counts as in a limit. `None` if it is not known, or there is no such limit.
+    pub(crate) fn counted(&self, receipt: Receipt, limit: usize) -> Option<u32> {
+        let paid = self.unsettled.iter().find(|paid| paid.receipt == receipt)?;
+        paid.costs.get(limit).copied()
+    }
+
+    /// The last payment of a call, and whether the next one is remembered apart from it.
+    fn last_payment(&self, receipt: Receipt) -> Option<(usize, bool)> {
+        let payments = self.unsettled.iter().enumerate();
+        let mut own = payments.filter(|(_, paid)| paid.receipt == receipt);
+        let (first, _) = own.next()?;
+        let (count, last) = own.fold((1, first), |(count, _), (at, _)| (count + 1, at));
+        Some((last, count < MOST_PAYMENTS))
+    }
+
+    /// Takes back what a call paid above `actual`: what it was charged last first.
+    fn give_back(&mut self, receipt: Receipt, limit: u8, actual: u32) -> u32 {
         let mut most = 0;
+        let unsettled = std::mem::take(&mut self.unsettled);
+        let own = || {
+            let payments = unsettled.iter().enumerate().rev();
+            payments.filter(|(_, paid)| paid.receipt == receipt)
+        };
         self.each(|meter| {
             if meter.limit() != limit {
                 return;
             }
-            let later = if on_top > sent {
-                meter.charged(on_top)
-            } else {
-                0
-            };
-            let paid = meter.charged(sent).saturating_add(later);
-            let less = paid.saturating_sub(actual);
-            meter.give_back(on_top, less.min(later));
-            meter.give_back(sent, less - less.min(later));
+            let paid = own().map(|(at, _)| meter.charged(at));
+            let paid = paid.fold(0, u32::saturating_add);
+            let mut less = paid.saturating_sub(actual);
             most = most.max(less);
+            for (at, _) in own() {
+                let back = less.min(meter.charged(at));
+                meter.give_back(at, back);
+                less -= back;
+            }
         });
+        self.unsettled = unsettled;
         most
     }
 

@@ -89,7 +89,7 @@ impl<S, P: Partition, R> Throttle<S, P, R> {
     /// All settings, as they are now: see [`ThrottleLayer::settings`](crate::ThrottleLayer::settings).
     #[must_use]
     pub fn settings(&self) -> ThrottleSettings {
-        self.config.settings(self.snapshot())
+        self.config.settings(self.partition.rates())
     }
 
     /// What is in force now, if the partition tells: see [`Partition::snapshot`].

@@ -40,21 +40,31 @@ use http::Response;
 ///   wrong number holds up calls for no longer than two bursts take to come back. What is above that is
 ///   [forgotten](Settled::forgotten). Who waits, waits longer, or is refused if that is too long.
 ///
-/// In any window, calls are charged `burst + rate * w` at most; on top of that come only the differences of calls that cost
-/// more than was estimated. That holds however many calls settle at once.
+/// In any window, calls are charged `burst + rate * w` at most; on top of that come only the
+/// differences by which a call's number rises. That holds however many calls settle at once.
+///
+/// # Running totals
+///
+/// What comes back is there for others at once. So tell [`actual`](Self::actual) a number below the
+/// estimate only once it is final: a stream that tells 1, and later 900, of an estimate of 1,000
+/// lets others spend 999 tokens first, and then has the bucket owe 899.
+/// [`at_least`](Self::at_least) is for the totals on the way: it only charges what is above the
+/// number of before.
 ///
 /// # Sharing
 ///
-/// Its clones settle the same call, may outlive the response, and can go to another task, such as one that reads the body. The
-/// last number that was told counts: a stream of events may tell each intermediate one. Once the last clone is dropped,
+/// Its clones settle the same call, may outlive the response, and can go to another task, such as
+/// one that reads the body. The last number that was told counts. Once the last clone is dropped,
 /// what was counted last stands, or else the estimate.
 ///
 /// There is none while the throttle [only observes](crate::ThrottleLayer::observe_only), and none at a store that cannot settle.
 /// A call that was retried pays for each attempt, and the response settles the last one. A call that failed without a response
 /// keeps its estimate.
 ///
-/// Until the handles of all its calls with addressed costs are dropped, each call of the bucket takes its lock, and each number that
-/// is told looks at all such calls, for some nanoseconds each.
+/// Until the handles of all its calls with addressed costs are dropped, each call of the bucket
+/// takes its lock, and each number that is told looks at all such calls, for some nanoseconds each.
+/// Eight payments of a call are remembered apart: the estimate, and seven charges on top. After
+/// more of them, a lower number may give back less than the difference, and never more.
 #[derive(Clone)]
 pub struct Settle {
     call: Arc<Call>,
@@ -99,15 +109,36 @@ impl Settle {
         self.actual_on(self.call.limit, tokens)
     }
 
+    /// Counts the call as `tokens`, unless it counts as more already: for a number that may still
+    /// rise. Else as [`actual`](Self::actual).
+    #[allow(
+        clippy::must_use_candidate,
+        reason = "what it changes is what it is for"
+    )]
+    pub fn at_least(&self, tokens: u32) -> Option<Settled> {
+        self.at_least_on(self.call.limit, tokens)
+    }
+
+    /// As [`at_least`](Self::at_least), in `limit`: see [`actual_on`](Self::actual_on).
+    pub fn at_least_on(&self, limit: impl Into<LimitId>, tokens: u32) -> Option<Settled> {
+        let (call, limit) = self.of_limit(limit.into())?;
+        call.settler.settle_at_least(call.receipt, limit, tokens)
+    }
+
     /// Counts the call as `tokens` in `limit`, the handle to which a cost of the request was addressed.
     ///
     /// `None`, and nothing changes, if `limit` is of another throttle than the request's addressed costs.
     pub fn actual_on(&self, limit: impl Into<LimitId>, tokens: u32) -> Option<Settled> {
-        let limit = limit.into();
+        let (call, limit) = self.of_limit(limit.into())?;
+        call.settler.settle(call.receipt, limit, tokens)
+    }
+
+    /// The call at the throttle that has `limit`, and the number of that.
+    fn of_limit(&self, limit: LimitId) -> Option<(&Call, usize)> {
         let mut next = Some(self);
         while let Some(Self { call }) = next {
             if call.limit.is_beside(limit) {
-                return call.settler.settle(call.receipt, limit.index(), tokens);
+                return Some((call, limit.index()));
             }
             next = call.inner.as_ref();
         }

@@ -4,7 +4,7 @@
 mod support;
 
 use std::{
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     pin::pin,
     sync::{Arc, OnceLock},
     task::{Context, Wake, Waker},
@@ -13,7 +13,9 @@ use std::{
 
 use courteous_core::{Gate, RequestView};
 use courteous_testkit::assert_ends;
-use courteous_throttle::{Bucket, Keyed, Labels, Partition, Rate, ThrottleLayer, ThrottleSnapshot};
+use courteous_throttle::{
+    Bucket, Cost, Keyed, Labels, Partition, Rate, ThrottleLayer, ThrottleSnapshot,
+};
 use http::{Request, Uri};
 use support::{Sends, ready_call, sec};
 use tokio::time::{self, Instant};
@@ -272,6 +274,100 @@ fn a_waker_may_change_the_rate_that_another_change_wakes_it_for() {
     });
 }
 
+#[test]
+fn a_waker_of_a_call_on_the_template_may_use_the_keys() {
+    assert_ends(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.unwrap().block_on(async {
+            let template = Bucket::new(rate("1/h"));
+            let keyed = Keyed::new(template.clone(), id as fn(RequestView<'_>) -> u32);
+            let layer = ThrottleLayer::from(template).with_max_wait(2 * HOUR);
+            let mut service = layer.layer(Sends::default());
+            assert_ready_ok!(task::spawn(ready_call(&mut service, to("/1"))).poll());
+            let waker = Waker::from(Arc::new(Changer(keyed.clone())));
+            let mut waiting = pin!(ready_call(&mut service, to("/1")));
+            assert_pending!(waiting.as_mut().poll(&mut Context::from_waker(&waker)));
+            keyed.set_rate(Rate::new(1, 9 * HOUR).unwrap());
+            assert_eq!(keyed.snapshot().rates, [rate("2/s")]);
+            waiting.await.unwrap_err();
+        });
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_forgotten_after_the_rate_of_the_template_alone_was_changed() {
+    let [requests, tokens] = Bucket::joint([rate("60/min"), rate("90000/min burst 100")]);
+    let max = NonZeroUsize::new(2).unwrap();
+    let keyed = Keyed::new(requests, id).with_max_keys(max);
+    let mut service = ThrottleLayer::of(keyed.clone()).layer(Sends::default());
+    for uri in ["/1", "/2"] {
+        ready_call(&mut service, to(uri)).await.unwrap();
+    }
+    tokens.set_rate(rate("30000/min burst 50"));
+    // A key that is told a rate of its own keeps it.
+    keyed.get(&2).unwrap().set_rate(rate("30/min"));
+    time::sleep(HOUR).await;
+    ready_call(&mut service, to("/3")).await.unwrap();
+    assert!(keyed.get(&1).is_none() && keyed.get(&2).is_some());
+    let third = keyed.get(&3).unwrap().limit(&tokens).unwrap();
+    assert_eq!(third.rates(), [rate("30000/min burst 50")]);
+    drop(third);
+    // A rate for all keys is no longer its own.
+    keyed.set_rate(rate("60/min"));
+    time::sleep(HOUR).await;
+    ready_call(&mut service, to("/4")).await.unwrap();
+    ready_call(&mut service, to("/5")).await.unwrap();
+    let known: Vec<_> = (1..=5).filter(|key| keyed.get(key).is_some()).collect();
+    assert_eq!(known, [4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_gets_its_bucket_while_a_snapshot_is_made() {
+    type ById = Keyed<u32, fn(RequestView<'_>) -> u32>;
+    static KEYED: OnceLock<ById> = OnceLock::new();
+    let keyed = KEYED.get_or_init(|| {
+        let labels = Labels::new(|key: &u32| {
+            let mut service =
+                ThrottleLayer::of(KEYED.get().unwrap().clone()).layer(Sends::default());
+            assert_ready_ok!(task::spawn(ready_call(&mut service, to("/3"))).poll());
+            key.to_string()
+        });
+        let template = Bucket::new(rate("1/h"));
+        let keyed = Keyed::new(template, id as fn(RequestView<'_>) -> u32).with_labels(labels);
+        keyed.with_max_keys(NonZeroUsize::new(2).unwrap())
+    });
+    let mut service = ThrottleLayer::of(keyed.clone()).layer(Sends::default());
+    ready_call(&mut service, to("/2")).await.unwrap();
+    time::sleep(HOUR).await;
+    ready_call(&mut service, to("/1")).await.unwrap();
+    let snapshot = keyed.snapshot();
+    assert_eq!(snapshot.buckets[0].key.as_deref(), Some("1"));
+    assert!(keyed.get(&2).is_none() && keyed.get(&3).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_shows_a_key_that_is_short_of_any_rate_and_of_which() {
+    let burst = NonZeroU32::new(9_000).unwrap();
+    let [requests, tokens] = Bucket::joint([rate("60/min"), rate("90000/min").with_burst(burst)]);
+    let keyed = Keyed::new(requests, id);
+    let mut service = ThrottleLayer::of(keyed.clone()).layer(Sends::default());
+    let mut request = to("/1");
+    request
+        .extensions_mut()
+        .insert(Cost::new(9_000).on(&tokens));
+    ready_call(&mut service, request).await.unwrap();
+    time::advance(sec(1)).await;
+    let snapshot = keyed.snapshot();
+    assert_eq!(snapshot.rates.len(), 2);
+    assert_eq!(snapshot.buckets[0].available, Some(1));
+    assert_eq!(snapshot.buckets[0].available_by_rate, Some(vec![1, 1_500]));
+    time::advance(sec(10)).await;
+    assert!(keyed.snapshot().buckets.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_shows_the_origins_that_hold_up_most() {
     let sends = Sends::default();
@@ -454,4 +550,35 @@ async fn new_rates_hold_for_the_keys_that_there_are_and_wake_their_waiters() {
     time::sleep(sec(4)).await;
     assert!(waiting.is_woken());
     assert_ready_ok!(waiting.poll());
+}
+
+/// A store whose snapshot takes a pass over all keys.
+struct Dear(Bucket);
+
+impl Partition for Dear {
+    type Store = Bucket;
+
+    fn select(&self, head: RequestView<'_>) -> Bucket {
+        self.0.select(head)
+    }
+
+    fn snapshot(&self) -> Option<ThrottleSnapshot> {
+        panic!("not for the rates alone")
+    }
+
+    fn rates(&self) -> Option<Vec<Rate>> {
+        Some(self.0.rates())
+    }
+}
+
+#[test]
+fn settings_are_read_without_a_snapshot() {
+    let layer = ThrottleLayer::of(Dear(Bucket::new(rate("5/s"))));
+    assert_eq!(layer.settings().rates, Some(vec![rate("5/s")]));
+    let (bucket, keyed) = (
+        Bucket::new(rate("5/s")),
+        Keyed::new(Bucket::new(rate("5/s")), id),
+    );
+    assert_eq!(Partition::rates(&bucket), Some(vec![rate("5/s")]));
+    assert_eq!(Partition::rates(&keyed), Some(vec![rate("5/s")]));
 }

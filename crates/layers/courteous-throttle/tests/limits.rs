@@ -134,6 +134,18 @@ async fn a_cost_without_an_address_counts_in_the_first_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_address_of_a_cost_counts_and_parts_keep_theirs() {
+    let [requests, tokens] = two_limits();
+    let mut service = ThrottleLayer::from(requests.clone()).layer(Sends::default());
+    let cost = Cost::new(2).on(&requests).on(&tokens);
+    ready_call(&mut service, costing(0, cost)).await.unwrap();
+    assert_eq!((requests.available(), tokens.available()), (1, 8));
+    let cost = Cost::new(0).and(Cost::new(3).on(&tokens)).on(&requests);
+    ready_call(&mut service, costing(1, cost)).await.unwrap();
+    assert_eq!((requests.available(), tokens.available()), (1, 5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_addressed_cost_counts_once_in_a_stack_of_two_throttles() {
     let (outer, inner) = (Bucket::new(rate("1/s", 5)), Bucket::new(rate("1/s", 100)));
     let service = ThrottleLayer::from(inner.clone()).layer(Sends::default());
@@ -292,6 +304,70 @@ async fn two_calls_that_were_idle_together_do_not_both_give_back_the_same_room()
     settle(&other).actual(0);
     // As if the last call had been the only one.
     assert_eq!(tokens.available(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_later_charge_comes_back_wholly_while_the_bucket_is_not_full() {
+    let tokens = Bucket::new(rate("1/s", 10));
+    let mut service = ThrottleLayer::from(tokens.clone()).layer(Sends::default());
+    let response = ready_call(&mut service, costing(0, Cost::new(1).on(&tokens))).await;
+    let settle = settle(&response.unwrap());
+    settle.actual(2);
+    time::sleep(sec(100)).await;
+    assert_eq!(settle.actual(7), Some(Settled::more(5, 0)));
+    assert_eq!(tokens.available(), 5);
+    assert_eq!(settle.actual(2), Some(Settled::less(5)));
+    assert_eq!(tokens.available(), 10);
+}
+
+/// Two calls of 9 that tell how much they have used so far: together they may not use 18 of 10.
+#[tokio::test(start_paused = true)]
+async fn a_running_total_below_the_estimate_gives_nothing_back() {
+    let tokens = Bucket::new(rate("1/s", 10));
+    let layer = ThrottleLayer::from(tokens.clone()).fail_fast();
+    let mut service = layer.layer(Sends::default());
+    let response = ready_call(&mut service, costing(0, Cost::new(9).on(&tokens))).await;
+    let settle = settle(&response.unwrap());
+    assert_eq!(settle.at_least(1), Some(Settled::default()));
+    assert_eq!(tokens.available(), 1);
+    let second = ready_call(&mut service, costing(1, Cost::new(9).on(&tokens))).await;
+    assert_eq!(
+        rejected(&second.unwrap_err()).reason(),
+        RejectReason::AtCapacity
+    );
+    assert_eq!(settle.at_least(10), Some(Settled::more(1, 0)));
+    assert_eq!(settle.at_least(4), Some(Settled::default()));
+    assert_eq!(settle.actual(4), Some(Settled::less(6)));
+    assert_eq!(tokens.available(), 6);
+    let other = Bucket::new(rate("1/s", 10));
+    assert_eq!(settle.at_least_on(&other, 10), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_running_totals_of_a_call_come_back_at_its_end() {
+    let tokens = Bucket::new(rate("1/s", 100));
+    let mut service = ThrottleLayer::from(tokens.clone()).layer(Sends::default());
+    let response = ready_call(&mut service, costing(0, Cost::new(30).on(&tokens))).await;
+    let settle = settle(&response.unwrap());
+    for total in 31..=60 {
+        assert_eq!(settle.at_least(total), Some(Settled::more(1, 0)));
+    }
+    assert_eq!(tokens.available(), 40);
+    assert_eq!(settle.actual(40), Some(Settled::less(20)));
+    assert_eq!(tokens.available(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_charge_in_one_limit_comes_back_after_one_in_another() {
+    let [a, b] = Bucket::joint([rate("1/s", 10), rate("1/s", 10)]);
+    let mut service = ThrottleLayer::from(a.clone()).layer(Sends::default());
+    let cost = Cost::new(1).on(&a).and(Cost::new(1).on(&b));
+    let response = ready_call(&mut service, costing(0, cost)).await.unwrap();
+    let settle = settle(&response);
+    settle.actual_on(&a, 2);
+    settle.actual_on(&b, 5);
+    settle.actual_on(&b, 1);
+    assert_eq!((a.available(), b.available()), (8, 9));
 }
 
 #[tokio::test(start_paused = true)]
@@ -601,7 +677,7 @@ async fn settled_and_replayed(steps: &[Step]) -> Result<(), TestCaseError> {
                 }
                 call.told = actual;
                 call.settled += 1;
-                if call.settled == 2 {
+                if call.settled == 4 {
                     drop(open.swap_remove(i));
                 }
             }

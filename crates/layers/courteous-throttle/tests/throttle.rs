@@ -654,6 +654,31 @@ async fn a_smaller_burst_refuses_those_who_cost_more() {
     assert_eq!(bucket.waiting(), 0);
 }
 
+/// A waiter with a grant is not in the queue when the burst changes.
+#[tokio::test(start_paused = true)]
+async fn a_granted_waiter_that_a_smaller_burst_cannot_pay_is_refused_and_blocks_no_others() {
+    let bucket = Bucket::new(burst("10/s", 10));
+    let mut service = ThrottleLayer::from(bucket.clone()).layer(Sends::default());
+    let mut call = |cost| {
+        let mut request = request(0);
+        request.extensions_mut().insert(Cost::new(cost));
+        task::spawn(ready_call(&mut service, request))
+    };
+    assert_ready_ok!(call(10).poll());
+    let mut dear = call(5);
+    assert_pending!(dear.poll());
+    let mut cheap = call(1);
+    assert_pending!(cheap.poll());
+    time::sleep(Duration::from_millis(500)).await;
+    assert!(dear.is_woken());
+    bucket.set_rate(burst("10/s", 2));
+    let refused = rejected(&assert_ready_err!(dear.poll()));
+    assert_eq!(refused.reason(), RejectReason::CostAboveBurst);
+    time::sleep(sec(1)).await;
+    assert_ready_ok!(cheap.poll());
+    assert_ready_ok!(call(1).poll());
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_inner_service_that_is_not_ready_costs_no_token() {
     let (mut inner, mut handle) = tower_test::mock::spawn::<Request<()>, Response<()>>();

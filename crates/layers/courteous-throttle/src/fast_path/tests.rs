@@ -137,7 +137,7 @@ impl Bucket {
             Step::Look => {
                 let fast_path = self.fast_path.as_ref();
                 let available = fast_path.and_then(|fast_path| fast_path.available(now));
-                let idle = fast_path.and_then(|fast_path| fast_path.is_full(&[(0, rate)], now));
+                let idle = fast_path.and_then(|fast_path| fast_path.is_full(now));
                 self.locked(|core, _| {
                     Some(Seen::State {
                         available: available.unwrap_or_else(|| core.available(0, now)),
