@@ -1,3 +1,4 @@
+use courteous_body::AnyBodyLayer;
 #[cfg(feature = "concurrency")]
 use courteous_concurrency::ConcurrencyLimitLayer;
 #[cfg(all(feature = "dead-letter", feature = "idempotency"))]
@@ -134,6 +135,14 @@ pub trait ServiceBuilderExt: Sized {
         Self: KeyOutside,
     {
         self.with_layer(layer)
+    }
+
+    /// Puts the request's body into an `AnyBody`, directly outside of the retry or of a whole stack: see [`AnyBodyLayer`].
+    ///
+    /// For a client that stands on a service and has a body of its own, such as kube's or octocrab's.
+    #[must_use]
+    fn any_body(self) -> Self::With<AnyBodyLayer> {
+        self.with_layer(AnyBodyLayer::new())
     }
 
     /// Sends again what is safe to send again: see [`RetryLayer`].

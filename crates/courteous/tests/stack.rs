@@ -7,8 +7,8 @@ use std::{io, time::Duration};
 use bytes::Bytes;
 use courteous::{
     BoxError, Bucket, CallTimeout, Cost, Courteous, Elapsed, Error, IdempotencyKeyLayer, NoRetry,
-    Rate, RejectReason, Rejected, RetryInfo, Scope, Settle, Stack, StopReason, ThrottleLayer,
-    find_cause, throttle::Keyed,
+    Rate, RejectReason, Rejected, RetryInfo, Scope, ServiceBuilder, ServiceBuilderExt, Settle,
+    Stack, StopReason, ThrottleLayer, find_cause, throttle::Keyed,
 };
 use courteous_testkit::{Probe, Reply, TestBody};
 use http::{Method, Request, StatusCode};
@@ -58,6 +58,25 @@ async fn an_attempt_has_10_seconds_and_there_are_3() {
     assert_eq!(
         RetryInfo::of(&response).stop_reason(),
         StopReason::AttemptsExhausted
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_the_callers_own_type_is_sent_again_by_any_body() {
+    let probe = Probe::new().replies([Reply::status(503)]).reading_bodies();
+    let client = ServiceBuilder::new()
+        .any_body()
+        .layer(Stack::new().build().unwrap())
+        .service(probe.clone());
+    // Can be read only once, and is no `Replay`.
+    let body = TestBody::new().chunk("hel").chunk("lo");
+    let request = Request::put("http://api.test/").body(body).unwrap();
+    let response = client.oneshot(request).await.unwrap();
+    assert_eq!(RetryInfo::of(&response).attempts(), 2);
+    let sent = probe.seen();
+    assert_eq!(
+        (&*sent[0].body.data, &*sent[1].body.data),
+        (&b"hello"[..], &b"hello"[..])
     );
 }
 

@@ -14,7 +14,7 @@ use crate::{Kept, NotReplayable, Replay};
 /// A request body of any kind: the one to choose where a client leaves the choice.
 ///
 /// Made of bytes, it is kept for another attempt by a clone that shares them, whatever its size. Made of another body, what
-/// was read of it is kept, up to the limit.
+/// was read of it is kept, up to the limit. [`AnyBodyLayer`](crate::AnyBodyLayer) puts the body of each request into one.
 ///
 /// `UnsyncBoxBody<Bytes, BoxError>` would do, but a client whose type names it, or [`BoxError`] in another way, cannot be
 /// called in a spawned `async` block: the compiler says that an "implementation of `From` is not general enough"
@@ -39,13 +39,16 @@ enum Kind {
 }
 
 impl AnyBody {
-    /// `body`, boxed.
+    /// `body`, boxed if it is not at its end.
     #[must_use]
     pub fn new<B>(body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        if body.is_end_stream() {
+            return Self::empty();
+        }
         Self(Kind::Boxed(body.map_err(Into::into).boxed_unsync()))
     }
 
@@ -204,6 +207,14 @@ mod tests {
         assert_eq!(read(first), "hello");
         assert_eq!(AnyBody::check(&kept), Err(NotReplayable::TooLarge));
         assert!(AnyBody::again(&kept).is_err());
+    }
+
+    #[test]
+    fn an_empty_body_is_not_boxed() {
+        let body = AnyBody::new(http_body_util::Empty::<Bytes>::new());
+        assert!(matches!(body.0, Kind::Bytes(_)));
+        assert_eq!(body.size_hint().exact(), Some(0));
+        assert!(read(body).is_empty());
     }
 
     #[test]

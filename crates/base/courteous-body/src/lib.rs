@@ -16,15 +16,21 @@
 //!
 //! Inside a retry, which is generic over [`Keep`]. Nobody else needs it, unless a client is written by hand.
 //!
+//! A client such as kube's or octocrab's has a request body of its own type, and takes any service to send it by. For it there
+//! is a layer, [`AnyBodyLayer`], directly outside of the retry.
+//!
 //! # What it does not do
 //!
 //! It does not decide whether a request may be sent again: that is the retry's task. It does not spill to disk.
 //!
 //! # Features
 //!
-//! `axum`, `tonic`, `reqwest`: [`Replay`] for the bodies of these libraries. None is on by default.
+//! `axum`, `tonic`, `reqwest`: [`Replay`] for the bodies of these libraries. `load`: the layer forwards `tower::load::Load`. None
+//! is on by default.
 
 mod any_body;
+mod any_body_layer;
+mod any_body_service;
 mod body;
 mod boxed;
 mod buffer;
@@ -40,6 +46,8 @@ mod reqwest;
 mod shared;
 
 pub use any_body::{AnyBody, KeptAnyBody};
+pub use any_body_layer::AnyBodyLayer;
+pub use any_body_service::AnyBodyService;
 pub use body::ReplayBody;
 pub use drain::Drain;
 pub use error::{NotReplayable, Overtaken};
