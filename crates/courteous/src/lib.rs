@@ -29,7 +29,8 @@
 //! # }
 //! ```
 //!
-//! How the project is built, for its maintainers: [`architecture`]. Recipes for hyper-util, reqwest, tonic and axum are in the project's README.
+//! How the project is built, for its maintainers: [`architecture`]. Recipes for hyper-util, reqwest, tonic,
+//! kube, octocrab and axum are in the project's README.
 //!
 //! # The order
 //!
