@@ -5,6 +5,7 @@ mod abandoned;
 mod bodies;
 #[cfg(feature = "tracing")]
 mod events;
+mod no_runtime;
 mod observe_only;
 mod outcomes;
 mod pauses;
