@@ -7,7 +7,7 @@ use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
     span,
-    subscriber::{DefaultGuard, set_default},
+    subscriber::{DefaultGuard, SetGlobalDefaultError, set_default, set_global_default},
 };
 
 /// A subscriber that keeps the events of this workspace's layers, each as one line: level, target, name and fields.
@@ -24,7 +24,7 @@ use tracing::{
 #[derive(Debug)]
 pub struct Events {
     lines: Lines,
-    _guard: DefaultGuard,
+    _guard: Option<DefaultGuard>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,8 +37,23 @@ impl Events {
         let lines = Lines::default();
         Self {
             lines: lines.clone(),
-            _guard: set_default(lines),
+            _guard: Some(set_default(lines)),
         }
+    }
+
+    /// Listens to all threads that have no listener of their own, until the process ends: for events of a thread that a store starts.
+    /// Such a test needs a process of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the process has such a subscriber already.
+    pub fn listen_to_all_threads() -> Result<Self, SetGlobalDefaultError> {
+        let lines = Lines::default();
+        set_global_default(lines.clone())?;
+        Ok(Self {
+            lines,
+            _guard: None,
+        })
     }
 
     /// The events since the last time.
