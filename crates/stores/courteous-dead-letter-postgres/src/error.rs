@@ -130,6 +130,17 @@ impl Fault {
     }
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away(error) | Self::Again(error) | Self::NoRoom(error) | Self::Refused(error) => {
+                error.fmt(f)
+            }
+            Self::Found(error) => error.fmt(f),
+        }
+    }
+}
+
 impl From<tokio_postgres::Error> for Fault {
     fn from(error: tokio_postgres::Error) -> Self {
         let found = PostgresError::new(&error);

@@ -293,7 +293,7 @@ impl Worker {
         tracing::warn!(
             name: "away",
             target: "courteous::dead_letter_postgres",
-            ?fault,
+            %fault,
             "the database of dead letters cannot be used"
         );
         loop {
