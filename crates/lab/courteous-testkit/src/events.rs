@@ -1,10 +1,10 @@
 use std::{
     fmt::{self, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use tracing::{
-    Event, Metadata, Subscriber,
+    Dispatch, Event, Metadata, Subscriber,
     field::{Field, Visit},
     span,
     subscriber::{DefaultGuard, SetGlobalDefaultError, set_default, set_global_default},
@@ -34,6 +34,11 @@ impl Events {
     /// Listens to this thread until it is dropped.
     #[must_use]
     pub fn listen() -> Self {
+        /// While a process has a single subscriber, `tracing` asks the thread that comes to an event first whether anyone wants
+        /// it, for all threads: a test without a listener says no (tokio-rs/tracing#3611). So there are always two.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(Lines::default()));
+
         let lines = Lines::default();
         Self {
             lines: lines.clone(),
