@@ -6,6 +6,7 @@ mod scrub;
 mod secrecy;
 mod secret_names;
 mod secret_values;
+mod secret_words;
 
 pub use self::body_scrubber::BodyScrubber;
 pub(crate) use self::{
