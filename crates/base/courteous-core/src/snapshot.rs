@@ -110,8 +110,8 @@ snapshot! {
     pub struct StoreSnapshot {
         /// Where it is, without users and passwords.
         pub server: String,
-        /// Whether it answered last, and in time. If not, this process stands alone.
-        pub connected: bool,
+        /// Whether it answered last, and in time. If not, this process stands alone. None before it was first asked.
+        pub connected: Option<bool>,
         /// How many workers used the tokens lately.
         pub workers: Option<u32>,
         /// What went wrong last.

@@ -234,8 +234,9 @@ impl RedisBucket {
         let gauges = self.gauges();
         let mut store = StoreSnapshot::default();
         store.server = self.worker.server().address();
-        store.connected = gauges.is_connected();
-        store.workers = Some(gauges.workers());
+        let was_asked = gauges.calls() > 0;
+        store.connected = was_asked.then(|| gauges.is_connected());
+        store.workers = was_asked.then(|| gauges.workers());
         // What a server answers may be long.
         store.last_fault = self
             .last_fault()
@@ -260,12 +261,20 @@ impl RedisBucket {
                 tracing::warn!(
                     name: "slow",
                     target: "courteous::throttle_redis",
-                    key = &*self.name,
+                    key = Keys::new(&self.name, None).names()[0].as_str(),
                     rate = %rate,
                     spacing_us = u64::try_from(spacing.as_micros()).unwrap_or(u64::MAX),
                     "the burst is too small for leases: sends are slower than the rate"
                 );
             }
+        }
+    }
+
+    /// The rate, if there is one alone.
+    pub(crate) fn only(rates: &[Rate]) -> Result<Rate, InvalidRates> {
+        match rates {
+            &[rate] => Ok(rate),
+            _ => Err(InvalidRates::new("a bucket in Redis has one rate")),
         }
     }
 
@@ -330,10 +339,7 @@ impl Partition for RedisBucket {
     }
 
     fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidRates> {
-        let &[rate] = rates else {
-            return Err(InvalidRates::new("a bucket in Redis has one rate"));
-        };
-        let set = self.set_rate(rate);
+        let set = self.set_rate(Self::only(rates)?);
         set.map_err(|error| InvalidRates::new(error.to_string()))
     }
 }
@@ -415,7 +421,7 @@ mod tests {
         let redis = Redis::open("redis://127.0.0.1:1").unwrap();
         let _ = RedisBucket::new(&redis, "slow", rate(100, 1));
         let told = events.take();
-        let slow = "WARN courteous::throttle_redis slow key=slow rate=100/s burst 1 spacing_us=";
+        let slow = "WARN courteous::throttle_redis slow key=courteous:{slow} rate=100/s burst 1 spacing_us=";
         assert!(told.len() == 1 && told[0].starts_with(slow), "{told:?}");
         let bucket = RedisBucket::new(&redis, "fast", rate(100, 20));
         assert_eq!(seen(), 0);

@@ -5,10 +5,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use courteous_core::{KeyedMap, Labels, Origin, Partition, RequestView, ThrottleSnapshot};
+use courteous_core::{
+    InvalidRates, KeyedMap, Labels, Origin, Partition, Rate, RequestView, ThrottleSnapshot,
+};
 use tokio::time::Instant;
 
-use crate::RedisBucket;
+use crate::{InvalidShare, RedisBucket};
 
 /// A shared bucket for each key: for each host, or each credential.
 ///
@@ -130,18 +132,31 @@ impl<K, F> RedisKeyed<K, F> {
         let states = buckets.iter().map(|bucket| bucket.state(now));
         let shown = snapshot.add(Some(buckets.len()), states);
         let shown: Vec<_> = shown.iter().map(|&at| &buckets[at]).collect();
-        // Its part in the calls to Redis is known to each bucket alone: the one that holds up most
-        // tells of them.
-        snapshot.store = Some(
-            shown
-                .first()
-                .map_or_else(|| template.store(), |busiest| busiest.store()),
-        );
+        // Each bucket knows its own calls to Redis alone. A key whose last call had an answer tells
+        // more than one that was not used since an outage, or than the template, which makes none.
+        let stores = buckets.iter().map(RedisBucket::store);
+        let best = stores.max_by_key(|store| (store.connected, store.workers));
+        snapshot.store = Some(best.unwrap_or_else(|| template.store()));
         // The keys of those: cloned under the lock, and shown without it.
         let place = |bucket: &RedisBucket| shown.iter().position(|other| other.is(bucket));
         let keys = labels.map(|labels| self.lock().buckets.keys_of(place, labels.cloning()));
         snapshot.label(labels.as_ref(), keys.unwrap_or_default());
         snapshot
+    }
+
+    /// Goes on at `rate`, for every key: see [`RedisBucket::set_rate`].
+    ///
+    /// # Errors
+    ///
+    /// When the rate does not fit the keys' [`LocalShare`](crate::LocalShare); then nothing has
+    /// changed.
+    pub fn set_rate(&self, rate: Rate) -> Result<(), InvalidShare> {
+        let template = self.lock().template.clone();
+        template.set_rate(rate)?;
+        // A key that was new meanwhile is made of the template. Set without the lock of the keys:
+        // each change wakes waiters, which may run any code.
+        let buckets: Vec<_> = self.lock().buckets.values().cloned().collect();
+        buckets.iter().try_for_each(|bucket| bucket.set_rate(rate))
     }
 
     /// How many keys this process knows.
@@ -206,6 +221,15 @@ where
 
     fn snapshot(&self) -> Option<ThrottleSnapshot> {
         Some(Self::snapshot(self))
+    }
+
+    fn rates(&self) -> Option<Vec<Rate>> {
+        Some(vec![self.lock().template.rate()])
+    }
+
+    fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidRates> {
+        let set = self.set_rate(RedisBucket::only(rates)?);
+        set.map_err(|error| InvalidRates::new(error.to_string()))
     }
 }
 
@@ -298,11 +322,33 @@ mod tests {
             assert!(!format!("{snapshot:?}").contains("geheim"));
         }
         assert_eq!(keyed.snapshot().keys, Some(1));
+        // Redis was not asked yet.
+        assert_eq!(keyed.snapshot().store.unwrap().connected, None);
         let origins = RedisPerOrigin::per_origin(template);
         let request = Request::builder().uri("https://me:geheim@api.test/");
         let bucket = origins.select(RequestView::of(&request.body(()).unwrap()));
         bucket.close_until(opens);
         let snapshot = origins.snapshot();
         assert_eq!(snapshot.buckets[0].key.as_deref(), Some("https://api.test"));
+    }
+
+    #[test]
+    fn a_rate_that_is_set_is_that_of_all_keys_or_of_none() {
+        let redis = crate::Redis::open("redis://redis.internal/").unwrap();
+        let template = RedisBucket::new(&redis, "payments", "100/s burst 20".parse().unwrap());
+        let origins = RedisPerOrigin::per_origin(template);
+        let select = |uri: &str| {
+            let request = Request::builder().uri(uri).body(()).unwrap();
+            origins.select(RequestView::of(&request))
+        };
+        let known = select("https://a.test/");
+        let rate: Rate = "200/s burst 40".parse().unwrap();
+        Partition::set_rates(&origins, &[rate]).unwrap();
+        assert_eq!(known.rate(), rate);
+        assert_eq!(select("https://b.test/").rate(), rate);
+        assert_eq!(Partition::rates(&origins), Some(vec![rate]));
+        Partition::set_rates(&origins, &[rate, rate]).unwrap_err();
+        Partition::set_rates(&origins, &[]).unwrap_err();
+        assert_eq!(known.rate(), rate);
     }
 }

@@ -19,6 +19,9 @@ impl Transitions {
         #[cfg(feature = "tracing")]
         {
             let key = keys.names()[0].as_str();
+            // What a server answers may be long.
+            let fault = fault.map(|fault| fault.chars().take(300).collect::<String>());
+            let fault = fault.as_deref();
             if self.reached {
                 tracing::info!(name: "reached", target: "courteous::throttle_redis", key, "Redis answers");
             }

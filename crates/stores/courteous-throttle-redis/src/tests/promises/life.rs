@@ -126,6 +126,10 @@ fn keys_have_buckets_of_their_own_and_are_forgotten() {
                 send(&bucket, &one(), &Sent::default(), Duration::ZERO)
                     .await
                     .unwrap();
+                // A key that does not wait is not shown, but says that Redis answers.
+                let snapshot = keyed.snapshot();
+                assert!(snapshot.buckets.is_empty());
+                assert_eq!(snapshot.store.unwrap().connected, Some(true));
             }
             sleep(ms(1)).await;
         }
