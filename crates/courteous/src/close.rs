@@ -66,7 +66,8 @@
 //!
 //! # What is flushed
 //!
-//! Dead letters: `close` returns when the letters of all ended calls are durable. Events of `tracing` are given to the subscriber
+//! Dead letters: `close` returns when the letters of all ended calls are durable, as far as their sink's
+//! [`flush`](https://docs.rs/courteous-dead-letter/latest/courteous_dead_letter/trait.Sink.html#method.flush) waits for that. Events of `tracing` are given to the subscriber
 //! as they happen, and hooks are called as they happen, so nothing is left of them. An exporter of telemetry that has a buffer
 //! of its own is flushed by its own shutdown, after `close`.
 //!

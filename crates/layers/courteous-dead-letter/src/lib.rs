@@ -104,8 +104,12 @@
 //! use courteous_dead_letter::{BoxFuture, DeadLetterLayer, Letter, PushError, Sink};
 //! use tokio::sync::{mpsc, oneshot};
 //!
-//! /// A letter, and where to say that it is durable.
-//! type Parcel = (Letter, oneshot::Sender<Result<(), PushError>>);
+//! enum Parcel {
+//!     /// A letter, and where to say that it is durable.
+//!     Letter(Letter, oneshot::Sender<Result<(), PushError>>),
+//!     /// Where to say that all letters before this are.
+//!     Flush(oneshot::Sender<()>),
+//! }
 //!
 //! #[derive(Clone, Debug)]
 //! struct Channel(mpsc::Sender<Parcel>);
@@ -114,7 +118,7 @@
 //!     fn push(&self, letter: Letter) -> BoxFuture<'static, Result<(), PushError>> {
 //!         let (done, durable) = oneshot::channel();
 //!         // Handed over here and now, and never blocking: this also works in a `Drop`.
-//!         let handed_over = self.0.try_send((letter, done)).map_err(|error| match error {
+//!         let handed_over = self.0.try_send(Parcel::Letter(letter, done)).map_err(|error| match error {
 //!             mpsc::error::TrySendError::Full(_) => PushError::Full,
 //!             mpsc::error::TrySendError::Closed(_) => PushError::Closed,
 //!         });
@@ -123,16 +127,33 @@
 //!             durable.await.unwrap_or(Err(PushError::Closed))
 //!         })
 //!     }
+//!
+//!     // At the end of a process: without it, letters that are still on their way are not waited for.
+//!     fn flush(&self) -> BoxFuture<'_, ()> {
+//!         Box::pin(async move {
+//!             let (done, flushed) = oneshot::channel();
+//!             if self.0.send(Parcel::Flush(done)).await.is_ok() {
+//!                 let _ = flushed.await;
+//!             }
+//!         })
+//!     }
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), courteous_core::BoxError> {
 //! let (sender, mut parcels) = mpsc::channel::<Parcel>(1000);
 //! tokio::spawn(async move {
-//!     while let Some((letter, done)) = parcels.recv().await {
-//!         // producer.send(letter.id, encode(&letter)).await, and its acknowledgement
-//!         assert_eq!(letter.uri.path(), "/charges");
-//!         let _ = done.send(Ok(()));
+//!     while let Some(parcel) = parcels.recv().await {
+//!         match parcel {
+//!             Parcel::Letter(letter, done) => {
+//!                 // producer.send(letter.id, encode(&letter)).await, and its acknowledgement
+//!                 assert_eq!(letter.uri.path(), "/charges");
+//!                 let _ = done.send(Ok(()));
+//!             }
+//!             Parcel::Flush(done) => {
+//!                 let _ = done.send(());
+//!             }
+//!         }
 //!     }
 //! });
 //! let layer = DeadLetterLayer::new(Channel(sender));
@@ -143,6 +164,7 @@
 //! # let request = http::Request::post("/charges").body(http_body_util::Empty::new())?;
 //! # let error = layer.layer(down).oneshot(request).await.unwrap_err();
 //! # assert!(error.is::<courteous_dead_letter::DeadLettered>());
+//! # layer.flush().await;
 //! # Ok(())
 //! # }
 //! ```

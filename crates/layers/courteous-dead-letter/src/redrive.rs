@@ -58,7 +58,8 @@ use crate::{Clock, Filter, LetterId, LetterStore, StoreError};
 /// Anything else leaves it pending, with the attempts and their history added to what was there. So do 401, 403 and 407: they are
 /// final only for the credentials that it was sent with, and many in a row end the run, as those of a server that is down do; and
 /// a 409 for a record with a key that may have been processed: an earlier copy under that key may still be in progress. A gRPC
-/// failure in the head of a response, which is a 200, counts as the HTTP status that `google.rpc.Code` names for it.
+/// failure in the head of a response, which is a 200, counts as the HTTP status that `google.rpc.Code` names for it; CANCELLED, which
+/// has none that is registered, as 500.
 ///
 /// Each request has [`Redriving`](crate::Redriving) in its extensions, so that a dead-letter layer in the stack does not
 /// record it again.

@@ -66,7 +66,12 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
             return (Self(None), request);
         }
         let trail = Trail::new();
+        let inside_retry = CallContext::of(request.extensions()).attempt().is_some();
         if let Some(switch) = ObserveOnly::active(settings.observe.as_ref()) {
+            // An attempt, and no call: it would not be recorded.
+            if inside_retry {
+                return (Self(None), request);
+            }
             request.extensions_mut().insert(trail.clone());
             let observed = Observed {
                 settings: Arc::clone(settings),
@@ -78,7 +83,6 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
         }
         let extensions = request.extensions_mut();
         let tags = extensions.remove().unwrap_or_default();
-        let inside_retry = CallContext::of(extensions).attempt().is_some();
         let idempotent = extensions.get().map(|&Idempotent(said)| said);
         extensions.insert(trail.clone());
         let line = RequestLine::of(&request);

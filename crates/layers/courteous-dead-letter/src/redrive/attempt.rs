@@ -181,7 +181,8 @@ impl Redrive {
     }
 }
 
-/// The status of `response`. Of a gRPC failure, which is a 200, the one that `google.rpc.Code` names for its code.
+/// The status of `response`. Of a gRPC failure, which is a 200, the one that `google.rpc.Code` names for its code; of CANCELLED,
+/// whose 499 is not registered, 500.
 fn status_of<RB: Body>(response: &Response<RB>) -> StatusCode {
     let code = response.headers().get("grpc-status");
     let is_failure = response.body().is_end_stream() && is_grpc(response.headers());

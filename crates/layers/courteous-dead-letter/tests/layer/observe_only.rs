@@ -1,4 +1,6 @@
-use courteous_core::{Decision, ObserveOnly};
+use std::convert::Infallible;
+
+use courteous_core::{CallContext, Decision, ObserveOnly};
 use courteous_dead_letter::{DeadLettered, NotRecorded, Reason};
 use courteous_testkit::{Probe, Reply};
 use http::Request;
@@ -35,6 +37,20 @@ async fn nothing_is_kept_and_as_many_are_told_as_would_have_been_recorded() {
     switch.set(false);
     answered(&layer, 503).await;
     assert_eq!(letters(&store).await.len() as u64, told + 1);
+}
+
+#[tokio::test]
+async fn an_attempt_inside_a_retry_is_not_told_as_it_would_not_be_recorded() {
+    let (_, store, enforced) = layer();
+    let switch = ObserveOnly::new();
+    for layer in [enforced.clone().observe_only(switch.clone()), enforced] {
+        let mut request = post();
+        CallContext::edit(request.extensions_mut()).set_attempt(std::num::NonZeroU32::MIN);
+        let down = async |_| Ok::<_, Infallible>(status(503));
+        call(&layer, request, down).await.unwrap();
+    }
+    assert_eq!(switch.count(Decision::DeadLetter), 0);
+    assert!(letters(&store).await.is_empty());
 }
 
 #[tokio::test]
