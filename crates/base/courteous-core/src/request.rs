@@ -80,15 +80,17 @@ pub struct Origin {
 impl Origin {
     /// The origin of a request for `uri` with these `headers`, whose `Host` field counts if the target names no server.
     #[must_use]
+    #[inline]
     pub fn of(uri: &Uri, headers: &HeaderMap) -> Self {
         let host = match uri.authority() {
             Some(_) => None,
-            None => headers.get(HOST),
+            None => host_field(headers),
         };
         Self::new(uri, host)
     }
 
     /// That of `uri`, or of the `host` if the target names no server.
+    #[inline]
     pub(crate) fn new(uri: &Uri, host: Option<&HeaderValue>) -> Self {
         let host = || host?.as_bytes().try_into().ok();
         Self {
@@ -156,6 +158,15 @@ impl Origin {
     fn is_same_host(&self, other: &Self) -> bool {
         let ((host, port), (other, others)) = (self.host_and_port(), other.host_and_port());
         port == others && Host::new(host) == Host::new(other)
+    }
+}
+
+/// The `Host` field, if there is one. In a map without fields, no name is hashed.
+#[inline]
+pub(crate) fn host_field(headers: &HeaderMap) -> Option<&HeaderValue> {
+    match headers.is_empty() {
+        true => None,
+        false => headers.get(HOST),
     }
 }
 

@@ -1,8 +1,8 @@
 use std::fmt;
 
-use http::{HeaderValue, Method, Request, Uri, header::HOST};
+use http::{HeaderValue, Method, Request, Uri};
 
-use crate::Origin;
+use crate::{Origin, request::host_field};
 
 /// The method and the target of a request: what a layer keeps of it when the request is on its way.
 ///
@@ -32,7 +32,7 @@ impl RequestLine {
             uri: uri.clone(),
             host: match uri.authority() {
                 Some(_) => None,
-                None => request.headers().get(HOST).cloned(),
+                None => host_field(request.headers()).cloned(),
             },
         }
     }

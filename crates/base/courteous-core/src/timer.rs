@@ -21,11 +21,17 @@ pub struct NoRuntime;
 /// # Panics
 ///
 /// On a runtime without its time driver (`Builder::enable_time`): Tokio does not tell in advance whether a runtime has one.
+// Inlined, so that the timer is made where it is kept, and not moved there.
+#[inline]
 pub fn timer(deadline: Instant) -> Result<Sleep, NoRuntime> {
-    match Handle::try_current() {
-        Ok(_) => Ok(sleep_until(deadline)),
-        Err(_) => Err(NoRuntime),
+    match has_runtime() {
+        true => Ok(sleep_until(deadline)),
+        false => Err(NoRuntime),
     }
+}
+
+fn has_runtime() -> bool {
+    Handle::try_current().is_ok()
 }
 
 impl fmt::Display for NoRuntime {

@@ -4,9 +4,9 @@ use std::{
     sync::LazyLock,
 };
 
-use http::header::HOST;
+use http::HeaderValue;
 
-use crate::RequestView;
+use crate::{RequestView, request::host_field};
 
 /// Which requests a server is taken to count alike: those of one method to one path of one origin.
 ///
@@ -28,10 +28,7 @@ impl Target {
         let uri = head.uri();
         let authority = match uri.authority() {
             Some(authority) => authority.as_str().as_bytes(),
-            None => head
-                .headers()
-                .get(HOST)
-                .map_or(&[][..], |host| host.as_bytes()),
+            None => host_field(head.headers()).map_or(&[][..], HeaderValue::as_bytes),
         };
         let scheme = uri.scheme_str().unwrap_or_default().len() as u64;
         let origin = Hash::new(scheme).with_lower_case(authority);
@@ -148,7 +145,7 @@ fn ends(bytes: &[u8]) -> (u64, u64) {
 mod tests {
     use std::collections::HashSet;
 
-    use http::{Method, Request};
+    use http::{Method, Request, header::HOST};
 
     use super::*;
 
