@@ -22,6 +22,7 @@ impl Observer {
     }
 
     /// What there is to observe of a call that begins `now`. Nothing more if its limit has passed.
+    #[inline]
     pub(crate) fn begin(
         self,
         limit: Option<Limit>,

@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use courteous_core::{CallContext, KeyClaim};
+use http::Extensions;
+
 /// A request extension: the timeout of each attempt of this call, whatever the layer's own is.
 ///
 /// It limits the server's silence, as the layer's does, and grows with a body that is in memory.
@@ -14,3 +17,11 @@ pub struct PerAttemptTimeout(pub Duration);
 /// [`AttemptTimeoutLayer::with_idle_timeout`](crate::AttemptTimeoutLayer::with_idle_timeout).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IdleTimeout(pub Duration);
+
+/// Whether `extensions` may hold a caller's word. Mostly they hold nothing but the call's `context` and the claim of its key: then
+/// nothing else is looked up.
+#[inline]
+pub(crate) fn may_override(extensions: &Extensions, context: Option<&CallContext>) -> bool {
+    let others = extensions.len() - usize::from(context.is_some());
+    others > 1 || others == 1 && extensions.get::<KeyClaim>().is_none()
+}

@@ -17,6 +17,7 @@ use crate::{
     events::Subject,
     limit::Limit,
     observer::Observer,
+    overrides::may_override,
     silence::{Silence, with_transfer},
 };
 
@@ -107,8 +108,7 @@ where
         let subject = Subject::of(&request);
         let extensions = request.extensions();
         let context = extensions.get::<CallContext>();
-        // Mostly there is nothing else: then nothing else is looked up.
-        let asked = match extensions.len() > usize::from(context.is_some()) {
+        let asked = match may_override(extensions, context) {
             true => Asked::by(extensions),
             false => Asked::NOTHING,
         };

@@ -7,7 +7,7 @@ use tower_service::Service;
 
 use crate::{
     CallTimeout, Coverage, DeadlineBody, ReadyCall, ResponseFuture, TotalTimeoutLayer,
-    events::Subject, limit::Limit, observer::Observer,
+    events::Subject, limit::Limit, observer::Observer, overrides::may_override,
 };
 
 /// Ends a call that takes too long as a whole: the service that [`TotalTimeoutLayer`] makes.
@@ -82,21 +82,27 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let subject = Subject::of(&request);
         let extensions = request.extensions_mut();
-        let timeout = match extensions.get() {
-            Some(&CallTimeout(timeout)) => timeout,
-            None => self.settings.timeout(),
+        let context = extensions.get::<CallContext>();
+        let asked = may_override(extensions, context);
+        let context = context.copied().unwrap_or_default();
+        let (timeout, coverage) = match asked {
+            true => (
+                extensions.get().map(|&CallTimeout(timeout)| timeout),
+                Coverage::asked_by(extensions),
+            ),
+            false => (None, None),
         };
-        let coverage = Coverage::asked_by(extensions).unwrap_or(self.settings.coverage());
-        let context = CallContext::of(extensions);
+        let timeout = timeout.unwrap_or(self.settings.timeout());
+        let coverage = coverage.unwrap_or(self.settings.coverage());
         let now = Instant::now();
         let limit = Limit::earliest(now, timeout, Scope::Total, context);
         let switch = self.settings.observe_only_switch();
-        if let Some(observer) = Observer::of(switch, Decision::TotalTimeout) {
-            let (limit, observer) = observer.begin(limit, now, &subject);
-            let call = ReadyCall::new(self.inner.clone(), request, None);
-            return ResponseFuture::new(call, limit, coverage, observer, subject);
-        }
-        if let Some(limit) = limit {
+        let (limit, observer) = match Observer::of(switch, Decision::TotalTimeout) {
+            Some(observer) => observer.begin(limit, now, &subject),
+            None => (limit, None),
+        };
+        let enforced = limit.filter(|_| observer.is_none());
+        if let Some(limit) = enforced {
             let (timeout, deadline) = (limit.timeout(), limit.deadline());
             let context = CallContext::edit(extensions);
             match coverage {
@@ -105,8 +111,8 @@ where
             }
         }
         // `self.inner` is never polled ready by us, so a plain clone leaves nothing behind.
-        let call = ReadyCall::new(self.inner.clone(), request, limit);
-        ResponseFuture::new(call, limit, coverage, None, subject)
+        let call = ReadyCall::new(self.inner.clone(), request, enforced);
+        ResponseFuture::new(call, limit, coverage, observer, subject)
     }
 }
 
