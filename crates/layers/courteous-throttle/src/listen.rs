@@ -29,26 +29,22 @@ pub(crate) struct Listen<St> {
 }
 
 impl<St: Store> Listen<St> {
-    /// `None` if nothing is to be listened to.
+    /// `None` if nothing is to be listened to. If the call is only `observed`, so is what is heard.
+    #[inline]
     pub(crate) fn new(
         store: St,
         target: Option<Target>,
         config: &Config,
+        observed: bool,
         subject: Subject,
     ) -> Option<Self> {
         Some(Self {
             store,
             target: target?,
             config: config.hints,
-            observed: false,
+            observed,
             subject,
         })
-    }
-
-    /// The same of a call that is only observed.
-    pub(crate) fn observed(mut self) -> Self {
-        self.observed = true;
-        self
     }
 
     pub(crate) fn hear<B>(&self, response: &mut Response<B>) {

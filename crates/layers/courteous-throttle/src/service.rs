@@ -8,7 +8,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::{
-    AsError, Bucket, Cost, Partition, Refuse, ResponseFuture, Store, Take, ThrottleSettings,
+    AsError, Ask, Bucket, Cost, Partition, Refuse, ResponseFuture, Store, Take, ThrottleSettings,
     ThrottleSnapshot,
     config::Config,
     events::{self, Subject},
@@ -118,27 +118,27 @@ where
         let target = self.config.target(&request);
         let given = request.extensions().get::<Cost>();
         let mut ask = self.config.ask(&request, target, given);
-        let settle = given.and_then(|cost| cost.price(&mut ask, &store));
-        if let Some(switch) = ObserveOnly::active(self.observe.as_ref()) {
-            if let Some(observed) = store.observed() {
-                observe(&request, observed.take(&ask.without_receipt()), switch);
+        let mut settle = given.and_then(|cost| cost.price(&mut ask, &store));
+        let switch = ObserveOnly::active(self.observe.as_ref());
+        let take = match switch {
+            None => store.take(&ask),
+            Some(switch) => {
+                observe(&request, &store, &ask, switch);
+                settle = None;
+                Take::Taken
             }
-            let subject = Subject::of(&request);
-            let listen = Listen::new(store, target, &self.config, subject);
-            let listen = listen.map(Listen::observed);
-            return ResponseFuture::called(self.inner.call(request), listen, None);
-        }
-        match store.take(&ask) {
+        };
+        match take {
             Take::Taken => {
                 let subject = Subject::of(&request);
-                let listen = Listen::new(store, target, &self.config, subject);
+                let listen = Listen::new(store, target, &self.config, switch.is_some(), subject);
                 ResponseFuture::called(self.inner.call(request), listen, settle)
             }
             Take::Wait(turn) => {
                 // Gives the readiness back. The queue may be long, and the instance hold a permit.
                 self.inner = self.inner.clone();
                 let subject = Subject::of(&request);
-                let listen = Listen::new(store, target, &self.config, subject);
+                let listen = Listen::new(store, target, &self.config, false, subject);
                 let service = self.inner.clone();
                 let waiting = Waiting::new(turn, service, request, self.refuse.clone());
                 ResponseFuture::waiting(waiting, listen, settle)
@@ -153,8 +153,12 @@ where
 }
 
 /// Counts and tells what would have become of a call that is only observed.
-fn observe<B>(request: &Request<B>, observed: Observed, switch: &ObserveOnly) {
-    match observed {
+#[cold]
+fn observe<B>(request: &Request<B>, store: &impl Store, ask: &Ask, switch: &ObserveOnly) {
+    let Some(store) = store.observed() else {
+        return;
+    };
+    match store.take(&ask.without_receipt()) {
         Observed::Now => {}
         Observed::Wait(wait) => {
             switch.record_wait(Decision::ThrottleWait, wait);
