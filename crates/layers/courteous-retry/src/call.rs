@@ -64,7 +64,7 @@ use courteous_budget::{Payment, Receipt};
 use courteous_core::{
     BoxError, CallContext, CallKeys, ClaimedKey, History, ObserveOnly, RequestLine, Trail,
 };
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
@@ -79,9 +79,8 @@ pub(crate) struct Call<S, K: Keep<B>, B> {
     pub(crate) service: S,
     settings: Arc<Settings>,
     keep: K,
-    /// Method and URI: for further attempts, the classifier and events. Set by
-    /// [`begin`](Self::begin).
-    line: Option<RequestLine>,
+    /// Method and URI: for further attempts, the classifier and events.
+    line: RequestLine,
     /// The rest of the request as it came, from which further attempts are made. `None` if only one
     /// attempt is allowed.
     snapshot: Option<Snapshot<K::Kept>>,
@@ -142,14 +141,14 @@ pub(crate) enum Step<RB> {
 }
 
 impl<S, K: Keep<B>, B> Call<S, K, B> {
-    /// A call that has not [begun](Self::begin).
+    /// A call of `request` that has not [begun](Self::begin).
     #[inline(always)]
-    pub(crate) fn new(service: S, settings: Arc<Settings>, keep: K) -> Self {
+    pub(crate) fn new(service: S, settings: Arc<Settings>, keep: K, request: &Request<B>) -> Self {
         Self {
             service,
             settings,
             keep,
-            line: None,
+            line: RequestLine::of(request),
             snapshot: None,
             facts: RequestFacts::default(),
             max_attempts: Allowance::Disabled,

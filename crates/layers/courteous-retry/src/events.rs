@@ -9,7 +9,7 @@ pub(crate) use untold::{observed, retry, stopped};
 mod told {
     use std::time::Duration;
 
-    use courteous_core::{Attempt, Fault, Origin, RequestLine, RetryInfo, StopReason, Verdict};
+    use courteous_core::{Attempt, Fault, RequestLine, RetryInfo, StopReason, Verdict};
     use http::StatusCode;
     use tokio::time::Instant;
 
@@ -32,7 +32,7 @@ mod told {
 
     /// At the end of a call that has failed.
     #[cold]
-    pub(crate) fn stopped(info: &RetryInfo, request: Option<&RequestLine>) {
+    pub(crate) fn stopped(info: &RetryInfo, request: &RequestLine) {
         let last = info.history().attempts().last();
         tracing::debug!(
             name: "stopped",
@@ -43,8 +43,8 @@ mod told {
             wait_ms = info.not_before().map(from_now),
             fault = last.and_then(|last| fault(last.verdict())).map(Fault::as_str),
             status = last.and_then(Attempt::status).map(|status| status.as_u16()),
-            method = request.map(|request| request.method().as_str()),
-            origin = request.map(RequestLine::origin).as_ref().and_then(Origin::named).map(tracing::field::display),
+            method = request.method().as_str(),
+            origin = request.origin().named().map(tracing::field::display),
             "stopped"
         );
     }
@@ -56,16 +56,13 @@ mod told {
         is_paid: bool,
         fault: Option<Fault>,
         status: Option<StatusCode>,
-        request: Option<&RequestLine>,
+        request: &RequestLine,
     ) {
         let fault = fault.map(Fault::as_str);
         let status = status.map(|status| status.as_u16());
-        let method = request.map(|request| request.method().as_str());
-        let origin = request.map(RequestLine::origin);
-        let origin = origin
-            .as_ref()
-            .and_then(Origin::named)
-            .map(tracing::field::display);
+        let method = request.method().as_str();
+        let origin = request.origin();
+        let origin = origin.named().map(tracing::field::display);
         match is_paid {
             true => tracing::debug!(
                 name: "retry",
@@ -121,14 +118,14 @@ mod untold {
 
     pub(crate) const fn retry(_: &RetryEvent<'_>) {}
 
-    pub(crate) const fn stopped(_: &RetryInfo, _: Option<&RequestLine>) {}
+    pub(crate) const fn stopped(_: &RetryInfo, _: &RequestLine) {}
 
     pub(crate) const fn observed(
         _: Duration,
         _: bool,
         _: Option<Fault>,
         _: Option<StatusCode>,
-        _: Option<&RequestLine>,
+        _: &RequestLine,
     ) {
     }
 }

@@ -106,13 +106,20 @@ where
         // The clone is for further attempts; the instance that was polled ready stays here, and makes the first.
         let spare = self.inner.clone();
         let RetryLayer { settings, keep } = &self.layer;
-        let mut future = ResponseFuture::new(Call::new(spare, Arc::clone(settings), keep.clone()));
-        if let Some(switch) = ObserveOnly::active(settings.observe.as_ref()) {
-            future.call.begin_observed(&mut request, switch.clone());
-            future.attempt(self.inner.call(request));
-            return future;
-        }
-        match future.call.begin(&mut request) {
+        let mut future = ResponseFuture::new(Call::new(
+            spare,
+            Arc::clone(settings),
+            keep.clone(),
+            &request,
+        ));
+        let begun = match ObserveOnly::active(settings.observe.as_ref()) {
+            None => future.call.begin(&mut request),
+            Some(switch) => {
+                future.call.begin_observed(&mut request, switch.clone());
+                Ok(())
+            }
+        };
+        match begun {
             Ok(()) => future.attempt(self.inner.call(request)),
             Err(error) => {
                 // Nothing is sent: what the instance has reserved is given back.

@@ -60,7 +60,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             mem::take(&mut so_far.history),
         );
         if stop.reason != StopReason::Answered {
-            events::stopped(&info, self.line.as_ref());
+            events::stopped(&info, &self.line);
         }
         info
     }

@@ -158,10 +158,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     /// Asks the layer's classifier about `outcome`.
     pub(super) fn classify(&self, outcome: Outcome<'_>) -> Verdict {
-        let outcome = match &self.line {
-            Some(line) => outcome.with_request(line),
-            None => outcome,
-        };
+        let outcome = outcome.with_request(&self.line);
         self.settings.classifier.classify(outcome)
     }
 

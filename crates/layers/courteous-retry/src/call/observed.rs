@@ -8,7 +8,7 @@ use courteous_body::Keep;
 use courteous_budget::Payment;
 use courteous_core::{
     BoxError, CallContext, Decision as Observed, Elapsed, Fault, ObserveOnly, Outcome, Rejected,
-    RequestLine, Retried, RetryInfo, Scope, Verdict, find_cause,
+    Retried, RetryInfo, Scope, Verdict, find_cause,
 };
 use http::{Request, Response};
 use http_body::Body;
@@ -30,7 +30,6 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     /// streaming body is kept as usual, as that decides whether it could be sent again.
     #[cold]
     pub(crate) fn begin_observed(&mut self, request: &mut Request<B>, switch: ObserveOnly) {
-        self.line = Some(RequestLine::of(request));
         let extensions = request.extensions();
         self.context = CallContext::of(extensions);
         self.facts = self.settings.facts(request, extensions);
@@ -47,10 +46,23 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 
     /// Counts and reports what would follow from `result`. Returns `false`, and does nothing, if
     /// the call is not observed.
+    #[inline]
     pub(crate) fn observe<RB: Body>(&mut self, result: &Result<Response<RB>, BoxError>) -> bool {
-        let Some(switch) = self.observed.take() else {
+        if self.observed.is_none() {
             return false;
-        };
+        }
+        if let Some(switch) = self.observed.take() {
+            self.observe_with(&switch, result);
+        }
+        true
+    }
+
+    #[cold]
+    fn observe_with<RB: Body>(
+        &mut self,
+        switch: &ObserveOnly,
+        result: &Result<Response<RB>, BoxError>,
+    ) {
         let planned = match result {
             Ok(response) => self.observe_response(response),
             Err(error) => self.observe_error(error),
@@ -68,9 +80,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
                 false => switch.record(Observed::BudgetReject),
             }
             let status = result.as_ref().ok().map(Response::status);
-            events::observed(wait, is_paid, fault, status, self.line.as_ref());
+            events::observed(wait, is_paid, fault, status, &self.line);
         }
-        true
     }
 
     fn observe_response<RB: Body>(&self, response: &Response<RB>) -> Option<Observation> {

@@ -61,19 +61,17 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         // Reading the body again ends what the failed attempt may still be sending of it.
         let body = kept.and_then(|kept| self.keep.again(kept).ok());
         let body = body.ok_or(stop(StopReason::BodyNotReplayable))?;
-        if let Some(request) = &self.line {
-            let event = RetryEvent {
-                attempt: progress.attempts,
-                wait: wait.until.saturating_duration_since(now),
-                request,
-                outcome: outcome.with_request(request),
-                verdict,
-            };
-            if let Some(on_retry) = &self.settings.on_retry {
-                on_retry(&event);
-            }
-            events::retry(&event);
+        let event = RetryEvent {
+            attempt: progress.attempts,
+            wait: wait.until.saturating_duration_since(now),
+            request: &self.line,
+            outcome: outcome.with_request(&self.line),
+            verdict,
+        };
+        if let Some(on_retry) = &self.settings.on_retry {
+            on_retry(&event);
         }
+        events::retry(&event);
         Ok(self.schedule(now, wait, body, Some(payment)))
     }
 

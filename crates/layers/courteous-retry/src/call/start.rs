@@ -15,7 +15,7 @@ use courteous_body::Keep;
 use courteous_budget::Payment;
 use courteous_classify::is_grpc;
 use courteous_core::{
-    BoxError, CallContext, CallId, CallKeys, KeyClaim, RequestLine, Trail, Upload, is_idempotent,
+    BoxError, CallContext, CallId, CallKeys, KeyClaim, Trail, Upload, is_idempotent,
 };
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 
@@ -31,7 +31,6 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     // Writes into its place: inlined, the call would be built elsewhere and moved twice.
     #[inline(never)]
     pub(crate) fn begin(&mut self, request: &mut Request<B>) -> Result<(), BoxError> {
-        self.line = Some(RequestLine::of(request));
         let extensions = request.extensions();
         let context = extensions.get::<CallContext>().copied();
         let outer_attempt = context.and_then(|context| context.attempt());
@@ -134,8 +133,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     pub(crate) fn start(&mut self) -> Option<Request<B>> {
         let so_far = self.later.as_mut()?.as_mut().project().so_far;
         let next = so_far.next.take()?;
-        let line = self.line.as_ref()?;
-        let mut request = self.snapshot.as_mut()?.request(line, next.body);
+        let mut request = self.snapshot.as_mut()?.request(&self.line, next.body);
         so_far.receipt = next.payment.map(Payment::sent);
         so_far.progress.attempts = so_far.progress.attempts.saturating_add(1);
         let attempt = so_far.progress.attempts;
