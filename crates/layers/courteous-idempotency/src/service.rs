@@ -161,12 +161,15 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        if let Some(switch) = ObserveOnly::active(self.settings.observe.as_ref()) {
-            self.settings.observe(RequestView::of(&request), switch);
-            return ResponseFuture::call(self.inner.call(request));
-        }
         let name = &self.settings.header;
-        match self.change(RequestView::of(&request)) {
+        let change = match ObserveOnly::active(self.settings.observe.as_ref()) {
+            None => self.change(RequestView::of(&request)),
+            Some(switch) => {
+                self.settings.observe(RequestView::of(&request), switch);
+                Change::Keep
+            }
+        };
+        match change {
             Change::Keep => {}
             // One that is there is of a key layer further out, whose key this is.
             Change::Claim => {
