@@ -24,7 +24,7 @@ use tower_service::Service;
 
 use crate::{
     BoxClient, Closer, Error, Settings, Snapshot, Unfinished,
-    close::{self, CloseBody, Gate},
+    close::{CloseBody, Gate, InFlight},
     sending::Sending,
     snapshot::Handles,
 };
@@ -422,7 +422,8 @@ where
             request.extensions_mut().insert(LongLived);
         }
         ResponseFuture {
-            inner: close::ResponseFuture::new(self.inner.call(request), in_flight),
+            inner: self.inner.call(request),
+            in_flight,
         }
     }
 }
@@ -437,8 +438,10 @@ pin_project! {
     /// The response of a [`Courteous`] client.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct ResponseFuture<F> {
+        // Before the call's count, so that all that the call holds is given back first.
         #[pin]
-        inner: close::ResponseFuture<F>,
+        inner: F,
+        in_flight: Option<InFlight>,
     }
 }
 
@@ -450,9 +453,15 @@ where
     type Output = Result<Response<ResponseBody<RB>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = ready!(self.project().inner.poll(cx));
-        let response = result.map_err(Error::new)?;
-        Poll::Ready(Ok(response.map(|inner| ResponseBody { inner })))
+        let this = self.project();
+        let result = ready!(this.inner.poll(cx));
+        let in_flight = this.in_flight.take();
+        Poll::Ready(match result {
+            Ok(response) => Ok(response.map(|body| ResponseBody {
+                inner: CloseBody::new(body, in_flight),
+            })),
+            Err(error) => Err(Error::new(error)),
+        })
     }
 }
 

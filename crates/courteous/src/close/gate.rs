@@ -70,15 +70,18 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let state = if self.closer.is_closing() {
+        if self.closer.is_closing() {
             // Gives the readiness back.
             self.inner = self.inner.clone();
-            State::Refused
-        } else {
-            let call = self.inner.call(request);
-            State::Passed { call }
-        };
-        GateFuture { state }
+            let state = State::Refused;
+            return GateFuture { state };
+        }
+        // In one step, so that the future is made in its place, and not moved there.
+        GateFuture {
+            state: State::Passed {
+                call: self.inner.call(request),
+            },
+        }
     }
 }
 
