@@ -12,6 +12,7 @@ use std::{
     convert::Infallible,
     num::NonZeroU32,
     pin::{Pin, pin},
+    sync::{Mutex, PoisonError},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -31,6 +32,9 @@ use tower_service::Service;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Held by each test, as what another one allocates would be counted.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Allocates nothing.
 #[derive(Clone, Debug)]
@@ -182,6 +186,7 @@ where
 
 #[test]
 fn a_call_that_neither_waits_nor_fails_allocates_exactly_this_often() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -227,6 +232,7 @@ fn a_call_that_neither_waits_nor_fails_allocates_exactly_this_often() {
 
 #[test]
 fn a_sent_call_allocates_nothing_more_and_a_boxed_client_twice() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
