@@ -9,7 +9,7 @@ use courteous_concurrency::{AsError, ConcurrencyLimit, ConcurrencyLimitLayer};
 use courteous_core::{BoxError, InvalidSettings, LongLived, ObserveOnly, Origin, Partition};
 #[cfg(feature = "dead-letter")]
 use courteous_dead_letter::{DeadLetter, DeadLetterLayer};
-use courteous_idempotency::{IdempotencyKey, IdempotencyKeyLayer};
+use courteous_idempotency::{IdempotencyKey, IdempotencyKeyLayer, RandomUuid};
 use courteous_retry::{Budget, Retry, RetryLayer};
 use courteous_throttle::{PerOrigin, Throttle, ThrottleLayer};
 use courteous_timeout::{AttemptTimeout, AttemptTimeoutLayer, TotalTimeout, TotalTimeoutLayer};
@@ -31,8 +31,8 @@ use crate::{
 
 /// The layers of a [`Stack`](crate::Stack), outermost first.
 #[derive(Clone, Debug)]
-pub(crate) struct Layers<P> {
-    pub(crate) key: IdempotencyKeyLayer,
+pub(crate) struct Layers<P, G> {
+    pub(crate) key: IdempotencyKeyLayer<G>,
     #[cfg(feature = "dead-letter")]
     pub(crate) dead_letter: Option<DeadLetterLayer>,
     pub(crate) total: TotalTimeoutLayer,
@@ -49,10 +49,23 @@ type Gated<S, P> = Gate<Timed<S, P>>;
 type Recorded<S, P> = Either<DeadLetter<Gated<S, P>>, Gated<S, P>>;
 #[cfg(not(feature = "dead-letter"))]
 type Recorded<S, P> = Gated<S, P>;
-type Layered<S, P> = IdempotencyKey<Recorded<S, P>>;
+type Layered<S, P, G> = IdempotencyKey<Recorded<S, P>, G>;
 
-impl<P> Layers<P> {
-    pub(crate) fn with_throttle<Q>(self, throttle: ThrottleLayer<Q>) -> Layers<Q> {
+impl<P, G> Layers<P, G> {
+    pub(crate) fn with_key<H>(self, key: IdempotencyKeyLayer<H>) -> Layers<P, H> {
+        Layers {
+            key,
+            #[cfg(feature = "dead-letter")]
+            dead_letter: self.dead_letter,
+            total: self.total,
+            retry: self.retry,
+            concurrency: self.concurrency,
+            throttle: self.throttle,
+            attempt: self.attempt,
+        }
+    }
+
+    pub(crate) fn with_throttle<Q>(self, throttle: ThrottleLayer<Q>) -> Layers<Q, G> {
         Layers {
             key: self.key,
             #[cfg(feature = "dead-letter")]
@@ -66,7 +79,7 @@ impl<P> Layers<P> {
     }
 }
 
-impl<P> Layers<P> {
+impl<P, G> Layers<P, G> {
     /// Gives `switch` to all layers that have none.
     pub(crate) fn observe_only(self, switch: &ObserveOnly) -> Self {
         macro_rules! observing {
@@ -90,8 +103,8 @@ impl<P> Layers<P> {
     }
 }
 
-impl<P: Clone> Layers<P> {
-    pub(crate) fn around<S>(&self, client: S, closer: Closer) -> Layered<S, P> {
+impl<P: Clone, G: Clone> Layers<P, G> {
+    pub(crate) fn around<S>(&self, client: S, closer: Closer) -> Layered<S, P, G> {
         let limited = self.throttle.layer(self.attempt.layer(client));
         let limited = self.concurrency.layer(limited);
         let whole = self.total.layer(self.retry.layer(limited));
@@ -138,13 +151,13 @@ impl<P: Clone> Layers<P> {
 ///
 /// [`Error`], if the last attempt had no response. A response is returned as it is, whatever its status.
 #[derive(Clone)]
-pub struct Courteous<S, P = PerOrigin> {
-    inner: Layered<S, P>,
+pub struct Courteous<S, P = PerOrigin, G = RandomUuid> {
+    inner: Layered<S, P, G>,
     streaming: bool,
 }
 
-impl<S, P> Courteous<S, P> {
-    pub(crate) const fn new(inner: Layered<S, P>, streaming: bool) -> Self {
+impl<S, P, G> Courteous<S, P, G> {
+    pub(crate) const fn new(inner: Layered<S, P, G>, streaming: bool) -> Self {
         Self { inner, streaming }
     }
 
@@ -176,7 +189,7 @@ impl<S, P> Courteous<S, P> {
     pub fn send<B, RB>(
         &self,
         request: Request<B>,
-    ) -> impl Future<Output = Result<Response<ResponseBody<RB>>, Error>> + Send + use<S, P, B, RB>
+    ) -> impl Future<Output = Result<Response<ResponseBody<RB>>, Error>> + Send + use<S, P, G, B, RB>
     where
         Self: Service<Request<B>, Response = Response<ResponseBody<RB>>, Error = Error>
             + Clone
@@ -242,7 +255,7 @@ impl<S, P> Courteous<S, P> {
     pub fn close(
         &self,
         deadline: Instant,
-    ) -> impl Future<Output = Result<(), Unfinished>> + Send + use<S, P> {
+    ) -> impl Future<Output = Result<(), Unfinished>> + Send + use<S, P, G> {
         self.closer().close(deadline)
     }
 
@@ -308,7 +321,7 @@ impl<S, P> Courteous<S, P> {
     }
 }
 
-impl<S, P: Partition> Courteous<S, P> {
+impl<S, P: Partition, G> Courteous<S, P, G> {
     /// What is in force now: for a health check, or a support ticket. See [`Snapshot`].
     ///
     /// Takes one pass over the origins: a few microseconds for a few of them, and some milliseconds for 10,000.
@@ -403,14 +416,14 @@ impl<S, P: Partition> Courteous<S, P> {
     }
 }
 
-impl<S, P, B, RB> Service<Request<B>> for Courteous<S, P>
+impl<S, P, G, B, RB> Service<Request<B>> for Courteous<S, P, G>
 where
-    Layered<S, P>: Service<Request<B>, Response = Response<RB>, Error = BoxError>,
+    Layered<S, P, G>: Service<Request<B>, Response = Response<RB>, Error = BoxError>,
     RB: Body<Error = BoxError>,
 {
     type Response = Response<ResponseBody<RB>>;
     type Error = Error;
-    type Future = ResponseFuture<<Layered<S, P> as Service<Request<B>>>::Future>;
+    type Future = ResponseFuture<<Layered<S, P, G> as Service<Request<B>>>::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx).map_err(Error::new)
@@ -428,7 +441,7 @@ where
     }
 }
 
-impl<S: fmt::Debug, P: fmt::Debug> fmt::Debug for Courteous<S, P> {
+impl<S: fmt::Debug, P: fmt::Debug, G> fmt::Debug for Courteous<S, P, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Courteous").field(&self.inner).finish()
     }

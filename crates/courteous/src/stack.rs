@@ -4,7 +4,7 @@ use courteous_concurrency::{AsError, ConcurrencyLimitLayer};
 use courteous_core::{InvalidSettings, ObserveOnly, Origin, Partition};
 #[cfg(feature = "dead-letter")]
 use courteous_dead_letter::DeadLetterLayer;
-use courteous_idempotency::IdempotencyKeyLayer;
+use courteous_idempotency::{IdempotencyKeyLayer, RandomUuid};
 use courteous_retry::{Budget, RetryLayer};
 use courteous_throttle::{PerOrigin, Rate, ThrottleLayer};
 use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
@@ -87,8 +87,8 @@ use crate::{Closer, Courteous, Settings, Snapshot, service::Layers, snapshot::Ha
 /// );
 /// ```
 #[derive(Clone, Debug)]
-pub struct Stack<P = PerOrigin, O = Identity> {
-    layers: Layers<P>,
+pub struct Stack<P = PerOrigin, O = Identity, G = RandomUuid> {
+    layers: Layers<P, G>,
     streaming: bool,
     observe: Option<ObserveOnly>,
     /// Around all others.
@@ -186,7 +186,7 @@ impl Stack<PerOrigin, GrpcStatusLayer> {
 }
 
 #[cfg(feature = "tonic")]
-impl<P> Stack<P, GrpcStatusLayer> {
+impl<P, G> Stack<P, GrpcStatusLayer, G> {
     /// Names the methods whose calls may be made twice: `/package.Service/Method`, or `/package.Service/*` for all methods of
     /// a service. Default: none, as all gRPC calls are POSTs.
     ///
@@ -206,13 +206,39 @@ impl<P> Stack<P, GrpcStatusLayer> {
     }
 }
 
-impl<P, O> Stack<P, O> {
+impl<P, O, G> Stack<P, O, G> {
     /// Gives each POST and PATCH a key, so that it can be sent again. Only for servers that honour it: name them by
     /// [`IdempotencyKeyLayer::with_hosts`].
+    ///
+    /// The keys are random, or what [`IdempotencyKeyLayer::with_generator`] makes them of the request:
+    ///
+    /// ```
+    /// use courteous::{IdempotencyKeyLayer, RequestView, Stack, idempotency::Key};
+    ///
+    /// #[derive(Clone)]
+    /// struct Order(u64);
+    ///
+    /// let key = IdempotencyKeyLayer::new().with_generator(|request: RequestView<'_>| {
+    ///     let order = request.extensions().get::<Order>()?;
+    ///     Key::new(&format!("order-{}", order.0)).ok()
+    /// });
+    /// let layer = Stack::new().with_idempotency_key(key).build()?;
+    /// # let _ = layer;
+    /// # Ok::<_, courteous::InvalidStack>(())
+    /// ```
+    ///
+    /// The generator's type is a part of the stack's and of the client's: for a closure in a field, make it a
+    /// [`BoxClient`](crate::BoxClient), or use a function pointer.
     #[must_use]
-    pub fn with_idempotency_key(mut self, layer: IdempotencyKeyLayer) -> Self {
-        self.layers.key = layer;
-        self
+    pub fn with_idempotency_key<H>(self, layer: IdempotencyKeyLayer<H>) -> Stack<P, O, H> {
+        Stack {
+            layers: self.layers.with_key(layer),
+            streaming: self.streaming,
+            observe: self.observe,
+            outer: self.outer,
+            #[cfg(feature = "tonic")]
+            is_grpc: self.is_grpc,
+        }
     }
 
     /// Keeps the calls that have finally failed. The default keeps none.
@@ -248,7 +274,7 @@ impl<P, O> Stack<P, O> {
 
     /// The throttle: for each origin, or as its partition says.
     #[must_use]
-    pub fn with_throttle<Q>(self, layer: ThrottleLayer<Q>) -> Stack<Q, O> {
+    pub fn with_throttle<Q>(self, layer: ThrottleLayer<Q>) -> Stack<Q, O, G> {
         Stack {
             layers: self.layers.with_throttle(layer),
             streaming: self.streaming,
@@ -309,6 +335,7 @@ impl<P, O> Stack<P, O> {
     pub fn with_settings(mut self, settings: &Settings) -> Result<Self, InvalidSettings>
     where
         P: Partition + Clone,
+        G: Clone,
     {
         let layers = &mut self.layers;
         let within = |name| move |error: InvalidSettings| error.within(name);
@@ -410,7 +437,7 @@ impl<P, O> Stack<P, O> {
     /// # Errors
     ///
     /// When an attempt may take longer than the whole call.
-    pub fn build(mut self) -> Result<StackLayer<P, O>, InvalidStack> {
+    pub fn build(mut self) -> Result<StackLayer<P, O, G>, InvalidStack> {
         let (attempt, total) = (self.layers.attempt.timeout(), self.layers.total.timeout());
         if attempt > total {
             return Err(InvalidStack { attempt, total });
@@ -456,15 +483,15 @@ impl Default for Stack {
 
 /// A [`Stack`] whose settings fit together.
 #[derive(Clone, Debug)]
-pub struct StackLayer<P = PerOrigin, O = Identity> {
-    layers: Layers<P>,
+pub struct StackLayer<P = PerOrigin, O = Identity, G = RandomUuid> {
+    layers: Layers<P, G>,
     streaming: bool,
     observe: Option<ObserveOnly>,
     outer: O,
     closer: Closer,
 }
 
-impl<P, O> StackLayer<P, O> {
+impl<P, O, G> StackLayer<P, O, G> {
     /// The handle that closes all clients that this layer and its clones make.
     #[must_use]
     pub const fn closer(&self) -> &Closer {
@@ -479,18 +506,18 @@ impl<P, O> StackLayer<P, O> {
     }
 }
 
-impl<P: Clone, O> StackLayer<P, O> {
+impl<P: Clone, O, G: Clone> StackLayer<P, O, G> {
     /// The stack around `client`: a [`Courteous`] client, or of [`Stack::grpc`] a `GrpcStatus` around one.
     pub fn layer<S>(&self, client: S) -> O::Service
     where
-        O: Layer<Courteous<S, P>>,
+        O: Layer<Courteous<S, P, G>>,
     {
         let layered = self.layers.around(client, self.closer.clone());
         self.outer.layer(Courteous::new(layered, self.streaming))
     }
 }
 
-impl<P, O> StackLayer<P, O> {
+impl<P, O, G> StackLayer<P, O, G> {
     /// The retry budget: a handle to read.
     #[must_use]
     pub fn budget(&self) -> &Budget {
@@ -510,7 +537,7 @@ impl<P, O> StackLayer<P, O> {
     }
 }
 
-impl<P: Partition, O> StackLayer<P, O> {
+impl<P: Partition, O, G> StackLayer<P, O, G> {
     /// What is in force now, for all clients of this layer: for a health check, or a support ticket. See [`Snapshot`].
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -581,7 +608,12 @@ impl<P: Partition, O> StackLayer<P, O> {
     }
 }
 
-impl<S, P: Clone, O: Layer<Courteous<S, P>>> Layer<S> for StackLayer<P, O> {
+impl<S, P, O, G> Layer<S> for StackLayer<P, O, G>
+where
+    P: Clone,
+    O: Layer<Courteous<S, P, G>>,
+    G: Clone,
+{
     type Service = O::Service;
 
     fn layer(&self, client: S) -> O::Service {

@@ -7,8 +7,8 @@ use std::{io, time::Duration};
 use bytes::Bytes;
 use courteous::{
     BoxError, Bucket, CallTimeout, Cost, Courteous, Elapsed, Error, IdempotencyKeyLayer, NoRetry,
-    Rate, RejectReason, Rejected, RetryInfo, Scope, ServiceBuilder, ServiceBuilderExt, Settle,
-    Stack, StopReason, ThrottleLayer, find_cause, throttle::Keyed,
+    Rate, RejectReason, Rejected, RequestView, RetryInfo, Scope, ServiceBuilder, ServiceBuilderExt,
+    Settle, Stack, StopReason, ThrottleLayer, find_cause, idempotency::Key, throttle::Keyed,
 };
 use courteous_testkit::{Probe, Reply, TestBody};
 use http::{Method, Request, StatusCode};
@@ -433,4 +433,25 @@ async fn each_key_has_two_limits_and_every_attempt_pays_both() {
     }
     assert!(text.contains("it costs 1001 tokens"), "{text}");
     assert!(!text.contains("0 attempts"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_a_generator_is_that_of_every_attempt() {
+    #[derive(Clone)]
+    struct Order(u64);
+
+    let key = IdempotencyKeyLayer::new().with_generator(|request: RequestView<'_>| {
+        let Order(number) = request.extensions().get()?;
+        Key::new(&format!("order-{number}")).ok()
+    });
+    let probe = Probe::new().replies([Reply::status(500)]);
+    let stack = Stack::new().with_idempotency_key(key).build().unwrap();
+    let client = stack.layer(probe.clone()).boxed();
+    let mut order = request(Method::POST, "http://api.test/orders");
+    order.extensions_mut().insert(Order(7));
+    let response = client.send(order).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let keys = probe.seen();
+    let keys = keys.iter().map(|seen| &seen.headers["idempotency-key"]);
+    assert!(keys.eq(["order-7"; 2]));
 }
