@@ -21,7 +21,8 @@ impl Observer {
         Some(Self { switch, decision })
     }
 
-    /// What there is to observe of a call that begins `now`. Nothing more if its limit has passed.
+    /// What there is to observe of a call that begins `now`. If its limit has passed, that is told, and there is nothing more to
+    /// observe: without an observer, no other limit may be enforced either.
     #[inline]
     pub(crate) fn begin(
         self,

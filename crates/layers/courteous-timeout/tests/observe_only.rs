@@ -7,7 +7,7 @@ use bytes::Bytes;
 use courteous_core::{BoxError, CallContext, Decision, Elapsed, find_cause};
 use courteous_testkit::{Probe, Reply, TestBody};
 use courteous_timeout::{
-    AttemptTimeoutLayer, CallTimeout, Coverage, ObserveOnly, TotalTimeoutLayer,
+    AttemptTimeoutLayer, CallTimeout, Coverage, ObserveOnly, PerAttemptTimeout, TotalTimeoutLayer,
 };
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
@@ -101,6 +101,36 @@ async fn no_layer_inside_is_told_a_deadline() {
     let probe = Probe::new();
     layer.layer(probe.clone()).oneshot(request()).await.unwrap();
     assert_eq!(probe.seen()[0].context.deadline(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_call_without_any_time_is_told_its_body_may_be_silent() {
+    let silent = || TestBody::new().pause(5 * SECOND).chunk("late");
+    let probe = Probe::new().otherwise(move |_| Reply::ok().body(silent()));
+    let passed = |request: &mut Request<Empty<Bytes>>| {
+        CallContext::edit(request.extensions_mut()).tighten(Instant::now());
+    };
+    let none = |request: &mut Request<Empty<Bytes>>| {
+        let timeout = PerAttemptTimeout(Duration::ZERO);
+        request.extensions_mut().insert(timeout);
+    };
+    for (timeout, hurry) in [
+        (Duration::ZERO, None),
+        (SECOND, Some(&passed as &dyn Fn(&mut _))),
+        (SECOND, Some(&none)),
+    ] {
+        let switch = ObserveOnly::new();
+        let layer = AttemptTimeoutLayer::new(timeout).with_idle_timeout(SECOND);
+        let mut request = request();
+        if let Some(hurry) = hurry {
+            hurry(&mut request);
+        }
+        let service = layer.observe_only(switch.clone()).layer(probe.clone());
+        let response = service.oneshot(request).await.unwrap();
+        let body = response.into_body().collect().await.unwrap();
+        assert_eq!(body.to_bytes(), "late");
+        assert_eq!(switch.count(Decision::AttemptTimeout), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,10 +127,12 @@ where
         let limit = Limit::earliest(now, first, Scope::Attempt, context);
         let mut told = false;
         let observer = Observer::of(settings.observe_only_switch(), Decision::AttemptTimeout);
+        let is_observed = observer.is_some();
         let (limit, observer) = match observer {
             Some(observer) => observer.begin(limit, now, &subject),
             None => (limit, None),
         };
+        let is_told = is_observed && observer.is_none();
         if let (Some(limit), None) = (limit, &observer) {
             let header = settings
                 .header()
@@ -149,7 +151,7 @@ where
                 return ResponseFuture::refused(limit, subject);
             }
         }
-        let has_silence = upload.is_some() || idle_timeout.is_some();
+        let has_silence = !is_told && (upload.is_some() || idle_timeout.is_some());
         let silence = has_silence.then(|| {
             Box::new(Silence {
                 upload,
