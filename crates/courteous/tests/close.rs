@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
 use std::{
+    collections::VecDeque,
+    fmt::Debug,
+    future::{Ready, poll_fn},
     pin::pin,
     task::{Context, Poll, Waker},
     thread,
@@ -15,15 +18,16 @@ use courteous::{
     Stack, ThrottleLayer, Unfinished, find_cause,
 };
 use courteous_testkit::{Latch, Probe, Reply, Subject, TestBody, contract};
-use http::Request;
+use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tokio::{
     runtime,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 
+const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 contract!(mod the_layer {
@@ -289,6 +293,86 @@ async fn a_layer_by_hand_does_the_same() {
     call.await.unwrap().unwrap();
     layer.closer().close(within(SECOND)).await.unwrap();
     assert_eq!(probe.calls(), 1);
+}
+
+/// Calls each 5 ms, and drops each call after 10 ms: there are always two.
+async fn call_again_and_again<S>(mut client: S)
+where
+    S: Service<Request<Full<Bytes>>>,
+{
+    let mut calls = VecDeque::new();
+    loop {
+        assert!(poll_fn(|cx| client.poll_ready(cx)).await.is_ok());
+        calls.push_back(client.call(put()));
+        if calls.len() > 2 {
+            calls.pop_front();
+        }
+        sleep(5 * MS).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_calls_do_not_keep_a_close_waiting() {
+    async fn ends_with_its_last_call<S>(client: S, closer: &Closer, refused: Duration)
+    where
+        S: Service<Request<Full<Bytes>>, Error: Debug + Send, Response: Send, Future: Send>,
+        S: Clone + Send + 'static,
+    {
+        let call = tokio::spawn(client.clone().oneshot(put()));
+        sleep(MS).await;
+        let start = Instant::now();
+        let closing = closer.close(start + 10 * SECOND);
+        tokio::select! {
+            closed = closing => closed.unwrap(),
+            () = call_again_and_again(client) => {}
+        }
+        assert_eq!(start.elapsed(), 99 * MS + refused);
+        drop(call.await.unwrap().unwrap());
+    }
+
+    let probe = Probe::new().otherwise(|_| Reply::ok().after(100 * MS));
+    let stacked = client(&probe);
+    let closer = stacked.closer().clone();
+    ends_with_its_last_call(stacked, &closer, Duration::ZERO).await;
+    let layer = CloseLayer::new();
+    let client = layer.layer(probe.clone());
+    ends_with_its_last_call(client, layer.closer(), Duration::ZERO).await;
+    #[cfg(feature = "dead-letter")]
+    {
+        let letters = courteous::dead_letter::MemoryStore::new();
+        let stack = Stack::new().with_dead_letter(courteous::DeadLetterLayer::new(letters));
+        let layer = stack.build().unwrap();
+        // The last refused call that may have a letter began after 95 ms, and is dropped after 105 ms.
+        let client = layer.layer(probe);
+        ends_with_its_last_call(client, layer.closer(), 6 * MS).await;
+    }
+}
+
+/// Like a balancer whose servers are all gone.
+#[derive(Clone)]
+struct NeverReady;
+
+impl<B> Service<Request<B>> for NeverReady {
+    type Response = Response<TestBody>;
+    type Error = BoxError;
+    type Future = Ready<Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        unreachable!("it is never ready")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_client_refuses_at_once_though_its_inner_service_is_not_ready() {
+    let layer = CloseLayer::new();
+    let client = layer.layer(NeverReady);
+    layer.closer().close(within(SECOND)).await.unwrap();
+    let refused = timeout(SECOND, client.oneshot(put())).await.unwrap();
+    assert!(is_refused(&Error::new(refused.map(drop).unwrap_err())));
 }
 
 /// Many threads enter and leave while another one closes: every call is either refused or waited for.

@@ -32,20 +32,34 @@ pub struct Closer {
     shared: Arc<Shared>,
 }
 
-/// The count of the calls in flight is the count of the strong references to `Calls`. One more is kept in `open` while the
-/// client is open, so that a call can get its own from `calls`, and the last one to go drops the sender:
+struct Shared {
+    calls: Count,
+    #[cfg(feature = "dead-letter")]
+    letters: Option<Letters>,
+}
+
+/// With letters, a refused call still has its letter to be recorded.
+#[cfg(feature = "dead-letter")]
+struct Letters {
+    layer: DeadLetterLayer,
+    /// The refused calls. Apart from those in flight: refused calls may come without an end, and never let one count be zero.
+    refused: Count,
+}
+
+/// A count of calls that can be closed: then it takes no new call, and `ended` tells that it is zero.
+///
+/// The count is the count of the strong references to `Calls`. One more is kept in `open` while it is open, so that a call can
+/// get its own from `calls`, and the last one to go drops the sender:
 ///
 /// ```text
-/// open:    calls.strong = 1 + calls in flight
-/// closing: calls.strong =     calls in flight     at 0, `ended` finds that its sender is gone
+/// open:    calls.strong = 1 + calls counted
+/// closing: calls.strong =     calls counted     at 0, `ended` finds that its sender is gone
 /// ```
-struct Shared {
+struct Count {
+    is_closing: AtomicBool,
     calls: Weak<Calls>,
     open: Mutex<Option<Arc<Calls>>>,
-    is_closing: AtomicBool,
     ended: watch::Receiver<()>,
-    #[cfg(feature = "dead-letter")]
-    letters: Option<DeadLetterLayer>,
 }
 
 struct Calls {
@@ -62,14 +76,9 @@ impl Closer {
     /// A handle that is open, for a [`CloseLayer`](crate::CloseLayer).
     #[must_use]
     pub fn new() -> Self {
-        let (sender, ended) = watch::channel(());
-        let calls = Arc::new(Calls { _ended: sender });
         Self {
             shared: Arc::new(Shared {
-                calls: Arc::downgrade(&calls),
-                open: Mutex::new(Some(calls)),
-                is_closing: AtomicBool::new(false),
-                ended,
+                calls: Count::new(),
                 #[cfg(feature = "dead-letter")]
                 letters: None,
             }),
@@ -88,7 +97,8 @@ impl Closer {
     pub(crate) fn with_letters(letters: Option<DeadLetterLayer>) -> Self {
         let mut closer = Self::new();
         if let Some(shared) = Arc::get_mut(&mut closer.shared) {
-            shared.letters = letters;
+            let refused = Count::new();
+            shared.letters = letters.map(|layer| Letters { layer, refused });
         }
         closer
     }
@@ -100,7 +110,8 @@ impl Closer {
     /// or was dropped. Calls that wait in a queue or a backoff go on, and may be sent.
     ///
     /// A new call fails with [`Rejected`](crate::Rejected) for [`ShuttingDown`](crate::RejectReason::ShuttingDown), and no retry
-    /// repeats it. There is no way back.
+    /// repeats it. There is no way back. Refused calls do not keep `close` waiting, however many come; only the letter of one
+    /// that began before the last call in flight ended is waited for.
     ///
     /// Further calls of `close` join the first: all wait for the same calls, each until its own deadline.
     ///
@@ -120,7 +131,7 @@ impl Closer {
         &self,
         deadline: Instant,
     ) -> impl Future<Output = Result<(), Unfinished>> + Send + use<> {
-        self.begin();
+        self.shared.calls.close();
         let closer = self.clone();
         async move { closer.wait(deadline).await }
     }
@@ -128,42 +139,53 @@ impl Closer {
     /// Whether [`close`](Self::close) was called.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        self.shared.is_closing.load(Ordering::Acquire)
+        self.shared.calls.is_closing()
     }
 
     /// How many calls are in flight: begun, and neither failed nor at the end of their response body, nor dropped.
     ///
-    /// A call whose dead letter is being recorded is one of them.
+    /// A call whose dead letter is being recorded is one of them. So is a refused one, if it began before the last other call
+    /// ended.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        let open = self.open();
-        let held = usize::from(open.is_some());
-        self.shared.calls.strong_count().saturating_sub(held)
+        let calls = self.shared.calls.get();
+        #[cfg(feature = "dead-letter")]
+        let calls = calls + self.refused().map_or(0, Count::get);
+        calls
     }
 
-    /// Counts a call. `None` if the client is closed and no call is in flight: then the call is refused further in.
+    /// Counts a call. `None` if the client is closed: the call is to be refused.
+    #[inline]
+    pub(crate) fn enter_unless_closing(&self) -> Option<InFlight> {
+        self.shared.calls.enter()
+    }
+
+    /// Counts a call. `None` if the client is closed, and the call has no letter to be waited for: the gate refuses it.
     #[inline]
     pub(crate) fn enter(&self) -> Option<InFlight> {
-        let calls = self.shared.calls.upgrade();
-        if calls.is_none() {
-            // So that `is_closing` is true for this call: it was set before the last reference was dropped.
-            fence(Ordering::Acquire);
-        }
-        calls.map(|calls| InFlight { _calls: calls })
+        let entered = self.enter_unless_closing();
+        #[cfg(feature = "dead-letter")]
+        let entered = entered.or_else(|| self.refused()?.enter());
+        entered
     }
 
-    fn begin(&self) {
-        self.shared.is_closing.store(true, Ordering::Release);
-        let last = self.open().take();
-        // Not under the lock: if no call is in flight, it wakes the tasks that wait.
-        drop(last);
+    #[cfg(feature = "dead-letter")]
+    fn refused(&self) -> Option<&Count> {
+        Some(&self.shared.letters.as_ref()?.refused)
     }
 
     async fn wait(self, deadline: Instant) -> Result<(), Unfinished> {
-        let mut ended = self.shared.ended.clone();
-        // Nothing is sent, so that it fails when the sender is gone.
-        let last_call = async { while ended.changed().await.is_ok() {} };
-        let has_ended = is_done_by(deadline, last_call).await;
+        let has_ended = is_done_by(deadline, self.shared.calls.ended()).await;
+        #[cfg(feature = "dead-letter")]
+        let has_ended = has_ended
+            && match self.refused() {
+                Some(refused) => {
+                    // Calls that are refused from now on are not waited for: there may always be another one.
+                    refused.close();
+                    is_done_by(deadline, refused.ended()).await
+                }
+                None => true,
+            };
         let is_flushed = is_done_by(deadline, self.flush()).await;
         let in_flight = match has_ended {
             true => 0,
@@ -179,15 +201,63 @@ impl Closer {
     async fn flush(&self) {
         #[cfg(feature = "dead-letter")]
         if let Some(letters) = &self.shared.letters {
-            letters.flush().await;
+            letters.layer.flush().await;
+        }
+    }
+}
+
+impl Count {
+    fn new() -> Self {
+        let (sender, ended) = watch::channel(());
+        let calls = Arc::new(Calls { _ended: sender });
+        Self {
+            is_closing: AtomicBool::new(false),
+            calls: Arc::downgrade(&calls),
+            open: Mutex::new(Some(calls)),
+            ended,
         }
     }
 
+    fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Acquire)
+    }
+
+    fn get(&self) -> usize {
+        let open = self.open();
+        let held = usize::from(open.is_some());
+        self.calls.strong_count().saturating_sub(held)
+    }
+
+    /// Counts a call. `None` if it is closed; then `is_closing` is true for this call, too.
+    #[inline]
+    fn enter(&self) -> Option<InFlight> {
+        if self.is_closing() {
+            return None;
+        }
+        let calls = self.calls.upgrade();
+        if calls.is_none() {
+            // `is_closing` was set before the last reference was dropped.
+            fence(Ordering::Acquire);
+        }
+        calls.map(|calls| InFlight { _calls: calls })
+    }
+
+    fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
+        let last = self.open().take();
+        // Not under the lock: if no call is counted, it wakes the tasks that wait.
+        drop(last);
+    }
+
+    /// Waits until it is closed and zero.
+    async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // Nothing is sent, so that it fails when the sender is gone.
+        while ended.changed().await.is_ok() {}
+    }
+
     fn open(&self) -> MutexGuard<'_, Option<Arc<Calls>>> {
-        self.shared
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

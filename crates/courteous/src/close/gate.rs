@@ -16,7 +16,8 @@ use super::Closer;
 ///
 /// # Readiness
 ///
-/// The inner service's. A call that is refused gives it back.
+/// The inner service's. Once the client is closed, always ready, so that a call is refused at once; but a task that already
+/// waits for the inner service is not woken by the close. A call that is refused gives the readiness back.
 ///
 /// # Errors
 ///
@@ -35,6 +36,26 @@ impl<S> Gate<S> {
 
     pub(crate) const fn closer(&self) -> &Closer {
         &self.closer
+    }
+
+    /// Calls the inner service, unless the call is refused.
+    #[inline]
+    pub(crate) fn pass<R>(&mut self, request: R, is_refused: bool) -> GateFuture<S::Future>
+    where
+        S: Service<R> + Clone,
+    {
+        if is_refused {
+            // Gives the readiness back.
+            self.inner = self.inner.clone();
+            let state = State::Refused;
+            return GateFuture { state };
+        }
+        // In one step, so that the future is made in its place, and not moved there.
+        GateFuture {
+            state: State::Passed {
+                call: self.inner.call(request),
+            },
+        }
     }
 
     /// The inner service.
@@ -66,22 +87,17 @@ where
     type Future = GateFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+        match self.inner.poll_ready(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            // The call is refused without the inner service.
+            _ if self.closer.is_closing() => Poll::Ready(Ok(())),
+            not_ready => not_ready.map_err(Into::into),
+        }
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        if self.closer.is_closing() {
-            // Gives the readiness back.
-            self.inner = self.inner.clone();
-            let state = State::Refused;
-            return GateFuture { state };
-        }
-        // In one step, so that the future is made in its place, and not moved there.
-        GateFuture {
-            state: State::Passed {
-                call: self.inner.call(request),
-            },
-        }
+        let is_refused = self.closer.is_closing();
+        self.pass(request, is_refused)
     }
 }
 

@@ -59,7 +59,8 @@ impl<S> Layer<S> for CloseLayer {
 ///
 /// # Readiness
 ///
-/// The inner service's. A call that is refused gives it back.
+/// The inner service's. Once it is closed, always ready, so that a call is refused at once; but a task that already waits for
+/// the inner service is not woken by the close. A call that is refused gives the readiness back.
 ///
 /// # Cancel safety
 ///
@@ -109,8 +110,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let in_flight = self.inner.closer().enter();
-        ResponseFuture::new(self.inner.call(request), in_flight)
+        let in_flight = self.inner.closer().enter_unless_closing();
+        // A call that was counted passes, though the client may be closed by now: the close waits for it.
+        let call = self.inner.pass(request, in_flight.is_none());
+        ResponseFuture::new(call, in_flight)
     }
 }
 
