@@ -7,9 +7,13 @@ use courteous_dead_letter::DeadLetterLayer;
 use courteous_idempotency::{IdempotencyKeyLayer, RandomUuid};
 use courteous_retry::{Budget, RetryLayer};
 use courteous_throttle::{PerOrigin, Rate, ThrottleLayer};
+#[cfg(feature = "tonic")]
+use courteous_timeout::DeadlineFormat;
 use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
 #[cfg(feature = "tonic")]
 use courteous_tonic::{GrpcStatusLayer, InvalidMethodName, TonicClassifier};
+#[cfg(feature = "tonic")]
+use http::HeaderName;
 use tower_layer::{Identity, Layer};
 
 use crate::{Closer, Courteous, Settings, Snapshot, service::Layers, snapshot::Handles};
@@ -129,7 +133,7 @@ impl Stack<PerOrigin, GrpcStatusLayer> {
     /// | what | how |
     /// |---|---|
     /// | every error is a `tonic::Status` | [`GrpcStatusLayer`] is outermost: a timeout is DEADLINE_EXCEEDED, a refusal by a limit RESOURCE_EXHAUSTED |
-    /// | the server is told how much time is left | `grpc-timeout` of each attempt: the attempt timeout, or what is left of the call |
+    /// | the server is told how much time is left | `grpc-timeout` of each attempt, unless [`with_attempt_timeout`](Self::with_attempt_timeout) brings another field: the attempt timeout, or what is left of the call |
     /// | the timeout of a single call | `tonic::Request::set_timeout`: that of the whole call, with all its attempts |
     /// | what a failure means | [`TonicClassifier`], unless [`with_retry`](Self::with_retry) brings another one |
     /// | which calls may be made twice | those of [`with_idempotent_methods`](Self::with_idempotent_methods) |
@@ -229,6 +233,9 @@ impl<P, O, G> Stack<P, O, G> {
     ///
     /// The generator's type is a part of the stack's and of the client's: for a closure in a field, make it a
     /// [`BoxClient`](crate::BoxClient), or use a function pointer.
+    ///
+    /// The retry and the dead letter read the key in the header field that this layer writes, unless they were told of another
+    /// one by their own `with_key_header`.
     #[must_use]
     pub fn with_idempotency_key<H>(self, layer: IdempotencyKeyLayer<H>) -> Stack<P, O, H> {
         Stack {
@@ -345,13 +352,6 @@ impl<P, O, G> Stack<P, O, G> {
         layers.retry = (layers.retry.clone())
             .with_settings(&settings.retry)
             .map_err(within("retry"))?;
-        if let Some(header) = &settings.idempotency_key.header {
-            layers.retry = layers.retry.clone().with_key_header(header.clone());
-            #[cfg(feature = "dead-letter")]
-            if let Some(dead_letter) = &mut layers.dead_letter {
-                *dead_letter = dead_letter.clone().with_key_header(header.clone());
-            }
-        }
         if let Some(timeout) = settings.total_timeout {
             layers.total = layers.total.clone().with_timeout(timeout);
         }
@@ -445,10 +445,19 @@ impl<P, O, G> Stack<P, O, G> {
         if self.streaming && self.layers.attempt.idle_timeout().is_none() {
             self.layers.attempt = self.layers.attempt.with_idle_timeout(STREAM_IDLE);
         }
-        // Here, as settings that came after `grpc` have replaced whole layers.
+        // Here, as settings that came later have replaced whole layers.
+        if let Some(header) = self.layers.key.settings().header {
+            #[cfg(feature = "dead-letter")]
+            if let Some(letters) = self.layers.dead_letter {
+                self.layers.dead_letter = Some(letters.with_default_key_header(header.clone()));
+            }
+            self.layers.retry = self.layers.retry.with_default_key_header(header);
+        }
         #[cfg(feature = "tonic")]
         if self.is_grpc {
-            self.layers.attempt = self.layers.attempt.with_grpc_timeout();
+            let attempt = self.layers.attempt;
+            self.layers.attempt =
+                attempt.with_default_deadline_header(GRPC_TIMEOUT, DeadlineFormat::Grpc);
             let retry = self.layers.retry;
             self.layers.retry = retry.with_default_classifier(TonicClassifier::new());
         }
@@ -471,6 +480,9 @@ impl<P, O, G> Stack<P, O, G> {
 
 /// How long a stream may be silent.
 const STREAM_IDLE: Duration = Duration::from_secs(60);
+
+#[cfg(feature = "tonic")]
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// In flight per origin.
 const IN_FLIGHT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(127);

@@ -5,13 +5,16 @@
 use std::{io, time::Duration};
 
 use bytes::Bytes;
+#[cfg(feature = "tonic")]
+use courteous::{AttemptTimeoutLayer, timeout::DeadlineFormat};
 use courteous::{
     BoxError, Bucket, CallTimeout, Cost, Courteous, Elapsed, Error, IdempotencyKeyLayer, NoRetry,
-    Rate, RejectReason, Rejected, RequestView, RetryInfo, Scope, ServiceBuilder, ServiceBuilderExt,
-    Settle, Stack, StopReason, ThrottleLayer, find_cause, idempotency::Key, throttle::Keyed,
+    Rate, RejectReason, Rejected, RequestView, RetryInfo, RetryLayer, Scope, ServiceBuilder,
+    ServiceBuilderExt, Settings, Settle, Stack, StopReason, ThrottleLayer, find_cause,
+    idempotency::Key, throttle::Keyed,
 };
 use courteous_testkit::{Probe, Reply, TestBody};
-use http::{Method, Request, StatusCode};
+use http::{HeaderName, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep};
 use tower::{ServiceExt, service_fn, util::BoxCloneService};
@@ -29,6 +32,102 @@ fn get() -> Request<Full<Bytes>> {
 
 fn by_default(probe: &Probe) -> Client {
     Stack::new().build().unwrap().layer(probe.clone())
+}
+
+/// The settings of the stack whose keys are in `x-key`, in any order.
+fn keyed_by_x_key() -> [Stack; 4] {
+    let name = HeaderName::from_static("x-key");
+    let mut settings = Settings::default();
+    settings.idempotency_key.header = Some(name.clone());
+    let key = || IdempotencyKeyLayer::new().with_header(name.clone());
+    let plain = || Stack::new().with_idempotency_key(IdempotencyKeyLayer::new());
+    [
+        Stack::new().with_idempotency_key(key()),
+        Stack::new()
+            .with_retry(RetryLayer::new())
+            .with_idempotency_key(key()),
+        plain()
+            .with_settings(&settings)
+            .unwrap()
+            .with_retry(RetryLayer::new()),
+        plain()
+            .with_retry(RetryLayer::new())
+            .with_settings(&settings)
+            .unwrap(),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_retry_reads_the_key_in_the_field_that_the_stack_writes() {
+    for stack in keyed_by_x_key() {
+        let probe = Probe::new().otherwise(|_| Reply::status(503));
+        let client = stack.build().unwrap().layer(probe.clone());
+        let post = request(Method::POST, "http://api.test/");
+        client.oneshot(post).await.unwrap();
+        assert_eq!(probe.calls(), 3);
+        assert!(probe.seen()[0].headers.contains_key("x-key"));
+    }
+    // Its own word wins.
+    let own = RetryLayer::new().with_key_header(HeaderName::from_static("x-other"));
+    for stack in keyed_by_x_key() {
+        let probe = Probe::new().otherwise(|_| Reply::status(503));
+        let client = stack
+            .with_retry(own.clone())
+            .build()
+            .unwrap()
+            .layer(probe.clone());
+        let post = request(Method::POST, "http://api.test/");
+        client.oneshot(post).await.unwrap();
+        assert_eq!(probe.calls(), 1);
+    }
+}
+
+#[cfg(feature = "dead-letter")]
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_has_the_key_of_the_field_that_the_stack_writes() {
+    use courteous::{
+        DeadLetterLayer, DeadLettered,
+        dead_letter::{LetterStore, MemoryStore},
+    };
+
+    for stack in keyed_by_x_key() {
+        let store = MemoryStore::new();
+        let stack = stack.with_dead_letter(DeadLetterLayer::new(store.clone()));
+        let client = stack
+            .build()
+            .unwrap()
+            .layer(Probe::new().otherwise(|_| Reply::status(503)));
+        let post = request(Method::POST, "http://api.test/");
+        let response = client.oneshot(post).await.unwrap();
+        let id = response.extensions().get::<DeadLettered>().unwrap().id();
+        let letter = store.get(id).await.unwrap().unwrap().letter;
+        assert_eq!(letter.key_header, Some(HeaderName::from_static("x-key")));
+    }
+}
+
+#[cfg(feature = "tonic")]
+#[tokio::test(start_paused = true)]
+async fn a_grpc_stack_states_the_deadline_in_the_field_that_its_attempt_timeout_brings() {
+    let grpc = || Stack::grpc();
+    let plain = AttemptTimeoutLayer::new(Duration::from_secs(2));
+    let name = HeaderName::from_static("x-left");
+    let own = plain
+        .clone()
+        .with_deadline_header(name, DeadlineFormat::Millis);
+    for (stack, stated, unstated) in [
+        (grpc(), "grpc-timeout", "x-left"),
+        (grpc().with_attempt_timeout(plain), "grpc-timeout", "x-left"),
+        (grpc().with_attempt_timeout(own), "x-left", "grpc-timeout"),
+    ] {
+        let probe = Probe::new();
+        let client = stack.build().unwrap().layer(probe.clone());
+        client
+            .oneshot(request(Method::POST, "http://api.test/a.B/C"))
+            .await
+            .unwrap();
+        let headers = &probe.seen()[0].headers;
+        assert!(headers.contains_key(stated) && !headers.contains_key(unstated));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -154,7 +154,20 @@ impl<K> RetryLayer<K> {
     /// Where the field holds no key, it says nothing: see [`KeyField`](courteous_core::KeyField).
     #[must_use]
     pub fn with_key_header(self, name: HeaderName) -> Self {
-        self.with(|settings| settings.key_header = name)
+        self.with(|settings| {
+            settings.key_header = name;
+            settings.is_key_header_chosen = true;
+        })
+    }
+
+    /// The header field that holds the key if [`with_key_header`](Self::with_key_header) was not called: for presets, which know
+    /// the field that their key layer writes.
+    #[must_use]
+    pub fn with_default_key_header(self, name: HeaderName) -> Self {
+        match self.settings.is_key_header_chosen {
+            true => self,
+            false => self.with(|settings| settings.key_header = name),
+        }
     }
 
     /// How many bytes of a streaming body are kept for another attempt. Default: 64 KiB.

@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) is_classifier_chosen: bool,
     pub(crate) dice: Dice,
     pub(crate) key_header: HeaderName,
+    /// The caller has chosen the field.
+    pub(crate) is_key_header_chosen: bool,
     pub(crate) body_limit: usize,
     pub(crate) is_idempotent: Option<Arc<IsIdempotent>>,
     pub(crate) attempt_header: Option<HeaderName>,
@@ -66,6 +68,7 @@ impl Settings {
             is_classifier_chosen: false,
             dice: Dice::new(),
             key_header: IDEMPOTENCY_KEY,
+            is_key_header_chosen: false,
             body_limit: DEFAULT_LIMIT,
             is_idempotent: None,
             attempt_header: None,

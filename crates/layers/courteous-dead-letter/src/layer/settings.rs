@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) reasons: Reasons,
     pub(crate) classifier: Arc<dyn Classify + Send + Sync>,
     pub(crate) key_header: HeaderName,
+    /// The caller has chosen the field.
+    pub(crate) is_key_header_chosen: bool,
     pub(crate) key_lifetime: Duration,
     pub(crate) body_limit: usize,
     pub(crate) secrecy: Secrecy,
@@ -44,6 +46,7 @@ impl Settings {
             reasons: Reasons::retryable(),
             classifier: Arc::new(HttpClassifier::new()),
             key_header: IDEMPOTENCY_KEY,
+            is_key_header_chosen: false,
             key_lifetime: KEY_LIFETIME,
             body_limit: DEFAULT_LIMIT,
             secrecy: Secrecy::new(),

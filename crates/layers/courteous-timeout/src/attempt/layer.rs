@@ -167,6 +167,16 @@ impl<K> AttemptTimeoutLayer<K> {
         self
     }
 
+    /// What tells the server how much time is left if neither [`with_deadline_header`](Self::with_deadline_header) nor
+    /// [`with_grpc_timeout`](Self::with_grpc_timeout) was called: for presets.
+    #[must_use]
+    pub fn with_default_deadline_header(self, name: HeaderName, format: DeadlineFormat) -> Self {
+        match self.header {
+            Some(_) => self,
+            None => self.with_deadline_header(name, format),
+        }
+    }
+
     /// Only observes: no attempt and no response's body is ended, while the switch is on. `true` is a switch of the layer's own;
     /// `false` enforces, also in a stack that only observes. The default is to enforce.
     ///
