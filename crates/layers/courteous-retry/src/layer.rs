@@ -289,7 +289,8 @@ impl<K> RetryLayer<K> {
     }
 
     /// Changes how many attempts a call may have, from the next call on, for every service that this layer has made, for every clone
-    /// of one, and for the layer's clones. 1 switches retries off.
+    /// of one, and for the layer's clones, with whatever other settings: clones share the number, as they share the budget.
+    /// [`with_max_attempts`](Self::with_max_attempts) makes a layer with a number of its own. 1 switches retries off.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use courteous_body::Keep;
 use courteous_budget::Payment;
 use courteous_core::{
     BoxError, CallContext, Decision as Observed, Elapsed, Fault, ObserveOnly, Outcome, Rejected,
-    Retried, RetryInfo, Scope, Verdict, find_cause,
+    Retried, RetryInfo, Scope, Trail, Upload, Verdict, find_cause,
 };
 use http::{Request, Response};
 use http_body::Body;
@@ -34,12 +34,20 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         self.context = CallContext::of(extensions);
         self.facts = self.settings.facts(request, extensions);
         self.max_attempts = self.settings.max_attempts(extensions);
+        // The trail stays in the request: a retry further in may really make attempts.
+        if let (Some(trail), Some(said)) = (extensions.get::<Trail>(), self.facts.said) {
+            trail.say_idempotent(said);
+        }
         if self.max_attempts.get() > 1 {
             let body_limit = self.settings.body_limit(request, self.facts);
             let kept = self.keep.keep_in_place(request.body_mut(), body_limit);
             self.snapshot = Some(Snapshot::of(request, false, kept));
             // So that a timeout further in sees the upload as it would with a retry.
             self.watch(request);
+        } else if request.extensions().get::<Upload>().is_none()
+            && let Some(upload) = self.keep.watch_in_place(request.body_mut())
+        {
+            request.extensions_mut().insert(upload);
         }
         self.observed = Some(switch);
     }
