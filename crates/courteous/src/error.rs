@@ -101,6 +101,9 @@ impl Error {
     }
 
     /// The first cause of type `T`, however deep: a client's own error, for one.
+    ///
+    /// A [`Retried`] is meant to be read below this error, which tells its attempts and reason: its own text is only
+    /// `the last error`. [`into_source`](Self::into_source) has it tell them again.
     #[must_use]
     pub fn find<T: error::Error + 'static>(&self) -> Option<&T> {
         find_cause(&*self.source)

@@ -87,7 +87,7 @@ impl ObserveSnapshot {
             |switch: &Option<ObserveOnly>| ObserveOnly::active(switch.as_ref()).is_some();
         let layers = switches.iter().filter(|(_, switch)| observing(switch));
         let layers: Vec<_> = layers.map(|(layer, _)| (*layer).to_owned()).collect();
-        let decisions = Decision::ALL.into_iter().map(|decision| DecisionSnapshot {
+        let decisions = Decision::ALL.iter().map(|&decision| DecisionSnapshot {
             decision: format!("{decision:?}"),
             count: distinct.iter().map(|switch| switch.count(decision)).sum(),
         });

@@ -127,7 +127,9 @@ impl<'a> Outcome<'a> {
 }
 
 /// The part of a response that is there before its body.
-#[derive(Clone, Copy, Debug)]
+///
+/// `Debug` shows the names of the header fields, and no value, which may be a secret.
+#[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
     status: StatusCode,
     headers: &'a HeaderMap,
@@ -158,6 +160,16 @@ impl<'a> ResponseHead<'a> {
     #[must_use]
     pub const fn is_end_stream(&self) -> bool {
         self.ended
+    }
+}
+
+impl fmt::Debug for ResponseHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseHead")
+            .field("status", &self.status)
+            .field("headers", &self.headers.keys())
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 
@@ -327,6 +339,19 @@ mod tests {
             shared.classify(Outcome::response(&response)),
             Verdict::Permanent
         );
+    }
+
+    #[test]
+    fn the_debug_text_of_an_outcome_shows_names_of_header_fields_and_no_values() {
+        let response = Response::builder()
+            .header("set-cookie", "session=s3cret")
+            .body(Empty::<&[u8]>::new());
+        let text = format!("{:?}", Outcome::response(&response.unwrap()));
+        assert!(
+            text.contains("set-cookie") && text.contains("200"),
+            "{text}"
+        );
+        assert!(!text.contains("s3cret"), "{text}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub enum LayerKind {
 
 impl LayerKind {
     /// All, in the recommended order, outermost first.
-    pub const ORDER: [Self; 7] = [
+    pub const ORDER: &'static [Self] = &[
         Self::IdempotencyKey,
         Self::DeadLetter,
         Self::TotalTimeout,
@@ -54,7 +54,7 @@ impl LayerKind {
     #[must_use]
     pub fn misplaced_in<S: ?Sized>(self) -> Option<Self> {
         let service = any::type_name::<S>();
-        let outer = Self::ORDER.into_iter().take_while(|kind| *kind < self);
+        let outer = (Self::ORDER.iter().copied()).take_while(|kind| *kind < self);
         let placed = outer.filter_map(|kind| Some((kind.position_in(service)?, kind)));
         placed.min().map(|(_, kind)| kind)
     }
@@ -63,7 +63,7 @@ impl LayerKind {
     #[inline]
     pub fn check_order<S: ?Sized>(self) {
         #[cfg(feature = "tracing")]
-        if tracing::enabled!(tracing::Level::DEBUG)
+        if tracing::enabled!(target: "courteous::order", tracing::Level::DEBUG)
             && let Some(inner) = self.misplaced_in::<S>()
         {
             tracing::debug!(

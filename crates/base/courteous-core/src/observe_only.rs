@@ -71,7 +71,7 @@ pub enum Decision {
 
 impl Decision {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: &'static [Self] = &[
         Self::ConcurrencyWait,
         Self::ConcurrencyReject,
         Self::ThrottleWait,
@@ -181,7 +181,7 @@ impl fmt::Debug for ObserveOnly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("ObserveOnly");
         f.field("on", &self.is_on());
-        for decision in Decision::ALL {
+        for &decision in Decision::ALL {
             match self.count(decision) {
                 0 => {}
                 count => _ = f.field(&format!("{decision:?}"), &count),
@@ -198,10 +198,10 @@ mod tests {
     #[test]
     fn each_decision_has_a_count_of_its_own() {
         let switch = ObserveOnly::new();
-        for (i, decision) in Decision::ALL.into_iter().enumerate() {
+        for (i, &decision) in Decision::ALL.iter().enumerate() {
             (0..=i).for_each(|_| switch.record(decision));
         }
-        for (i, decision) in Decision::ALL.into_iter().enumerate() {
+        for (i, &decision) in Decision::ALL.iter().enumerate() {
             assert_eq!(switch.clone().count(decision), i as u64 + 1);
         }
     }

@@ -12,7 +12,9 @@ use http::{
 use crate::Host;
 
 /// A request without its body: what functions that look at requests of any body type are given.
-#[derive(Clone, Copy, Debug)]
+///
+/// `Debug` shows method and origin, and neither path, query nor header fields, which may hold secrets.
+#[derive(Clone, Copy)]
 pub struct RequestView<'a> {
     method: &'a Method,
     uri: &'a Uri,
@@ -63,6 +65,15 @@ impl<'a> RequestView<'a> {
     }
 }
 
+impl fmt::Debug for RequestView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestView")
+            .field("method", self.method)
+            .field("origin", &self.origin())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Scheme and authority: one server, as far as a client can tell.
 ///
 /// Two are equal if scheme, host and port are (RFC 6454, section 5): whatever user is named, with a port that the scheme
@@ -70,8 +81,9 @@ impl<'a> RequestView<'a> {
 /// server has an origin too, the same for all such requests.
 ///
 /// `Display` writes it for logs, as RFC 6454 does (section 6.2): `https://api.example:8443`, in lower case, and without a
-/// user or a port that the scheme implies. Without a scheme: `api.example:8443`. Without a host: `unknown`.
-#[derive(Clone, Debug)]
+/// user or a port that the scheme implies. Without a scheme: `api.example:8443`. Without a host: `unknown`. `Debug` writes the
+/// same, as a user may come with a password.
+#[derive(Clone)]
 pub struct Origin {
     scheme: Option<Scheme>,
     authority: Option<Authority>,
@@ -189,6 +201,12 @@ impl fmt::Display for Origin {
     }
 }
 
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl PartialEq for Origin {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
@@ -273,8 +291,22 @@ mod tests {
         ] {
             let origin = origin(uri, host);
             assert_eq!(origin.to_string(), written, "{uri}");
+            assert_eq!(format!("{origin:?}"), written);
             assert_eq!(origin.named().is_some(), written != "unknown");
         }
+    }
+
+    #[test]
+    fn the_debug_text_of_a_view_shows_no_secret() {
+        let request = Request::get("https://me:s3cret@api.example/s3cret?s3cret")
+            .header("authorization", "s3cret")
+            .body(())
+            .unwrap();
+        let text = format!("{:?}", RequestView::of(&request));
+        assert_eq!(
+            text,
+            "RequestView { method: GET, origin: https://api.example, .. }"
+        );
     }
 
     #[test]

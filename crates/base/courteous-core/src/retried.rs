@@ -11,7 +11,8 @@ use crate::{BoxError, RetryInfo};
 ///
 /// `Display` tells how many attempts were made, and the phrase of the [`StopReason`](crate::StopReason). Where the error around
 /// this one tells both, it is [`set_said_above`](Self::set_said_above), so that a chain printed on one line tells them once.
-#[derive(Debug)]
+///
+/// `Debug` shows no header field: its value may be a secret.
 pub struct Retried {
     info: RetryInfo,
     last: Option<(StatusCode, HeaderMap)>,
@@ -62,9 +63,12 @@ impl Retried {
         self.last.as_ref().map(|last| &last.1)
     }
 
-    /// The error of the last attempt.
+    /// The error of the last attempt. If it is another error of this type, that tells its own attempts and reason again.
     #[must_use]
-    pub fn into_source(self) -> BoxError {
+    pub fn into_source(mut self) -> BoxError {
+        if let Some(inner) = self.source.downcast_mut::<Self>() {
+            inner.set_said_above(false);
+        }
         self.source
     }
 
@@ -72,6 +76,16 @@ impl Retried {
     /// error follows, and the status of the last response that was let go, if there was one.
     pub const fn set_said_above(&mut self, said_above: bool) {
         self.is_said_above = said_above;
+    }
+}
+
+impl fmt::Debug for Retried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retried")
+            .field("info", &self.info)
+            .field("last_status", &self.last_status())
+            .field("source", &self.source)
+            .finish_non_exhaustive()
     }
 }
 
@@ -102,6 +116,8 @@ impl Error for Retried {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use http::HeaderValue;
 
     use super::*;
     use crate::{History, StopReason};
@@ -139,10 +155,22 @@ mod tests {
     }
 
     #[test]
+    fn its_debug_text_shows_no_header_field() {
+        let mut headers = HeaderMap::new();
+        headers.insert("set-cookie", HeaderValue::from_static("session=s3cret"));
+        let error = retried(2, StopReason::Deadline, "reset");
+        let text = format!("{:?}", error.with_last(StatusCode::BAD_GATEWAY, headers));
+        assert!(text.contains("502") && text.contains("reset"), "{text}");
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+
+    #[test]
     fn a_retry_around_another_one_says_its_reason_once() {
         let inner = |reason| retried(2, reason, "reset");
         let outer = retried(2, StopReason::Deadline, inner(StopReason::Deadline));
         assert_eq!(outer.source.to_string(), "the last error");
+        let alone = outer.into_source().to_string();
+        assert!(alone.starts_with("gave up after 2 attempts: "), "{alone}");
         let outer = retried(3, StopReason::Deadline, inner(StopReason::Disabled));
         assert_eq!(
             outer.source.to_string(),
