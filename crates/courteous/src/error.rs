@@ -30,6 +30,9 @@ pub struct Error {
 
 impl Error {
     /// The error of a courteous stack, or of any layer of it. Of an `Error`, this returns the same one.
+    ///
+    /// The attempts and the reason are told here, and no longer by the [`Retried`] below. An `Error` further down, of a stack within
+    /// a stack, and a `tonic::Status`, whose message is what a gRPC caller sees, tell them still.
     pub fn new(error: impl Into<BoxError>) -> Self {
         let mut source = match error.into().downcast::<Self>() {
             Ok(error) => return *error,

@@ -330,7 +330,7 @@ impl<S, P: Partition, G> Courteous<S, P, G> {
         self.handles().snapshot()
     }
 
-    /// All settings, as they are now.
+    /// All settings, as they are now. An unlimited budget has none: given back to another stack, they leave its budget as it is.
     #[must_use]
     pub fn settings(&self) -> Settings {
         self.handles().settings

@@ -519,7 +519,7 @@ impl<P, O, G> StackLayer<P, O, G> {
 }
 
 impl<P: Clone, O, G: Clone> StackLayer<P, O, G> {
-    /// The stack around `client`: a [`Courteous`] client, or of [`Stack::grpc`] a `GrpcStatus` around one.
+    /// The stack around `client`: a [`Courteous`] client, or of `Stack::grpc` a `GrpcStatus` around one.
     pub fn layer<S>(&self, client: S) -> O::Service
     where
         O: Layer<Courteous<S, P, G>>,
@@ -556,7 +556,7 @@ impl<P: Partition, O, G> StackLayer<P, O, G> {
         self.handles().snapshot()
     }
 
-    /// All settings, as they are now.
+    /// All settings, as they are now. An unlimited budget has none: given back to another stack, they leave its budget as it is.
     #[must_use]
     pub fn settings(&self) -> Settings {
         self.handles().settings

@@ -112,8 +112,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let in_flight = self.inner.closer().enter_unless_closing();
         // A call that was counted passes, though the client may be closed by now: the close waits for it.
-        let call = self.inner.pass(request, in_flight.is_none());
-        ResponseFuture::new(call, in_flight)
+        ResponseFuture::new(self.inner.pass(request, in_flight.is_none()), in_flight)
     }
 }
 

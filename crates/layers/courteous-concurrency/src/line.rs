@@ -83,7 +83,7 @@ pub(crate) enum Entry {
     Permit,
     /// A place in the queue.
     Place(Ticket),
-    /// Too many others.
+    /// No place in the queue.
     Full,
 }
 
@@ -93,7 +93,7 @@ pub(crate) enum BeyondEntry {
     Permit,
     /// A permit beyond the limit.
     Beyond(usize),
-    /// Too many others.
+    /// No place in the queue.
     Full(usize),
 }
 

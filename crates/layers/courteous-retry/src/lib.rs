@@ -185,7 +185,9 @@ mod settings;
 mod snapshot;
 
 pub use courteous_backoff::{Backoff, InvalidBackoff, Jitter};
-pub use courteous_budget::{Budget, BudgetBuilder, BudgetSettings, BudgetSnapshot, InvalidBudget};
+pub use courteous_budget::{
+    Budget, BudgetBuilder, BudgetSettings, BudgetSnapshot, InvalidBudget, Payment, Receipt,
+};
 pub use courteous_classify::HttpClassifier;
 pub use courteous_core::{Idempotent, InvalidCount, Retried, RetryInfo, StopReason};
 pub use event::RetryEvent;

@@ -1,6 +1,6 @@
 //! A retry that only observes: what it tells, and that it changes nothing.
 
-use courteous_core::{BoxError, Decision, ObserveOnly, Upload};
+use courteous_core::{BoxError, Decision, Idempotent, ObserveOnly, Trail, Upload};
 use http::HeaderMap;
 
 use super::*;
@@ -87,6 +87,37 @@ async fn an_observed_run_is_the_run_without_the_layer() {
     }
     assert_eq!(switch.count(Decision::Retry), retried);
     assert_eq!(switch.count(Decision::BudgetReject), 0);
+}
+
+/// So that an enforced timeout further in does not end an upload that makes progress.
+#[tokio::test(start_paused = true)]
+async fn an_upload_is_watched_though_it_may_have_one_attempt_and_the_callers_word_is_told() {
+    let one = steady().with_max_attempts(1).unwrap();
+    for (layer, no_retry) in [(steady(), false), (steady(), true), (one, false)] {
+        let (probe, trail) = (Probe::new(), Trail::new());
+        let mut request = Request::post("http://api.test/")
+            .extension(Idempotent(true))
+            .extension(trail.clone())
+            .body(TestBody::new().chunk("data").boxed_unsync())
+            .unwrap();
+        if no_retry {
+            request.extensions_mut().insert(NoRetry);
+        }
+        let service = layer.observe_only(true).layer(probe.clone());
+        send(&service, request).await.unwrap();
+        assert!(probe.seen()[0].extensions.get::<Upload>().is_some());
+        assert_eq!(trail.idempotent(), Some(true));
+    }
+}
+
+#[test]
+fn clones_with_other_settings_share_the_number_of_attempts_until_they_have_their_own() {
+    let base = steady();
+    let other = base.clone().with_body_limit(1);
+    let own = base.clone().with_max_attempts(4).unwrap();
+    other.set_max_attempts(2).unwrap();
+    let attempts = [&base, &other, &own].map(|layer| layer.settings().max_attempts);
+    assert_eq!(attempts.map(|attempts| attempts.unwrap().get()), [2, 2, 4]);
 }
 
 #[tokio::test(start_paused = true)]
