@@ -40,6 +40,7 @@ struct Shared {
 
 /// With letters, a refused call still has its letter to be recorded.
 #[cfg(feature = "dead-letter")]
+#[allow(dead_code, reason = "only a whole stack makes one")]
 struct Letters {
     layer: DeadLetterLayer,
     /// The refused calls. Apart from those in flight: refused calls may come without an end, and never let one count be zero.
@@ -161,6 +162,13 @@ impl Closer {
     }
 
     /// Counts a call. `None` if the client is closed, and the call has no letter to be waited for: the gate refuses it.
+    #[cfg(all(
+        feature = "concurrency",
+        feature = "idempotency",
+        feature = "retry",
+        feature = "throttle",
+        feature = "timeout"
+    ))]
     #[inline]
     pub(crate) fn enter(&self) -> Option<InFlight> {
         let entered = self.enter_unless_closing();
