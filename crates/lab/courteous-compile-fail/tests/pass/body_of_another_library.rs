@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous::{BoxError, RetryLayer, replay::ReplayBody};
+use courteous::{BoxError, RetryLayer, body::ReplayBody};
 use http::{Request, Response};
 use http_body::Frame;
 use tower::{Layer, ServiceExt};

@@ -12,7 +12,7 @@ use courteous::{
     ServiceBuilderExt, Stack, ThrottleLayer, TotalTimeoutLayer, check, idempotency::Key,
 };
 use http::{Request, Response};
-use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
+use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
 #[derive(Clone)]
 struct Client;
