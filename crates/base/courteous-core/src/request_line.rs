@@ -67,6 +67,8 @@ impl fmt::Debug for RequestLine {
 
 #[cfg(test)]
 mod tests {
+    use http::header::HOST;
+
     use super::*;
     use crate::RequestView;
 
