@@ -1,13 +1,13 @@
-//! Real servers and processes for tests: each on a free port of the loopback, and gone with the test.
+//! Real servers and processes for tests. Each runs on a free loopback port and ends with the test.
 //!
 //! | | |
 //! |---|---|
 //! | [`ScriptedServer`] | a loopback HTTP/1.1 server that closes, resets, stalls and drips on request |
 //! | [`ChaosProxy`] | a TCP proxy that delays, drips, swallows, half-closes, resets and refuses, by a script or by chance |
 //! | [`Redis`], [`RedisCluster`], [`RedisSentinel`], [`Postgres`] | real servers of a test's own, that can be killed, hung and restarted |
-//! | [`Sends`] | when requests were sent, by which process, and the window in which there were the most |
+//! | [`Sends`] | when requests were sent, by which process, and the window with the most requests |
 //! | [`Process`] | a process that ends with the test, however that ends |
-//! | [`SmallDisk`], [`as_another_user`] | a disk that is soon full, and the eyes of another user |
+//! | [`SmallDisk`], [`as_another_user`] | a disk that is soon full, and a program that runs as another user |
 
 #![allow(
     clippy::expect_used,

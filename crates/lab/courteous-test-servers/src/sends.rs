@@ -7,8 +7,8 @@ use std::{
 use courteous_core::Rate;
 use rustix::time::{ClockId, clock_gettime};
 
-/// The clock that all processes of a machine share, in nanoseconds from some instant on. It stands still while the machine
-/// is suspended, as Tokio's does.
+/// The clock that all processes of a machine share, in nanoseconds from an arbitrary instant. The
+/// clock stands still while the machine is suspended, as Tokio's clock does.
 #[must_use]
 pub fn machine_clock() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
@@ -17,15 +17,17 @@ pub fn machine_clock() -> u64 {
     seconds * 1_000_000_000 + nanos
 }
 
-/// When requests were sent, by whom; a handle that is shared by those who send.
+/// When requests were sent, and by which worker. A handle that all senders share.
 ///
 /// # What it proves
 ///
-/// No test can read the clock in the very instant in which a store decides that a request is sent now, and on a busy machine
-/// a thread may stand still for long between that instant and the test's. So of each request two instants are kept, one
-/// *before* and one *after* the decision, and a window counts a request only if it holds both of them. What
-/// [`worst`](Self::worst) finds is true of the requests themselves, wherever between the two each was sent: it never blames a
-/// store for what the machine did. It misses an excess only by requests that stood still across the window's edge.
+/// No test can read the clock at the exact instant when a store decides to send a request. On a
+/// busy machine, a thread may pause for long between that instant and the test's. So two instants
+/// are kept for each request: one *before* the decision and one *after* it. A window counts a
+/// request only if the window holds both instants. What [`worst`](Self::worst) finds is therefore
+/// true of the requests themselves, wherever between its two instants each request was sent. It
+/// never blames a store for a delay of the machine. It misses an excess only if requests paused
+/// across the edge of the window.
 #[derive(Clone, Debug, Default)]
 pub struct Sends {
     list: Arc<Mutex<Vec<Sent>>>,
@@ -35,39 +37,39 @@ pub struct Sends {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a record")]
 pub struct Sent {
-    /// Who sent it: 0, 1, 2, ...
+    /// The worker that sent it: 0, 1, 2, ...
     pub worker: usize,
-    /// An instant of the [machine's clock](machine_clock) when it was not sent yet.
+    /// An instant of the [machine's clock](machine_clock) before the request was sent.
     pub after: u64,
-    /// One when it was.
+    /// An instant of that clock after the request was sent.
     pub by: u64,
 }
 
 impl Sends {
-    /// Nothing was sent yet.
+    /// An empty record.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one.
+    /// Adds a sent request.
     pub fn push(&self, sent: Sent) {
         self.with(|list| list.push(sent));
     }
 
-    /// How many there are.
+    /// How many requests were sent.
     #[must_use]
     pub fn len(&self) -> usize {
         self.with(|list| list.len())
     }
 
-    /// Whether there are none.
+    /// Whether no request was sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many each of `workers` has sent by now from the instant `since` on.
+    /// How many requests each of `workers` has sent from the instant `since` until now.
     #[must_use]
     pub fn by_worker(&self, workers: usize, since: u64) -> Vec<usize> {
         let mut counts = vec![0; workers];
@@ -79,14 +81,14 @@ impl Sends {
         counts
     }
 
-    /// All of them.
+    /// All sent requests.
     #[must_use]
     pub fn all(&self) -> Vec<Sent> {
         self.with(|list| list.clone())
     }
 
-    /// The window in which the most was sent, measured by what `rate` allows in it: `burst + rate * w`. `None` if nothing was
-    /// sent.
+    /// The window in which the most was sent, relative to the `burst + rate * w` requests that
+    /// `rate` allows in a window of length w. `None` if nothing was sent.
     #[must_use]
     pub fn worst(&self, rate: Rate) -> Option<Window> {
         worst(self.all(), rate)
@@ -104,7 +106,7 @@ impl Sends {
     }
 }
 
-/// What was sent in some time, and what was allowed in it.
+/// The requests that were sent in a window, and how many were allowed in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     start: u64,
@@ -114,32 +116,32 @@ pub struct Window {
 }
 
 impl Window {
-    /// When it began, on the [machine's clock](machine_clock).
+    /// When the window began, on the [machine's clock](machine_clock).
     #[must_use]
     pub const fn start(&self) -> u64 {
         self.start
     }
 
-    /// How long it was.
+    /// How long the window was.
     #[must_use]
     pub const fn length(&self) -> Duration {
         Duration::from_nanos(self.end - self.start)
     }
 
-    /// How many requests were sent in it.
+    /// How many requests were sent in the window.
     #[must_use]
     pub const fn sent(&self) -> usize {
         self.sent
     }
 
-    /// How many requests were allowed in it.
+    /// How many requests were allowed in the window.
     #[must_use]
     pub fn allowed(&self) -> f64 {
         let fresh = (self.end - self.start) as f64 * self.rate.tokens() as f64;
         f64::from(self.rate.burst().get()) + fresh / self.rate.per() as f64
     }
 
-    /// Whether no more was sent than allowed. Computed in integers.
+    /// Whether no more was sent than allowed, computed in integers.
     #[must_use]
     pub fn is_within(&self) -> bool {
         let (tokens, per) = parts(self.rate);
@@ -155,7 +157,8 @@ impl fmt::Display for Window {
     }
 }
 
-/// How evenly `counts` are spread: 1 if all are equal, 1/n if one has all (R. Jain et al., DEC-TR-301, 1984).
+/// How evenly `counts` are spread: 1 if all are equal, 1/n if one worker has all (R. Jain et al.,
+/// DEC-TR-301, 1984).
 #[must_use]
 pub fn jain_index(counts: &[usize]) -> f64 {
     let sum: f64 = counts.iter().map(|&count| count as f64).sum();
@@ -170,9 +173,10 @@ fn parts(rate: Rate) -> (i128, i128) {
     (i128::from(rate.tokens()), i128::from(rate.per()))
 }
 
-/// For a window from `a` to `b`, the excess is (requests with both instants in it) * per - (b - a) * tokens. The starts are
-/// gone through from the latest to the earliest: each adds its request to all ends that are not before it, and the best of the
-/// ends that are not before the start is asked for.
+/// For a window from `a` to `b`, the excess is (requests with both instants in it) * per - (b - a)
+/// * tokens. The loop visits the starts from the latest to the earliest. Each start adds its
+/// request to all ends that are not before it. The loop then takes the best of the ends that are
+/// not before the start.
 fn worst(mut list: Vec<Sent>, rate: Rate) -> Option<Window> {
     let (tokens, per) = parts(rate);
     let mut ends: Vec<_> = list.iter().map(|sent| sent.by).collect();
@@ -201,10 +205,12 @@ fn worst(mut list: Vec<Sent>, rate: Rate) -> Option<Window> {
     })
 }
 
-/// Numbers to which all from one on can be added, and the highest of them: a tree of sums over a tree of highest.
+/// Numbers that support two operations: add to all numbers from an index on, and find the highest
+/// number from an index on. A tree of sums over a tree of maxima.
 struct Peaks {
     leaves: usize,
-    /// Of each node, the highest number below it and its leaf, without what was added above it.
+    /// For each node, the highest number below it and that number's leaf, without what was added
+    /// above the node.
     peaks: Vec<(i128, usize)>,
     added: Vec<i128>,
 }
@@ -279,7 +285,7 @@ mod tests {
 
     #[test]
     fn one_too_many_is_found_and_all_that_are_allowed_are_not() {
-        // 100 per second, burst 2: after two at once, one each 10 ms.
+        // 100 per second, burst 2: two at once, then one every 10 ms.
         let rate = Rate::per_second(100.0)
             .unwrap()
             .with_burst(2.try_into().unwrap());
@@ -299,7 +305,7 @@ mod tests {
         let rate = Rate::per_second(100.0)
             .unwrap()
             .with_burst(1.try_into().unwrap());
-        // The first was sent some time before the second.
+        // The first request was sent some time before the second.
         assert!(
             sends(&[(0, 20 * MS), (20 * MS, 20 * MS)])
                 .worst(rate)

@@ -1,4 +1,4 @@
-//! The proxy does to connections what its script says, and keeps none of them.
+//! The proxy treats connections as its script says, and keeps none of them.
 
 #![allow(
     clippy::expect_used,
@@ -20,7 +20,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// A server that sends back what it reads, and closes when its client does. It ends with the test.
+/// A server that sends back what it reads, and closes when its client does. The server ends with
+/// the test.
 async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -43,7 +44,8 @@ async fn through(course: Course) -> (ChaosProxy, TcpStream) {
     (proxy, stream)
 }
 
-/// Writes, closes its side, and reads to the end: what came back, and the error that ended it.
+/// Writes `bytes`, closes this side, and reads to the end. Returns what came back, and how it
+/// ended.
 async fn exchange(stream: &mut TcpStream, bytes: &[u8]) -> (Vec<u8>, io::Result<()>) {
     let mut read = Vec::new();
     let end = async {
@@ -118,7 +120,7 @@ async fn a_half_close_ends_one_direction_in_good_order() {
     assert_eq!((&*read, end.is_ok()), (&b"123"[..], true));
     all_closed(&proxy).await;
 
-    // Upwards: the server has read the end, and answers nevertheless.
+    // Upwards: the server has read the end, and still answers.
     let (proxy, mut stream) = through(Course::smooth().with_up(flow)).await;
     stream.write_all(b"12345").await.unwrap();
     let mut read = Vec::new();

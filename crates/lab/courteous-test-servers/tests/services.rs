@@ -21,7 +21,7 @@ use courteous_test_servers::{Postgres, Process, Redis, RedisCluster, RedisSentin
 
 const BOUND: Duration = Duration::from_secs(30);
 
-/// Whether there is such a process, and it is not a zombie.
+/// Whether the process exists and is not a zombie.
 fn is_alive(id: u32) -> bool {
     let state = std::fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat"));
     state.is_ok_and(|state| !state.contains(") Z "))
@@ -31,7 +31,7 @@ fn refuses(address: SocketAddr) -> bool {
     TcpStream::connect(address).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
-/// The number of the process, from `INFO`.
+/// The process id, from `INFO`.
 fn id(redis: &Redis) -> u32 {
     redis.info("process_id").unwrap().parse().unwrap()
 }
@@ -59,7 +59,7 @@ fn a_redis_is_gone_when_its_test_panics_even_if_it_hangs() {
 
 #[test]
 fn a_process_is_gone_when_its_test_is_killed() {
-    // This test again, as a process that starts another one, and is then killed.
+    // Runs this test again as a process that starts another process and is then killed.
     if std::env::var_os("KILLED").is_some() {
         let process = Process::spawn(Command::new("sleep").arg("60")).unwrap();
         writeln!(io::stderr(), "{}", process.id()).unwrap();
@@ -205,7 +205,7 @@ fn a_sentinel_promotes_the_replica_of_a_primary_that_is_gone_and_is_gone_when_it
     assert!(refuses(address));
 }
 
-/// Asks Postgres for a connection: what it answers begins with an `R` if it is to be had.
+/// Asks Postgres for a connection. The answer begins with an `R` if Postgres accepts.
 fn connects(address: SocketAddr) -> bool {
     let ask = || -> io::Result<u8> {
         let mut stream = TcpStream::connect(address)?;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::Flow;
 use courteous_testkit::Dice;
 
-/// What becomes of one connection through a [`ChaosProxy`](crate::ChaosProxy).
+/// What happens to one connection through a [`ChaosProxy`](crate::ChaosProxy).
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,7 +24,7 @@ pub struct Course {
 }
 
 impl Course {
-    /// All is handed on as it comes.
+    /// Passes everything on as it comes.
     #[must_use]
     pub const fn smooth() -> Self {
         Self {
@@ -34,9 +34,11 @@ impl Course {
         }
     }
 
-    /// Reset when it is accepted, as by a balancer with no server behind it; the server sees nothing of it.
+    /// Resets the connection when it is accepted, like a load balancer with no server behind it.
+    /// The server sees nothing of the connection.
     ///
-    /// A connection that is not accepted at all is [`ChaosProxy::refuse`](crate::ChaosProxy::refuse)'s.
+    /// To have connections not accepted at all, use
+    /// [`ChaosProxy::refuse`](crate::ChaosProxy::refuse).
     #[must_use]
     pub const fn refused() -> Self {
         Self {
@@ -45,22 +47,23 @@ impl Course {
         }
     }
 
-    /// From the client to the server.
+    /// Sets what happens from the client to the server.
     #[must_use]
     pub const fn with_up(mut self, flow: Flow) -> Self {
         self.up = flow;
         self
     }
 
-    /// From the server to the client.
+    /// Sets what happens from the server to the client.
     #[must_use]
     pub const fn with_down(mut self, flow: Flow) -> Self {
         self.down = flow;
         self
     }
 
-    /// One that `dice` decide: a tenth is smooth, a tenth is refused, and all others break somewhere in the first `most`
-    /// bytes of one direction, some of them slow until then.
+    /// A random course from `dice`. A tenth of the courses are smooth and a tenth are refused. All
+    /// others break somewhere in the first `most` bytes of one direction, and some are slow until
+    /// then.
     #[must_use]
     pub fn random(dice: &mut Dice, most: u64) -> Self {
         let (kind, smooth) = (dice.below(10), Flow::smooth());
@@ -87,8 +90,9 @@ impl Course {
         }
     }
 
-    /// A script of [random](Self::random) courses for [`ChaosProxy::start`](crate::ChaosProxy::start): what becomes of the
-    /// nth connection is decided by `seed` and n alone.
+    /// A script of [random](Self::random) courses for
+    /// [`ChaosProxy::start`](crate::ChaosProxy::start). Only `seed` and n decide what happens to
+    /// the nth connection.
     pub fn seeded(seed: u64, most: u64) -> impl Fn(usize) -> Self + Send + Sync + 'static {
         move |connection| {
             let mut dice = Dice::new(seed ^ Dice::new(connection as u64).bits());

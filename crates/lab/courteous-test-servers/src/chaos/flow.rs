@@ -5,7 +5,8 @@ use tokio::{
     time::sleep,
 };
 
-/// What becomes of the bytes in one direction of a connection through a [`ChaosProxy`](crate::ChaosProxy).
+/// What happens to the bytes in one direction of a connection through a
+/// [`ChaosProxy`](crate::ChaosProxy).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     latency: Duration,
@@ -21,7 +22,7 @@ enum Cut {
 }
 
 impl Flow {
-    /// All is handed on as it comes.
+    /// Passes everything on as it comes.
     #[must_use]
     pub const fn smooth() -> Self {
         Self {
@@ -31,35 +32,37 @@ impl Flow {
         }
     }
 
-    /// Hands on what it has read after so long. What comes in the meantime is read after that.
+    /// Passes bytes on after `latency`. Bytes that come in the meantime are read after that.
     #[must_use]
     pub const fn with_latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
         self
     }
 
-    /// Hands on `chunk` bytes at a time (at least one), with a pause after each.
+    /// Passes on `chunk` bytes at a time (at least one), with a pause after each chunk.
     #[must_use]
     pub const fn with_drip(mut self, chunk: usize, pause: Duration) -> Self {
         self.drip = Some((chunk, pause));
         self
     }
 
-    /// Hands on so many bytes, and resets the connection on both sides when there is one more.
+    /// Passes on this many bytes, and resets the connection on both sides when one more byte comes.
     ///
-    /// With 0 on the way down, the server has answered, and the client hears nothing of it.
+    /// With 0 on the way down, the server has answered, and the client hears nothing of the answer.
     #[must_use]
     pub const fn reset_after(self, bytes: u64) -> Self {
         self.cut_after(bytes, Cut::Reset)
     }
 
-    /// Hands on so many bytes, and closes this direction in good order when there is one more. The other direction stays.
+    /// Passes on this many bytes, and closes this direction in good order when one more byte comes.
+    /// The other direction stays open.
     #[must_use]
     pub const fn half_close_after(self, bytes: u64) -> Self {
         self.cut_after(bytes, Cut::HalfClose)
     }
 
-    /// Hands on so many bytes, and then neither a byte nor the stream's end. Nobody is told.
+    /// Passes on this many bytes, and then neither a byte nor the stream's end. Neither side is
+    /// told.
     ///
     /// The connection lives until the client is gone.
     #[must_use]
@@ -72,8 +75,8 @@ impl Flow {
         self
     }
 
-    /// Carries bytes until there are no more. True if the end of the stream was handed on, and an error if both sides of
-    /// the connection are to be reset.
+    /// Carries bytes until the stream ends. Returns true if the end of the stream was passed on.
+    /// Returns an error if both sides of the connection must be reset.
     pub(super) async fn carry<R, W>(self, mut from: R, mut to: W) -> io::Result<bool>
     where
         R: AsyncRead + Unpin,

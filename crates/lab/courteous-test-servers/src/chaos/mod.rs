@@ -19,12 +19,13 @@ use tokio::{
 
 pub use self::{course::Course, flow::Flow};
 
-/// A TCP proxy on the loopback interface that does to each connection what its script says. It stops when it is dropped,
-/// and resets what is open.
+/// A TCP proxy on the loopback interface that treats each connection as its script says. When the
+/// proxy is dropped, it stops and resets all open connections.
 ///
-/// For tests on Tokio's running clock: a paused one jumps to the next timer while a socket is waited for.
+/// For tests on Tokio's running clock. A paused clock jumps to the next timer while a test waits
+/// for a socket.
 ///
-/// It knows nothing of what it carries, so real clients and real servers can stand on its sides, whatever they speak.
+/// The proxy does not look at the bytes it carries, so client and server may speak any protocol.
 pub struct ChaosProxy {
     address: SocketAddr,
     refusing: watch::Sender<bool>,
@@ -32,7 +33,7 @@ pub struct ChaosProxy {
     record: Arc<Record>,
     server: Arc<Mutex<SocketAddr>>,
     accepting: AbortHandle,
-    /// Bound, and not listening: the port stays ours while connections are refused.
+    /// Bound, and not listening, so the port stays ours while connections are refused.
     _port: TcpSocket,
 }
 
@@ -45,7 +46,7 @@ struct Record {
 type Script = dyn Fn(usize) -> Course + Send + Sync;
 
 impl ChaosProxy {
-    /// Starts a proxy to `server`; `script` says what becomes of the nth connection, from 0.
+    /// Starts a proxy to `server`; `script` says what happens to the nth connection, from 0.
     ///
     /// # Errors
     ///
@@ -79,7 +80,8 @@ impl ChaosProxy {
         })
     }
 
-    /// Starts a proxy to `server` with a course for each of the first connections; the others are smooth.
+    /// Starts a proxy to `server` with a course for each of the first connections. All later
+    /// connections are smooth.
     ///
     /// # Errors
     ///
@@ -93,19 +95,20 @@ impl ChaosProxy {
         Self::start(server, script).await
     }
 
-    /// Where it listens.
+    /// The address at which the proxy listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URI of `path` behind it.
+    /// The URI of `path` behind the proxy.
     #[must_use]
     pub fn uri(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Has the machine refuse further connections, until [`accept`](Self::accept). Those that are open go on.
+    /// Makes the machine refuse new connections until [`accept`](Self::accept). Open connections
+    /// continue.
     pub async fn refuse(&self) {
         self.order(true).await;
     }
@@ -115,8 +118,8 @@ impl ChaosProxy {
         self.order(false).await;
     }
 
-    /// Leads further connections to another `server`, as a balancer or a name does after a failover. Those that are open
-    /// stay where they are.
+    /// Leads new connections to another `server`, as a load balancer or a DNS name does after a
+    /// failover. Open connections stay where they are.
     pub fn divert(&self, server: SocketAddr) {
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
     }
@@ -128,13 +131,13 @@ impl ChaosProxy {
         done.expect("the port is ours, and so can be listened at again");
     }
 
-    /// How many connections were accepted.
+    /// How many connections have been accepted.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.record.connections.load(Relaxed)
     }
 
-    /// How many connections are alive, black holes among them.
+    /// How many connections are alive, including black holes.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.record.open.load(Relaxed)
@@ -166,7 +169,7 @@ struct Door {
 }
 
 impl Door {
-    /// Accepts until it is aborted, and then drops all connections.
+    /// Accepts connections until the task is aborted, and then drops all connections.
     async fn keep(
         self,
         listener: TcpListener,
@@ -199,7 +202,7 @@ impl Door {
                     let course = (self.script)(number);
                     let server = *self.server.lock().unwrap_or_else(PoisonError::into_inner);
                     connections.spawn(async move {
-                        // Whoever breaks a connection is told by the connection.
+                        // The side that breaks the connection learns of it from the connection.
                         let _ = connect(client, server, course).await;
                         drop(open);
                     });
@@ -218,7 +221,7 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
 
 /// Carries both directions to their ends.
 async fn connect(mut client: TcpStream, server: SocketAddr, course: Course) -> io::Result<()> {
-    // What is dropped before both directions have ended is reset.
+    // A connection that is dropped before both directions have ended is reset.
     client.set_zero_linger()?;
     if course.refused {
         return Ok(());
@@ -233,7 +236,7 @@ async fn connect(mut client: TcpStream, server: SocketAddr, course: Course) -> i
         if course.up.carry(from_client, to_server).await? {
             Ok(())
         } else {
-            // The client is gone, and nobody else will ever end this.
+            // The client is gone, and nothing else will ever end this connection.
             Err(io::Error::from(io::ErrorKind::ConnectionReset))
         }
     };
@@ -243,7 +246,7 @@ async fn connect(mut client: TcpStream, server: SocketAddr, course: Course) -> i
     linger(&server)
 }
 
-/// Takes a linger of zero back, so that a close is one in good order.
+/// Turns the linger of zero off again, so that a close is an orderly close.
 #[allow(
     deprecated,
     reason = "no linger does not block; what blocks is a linger of some time"
@@ -263,7 +266,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     bound(address)?.listen(1024)
 }
 
-/// Counts a connection as long as it is there, however it ends.
+/// Counts a connection as long as it exists, however it ends.
 struct Open(Arc<Record>);
 
 impl Open {

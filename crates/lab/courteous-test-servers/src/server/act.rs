@@ -15,7 +15,7 @@ pub enum Act {
     Drip {
         /// The bytes.
         bytes: Bytes,
-        /// How many at a time.
+        /// How many bytes at a time.
         chunk: usize,
         /// How long between two writes.
         pause: Duration,
@@ -39,7 +39,7 @@ impl Act {
     }
 }
 
-/// Does it. Whether the connection goes on.
+/// Performs `act`. Returns whether the connection continues.
 pub(super) async fn perform(stream: &mut TcpStream, act: Act) -> io::Result<bool> {
     match act {
         Act::Send(bytes) => stream.write_all(&bytes).await?,

@@ -21,10 +21,11 @@ pub use self::{
 };
 use self::{act::perform, request::read_request};
 
-/// A real HTTP/1.1 server on the loopback interface that does to each request what its script says. It stops when it is
-/// dropped.
+/// A real HTTP/1.1 server on the loopback interface that treats each request as its script says.
+/// The server stops when it is dropped.
 ///
-/// For tests on Tokio's running clock: a paused one jumps to the next timer while a socket is waited for.
+/// For tests on Tokio's running clock. A paused clock jumps to the next timer while a test waits
+/// for a socket.
 pub struct ScriptedServer {
     address: SocketAddr,
     record: Arc<Record>,
@@ -41,8 +42,8 @@ struct Record {
 type Script = dyn Fn(&Moment) -> Option<Act> + Send + Sync;
 
 impl ScriptedServer {
-    /// Starts a server that does what `script` says. With `None` it goes on after an accept, and answers a request with
-    /// 200 and an empty body.
+    /// Starts a server that does what `script` says. If `script` returns `None`, the server
+    /// continues after an accept, and answers a request with 200 and an empty body.
     ///
     /// # Errors
     ///
@@ -62,7 +63,8 @@ impl ScriptedServer {
         })
     }
 
-    /// Starts a server that answers the requests with `acts` in order, over whatever connections, and then with 200.
+    /// Starts a server that answers the requests with `acts` in order, on any connections, and then
+    /// with 200.
     ///
     /// # Errors
     ///
@@ -76,7 +78,7 @@ impl ScriptedServer {
         .await
     }
 
-    /// Where it listens.
+    /// The address at which the server listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -88,7 +90,7 @@ impl ScriptedServer {
         format!("http://{}{path}", self.address)
     }
 
-    /// How many connections were accepted.
+    /// How many connections have been accepted.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.record.connections.load(Relaxed)
@@ -128,7 +130,7 @@ impl Record {
     }
 }
 
-/// Accepts until it is aborted, and then drops all connections.
+/// Accepts connections until the task is aborted, and then drops all connections.
 async fn accept(listener: TcpListener, script: Arc<Script>, record: Arc<Record>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
@@ -136,7 +138,7 @@ async fn accept(listener: TcpListener, script: Arc<Script>, record: Arc<Record>)
         let (script, record) = (script.clone(), record.clone());
         connections.spawn(async move {
             record.open.fetch_add(1, Relaxed);
-            // A client that goes away is none of the server's business.
+            // The server does not care if a client goes away.
             let _ = serve(stream, number, &*script, &record).await;
             record.open.fetch_sub(1, Relaxed);
         });

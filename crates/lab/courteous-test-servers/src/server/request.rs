@@ -2,11 +2,11 @@ use std::io;
 
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
-/// One moment at which a [`ScriptedServer`](crate::ScriptedServer) decides.
+/// A moment at which the script of a [`ScriptedServer`](crate::ScriptedServer) decides.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Moment {
-    /// A connection was accepted, and nothing was read from it yet. It is the nth, from 0.
+    /// A connection was accepted, and nothing has been read from it yet. It is the nth, from 0.
     Accepted(usize),
     /// A request was read to its end.
     Request(RawRequest),
@@ -18,7 +18,7 @@ pub enum Moment {
 pub struct RawRequest {
     /// The number of the connection, from 0.
     pub connection: usize,
-    /// The number of the request among all of them, from 0.
+    /// The number of the request among all requests, from 0.
     pub number: usize,
     /// The request line and the header fields, as sent.
     pub head: String,
@@ -27,7 +27,7 @@ pub struct RawRequest {
 }
 
 impl RawRequest {
-    /// The value of the first header field of this name, in any case.
+    /// The value of the first header field with this name. The case of the name does not matter.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         field(&self.head, name)

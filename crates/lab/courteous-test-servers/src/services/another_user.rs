@@ -2,11 +2,12 @@ use std::{path::Path, process::Command};
 
 use super::{is_root, missing, must_not_skip, path, program};
 
-/// The user `nobody`, which owns no file.
+/// A user that owns no file.
 const USER: &str = "65534";
 
-/// A command that runs `program` as another user, with no right but those that everybody has. `None` if this test may not become
-/// another user: it has said so, and fails where all tests must run.
+/// A command that runs `program` as another user, with only the rights that every user has. `None`
+/// if this test may not become another user. Then a message is printed, and the test fails where
+/// all tests must run.
 ///
 /// The other user needs the right to read `program` and to enter its folders.
 #[must_use]

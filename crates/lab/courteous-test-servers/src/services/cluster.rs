@@ -2,19 +2,21 @@ use std::path::Path;
 
 use super::{Redis, port::Port, tls::Tls, wait_for};
 
-/// A Redis Cluster of three primaries without replicas, each with a third of the slots. It is stopped when it is dropped.
+/// A Redis Cluster of three primaries without replicas, each with a third of the slots. The cluster
+/// is stopped when it is dropped.
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<Redis>,
-    /// Of the nodes' talk among themselves.
+    /// The ports of the cluster bus, on which the nodes talk to each other.
     _buses: Vec<Port>,
 }
 
-/// A node's bus listens so far above its port.
+/// How far a node's bus port is above its own port.
 const BUS: u16 = 10_000;
 
 impl RedisCluster {
-    /// Starts one, and waits until all its nodes know all slots. `None` as of [`Redis::start`].
+    /// Starts a cluster, and waits until all its nodes know all slots. Returns `None` in the same
+    /// case as [`Redis::start`].
     #[must_use]
     pub fn start() -> Option<Self> {
         let program = Redis::program()?;
@@ -23,7 +25,8 @@ impl RedisCluster {
         }))
     }
 
-    /// Starts one that speaks TLS, also among its nodes, with the `certificates` of [`Redis::secure`].
+    /// Starts a cluster that uses TLS, also between its nodes, with the `certificates` of
+    /// [`Redis::secure`].
     #[must_use]
     pub fn secure(certificates: &Path) -> Option<Self> {
         let program = Redis::program_with_tls()?;
@@ -35,7 +38,7 @@ impl RedisCluster {
         }))
     }
 
-    /// Starts its nodes, each by `start` on the port that the others know.
+    /// Starts the nodes, each with `start` on the port that the others know.
     fn of(start: impl Fn(Port, &[&str]) -> Redis) -> Self {
         let mut nodes = Vec::new();
         let mut buses = Vec::new();
@@ -53,7 +56,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// The URLs of all nodes, with `rediss://` if it is [secure](Self::secure).
+    /// The URLs of all nodes, with `rediss://` if the cluster is [secure](Self::secure).
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
         let url = |node: &Redis| match node.tls_address() {
@@ -69,7 +72,7 @@ impl RedisCluster {
         &self.nodes
     }
 
-    /// The nodes, to be killed and restarted.
+    /// The nodes, for a test that kills and restarts them.
     pub fn nodes_mut(&mut self) -> &mut [Redis] {
         &mut self.nodes
     }

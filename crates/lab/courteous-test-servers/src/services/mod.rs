@@ -1,4 +1,4 @@
-//! Real servers and other processes, started by a test and gone with it.
+//! Real servers and other processes that a test starts and that end with the test.
 
 mod another_user;
 mod cluster;
@@ -24,12 +24,12 @@ pub use self::{
     redis::Redis, sentinel::RedisSentinel, small_disk::SmallDisk,
 };
 
-/// Between two looks at what is waited for.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(5);
-/// A server that is not ready after so many looks never will be: 30 s.
+/// The most checks: 30 s in all. A server that is not ready by then never will be.
 const LOOKS: u32 = 6_000;
 
-/// Looks until `found` finds something, for 30 s at the most.
+/// Calls `found` until it finds something, for 30 s at most.
 fn wait_for<T>(mut found: impl FnMut() -> Option<T>) -> Option<T> {
     for _ in 0..LOOKS {
         let seen = found();
@@ -49,7 +49,7 @@ fn pause() {
     thread::sleep(PAUSE);
 }
 
-/// The folders in which programs are looked for.
+/// The folders that are searched for programs.
 fn path() -> Vec<PathBuf> {
     env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect()
 }
@@ -60,14 +60,14 @@ fn program<'a>(name: &str, folders: impl IntoIterator<Item = &'a PathBuf>) -> Op
     paths.find(|path| Path::is_file(path))
 }
 
-/// What a test does that lacks a program: it is skipped, loudly, but fails where all must run.
+/// Handles a missing program: skips the test with a message, but fails it where all tests must run.
 fn missing(program: &str, package: &str) {
     must_not_skip(&format!(
         "no `{program}` here; `apt-get install {package}` has it"
     ));
 }
 
-/// Skips a test, loudly, but fails it where all must run.
+/// Skips a test with a message, but fails it where all tests must run.
 fn must_not_skip(why: &str) {
     assert!(
         env::var_os("CI").is_none_or(|value| value != "true"),
@@ -76,11 +76,12 @@ fn must_not_skip(why: &str) {
     skip(why);
 }
 
-/// Skips a test, loudly.
+/// Skips a test with a message.
 fn skip(why: &str) {
     let test = thread::current();
     let test = test.name().unwrap_or("a test").to_owned();
-    // Not by a macro, which the test harness would swallow. There is nobody to tell if this fails.
+    // Not with a print macro, as the test harness would swallow its output. A failure here cannot
+    // be reported.
     let _ = writeln!(io::stderr(), "\nSKIPPED: {test}: {why}\n");
 }
 

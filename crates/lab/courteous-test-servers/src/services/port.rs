@@ -2,12 +2,12 @@ use std::{io, net::SocketAddr};
 
 use tokio::net::TcpSocket;
 
-/// A port of the loopback interface that is ours, whether a server of ours listens at it or not.
+/// A port of the loopback interface that is ours, whether or not one of our servers listens at it.
 ///
-/// It is bound, and never listened at. What makes that safe: it is bound without the permission to share, so that of all who
-/// pick a port like this only one gets it, and shared from then on, so that a server can listen at it (all servers ask for
-/// that permission, for their restarts). No outgoing connection gets a port that is bound, so a client that tries again and
-/// again cannot connect to itself.
+/// The port is bound, and this socket never listens. It is bound without the permission to share,
+/// so among all tests that pick a port like this, only one gets it. It is shared from then on, so
+/// that a server can listen at it: all servers ask for that permission, for their restarts. No
+/// outgoing connection gets a bound port, so a client that keeps trying cannot connect to itself.
 #[derive(Debug)]
 pub(super) struct Port {
     address: SocketAddr,
@@ -15,12 +15,12 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// One that is free.
+    /// Takes a free port.
     pub(super) fn free() -> io::Result<Self> {
         Self::bind(0)
     }
 
-    /// Two of which the second is `distance` above the first.
+    /// Takes two free ports; the second is `distance` above the first.
     pub(super) fn pair(distance: u16) -> io::Result<(Self, Self)> {
         let mut failed = io::Error::from(io::ErrorKind::AddrInUse);
         for _ in 0..1000 {

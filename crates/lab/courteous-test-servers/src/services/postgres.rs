@@ -13,12 +13,13 @@ use tempfile::TempDir;
 
 use super::{Process, missing, path, port::Port, program, wait_for};
 
-/// A Postgres cluster of a test's own, on a free port of the loopback interface. It is stopped when it is dropped.
+/// A Postgres cluster for one test, on a free port of the loopback interface. The cluster is
+/// stopped when it is dropped.
 ///
-/// Its superuser is `postgres`, without a password, its encoding UTF-8, and what is committed is on disk. All functions
-/// block: for some seconds, and 30 s at the most.
+/// The superuser is `postgres`, without a password. The encoding is UTF-8, and what is committed is
+/// on disk. All functions block for some seconds, and for 30 s at most.
 ///
-/// Postgres refuses to run as root: then it runs as `nobody`.
+/// Postgres refuses to run as root. If this process runs as root, Postgres runs as `nobody`.
 pub struct Postgres {
     process: Process,
     programs: Programs,
@@ -28,16 +29,17 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts one. `None` if Postgres is not installed: then it has said so, and the test is to end. With `CI=true` it
-    /// panics instead.
+    /// Starts a cluster. Returns `None` if Postgres is not installed: a message has been printed,
+    /// and the test should end. With `CI=true` this function panics instead.
     ///
-    /// It is looked for in `PATH`, where `pg_config` says, and in Debian's folders, the newest version first.
+    /// It looks for Postgres in `PATH`, where `pg_config` says, and in Debian's folders, the newest
+    /// version first.
     #[must_use]
     pub fn start() -> Option<Self> {
         Self::start_with(&[])
     }
 
-    /// Starts one with further settings, such as `fsync=off`.
+    /// Starts a cluster with further settings, such as `fsync=off`.
     #[must_use]
     pub fn start_with(settings: &[&str]) -> Option<Self> {
         let Some(programs) = Programs::find() else {
@@ -65,7 +67,7 @@ impl Postgres {
         Some(postgres)
     }
 
-    /// Where it listens, also after a restart.
+    /// The address at which Postgres listens. It stays the same after a restart.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.port.address()
@@ -77,24 +79,27 @@ impl Postgres {
         format!("postgres://postgres@{}/postgres", self.address())
     }
 
-    /// The folder of its socket, for a `host` that is a path.
+    /// The folder of the socket, for a `host` that is a path.
     #[must_use]
     pub fn socket_folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Ends it without a word to its clients and without a checkpoint, as `pg_ctl stop -m immediate` does: when it starts
-    /// again, it recovers. Connections are refused until it is restarted; the port stays its own.
+    /// Ends Postgres without a word to its clients and without a checkpoint, as `pg_ctl stop -m
+    /// immediate` does. Postgres recovers when it starts again. Connections are refused until then;
+    /// the port stays reserved.
     pub fn crash(&mut self) {
         self.end("QUIT");
     }
 
-    /// Ends it in good order: its clients' transactions are rolled back, as by `pg_ctl stop -m fast`.
+    /// Ends Postgres in good order: its clients' transactions are rolled back, as by `pg_ctl stop
+    /// -m fast`.
     pub fn stop(&mut self) {
         self.end("INT");
     }
 
-    /// Starts it again on the same port, with its data. It is [stopped](Self::stop) if it runs.
+    /// Starts Postgres again on the same port, with its data. If Postgres is running, it is
+    /// [stopped](Self::stop) first.
     pub fn restart(&mut self) {
         self.stop();
         self.process = self
@@ -103,12 +108,12 @@ impl Postgres {
         self.await_ready();
     }
 
-    /// Hangs the process that accepts connections (`SIGSTOP`). Those that are open go on.
+    /// Hangs the process that accepts connections (`SIGSTOP`). Open connections continue.
     pub fn pause(&self) {
         self.process.pause();
     }
 
-    /// Lets it go on.
+    /// Lets the paused process continue.
     pub fn resume(&self) {
         self.process.resume();
     }
@@ -129,10 +134,10 @@ impl Postgres {
             if !self.process.is_running() {
                 return Some(false);
             }
-            // The eighth line of that file is what `pg_ctl` goes by.
+            // `pg_ctl` relies on the eighth line of that file.
             let state = fs::read_to_string(&state).unwrap_or_default();
             let ready = state.lines().nth(7).map(str::trim_end) == Some("ready");
-            // And not that of a server that has crashed.
+            // The file must not be that of a server that has crashed.
             let id = self.process.id().to_string();
             (ready && state.lines().next() == Some(&*id)).then_some(true)
         });
@@ -163,10 +168,10 @@ const DATA: &str = "data";
 const LOG: &str = "postgres.log";
 const USER: &str = "postgres";
 
-/// What is installed, and who runs it.
+/// The installed programs, and the user that runs them.
 struct Programs {
     folder: PathBuf,
-    /// Another user than this process's, if that is root.
+    /// The user to run as, if this process is root.
     user: Option<(u32, u32)>,
 }
 
@@ -177,7 +182,7 @@ impl Programs {
             folders.push(String::from_utf8_lossy(&output.stdout).trim_end().into());
         }
         folders.extend(debian());
-        // Both of one version. `initdb` looks for its neighbour where it really is.
+        // Both programs of one version. `initdb` looks for its neighbour in its real folder.
         let postgres = folders.into_iter().find(|folder| {
             ["initdb", "postgres"]
                 .iter()
@@ -243,9 +248,9 @@ fn debian() -> Vec<PathBuf> {
     versions.into_iter().rev().map(|(_, path)| path).collect()
 }
 
-/// The user and group of `nobody`, if this process is root's.
+/// The user and group of an unprivileged user, if this process is root.
 fn unprivileged() -> Option<(u32, u32)> {
-    // What we make is ours.
+    // A file that we create belongs to our user.
     let ours = tempfile::tempfile().and_then(|file| file.metadata());
     if ours.expect("a temporary file").uid() != 0 {
         return None;

@@ -5,8 +5,8 @@ use std::{
 
 use super::wait_for;
 
-/// A process of a test, which ends with it: when it is dropped, when the test panics, and also when the test itself is
-/// killed.
+/// A process that ends with its test: when it is dropped, when the test panics, and even when the
+/// test itself is killed.
 ///
 /// ```
 /// use std::process::Command;
@@ -23,8 +23,8 @@ use super::wait_for;
 /// ```
 pub struct Process {
     child: Child,
-    /// Waits for the end of its input, which is ours, and then kills the child: nobody else would if this process was
-    /// killed.
+    /// Waits for the end of its input, which this process holds, and then kills the child. If this
+    /// process is killed, only the guard can end the child.
     guard: Child,
 }
 
@@ -52,7 +52,7 @@ impl Process {
         }
     }
 
-    /// Its number.
+    /// The process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -63,22 +63,23 @@ impl Process {
         &mut self.child
     }
 
-    /// Whether it has not ended yet.
+    /// Whether the process is still running.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Stops it as if its machine had stopped (`SIGSTOP`): its connections stay, and nobody answers.
+    /// Stops the process as if its machine had stopped (`SIGSTOP`): its connections stay, and it
+    /// does not answer.
     pub fn pause(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it go on after [`pause`](Self::pause) (`SIGCONT`).
+    /// Lets the process continue after [`pause`](Self::pause) (`SIGCONT`).
     pub fn resume(&self) {
         self.signal("CONT");
     }
 
-    /// Sends it a signal, as `kill` names it.
+    /// Sends the process a signal, by the name that `kill` uses.
     pub fn signal(&self, name: &str) {
         let id = self.id().to_string();
         let sent = Command::new("sh")
@@ -87,12 +88,13 @@ impl Process {
         assert!(sent.is_ok_and(|status| status.success()), "SIG{name} {id}");
     }
 
-    /// Kills it (`SIGKILL`), if it runs, and waits for its end.
+    /// Kills the process (`SIGKILL`) if it runs, and waits for its end.
     pub fn kill(&mut self) {
         end(&mut self.child);
     }
 
-    /// Waits until it has ended by itself, for 30 s at the most. `None` if it has not.
+    /// Waits until the process has ended without a signal from us, for 30 s at most. Returns `None`
+    /// if it has not.
     pub fn wait(&mut self) -> Option<ExitStatus> {
         wait_for(|| self.child.try_wait().ok().flatten())
     }
@@ -101,12 +103,13 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         end(&mut self.child);
-        // Before its input ends, as the child's number may soon be another process's.
+        // Kill the child before the guard's input ends, as the child's id may soon belong to
+        // another process.
         end(&mut self.guard);
     }
 }
 
-/// One that has ended already cannot be killed, and its status is kept.
+/// A process that has already ended cannot be killed, and its status is kept.
 fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();

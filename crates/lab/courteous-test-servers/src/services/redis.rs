@@ -9,9 +9,10 @@ use tempfile::TempDir;
 
 use super::{Process, missing, path, port::Port, program, resp, tls::Tls, wait_for};
 
-/// A `redis-server` of a test's own, on a free port of the loopback interface. It is stopped when it is dropped.
+/// A `redis-server` for one test, on a free port of the loopback interface. The server is stopped
+/// when it is dropped.
 ///
-/// All functions block: for some milliseconds, and 30 s at the most.
+/// All functions block for some milliseconds, and for 30 s at most.
 ///
 /// ```
 /// use courteous_test_servers::Redis;
@@ -34,20 +35,21 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts one that keeps its data in memory only. `None` if there is no `redis-server`: then it has said so, and the
-    /// test is to end. With `CI=true` it panics instead.
+    /// Starts a server that keeps its data in memory only. Returns `None` if there is no
+    /// `redis-server`: a message has been printed, and the test should end. With `CI=true` this
+    /// function panics instead.
     #[must_use]
     pub fn start() -> Option<Self> {
         Self::start_with(&[])
     }
 
-    /// Starts one that has written each command to disk when it answers.
+    /// Starts a server that has written each command to disk before it answers.
     #[must_use]
     pub fn persistent() -> Option<Self> {
         Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
-    /// Starts one with further `options`, as on its command line.
+    /// Starts a server with further `options`, as on its command line.
     #[must_use]
     pub fn start_with(options: &[&str]) -> Option<Self> {
         let program = Self::program()?;
@@ -55,11 +57,11 @@ impl Redis {
         Some(Self::start_at(program, port, options))
     }
 
-    /// Starts one that listens by TLS as well, at [another port](Self::tls_address), and has its replicas copy it so. In
-    /// `certificates` there are `ca.crt`, `server.crt` and `server.key`, as PEM. It asks nobody for a certificate, unless
-    /// an option says so.
+    /// Starts a server that also listens by TLS at [another port](Self::tls_address). Its replicas
+    /// copy it by TLS. The folder `certificates` holds `ca.crt`, `server.crt` and `server.key`, as
+    /// PEM. The server does not ask clients for a certificate, unless an option says so.
     ///
-    /// `None` also if the `redis-server` was built without TLS.
+    /// Also returns `None` if the `redis-server` was built without TLS.
     #[must_use]
     pub fn secure(certificates: &Path, options: &[&str]) -> Option<Self> {
         let program = Self::program_with_tls()?;
@@ -113,7 +115,7 @@ impl Redis {
         redis
     }
 
-    /// Where it listens, also after a restart.
+    /// The address at which the server listens. It stays the same after a restart.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.port.address()
@@ -125,7 +127,7 @@ impl Redis {
         format!("redis://{}", self.address())
     }
 
-    /// Where it listens by TLS, if it does.
+    /// The address at which the server listens by TLS, if it does.
     #[must_use]
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls.as_ref().map(Tls::address)
@@ -135,17 +137,18 @@ impl Redis {
         self.tls.as_ref()
     }
 
-    /// Sends it a command and yields the reply's text: that of an array's elements line by line, and the empty text for
-    /// nil.
+    /// Sends a command and returns the reply's text. An array gives the text of its elements line
+    /// by line, and nil gives the empty text.
     ///
     /// # Errors
     ///
-    /// If it answers with an error, which is the error's text, or not within 10 s.
+    /// If the server answers with an error, whose text is the error's text, or does not answer
+    /// within 10 s.
     pub fn command(&self, words: &[&str]) -> io::Result<String> {
         resp::command(self.address(), words)
     }
 
-    /// What `INFO` says of `field`.
+    /// The value of `field` in the server's `INFO`.
     ///
     /// # Errors
     ///
@@ -158,29 +161,31 @@ impl Redis {
         Ok(value.trim_end().to_owned())
     }
 
-    /// Kills it. Connections are refused until it is restarted; the port stays its own.
+    /// Kills the server. Connections are refused until it is restarted; the port stays reserved.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Starts it again on the same port, with what it has written to disk. It is killed if it runs.
+    /// Starts the server again on the same port, with the data that it has written to disk. If the
+    /// server is running, it is killed first.
     pub fn restart(&mut self) {
         self.process.kill();
         self.process = spawn(&self.program, &self.port, &self.folder, &self.options);
         self.await_ready();
     }
 
-    /// Hangs it (`SIGSTOP`): connections are still accepted, by its machine, and nobody answers.
+    /// Hangs the server (`SIGSTOP`): the machine still accepts connections, and the server does not
+    /// answer.
     pub fn pause(&self) {
         self.process.pause();
     }
 
-    /// Lets it go on. It answers what it was sent meanwhile.
+    /// Lets the server continue. It then answers the commands that it was sent in the meantime.
     pub fn resume(&self) {
         self.process.resume();
     }
 
-    /// Makes it a replica of `primary`, and waits until it has all of that one's data.
+    /// Makes this server a replica of `primary`, and waits until it has all of the primary's data.
     pub fn replicate(&self, primary: &Self) {
         let primary = primary.tls_address().unwrap_or(primary.address());
         let (host, port) = (primary.ip().to_string(), primary.port().to_string());
@@ -193,7 +198,7 @@ impl Redis {
         wait_for(|| in_step().then_some(())).expect("a replica that is in step");
     }
 
-    /// Makes it a primary of its own, with the data that it has.
+    /// Makes this server a primary, with the data that it has.
     pub fn promote(&self) {
         let promoted = self.command(&["REPLICAOF", "NO", "ONE"]);
         promoted.expect("a primary");
@@ -224,7 +229,7 @@ fn spawn(program: &PathBuf, port: &Port, folder: &TempDir, options: &[String]) -
         .current_dir(folder)
         .args(["--port", &port, "--bind", "127.0.0.1", "--logfile", LOG])
         .args(["--save", "", "--appendonly", "no"])
-        // A replica is in step at once, and not after five seconds.
+        // A replica is in step at once, and not only after five seconds.
         .args(["--repl-diskless-sync-delay", "0"])
         .args(options)
         .stdin(Stdio::null())

@@ -6,8 +6,8 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends one command to a Redis, by a connection of its own, and reads the reply: its text, that of an array's elements
-/// line by line. Nil is the empty text.
+/// Sends one command to a Redis over a new connection, and returns the reply's text. An array gives
+/// the text of its elements line by line. Nil gives the empty text.
 pub(super) fn command(server: SocketAddr, words: &[&str]) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -9,11 +9,11 @@ use tempfile::TempDir;
 
 use super::{Process, Redis, port::Port, resp, tls::Tls, wait_for};
 
-/// A Redis Sentinel of a test's own that watches one primary, on a free port of the loopback interface. It is stopped when
-/// it is dropped.
+/// A Redis Sentinel for one test that watches one primary, on a free port of the loopback
+/// interface. The Sentinel is stopped when it is dropped.
 ///
-/// It is a majority by itself: it takes a primary that has not answered for half a second for dead, and has a replica of
-/// it promoted within some seconds.
+/// This Sentinel alone is a majority. It declares a primary dead that has not answered for half a
+/// second, and promotes one of its replicas within some seconds.
 pub struct RedisSentinel {
     process: Process,
     program: PathBuf,
@@ -24,10 +24,11 @@ pub struct RedisSentinel {
 }
 
 impl RedisSentinel {
-    /// Starts one that calls `primary` by `name`, and waits until it knows all replicas that the primary has. `None` as of
-    /// [`Redis::start`].
+    /// Starts a Sentinel that calls `primary` by `name`, and waits until the Sentinel knows all
+    /// replicas of the primary. Returns `None` in the same case as [`Redis::start`].
     ///
-    /// A primary that is [secure](Redis::secure) is watched by TLS, and then the Sentinel listens by TLS as well.
+    /// If the primary is [secure](Redis::secure), the Sentinel watches it by TLS and listens by TLS
+    /// as well.
     #[must_use]
     pub fn start(name: &str, primary: &Redis) -> Option<Self> {
         let program = Redis::program()?;
@@ -41,7 +42,7 @@ impl RedisSentinel {
             format!("logfile {LOG}"),
             format!("sentinel monitor {name} {host} {watched_port} 1"),
             format!("sentinel down-after-milliseconds {name} 500"),
-            // It tries again after twice as long.
+            // The Sentinel tries again after twice this time.
             format!("sentinel failover-timeout {name} 2000"),
         ];
         let tls = primary.tls().map(|tls| {
@@ -66,7 +67,7 @@ impl RedisSentinel {
         Some(sentinel)
     }
 
-    /// Where it listens, also after a restart.
+    /// The address at which the Sentinel listens. It stays the same after a restart.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.port.address()
@@ -78,22 +79,22 @@ impl RedisSentinel {
         format!("redis://{}", self.address())
     }
 
-    /// Where it listens by TLS, if it does.
+    /// The address at which the Sentinel listens by TLS, if it does.
     #[must_use]
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls.as_ref().map(Tls::address)
     }
 
-    /// Sends it a command, as [`Redis::command`] does.
+    /// Sends the Sentinel a command, as [`Redis::command`] does.
     ///
     /// # Errors
     ///
-    /// As of that.
+    /// As [`Redis::command`].
     pub fn command(&self, words: &[&str]) -> io::Result<String> {
         resp::command(self.address(), words)
     }
 
-    /// Whom it takes for the primary.
+    /// The server that the Sentinel takes for the primary.
     #[must_use]
     pub fn primary(&self) -> SocketAddr {
         let named = self.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &self.name]);
@@ -102,43 +103,45 @@ impl RedisSentinel {
         address.expect("an address")
     }
 
-    /// Waits until it has made `promoted` the primary.
+    /// Waits until the Sentinel has made `promoted` the primary.
     pub fn await_promotion(&mut self, promoted: &Redis) {
         let promoted = promoted.tls_address().unwrap_or(promoted.address());
         self.await_that(|sentinel| sentinel.primary() == promoted);
     }
 
-    /// Kills it. Connections are refused until it is restarted; the port stays its own.
+    /// Kills the Sentinel. Connections are refused until it is restarted; the port stays reserved.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Starts it again on the same port, with what it knew. It is killed if it runs.
+    /// Starts the Sentinel again on the same port, with what it knew. If the Sentinel is running,
+    /// it is killed first.
     pub fn restart(&mut self) {
         self.process.kill();
         self.process = spawn(&self.program, &self.folder);
         self.hurry();
     }
 
-    /// Hangs it (`SIGSTOP`): connections are still accepted, by its machine, and nobody answers.
+    /// Hangs the Sentinel (`SIGSTOP`): the machine still accepts connections, and the Sentinel does
+    /// not answer.
     pub fn pause(&self) {
         self.process.pause();
     }
 
-    /// Lets it go on.
+    /// Lets the Sentinel continue.
     pub fn resume(&self) {
         self.process.resume();
     }
 
-    /// Waits until it is ready, and has it look at its servers more often than once in ten seconds. A Redis before 7.0
-    /// cannot, and only takes longer.
+    /// Waits until the Sentinel is ready, and makes it check its servers more often than once in
+    /// ten seconds. A Redis before 7.0 cannot do so, and only takes longer.
     fn hurry(&mut self) {
         self.await_that(|sentinel| sentinel.command(&["PING"]).is_ok());
         let looks = ["INFO-PERIOD", "250", "PUBLISH-PERIOD", "250"];
         let _ = self.command(&[&["SENTINEL", "DEBUG"], &looks[..]].concat());
     }
 
-    /// What it says of `field` of its primary.
+    /// The value of `field` in the Sentinel's report on its primary.
     fn watched(&self, field: &str) -> io::Result<String> {
         let fields = self.command(&["SENTINEL", "MASTER", &self.name])?;
         let mut fields = fields.lines();
@@ -164,7 +167,7 @@ impl RedisSentinel {
 }
 
 const LOG: &str = "sentinel.log";
-/// It writes there what it comes to know.
+/// The file in which the Sentinel saves what it learns.
 const SETTINGS: &str = "sentinel.conf";
 
 fn spawn(program: &PathBuf, folder: &TempDir) -> Process {

@@ -6,13 +6,13 @@ use std::{
 
 use super::must_not_skip;
 
-/// A disk of so many bytes, in memory, that is gone when this is dropped.
+/// An in-memory disk of a given size. The disk is gone when this value is dropped.
 #[derive(Debug)]
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// A disk that is mounted at `folder`, which is created. `None` if this test may not mount one: it has said so, and
-    /// fails where all tests must run.
+    /// Mounts a disk at `folder`, and creates the folder. Returns `None` if this test may not mount
+    /// a disk. Then a message is printed, and the test fails where all tests must run.
     ///
     /// # Errors
     ///
@@ -31,7 +31,7 @@ impl SmallDisk {
         Ok(None)
     }
 
-    /// Where it is mounted.
+    /// The folder where the disk is mounted.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
@@ -40,7 +40,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a file may still be open.
+        // Lazily, as a file may still be open.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

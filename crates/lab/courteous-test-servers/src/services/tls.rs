@@ -6,7 +6,7 @@ use std::{
 
 use super::port::Port;
 
-/// How a Redis, or a Sentinel, listens by TLS.
+/// How a Redis or a Sentinel listens by TLS.
 #[derive(Debug)]
 pub(super) struct Tls {
     port: Port,
@@ -21,7 +21,7 @@ impl Tls {
         }
     }
 
-    /// Whether a `redis-server` was built with it: one that was not does not know the option.
+    /// Whether a `redis-server` was built with TLS. A server without TLS does not know the option.
     pub(super) fn is_known(program: &Path) -> bool {
         let nowhere = Command::new(program)
             .args(["--port", "0", "--tls-port", "0"])
@@ -38,7 +38,7 @@ impl Tls {
         &self.certificates
     }
 
-    /// Options of a command line; without their dashes, lines of a configuration.
+    /// Options of a command line. Without their dashes, they are lines of a configuration file.
     pub(super) fn settings(&self) -> [(String, String); 6] {
         let file = |name| self.certificates.join(name).display().to_string();
         [
