@@ -8,9 +8,9 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// One waiter's own wait for an instant, outside of any queue.
+/// A wait of one waiter for an instant, outside of any queue.
 ///
-/// Its timer is made when it is first polled. Without a runtime it is polled again and again.
+/// The timer is made at the first poll. Without a runtime, the waiter is polled again and again.
 #[derive(Debug)]
 pub struct Nap {
     until: Instant,
@@ -24,7 +24,7 @@ impl Nap {
         Self { until, sleep: None }
     }
 
-    /// Whether the instant has come. If not, the task is woken then.
+    /// Returns whether the instant has come. If it has not, the task is woken when it comes.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.until <= Instant::now() {
             return Poll::Ready(());

@@ -2,27 +2,28 @@ use std::fmt;
 
 /// The end of a list of slots.
 const NIL: u32 = u32::MAX;
-/// As `prev` of a slot: used, but not in the line.
+/// The `prev` of a slot that is in use, but not in the line.
 const APART: u32 = u32::MAX - 1;
-/// The largest slab that is kept when the last ticket is gone.
+/// How many slots the vector keeps at most when the last ticket is gone.
 const KEPT: usize = 64;
 
 /// A first-in, first-out line of waiting tasks.
 ///
-/// A place in the line is held by a [`Ticket`]. A task's value stays in the queue until its ticket is given back with
-/// [`remove`](Queue::remove), also after the task was taken out of the line: in between it can be put back where its age
-/// says.
+/// A [`Ticket`] holds a place in the line. A task's value stays in the queue until
+/// [`remove`](Queue::remove) takes its ticket back, even after the task was taken out of the line.
+/// Until then, the task can be put back into the line, at the place that its age gives it.
 ///
-/// All operations take constant time, apart from [`requeue`](Queue::requeue). The values lie in one vector, which is
-/// given back to the allocator when the last ticket is.
+/// All operations take constant time, apart from [`requeue`](Queue::requeue). The values lie in one
+/// vector. Its memory is given back to the allocator when the last ticket is given back.
 pub struct Queue<T> {
     slots: Vec<Slot<T>>,
     /// The first and the last slot in the line.
     head: u32,
     tail: u32,
-    /// The slot in the line that was put back last: the next one to be put back is often right behind it.
+    /// The slot that was put back into the line last. The next slot to be put back often belongs
+    /// right behind it.
     hint: u32,
-    /// The first unused slot; the next one is in its `next`.
+    /// The first unused slot. Each unused slot has the index of the next one in its `next`.
     free: u32,
     /// How many slots are in the line, and how many are in use.
     queued: u32,
@@ -40,14 +41,15 @@ struct Slot<T> {
 
 /// A place in a [`Queue`].
 ///
-/// There is one ticket to a place, and [`Queue::remove`] takes it back, so that none can outlive its place. It must be
-/// used with the queue that gave it. A ticket that is merely dropped leaves its place in use.
+/// Each place has exactly one ticket. [`Queue::remove`] takes the ticket back, so no ticket can
+/// outlive its place. A ticket must be used with the queue that gave it. If a ticket is merely
+/// dropped, its place stays in use.
 #[derive(Debug)]
 #[must_use = "the place stays in use until the ticket is given back"]
 pub struct Ticket(u32);
 
 impl<T> Queue<T> {
-    /// An empty queue, which has not allocated.
+    /// An empty queue. It has not allocated anything.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -62,29 +64,29 @@ impl<T> Queue<T> {
         }
     }
 
-    /// How many are in the line.
+    /// How many waiters are in the line.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.queued as usize
     }
 
-    /// Whether nobody is in the line.
+    /// Whether the line is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.queued == 0
     }
 
-    /// How many tickets are out: those in the line, and those that were taken out of it.
+    /// How many tickets are out: of waiters in the line, and of waiters that were taken out of it.
     #[must_use]
     pub const fn tickets(&self) -> usize {
         self.used as usize
     }
 
-    /// Joins the line at its end.
+    /// Adds a waiter at the end of the line.
     ///
     /// # Panics
     ///
-    /// With 4,294,967,294 tickets out.
+    /// If 4,294,967,294 tickets are out.
     pub fn push_back(&mut self, value: T) -> Ticket {
         let age = self.age;
         self.age += 1;
@@ -118,13 +120,14 @@ impl<T> Queue<T> {
         self.slots.get(self.head as usize)?.value.as_ref()
     }
 
-    /// The value at the front of the line, to be changed.
+    /// The value at the front of the line, as a mutable reference.
     #[must_use]
     pub fn front_mut(&mut self) -> Option<&mut T> {
         self.slots.get_mut(self.head as usize)?.value.as_mut()
     }
 
-    /// Takes the front out of the line. Its value stays until its ticket is given back.
+    /// Takes the waiter at the front out of the line. Its value stays until its ticket is given
+    /// back.
     pub fn take_front(&mut self) -> Option<&mut T> {
         let head = self.head;
         if head == NIL {
@@ -134,42 +137,42 @@ impl<T> Queue<T> {
         self.slots.get_mut(head as usize)?.value.as_mut()
     }
 
-    /// Whether the ticket's holder is in the line.
+    /// Whether the ticket's waiter is in the line.
     #[must_use]
     pub fn is_queued(&self, ticket: &Ticket) -> bool {
         self.slot(ticket.0).prev != APART
     }
 
-    /// Whether the ticket's holder is at the front of the line.
+    /// Whether the ticket's waiter is at the front of the line.
     #[must_use]
     pub const fn is_front(&self, ticket: &Ticket) -> bool {
         self.head == ticket.0
     }
 
-    /// Whether somebody who joined before the ticket's holder is in the line.
+    /// Whether the line has a waiter that joined before the ticket's waiter.
     #[must_use]
     pub fn is_overtaking(&self, ticket: &Ticket) -> bool {
         let front = self.slots.get(self.head as usize);
         front.is_some_and(|front| front.age < self.slot(ticket.0).age)
     }
 
-    /// The age of the ticket's holder: less than that of all who joined later.
+    /// The age of the ticket's waiter. It is less than the age of all waiters that joined later.
     #[must_use]
     pub fn age(&self, ticket: &Ticket) -> u64 {
         self.slot(ticket.0).age
     }
 
-    /// The age of the front of the line.
+    /// The age of the waiter at the front of the line.
     #[must_use]
     pub fn front_age(&self) -> Option<u64> {
         Some(self.slots.get(self.head as usize)?.age)
     }
 
-    /// The value of the ticket's holder.
+    /// The value of the ticket's waiter.
     ///
     /// # Panics
     ///
-    /// May panic if the ticket is of another queue.
+    /// May panic if the ticket belongs to another queue.
     #[must_use]
     pub fn get(&self, ticket: &Ticket) -> &T {
         match &self.slot(ticket.0).value {
@@ -178,11 +181,11 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The value of the ticket's holder, to be changed.
+    /// The value of the ticket's waiter, as a mutable reference.
     ///
     /// # Panics
     ///
-    /// May panic if the ticket is of another queue.
+    /// May panic if the ticket belongs to another queue.
     #[must_use]
     pub fn get_mut(&mut self, ticket: &Ticket) -> &mut T {
         match &mut self.slot_mut(ticket.0).value {
@@ -191,14 +194,15 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes the ticket's holder out of the line, if it is there, as if its turn had come.
+    /// Takes the ticket's waiter out of the line, if it is there, as if its turn had come.
     pub fn take(&mut self, ticket: &Ticket) {
         if self.is_queued(ticket) {
             self.unlink(ticket.0);
         }
     }
 
-    /// Goes through the line from the front, and takes those out of it for whom `keep` says `false`.
+    /// Goes through the line from the front, and takes out each waiter for which `keep` returns
+    /// `false`.
     pub fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
         let mut index = self.head;
         while index != NIL {
@@ -211,11 +215,11 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Puts a holder who was taken out back into the line, before all who joined later. Changes nothing for a holder who
-    /// is in the line.
+    /// Puts a waiter that was taken out back into the line, before all that joined later. Changes
+    /// nothing if the waiter is in the line.
     ///
-    /// Looks from the one on that was put back last, if that is older, else from the front: so it costs one step for each
-    /// of a crowd that is put back in its old order.
+    /// The search starts at the waiter that was put back last, if that one is older, and otherwise
+    /// at the front. So a crowd that is put back in its old order costs one step for each waiter.
     pub fn requeue(&mut self, ticket: &Ticket) {
         if self.is_queued(ticket) {
             return;
@@ -233,11 +237,12 @@ impl<T> Queue<T> {
         self.hint = ticket.0;
     }
 
-    /// Gives a ticket back: its holder leaves the line, if it is there, and takes its value along.
+    /// Takes a ticket back, and returns its value. If the waiter is still in the line, it leaves
+    /// the line.
     ///
     /// # Panics
     ///
-    /// May panic if the ticket is of another queue.
+    /// May panic if the ticket belongs to another queue.
     pub fn remove(&mut self, ticket: Ticket) -> T {
         self.take(&ticket);
         let free = self.free;
@@ -256,7 +261,8 @@ impl<T> Queue<T> {
         value
     }
 
-    /// The values of all ticket holders, in the line or not, in no order.
+    /// The values of all tickets, in no particular order, whether their waiters are in the line or
+    /// not.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().filter_map(|slot| slot.value.as_mut())
     }
@@ -269,7 +275,7 @@ impl<T> Queue<T> {
         &mut self.slots[index as usize]
     }
 
-    /// Puts the slot `index` into the line before `next`; at the end if that is `NIL`.
+    /// Puts the slot `index` into the line before `next`, or at the end if `next` is `NIL`.
     fn link_before(&mut self, next: u32, index: u32) {
         let prev = match next {
             NIL => self.tail,
@@ -294,7 +300,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Makes `prev` and `next` neighbours; `NIL` is the end on either side.
+    /// Makes `prev` and `next` neighbours. `NIL` stands for the end of the line on either side.
     fn join(&mut self, prev: u32, next: u32) {
         match prev {
             NIL => self.head = next,

@@ -10,40 +10,46 @@ use crate::{
     timer::{Ring, Set, Timer},
 };
 
-/// What a limit does for those who wait for it.
+/// What a limit does for its waiters.
 pub trait Serve: Send + 'static {
-    /// Serves everybody whose turn has come by `now`, and says what the next one waits for.
+    /// Serves every waiter whose turn has come by `now`, and returns what the next waiter waits
+    /// for.
     ///
-    /// Called under the lock. An instant that is not later than `now` makes it be called again.
+    /// This is called under the lock. If the returned instant is not later than `now`, `serve` is
+    /// called again.
     fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next;
 
-    /// Wakes everybody who waits: there is no runtime left whose timer could serve them. Each then has to
-    /// [`join`](Shared::join) again, on a runtime of its own.
+    /// Wakes all waiters, because no runtime is left whose timer could serve them. Each waiter must
+    /// then [`join`](Shared::join) again, on its own runtime.
     fn rouse(&mut self, wakes: &mut Wakes);
 }
 
-/// What those who wait at a limit wait for.
+/// What the waiters of a limit wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "there is nothing else to wait for")]
 pub enum Next {
     /// An instant.
     At(Instant),
-    /// Something that comes with an [`update`](Shared::update). No timer is set, but the waiting tasks' runtimes are
-    /// remembered: that update may come from a thread without one, and ask for an instant.
+    /// Something that comes with an [`update`](Shared::update). No timer is set, but the runtimes
+    /// of the waiting tasks are remembered. That update may come from a thread without a runtime,
+    /// and may ask for an instant.
     Event,
-    /// Nothing: nobody waits. The runtimes are let go of.
+    /// Nothing: the limit has no waiter. The runtimes are let go.
     Nothing,
 }
 
-/// A limit's state under one mutex, with a timer that serves the waiting tasks by itself.
+/// A limit's state under one mutex, with a timer that serves the waiting tasks automatically.
 ///
-/// No task is spawned, and no task has to be polled for another one to be served: the timer's waker is the shared state.
+/// No task is spawned, and no task has to be polled for another one to be served. The timer's waker
+/// is the shared state.
 ///
 /// # Runtimes
 ///
-/// It needs no runtime until somebody waits, and outlives runtimes: every runtime on which a task has
-/// [`join`](Self::join)ed has an alarm of its own until nobody waits any more. One that is shut down is noticed
-/// and let go of; if none is left, all waiting tasks are woken to join again. No call panics outside of a runtime.
+/// The limit needs no runtime until it has a waiter, and it outlives runtimes. Every runtime on
+/// which a task has called [`join`](Self::join) gets an alarm of its own. It keeps that alarm until
+/// the limit has no waiter any more. A runtime that is shut down is noticed and let go. If no
+/// runtime is left, all waiting tasks are woken, so that they join again. No call panics outside of
+/// a runtime.
 pub struct Shared<T, S: Shortcut<T> = ()> {
     shortcut: S,
     state: Mutex<State<T, S>>,
@@ -51,7 +57,7 @@ pub struct Shared<T, S: Shortcut<T> = ()> {
 
 struct State<T, S: Shortcut<T>> {
     kept: T,
-    /// Made when somebody waits: limits may be many, and few have somebody.
+    /// Made when the first waiter joins: there may be many limits, and few of them have a waiter.
     timer: Option<Box<Timer<Shared<T, S>>>>,
 }
 
@@ -64,7 +70,7 @@ impl<T: Serve> Shared<T> {
 }
 
 impl<T: Send + 'static, S: Shortcut<T>> Shared<T, S> {
-    /// Shares a limit that has a way past its lock, and `kept` under it.
+    /// Shares a limit that has a way past its lock. `kept` is what stays under the lock.
     #[must_use]
     pub const fn with_shortcut(kept: T, shortcut: S) -> Self {
         let state = State { kept, timer: None };
@@ -79,21 +85,24 @@ impl<T: Send + 'static, S: Shortcut<T>> Shared<T, S> {
         &self.shortcut
     }
 
-    /// Looks at what is kept under the lock, as it is: some of the limit's state may be with the shortcut.
+    /// Looks at the value that is kept under the lock, as it is. Some of the limit's state may be
+    /// with the shortcut.
     pub fn peek<R>(&self, f: impl FnOnce(&T) -> R) -> R {
         f(&self.lock().kept)
     }
 
-    /// Does something that changes nothing for those who wait. This is the fast path: it costs the lock.
+    /// Runs `f`, which must change nothing for the waiters. This is the fast path: it only costs
+    /// the lock.
     pub fn with<R>(&self, f: impl FnOnce(&mut S::Limit) -> R) -> R {
         self.locked(|limit, _| f(limit))
     }
 
-    /// As [`with`](Self::with), by a task that is going to wait: `f` is given a way to learn whether the timer knows the
-    /// task's runtime, as somebody who waits there has [`join`](Self::join)ed. If so, and what the next one waits for stays the
-    /// same, the task need not join.
+    /// Does the same as [`with`](Self::with), for a task that is going to wait. `f` also gets a
+    /// function that tells whether the timer knows the task's runtime. The timer knows it if
+    /// another waiter on that runtime has called [`join`](Self::join). Then the task need not join,
+    /// as long as the next waiter still waits for the same thing.
     ///
-    /// In a crowd this is what nearly all find: it costs neither the clock nor the timer.
+    /// In a crowd, nearly all tasks find this case. It needs neither the clock nor the timer.
     pub fn attend<R>(&self, f: impl FnOnce(&mut S::Limit, &dyn Fn() -> bool) -> R) -> R {
         self.locked(|limit, timer| {
             let knows = || timer.as_ref().is_some_and(|timer| timer.knows_runtime());
@@ -101,10 +110,11 @@ impl<T: Send + 'static, S: Shortcut<T>> Shared<T, S> {
         })
     }
 
-    /// Does something, then serves those who wait and sets the timer for the next one; then, without the lock, wakes
-    /// those who were served and whom `f` added.
+    /// Runs `f`, then serves the waiters and sets the timer for the next one. After that, without
+    /// the lock, wakes the served waiters and those that `f` added.
     ///
-    /// `f` is told the time. It may be called anywhere, also when a waiting future is dropped.
+    /// `f` gets the current time. `update` may be called anywhere, even while a waiting future is
+    /// dropped.
     pub fn update<R>(
         self: &Arc<Self>,
         f: impl FnOnce(&mut S::Limit, Instant, &mut Wakes) -> R,
@@ -112,8 +122,8 @@ impl<T: Send + 'static, S: Shortcut<T>> Shared<T, S> {
         self.run(false, f)
     }
 
-    /// As [`update`](Self::update), but leaves those who are to be woken in `wakes`: for a caller that has a lock of its own,
-    /// and wakes them without it.
+    /// Does the same as [`update`](Self::update), but leaves the waiters to be woken in `wakes`.
+    /// This is for a caller that has a lock of its own, and wakes the waiters without that lock.
     pub fn update_into<R>(
         self: &Arc<Self>,
         wakes: &mut Wakes,
@@ -122,19 +132,19 @@ impl<T: Send + 'static, S: Shortcut<T>> Shared<T, S> {
         self.serve(false, wakes, f)
     }
 
-    /// As [`update`](Self::update), by a task that is going to wait: from now on the timer also rings on the task's own
-    /// runtime.
+    /// Does the same as [`update`](Self::update), for a task that is going to wait. From now on,
+    /// the timer also rings on the task's own runtime.
     ///
     /// Must be called from a poll, each time that the task is about to return "pending".
     ///
     /// # Panics
     ///
-    /// If the current runtime's timers are disabled.
+    /// If the timers of the current runtime are disabled.
     pub fn join<R>(self: &Arc<Self>, f: impl FnOnce(&mut S::Limit, Instant, &mut Wakes) -> R) -> R {
         self.run(true, f)
     }
 
-    /// When the timer will serve the queue next, if somebody waits for that.
+    /// When the timer will serve the queue next. `None` if no waiter waits for an instant.
     #[must_use]
     pub fn armed_at(&self) -> Option<Instant> {
         self.lock().timer.as_ref()?.at()
@@ -186,7 +196,7 @@ impl<T: Send + 'static, S: Shortcut<T>> Shared<T, S> {
         })
     }
 
-    /// All that is done with the limit is done in here.
+    /// Everything that is done with the limit goes through this function.
     fn locked<R>(&self, f: impl FnOnce(&mut S::Limit, &mut Option<Box<Timer<Self>>>) -> R) -> R {
         let State { kept, timer } = &mut *self.lock();
         let result = f(self.shortcut.close(kept), timer);
@@ -195,7 +205,7 @@ impl<T: Send + 'static, S: Shortcut<T>> Shared<T, S> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T, S>> {
-        // A panic under the lock can only be one of the timer's, which is as good as not set then.
+        // Only the timer can panic under the lock. After such a panic, the timer counts as not set.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,20 +1,22 @@
 use crate::Serve;
 
-/// A way past the lock of a [`Shared`](crate::Shared) limit, for those who need not know all that is under it.
+/// A way past the lock of a [`Shared`](crate::Shared) limit, for callers that do not need the whole
+/// state under the lock.
 ///
-/// It holds the limit's state, or some of it, while nobody has the lock. So nothing that happens under the lock has to know
-/// of it. `T` is what stays under the lock meanwhile.
+/// While the lock is free, the shortcut holds all or some of the limit's state. `T` is what stays
+/// under the lock meanwhile. Code that runs under the lock does not have to know of the shortcut.
 ///
-/// `()` is none.
+/// `()` is no shortcut.
 pub trait Shortcut<T>: Send + Sync + 'static {
-    /// What those see who have the lock.
+    /// What code that runs under the lock sees.
     type Limit: Serve;
 
-    /// Closes the shortcut, and makes the limit out of what it held: right after the lock was taken, before all else.
+    /// Closes the shortcut, and makes the limit out of what the shortcut held. Called right after
+    /// the lock was taken, before anything else.
     fn close<'a>(&self, kept: &'a mut T) -> &'a mut Self::Limit;
 
-    /// Opens it again, if the limit is in a state that allows that: right before the lock is released. It stays closed if
-    /// there was a panic under the lock.
+    /// Opens the shortcut again, if the limit's state allows that. Called right before the lock is
+    /// released. The shortcut stays closed if there was a panic under the lock.
     fn open(&self, kept: &mut T);
 }
 

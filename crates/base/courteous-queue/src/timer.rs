@@ -17,28 +17,31 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// Not yet.
+/// Added to the present, it gives an instant that has not come yet.
 const MOMENT: Duration = Duration::from_millis(1);
 
 thread_local! {
-    /// Whether this thread is setting a timer, and so holds the lock that ringing it would take.
+    /// Whether this thread is setting a timer. It then holds the lock that ringing would take.
     static SETTING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What a [`Timer`] calls when its time has come, from any thread, without a lock of the timer's.
+/// What a [`Timer`] calls when its instant has come. The call can come from any thread. It holds no
+/// lock of the timer.
 pub(crate) trait Ring: Send + Sync + 'static {
     fn ring(self: Arc<Self>);
 }
 
-/// An instant at which somebody is called, on every runtime that has tasks waiting for it.
+/// An instant at which the timer's owner is called, on every runtime that has tasks waiting for it.
 ///
-/// There is one kept `Sleep` to a runtime, nearly always one in all. One for all runtimes would not do: a runtime that
-/// nobody drives, such as a `current_thread` one outside of `block_on`, never fires its timers, and must not hold up the
-/// tasks of another one.
+/// The timer keeps one `Sleep` for each runtime. Nearly always there is only one. A single `Sleep`
+/// for all runtimes would not be enough. Some runtimes are not driven, such as a `current_thread`
+/// runtime outside of `block_on`. Such a runtime never fires its timers, and must not hold up the
+/// tasks of another runtime.
 ///
-/// A `Sleep` may only be *polled* while its runtime lives, and nothing tells whether it does. But *setting* one never
-/// panics, and one that was set to the future and counts as elapsed belongs to a dead runtime: so each is set first, polled
-/// only if it has fired since and is pending now, and dropped if it is dead.
+/// A `Sleep` may only be *polled* while its runtime lives, and nothing tells whether it does. But
+/// *setting* a `Sleep` never panics. If a `Sleep` was set to the future and counts as elapsed, its
+/// runtime is dead. So each `Sleep` is set first, and dropped if its runtime is dead. It is polled
+/// only if it has fired since and is pending now.
 pub(crate) struct Timer<R> {
     alarms: Vec<Alarm<R>>,
     /// When the alarms ring.
@@ -55,18 +58,20 @@ struct Alarm<R> {
 struct Bell<R> {
     /// Weak, as the owner owns the alarm.
     owner: Weak<R>,
-    /// Whether the bell must be left with the `Sleep` again, which gives it away when it fires.
+    /// Whether the bell must be left with the `Sleep` again. A `Sleep` gives its waker away when it
+    /// fires.
     rang: AtomicBool,
 }
 
-/// What became of setting a [`Timer`].
+/// The result of setting a [`Timer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Set {
     /// It will ring.
     Armed,
     /// Its instant has come.
     Due,
-    /// No runtime is left to ring on. The tasks that wait must be woken, so that each sets the timer on its own runtime.
+    /// No runtime is left to ring on. The waiting tasks must be woken, so that each sets the timer
+    /// on its own runtime.
     Deaf,
 }
 
@@ -80,8 +85,8 @@ impl<R> Default for Timer<R> {
 }
 
 impl<R: Ring> Timer<R> {
-    /// Sets the timer to `at`. With `joining`, which needs a poll on a live runtime, it will ring on the current runtime
-    /// too, for that.
+    /// Sets the timer to `at`. With `joining`, the timer also rings that owner on the current
+    /// runtime. `joining` must come from a poll on a live runtime.
     pub(crate) fn set(&mut self, at: Instant, now: Instant, joining: Option<&Arc<R>>) -> Set {
         if at <= now {
             return Set::Due;
@@ -107,16 +112,17 @@ impl<R: Ring> Timer<R> {
         }
     }
 
-    /// Keeps the alarms, with that of `joining`, for the next time that the timer is set. One that was set rings once more.
+    /// Keeps the alarms for the next time that the timer is set, and adds one for `joining`. An
+    /// alarm that is already set still rings once.
     pub(crate) fn rest(&mut self, now: Instant, joining: Option<&Arc<R>>) {
         if self.remember(joining) && self.alarms.len() > 1 {
-            // Only by setting them can be told which runtimes are dead.
+            // Setting the alarms is the only way to learn which runtimes are dead.
             self.set(now + MOMENT, now, None);
         }
         self.at = None;
     }
 
-    /// Makes an alarm for the current runtime; says whether there was none.
+    /// Makes an alarm for the current runtime. Returns whether there was none before.
     fn remember(&mut self, joining: Option<&Arc<R>>) -> bool {
         if let Some(ring) = joining
             && let Ok(handle) = Handle::try_current()
@@ -152,8 +158,8 @@ impl<R: Ring> Timer<R> {
 }
 
 impl<R: Ring> Alarm<R> {
-    /// Makes sure that the alarm rings at `at`: sets it if it rang or if that instant `moved`. Says whether it will: else
-    /// `at` has come, or its runtime is dead.
+    /// Makes sure that the alarm rings at `at`: sets it if it rang, or if that instant `moved`.
+    /// Returns whether it will ring. If it will not, `at` has come, or its runtime is dead.
     fn set_if(&mut self, moved: bool, at: Instant) -> bool {
         let rang = self.bell.rang.swap(false, Ordering::Relaxed);
         if rang || moved {
@@ -166,10 +172,11 @@ impl<R: Ring> Alarm<R> {
         pending
     }
 
-    /// Leaves the bell with the `Sleep`; says whether it is still pending.
+    /// Leaves the bell with the `Sleep`. Returns whether the `Sleep` is still pending.
     fn listen(&mut self) -> bool {
         let bell = Waker::from(Arc::clone(&self.bell));
-        // Unconstrained: a task that has used up its budget would be told "pending" without its waker having been kept.
+        // Unconstrained: a task that has used up its budget would be told "pending", and its waker
+        // would not be kept.
         let sleep = pin!(coop::unconstrained(self.sleep.as_mut()));
         sleep.poll(&mut Context::from_waker(&bell)) == Poll::Pending
     }
@@ -182,7 +189,8 @@ impl<R: Ring> Wake for Bell<R> {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.rang.store(true, Ordering::Relaxed);
-        // Setting a `Sleep` can call its waker at once, under the lock of whoever sets it: who then looks at the `Sleep`.
+        // Setting a `Sleep` can call its waker at once, under the lock of the thread that sets it.
+        // That thread looks at the `Sleep` afterwards.
         if !SETTING.get()
             && let Some(owner) = self.owner.upgrade()
         {
@@ -191,7 +199,7 @@ impl<R: Ring> Wake for Bell<R> {
     }
 }
 
-/// Marks the thread as setting a timer, also if that panics.
+/// Marks the thread as setting a timer. The mark is also removed if that panics.
 struct Setting;
 
 impl Setting {

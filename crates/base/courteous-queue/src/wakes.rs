@@ -1,17 +1,18 @@
 use std::{fmt, task::Waker};
 
-/// Tasks that are to be woken once a lock is released.
+/// Tasks to wake once a lock is released.
 ///
-/// Waking under the lock would let the woken task run into it, or, with a waker that polls at once, deadlock.
+/// If a task were woken under the lock, it could run into that lock. With a waker that polls at
+/// once, it would deadlock.
 #[derive(Default)]
 pub struct Wakes {
-    // One is the usual number, and needs no allocation.
+    // There is usually one waker, which needs no allocation.
     first: Option<Waker>,
     more: Vec<Waker>,
 }
 
 impl Wakes {
-    /// Nobody yet.
+    /// An empty list.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -28,7 +29,8 @@ impl Wakes {
         }
     }
 
-    /// Wakes all, in the order in which they were added. Must be called without a lock: a waker may run any code.
+    /// Wakes all tasks in the order in which they were added. Must be called without a lock, as a
+    /// waker may run any code.
     pub fn wake(self) {
         if let Some(first) = self.first {
             first.wake();

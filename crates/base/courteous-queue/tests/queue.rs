@@ -1,4 +1,4 @@
-//! The promises of the line.
+//! The guarantees of the line.
 
 use courteous_queue::{Queue, Ticket};
 use proptest::prelude::*;
@@ -82,7 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Against a sorted vector of those who are in the line.
+    /// Compares the queue with a sorted vector of the waiters in the line.
     #[test]
     fn it_is_always_ordered_by_age(steps in prop::collection::vec(step(), 0..200)) {
         let mut queue = Queue::new();

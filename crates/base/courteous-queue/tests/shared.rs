@@ -1,4 +1,4 @@
-//! The promises of the timer.
+//! The guarantees of the timer.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
@@ -20,7 +20,7 @@ use tokio_test::{assert_pending, assert_ready, task};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Lets everybody through at an instant of their own, in the order in which they came.
+/// Lets each waiter through at its own instant, in the order in which the waiters came.
 struct Line {
     queue: Queue<(Instant, Option<Waker>)>,
     served: usize,
@@ -124,7 +124,7 @@ async fn the_timer_serves_one_after_the_other_without_a_poll() {
     time::sleep(Duration::from_millis(1)).await;
     assert!(first.is_woken());
     assert_eq!(line.armed_at(), Some(start + 2 * SECOND));
-    // The first one is never polled again.
+    // The first waiter is never polled again.
     time::sleep(SECOND).await;
     assert!(second.is_woken());
     assert_ready!(second.poll());
@@ -231,7 +231,7 @@ fn a_runtime_that_is_shut_down_wakes_those_who_waited_on_it() {
     drop(dead);
     assert!(waiting.is_woken());
     assert_eq!(line.with(|line| line.roused), 1);
-    // It joins again wherever it is polled next.
+    // The waiter joins again wherever it is polled next.
     runtime().block_on(waiting.into_inner());
     assert!(Instant::now() >= at);
 }
@@ -262,10 +262,10 @@ fn a_runtime_that_nobody_drives_does_not_hold_up_another() {
     let at = Instant::now() + Duration::from_millis(20);
     let mut parked = task::spawn(wait(&line, at));
     idle.block_on(async { assert_pending!(parked.poll()) });
-    // The alarm is the idle runtime's; this one sets its own.
+    // The alarm belongs to the idle runtime. The second waiter sets an alarm on its own runtime.
     runtime().block_on(wait(&line, at));
     assert!(parked.is_woken());
-    // The other way round: the second runtime is gone, the first one's alarm still rings.
+    // The other way round: the second runtime is gone, and the alarm of the first one still rings.
     let at = Instant::now() + Duration::from_millis(20);
     let mut again = task::spawn(wait(&line, at));
     idle.block_on(async { assert_pending!(again.poll()) });
@@ -355,7 +355,7 @@ fn runtimes_that_come_and_go_while_threads_wait_lose_nobody() {
                         .enable_time()
                         .build()
                         .unwrap();
-                    // Cancelled by the shutdown, in whatever state they are.
+                    // These tasks are cancelled by the shutdown, in whatever state they are.
                     for i in 0..20 {
                         let at = Instant::now()
                             + Duration::from_micros(thread * 300 + turn * 70 + i * 100);
@@ -415,7 +415,8 @@ async fn an_event_outside_of_a_runtime_sets_the_timer_and_nothing_was_set_before
     let start = Instant::now();
     assert_pending!(waiting.poll());
     assert_eq!(door.armed_at(), None);
-    // With nothing set, the paused clock goes straight to the next timer that there is.
+    // As no timer of the door is set, the paused clock goes straight to the next timer that there
+    // is.
     time::sleep(SECOND).await;
     assert_eq!(start.elapsed(), SECOND);
     std::thread::scope(|scope| {
@@ -447,7 +448,8 @@ fn a_timer_that_fires_while_it_is_set_does_not_deadlock() {
     let start = Instant::now();
     let mut waiting = task::spawn(wait(&line, start + 9 * SECOND));
     let mover = Waker::from(Arc::new(Mover(Arc::clone(&line), start + 8 * SECOND)));
-    // More than Tokio fires in one go: so the alarm is still pending, on a runtime that is shutting down, when it is moved.
+    // There are more timers than Tokio fires in one go. So when the alarm is moved, it is still
+    // pending, on a runtime that is shutting down.
     let mut others: Vec<_> = dead.block_on(async {
         assert_pending!(waiting.poll());
         (0..100)
