@@ -1,4 +1,5 @@
-//! Makes the modelled files use loom's atomics. A flag of our own, as Tokio and others have a `loom` that changes them.
+//! Makes the modelled files use loom's atomics. The crate has a flag of its own, as a `loom` flag
+//! would also change Tokio and others.
 
 fn main() {
     println!("cargo::rustc-cfg=courteous_loom");

@@ -1,7 +1,9 @@
-//! The permits of a concurrency limit: one atomic word in front of a mutex, which has it whenever somebody waits.
+//! The permits of a concurrency limit: one atomic word in front of a mutex, which has the permits
+//! whenever a call waits.
 //!
-//! `locked` is that of `courteous-queue/src/shared.rs` with the shortcut of `courteous-concurrency/src/line.rs`; the
-//! line is the one there without promises that lapse: whoever is called out of it has the permit.
+//! `locked` models that of `courteous-queue/src/shared.rs`, with the shortcut of
+//! `courteous-concurrency/src/line.rs`. The line models the one there, without promises that lapse:
+//! a waiter that is called out of the line has the permit.
 
 use std::collections::VecDeque;
 
@@ -19,7 +21,7 @@ use crate::slots::Slots;
 struct Limit {
     slots: Slots,
     line: Mutex<Line>,
-    /// Calls that run, and the most that ever may.
+    /// How many calls run now, and how many may ever run at once.
     running: AtomicUsize,
     most: usize,
 }
@@ -30,10 +32,10 @@ struct Line {
     waiters: VecDeque<Arc<Waiter>>,
 }
 
-/// Somebody who waits to be called out of the line.
+/// A call that waits to be called out of the line.
 struct Waiter {
     wake: Notify,
-    /// Whether it was called. Only used under the lock of the line.
+    /// Whether the waiter was called out. Only used under the lock of the line.
     called: AtomicBool,
 }
 
@@ -65,7 +67,7 @@ impl Limit {
         result
     }
 
-    /// `Limiter::admit`.
+    /// Models `Limiter::admit`.
     fn admit(&self) {
         if self.slots.try_take() {
             return;
@@ -85,7 +87,7 @@ impl Limit {
         let Some(waiter) = waiter else {
             return;
         };
-        // Loom also wakes threads for nothing, as executors do.
+        // Loom also wakes threads for no reason, as executors do.
         loop {
             waiter.wake.wait();
             if self.locked(|_| waiter.called.load(Ordering::Relaxed)) {
@@ -94,14 +96,14 @@ impl Limit {
         }
     }
 
-    /// That of `Permit`'s drop.
+    /// Models the drop of `Permit`.
     fn release(&self) {
         if !self.slots.try_give() {
             self.update(|line| line.taken -= 1);
         }
     }
 
-    /// `Shared::update`, with `Line::serve`.
+    /// Models `Shared::update`, with `Line::serve`.
     fn update(&self, change: impl FnOnce(&mut Line)) {
         self.locked(|line| {
             change(line);
@@ -120,7 +122,7 @@ impl Limit {
         self.update(|line| line.limit = permits);
     }
 
-    /// One call from its beginning to its end.
+    /// Runs one call from its beginning to its end.
     fn call(&self) {
         self.admit();
         let others = self.running.fetch_add(1, Ordering::Relaxed);
@@ -144,7 +146,7 @@ impl Limit {
 
 fn check(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
-    // More switches by force find nothing more in models of this size, and take hours.
+    // With more forced switches, models of this size find nothing more, and take hours.
     builder.preemption_bound = Some(3);
     builder.check(model);
 }
@@ -218,19 +220,19 @@ fn a_limit_that_is_lowered_loses_nobody() {
     });
 }
 
-/// What a call did before it gave its permit back is seen by the one that gets it.
+/// What a call did before it gave its permit back is seen by the call that gets the permit next.
 #[test]
 fn a_permit_passes_on_what_happened_under_it() {
     check(|| use_in_turn(&Limit::new(1, 1), |_| ()));
 }
 
-/// Also if it was given back while somebody looked.
+/// The same holds if the permit was given back while another thread held the lock.
 #[test]
 fn a_permit_that_comes_back_under_the_lock_passes_it_on() {
     check(|| use_in_turn(&Limit::new(1, 1), |limit| limit.locked(|_| ())));
 }
 
-/// Two threads use something under the permit; one does something `first`.
+/// Two threads use something under the permit. One of them does something `first`.
 fn use_in_turn(limit: &Arc<Limit>, first: impl FnOnce(&Limit) + 'static) {
     let shared = Arc::new(loom::cell::UnsafeCell::new(0));
     let add = |limit: &Limit, shared: &loom::cell::UnsafeCell<u32>| {

@@ -1,7 +1,9 @@
-//! Models of what is not under a lock, run by `loom` in every order that threads and memory allow.
+//! Models of what threads share without a lock. `loom` runs them in every order that threads and
+//! memory allow.
 //!
-//! `cargo test --release` in this folder. The modelled files are those of the library itself; what they need around them
-//! is modelled here. All else that threads share in the library lives under a mutex, and is covered by its property tests.
+//! Run `cargo test --release` in this folder. The modelled files are those of the library itself.
+//! What they need around them is modelled here. Everything else that threads share in the library
+//! lives under a mutex, and is covered by its property tests.
 
 #![cfg(test)]
 

@@ -1,7 +1,8 @@
-//! The tokens of a throttle: one atomic word in front of a mutex, which has it whenever there is more to know.
+//! The tokens of a throttle: one atomic word in front of a mutex, which has the tokens whenever the
+//! bucket has other state.
 //!
-//! `locked` is that of `courteous-queue/src/shared.rs` with the shortcut of `courteous-throttle/src/fast_path.rs`. A token
-//! is one unit, and comes back in one unit of time.
+//! `locked` models that of `courteous-queue/src/shared.rs`, with the shortcut of
+//! `courteous-throttle/src/fast_path.rs`. A token is one unit, and comes back in one unit of time.
 
 use std::collections::VecDeque;
 
@@ -27,7 +28,7 @@ struct Bucket {
 struct Core {
     horizon: u64,
     closed: bool,
-    /// The names of those who wait, and of those who do no more.
+    /// The names of the calls that wait, and of those that were served after a wait.
     line: VecDeque<u64>,
     served: Vec<u64>,
 }
@@ -71,7 +72,8 @@ impl Bucket {
         paid
     }
 
-    /// A call at the instant `at`, which waits under `name`, if it has one. Says whether it was sent at once.
+    /// Makes a call at the instant `at`. If the call has a `name`, it waits under that name.
+    /// Returns whether it was sent at once.
     fn call(&self, at: u64, name: Option<u64>) -> bool {
         if self.word.try_take(at, 1, self.full) {
             self.taken.fetch_add(1, Ordering::Relaxed);
@@ -86,7 +88,7 @@ impl Bucket {
         })
     }
 
-    /// The timer rings at the instant `at`.
+    /// Rings the timer at the instant `at`.
     fn ring(&self, at: u64) {
         self.locked(|core| {
             while !core.line.is_empty() && self.pay(core, at) {
@@ -132,7 +134,7 @@ fn no_token_is_lost_and_none_is_made() {
     });
 }
 
-/// Also where the word is the same one again, after it was with the lock.
+/// Even where the word has its old value again, after it was with the lock.
 #[test]
 fn whoever_only_looks_changes_nothing() {
     check(|| {
