@@ -1,9 +1,9 @@
-//! A limit in front of an axum server: what is too much is answered with 503 and `Retry-After`, at
-//! once.
+//! A limit in front of an axum server. Requests beyond the limit are answered at once with 503 and
+//! `Retry-After`.
 //!
-//! The layers are made for clients, and fit a server as they are. A refusal is an error by default;
-//! [`reject_with`] makes a response of it, so that the service's error stays `Infallible`, as
-//! axum's `Router::layer` asks for.
+//! The layers are made for clients, and also fit a server as they are. A rejection is an error by
+//! default. [`reject_with`] turns it into a response, so that the service's error stays
+//! `Infallible`, as axum's `Router::layer` requires.
 //!
 //! ```text
 //! cargo run --example axum_server_limit
@@ -30,7 +30,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // Two requests are worked on, and two may wait.
+    // Two requests are processed, and two may wait.
     let limiter = Limiter::new(2)?;
     let limit = ConcurrencyLimitLayer::from(limiter.clone())
         .with_max_waiting(2)
@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         calls.spawn(client.request(request.body(Empty::<Bytes>::new())?));
     }
 
-    // Four are too many, and are told so while the others are still there.
+    // Four more are too many, and are rejected while the other four are still there.
     for _ in 0..4 {
         let response = calls.join_next().await.ok_or("eight calls")???;
         let seconds = response.headers()[RETRY_AFTER].to_str()?;
@@ -81,10 +81,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What a client is told who comes when the server has enough to do.
+/// The answer to a client when the server has enough to do.
 ///
 /// A throttle knows when there will be room. A concurrency limit does not, as that depends on the
-/// work: so it says a second.
+/// work, so its answer says one second.
 fn busy(rejected: &Rejected) -> Response<Body> {
     let seconds = rejected.wait().map_or(1, |wait| wait.as_secs() + 1);
     let retry_after = [(RETRY_AFTER, seconds.to_string())];

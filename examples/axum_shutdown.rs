@@ -1,5 +1,5 @@
-//! A service that ends well: at SIGTERM it takes no more requests, answers those that it has, and
-//! closes its client, so that no call is lost.
+//! A service that shuts down without losing a call. At SIGTERM it takes no more requests, answers
+//! the requests that it has, and closes its client.
 //!
 //! ```text
 //! cargo run --example axum_shutdown
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Each `POST /orders` becomes a call to the upstream server, whose URL is the first argument. The
-//! second one is how many seconds the calls have that are in flight at the end.
+//! second argument is how many seconds the calls in flight get at the end.
 
 mod common;
 
@@ -82,7 +82,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         .await?;
     println!("all requests answered");
 
-    // Then the client: what is in flight for others has so long to end.
+    // Then the client: all other calls in flight have this long to end.
     let deadline = Instant::now() + Duration::from_secs(seconds);
     if let Err(unfinished) = closer.close(deadline).await {
         println!("{unfinished}");
@@ -154,7 +154,7 @@ async fn play_upstream(answers: &Arc<Semaphore>) -> io::Result<String> {
     Ok(format!("http://{}", common::serve(router).await?))
 }
 
-/// Sends four orders and, when they and a report are in flight, SIGTERM to this process.
+/// Sends four orders. When they and a report are in flight, sends SIGTERM to this process.
 async fn play_audience(
     plays: bool,
     service: SocketAddr,

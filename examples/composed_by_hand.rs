@@ -1,8 +1,8 @@
-//! A stack composed by hand, and the handles that its layers share: read while the client is at
-//! work, and turned up while calls are waiting.
+//! A stack composed by hand, and the handles that its layers share. The example reads the handles
+//! while the client works, and raises a limit while calls are waiting.
 //!
-//! A client fetches a hundred pages at ten a second, four at a time. Somebody looks at the gauges,
-//! and finds that the server could bear more.
+//! A client fetches a hundred pages at one a second, four at a time. The gauges show that the
+//! server could bear more.
 //!
 //! ```text
 //! cargo run --example composed_by_hand
@@ -33,8 +33,8 @@ const ATTEMPT: HeaderName = HeaderName::from_static("x-attempt");
 async fn main() -> Result<(), Box<dyn Error>> {
     let server = common::serve(Router::new().route("/pages/{number}", get(page))).await?;
 
-    // The state of a layer is in a handle: a clone of it goes into the layer, and stays of use
-    // here. The same handle can serve several stacks.
+    // A handle holds the state of a layer. A clone of the handle goes into the layer, and the
+    // handle stays useful here. The same handle can serve several stacks.
     let budget = Budget::builder().start(5).cap(5, 10).build()?;
     let limiter = Limiter::new(4)?;
     let bucket = Bucket::new("1/s".parse()?);
@@ -69,12 +69,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     sleep(Duration::from_millis(500)).await;
     look();
-    // A permit is held while its call waits for a token: so the limiter's queue is the long one.
+    // A call holds its permit while it waits for a token, so the limiter's queue is the long one.
     assert_eq!(limiter.in_flight(), 4);
     assert!(limiter.waiting() > bucket.waiting());
 
-    // Takes effect at once, also for calls that wait already. At one a second, most of them would
-    // end at their total timeout.
+    // This takes effect at once, also for calls that already wait. At one a second, most of them
+    // would end at their total timeout.
     bucket.set_rate("500/s".parse()?);
     limiter.set_limit(16)?;
     while let Some(call) = calls.join_next().await {

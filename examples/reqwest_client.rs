@@ -1,5 +1,5 @@
-//! A reqwest client under the stack: it goes on being a reqwest client, and an order that meets a
-//! 503 is placed all the same, once.
+//! A reqwest client under the stack. The client stays a reqwest client, and an order that meets a
+//! 503 is still placed, once.
 //!
 //! ```text
 //! cargo run --example reqwest_client
@@ -22,9 +22,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let shop = Shop::default();
     let server = common::serve(shop.router()).await?;
 
-    // One attempt has to be one request, or the limits do not see what is sent. So reqwest makes no
-    // retries of its own, and has no timeout of its own: its errors could not be told from a
-    // server's silence.
+    // One attempt must be one request, or the limits do not see what is sent. So reqwest makes no
+    // retries of its own. It also has no timeout of its own, as the stack could not tell that
+    // timeout's error from a server's silence.
     let reqwest = reqwest::Client::builder()
         .user_agent("courteous-example")
         .retry(reqwest::retry::never())
@@ -38,8 +38,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let response = client.send(order).await?;
     let attempts = RetryInfo::of(&response).attempts();
 
-    // Back to a response of reqwest's, with all its methods. Permits and deadlines stay with the
-    // body.
+    // Back to a response of reqwest's type, with all its methods. Permits and deadlines stay with
+    // the body.
     let response = reqwest::Response::from(response.map(reqwest::Body::wrap));
     let status = response.status();
     println!(
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("the keys that the shop saw: {keys:?}");
     assert!(keys.len() == 2 && keys[0] == keys[1]);
 
-    // What reqwest says of a failure is still there, under the one error that the stack has.
+    // What reqwest says of a failure is still there, inside the stack's one error type.
     let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let request = Request::get(format!("http://{nobody}/")).body("".into())?;
     let error = client.send(request).await.err().ok_or("nobody listens")?;
@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Remembers the idempotency key of each request, and is not well when the first one comes.
+/// Remembers the idempotency key of each request, and fails the first request.
 #[derive(Clone, Debug, Default)]
 struct Shop(Arc<Mutex<Vec<HeaderValue>>>);
 

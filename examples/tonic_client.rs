@@ -1,5 +1,5 @@
-//! A generated gRPC client under the stack: a call that may be made twice is, and a deadline of
-//! ours arrives as the status that gRPC has for it.
+//! A generated gRPC client under the stack. A call that may be made twice is retried, and one of
+//! our deadlines arrives as the gRPC status for it.
 //!
 //! ```text
 //! cargo run --example tonic_client
@@ -28,8 +28,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let serving = Server::builder().add_service(HealthServer::new(Moody));
     tokio::spawn(serving.serve_with_incoming(TcpIncoming::from(listener)));
 
-    // All gRPC calls are POSTs, so a call that the server may have acted on is sent again only if
-    // its method is named: here, one that only reads.
+    // All gRPC calls are POSTs. So a call that the server may have acted on is sent again only if
+    // its method is named: here, a method that only reads.
     let stack = Stack::grpc()
         .with_idempotent_methods(["/grpc.health.v1.Health/Check"])?
         .with_total_timeout(Duration::from_secs(4))
@@ -78,7 +78,7 @@ fn named(service: &str) -> HealthCheckRequest {
     }
 }
 
-/// A health service that is not well itself.
+/// A health service that fails at times.
 struct Moody;
 
 #[tonic::async_trait]

@@ -8,7 +8,7 @@ use std::{
 use axum::Router;
 use tokio::net::TcpListener;
 
-/// Serves `router` on the loopback interface for as long as the runtime is there.
+/// Serves `router` on the loopback interface for as long as the runtime lives.
 pub(crate) async fn serve(router: Router) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;

@@ -1,13 +1,13 @@
-//! What goes wrong, and for whom: chance, but the same for both clients.
+//! What goes wrong, and for which customer: by chance, but the same for both clients.
 
 use std::time::Duration;
 
-/// How late an answer is that stalls: past any client's patience.
+/// How late a stalling answer is: later than any client waits.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 
-/// After so many attempts, a customer's requests are answered. A server that is never well again is
-/// another story; with this one, a client that makes five attempts gets through to every customer
-/// under every seed.
+/// The most faults that one customer's requests meet; after that, they are answered. A server that
+/// never recovers is another story. With this one, a client that makes five attempts gets through
+/// to every customer under every seed.
 const MOST_FAULTS: u32 = 3;
 
 /// What is wrong with one request.

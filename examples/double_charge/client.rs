@@ -14,9 +14,10 @@ use tokio::{task::JoinSet, time::Instant};
 
 /// How many customers are charged at a time.
 const WORKERS: u32 = 32;
-/// How often a charge is tried, the first time included.
+/// How often a charge is attempted, including the first attempt.
 pub(crate) const ATTEMPTS: u32 = 5;
-/// How long one try may take: far more than the server takes, far less than it stalls.
+/// How long one attempt may take: much longer than the server needs, and much shorter than it
+/// stalls.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -24,13 +25,13 @@ pub(crate) type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
 /// Charges customers.
 pub(crate) trait Charge: Clone + Send + 'static {
-    /// Charges one customer, who is to be charged once.
+    /// Charges one customer. The customer must be charged once.
     fn charge(&self, customer: u32) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
-/// Charges all customers, and tells how long that took.
+/// Charges all customers, and returns how long that took.
 ///
-/// What the client believes about a charge does not count: the ledger knows.
+/// The client's own view of a charge does not count: the ledger decides.
 pub(crate) async fn charge_all(charges: u32, client: impl Charge) -> Duration {
     let start = Instant::now();
     let mut workers = JoinSet::new();

@@ -19,8 +19,8 @@ use crate::{
     quota,
 };
 
-/// Together no more than the quota takes in a burst. So however late the network delivers, no
-/// request is above the quota.
+/// In flight together, the requests are no more than the quota takes in a burst. So however late
+/// the network delivers, no request is above the quota.
 const IN_FLIGHT: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 const BURST: NonZeroU32 = NonZeroU32::new(16).unwrap();
 
@@ -32,14 +32,14 @@ pub(crate) struct CourteousClient {
 
 impl CourteousClient {
     pub(crate) fn new(server: SocketAddr) -> Result<Self, Box<dyn Error>> {
-        // A key makes a POST be sent again. So only a server that is known to honour keys may get
-        // one.
+        // A key allows a POST to be sent again. So only a server that is known to honour keys may
+        // get a key.
         let key = IdempotencyKeyLayer::new().with_hosts([server.to_string()])?;
 
-        // The default budget, one retry to five successes, suits a server that is well on most
-        // days. This batch has to get through a bad one, on which every eighth request fails: hence
-        // one retry to two successes, and fifty to begin with. An outage still ends it: nothing
-        // succeeds, so after fifty retries at most nothing is sent again.
+        // The default budget, one retry to five successes, suits a server that works on most days.
+        // On this batch's bad day, every eighth request fails. Hence one retry to two successes,
+        // and fifty to begin with. An outage still ends the retries: with no success, at most fifty
+        // are sent.
         let budget = Budget::builder()
             .deposit(0.5)
             .start(50)
@@ -49,14 +49,15 @@ impl CourteousClient {
             .with_max_attempts(ATTEMPTS)?
             .with_budget(budget);
 
-        // What the documentation states: the quota is used up, and no request is wasted on a 429.
+        // The rate that the documentation states: the quota is used up, and no request is wasted on
+        // a 429.
         let rate = quota::DOCUMENTED.parse::<Rate>()?.with_burst(BURST);
 
         let stack = Stack::new()
             .with_idempotency_key(key)
-            // Nobody waits for a single charge of a batch, so late is better than never: in two
-            // minutes there is room for all attempts, their backoffs, and a pause that the server
-            // may ask for.
+            // No caller waits for a single charge of a batch, so late is better than never. Two
+            // minutes leave room for all attempts, their backoffs, and a pause that the server may
+            // ask for.
             .with_total_timeout(Duration::from_secs(120))
             .with_retry(retry)
             .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(IN_FLIGHT))

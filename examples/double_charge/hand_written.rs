@@ -1,8 +1,8 @@
 //! The usual hand-written retry loop.
 //!
-//! A decent one: it bounds each attempt, knows which statuses may pass, and backs off exponentially
-//! with jitter. It lacks what such loops lack: it has no key, so that a timeout after the booking
-//! is one charge too many; it sends as fast as it can; and it does not read `Retry-After`.
+//! A decent loop: it bounds each attempt, knows which statuses may pass, and backs off
+//! exponentially with jitter. It lacks what such loops lack. It has no key, so a timeout after the
+//! booking is one charge too many. It sends as fast as it can. And it does not read `Retry-After`.
 
 use std::{net::SocketAddr, time::Duration};
 

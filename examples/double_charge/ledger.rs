@@ -1,4 +1,4 @@
-//! What the payments company has booked: the truth of this example.
+//! The bookings of the payments company: the truth of this example.
 
 use std::collections::HashMap;
 
@@ -28,11 +28,12 @@ impl Ledger {
         }
     }
 
-    /// Charges a customer, and tells the number of the receipt; `None` for nobody we know.
+    /// Charges a customer, and returns the number of the receipt. `None` if the customer is
+    /// unknown.
     ///
-    /// A key that was seen before gets the receipt that it got then, and nobody is charged. As the
-    /// ledger is locked meanwhile, a second request with a key that is just being booked waits, and
-    /// is then one of those.
+    /// A key that was seen before gets the same receipt as the first time, and no customer is
+    /// charged. The ledger is locked meanwhile. So a second request whose key is being booked
+    /// waits, and then gets that receipt.
     pub(crate) fn charge(&mut self, customer: u32, key: Option<&str>) -> Option<u32> {
         if let Some(receipt) = key.and_then(|key| self.receipts.get(key)) {
             return Some(*receipt);

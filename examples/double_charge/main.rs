@@ -1,16 +1,18 @@
 //! Two clients charge the same customers on the same bad day. How many pay twice?
 //!
-//! A payments server on the loopback interface loses the answers of some charges that it has
-//! booked, answers others with 503, resets a few connections, and has a quota. It is charged by the
-//! usual hand-written retry loop, and by the same HTTP client with a courteous stack around it. Who
-//! paid how often is read in the server's ledger, not asked of the clients.
+//! A payments server on the loopback interface has a bad day. It loses the answers of some charges
+//! that it has booked, answers others with 503, resets a few connections, and has a quota. Two
+//! clients send it charges: the usual hand-written retry loop, and the same HTTP client with a
+//! courteous stack around it. The server's ledger, not the clients, tells which customer paid how
+//! often.
 //!
 //! ```text
 //! cargo run --example double_charge
 //! cargo run --example double_charge -- --charges 2000 --seed 7
 //! ```
 //!
-//! Ends with an error if the courteous client has charged anybody twice, or not at all.
+//! The example ends with an error if the courteous client has charged any customer twice, or not at
+//! all.
 
 mod bad_day;
 mod client;
@@ -36,7 +38,7 @@ struct Args {
     /// How many customers there are, each to be charged once.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     charges: u32,
-    /// Which bad day it is: the same seed lets the same requests fail.
+    /// Which bad day it is: the same seed makes the same requests fail.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -46,7 +48,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let Args { charges, seed } = Args::parse();
     report::introduce(charges, seed);
 
-    // Each client has a server, a ledger and a quota of its own, and the same faults await both.
+    // Each client has its own server, ledger and quota, and both meet the same faults.
     let server_a = PaymentsServer::start(charges, seed).await?;
     let server_b = PaymentsServer::start(charges, seed).await?;
     let hand_written = HandWritten::new(server_a.address());

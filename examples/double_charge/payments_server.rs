@@ -1,4 +1,4 @@
-//! The payments server: honours `Idempotency-Key`, has a quota, and has a bad day.
+//! The payments server: it honours `Idempotency-Key`, has a quota, and has a bad day.
 
 use std::{
     io,
@@ -49,14 +49,14 @@ struct Office {
 struct Books {
     ledger: Ledger,
     quota: Quota,
-    /// How many requests each customer's charge took so far, without those that were above the
+    /// How many requests each customer's charge has taken so far, without the requests above the
     /// quota.
     attempts: Vec<u32>,
     requests: u32,
     throttled: u32,
 }
 
-/// Says of a response that it is not to be sent, and its connection to be reset.
+/// Marks a response that must not be sent; its connection is reset instead.
 #[derive(Clone, Copy, Debug)]
 struct HangUp;
 
@@ -94,7 +94,7 @@ impl PaymentsServer {
         self.office.books().ledger.tally()
     }
 
-    /// How many requests came, those above the quota among them.
+    /// How many requests came, including those above the quota.
     pub(crate) fn requests(&self) -> u32 {
         self.office.books().requests
     }
@@ -162,7 +162,7 @@ fn hang_up() -> Response {
     response
 }
 
-/// Serves one connection. An error of the service makes hyper end it without an answer.
+/// Serves one connection. An error of the service makes hyper end the connection without an answer.
 async fn serve(stream: TcpStream, router: Router) {
     let service = service_fn(async |request: Request<_>| {
         let Ok(response) = router.clone().oneshot(request).await;
@@ -173,7 +173,7 @@ async fn serve(stream: TcpStream, router: Router) {
     });
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     if (&mut connection).await.is_err() {
-        // Reset, not closed: the client gets no orderly end either.
+        // The connection is reset, not closed: the client gets no orderly end either.
         let stream = connection.into_parts().io.into_inner();
         drop(stream.set_zero_linger());
     }

@@ -5,13 +5,13 @@ use tokio::time::Instant;
 
 /// What the documentation says, in words that [`courteous::Rate`] understands.
 pub(crate) const DOCUMENTED: &str = "200/s";
-/// For how long a client is sent away, in seconds.
+/// How long a client must wait after a 429, in seconds.
 pub(crate) const RETRY_AFTER: u32 = 1;
 
 const PER_SECOND: f64 = 200.0;
 const BURST: f64 = 40.0;
 
-/// A token bucket of the server's own: a library is not judged by itself.
+/// The server's own token bucket, so that the library is not judged by its own code.
 #[derive(Debug)]
 pub(crate) struct Quota {
     level: f64,

@@ -1,10 +1,10 @@
-//! What a person reads.
+//! The report for a person.
 
 use std::{process::ExitCode, time::Duration};
 
 use crate::{ledger::Tally, payments_server::PaymentsServer, quota};
 
-/// What came of one client's charges, by the server's ledger.
+/// How one client's charges ended, by the server's ledger.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
     tally: Tally,
@@ -23,7 +23,7 @@ impl Report {
         }
     }
 
-    /// Success if everybody was charged once.
+    /// Success if every customer was charged once.
     pub(crate) const fn verdict(&self) -> ExitCode {
         match self.tally {
             Tally {

@@ -1,4 +1,4 @@
-//! Two hosts to try it on: one is sick now and then, the other asks for a pause once.
+//! Two hosts to try the example on: one fails now and then, and the other asks for a pause once.
 
 use std::{
     collections::HashSet,
@@ -40,7 +40,7 @@ fn sick(page: u32, at_first: bool) -> Response {
     }
 }
 
-/// The fifth page is one too many.
+/// The fifth page is one request too many.
 fn strict(page: u32, at_first: bool) -> Response {
     match page {
         5 if at_first => (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")]).into_response(),
@@ -48,8 +48,8 @@ fn strict(page: u32, at_first: bool) -> Response {
     }
 }
 
-/// Starts a host on which `page` makes the pages: told the number, and whether it is asked for at
-/// first.
+/// Starts a host whose pages `page` makes. `page` gets the number, and whether this is the first
+/// request for it.
 async fn serve(page: fn(u32, bool) -> Response) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;

@@ -17,7 +17,7 @@ use hyper_util::{
 /// How long a page may take, to its last byte.
 const PAGE: Duration = Duration::from_secs(30);
 
-/// Fetches pages within the limits that all its clones keep together.
+/// Fetches pages within limits that all its clones share.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
     http: Courteous<Client<HttpConnector, Empty<Bytes>>>,
@@ -26,13 +26,12 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     pub(crate) fn new(rate: Rate, concurrency: NonZeroUsize) -> Result<Self, Box<dyn StdError>> {
-        // A budget keeps retries from adding to the load of a sick server. Here the throttle does,
-        // as retries are within the rate, too; and one dead host must not use up what the others
-        // need.
+        // A budget keeps retries from adding to the load of a failing server. Here the throttle
+        // does so, as retries also count towards the rate. And one dead host must not use up the
+        // budget that the others need.
         let budget = Budget::unlimited();
         let stack = Stack::new()
-            // The last page of a long list waits for its turn for hours, and that is what was asked
-            // for.
+            // The last page of a long list waits hours for its turn, and the user asked for that.
             .with_total_timeout(Duration::MAX)
             .with_retry(
                 RetryLayer::new()
@@ -41,7 +40,7 @@ impl Fetcher {
             )
             .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(concurrency))
             .with_throttle(ThrottleLayer::per_origin(rate))
-            // Without a total timeout, this one has to end a body that stops halfway.
+            // There is no total timeout, so this timeout must end a body that stops halfway.
             .with_attempt_timeout(AttemptTimeoutLayer::new(PAGE).with_coverage(Coverage::Body))
             .build()?;
         let http = Client::builder(TokioExecutor::new()).build_http();
@@ -51,7 +50,7 @@ impl Fetcher {
         })
     }
 
-    /// Fetches a page, and tells its length, or the reason why that failed.
+    /// Fetches a page. Returns its length, or the reason why the fetch failed.
     pub(crate) async fn fetch(&self, url: Uri) -> Result<u64, String> {
         let request = Request::get(url)
             .header(USER_AGENT, "courteous-fetch-all")
@@ -62,7 +61,7 @@ impl Fetcher {
         let status = response.status();
         let mut body = response.into_body();
         let mut bytes = 0;
-        // An error page is read, too: only so can its connection be used again.
+        // An error page is read, too: only then can its connection be used again.
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| reason(&Error::new(error)))?;
             bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -73,13 +72,13 @@ impl Fetcher {
         }
     }
 
-    /// How often a page was asked for again.
+    /// How many requests were retries.
     pub(crate) fn retries(&self) -> u64 {
         self.budget.retries()
     }
 }
 
-/// Why a page could not be fetched: in few words, so that failures of the same kind can be counted
+/// Why a page could not be fetched: in few words, so that failures of the same kind are counted
 /// together.
 fn reason(error: &Error) -> String {
     if error.is_timeout() {

@@ -1,16 +1,16 @@
-//! Fetches all pages of a list, politely: each host has a rate and a concurrency limit of its own,
-//! what fails and may pass is tried again, and a host that asks for a pause gets it.
+//! Fetches all pages of a list politely. Each host has its own rate and its own concurrency limit.
+//! A failure that may pass is tried again, and a host that asks for a pause gets it.
 //!
 //! ```text
 //! cargo run --example fetch_all -- URLS.txt --rate 5/s --concurrency 4
 //! cargo run --example fetch_all
 //! ```
 //!
-//! The list has one URL a line; blank lines and lines that begin with `#` do not count. Without a
-//! list, it is that of a demonstration server on the loopback interface, which is not always well.
-//! Ctrl-C ends it, and tells what was done.
+//! The list has one URL per line; blank lines and lines that begin with `#` do not count. Without a
+//! list, the example fetches the pages of a demonstration server on the loopback interface, which
+//! fails at times. Ctrl-C ends the example, and it reports what was done.
 //!
-//! The exit code is 0 if all pages were fetched, 1 if not, and 2 if there was nothing to be done,
+//! The exit code is 0 if all pages were fetched, and 1 if not. It is 2 if there was nothing to do,
 //! as with a list that cannot be read.
 
 mod demo;
@@ -64,9 +64,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(summary.exit_code())
 }
 
-/// Starts all at once. Each call then waits in its own host's queue, so that no host holds up
-/// another one, and a call that waits costs no more than its memory: no thread, no connection, no
-/// timer.
+/// Starts all calls at once. Each call then waits in its own host's queue, so no host holds up
+/// another. A waiting call costs only its memory: no thread, no connection, no timer.
 async fn fetch_all(fetcher: &Fetcher, list: UrlList) -> Result<Summary, Box<dyn Error>> {
     let mut summary = Summary::new(&list);
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}, {msg}{eta} left")?;
@@ -86,7 +85,7 @@ async fn fetch_all(fetcher: &Fetcher, list: UrlList) -> Result<Summary, Box<dyn 
                 progress.set_message(summary.failures());
                 progress.inc(1);
             }
-            // A call that is dropped gives back all that it held, wherever it was.
+            // A call that is dropped gives back everything that it held, wherever it was.
             Ok(()) = &mut interrupt => break calls.shutdown().await,
         }
     }

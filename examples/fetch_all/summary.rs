@@ -34,7 +34,7 @@ impl Summary {
         }
     }
 
-    /// Counts a page, by its length or the reason why it could not be fetched.
+    /// Counts a page, by its length or by the reason why it could not be fetched.
     pub(crate) fn count(&mut self, outcome: Result<u64, String>) {
         match outcome {
             Ok(bytes) => {
@@ -50,7 +50,7 @@ impl Summary {
         self.retries = retries;
     }
 
-    /// What a progress line says of failures.
+    /// The part of a progress line about failures.
     pub(crate) fn failures(&self) -> String {
         match self.failed() {
             0 => String::new(),
@@ -58,7 +58,7 @@ impl Summary {
         }
     }
 
-    /// 0 if all that was listed was fetched, else 1; 2 if nothing was listed.
+    /// 0 if every listed page was fetched, else 1; 2 if nothing was listed.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self.listed + self.malformed {
             0 => ExitCode::from(2),

@@ -1,17 +1,17 @@
-//! The list of what is to be fetched.
+//! The list of pages to fetch.
 
 use std::fmt;
 
 use http::Uri;
 
-/// What a text lists: one URL a line.
+/// The URLs in a text: one per line.
 #[derive(Debug, Default)]
 pub(crate) struct UrlList {
     pub(crate) urls: Vec<Uri>,
     pub(crate) malformed: Vec<Malformed>,
 }
 
-/// A line that is no URL that can be fetched.
+/// A line that is not a URL to fetch.
 #[derive(Debug)]
 pub(crate) struct Malformed {
     /// Counted from 1, as editors do.
