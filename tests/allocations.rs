@@ -1,9 +1,11 @@
-//! How many heap allocations each layer adds to a call that neither waits nor fails: exactly.
+//! The exact number of heap allocations that each layer adds to a call that neither waits nor
+//! fails.
 //!
-//! *Floor*: a long-lived service over an inner service that is ready at once and answers at once, and a request without
-//! header fields or body. *Realistic*: a service cloned for each call, an inner service that is pending once, and a `POST`
-//! with 4 header fields and a body of 128 bytes, of static bytes. *Owned*: the same, but all of the bytes were just made,
-//! so that their first clone allocates. Run with `--nocapture` to see the table.
+//! *Floor*: a long-lived service over an inner service that is ready and answers at once, and a
+//! request without header fields or body. *Realistic*: a service cloned for each call, an inner
+//! service that is pending once, and a `POST` with 4 header fields and a body of 128 bytes, of
+//! static bytes. *Owned*: like *realistic*, but all bytes were just made, so that their first clone
+//! allocates. Run with `--nocapture` to see the table.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -33,7 +35,7 @@ use tower_service::Service;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Held by each test, as what another one allocates would be counted.
+/// Each test holds this lock, as another test's allocations would be counted, too.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Allocates nothing.
@@ -110,7 +112,8 @@ fn owned_request() -> Request<Full<Bytes>> {
     Request::from_parts(parts, body)
 }
 
-/// The allocations of one call, request and service made before: the least of many, as a test's other threads may allocate.
+/// The allocations of one call; the request and the service are made before. The result is the
+/// least of many runs, as the test's other threads may allocate.
 fn allocations<S, RB>(service: &S, clone: bool, request: fn() -> Request<Full<Bytes>>) -> usize
 where
     S: Service<Request<Full<Bytes>>, Response = Response<RB>> + Clone,
@@ -139,7 +142,7 @@ where
         .unwrap_or(usize::MAX)
 }
 
-/// The allocations of one call that `send` makes of a client, as [`allocations`] counts them.
+/// The allocations of one call that `send` makes with a client, counted as in [`allocations`].
 fn sent<F, T>(
     mut send: impl FnMut(Request<Full<Bytes>>) -> F,
     request: fn() -> Request<Full<Bytes>>,
@@ -167,7 +170,8 @@ where
         .unwrap_or(usize::MAX)
 }
 
-/// What `layer` adds: at the floor, in the realistic case, and with a request of owned bytes.
+/// The allocations that `layer` adds: at the floor, in the realistic case, and with a request of
+/// owned bytes.
 fn added<L, S, RB>(layer: &L) -> [usize; 3]
 where
     L: Layer<Inner, Service = S>,
@@ -208,17 +212,18 @@ fn a_call_that_neither_waits_nor_fails_allocates_exactly_this_often() {
     );
     let table = [
         ("nothing", added(&Identity::new()), [0, 0, 0]),
-        // The key, and its claim: that is shared, and an entry in an empty map.
+        // The key and its claim: the claim is shared, and is an entry in an empty map.
         ("idempotency key", added(&idempotency_key), [0, 5, 5]),
         // The context's entry in an empty map.
         ("total timeout", added(&total_timeout), [3, 3, 3]),
-        // The snapshot of header fields, and the context of the attempt; owned, the first clone of the body.
+        // The snapshot of header fields, and the context of the attempt. If owned, also the first
+        // clone of the body.
         ("retry", added(&retry), [3, 4, 5]),
         ("concurrency limit", added(&concurrency_limit), [0, 0, 0]),
         ("throttle", added(&throttle), [0, 0, 0]),
         ("attempt timeout", added(&attempt_timeout), [0, 0, 0]),
         ("close", added(&CloseLayer::new()), [0, 0, 0]),
-        // One context for all, which is not copied with the snapshot.
+        // One context for all layers, which is not copied with the snapshot.
         ("all six", added(&all), [3, 7, 8]),
     ];
     println!("| allocations added by | floor | realistic | owned |\n|---|---:|---:|---:|");

@@ -1,4 +1,4 @@
-//! The layers around an axum router, and inside of one, on a loopback socket.
+//! The layers around and inside an axum router, on a loopback socket.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -36,7 +36,7 @@ use crate::net::{brisk_retry, eventually, h1_client, h2_client, nobody_listens, 
 
 type Http = Client<HttpConnector, Body>;
 
-/// A router that is served, until it is dropped.
+/// A served router; it is stopped when it is dropped.
 struct Served {
     address: SocketAddr,
     task: JoinHandle<()>,
@@ -62,12 +62,12 @@ impl Drop for Served {
     }
 }
 
-/// What a server says to a client that its limits refuse.
+/// What a server says to a client that its limits reject.
 fn come_back(rejected: &Rejected) -> Response {
     courteous::Error::new(*rejected).into_response()
 }
 
-/// Fails twice in three requests, and echoes in the third.
+/// Fails the first two of three requests, and echoes the third.
 async fn echo(
     State(number): State<Arc<AtomicUsize>>,
     headers: HeaderMap,
@@ -116,7 +116,7 @@ async fn the_standard_stack_goes_around_a_client_that_a_router_serves_with() {
     assert_eq!(text(response).await, "hello");
 }
 
-/// A router whose handler asks the server at `address`, and ends by `?`.
+/// A router whose handler asks the server at `address`, and uses `?` on the result.
 fn proxy(client: Courteous<Http>, address: SocketAddr) -> Router {
     let handler = async move |State(client): State<Courteous<Http>>| {
         let request = Request::get(format!("http://{address}/?token=s3cret"));
@@ -126,7 +126,7 @@ fn proxy(client: Courteous<Http>, address: SocketAddr) -> Router {
     Router::new().route("/", get(handler)).with_state(client)
 }
 
-/// Status, `Retry-After` and body of what a client of a proxy with `stack` is answered.
+/// Status, `Retry-After` and body of the answer that a client of a proxy with `stack` gets.
 async fn answer(proxy: &Served) -> (u16, Option<u64>, String) {
     let response = h1_client().oneshot(proxy.get()).await.unwrap();
     let status = response.status().as_u16();
@@ -250,7 +250,7 @@ async fn a_servers_throttle_answers_those_whom_it_refuses() {
         .unwrap();
     assert!((50..=60).contains(&wait));
 
-    // A courteous client is told when to come back, and does not wait that long unasked.
+    // A courteous client is told when to come back, and by default does not wait that long.
     let retry = brisk_retry().with_max_wait(Duration::from_secs(5));
     let response = retry.layer(client).oneshot(server.get()).await.unwrap();
     let info = RetryInfo::of(&response);

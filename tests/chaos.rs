@@ -1,5 +1,6 @@
-//! The whole stack around real clients, and real servers behind a proxy that breaks their connections: what the caller sees,
-//! how many requests reach the server, and that no permit, socket or task is left.
+//! The whole stack around real clients, and real servers behind a proxy that breaks their
+//! connections. The tests check what the caller sees, how many requests reach the server, and that
+//! no permit, socket or task is left.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -38,9 +39,10 @@ use tower::ServiceExt;
 
 use crate::net::{Reply, Server, brisk_retry, eventually, h1_client, h2_client};
 
-/// When an attempt into a black hole ends. A healthy one may need as long on a busy machine, and is tried again then.
+/// When an attempt into a black hole ends. On a busy machine a healthy attempt may also take this
+/// long, and is then tried again.
 const ATTEMPT: Duration = Duration::from_millis(500);
-/// No healthy attempt needs as long, however busy the machine is.
+/// No healthy attempt takes this long, however busy the machine is.
 const LONG: Duration = Duration::from_secs(60);
 
 type Leaf = Client<HttpConnector, Full<Bytes>>;
@@ -56,7 +58,7 @@ struct Rig {
     attempt: Duration,
 }
 
-/// A response, with its body as far as it came.
+/// A response, with as much of its body as arrived.
 #[derive(Debug)]
 struct Answer {
     status: StatusCode,
@@ -83,7 +85,7 @@ impl Rig {
         }
     }
 
-    /// For those whose attempts end in a black hole.
+    /// For tests whose attempts end in a black hole.
     fn impatient(self) -> Self {
         Self {
             attempt: ATTEMPT,
@@ -119,7 +121,7 @@ impl Rig {
         })
     }
 
-    /// Ends all, and waits until nothing is left of it.
+    /// Ends everything, and waits until nothing is left of it.
     async fn rest(self) {
         assert_eq!((self.limiter.in_flight(), self.limiter.waiting()), (0, 0));
         let (proxy, server) = (self.proxy, self.server);
@@ -156,12 +158,13 @@ fn both_ways(flow: Flow) -> [(bool, Course); 2] {
     ]
 }
 
-/// Breaks the first connection after any number of bytes, in steps, in either direction.
+/// Breaks the first connection after each number of bytes, in steps, in either direction.
 async fn broken_anywhere(client: fn() -> Leaf, broken_after: fn(Flow, u64) -> Flow) {
     let (mut sent_twice, mut processed_and_lost) = (0, 0);
     for bytes in (0..250).step_by(10) {
         for (down, course) in both_ways(broken_after(Flow::smooth(), bytes)) {
-            // With a key: made up for, up to the head of the response.
+            // With a key: the retry makes up for the failure, until the head of the response has
+            // arrived.
             let rig = Rig::new(client(), [course]).await;
             let answer = rig.post(true).await.unwrap();
             assert_eq!(answer.status, 200);
@@ -180,7 +183,8 @@ async fn broken_anywhere(client: fn() -> Leaf, broken_after: fn(Flow, u64) -> Fl
             sent_twice += seen.len() - 1;
             rig.rest().await;
 
-            // Without one: at most once, and what may have been lost is told.
+            // Without a key: sent at most once, and the error says that the request may have been
+            // processed.
             let rig = Rig::new(client(), [course]).await;
             match rig.post(false).await {
                 Ok(answer) => {
@@ -262,7 +266,8 @@ async fn a_black_hole_ends_with_the_attempt_and_the_next_one_goes_elsewhere() {
     }
 }
 
-/// All streams of HTTP/2 share a connection, which looks well to who does not ask it. So the client has to ask.
+/// All streams of HTTP/2 share a connection. A dead connection looks healthy to a client that does
+/// not ping it, so the client has to ping.
 #[tokio::test]
 async fn a_black_hole_holds_an_http2_client_up_unless_it_pings() {
     for (_, course) in both_ways(Flow::smooth().black_hole_after(60)) {
@@ -288,7 +293,7 @@ async fn a_black_hole_holds_an_http2_client_up_unless_it_pings() {
         assert_eq!(answer.body.unwrap(), "hello");
         assert!(answer.attempts > 1 && rig.proxy.connections() > 1);
         rig.rest().await;
-        // Whether the ping or the attempt is what took too long.
+        // The time ran out for the ping or for the attempt.
         let rig = Rig::new(pinging(), [course]).await;
         assert!(rig.post(false).await.unwrap_err().is_timeout());
         rig.rest().await;
@@ -305,7 +310,7 @@ async fn a_response_that_stops_or_drips_ends_with_the_call() {
             let course = Course::smooth().with_down(down);
             let mut rig = Rig::around(client(), server.await, [course]).await;
             rig.total = 2 * ATTEMPT;
-            // On a busy machine it may end before there is a response.
+            // On a busy machine the attempt may end before there is a response.
             let error = match rig.post(true).await {
                 Ok(answer) => {
                     assert_eq!((answer.attempts, rig.server.requests()), (1, 1));
@@ -324,7 +329,7 @@ async fn a_response_that_stops_or_drips_ends_with_the_call() {
 #[tokio::test]
 async fn a_refused_connection_reaches_no_server_and_a_closed_port_is_tried_again_without_a_key() {
     for client in [h1_client, h2_client] {
-        // Accepted, and reset at once: nobody can know what the server has read.
+        // Accepted, and reset at once: the client cannot know what the server has read.
         let refused = [Course::refused(), Course::refused()];
         let rig = Rig::new(client(), refused).await;
         let answer = rig.post(true).await.unwrap();
@@ -345,7 +350,7 @@ async fn a_refused_connection_reaches_no_server_and_a_closed_port_is_tried_again
     }
 }
 
-/// tonic's health server, and how many calls have reached it; it ends with the task.
+/// tonic's health server, and how many calls have reached it. The server ends with the task.
 async fn health() -> (SocketAddr, Arc<AtomicUsize>, tokio::task::AbortHandle) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -361,7 +366,8 @@ async fn health() -> (SocketAddr, Arc<AtomicUsize>, tokio::task::AbortHandle) {
     (address, calls, server.abort_handle())
 }
 
-/// Calls a health server over a first connection of this course. The answer, and how many calls the server has seen.
+/// Calls a health server over a first connection of this course. Returns the answer, and how many
+/// calls the server has seen.
 async fn check(course: Course, idempotent: bool, attempt: Duration) -> (Result<(), Status>, usize) {
     let (address, calls, server) = health().await;
     let proxy = ChaosProxy::following(address, [course]).await.unwrap();

@@ -1,20 +1,22 @@
-//! Nobody is charged twice: keyed POSTs over HTTP/1.1 and HTTP/2 through a network that breaks, to a server that fails, by
-//! tasks that are killed at random points.
+//! No customer is charged twice. Keyed POSTs go over HTTP/1.1 and HTTP/2, through a network that
+//! breaks, to a server that fails. The tasks that send them are killed at random points.
 //!
-//! A killed call is submitted again, with the same key, as the key follows from the order's number. Every other call ends
-//! with a charge or with an error. When the weather has cleared, what has failed is submitted again, until each order was
-//! charged: exactly once.
+//! A killed call is submitted again with the same key, as the key follows from the order's number.
+//! Every other call ends with a charge or with an error. When the storm is over, the failed calls
+//! are submitted again until each order was charged: exactly once.
 //!
-//! 2,000 calls in 3 seconds of faults by default. `COURTEOUS_CHAOS_CALLS` sets another number, and the time with it:
+//! By default there are 2,000 calls in 3 seconds of faults. `COURTEOUS_CHAOS_CALLS` sets another
+//! number of calls; the time grows with it.
 //!
 //! ```text
 //! COURTEOUS_CHAOS_CALLS=20000 cargo test --test chaos_ledger -- --nocapture      # 30 s of faults
 //! ```
 //!
-//! One such run, on two cores, unoptimized: 20,000 calls in 31.3 s, over 2,107 connections of HTTP/1.1 and 348 of HTTP/2;
-//! 5,399 tasks killed, 4,324 calls that ended with an error; 23,037 requests reached the server, of which 4,553 had been
-//! charged before, and were not again; 22 MB of resident memory at most; 784 bytes on the heap more than at the start, no
-//! task, no socket.
+//! One such run, on two cores, unoptimized: 20,000 calls in 31.3 s, over 2,107 connections of
+//! HTTP/1.1 and 348 of HTTP/2. 5,399 tasks were killed, and 4,324 calls ended with an error. 23,037
+//! requests reached the server; 4,553 of them had been charged before, and were not charged again.
+//! At most 22 MB of memory were resident. At the end there were 784 bytes more on the heap than at
+//! the start, no task and no socket.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -59,10 +61,10 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const CALLS: u64 = 2_000;
 const PACE: Duration = Duration::from_micros(1_500);
-/// Calls at a time, at most.
+/// The most calls at a time.
 const AT_ONCE: usize = 512;
 const SEED: u64 = 0x1ed9e4;
-/// Connections break within so many bytes, which is a dozen of calls.
+/// Connections break within this many bytes, which is about a dozen calls.
 const MOST_BYTES: [u64; 2] = [3_000, 1_000];
 
 /// An order's number, among its request's extensions.
@@ -81,7 +83,7 @@ enum End {
 type Payments = IdempotencyKey<Courteous<Client<HttpConnector, Full<Bytes>>>, KeyOf>;
 type KeyOf = fn(RequestView<'_>) -> Option<Key>;
 
-/// It survives a crash of the task, as it is not drawn.
+/// The key survives a crash of the task, as it is not random.
 fn key_of(request: RequestView<'_>) -> Option<Key> {
     let Order(number) = request.extensions().get()?;
     Key::new(&format!("order-{number}")).ok()
@@ -94,7 +96,7 @@ fn client(http2: bool) -> Payments {
         .http2_keep_alive_interval(Duration::from_millis(100))
         .http2_keep_alive_timeout(Duration::from_millis(200))
         .build_http();
-    // As many retries as can be: each is an occasion to charge twice.
+    // As many retries as possible: each is a chance to charge twice.
     let retry = RetryLayer::new()
         .with_budget(Budget::unlimited())
         .with_backoff(Backoff::constant(Duration::from_millis(20)));
@@ -113,7 +115,8 @@ async fn charge(client: Payments, uri: String, order: u64) -> End {
     let request = Request::post(uri).extension(Order(order)).body(body);
     match client.oneshot(request.unwrap()).await {
         Ok(response) if response.status() == 200 => {
-            // That it was charged is known by now, whatever becomes of the body.
+            // The response's head has already told that the order was charged, whatever happens to
+            // the body.
             let _ = response.into_body().collect().await;
             End::Charged
         }
@@ -121,7 +124,8 @@ async fn charge(client: Payments, uri: String, order: u64) -> End {
     }
 }
 
-/// Makes the call in a task of its own; a part of these is killed, and then the call is submitted again.
+/// Makes the call in its own task. Some of these tasks are killed, and then the call is submitted
+/// again.
 async fn submit(client: Payments, uri: String, order: u64, kills: Arc<AtomicUsize>) -> End {
     let mut dice = Dice::new(SEED ^ Dice::new(order).bits());
     loop {
@@ -143,7 +147,7 @@ async fn submit(client: Payments, uri: String, order: u64, kills: Arc<AtomicUsiz
     }
 }
 
-/// A proxy to the shop whose connections all break sooner or later, as long as it storms.
+/// A proxy to the shop. While the storm lasts, all its connections break sooner or later.
 async fn weather(shop: &Shop, which: usize, storm: &Arc<AtomicBool>) -> ChaosProxy {
     let storm = Arc::clone(storm);
     let most = MOST_BYTES[which];
@@ -169,7 +173,7 @@ fn live() -> usize {
     stats.bytes_allocated - stats.bytes_deallocated
 }
 
-/// Bytes of memory, in pages of 4 KiB.
+/// Bytes of resident memory, from pages of 4 KiB.
 fn resident() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split_whitespace().nth(1).unwrap_or("0");
@@ -220,7 +224,7 @@ async fn nobody_is_charged_twice_and_nothing_is_left() {
         while let Some(ended) = running.try_join_next() {
             note(Some(ended));
         }
-        // Nobody listens for 30 ms in each 300.
+        // The server does not listen for 30 ms in each 300.
         match order % 200 {
             0 => proxies[usize::from(order % 400 == 0)].refuse().await,
             20 => proxies[usize::from(order % 400 == 20)].accept().await,
@@ -252,24 +256,24 @@ async fn nobody_is_charged_twice_and_nothing_is_left() {
         books.replayed,
     );
 
-    // Nobody is charged twice, and who was told of a charge was charged.
+    // No customer is charged twice, and each order whose call reported a charge was charged.
     for (order, end) in (0..).zip(&ends) {
         let charges = books.charges.get(&order).copied().unwrap_or(0);
         assert!(charges <= 1, "order {order} was charged {charges} times");
         assert!(*end == End::Failed || charges == 1, "order {order} was not");
     }
-    // It was a storm.
+    // There were faults.
     let lost = ends.len() - charged;
     assert!(kills > ends.len() / 10 && books.replayed > calls / 50 && lost > 0);
     assert!(connections.iter().all(|made| *made > ends.len() / 200));
     // How many are charged depends on how busy the machine is.
     assert!(charged > 0, "nothing but a storm");
-    // The shop remembers each key; beside that, a call leaves nothing.
+    // The shop remembers each key; apart from that, a call leaves nothing.
     let first = samples[1].0;
     let most = first + 512 * ends.len() + (4 << 20);
     assert!(live_after < most, "{first} bytes, then {live_after}");
 
-    // The weather clears, and all that has failed is submitted again.
+    // The storm ends, and all failed calls are submitted again.
     storm.store(false, SeqCst);
     shop.calm();
     for proxy in &proxies {
@@ -283,7 +287,7 @@ async fn nobody_is_charged_twice_and_nothing_is_left() {
         let which = usize::from(order % 2 == 0);
         let (client, uri) = (clients[which].clone(), uris[which].clone());
         again.spawn(async move {
-            // A connection of before may be broken still.
+            // A connection from before may still be broken.
             for _ in 0..50 {
                 if charge(client.clone(), uri.clone(), order).await == End::Charged {
                     return;

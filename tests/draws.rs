@@ -1,4 +1,5 @@
-//! How often a call draws from the operating system: once for its key or its id, where it has one, and never else.
+//! How often a call draws random bytes from the operating system: once for its key or its id, if it
+//! has one, and never otherwise.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -31,7 +32,7 @@ fn request(method: Method) -> Request<Full<Bytes>> {
         .unwrap()
 }
 
-/// Sends `request` through all layers, and returns how often that drew.
+/// Sends `request` through all layers, and returns how often the call drew.
 async fn draws_of(key: Option<IdempotencyKeyLayer>, request: Request<Full<Bytes>>) -> u64 {
     let probe = Probe::new();
     let inner = AttemptTimeoutLayer::new(LONG).layer(probe.clone());
@@ -71,7 +72,7 @@ async fn a_call_draws_once_for_its_key_or_its_id_and_not_at_all_where_it_needs_n
     assert_eq!(draws_of(None, once).await, 0, "no layer needs an id");
 }
 
-/// What three attempts look like to the server, where the key layer is inside the retry.
+/// What the server sees of three attempts if the key layer is inside the retry.
 async fn three_attempts(keys: IdempotencyKeyLayer, request: Request<Full<Bytes>>) -> Vec<Seen> {
     let probe = Probe::new().replies([Reply::status(503), Reply::status(503)]);
     let swapped = retry_waiting(Duration::from_secs(1)).layer(keys.layer(probe.clone()));
@@ -88,7 +89,7 @@ async fn a_key_layer_inside_a_retry_sends_one_key_per_call_or_none() {
     };
     let key = |seen: &Seen| seen.headers.get(KEY).cloned();
 
-    // Sent again by the caller's word: the key follows from the call's id.
+    // Sent again because the caller allows it: the key follows from the call's id.
     let mut post = request(Method::POST);
     post.extensions_mut().insert(Idempotent(true));
     let before = test_util::draws();
@@ -96,12 +97,13 @@ async fn a_key_layer_inside_a_retry_sends_one_key_per_call_or_none() {
     let sent: Vec<_> = seen.iter().map(key).collect();
     assert!(sent[0].is_some());
     assert_eq!(sent, [sent[0].clone(), sent[0].clone(), sent[0].clone()]);
-    // Two waits are drawn, too.
+    // The two waits draw, too.
     assert_eq!(test_util::draws() - before, 1 + 2);
     let other = three_attempts(keys(&[Method::POST]), post).await;
     assert_ne!(key(&other[0]), sent[0]);
 
-    // Idempotent by its method: the retry draws no id, and a key per attempt would be worse than none.
+    // Idempotent by its method: the retry draws no id, as a new key for each attempt would be worse
+    // than none.
     let seen = three_attempts(keys(&[Method::PUT]), request(Method::PUT)).await;
     assert!(seen.iter().all(|seen| key(seen).is_none()));
     assert!(seen.iter().all(|seen| seen.context.call_id().is_none()));

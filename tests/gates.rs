@@ -1,4 +1,4 @@
-//! A server that asks for a pause: who waits, how long, and what they hold meanwhile.
+//! A server that asks for a pause: which calls wait, how long, and what they hold meanwhile.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -37,7 +37,8 @@ where
     service.call(request).await.map_err(Into::into)
 }
 
-/// How long after a 429 that asks for 5 s the next request is sent; `calls` of them are needed to get it through.
+/// How long after a 429 that asks for 5 s the next request is sent. It takes `calls` calls to get
+/// that request through.
 async fn pauses<L, S, B>(layer: impl Fn() -> L, calls: usize) -> Vec<Duration>
 where
     L: Layer<Probe, Service = S>,
@@ -74,7 +75,7 @@ fn assert_five_seconds_and_one_draw(pauses: &[Duration]) {
         .iter()
         .filter(|pause| **pause > Duration::from_millis(5500))
         .count();
-    // One draw, evenly spread: of two, three in four would be late.
+    // One draw, evenly spread. With two draws, three in four would be late.
     assert!((8..=42).contains(&late), "{late} of {}", pauses.len());
 }
 
@@ -170,7 +171,8 @@ mod quotas {
 
     use super::*;
 
-    /// A server like GitHub's, with `searches` left of 30 in this minute, and enough of all else.
+    /// A server like GitHub's, with `searches` left of 30 in this minute, and enough of all other
+    /// quotas.
     fn github(searches: &'static str) -> Probe {
         Probe::new().otherwise(move |seen| {
             let (resource, remaining) = match seen.uri.path().starts_with("/search") {
@@ -239,7 +241,7 @@ mod quotas {
             tokio::time::sleep(20 * SECOND).await;
         }
         assert_eq!(probe.calls(), 1);
-        // Another server's calls go on.
+        // Calls to the other server continue.
         assert!(client.clone().oneshot(put("http://b.test/")).await.is_ok());
         tokio::time::sleep(62 * SECOND).await;
         assert!(client.oneshot(put("http://a.test/")).await.is_ok());

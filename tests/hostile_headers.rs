@@ -1,4 +1,4 @@
-//! Whatever a server writes into its header fields, no wait is longer than the caps allow, and nothing panics.
+//! Whatever a server writes into its header fields, no wait exceeds the caps, and nothing panics.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -78,7 +78,7 @@ proptest! {
             let client = Stack::new().with_total_timeout(forever).build().unwrap().layer(probe.clone());
             let get = || Request::get("http://api.test/").body(Full::<Bytes>::default()).unwrap();
 
-            // The retry's own waits: 60 s in sum, whatever is asked for.
+            // The retry's own waits: 60 s in total, whatever the server asks for.
             let start = Instant::now();
             let waited = match client.clone().oneshot(get()).await {
                 Ok(response) => RetryInfo::of(&response).waited(),
@@ -90,7 +90,8 @@ proptest! {
             prop_assert!(waited <= Duration::from_secs(60), "{waited:?}");
             prop_assert!(start.elapsed() <= Duration::from_secs(61), "{:?}", start.elapsed());
 
-            // The origin is closed for a day at most by a refusal, for 5 minutes by a quota, and a second of jitter.
+            // A rejection closes the origin for a day at most, and a quota for 5 minutes. Jitter
+            // adds up to a second.
             let cap = if status >= 400 { 24 * 60 * 60 } else { 5 * 60 };
             tokio::time::sleep(Duration::from_secs(cap + 1)).await;
             let start = Instant::now();

@@ -127,7 +127,7 @@ async fn a_small_discarded_body_is_drained_and_its_connection_used_again() {
 
     let response = client.oneshot(get(&server.uri("/"))).await.unwrap();
     assert_eq!((server.requests(), server.connections()), (2, 1));
-    // The last answer is a failure as well, and is the caller's, whole.
+    // The last answer is a failure as well. The caller gets it whole.
     assert_eq!(response.status(), 503);
     assert_eq!(text(response).await, "the last word".repeat(1000));
 }
@@ -159,7 +159,7 @@ async fn an_unkeyed_post_that_was_never_sent_is_sent_again() {
     assert_eq!(error.attempts(), Some(3));
     assert_eq!(error.stop_reason(), Some(StopReason::AttemptsExhausted));
 
-    // Somebody listens before the second attempt.
+    // A server starts to listen just before the second attempt.
     let (socket, server) = (Mutex::new(Some(socket)), Arc::new(OnceLock::new()));
     let start = Arc::clone(&server);
     let retry = brisk_retry().with_on_retry(move |_| {
@@ -222,7 +222,7 @@ async fn a_server_that_asks_for_a_pause_gets_one_and_no_other_server_waits() {
     .await;
     let idle = Server::start(|_, _| Reply::status(200)).await;
 
-    // One permit for both servers: whoever holds it while waiting stops the other.
+    // One permit for both servers: a call that holds it while it waits stops the other call.
     let limiter = Limiter::new(1).unwrap();
     let client = ServiceBuilder::new()
         .total_timeout(Duration::from_secs(30))
@@ -265,7 +265,7 @@ async fn a_retry_comes_no_earlier_than_the_server_asked_for() {
         (info.attempts(), info.stop_reason()),
         (2, StopReason::AttemptsExhausted)
     );
-    assert!(info.waited() >= Duration::from_millis(900)); // the server's word, not the brisk backoff
+    assert!(info.waited() >= Duration::from_millis(900)); // the wait is the server's, not the brisk backoff
     assert!(info.not_before().is_some());
 }
 
@@ -292,7 +292,8 @@ async fn a_closed_bucket_makes_the_next_call_wait_outside_of_the_limit_too() {
     while start.elapsed() < PAUSE {
         sleep(Duration::from_millis(20)).await;
         let seen = (limiters.in_flight(), limiters.waiting());
-        // What was seen counts if the pause, which began after the start, was certainly not over.
+        // An observation counts only if the pause, which began after the start, was certainly not
+        // over.
         if start.elapsed() < PAUSE {
             assert_eq!(seen, (0, 0));
         }
@@ -313,7 +314,7 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_closes_the_connection() {
     let client = stack.build().unwrap().layer(h1_client());
 
     let start = Instant::now();
-    // On a busy machine the time may be over before there is a response.
+    // On a busy machine the time may run out before there is a response.
     let error = match client.oneshot(get(&server.uri("/"))).await {
         Ok(response) => response.into_body().collect().await.unwrap_err(),
         Err(error) => error,

@@ -165,7 +165,7 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_its_stream_alone_is_reset
         _ => Reply::status(200).with_body("hello"),
     })
     .await;
-    // Long enough for a response, also on a busy machine; then its body drips.
+    // Long enough for a response, even on a busy machine; then its body drips.
     let limit = Duration::from_secs(3);
     let hurried = stack()
         .with_total_timeout(limit)
@@ -215,7 +215,7 @@ async fn streams_are_in_flight_until_their_bodies_end() {
     assert_eq!(limiter.in_flight(), 0);
 }
 
-/// A connector to `server` that takes `first` for its first connection, and no time for the others.
+/// A connector to `server`. Its first connection takes `first`, and the others take no time.
 fn slow_connector(
     server: &Server,
     first: Duration,
@@ -243,7 +243,7 @@ where
         .build(connector)
 }
 
-// hyper-util lets all calls wait for the connection that the first one makes.
+// hyper-util makes all calls wait for the connection that the first call opens.
 #[tokio::test]
 async fn calls_that_wait_for_a_connection_that_is_refused_are_judged_as_the_first_one() {
     let (_socket, address) = nobody_listens();

@@ -1,4 +1,5 @@
-//! A thousand calls, a part of them dropped at random points: afterwards every handle reads as at the start.
+//! A thousand calls, some of them dropped at random points. Afterwards every handle reads as it did
+//! at the start.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -32,7 +33,7 @@ const MS: Duration = Duration::from_millis(1);
 const SEEDS: std::ops::Range<u64> = 0..4;
 const CALLS: usize = 1000;
 
-/// Fast, slow, failing, refusing and stalling in turns that `seed` decides.
+/// A probe that is fast, slow, failing, refusing or stalling in turns that `seed` decides.
 fn moody(seed: u64) -> Probe {
     let dice = Mutex::new(Dice::new(seed ^ 0xd1ce));
     Probe::new().reading_bodies().otherwise(move |_| {
@@ -63,7 +64,7 @@ fn request(_: usize) -> Request<Full<Bytes>> {
         .unwrap()
 }
 
-/// Weathers a storm, and checks all that can be seen from the inner service.
+/// Runs a storm of calls, and checks everything that the inner service can show.
 async fn weather<L, S, B>(layer: &L, seed: u64) -> (Probe, Calm)
 where
     L: Layer<Probe, Service = S>,
@@ -72,7 +73,7 @@ where
     B: Body<Error: Into<BoxError>> + 'static,
 {
     let probe = moody(seed);
-    // What stalls for ever is dropped by this, if by no layer.
+    // This timeout drops a call that stalls for ever, if no layer does.
     let patient = TotalTimeoutLayer::new(Duration::from_secs(30));
     let calm = Storm::new(CALLS, seed)
         .run(&patient.layer(layer.layer(probe.clone())), request)
@@ -87,7 +88,7 @@ where
     (probe, calm)
 }
 
-/// How many calls are admitted at once, of more than may be.
+/// How many calls are admitted at once, when more are made than the limit allows.
 async fn admitted<L, S, B>(layer: &L) -> usize
 where
     L: Layer<Probe, Service = S>,
@@ -147,7 +148,7 @@ async fn a_throttle_gets_every_token_back_that_was_not_sent() {
     }
 }
 
-/// A budget to which nothing is added, and from which each retry takes one.
+/// A budget that earns nothing; each retry takes one from it.
 fn plain_budget() -> Budget {
     Budget::builder()
         .deposit(0.0)
@@ -158,7 +159,7 @@ fn plain_budget() -> Budget {
         .unwrap()
 }
 
-/// Retries, as the inner service has seen them.
+/// The retries that the inner service has seen.
 fn retries(probe: &Probe) -> usize {
     let attempts = probe.seen();
     let numbers = attempts.iter().filter_map(|seen| seen.context.attempt());
@@ -236,7 +237,7 @@ async fn the_whole_stack_holds_nothing() {
         assert!(calm.finished > 0 && calm.failed > 0 && calm.dropped > 0);
         assert_eq!((limiter.in_flight(), limiter.waiting()), (0, 0));
         assert_eq!((bucket.waiting(), bucket.available()), (0, 20));
-        // An attempt that was dropped in a queue further in was not sent, which the retry cannot know.
+        // An attempt that was dropped in an inner queue was not sent, which the retry cannot know.
         let spent = budget.retries();
         assert_eq!(budget.balance() + spent as f64, 300.0);
         let handed_on = handed_on.retries.load(Relaxed);

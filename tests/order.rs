@@ -1,8 +1,10 @@
-//! Order is meaning: for each two neighbours of the recommended order, what swapping them does.
+//! The order of layers has a meaning. For each two neighbours of the recommended order, a test
+//! shows what swapping them does.
 //!
 //! key > dead letter > total timeout > retry > concurrency limit > throttle > attempt timeout
 //!
-//! What is said of the first three is shown in courteous-dead-letter, beside the store of its letters.
+//! The statements about the first three are shown in courteous-dead-letter, next to the store of
+//! its letters.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -45,7 +47,7 @@ where
     service.call(request).await.map_err(Into::into)
 }
 
-/// Makes two requests of the parts of one.
+/// Makes two requests from the parts of one.
 #[derive(Clone)]
 struct Splitter<S>(S, [&'static str; 2]);
 
@@ -88,7 +90,7 @@ async fn what_makes_two_operations_of_one_call_gets_two_keys_or_an_error_and_nev
         let sent: Vec<_> = probe.seen().iter().map(key).collect();
         assert!(sent.len() == 2 && sent[0].is_some() && sent[0] != sent[1]);
 
-        // Between key layer and retry: the second is refused.
+        // Between key layer and retry: the second operation is rejected.
         let probe = Probe::new();
         let retry = retry_waiting(SECOND).layer(probe.clone());
         let splitter = service_fn(move |request| Splitter(retry.clone(), targets).split(request));
@@ -99,7 +101,8 @@ async fn what_makes_two_operations_of_one_call_gets_two_keys_or_an_error_and_nev
         assert_eq!(rejected.reason(), RejectReason::KeyReused);
         assert_eq!(probe.calls(), 1);
 
-        // Between a retry and a key layer within: each operation has its own key, the same on both attempts.
+        // Between a retry and a key layer inside it: each operation has its own key, the same on
+        // both attempts.
         let probe = Probe::new().replies([
             Reply::ok(),
             Reply::fail(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)),
@@ -126,7 +129,7 @@ async fn a_key_layer_in_a_retry_by_the_callers_word_sends_no_operation_under_two
     let closed =
         || Reply::fail(Rejected::new(RejectReason::Closed).with_wait(Instant::now(), SECOND));
 
-    // The first attempt is refused by a limit, and made again under its number.
+    // A limit rejects the first attempt, and the second attempt has the same number.
     let probe = Probe::new().replies([closed(), Reply::error()]);
     let stack = retry_waiting(SECOND).layer(IdempotencyKeyLayer::new().layer(probe.clone()));
     send(stack, post()).await.unwrap();
@@ -145,7 +148,8 @@ async fn a_key_layer_in_a_retry_by_the_callers_word_sends_no_operation_under_two
     assert!(sent.len() == 4 && sent[0].is_some() && sent[0] != sent[1]);
     assert_eq!(sent[..2], sent[2..]);
 
-    // Two that cannot be told apart: the second is refused, and the first is not sent again.
+    // Two operations that cannot be told apart: the second is rejected, and the first is not sent
+    // again.
     let probe = Probe::new();
     let keyed = IdempotencyKeyLayer::new().layer(probe.clone());
     let splitter = service_fn(move |request| Splitter(keyed.clone(), [ONE, ONE]).split(request));
@@ -158,7 +162,7 @@ async fn a_key_layer_in_a_retry_by_the_callers_word_sends_no_operation_under_two
         (RejectReason::KeyReused, 1)
     );
 
-    // Between two retries, the attempts of the inner one cannot be told from two operations.
+    // Between two retries, the attempts of the inner retry cannot be told from two operations.
     let probe = Probe::new().replies([Reply::error()]);
     let inner = retry_waiting(SECOND).layer(IdempotencyKeyLayer::new().layer(probe.clone()));
     send(retry_waiting(SECOND).layer(inner), post())
@@ -222,8 +226,8 @@ async fn a_concurrency_limit_around_a_retry_holds_its_permit_during_the_backoff(
     assert_eq!(probe.instants().last(), Some(&(start + SECOND)));
 }
 
-/// Ten slow calls hold all slots while forty more wait; then all slots are free at once. The most sends in any 100 ms
-/// after that, at a quota of one.
+/// Ten slow calls hold all slots while forty more wait; then all slots become free at once. Returns
+/// the most sends in any 100 ms after that, at a quota of one.
 async fn burst<S, B>(service: S, probe: &Probe, slow: &Latch) -> usize
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
@@ -234,7 +238,7 @@ where
         let mut call = Task::new(send(service.clone(), put()));
         assert!(call.settle().await.is_pending());
         calls.push(call);
-        // Polled as a runtime would.
+        // Polled as a runtime would poll.
         for _ in 0..2 {
             sleep(50 * MS).await;
             for call in &mut calls {

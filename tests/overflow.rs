@@ -1,5 +1,6 @@
-//! The ends of all ranges: endless and no time, the year 9999, clocks that step back, a machine that was asleep, as many
-//! attempts as can be counted, and rates from a billion a second to one in a century.
+//! The ends of all ranges: endless and zero times, the year 9999, clocks that step back, and a
+//! machine that was asleep. Also the highest number of attempts, and rates from a billion a second
+//! to one in a century.
 
 #![allow(
     clippy::unwrap_used,
@@ -33,7 +34,7 @@ fn put() -> Request<Full<Bytes>> {
         .unwrap()
 }
 
-/// A call, polled when it was made and whenever it was woken; and its end, when it is there.
+/// A call that is polled when it is made and whenever it is woken, and its result once it is there.
 struct Call<F: Future> {
     task: Task<F>,
     end: Option<F::Output>,
@@ -44,7 +45,7 @@ impl<F: Future> Call<F> {
         self.end.is_some()
     }
 
-    /// Whether it is over, after all that can be done now.
+    /// Polls as often as possible now. Returns whether the call is over.
     async fn settle(&mut self) -> bool {
         if self.end.is_none()
             && let Poll::Ready(end) = self.task.settle().await
@@ -55,7 +56,7 @@ impl<F: Future> Call<F> {
     }
 }
 
-/// Calls `service`, in its turn.
+/// Waits until `service` is ready, and calls it.
 async fn call<S>(service: &S) -> Call<impl Future<Output = Result<S::Response, S::Error>> + use<S>>
 where
     S: Service<Request<Full<Bytes>>> + Clone,
@@ -101,7 +102,7 @@ async fn a_day_of_sleep_releases_a_burst_and_no_more() {
     assert!(waiting.iter().all(|call| !call.is_over()));
     advance(DAY).await;
     for seconds in 0..=7 {
-        // Each lets the next one in.
+        // Each call lets the next one in.
         for _ in 0..3 {
             for call in &mut waiting {
                 call.settle().await;
@@ -250,7 +251,7 @@ async fn as_many_permits_as_can_be_counted_can_be_given() {
     assert!(impatient.layer(probe).oneshot(put()).await.is_ok());
 }
 
-/// A retry that nothing but the number of its attempts ends.
+/// A retry that ends only by the number of its attempts.
 fn endless(backoff: Backoff) -> RetryLayer {
     RetryLayer::new()
         .with_max_attempts(u32::MAX)
@@ -286,7 +287,7 @@ async fn a_wait_that_cannot_end_is_not_begun_and_a_long_one_is() {
     let mut call = call(&waiting(10 * YEAR).layer(probe.clone())).await;
     advance(YEAR).await;
     assert!(!call.settle().await);
-    // What cannot end in time is not begun: the server's answer is here at once.
+    // An attempt that cannot end in time is not begun: the server's answer is returned at once.
     let start = Instant::now();
     for (wait, deadline) in [(Duration::MAX, Duration::MAX), (10 * YEAR, 9 * YEAR)] {
         let layer = Stack::new(waiting(wait), TotalTimeoutLayer::new(deadline));
@@ -310,7 +311,8 @@ async fn a_caller_may_have_all_the_time_or_none() {
     assert_eq!(probe.calls(), 1);
 }
 
-/// How long after the first attempt the second was sent, if it was: after a 503 with these fields.
+/// How long after the first attempt the second was sent, if it was sent. The first got a 503 with
+/// these fields.
 async fn second_attempt(fields: &[(&'static str, &'static str)]) -> Option<Duration> {
     let refusal = fields
         .iter()
@@ -335,7 +337,8 @@ async fn a_clock_that_steps_back_makes_no_wait_of_a_date_that_has_passed() {
         .await
         .expect("no second attempt");
     assert!(wait <= 2 * SECOND, "{wait:?}");
-    // The server's clock is years behind ours, or before it: only the two dates count.
+    // The server's clock is years behind ours, or before 1970: only the difference of the two dates
+    // counts.
     for (date, retry_after) in [
         (
             "Thu, 01 Jan 1970 00:00:00 GMT",
@@ -363,7 +366,7 @@ async fn the_last_second_of_the_year_9999_is_a_date() {
         "Fri, 31 Dec 9999 23:59:59 GMT",
         "Fri Dec 31 23:59:59 9999",
     ] {
-        // Never, as some servers spell it: the call ends with what it has.
+        // Never, as some servers spell it: the call ends with the answer that it has.
         assert_eq!(
             second_attempt(&[("retry-after", last)]).await,
             None,

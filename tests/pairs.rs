@@ -1,14 +1,15 @@
-//! The contract that every layer passes, for every ordered pair of layers, a layer with itself included.
+//! The contract that every layer passes, for every ordered pair of layers, including a layer with
+//! itself.
 //!
-//! The inner service's clones are never ready until they were polled, and a retry in the pair makes three attempts. The
-//! matrix has no gaps: each layer of the list is put around each.
+//! The inner service's clones are not ready until they have been polled, and a retry in the pair
+//! makes three attempts. The matrix has no gaps: each layer of the list is put around each layer.
 
 mod parts;
 
 use courteous::Stack;
 use courteous_testkit::{Subject, contract};
 
-/// One module for each outer layer, with one for each inner layer.
+/// One module for each outer layer, which has one module for each inner layer.
 macro_rules! pairs {
     ($($outer:ident)*) => {
         $(

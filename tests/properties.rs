@@ -1,7 +1,8 @@
-//! Any sequence of calls, polls, drops, pauses and changes of a limit keeps what each handle promises.
+//! Under any sequence of calls, polls, drops, pauses and limit changes, each handle keeps its
+//! promises.
 //!
-//! Each property has a model that is told of what the inner service saw, and of nothing else. What a layer's own crate
-//! proves already is not repeated here.
+//! Each property has a model that learns only what the inner service saw. What a layer's own crate
+//! already proves is not repeated here.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,7 +40,7 @@ use tower_service::Service;
 type Body = Full<Bytes>;
 type Call<F> = Spawn<Pin<Box<F>>>;
 
-/// What an attempt comes to.
+/// The result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reply {
     Status(u16),
@@ -47,7 +48,7 @@ enum Reply {
     Never,
 }
 
-/// What is still to come of one call's attempts; 200 after that.
+/// The remaining results of one call's attempts; after them, 200.
 #[derive(Clone)]
 struct Script(Arc<Mutex<VecDeque<Reply>>>);
 
@@ -61,12 +62,12 @@ struct Sent {
     at: Instant,
 }
 
-/// The inner service: always ready, and answers as each request's script says.
+/// The inner service: it is always ready, and answers as each request's script says.
 #[derive(Clone, Default)]
 struct Leaf(Arc<Mutex<Vec<Sent>>>);
 
 impl Leaf {
-    /// What was sent since the last look.
+    /// The requests that were sent since the last check.
     fn news(&self) -> Vec<Sent> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
@@ -107,14 +108,14 @@ impl Service<Request<Body>> for Leaf {
     }
 }
 
-/// The calls on one service that are not over yet, in their order.
+/// The unfinished calls on one service, in order.
 struct Calls<S: Service<Request<Body>>> {
     service: S,
     made: usize,
     waiting: Vec<(usize, Call<S::Future>)>,
     responses: Vec<S::Response>,
     errors: Vec<(usize, BoxError)>,
-    /// Whether each call is polled as soon as it was woken.
+    /// Whether each call is polled as soon as it is woken.
     prompt: bool,
 }
 
@@ -145,7 +146,7 @@ where
         self.poll(self.waiting.len() - 1);
     }
 
-    /// Whether it is over.
+    /// Polls the call at `at`. Returns whether it is over.
     fn poll(&mut self, at: usize) -> bool {
         let Poll::Ready(end) = self.waiting[at].1.poll() else {
             return false;
@@ -158,7 +159,7 @@ where
         true
     }
 
-    /// Polls those that were woken, oldest first, until nobody is.
+    /// Polls the woken calls, oldest first, until no call is woken.
     fn settle(&mut self) {
         while let Some(at) = self.waiting.iter().position(|(_, call)| call.is_woken()) {
             self.poll(at);
@@ -191,7 +192,7 @@ where
         self.responses.clear();
     }
 
-    /// Polls whoever is woken, until all are through; and lets `check` look at what was sent.
+    /// Polls every woken call until all are finished, and lets `check` look at what was sent.
     async fn drain(&mut self, mut check: impl FnMut()) {
         for (_, call) in &mut self.waiting {
             call.enter(|cx, _| cx.waker().wake_by_ref());
@@ -254,7 +255,7 @@ fn some(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).unwrap()
 }
 
-/// What a request pays, for the service to count.
+/// The cost of a request, for the service to count.
 #[derive(Clone, Copy)]
 struct Paid(u32);
 
@@ -283,7 +284,8 @@ fn paused(test: impl Future<Output = ()>) {
     runtime.unwrap().block_on(test);
 }
 
-/// A bucket as it is described: exact, as a rate of whole tokens a second brings back whole billionths each nanosecond.
+/// A model of a bucket. It is exact: at a whole number of tokens a second, each nanosecond brings
+/// back whole billionths.
 #[derive(Clone, Copy)]
 struct Model {
     rate: u32,
@@ -336,7 +338,7 @@ impl Model {
         self.opens = self.opens.max(Some(opens));
     }
 
-    /// That the level is never below zero, nor above the burst, is the bound on every window.
+    /// The level is never below zero nor above the burst, which bounds every window.
     fn send(&mut self, sent: Sent) {
         assert_eq!(sent.at, Instant::now());
         self.advance();
@@ -356,8 +358,8 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Every token is spent by one send or comes back, whatever becomes of those who waited for it and however the rate is
-    /// changed; and those who are polled in time are sent in the order of their calls.
+    /// Every token is spent by one send or comes back, however the waiting calls end and however
+    /// the rate changes. Calls that are polled in time are sent in order.
     #[test]
     fn a_bucket_is_exact_through_changes_of_its_rate(
         start in (1..60_u32, 3..7_u32),
@@ -403,7 +405,7 @@ proptest! {
                     calls.settle();
                 }
                 check(&mut model);
-                // Who was granted a turn is not in the queue any more.
+                // A granted call is not in the queue any more.
                 assert!(bucket.waiting() == calls.waiting.len() || !prompt && bucket.waiting() < calls.waiting.len());
                 assert!(bucket.available() <= model.available());
             }
@@ -418,8 +420,8 @@ proptest! {
         });
     }
 
-    /// No key has more than its own bucket allows, though buckets are forgotten all the time, and there are never more of
-    /// them than may be.
+    /// No key gets more than its own bucket allows, though buckets are forgotten all the time.
+    /// There are never more buckets than the limit allows.
     #[test]
     fn a_forgotten_bucket_owed_nothing(
         max in 1..20_usize,
@@ -455,7 +457,7 @@ proptest! {
             }
             calls.drop_all();
             sleep(Duration::from_secs(1)).await;
-            // All are as good as new, so there is room for as many others.
+            // All buckets are as good as new, so there is room for the same number of other keys.
             for key in 0..max {
                 calls.call(request(3, 1000 + u32::try_from(key).unwrap(), &[]));
             }
@@ -463,7 +465,8 @@ proptest! {
         });
     }
 
-    /// Permits belong to their keys, are neither lost nor made, and go to those who wait in the order of their calls.
+    /// Permits belong to their keys, and none is lost or made. They go to the waiters in the order
+    /// of their calls.
     #[test]
     fn permits_of_many_keys_are_neither_lost_nor_made(
         max in 1..20_usize,
@@ -479,7 +482,7 @@ proptest! {
             for step in steps {
                 match step {
                     Step::Call { key, .. } => {
-                        // Few keys, so that they have lines.
+                        // Few keys, so that they have queues.
                         keys.push(key % 5);
                         calls.call(request(1, key % 5, &[]));
                     }
@@ -513,8 +516,9 @@ proptest! {
         });
     }
 
-    /// What the retries of all calls have paid is what they were sent for, at each one's price, and never more than there
-    /// was: to the millionth, and with calls dropped at any moment. Before the first success, each price is 1.
+    /// The retries of all calls have paid the price of each retry that was sent, and never more
+    /// than the budget had. This holds to the millionth, and with calls dropped at any moment.
+    /// Before the first success, each price is 1.
     #[test]
     fn a_budget_pays_for_what_was_sent_and_for_nothing_else(
         deposit in 0..=1_000_000_u64,
@@ -576,7 +580,7 @@ proptest! {
         });
     }
 
-    /// Stacked, the layers keep all of that together.
+    /// Stacked, the layers keep all these promises together.
     #[test]
     fn a_stack_keeps_what_its_layers_promise(
         start in (5..60_u32, 1..7_u32),
@@ -600,7 +604,7 @@ proptest! {
             for step in steps {
                 match step {
                     Step::Call { mut script, .. } => {
-                        // What never answers would never end.
+                        // A call that never gets an answer would never end.
                         script.retain(|reply| *reply != Reply::Never);
                         calls.call(request(1, 0, &script));
                     }

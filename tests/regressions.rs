@@ -1,6 +1,6 @@
-//! Bugs that clients have had before: each is a promise here, kept by a test.
+//! Bugs that other clients have had. Here each is a promise, and a test keeps it.
 //!
-//! This file has those that no other test promises. The others:
+//! This file has the promises that no other test keeps. The others:
 //!
 //! | what went wrong | what is promised, and where |
 //! |---|---|
@@ -28,7 +28,7 @@
 //! | `Retry-After: 1742893200` slept for 55 years | `a_time_since_1970_is_understood` (`courteous-hints/tests/hints.rs`) |
 //! | `inf`, `1e9` and `+5` read as numbers | `signs_exponents_and_words_are_no_number` (`courteous-hints/src/number.rs`), `a_malformed_value_is_as_if_it_were_not_there` (`courteous-hints/tests/hints.rs`) |
 //! | a hint that was too long replaced by a shorter wait | `retry_after_is_a_floor_and_too_much_of_it_is_an_end` (`courteous-retry/tests/retry/main.rs`) |
-//! | a dozen allocations for a stack, and events built for nobody | `a_call_that_neither_waits_nor_fails_allocates_exactly_this_often` (`tests/allocations.rs`) |
+//! | a dozen allocations for a stack, and events built without a subscriber | `a_call_that_neither_waits_nor_fails_allocates_exactly_this_often` (`tests/allocations.rs`) |
 //! | types of request, response and error in the type of a layer | `one_layer_stands_around_a_router_and_around_a_channel` (`tests/tonic.rs`) |
 //!
 //! *Contract*: a test of every layer and of every pair of layers, by `courteous-testkit`.
@@ -125,7 +125,8 @@ async fn each_deposit_buys_its_own_number_of_retries() {
     }
 }
 
-// A budget and a rate caught up with each second that they had missed: 1.7 s for a year, and minutes here.
+// A budget and a rate caught up with each second that they had missed: this took 1.7 s for a year,
+// and here it would take minutes.
 #[tokio::test(start_paused = true)]
 async fn a_year_of_idleness_costs_the_next_call_nothing() {
     let (throttle, bucket) = throttle_of(1000, 10);
@@ -142,7 +143,7 @@ async fn a_year_of_idleness_costs_the_next_call_nothing() {
     assert!(budget.balance() < 1.0);
 }
 
-// The budget was asked after the sleep, so that all who slept had a retry coming.
+// The budget was asked after the sleep, so every sleeping call got its retry.
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_retry_has_paid_and_who_cannot_pay_does_not_wait() {
     let budget = Budget::builder()
@@ -171,7 +172,8 @@ async fn who_waits_for_a_retry_has_paid_and_who_cannot_pay_does_not_wait() {
     }
 }
 
-// The check and the withdrawal were two steps, between which others could take the same token.
+// The check and the withdrawal were two steps, and in between other calls could take the same
+// token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_budget_is_spent_once_by_calls_that_race() {
     let budget = Budget::builder()
@@ -198,7 +200,7 @@ async fn a_budget_is_spent_once_by_calls_that_race() {
     assert_eq!((budget.retries(), probe.calls()), (500, 8 * 200 + 500));
 }
 
-// The time that was left was read before the backoff and used after it: 60 s ended at 75.
+// The remaining time was read before the backoff and used after it: 60 s ended at 75.
 #[tokio::test(start_paused = true)]
 async fn a_total_timeout_holds_whatever_attempts_and_waits_add_up_to() {
     for wait in [0, 1, 5, 10, 15, 20, 40] {
@@ -214,7 +216,7 @@ async fn a_total_timeout_holds_whatever_attempts_and_waits_add_up_to() {
         );
     }
 
-    // The third attempt would have begun at 70 s: the second one's answer is the call's.
+    // The third attempt would have begun at 70 s, so the call returns the second attempt's answer.
     let slow = Probe::new().otherwise(|_| Reply::status(503).after(20 * SECOND));
     let retry = retry_waiting(15 * SECOND).with_budget(Budget::unlimited());
     let start = Instant::now();
@@ -226,7 +228,7 @@ async fn a_total_timeout_holds_whatever_attempts_and_waits_add_up_to() {
     assert_eq!(RetryInfo::of(&response).stop_reason(), StopReason::Deadline);
 }
 
-// "60 s in total" slept for 1024 s, or up to the deadline for nothing.
+// "60 s in total" slept for 1024 s, or slept until the deadline for nothing.
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_cannot_end_in_time_is_not_begun_and_the_answer_is_kept() {
     for status in [429, 503] {
@@ -263,7 +265,8 @@ async fn a_panic_is_a_panic_and_breaks_no_other_call() {
     assert_eq!(client.oneshot(put()).await.unwrap().status(), 200);
 }
 
-// A caller that was refused once took the permit that was freed, and sat on it: all were refused with nothing in flight.
+// A caller that was rejected once took the freed permit and kept it: all calls were rejected with
+// nothing in flight.
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_was_refused_and_stays_takes_no_permit_with_it() {
     let (layer, limiter): (_, Limiter) = limit_of(1);
@@ -311,7 +314,7 @@ impl error::Error for Outer {
 
 impl error::Error for Root {}
 
-// Errors were put into new ones that did not tell their source, or told it twice.
+// Errors were wrapped in new errors that did not name their source, or named it twice.
 #[tokio::test(start_paused = true)]
 async fn an_error_keeps_all_of_its_sources_and_each_text_is_there_once() {
     let probe = Probe::new().otherwise(|_| Reply::fail(Outer(Root)));
@@ -353,7 +356,7 @@ impl From<Local> for BoxError {
     }
 }
 
-// Errors had to be `Clone` and responses `Sync`, which no client's are.
+// Errors had to be `Clone` and responses `Sync`, which no client's types are.
 #[tokio::test(start_paused = true)]
 async fn what_a_client_yields_need_not_be_clone_or_send_or_sync() {
     type Answer = Pin<Box<dyn Future<Output = Result<Response<Local>, Local>>>>;

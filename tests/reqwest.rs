@@ -1,4 +1,4 @@
-//! The layers around reqwest's client, by its adapter, on loopback sockets.
+//! The layers around reqwest's client, through its adapter, on loopback sockets.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -23,7 +23,7 @@ fn stack() -> Stack {
     Stack::new().with_retry(brisk_retry())
 }
 
-/// As the adapter's page advises: who retries and redirects is outside.
+/// As the adapter's page advises: retries and redirects are left to the outside.
 fn builder() -> ClientBuilder {
     Client::builder()
         .no_proxy()
@@ -208,7 +208,7 @@ async fn a_dripping_body_ends_at_the_total_timeout_and_closes_the_connection() {
         .with_attempt_timeout(Duration::from_millis(300));
     let client = stack.build().unwrap().layer(h1_client());
 
-    // On a busy machine the time may be over before there is a response.
+    // On a busy machine the time may run out before there is a response.
     let error = match client.oneshot(get(&server.uri("/"))).await {
         Ok(response) => response.into_body().collect().await.unwrap_err(),
         Err(error) => error,
@@ -251,7 +251,7 @@ async fn the_clients_own_timeouts_are_timeouts() {
         assert!(error.is_timeout());
         assert_eq!(error.attempts(), Some(3));
     }
-    // What failed for another reason is none.
+    // A failure for another reason is not a timeout.
     let (_socket, nobody) = nobody_listens();
     let client = stack().build().unwrap().layer(h1_client());
     let uri = format!("http://{nobody}/");

@@ -1,4 +1,4 @@
-//! One client used from several runtimes. The one that drives a pooled connection ends.
+//! One client used from several runtimes. The runtime that drives a pooled connection ends.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,7 +37,8 @@ fn read_head(stream: &mut TcpStream) -> bool {
     true
 }
 
-/// Answers all but the second request of the first connection: tells of that, and leaves it alone.
+/// Answers all requests but the second on the first connection: reports that request, and does not
+/// answer it.
 fn serve() -> (SocketAddr, mpsc::Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -66,7 +67,8 @@ fn runtime() -> Runtime {
     builder.worker_threads(1).enable_all().build().unwrap()
 }
 
-/// Sends one request from a runtime, and another from a second one, over the connection of the first, which then ends.
+/// Sends one request from a runtime, and another from a second runtime over the first one's
+/// connection. Then the first runtime ends.
 fn from_two_runtimes<S, B, RB>(
     client: S,
     request: impl Fn(String) -> Request<B>,
@@ -93,7 +95,7 @@ where
     };
     let first = runtime();
     assert_eq!(first.block_on(call(request(uri.clone()))).unwrap(), 200);
-    // The connection goes back into the pool on its own task.
+    // The connection returns to the pool on its own task.
     first.block_on(async { tokio::time::sleep(std::time::Duration::from_millis(50)).await });
     let second = call(request(uri));
     let second = thread::spawn(move || runtime().block_on(second));

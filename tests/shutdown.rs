@@ -32,7 +32,8 @@ use crate::net::{eventually, h1_client, text};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The upstream server: answers orders and reports when it may, every second order with a body that begins at once.
+/// The upstream server. It answers orders and reports when it may, and every second order gets a
+/// body that begins at once.
 #[derive(Clone)]
 struct Upstream {
     orders: Arc<Semaphore>,
@@ -82,7 +83,7 @@ impl Upstream {
     }
 }
 
-/// The example, killed when it is dropped.
+/// The example's process, killed when it is dropped.
 struct Example {
     process: Child,
     lines: mpsc::UnboundedReceiver<String>,
@@ -105,7 +106,7 @@ impl Example {
         Self { process, lines }
     }
 
-    /// The next line that it prints; `None` when it has ended.
+    /// The next line that the example prints; `None` when it has ended.
     async fn line(&mut self) -> Option<String> {
         timeout(PATIENCE, self.lines.recv()).await.unwrap()
     }
@@ -122,7 +123,7 @@ impl Example {
         assert_eq!(self.line().await.unwrap(), "stops accepting");
     }
 
-    /// All that it still prints, and its exit code.
+    /// All that the example still prints, and its exit code.
     async fn end(mut self) -> (Vec<String>, Option<i32>) {
         let mut lines = Vec::new();
         while let Some(line) = self.line().await {
@@ -139,7 +140,7 @@ impl Drop for Example {
     }
 }
 
-/// The example's program, which `cargo test` builds; one test alone has to do that itself.
+/// The example's program. `cargo test` builds it; a test that runs alone has to build it.
 fn program() -> PathBuf {
     let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -147,7 +148,7 @@ fn program() -> PathBuf {
     let program = tests.ancestors().nth(2).unwrap();
     let program = program.join("examples/axum_shutdown");
     let source = modified(&root.join("examples/axum_shutdown.rs")).unwrap();
-    // Two tests need it at once.
+    // Two tests need the program at the same time.
     let lock = File::create(env::temp_dir().join("courteous-axum-shutdown.lock")).unwrap();
     lock.lock().unwrap();
     if modified(&program).is_ok_and(|built| built >= source) {

@@ -1,4 +1,4 @@
-//! Exchanges that go on for long: uploads, event streams, watches.
+//! Long exchanges: uploads, event streams, watches.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -43,7 +43,7 @@ use crate::net::brisk_retry;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A body of unknown length: `frames` frames of 64 KiB, each 100 ms after the one before.
+/// A body of unknown length: `frames` frames of 64 KiB, each 100 ms after the previous one.
 fn slow(frames: usize) -> impl Body<Data = Bytes, Error = BoxError> + Send + 'static {
     StreamBody::new(stream::unfold(0, move |n| async move {
         if n == frames {
@@ -55,7 +55,8 @@ fn slow(frames: usize) -> impl Body<Data = Bytes, Error = BoxError> + Send + 'st
     }))
 }
 
-/// A server that reads a whole body, and then answers; and how many bytes it has seen in each attempt.
+/// A server that reads a whole body, and then answers. Also returns how many bytes the server has
+/// seen in each attempt.
 fn store<B>(
     seen: &Arc<[AtomicUsize; 3]>,
     refuse_first: bool,
@@ -188,7 +189,7 @@ async fn an_upload_that_stalls_is_tried_again_after_the_timeout_of_silence() {
     assert_eq!(first.ended() - start, 100 * MS + 10 * SECOND);
 }
 
-/// One event in each second, for `minutes`; at the end, silence. Remembers what it was asked.
+/// One event each second, for `minutes`, and silence at the end.
 fn events(minutes: usize) -> impl Body<Data = Bytes, Error = BoxError> + Send + 'static {
     StreamBody::new(stream::unfold(0, move |n| async move {
         if n == minutes * 60 {
@@ -205,7 +206,8 @@ fn watched() -> Request<AnyBody> {
     request.body(AnyBody::empty()).unwrap()
 }
 
-/// Reads the frames of `body` until it fails; and the timeout that ended it.
+/// Reads the frames of `body` until it fails. Returns their number and the timeout that ended the
+/// body.
 async fn read<B>(mut body: B) -> (usize, Elapsed)
 where
     B: Body<Error = Error> + Unpin,
@@ -289,7 +291,7 @@ async fn a_stream_frees_its_permit_at_the_head() {
 
 type Http = Client<HttpConnector, AnyBody>;
 
-/// A real server of events, one in each 20 ms.
+/// A real server of events, one every 20 ms.
 async fn server() -> String {
     let app = Router::new().route(
         "/events",
@@ -311,7 +313,7 @@ async fn server() -> String {
 #[tokio::test]
 async fn server_sent_events_outlast_all_timeouts_over_a_socket_and_hold_no_permit() {
     let uri = server().await;
-    // Long enough for a response, also on a busy machine.
+    // Long enough for a response, even on a busy machine.
     let limit = 2 * SECOND;
     let one = ConcurrencyLimitLayer::per_origin(Limiters::new(1).unwrap()).fail_fast();
     let stack = Stack::new()

@@ -78,7 +78,7 @@ fn attempts(status: &Status) -> Option<u32> {
     Some(find_cause::<Retried>(status)?.info().attempts())
 }
 
-/// A health service of tonic's that does what it is told.
+/// A health service from tonic that does what it is told.
 struct Told<F>(F, AtomicU32);
 
 #[tonic::async_trait]
@@ -113,7 +113,7 @@ fn serving() -> HealthCheckResponse {
     }
 }
 
-/// A server of tonic's, which ends with the test's runtime.
+/// A server from tonic, which ends with the test's runtime.
 async fn told<F>(answer: F) -> String
 where
     F: Fn(u32, tonic::Request<HealthCheckRequest>) -> Result<(), Status> + Send + Sync + 'static,
@@ -153,7 +153,8 @@ async fn a_lone_unavailable_is_sent_again_if_the_call_is_idempotent() {
     by_path.check(named("reads")).await.unwrap();
     assert_eq!(calls.swap(0, Ordering::SeqCst), 3);
 
-    // By its name, or by that of its service. What a caller says of one call comes first.
+    // By the method's name, or by its service's name. What the caller says of a single call comes
+    // first.
     for name in ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/*"] {
         let by_name = grpc().with_idempotent_methods([name]).unwrap();
         let mut by_name = stacked(by_name, uri.clone());
@@ -248,13 +249,13 @@ async fn a_total_timeout_of_the_standard_stack_is_deadline_exceeded() {
         .with_total_timeout(Duration::from_millis(300))
         .with_attempt_timeout(Duration::from_millis(300));
     let mut client = stacked(stack, server.uri(""));
-    // In a task of its own, as a server would.
+    // In its own task, as in a server.
     let call = tokio::spawn(async move { client.check(reading()).await });
     let status = call.await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     // The channel was told, and may be the first to notice.
     assert!(courteous::Error::new(status).is_timeout());
-    // On a busy machine the time may be over before it has been sent.
+    // On a busy machine the time may run out before the request has been sent.
     assert!(server.requests() <= 1);
 }
 
@@ -501,7 +502,8 @@ fn stated(timeout: &http::HeaderValue) -> Duration {
         .unwrap()
 }
 
-/// A channel to a server that gives up at 9 tenths of the time that it was told, and says so: as gateways do.
+/// A channel to a server that gives up after 9 tenths of the time that it was told, and says so, as
+/// gateways do.
 fn impatient(
     gives_up: u32,
     calls: &Arc<AtomicU32>,
@@ -534,7 +536,7 @@ async fn a_server_that_gives_up_on_an_attempt_does_not_end_the_call() {
     for (total, gives_up, expected) in [
         (5, 1, (Code::Internal, 2)),         // answered, without a message
         (5, 9, (Code::DeadlineExceeded, 3)), // each attempt
-        (1, 9, (Code::DeadlineExceeded, 1)), // it was told all the time that the call has
+        (1, 9, (Code::DeadlineExceeded, 1)), // the server was told all of the call's time
     ] {
         let calls = Arc::new(AtomicU32::new(0));
         let client = ServiceBuilder::new()
@@ -563,7 +565,7 @@ async fn the_timeout_of_a_tonic_request_is_that_of_the_whole_call() {
     request.set_timeout(Duration::from_secs(2));
     let status = HealthClient::new(client).check(request).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    // The server was told 2 s, gave up after 1.8 s, and there is nothing for another attempt to be told.
+    // The server was told 2 s and gave up after 1.8 s. No time is left to tell another attempt.
     assert_eq!(calls.load(Ordering::SeqCst), 1);
     assert!(start.elapsed() <= Duration::from_secs(2));
 }
@@ -586,7 +588,7 @@ async fn it_does_not_matter_whether_client_or_server_notices_first_that_an_attem
     }
 }
 
-/// A server of tonic's that answers later attempts at once, and first ones not at all.
+/// A server from tonic that answers later attempts at once, and never answers first attempts.
 async fn slow_at_first() -> String {
     struct Slow;
 

@@ -1,4 +1,4 @@
-//! How these layers differ from Tower's own: each fact that README.md states, shown on both.
+//! How these layers differ from Tower's own. Each fact that README.md states is shown on both.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -105,7 +105,8 @@ async fn a_ready_but_idle_clone_holds_none_of_our_permits() {
     assert!(timeout(MINUTE, ours.oneshot(request())).await.is_ok());
 }
 
-/// Whether a type is `Clone`, as a value: the constant of the type itself comes before that of the trait.
+/// Whether a type is `Clone`, as a value. The type's own constant takes precedence over the
+/// trait's.
 struct IsClone<T>(PhantomData<T>);
 
 trait Otherwise {
@@ -149,7 +150,8 @@ async fn our_rate_has_no_edges_at_which_it_doubles() {
     let probe = Probe::new();
     let second = Duration::from_secs(1);
     let mut towers = RateLimit::new(probe.clone(), rate::Rate::new(10, second));
-    // One call begins the window; the rest of it is used just before its end, the next one just after.
+    // One call begins the window. The rest of the window is used just before its end, and the next
+    // window just after.
     make_ready(&mut towers).await;
     assert!(towers.call(request()).await.is_ok());
     sleep(second - Duration::from_millis(10)).await;

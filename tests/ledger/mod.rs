@@ -27,16 +27,16 @@ use tokio::{
 /// What a shop has done.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Books {
-    /// The requests that came whole.
+    /// The requests that arrived whole.
     pub(crate) requests: u64,
-    /// Those among them whose key was known.
+    /// The requests among them whose key was known.
     pub(crate) replayed: u64,
     /// How often each order was charged.
     pub(crate) charges: HashMap<u64, u32>,
     keys: HashMap<String, u64>,
 }
 
-/// The server; stopped when it is dropped.
+/// The server; it is stopped when it is dropped.
 pub(crate) struct Shop {
     pub(crate) address: SocketAddr,
     counter: Arc<Counter>,
@@ -58,7 +58,8 @@ enum Mood {
 }
 
 impl Shop {
-    /// Opens a shop that is slow at times, and fails before and after it has charged, until it is [calm](Self::calm).
+    /// Opens a shop that is sometimes slow, and that fails before and after it has charged, until
+    /// it is [calm](Self::calm).
     pub(crate) async fn open(seed: u64) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -133,7 +134,7 @@ impl Counter {
         }
     }
 
-    /// Once for each key, and always without one.
+    /// Charges once for each key, and always without a key.
     fn charge(&self, order: u64, key: Option<&str>) {
         let mut books = self.books.lock().unwrap();
         books.requests += 1;

@@ -34,14 +34,14 @@ where
         .build_http()
 }
 
-/// A retry that loses no time, and counts no costs.
+/// A retry that waits only 10 ms, and has an unlimited budget.
 pub(crate) fn brisk_retry() -> RetryLayer {
     RetryLayer::new()
         .with_backoff(Backoff::constant(Duration::from_millis(10)).with_jitter(Jitter::None))
         .with_budget(Budget::unlimited())
 }
 
-/// A body of several frames, which can be read only once, and trailers.
+/// A body of several frames, which can be read only once, with trailers.
 pub(crate) fn streamed(chunks: &[&'static str], trailers: HeaderMap) -> AnyBody {
     let data = chunks.iter().map(|&chunk| Frame::data(Bytes::from(chunk)));
     let frames: Vec<_> = data
@@ -62,7 +62,8 @@ where
     String::from_utf8(bytes.into()).unwrap()
 }
 
-/// A port that is taken, so that nobody else can listen there, and at which nobody does.
+/// A port that is bound, so that no other process can listen there. This one does not listen
+/// either.
 pub(crate) fn nobody_listens() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

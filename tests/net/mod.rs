@@ -1,4 +1,5 @@
-//! Servers on loopback sockets that answer as they are told and remember what they were asked, and bodies to send them.
+//! Servers on loopback sockets that answer as they are told and remember the requests, and bodies
+//! to send them.
 
 #![allow(
     clippy::unwrap_used,

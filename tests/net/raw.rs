@@ -13,7 +13,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// A server that does to its connections what an HTTP library would not; stopped when it is dropped.
+/// A server that does to its connections what an HTTP library would not do. It is stopped when it
+/// is dropped.
 pub(crate) struct RawServer {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
@@ -32,8 +33,8 @@ impl RawServer {
         Self::start(Deed::Reset).await
     }
 
-    /// HTTP/2: reads the head of a request, says that the connection is going away, with the streams up to `last` being
-    /// processed, and closes it.
+    /// HTTP/2: reads the head of a request, says that the connection is going away and that the
+    /// streams up to `last` are being processed, and closes the connection.
     pub(crate) async fn going_away(last: u8) -> Self {
         Self::start(Deed::GoAway { last }).await
     }
@@ -54,7 +55,7 @@ impl RawServer {
         format!("http://{}{path}", self.address)
     }
 
-    /// How many requests there were so far.
+    /// How many requests there have been so far.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
@@ -72,7 +73,7 @@ async fn serve(listener: TcpListener, deed: Deed, requests: Arc<AtomicUsize>) {
         let (stream, _) = listener.accept().await.unwrap();
         let requests = Arc::clone(&requests);
         connections.spawn(async move {
-            // A client may give a connection up before it sends anything.
+            // A client may give up a connection before it sends anything.
             let _ = match deed {
                 Deed::Reset => reset(stream, &requests).await,
                 Deed::GoAway { last } => go_away(stream, last, &requests).await,

@@ -15,13 +15,13 @@ use tokio::time::{Interval, interval, sleep};
 
 /// What a server does with a request.
 pub(crate) enum Reply {
-    /// It answers.
+    /// The server answers.
     Send(Response<AnyBody>),
-    /// It closes the connection, or in HTTP/2 resets the stream.
+    /// The server closes the connection, or in HTTP/2 resets the stream.
     Close,
-    /// HTTP/2: it says that it has not looked at the request.
+    /// HTTP/2: the server says that it has not looked at the request.
     RefuseStream,
-    /// Nothing.
+    /// The server does nothing.
     Hang,
 }
 
@@ -43,7 +43,7 @@ impl Reply {
         self.map(|response| response.map(|_| body))
     }
 
-    /// With a body that comes a moment after the head.
+    /// With a body that arrives a moment after the head.
     pub(crate) fn with_late_body(self, bytes: &'static [u8]) -> Self {
         let late = async move {
             sleep(Duration::from_millis(1)).await;
@@ -65,7 +65,7 @@ impl Reply {
             .map(|response| response.map(|_| body))
     }
 
-    /// With a body that goes on for ever, a byte at a time.
+    /// With a body that continues for ever, a byte at a time.
     pub(crate) fn with_drip(self) -> Self {
         let body = AnyBody::new(Drip(interval(Duration::from_millis(10))));
         self.map(|response| response.map(|_| body))

@@ -40,7 +40,7 @@ impl Seen {
     }
 }
 
-/// A server for HTTP/1.1 and HTTP/2, stopped when it is dropped.
+/// A server for HTTP/1.1 and HTTP/2. It is stopped when it is dropped.
 pub(crate) struct Server {
     address: SocketAddr,
     log: Arc<Log>,
@@ -58,7 +58,7 @@ struct Log {
 type Answer = dyn Fn(usize, &Seen) -> Reply + Send + Sync;
 
 impl Server {
-    /// Answers each request with what `answer` makes of its number, from 1, and of the request.
+    /// Starts a server. `answer` gets each request and its number, from 1, and makes the reply.
     pub(crate) async fn start(
         answer: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
@@ -88,7 +88,7 @@ impl Server {
         self.log.seen.lock().unwrap().len()
     }
 
-    /// How many connections there were so far.
+    /// How many connections there have been so far.
     pub(crate) fn connections(&self) -> usize {
         self.log.accepted.load(Ordering::SeqCst)
     }
@@ -159,7 +159,7 @@ async fn reply(
     }
 }
 
-/// A body that is counted as long as it is there.
+/// A body that is counted as long as it exists.
 struct Counted {
     body: AnyBody,
     log: Arc<Log>,

@@ -16,7 +16,7 @@ use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
 /// Longer than any wait in a test that is not about timeouts.
 const LONG: Duration = Duration::from_secs(600);
 
-/// Three attempts, with just this wait before each further one.
+/// Three attempts, with exactly this wait before each further attempt.
 pub(crate) fn retry_waiting(wait: Duration) -> RetryLayer {
     RetryLayer::new()
         .with_max_attempts(3)
@@ -24,13 +24,13 @@ pub(crate) fn retry_waiting(wait: Duration) -> RetryLayer {
         .with_backoff(Backoff::constant(wait).with_jitter(Jitter::None))
 }
 
-/// At most so many calls in flight, and the limit's handle.
+/// A layer that lets at most `calls` calls be in flight, and the limit's handle.
 pub(crate) fn limit_of(calls: usize) -> (ConcurrencyLimitLayer, Limiter) {
     let limiter = Limiter::new(calls).unwrap();
     (ConcurrencyLimitLayer::from(limiter.clone()), limiter)
 }
 
-/// So many tokens a second after a burst, and the bucket's handle.
+/// A layer with `per_second` tokens a second after a burst, and the bucket's handle.
 pub(crate) fn throttle_of(per_second: u32, burst: u32) -> (ThrottleLayer, Bucket) {
     let rate = Rate::new(per_second, Duration::from_secs(1))
         .unwrap()
