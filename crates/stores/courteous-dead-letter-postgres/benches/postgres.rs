@@ -1,7 +1,8 @@
-//! What the store in Postgres does in a second, with a server of its own on this machine:
+//! Measures what the Postgres store does in a second, with its own server on this machine:
 //! `cargo bench -p courteous-dead-letter-postgres`.
 //!
-//! Each commit is on disk before it is answered, so that the figures are those of a disk more than of this crate.
+//! Each commit is on disk before it is answered. So the figures say more about the disk than about
+//! this crate.
 #![allow(clippy::expect_used, reason = "a bench may panic")]
 
 use std::{env, time::Duration};
@@ -36,7 +37,7 @@ fn letter() -> Letter {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    // As a test, it has only to compile.
+    // When run as a test, it only has to compile.
     if !env::args().any(|argument| argument == "--bench") {
         return;
     }

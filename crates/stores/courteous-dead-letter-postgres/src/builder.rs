@@ -55,8 +55,9 @@ impl PostgresBuilder {
         }
     }
 
-    /// How connections are encrypted: any connector for `tokio-postgres`, such as those of `postgres-native-tls` and
-    /// `tokio-postgres-rustls`. None by default: whether the server wants it is said by `sslmode` in the URL.
+    /// Encrypts connections with `tls`, any connector for `tokio-postgres`, such as those of
+    /// `postgres-native-tls` and `tokio-postgres-rustls`. By default there is none. `sslmode` in
+    /// the URL says whether a connection must be encrypted.
     pub fn with_tls<T>(mut self, tls: T) -> Self
     where
         T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
@@ -68,7 +69,7 @@ impl PostgresBuilder {
         self
     }
 
-    /// The password, if the URL has none: from where passwords are kept.
+    /// Sets the password if the URL has none, so that it can come from a secret store.
     pub fn with_password(mut self, password: impl AsRef<[u8]>) -> Self {
         if self.settings.config.get_password().is_none() {
             self.settings.config.password(password);
@@ -76,33 +77,40 @@ impl PostgresBuilder {
         self
     }
 
-    /// How long what was asked waits for a database that is away, how long a statement may take, and how long it may take
-    /// to connect: 5 s by default. So nothing takes longer than a few times that. Zero connects to nothing; the most is a year.
+    /// Sets how long a request waits for a database that is away, how long a statement may take,
+    /// and how long a connection attempt may take: 5 s by default. So nothing takes longer than a
+    /// few times that. With zero, no connection succeeds. The longest wait is a year.
     ///
-    /// A connection that falls silent is given up after this time, and only then are its letters spilled. If the layer's
-    /// [record timeout](courteous_dead_letter::DeadLetterLayer::with_record_timeout), 2 s by default, is shorter, the callers of these are told
-    /// [`TimedOut`](courteous_dead_letter::NotRecordedCause::TimedOut), though their letters are kept in the end.
+    /// The store gives up a silent connection after this time, and only then spills its letters.
+    /// The layer's [record timeout](courteous_dead_letter::DeadLetterLayer::with_record_timeout),
+    /// 2 s by default, may be shorter. Then the callers of these letters get
+    /// [`TimedOut`](courteous_dead_letter::NotRecordedCause::TimedOut), though their letters are
+    /// kept in the end.
     pub const fn with_patience(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
         self
     }
 
-    /// The most letters that are held in memory, and the most bytes: each has those of its body, and 1 KiB. 10,000 and
-    /// 64 MiB by default. A letter that is larger than all may be together is taken if there is no other.
+    /// Bounds the letters that are held in memory, by count and by bytes: 10,000 and 64 MiB by
+    /// default. A letter counts as the bytes of its body, and 1 KiB. A letter that is larger than
+    /// the whole bound is taken if there is no other.
     pub const fn with_max_waiting(mut self, letters: NonZeroUsize, bytes: NonZeroU32) -> Self {
         self.settings.letters = letters.get();
         self.settings.bytes = bytes.get();
         self
     }
 
-    /// Writes letters to `store` while Postgres is away, or refuses them, at most `max_letters`; further ones are refused by
-    /// [`PushError::Full`](courteous_dead_letter::PushError::Full). A push then resolves when its letter is durable *there*. When Postgres
-    /// is back, or another process opens the same `store`, they are handed over, and removed. One that is refused again stays,
-    /// and is tried again and again.
+    /// Writes letters to `store`, the spill, while Postgres is away or refuses them. The spill
+    /// holds at most `max_letters`. Further letters are refused with
+    /// [`PushError::Full`](courteous_dead_letter::PushError::Full). A push then resolves when its
+    /// letter is durable *there*. When Postgres is back, or another process opens the same `store`,
+    /// the letters are handed over, and removed. A letter that Postgres refuses again stays in the
+    /// spill, and is tried again and again.
     ///
-    /// The store must be for this alone: nobody may redrive from it, and what is settled in it is purged.
-    /// Between a letter's being handed over and its removal the process can be killed; it is then handed over again, which
-    /// changes nothing, unless it was purged in Postgres meanwhile.
+    /// Use `store` only as a spill: do not redrive from it, as every settled record in it is
+    /// purged. The process may be killed after a letter was handed over and before it is removed.
+    /// Then the letter is handed over again. That changes nothing, unless it was purged in Postgres
+    /// meanwhile.
     pub fn with_spill(
         mut self,
         store: impl LetterStore + 'static,
@@ -112,23 +120,24 @@ impl PostgresBuilder {
         self
     }
 
-    /// What is added to the database's time, for tests: as much as this clock was advanced.
+    /// Adds to the database's time as much as `clock` was advanced, for tests.
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.settings.clock = clock;
         self
     }
 
-    /// The store. It connects when it is first needed, so that it can be made while the database is away.
+    /// Returns the store without a connection. It connects when it is first needed, so it can be
+    /// made while the database is away.
     #[must_use]
     pub fn open(self) -> PostgresStore {
         PostgresStore::new(self.settings)
     }
 
-    /// The store, with a connection.
+    /// Connects, and returns the store.
     ///
     /// # Errors
     ///
-    /// When the database cannot be reached, or its tables are of a newer version.
+    /// Fails if the database cannot be reached, or its tables are of a newer version.
     pub async fn connect(self) -> Result<PostgresStore, StoreError> {
         let store = self.open();
         store.ready().await?;

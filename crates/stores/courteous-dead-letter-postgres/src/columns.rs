@@ -11,7 +11,8 @@ pub(crate) const COLUMNS: &str = "d.id, d.method, d.uri, d.headers, d.withheld, 
      d.idempotency_key, d.first_at, d.tags::text, d.reason, d.attempts, d.history, d.maybe_sent, d.last_status, \
      d.last_error, d.last_at, d.not_before, d.state, d.status, d.fence, d.lease_until, d.replays, d.changed_at";
 
-/// The records of rows that have [`COLUMNS`], sorted by id, and those that cannot be read.
+/// Reads rows that have [`COLUMNS`]. Returns the records, and the rows that cannot be read, both
+/// sorted by id.
 pub(crate) fn records(rows: &[Found]) -> (Vec<Record>, Vec<Unreadable>) {
     let (mut records, mut unreadable) = (Vec::new(), Vec::new());
     for row in rows {
@@ -73,7 +74,8 @@ impl Named<'_> {
         })
     }
 
-    /// The value of a column. The row is in memory already, so an error means that the value is not of this type.
+    /// The value of a column. The row is in memory already, so an error means that the value is not
+    /// of this type.
     fn get<'a, T: FromSql<'a>>(
         &'a self,
         index: usize,
@@ -101,7 +103,7 @@ const fn status_of(status: i16) -> u16 {
     status.cast_unsigned()
 }
 
-/// Written as `u32`.
+/// The column was written from a `u32`.
 fn count(count: i64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -11,18 +11,18 @@ use tokio_postgres::{
     tls::{MakeTlsConnect, TlsConnect},
 };
 
-/// Makes connections, however they are encrypted.
+/// Makes connections, encrypted or not.
 pub(crate) trait Connect: Send + Sync {
     fn connect<'a>(&'a self, config: &'a Config) -> BoxFuture<'a, Result<(Client, Driver), Error>>;
 }
 
-/// By a TLS connector of the user's choice.
+/// Connects with a TLS connector of the user's choice.
 pub(crate) struct By<T>(pub(crate) T);
 
-/// Without encryption.
+/// Connects without encryption.
 pub(crate) const PLAIN: By<NoTls> = By(NoTls);
 
-/// What has to be polled for a client to do anything.
+/// The future that must be polled for a client to make progress.
 pub(crate) struct Driver(Option<BoxFuture<'static, ()>>);
 
 impl<T> Connect for By<T>
@@ -35,7 +35,8 @@ where
     fn connect<'a>(&'a self, config: &'a Config) -> BoxFuture<'a, Result<(Client, Driver), Error>> {
         Box::pin(async move {
             let (client, connection) = config.connect(self.0.clone()).await?;
-            // How it ends is told to whoever waits for an answer, too.
+            // Each request that waits for an answer learns how the connection ends, so its result
+            // is dropped here.
             let driver = Box::pin(async move { drop(connection.await) });
             Ok((client, Driver(Some(driver))))
         })
@@ -53,7 +54,7 @@ impl Driver {
         .await
     }
 
-    /// The same, but `None` as soon as the connection has ended.
+    /// Does the same, but returns `None` as soon as the connection has ended.
     pub(crate) async fn until<F: Future>(&mut self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|cx| match self.poll(cx) {
@@ -63,7 +64,7 @@ impl Driver {
         .await
     }
 
-    /// Whether the connection is there.
+    /// Polls the connection. Returns whether it is still there.
     fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some(driver) = &mut self.0
             && Pin::new(driver).poll(cx).is_ready()

@@ -3,10 +3,11 @@ use std::{error::Error, fmt, io};
 use courteous_dead_letter::StoreError;
 use tokio_postgres::error::SqlState;
 
-/// What Postgres, or the way to it, has said: the source of a [`StoreError::Failed`] and a
-/// [`PushError::Failed`](courteous_dead_letter::PushError::Failed).
+/// An error from Postgres, or from the way to it. It is the source of a [`StoreError::Failed`] and
+/// a [`PushError::Failed`](courteous_dead_letter::PushError::Failed).
 ///
-/// The database's detail is left out, as it may show what is in a row; so is all that was in the URL.
+/// It leaves out the database's detail, as that may show a row's content. It also leaves out
+/// everything from the URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresError {
     code: Option<String>,
@@ -37,7 +38,7 @@ impl PostgresError {
         }
     }
 
-    /// Nothing was heard in time.
+    /// No answer came in time.
     pub(crate) fn silent() -> Self {
         Self {
             code: None,
@@ -46,13 +47,14 @@ impl PostgresError {
         }
     }
 
-    /// The code of the error (`SQLSTATE`), if the database has stated one.
+    /// Returns the error's code (`SQLSTATE`), if the database gave one.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()
     }
 
-    /// Whether the database could not be reached, or did not take part: nothing was wrong with what it was asked.
+    /// Whether the database could not be reached, or could not serve requests. Then nothing was
+    /// wrong with the request.
     #[must_use]
     pub const fn is_away(&self) -> bool {
         self.away
@@ -67,11 +69,11 @@ impl fmt::Display for PostgresError {
 
 impl Error for PostgresError {}
 
-/// Whether it is the connection or the server that is at fault, so that a new connection may do better.
+/// Whether the connection or the server is at fault, so that a new connection may do better.
 fn is_away(error: &tokio_postgres::Error) -> bool {
     if let Some(code) = error.code() {
         let class = code.code().get(..2).unwrap_or_default();
-        // Connection exceptions, and shutdown; too many connections; a standby that was the primary.
+        // Connection exceptions; a shutdown; too many connections; a standby that was the primary.
         return class == "08"
             || *code == SqlState::ADMIN_SHUTDOWN
             || *code == SqlState::CRASH_SHUTDOWN
@@ -82,35 +84,36 @@ fn is_away(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || error.source().is_some_and(|cause| cause.is::<io::Error>())
 }
 
-/// How a request to the database has failed.
+/// How a request to the database failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// The connection is of no use any more.
     Away(PostgresError),
-    /// Another try may do better: a deadlock, a lock or a statement that took too long for the server, or a transaction that
-    /// could not be serialized.
+    /// Another try may do better. Causes are a deadlock, a lock or a statement that took too long
+    /// for the server, or a transaction that could not be serialized.
     Again(PostgresError),
     /// The database has no room.
     NoRoom(PostgresError),
     /// The database refused the request.
     Refused(PostgresError),
-    /// What was found in the database does not allow it.
+    /// The data in the database does not allow the request.
     Found(StoreError),
 }
 
 impl Fault {
-    /// Whether it is not the one letter that was refused, as any other would be: the user, the tables or the server's disk are
-    /// at fault.
+    /// Whether any other letter would be refused as well, because the user, the tables or the
+    /// server's disk are at fault.
     pub(crate) fn is_of_all(&self) -> bool {
         let Self::Refused(error) = self else {
             return false;
         };
         let class = error.code().and_then(|code| code.get(..2));
-        // Authorization; no such database, or schema; no such table or permission; the system; the configuration.
+        // Authorization; no such database, or schema; no such table or permission; the system; the
+        // configuration.
         matches!(class, Some("28" | "3D" | "3F" | "42" | "58" | "F0"))
     }
 
-    /// The error for one of those that are told of it.
+    /// Makes the error for one of the callers.
     pub(crate) fn to_error(&self) -> StoreError {
         match self {
             Self::Away(error) | Self::Again(error) | Self::NoRoom(error) | Self::Refused(error) => {

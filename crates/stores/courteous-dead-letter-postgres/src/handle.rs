@@ -28,31 +28,33 @@ use crate::{
     worker::{Gauge, Worker},
 };
 
-/// What the clones of a store share. With it, the thread ends.
+/// What the clones of a store share. The thread ends when this is dropped.
 pub(crate) struct Handle {
     settings: Settings,
     thread: Mutex<Option<Thread>>,
     letters: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     others: Arc<Semaphore>,
-    /// Each letter that is on its way has a receiver of it.
+    /// Each letter that is on its way holds a receiver of this channel.
     pushing: watch::Sender<()>,
     gauge: Arc<Gauge>,
 }
 
-/// The thread: it ends when `jobs` is dropped and it has nothing more to do, and then `end` is disconnected.
+/// The thread. It ends when `jobs` is dropped and no work is left. Then `end` is disconnected.
 struct Thread {
     jobs: UnboundedSender<Job>,
     end: Receiver<()>,
 }
 
-/// How long a drop of the last handle waits for letters to be written. It is a thread of the caller's that waits.
+/// How long the drop of the last handle waits until letters are written. It blocks a thread of the
+/// caller.
 const DROP_WAIT: Duration = Duration::from_secs(1);
 
-/// Everything but letters. Who asks waits for the answer, so that only very many callers get there, and these wait.
+/// The most jobs other than letters. Each caller waits for its answer, so only very many callers
+/// reach this bound. Further callers wait.
 const OTHERS: usize = 1024;
 
-/// What a letter takes without its body, roughly.
+/// The bytes that a letter takes without its body, roughly.
 const LETTER: usize = 1024;
 
 impl Handle {
@@ -69,7 +71,8 @@ impl Handle {
     }
 
     pub(crate) fn push(&self, letter: Letter) -> BoxFuture<'static, Result<(), PushError>> {
-        // A letter that is larger than all may be together goes alone: it is in memory already.
+        // A letter that is larger than the whole bound is taken when it is alone: it is in memory
+        // already.
         let size = letter.payload.bytes().len().saturating_add(LETTER);
         let size =
             u32::try_from(size).map_or(self.settings.bytes, |size| size.min(self.settings.bytes));
@@ -120,7 +123,7 @@ impl Handle {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Letters that wait, and their bytes.
+    /// The number of letters that wait, and their bytes.
     pub(crate) fn load(&self) -> (usize, usize) {
         let letters = self.settings.letters - self.letters.available_permits();
         let bytes = self.settings.bytes as usize - self.bytes.available_permits();
@@ -133,7 +136,7 @@ impl Handle {
 
     async fn room(&self) -> Result<Room, StoreError> {
         let room = Arc::clone(&self.others).acquire_owned().await;
-        // Nobody closes it.
+        // The semaphore is never closed.
         let room = room.map_err(|_| StoreError::Closed)?;
         Ok(Room {
             _permits: vec![room],
@@ -141,7 +144,7 @@ impl Handle {
         })
     }
 
-    /// Hands a job to the thread, which is started if there is none: at first, and after a panic.
+    /// Hands a job to the thread. Starts the thread if there is none: at first, and after a panic.
     fn send(&self, ask: Ask, room: Room) {
         let job = Job::new(ask, room);
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,21 +156,23 @@ impl Handle {
             None => job,
         };
         let failed = match self.start() {
-            // It has just been started, so that it takes the job.
+            // The thread has just been started, so it takes the job.
             Ok(started) => {
                 let sent = thread.insert(started).jobs.send(job);
                 sent.err().map(|SendError(job)| (job, StoreError::Closed))
             }
             Err(error) => Some((job, StoreError::failed(error))),
         };
-        // A failure wakes the task that asked, which may do anything: not under the lock.
+        // A failure wakes the task that asked, and that task may do anything. So this is not done
+        // under the lock.
         drop(thread);
         if let Some((job, error)) = failed {
             job.fail(error);
         }
     }
 
-    /// A thread with a runtime of its own: so the store works from any runtime, from several in turn, and from none.
+    /// Starts a thread with its own runtime, so that the store works from any runtime, from several
+    /// in turn, and from none.
     fn start(&self) -> io::Result<Thread> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (jobs, receiver) = unbounded_channel();
@@ -193,7 +198,7 @@ impl Drop for Handle {
         if let Some(Thread { jobs, end }) = thread.take() {
             drop(jobs);
             if has_letters {
-                // Nothing is ever sent: it has ended, or it was long enough.
+                // Nothing is ever sent. Either the thread has ended, or the wait is over.
                 let _ = end.recv_timeout(DROP_WAIT);
             }
         }

@@ -10,8 +10,8 @@ use crate::{
     session::{NOW, Session, TABLE},
 };
 
-/// Writes letters in one statement, which is one transaction. Those that are there already are left as they are, so that
-/// this can be done again when nobody knows whether it was done.
+/// Writes letters in one statement, which is one transaction. Leaves existing letters as they are.
+/// So this can be repeated when it is unknown whether it was done.
 pub(crate) async fn insert(session: &Session, letters: &[&Letter]) -> Result<(), Fault> {
     let columns = Columns::of(letters);
     let statement = format!(
@@ -62,7 +62,7 @@ pub(crate) async fn insert(session: &Session, letters: &[&Letter]) -> Result<(),
     Ok(())
 }
 
-/// What the letters have in each column.
+/// The letters' values, column by column.
 #[derive(Default)]
 struct Columns<'a> {
     id: Vec<Uuid>,
@@ -91,7 +91,7 @@ impl<'a> Columns<'a> {
     fn of(letters: &[&'a Letter]) -> Self {
         let mut columns = Self::default();
         for letter in letters {
-            // The time at which it changed is the database's.
+            // The time of the change comes from the database.
             columns.add(Row::new(letter, UNIX_EPOCH), letter);
         }
         columns
@@ -115,7 +115,7 @@ impl<'a> Columns<'a> {
         self.history.push(failure.history);
         self.maybe_sent.push(failure.maybe_sent);
         self.last_status.push(failure.last_status.map(status));
-        // Postgres' text has no NUL.
+        // Text in Postgres cannot hold NUL.
         self.last_error.push(failure.last_error.map(without_nul));
         self.last_at.push(failure.last_at);
         self.not_before.push(failure.not_before);

@@ -10,14 +10,14 @@ use crate::{error::Fault, session::Session, settle::Settle};
 
 pub(crate) type Reply<T, E = StoreError> = oneshot::Sender<Result<T, E>>;
 
-/// Something that a handle wants from the thread.
+/// A request of a handle to the thread.
 pub(crate) struct Job {
     pub(crate) ask: Ask,
-    /// When to give it up, if the database is away. Set by the thread, by its own clock.
+    /// When to give the job up, if the database is away. The thread sets this by its own clock.
     pub(crate) deadline: Instant,
-    /// How often the connection broke, or a deadlock was found, over it.
+    /// How often this job met a broken connection or a deadlock.
     pub(crate) tries: u32,
-    /// Its room in the queue.
+    /// The job's room in the queue.
     _room: Room,
 }
 
@@ -25,30 +25,30 @@ pub(crate) struct Job {
 #[derive(Default)]
 pub(crate) struct Room {
     pub(crate) _permits: Vec<OwnedSemaphorePermit>,
-    /// Of a letter: a flush waits until there is none of these.
+    /// Only a letter has this. A flush waits until no such receiver is left.
     pub(crate) _pushing: Option<watch::Receiver<()>>,
 }
 
 pub(crate) enum Ask {
-    /// Many are written by one statement.
+    /// One statement writes many letters.
     Push(Box<Letter>, Reply<(), PushError>),
-    /// Many are written by one statement, too.
+    /// One statement writes many outcomes, too.
     Settle(Box<Settle>, Reply<()>),
-    /// Those that are alike are one claim of more.
+    /// Claims that are alike become one larger claim.
     Claim(Box<Claim>, Reply<Claimed>),
-    /// Is asked by itself.
+    /// A question that is asked alone.
     Other(Box<dyn Question>),
 }
 
-/// Something that is asked by itself.
+/// A question that is asked alone.
 pub(crate) trait Question: Send {
-    /// Nobody waits for the answer any more.
+    /// Whether no caller waits for the answer any more.
     fn is_forgotten(&self) -> bool;
 
     /// Asks, and keeps the answer. If it fails, it may be asked again.
     fn ask<'a>(&'a mut self, session: &'a Session) -> BoxFuture<'a, Result<(), Fault>>;
 
-    /// Gives the answer, or tells why there is none.
+    /// Sends the answer, or the error.
     fn answer(self: Box<Self>, done: Result<(), StoreError>);
 }
 
@@ -94,7 +94,7 @@ where
             (Ok(()), None) => Err(StoreError::Closed),
             (Err(error), _) => Err(error),
         };
-        // Whoever asked may have gone.
+        // The caller may have gone.
         drop(self.reply.send(answer));
     }
 }
@@ -109,7 +109,7 @@ impl Job {
         }
     }
 
-    /// To be tried again, and by itself: it may be what the others failed over.
+    /// Marks the job to be tried again, and alone: it may be the cause of the others' failure.
     pub(crate) fn again(mut self) -> Self {
         self.tries += 1;
         self
@@ -136,7 +136,8 @@ impl Job {
         }
     }
 
-    /// Nobody waits for the answer any more, and it would change nothing for anybody else.
+    /// Whether the job can be dropped: no caller waits for its answer any more, and it changes
+    /// nothing for other callers.
     pub(crate) fn is_forgotten(&self) -> bool {
         match &self.ask {
             Ask::Push(..) | Ask::Settle(..) => false,
@@ -145,14 +146,14 @@ impl Job {
         }
     }
 
-    /// Tells what was claimed. Whoever asked may have gone.
+    /// Sends the claimed records. The caller may have gone.
     pub(crate) fn claimed(self, found: Claimed) {
         if let Ask::Claim(_, reply) = self.ask {
             drop(reply.send(Ok(found)));
         }
     }
 
-    /// Tells that it was done. Whoever asked may have gone.
+    /// Tells the caller that the job was done. The caller may have gone.
     pub(crate) fn done(self) {
         match self.ask {
             Ask::Push(_, reply) => drop(reply.send(Ok(()))),
@@ -162,7 +163,7 @@ impl Job {
         }
     }
 
-    /// Tells that it was not done.
+    /// Tells the caller that the job was not done.
     pub(crate) fn fail(self, error: StoreError) {
         match self.ask {
             Ask::Push(letter, reply) => not_kept(&letter, reply, push_error(error)),
@@ -172,7 +173,7 @@ impl Job {
         }
     }
 
-    /// Tells that a letter was not kept.
+    /// Tells the caller that its letter was not kept.
     pub(crate) fn refuse(self, error: PushError) {
         if let Ask::Push(letter, reply) = self.ask {
             not_kept(&letter, reply, error);
@@ -188,7 +189,7 @@ fn push_error(error: StoreError) -> PushError {
     }
 }
 
-/// Tells whoever waits that a letter was not kept; or everybody, if nobody waits any more.
+/// Tells the caller that its letter was not kept. If the caller has gone, emits the event `lost`.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 fn not_kept(letter: &Letter, reply: Reply<(), PushError>, error: PushError) {
     let told = reply.send(Err(error));

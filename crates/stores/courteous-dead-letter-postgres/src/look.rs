@@ -1,4 +1,4 @@
-//! What is asked one at a time.
+//! Requests that are made one at a time.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use crate::{
     session::{NOW, Param, Session, TABLE, micros},
 };
 
-/// Those that cannot be read are released at once, and others are claimed in their place.
+/// Claims records. Releases at once the records that cannot be read, and claims others in their
+/// place.
 pub(crate) async fn claim(session: &Session, claim: &Claim) -> Result<Claimed, Fault> {
     let mut wanted = claim.clone();
     let mut claimed = Claimed::default();
@@ -35,7 +36,7 @@ pub(crate) async fn claim(session: &Session, claim: &Claim) -> Result<Claimed, F
     }
 }
 
-/// Makes records pending that have just been claimed here, and cannot be read.
+/// Makes unreadable records pending again after they were claimed here.
 async fn release(session: &Session, ids: &[LetterId]) -> Result<(), Fault> {
     let statement = format!(
         "UPDATE {TABLE} SET state = 'pending', lease_until = NULL WHERE id = ANY ($1) AND state = 'claimed'"
@@ -110,7 +111,7 @@ pub(crate) async fn list(
         let (records, unreadable) = records(&rows);
         page.after = last_id(&records, &unreadable).max(page.after);
         listed.extend(records);
-        // As many again as could not be read.
+        // Next, list as many more records as could not be read.
         page.limit = match rows.len() < page.limit as usize {
             true => 0,
             false => u32::try_from(unreadable.len()).unwrap_or(u32::MAX),
@@ -181,7 +182,7 @@ async fn list_rows(
         .await
 }
 
-/// What claims and lists have in common: parameters 2 to 6.
+/// The conditions that claims and lists have in common: parameters 2 to 6.
 const WANTED: &str = "AND ($2::uuid IS NULL OR d.id > $2)
     AND ($3::text IS NULL OR d.reason = $3)
     AND ($4::text IS NULL OR d.tags ->> $4 = $5::text)
@@ -278,7 +279,8 @@ pub(crate) async fn mark(session: &Session, id: LetterId, mark: Mark) -> Result<
     }
 }
 
-/// Removes at most [`PURGE_PART`] of them, so that no statement takes long, and returns how many.
+/// Removes at most [`PURGE_PART`] settled records, so that no statement takes long. Returns how
+/// many it removed.
 pub(crate) async fn purge(session: &Session, older_than: Duration) -> Result<u64, Fault> {
     let statement = format!(
         "WITH t AS ({NOW}), old AS (

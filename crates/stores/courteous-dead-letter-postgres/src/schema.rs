@@ -5,17 +5,19 @@ use crate::{
     session::{Session, TABLE},
 };
 
-/// Only one machine at a time makes the tables: "crtL", twice.
+/// The advisory lock under which one machine at a time makes the tables: "crtL", twice.
 const LOCK: i64 = 0x6372_744c_6372_744c;
 
-/// Makes the tables if they are not there, and refuses those of a newer version.
+/// Makes the tables if they are not there, and refuses tables of a newer version.
 ///
-/// A change of the tables raises [`VERSION`], and older ones are brought up to it here, one version after another.
+/// A change of the tables raises [`VERSION`]. Older tables are brought up to date here, one version
+/// after another.
 pub(crate) async fn prepare(session: &Session) -> Result<(), Fault> {
-    // `on` is the default, and some are stricter. With `off`, what was said to be durable could be lost.
+    // `on` is the default, and some values are stricter. With `off`, letters that were reported as
+    // durable could be lost.
     //
-    // A table that has just filled up has no statistics, and sorting all that waits would look cheap then; there is an index
-    // in every order that is asked for.
+    // A table that has just filled up has no statistics. The planner would then find it cheap to
+    // sort every waiting letter. Sorting is never needed: each order has an index.
     session
         .batch(
             "SELECT set_config('synchronous_commit', 'on', false)
@@ -58,7 +60,8 @@ async fn find(session: &Session) -> Result<Option<u32>, Fault> {
     Ok(Some(version))
 }
 
-/// In one transaction: also if the connection breaks in the middle, there is all of it or nothing.
+/// Makes the tables in one transaction. Even if the connection breaks halfway, all of them are made
+/// or none.
 async fn create(session: &Session) -> Result<(), Fault> {
     let statements = format!(
         "BEGIN;
@@ -99,7 +102,8 @@ async fn create(session: &Session) -> Result<(), Fault> {
     );
     let done = session.batch(&statements).await;
     if done.is_err() {
-        // The transaction, if there is one, is over; that it cannot be said if the connection is broken does not matter.
+        // This ends the transaction, if there is one. If the connection is broken, the rollback
+        // cannot be sent. That does no harm.
         drop(session.batch("ROLLBACK").await);
     }
     done

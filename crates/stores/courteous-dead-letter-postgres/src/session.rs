@@ -11,14 +11,15 @@ use crate::error::{Fault, PostgresError};
 
 pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// The table.
+/// The name of the table.
 pub(crate) const TABLE: &str = "courteous_dead_letter";
 
-/// The database's time in microseconds since 1970, and the parameter's on top: zero but in tests.
+/// The database's time in microseconds since 1970, plus the parameter, which is zero except in
+/// tests.
 pub(crate) const NOW: &str = "SELECT LEAST(extract(epoch FROM clock_timestamp()) * 1000000 + $1::int8::numeric, 9223372036854775807)::int8 AS now";
 
-/// A connection whose every statement is bounded in time. No statement is prepared by name, so that a pooler in between
-/// does not mind.
+/// A connection that bounds the time of every statement. No statement is prepared by name, so a
+/// pooler in between causes no trouble.
 pub(crate) struct Session {
     client: Client,
     patience: Duration,
@@ -46,7 +47,7 @@ impl Session {
         }
     }
 
-    /// Several statements without parameters.
+    /// Runs several statements without parameters.
     pub(crate) async fn batch(&self, statements: &str) -> Result<(), Fault> {
         match timeout(self.patience, self.client.batch_execute(statements)).await {
             Ok(done) => Ok(done?),
@@ -54,13 +55,13 @@ impl Session {
         }
     }
 
-    /// What [`NOW`] wants as its parameter.
+    /// The parameter for [`NOW`].
     pub(crate) fn advanced(&self) -> i64 {
         micros(self.clock.advanced())
     }
 }
 
-/// A duration in microseconds; the longest one that there is if it is longer.
+/// Converts a duration to microseconds, at most `i64::MAX`.
 pub(crate) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -12,7 +12,7 @@ use crate::{
     session::{NOW, Session, TABLE},
 };
 
-/// What became of one claimed record.
+/// The outcome of one claimed record.
 #[derive(Debug)]
 pub(crate) struct Settle {
     pub(crate) id: LetterId,
@@ -20,11 +20,11 @@ pub(crate) struct Settle {
     pub(crate) outcome: Settlement,
 }
 
-/// Writes what became of claimed records, no two of which have the same id, in one statement. The answers are in the
-/// order of `settles`.
+/// Writes the outcomes of claimed records in one statement. The answers are in the order of
+/// `settles`. No two outcomes may have the same id.
 ///
-/// `again` says that it may have been done already, and nobody was told: what has the fencing number and the state is
-/// then as it should be.
+/// `again` says that the statement may have been committed already, with its answer lost. Then a
+/// record that has the right fencing number and state counts as settled.
 pub(crate) async fn settle(
     session: &Session,
     settles: &[&Settle],
@@ -96,7 +96,7 @@ pub(crate) async fn settle(
     Ok(answers)
 }
 
-/// Fencing number and state of records.
+/// Returns the fencing number and the state of records.
 async fn look(session: &Session, ids: Vec<Uuid>) -> Result<HashMap<Uuid, (i64, String)>, Fault> {
     let statement = format!("SELECT id, fence, state FROM {TABLE} WHERE id = ANY($1)");
     let rows = session

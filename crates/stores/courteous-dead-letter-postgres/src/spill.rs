@@ -13,12 +13,13 @@ use courteous_dead_letter::{
     StoreError,
 };
 
-/// A store of its own, bounded, that holds letters for a database until it is back.
+/// A separate, bounded store that holds letters until the database is back.
 #[derive(Clone, Debug)]
 pub(crate) struct Spill {
     store: Arc<dyn LetterStore>,
     max: u64,
-    /// How many there are. What was handed over since counts too, until it is known not to be kept.
+    /// How many letters there are. A push that is under way counts too, until it is known to have
+    /// failed.
     count: u64,
 }
 
@@ -31,7 +32,7 @@ impl Spill {
         }
     }
 
-    /// Finds those that an earlier process has left.
+    /// Counts the letters that an earlier process has left.
     pub(crate) async fn recount(&mut self) -> Result<(), StoreError> {
         self.count = self.store.stats().await?.undelivered();
         Ok(())
@@ -41,7 +42,8 @@ impl Spill {
         self.count
     }
 
-    /// Keeps letters, all of them by one commit if the store has that. The answers are in their order.
+    /// Keeps letters, all in one commit if the store can do that. The answers are in the letters'
+    /// order.
     pub(crate) async fn keep(&mut self, letters: Vec<Letter>) -> Vec<Result<(), PushError>> {
         let mut keeping = Vec::new();
         for letter in letters {
@@ -58,7 +60,7 @@ impl Spill {
         kept
     }
 
-    /// The oldest letters after that of this id.
+    /// The oldest letters after the letter with the id `after`.
     pub(crate) async fn next(
         &self,
         after: Option<LetterId>,
@@ -85,11 +87,12 @@ impl Spill {
     }
 }
 
-/// The tag that holds the reason of a letter that is expired from the beginning.
+/// The tag that holds the reason of a letter that was already expired when it was pushed.
 const REASON: &str = "courteous-spilled-for";
 
-/// The letter as it waits here. One that is expired from the beginning waits as the others do, and is not purged with what was
-/// handed over: so its reason is in a tag. To mark it as pending would lose its `not_before`.
+/// The letter as it waits here. A letter that was already expired when it was pushed waits as the
+/// others do: it must not be purged with the letters that were handed over. So its reason moves to
+/// a tag. To mark the letter as pending would lose its `not_before`.
 fn waiting(mut letter: Letter) -> Letter {
     let reason = letter.failure.reason;
     if reason.is_end() {
@@ -110,7 +113,7 @@ fn as_it_was(mut letter: Letter) -> Letter {
     letter
 }
 
-/// Waits for all of them at once.
+/// Waits for all the futures at once.
 async fn all<T>(mut futures: Vec<BoxFuture<'_, T>>) -> Vec<T> {
     let mut done: Vec<_> = futures.iter().map(|_| None).collect();
     std::future::poll_fn(|cx: &mut Context<'_>| {

@@ -1,4 +1,4 @@
-//! What the thread does with the letters that cannot be written to the database now.
+//! What the thread does with letters that cannot be written to the database now.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -14,11 +14,11 @@ use crate::{
     worker::{Lost, Worker},
 };
 
-/// How long what is spilled is left alone after it could not be handed over.
+/// How long spilled letters are left alone after they could not be handed over.
 const REST: Duration = Duration::from_secs(5);
 
 impl Worker {
-    /// Keeps the letters among these on this machine, and fails the rest.
+    /// Keeps the letters of `batch` on this machine, and fails its other jobs.
     pub(crate) async fn spill_over(&mut self, batch: Vec<Job>, fault: &Fault) {
         let Some(spill) = &mut self.spill else {
             batch.into_iter().for_each(|job| job.fail(fault.to_error()));
@@ -43,7 +43,7 @@ impl Worker {
         }
     }
 
-    /// Hands over some of what was spilled.
+    /// Hands over some of the spilled letters.
     pub(crate) async fn drain(&mut self, session: &Session) -> Result<(), Lost> {
         let Some(spill) = &mut self.spill else {
             return Ok(());
@@ -53,7 +53,8 @@ impl Worker {
             return Ok(());
         };
         let Some(last) = letters.last().map(|letter| letter.id) else {
-            // The end. What is left was refused by the database, or is not there any more.
+            // This is the end. The letters that are left were refused by the database, or are not
+            // there any more.
             drop(spill.recount().await);
             self.drained = None;
             self.rest();
@@ -75,7 +76,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Leaves what is spilled alone for a while.
+    /// Leaves the spilled letters alone for a while.
     pub(crate) fn rest(&mut self) {
         self.drain_at = Instant::now() + REST;
     }
@@ -89,7 +90,8 @@ impl Worker {
     }
 }
 
-/// Writes letters, all at once if that is possible, and returns the ids of those that were not refused.
+/// Writes letters, all at once if that is possible. Returns the ids of the letters that were not
+/// refused.
 async fn insert_some(session: &Session, letters: &[Letter]) -> Result<Vec<LetterId>, Fault> {
     let all: Vec<_> = letters.iter().collect();
     match insert(session, &all).await {

@@ -15,40 +15,47 @@ use crate::{
 
 /// Keeps letters in Postgres, for many machines.
 ///
-/// A push resolves when its letter is committed. Letters that come while others are being committed share one statement;
-/// so do outcomes of redrives, and claims that are alike. Two redrives on any machines never get the same record: claims go by
-/// the database's clock, and skip what another one has locked.
+/// A push resolves when its letter is committed. Letters that arrive during a commit share the next
+/// statement. So do outcomes of redrives, and claims that are alike. Two redrives never get the
+/// same record, whichever machines they run on: claims follow the database's clock, and skip
+/// records that another claim has locked.
 ///
-/// One thread, `dead-letter-pg`, has the one connection. It is started when it is first needed, makes a new connection when
-/// the old one broke, and ends with the last handle.
+/// One thread, `dead-letter-pg`, has the only connection. The thread starts when it is first
+/// needed, replaces a broken connection, and ends with the last handle.
 ///
 /// # Sharing
 ///
-/// Clones are handles of the same thread. It has a runtime of its own, so that a handle works from any runtime, or none.
+/// Clones are handles of the same thread. The thread has its own runtime, so a handle works from
+/// any runtime, or none.
 ///
 /// # When Postgres is away
 ///
-/// What is asked waits for as long as the store's [patience](PostgresBuilder::with_patience), 5 s by default, while the
-/// connection is made anew; then it fails, with a [`PostgresError`] as its source. A statement whose answer was lost is
-/// tried again, and does nothing twice. A claim whose answer was lost is the exception: its records are claimed until their
-/// lease ends.
+/// A request waits for a new connection for as long as the store's
+/// [patience](PostgresBuilder::with_patience), 5 s by default. Then the request fails, with a
+/// [`PostgresError`] as its source. A statement whose answer was lost is tried again, and does
+/// nothing twice. A claim is the exception: if its answer was lost, its records stay claimed until
+/// their lease ends.
 ///
-/// Letters that wait are held in memory, within a [bound](PostgresBuilder::with_max_waiting); beyond it they are refused by
-/// [`PushError::Full`]. With a [spill](PostgresBuilder::with_spill) they are written to a store on this machine instead, also
-/// those that Postgres refuses, and handed over when it is back.
+/// Waiting letters are held in memory, within a [bound](PostgresBuilder::with_max_waiting). Further
+/// letters are refused with [`PushError::Full`]. With a [spill](PostgresBuilder::with_spill),
+/// letters are written to a store on this machine instead, and so are letters that Postgres
+/// refuses. They are handed over when Postgres is back.
 ///
 /// # Cancel safety
 ///
-/// A letter that was handed over is written, whether its future is polled or dropped. When the last handle is dropped, the
-/// thread does what it was asked, and ends; the drop waits for letters to be written, for a second at the most. If the process
-/// ends before, what was not answered may be lost.
+/// Once `push` is called, the letter is written, whether its future is polled or dropped. When the
+/// last handle is dropped, the thread does what it was asked, and ends. The drop waits until the
+/// letters are written, for a second at most. If the process ends earlier, letters whose push was
+/// not answered may be lost.
 ///
-/// A claim whose future is dropped may have been made: its records can be claimed again when the lease is over.
+/// A claim whose future is dropped may still be made. Its records can be claimed again when the
+/// lease is over.
 ///
 /// # Errors
 ///
-/// [`StoreError::NewerSchema`], at once, if the tables are those of a newer version. All that the database says, or its
-/// absence, is a [`PostgresError`] in [`StoreError::Failed`] and [`PushError::Failed`].
+/// [`StoreError::NewerSchema`], at once, if the tables are of a newer version. Every error of the
+/// database, or of the way to it, is a [`PostgresError`] in [`StoreError::Failed`] and
+/// [`PushError::Failed`].
 ///
 /// # Example
 ///
@@ -67,31 +74,33 @@ pub struct PostgresStore {
     handle: Arc<Handle>,
 }
 
-/// What a [`PostgresStore`] has to do, and what it could not do.
+/// The work that a [`PostgresStore`] still has to do, and the letters that it refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backlog {
-    /// Letters in memory: those that were pushed, and are not yet committed, spilled or refused.
+    /// Letters in memory: they were pushed, and are not yet committed, spilled or refused.
     pub letters: usize,
-    /// Their bytes, roughly: each body, and 1 KiB.
+    /// The bytes of these letters, roughly: for each, its body and 1 KiB.
     pub bytes: usize,
     /// Letters that are spilled, and wait for Postgres.
     pub spilled: u64,
-    /// Letters that were refused, as memory or the spill was full, or the spill failed. They were not kept.
+    /// Letters that were refused because memory or the spill was full, or because the spill failed.
+    /// They were not kept.
     pub refused: u64,
-    /// Whether there is a connection. It is made when it is first needed.
+    /// Whether there is a connection. The store connects when it first needs to.
     pub is_connected: bool,
 }
 
 impl PostgresStore {
     /// Connects to the database that `url` names, and makes the tables if they are not there.
     ///
-    /// The connection is not encrypted; [`PostgresBuilder::with_tls`] does that. For a URL that begins with `postgres://`,
-    /// and for the form `host=/run/postgresql dbname=payments`.
+    /// `url` may begin with `postgres://`, or have the form `host=/run/postgresql dbname=payments`.
+    /// The connection is not encrypted; [`PostgresBuilder::with_tls`] does that.
     ///
     /// # Errors
     ///
-    /// When the URL cannot be read, the database cannot be reached, or its tables are of a newer version.
+    /// Fails if the URL cannot be read, the database cannot be reached, or its tables are of a
+    /// newer version.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         Self::builder(url)
             .map_err(StoreError::failed)?
@@ -99,11 +108,11 @@ impl PostgresStore {
             .await
     }
 
-    /// A store with other settings than the defaults.
+    /// Returns a builder, for settings other than the defaults.
     ///
     /// # Errors
     ///
-    /// When the URL cannot be read.
+    /// Fails if the URL cannot be read.
     pub fn builder(url: &str) -> Result<PostgresBuilder, PostgresError> {
         let config = url.parse().map_err(|error| PostgresError::new(&error))?;
         Ok(PostgresBuilder::new(config))
@@ -120,7 +129,7 @@ impl PostgresStore {
         self.handle.ask(|_| Box::pin(ready(Ok(())))).await
     }
 
-    /// What there is to do, and what could not be done: for metrics, and alerts.
+    /// Returns the work that is left and the letters that were refused, for metrics and alerts.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
         let (letters, bytes) = self.handle.load();
@@ -156,7 +165,7 @@ impl LetterStore for PostgresStore {
         fence: u64,
         outcome: Settlement,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
-        // No record has one above.
+        // No record has a fencing number above `i64::MAX`.
         let fence = i64::try_from(fence).unwrap_or(i64::MAX);
         let settle = Settle { id, fence, outcome };
         Box::pin(self.handle.settle(settle))
@@ -202,7 +211,7 @@ impl LetterStore for PostgresStore {
         Box::pin(async move {
             let mut purged = 0;
             loop {
-                // Each part is asked by itself, so that letters are written between them.
+                // Each part is a request of its own, so that letters are written in between.
                 let part = self
                     .handle
                     .ask(move |session| Box::pin(look::purge(session, older_than)))

@@ -7,7 +7,7 @@ use crate::job::{Ask, Job};
 /// The most letters, or outcomes, that one statement writes.
 pub(crate) const BATCH: usize = 256;
 
-/// What was asked and is not done, by kind: each kind has its turn.
+/// The jobs that are not done, by kind. Each kind has its turn.
 #[derive(Default)]
 pub(crate) struct Waiting {
     pub(crate) pushes: VecDeque<Job>,
@@ -35,7 +35,7 @@ impl Waiting {
         self.all().next().is_none()
     }
 
-    /// The instant at which the first of them is overdue.
+    /// The instant at which the first job is overdue.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.all().map(|job| job.deadline).min()
     }
@@ -45,7 +45,7 @@ impl Waiting {
         letters.chain(&self.claims).chain(&self.others)
     }
 
-    /// Takes out those that are chosen.
+    /// Takes out the chosen jobs.
     pub(crate) fn take(&mut self, choose: impl Fn(&Job) -> bool) -> Vec<Job> {
         let mut taken = Vec::new();
         for queue in [
@@ -62,7 +62,7 @@ impl Waiting {
     }
 }
 
-/// The first jobs, as long as they fit together. One that was tried before goes alone.
+/// Takes the first jobs, as long as they fit together. A job that was tried before goes alone.
 pub(crate) fn batch(queue: &mut VecDeque<Job>, mut fits: impl FnMut(&Job) -> bool) -> Vec<Job> {
     let mut batch = Vec::new();
     while let Some(job) = queue.front()

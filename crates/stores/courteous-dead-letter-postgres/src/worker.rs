@@ -30,12 +30,12 @@ use crate::{
 
 /// The most bytes of bodies that one statement writes, unless a single letter has more.
 const BATCH_BYTES: usize = 4 << 20;
-/// How often a job may find the connection broken, or a deadlock.
+/// How often a job may meet a broken connection or a deadlock.
 const TRIES: u32 = 3;
 /// The first pause between two attempts to connect, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// As good as for ever, and no instant is beyond it.
+/// As good as for ever, and short enough that every deadline can be represented.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// What can be seen of the thread from outside.
@@ -46,7 +46,8 @@ pub(crate) struct Gauge {
     pub(crate) refused: AtomicU64,
 }
 
-/// The thread's work: has one connection, does what the handles ask, and hands over what was spilled.
+/// The thread's work. It has one connection, does what the handles ask, and hands over spilled
+/// letters.
 pub(crate) struct Worker {
     settings: Settings,
     jobs: UnboundedReceiver<Job>,
@@ -77,10 +78,11 @@ impl Worker {
         }
     }
 
-    /// Until the last handle is gone, and all that was asked is done.
+    /// Works until the last handle is gone, and every job is done.
     pub(crate) async fn run(mut self) {
         if let Some(spill) = &mut self.spill {
-            // If it cannot be read now, it is looked into when the first letter was handed over.
+            // If the spill cannot be read now, it is counted again after the first letter was
+            // spilled and handed over.
             drop(spill.recount().await);
         }
         let mut pause = PAUSES.0;
@@ -100,7 +102,8 @@ impl Worker {
         }
     }
 
-    /// Waits for work; `false` when there can be no more. What is spilled waits for the next process then.
+    /// Waits for work. Returns `false` when there can be no more. Spilled letters then wait for the
+    /// next process.
     async fn has_work(&mut self) -> bool {
         while self.waiting.is_empty() {
             if !self.is_open {
@@ -131,7 +134,7 @@ impl Worker {
         Ok((session, driver))
     }
 
-    /// Works until the connection is lost, or there is nothing more to be done.
+    /// Works until the connection is lost, or no work is left.
     async fn serve(&mut self, session: &Session, mut driver: Driver) {
         loop {
             self.receive_all();
@@ -151,7 +154,7 @@ impl Worker {
         }
     }
 
-    /// One turn of each kind.
+    /// Gives each kind of job one turn.
     async fn work(&mut self, session: &Session) -> Result<(), Lost> {
         self.push(session).await?;
         self.settle(session).await?;
@@ -184,7 +187,7 @@ impl Worker {
                 self.spill_over(batch, &fault).await;
             }
             Err(fault @ Fault::Refused(_)) if batch.len() > 1 && !fault.is_of_all() => {
-                // One of them is at fault, and goes alone then.
+                // One of the letters is at fault. So each letter goes alone next time.
                 self.waiting
                     .pushes
                     .extend(batch.into_iter().map(Job::again));
@@ -219,8 +222,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Claims that are alike, as those of one redrive's workers are, are one claim of more: the oldest records are for the
-    /// first.
+    /// Combines claims that are alike into one larger claim. The claims of one redrive's workers
+    /// are alike. The first of them gets the oldest records.
     async fn claim(&mut self, session: &Session) -> Result<(), Lost> {
         self.waiting.claims.retain(|job| !job.is_forgotten());
         let first = self.waiting.claims.front().and_then(Job::claim);
@@ -244,7 +247,7 @@ impl Worker {
                 for job in batch {
                     let some: Vec<_> = records.by_ref().take(max(&job) as usize).collect();
                     let mut claimed = Claimed::from(some);
-                    // Once is enough: for the first.
+                    // Only the first claim reports the unreadable records: once is enough.
                     claimed.unreadable = std::mem::take(&mut unreadable);
                     job.claimed(claimed);
                 }
@@ -271,7 +274,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Finds what to do with jobs that failed by `fault`.
+    /// Decides what to do with jobs that failed with `fault`: try again, spill or fail.
     async fn put_back(&mut self, batch: Vec<Job>, fault: Fault) -> Result<(), Lost> {
         let may_try = matches!(fault, Fault::Away(_) | Fault::Again(_));
         let batch = batch.into_iter().map(Job::again);
@@ -286,7 +289,7 @@ impl Worker {
         }
     }
 
-    /// Holds out without a connection for `pause`.
+    /// Spends `pause` without a connection.
     async fn be_away(&mut self, fault: &Fault, pause: Duration) {
         let until = Instant::now() + pause;
         #[cfg(feature = "tracing")]
@@ -313,7 +316,8 @@ impl Worker {
         }
     }
 
-    /// Gives up what has waited long enough; all, if waiting does not help: the tables, or the user, are at fault.
+    /// Fails the jobs that have waited long enough. Fails all jobs if waiting does not help,
+    /// because the tables or the user are at fault.
     fn fail_overdue(&mut self, fault: &Fault) {
         let lasts = matches!(fault, Fault::Refused(_) | Fault::Found(_));
         let now = Instant::now();

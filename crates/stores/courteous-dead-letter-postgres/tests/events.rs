@@ -1,4 +1,5 @@
-//! What the store tells a subscriber. The thread of a store has no listener of a test's own, so this is the only test of its process.
+//! The events that the store emits. A test cannot set a subscriber for the store's thread alone. So
+//! this is the only test of its process.
 #![cfg(feature = "tracing")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -29,7 +30,7 @@ fn push_and_drop(url: &str, patience: Duration) -> LetterId {
 #[test]
 fn a_database_that_is_away_and_a_letter_that_is_lost_are_told() {
     let events = Events::listen_to_all_threads().unwrap();
-    // It takes connections, and says nothing.
+    // This server accepts connections, and stays silent.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let id = push_and_drop(

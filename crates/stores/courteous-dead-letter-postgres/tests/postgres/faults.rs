@@ -23,7 +23,7 @@ const OK: Settlement = Settlement::Delivered {
 const PATIENCE: Duration = Duration::from_secs(120);
 const LEASE: Duration = Duration::from_secs(60);
 
-/// Pushes until it is told to stop, and returns the ids that were said to be kept.
+/// Pushes until it is told to stop. Returns the ids of the letters that the store reported as kept.
 fn keep_pushing(
     store: &PostgresStore,
     stop: &Arc<AtomicBool>,
@@ -39,7 +39,7 @@ fn keep_pushing(
             let id = letter.id;
             match store.push(letter).await {
                 Ok(()) => kept.push(id),
-                // A job that met three broken connections.
+                // This job met three broken connections.
                 Err(error) => assert!(find_cause::<PostgresError>(&error).unwrap().is_away()),
             }
         }
@@ -106,7 +106,7 @@ async fn nothing_is_lost_or_done_twice_when_connections_are_terminated() {
     assert_kept(&store, pushing).await;
 }
 
-/// Connections whose answers end after some bytes, each somewhere else.
+/// Makes connections whose answers break off after some bytes, each at another place.
 async fn broken_answers(database: &Database) -> (ChaosProxy, PostgresStore) {
     let config: tokio_postgres::Config = database.url.parse().unwrap();
     let server = (std::net::Ipv4Addr::LOCALHOST, config.get_ports()[0]).into();
@@ -136,7 +136,8 @@ async fn what_was_committed_without_an_answer_is_asked_for_again_and_is_there_on
     let records = direct.claim(Claim::new(1000, LEASE)).await.unwrap().records;
     assert!(records.len() >= 100 - failed as usize);
 
-    // The same for outcomes: one that was committed without an answer is no stale one when it is asked for again.
+    // The same holds for outcomes: an outcome that was committed without an answer is not stale
+    // when it is sent again.
     let mut settled = 0;
     for record in &records {
         let State::Claimed { fence, .. } = record.state else {
@@ -222,7 +223,7 @@ async fn a_server_that_says_nothing_is_waited_for_no_longer_than_was_allowed() {
     drop(PostgresStore::connect(&database.url).await.unwrap());
     let config: tokio_postgres::Config = database.url.parse().unwrap();
     let server = (std::net::Ipv4Addr::LOCALHOST, config.get_ports()[0]).into();
-    // It accepts, and then nothing is heard.
+    // The server accepts the connection, and then stays silent.
     let silent = Course::smooth().with_down(Flow::smooth().black_hole_after(0));
     let proxy = ChaosProxy::start(server, move |_| silent).await.unwrap();
     let url = database
@@ -240,7 +241,7 @@ async fn a_server_that_says_nothing_is_waited_for_no_longer_than_was_allowed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn letters_beyond_the_bound_are_refused_at_once_and_counted() {
-    // Nobody listens there.
+    // No server listens there.
     let builder = PostgresStore::builder("postgres://postgres@127.0.0.1:1/postgres").unwrap();
     let (two, bytes) = (
         NonZeroUsize::new(2).unwrap(),
@@ -264,7 +265,7 @@ async fn letters_beyond_the_bound_are_refused_at_once_and_counted() {
         .open();
     let mut heavy = letter(1);
     heavy.payload = courteous_dead_letter::Payload::Whole(vec![0; 100_000].into());
-    // Alone, as it is in memory already.
+    // A large letter is taken when it is alone, as it is in memory already.
     let _heavy = store.push(heavy);
     assert!(matches!(store.push(letter(2)).await, Err(PushError::Full)));
     assert_eq!(store.backlog().bytes, 4 << 10);
@@ -282,12 +283,12 @@ fn a_store_serves_two_runtimes_in_turn_and_none() {
         return;
     };
     let store = PostgresStore::builder(&database.url).unwrap().open();
-    // Handed over without a runtime, and waited for in one.
+    // The letter is pushed outside a runtime, and awaited inside one.
     let push = store.push(letter(1));
     runtime().block_on(push).unwrap();
     runtime().block_on(store.push(letter(2))).unwrap();
     drop(store.push(letter(3)));
-    // The drop of the last handle waits for it.
+    // The drop of the last handle waits for the letter.
     drop(store);
     let left = runtime().block_on(async {
         let store = PostgresStore::connect(&database.url).await.unwrap();

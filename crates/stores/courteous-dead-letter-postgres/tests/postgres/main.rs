@@ -1,4 +1,5 @@
-//! The Postgres store keeps what every store promises, whatever happens to its server, its connection and its neighbours.
+//! The Postgres store keeps the promises of every store, whatever happens to its server, its
+//! connection and its neighbours.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 mod faults;

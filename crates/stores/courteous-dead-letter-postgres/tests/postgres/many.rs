@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::server::{Database, letter};
 
-/// How fast it went is printed: `cargo test --release ... -- --nocapture a_hundred_thousand`.
+/// Prints how fast it went: `cargo test --release ... -- --nocapture a_hundred_thousand`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_letters_are_kept_and_the_oldest_claimed_settled_and_purged() {
     const LETTERS: u32 = 100_000;

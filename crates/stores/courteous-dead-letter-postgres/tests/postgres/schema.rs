@@ -47,7 +47,8 @@ async fn a_newer_schema_is_refused_and_left_as_it_is() {
     let message = "the store has schema 7, and this version knows 1 at most";
     assert_eq!(error.to_string(), message);
 
-    // A store that was made before it looked says the same of a letter, and does not wait for its patience.
+    // A store that has not connected yet reports the same for a push, and does not wait for its
+    // patience.
     let store = PostgresStore::builder(&database.url).unwrap().open();
     let error = store.push(letter(1)).await.unwrap_err();
     let cause = std::error::Error::source(&error).unwrap();
@@ -99,7 +100,7 @@ async fn no_error_shows_what_is_in_the_url_or_in_a_row() {
         shown.contains("23514") && !shown.contains("4242"),
         "{shown}"
     );
-    // Only that one failed.
+    // Only that letter failed.
     let mut empty = letter(1);
     empty.payload = courteous_dead_letter::Payload::Gone;
     let pushes = [letter(2), empty, letter(3)].map(|letter| store.push(letter));

@@ -1,4 +1,4 @@
-//! One server for the tests that leave it alone, and what all of them need.
+//! One server for the tests that do not disturb it, and helpers for all tests.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use tokio::time::{Instant, sleep};
 use tokio_postgres::NoTls;
 
-/// A schema of a test's own, on a server that tests share. `None` if there is no Postgres here.
+/// A test's own schema, on a server that tests share. `None` if there is no Postgres here.
 pub(crate) struct Database {
     _server: Arc<Postgres>,
     pub(crate) url: String,
@@ -48,7 +48,7 @@ impl Database {
     }
 }
 
-/// What the conformance tests go by; in memory, if there is no Postgres here.
+/// Makes the store for the conformance tests. It is in memory if there is no Postgres here.
 pub(crate) async fn store(clock: Clock) -> (Arc<dyn LetterStore>, Option<Database>) {
     let Some(database) = Database::start().await else {
         let memory = courteous_dead_letter::MemoryStore::new();
@@ -59,7 +59,7 @@ pub(crate) async fn store(clock: Clock) -> (Arc<dyn LetterStore>, Option<Databas
     (Arc::new(store), Some(database))
 }
 
-/// Executes statements, and returns the first column of what they found.
+/// Executes statements, and returns the first column of the rows found.
 pub(crate) async fn execute(url: &str, statements: &str) -> Vec<String> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     let connection = tokio::spawn(connection);

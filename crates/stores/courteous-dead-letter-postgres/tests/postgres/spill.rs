@@ -13,7 +13,7 @@ use crate::server::{all, execute, letter, wait_for};
 
 const MOST: NonZeroU64 = NonZeroU64::new(100).unwrap();
 
-/// A local store, in a file: nothing else outlives the process.
+/// A local store in a file, as nothing else outlives the process.
 fn local() -> (SqliteStore, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path().join("spilled.db")).unwrap();
@@ -68,7 +68,7 @@ async fn what_an_earlier_process_has_spilled_is_handed_over_once() {
     for number in 0..600 {
         let letter = letter(number);
         if number % 2 == 0 {
-            // It was handed over, and the process was killed before it was removed here.
+            // The letter was handed over, and the process was killed before it was removed here.
             before.push(letter.clone()).await.unwrap();
         }
         local.push(letter).await.unwrap();
@@ -188,7 +188,7 @@ async fn a_letter_is_not_said_to_be_kept_in_a_spill_whose_file_was_removed() {
         let found = find_cause::<SqliteError>(&error).map(SqliteError::fault);
         assert_eq!(found, Some(SqliteFault::Moved), "{name}: {error:?}");
         assert_eq!(store.backlog().refused, 1);
-        // It goes on without.
+        // The store goes on without a spill.
         server.restart();
         wait_for("it is back", async || store.push(letter(3)).await.is_ok()).await;
     }

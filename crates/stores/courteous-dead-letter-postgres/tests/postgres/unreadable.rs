@@ -52,7 +52,7 @@ async fn a_row_that_cannot_be_read_is_named_and_holds_up_no_other() {
         assert_eq!(store.stats().await.unwrap().total(), 3, "{column}");
         let error = store.get(ids[1]).await.unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
-        // In place of the one that cannot be read, another one is claimed; and it stays pending.
+        // Another record is claimed in place of the unreadable record, which stays pending.
         let claim = Claim::new(2, Duration::from_secs(60));
         let claimed = store.claim(claim).await.unwrap();
         assert_eq!(
@@ -91,7 +91,7 @@ async fn a_state_that_is_not_known_here_is_never_purged() {
     assert_eq!(store.stats().await.unwrap().unreadable, 1);
 }
 
-/// Else one row would keep all that was spilled from the database.
+/// Otherwise one row would keep all spilled letters from the database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spilled_letter_that_cannot_be_read_holds_up_no_other() {
     let Some(database) = Database::start().await else {
