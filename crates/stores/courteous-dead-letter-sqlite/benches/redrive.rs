@@ -1,8 +1,9 @@
-//! How fast letters in an SQLite file are sent again, by a stack that answers at once:
-//! `cargo bench -p courteous-dead-letter-sqlite --bench redrive`.
+//! Measures how fast a redrive sends letters from an SQLite file, with a stack that answers at
+//! once: `cargo bench -p courteous-dead-letter-sqlite --bench redrive`.
 //!
-//! Each is claimed, sent and settled, which is two commits. Those at the same time share them: so the rate grows with how many
-//! are sent at a time, until a core is used up. `LETTERS=100000` sets how many there are (10,000 by default).
+//! Each letter is claimed, sent and settled, which takes two commits. Letters in flight at the same
+//! time share commits. So the rate grows with the number in flight, until one core is used up.
+//! `LETTERS=100000` sets how many letters there are (10,000 by default).
 #![allow(clippy::expect_used, reason = "a bench may panic")]
 
 use std::{convert::Infallible, env, num::NonZeroUsize};

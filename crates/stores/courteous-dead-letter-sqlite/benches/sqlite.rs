@@ -1,7 +1,9 @@
-//! What the store in an SQLite file does in a second: `cargo bench -p courteous-dead-letter-sqlite --bench sqlite`.
+//! Measures what the SQLite store does in a second:
+//! `cargo bench -p courteous-dead-letter-sqlite --bench sqlite`.
 //!
-//! The figures are those of a disk more than of this crate: run it where the letters will be. `LETTERS=1000000` sets how many
-//! there are (100,000 by default), and `TMPDIR` where.
+//! The figures say more about the disk than about this crate, so run the bench on the disk that
+//! will hold the letters. `LETTERS=1000000` sets how many letters there are (100,000 by default),
+//! and `TMPDIR` sets where they are.
 #![allow(clippy::expect_used, reason = "a bench may panic")]
 
 use std::{
@@ -67,7 +69,7 @@ async fn main() {
     if let Some(path) = env::var_os("KILLED") {
         return push_until_killed(Path::new(&path)).await;
     }
-    // As a test, it has only to compile.
+    // When run as a test, it only has to compile.
     if !env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -252,7 +254,7 @@ async fn push_until_killed(path: &Path) {
     }
 }
 
-/// A process that pushes is killed; how long takes the next one to open its file?
+/// Kills a process that pushes. Measures how long the next process takes to open its file.
 async fn recovery() {
     let mut worst = Duration::ZERO;
     for kill in 1..=20 {

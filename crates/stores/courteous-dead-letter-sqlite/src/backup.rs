@@ -10,10 +10,10 @@ use crate::{
     schema,
 };
 
-/// How often a copy is begun again of a file that was changed meanwhile.
+/// How often a copy is tried, if the file changes during each try.
 const TRIES: u32 = 3;
 
-/// Copies the store at `source` to `target`, which is created.
+/// Copies the store at `source` to `target`, and creates `target`.
 pub(crate) fn backup(source: &Path, target: &Path, timeout: Duration) -> Result<(), StoreError> {
     for _ in 0..TRIES {
         let opened = Opened::open(source, timeout)?;
@@ -29,7 +29,7 @@ pub(crate) fn backup(source: &Path, target: &Path, timeout: Duration) -> Result<
         if copied.is_ok() && is_whole {
             return Ok(());
         }
-        // It is ours, and of no use.
+        // This call created the file, and it is of no use.
         let _ = fs::remove_file(target);
         if is_whole {
             return copied;
@@ -38,7 +38,8 @@ pub(crate) fn backup(source: &Path, target: &Path, timeout: Duration) -> Result<
     Err(SqliteError::new(SqliteFault::Locked).into())
 }
 
-/// One state of the store, whatever is written meanwhile; and durable, as SQLite does not sync a copy.
+/// Copies one state of the store, whatever is written meanwhile. Makes the copy durable, as SQLite
+/// does not sync it.
 fn copy(opened: &Opened, target: &Path) -> Result<(), StoreError> {
     let name = target.to_str().ok_or_else(|| {
         SqliteError::because(
@@ -55,7 +56,7 @@ fn copy(opened: &Opened, target: &Path) -> Result<(), StoreError> {
     let sync = || {
         fs::OpenOptions::new().write(true).open(&name)?.sync_all()?;
         match name.parent() {
-            // Where a folder can be opened.
+            // Only Unix can open a folder.
             Some(folder) if cfg!(unix) => fs::File::open(folder)?.sync_all(),
             _ => Ok(()),
         }

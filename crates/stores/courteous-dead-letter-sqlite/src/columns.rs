@@ -4,13 +4,14 @@ use courteous_dead_letter::{
 };
 use rusqlite::{Connection, params, types::FromSql};
 
-/// What [`read`] reads.
+/// The columns that [`read`] reads.
 pub(crate) const COLUMNS: &str = "
     id, method, uri, headers, withheld, body_kind, body, key_header, idempotency_key, first_at, tags,
     reason, attempts, history, maybe_sent, last_status, last_error, last_at, not_before,
     state, status, fence, lease_until, replays, changed_at";
 
-/// The same, with an empty body for one that is there: enough to see whether the rest can be read.
+/// The same columns, but with an empty body in place of the real one. That is enough to see whether
+/// the rest can be read.
 pub(crate) const BUT_BODY: &str = "
     id, method, uri, headers, withheld, body_kind, iif(body IS NULL, NULL, x'') AS body, key_header, idempotency_key,
     first_at, tags, reason, attempts, history, maybe_sent, last_status, last_error, last_at, not_before,
@@ -60,20 +61,20 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// The value of a column. The row is in memory already, so an error means that the value is not of this type, such as a
-    /// text that is not UTF-8.
+    /// The value of a column. The row is in memory already, so an error means that the value is not
+    /// of this type, such as a text that is not UTF-8.
     fn get<T: FromSql>(&self, column: &'static str) -> Result<T, Unreadable> {
         let value = self.row.get(column);
         value.map_err(|_| Unreadable::new(Some(self.id), column))
     }
 }
 
-/// How an id is stored: its bytes, which sort as it does.
+/// The stored form of an id: its bytes, which sort as the id does.
 pub(crate) const fn id(id: LetterId) -> [u8; 16] {
     id.to_bits().to_be_bytes()
 }
 
-/// About how many bytes a row has in memory.
+/// Estimates how many bytes a row takes in memory.
 pub(crate) fn size(row: &Row) -> usize {
     let texts = [&row.uri, &row.headers, &row.tags, &row.failure.history];
     let texts: usize = texts.iter().map(|text| text.len()).sum();
@@ -128,7 +129,7 @@ pub(crate) fn insert(connection: &Connection, row: &Row) -> rusqlite::Result<()>
     Ok(())
 }
 
-/// Writes another failure over the one that is there.
+/// Replaces the failure of a record.
 pub(crate) fn update_failure(
     connection: &Connection,
     id: [u8; 16],

@@ -7,7 +7,7 @@ use crate::rights::missing;
 
 /// Why the file of an [`SqliteStore`](crate::SqliteStore) could not be used.
 ///
-/// It is what [`StoreError::Failed`] and [`PushError::Failed`] hold: found with `find_cause`.
+/// [`StoreError::Failed`] and [`PushError::Failed`] hold this error. `find_cause` finds it.
 #[derive(Clone, Debug)]
 pub struct SqliteError {
     fault: SqliteFault,
@@ -18,25 +18,27 @@ pub struct SqliteError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SqliteFault {
-    /// Somebody else was writing all the time that was waited for it: nothing was changed.
+    /// Another program was writing for the whole lock timeout. Nothing was changed.
     Locked,
-    /// The disk is full, or the file has the size that it may have: nothing was changed.
+    /// The disk is full, or the file has reached its largest size. Nothing was changed.
     Full,
     /// The file is damaged.
     Damaged,
-    /// The file is not one of dead letters.
+    /// The file is not a file of dead letters.
     Alien,
-    /// One of the store's three files was removed, renamed or replaced while it was open, or its path leads elsewhere now. What
-    /// is written would not be found again, so it is not said to be kept. The store is to be opened again.
+    /// One of the store's three files was removed, renamed or replaced while it was open, or its
+    /// path leads elsewhere now. Letters that are written now would not be found again, so they are
+    /// not acknowledged. Open the store again.
     Moved,
-    /// There is no such file, or it may not be opened or written. The source says which right is missing, if it is one.
+    /// There is no such file, or it may not be opened or written. If a right is missing, the source
+    /// says which.
     Inaccessible,
-    /// Others have more rights on the file than they [may](crate::SqliteOptions::with_mode), and this user cannot take them
-    /// away.
+    /// Other users have more rights on the file than they [may
+    /// have](crate::SqliteOptions::with_mode), and this user cannot take these rights away.
     Exposed,
     /// Too many callers wait for the store already.
     Overloaded,
-    /// Something else; the source says what.
+    /// Something else. The source says what.
     Other,
 }
 
@@ -56,7 +58,8 @@ impl SqliteError {
         }
     }
 
-    /// With the right that is missing at `path`, if it is one and the error does not say more already.
+    /// Adds the right that is missing at `path`, if a right is missing and the error does not say
+    /// more already.
     pub(crate) fn with_missing_right(self, path: &Path, to_write: bool) -> Self {
         let says_more = |source: &Arc<dyn Error + Send + Sync>| {
             !source.is::<rusqlite::Error>() && !source.is::<io::Error>()
@@ -74,7 +77,7 @@ impl SqliteError {
         }
     }
 
-    /// What kind of error it is.
+    /// Returns the kind of the error.
     #[must_use]
     pub const fn fault(&self) -> SqliteFault {
         self.fault
@@ -143,7 +146,7 @@ impl From<SqliteError> for StoreError {
     }
 }
 
-/// The error that a store's error holds.
+/// Takes the [`SqliteError`] out of a store's error.
 pub(crate) fn into_sqlite(error: StoreError) -> SqliteError {
     match error {
         StoreError::Failed(error) => match error.downcast::<SqliteError>() {

@@ -7,12 +7,13 @@ use std::{
 
 use crate::{SqliteError, SqliteFault, rights::tighten};
 
-/// The file of a store, the two that SQLite keeps beside it, and which ones they were when they were opened.
+/// The file of a store and the two files that SQLite keeps beside it, with their identities when
+/// they were opened.
 #[derive(Clone, Debug)]
 pub(crate) struct File {
-    /// What was asked for: it may lead through a symbolic link.
+    /// The path that the caller gave. It may lead through a symbolic link.
     given: PathBuf,
-    /// Where it is.
+    /// The resolved path.
     path: PathBuf,
     database: Identity,
     /// The log (`-wal`) and its index (`-shm`), once they are there.
@@ -25,19 +26,22 @@ type Identity = Option<(u64, u64)>;
 /// Whether the files still have their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// All three.
+    /// All three files have their names.
     Kept,
-    /// All but the log, which is gone: nothing else has its name.
+    /// All files but the log have their names. The log is gone, and no other file has its name.
     NoLog,
-    /// The database, or another file has its name or that of one beside it.
+    /// The database or its index has lost its name, or another file has the name of one of the
+    /// three.
     Moved,
 }
 
 impl File {
-    /// The file at `path`, and how many rights it may give at most; the log that SQLite puts beside it inherits them.
+    /// Finds the file at `path`, or creates it if `create` is set. `mode` is the most rights that
+    /// it may give. The log that SQLite puts beside it inherits them.
     ///
-    /// One that exists is not opened: to open and close it here would release the locks that another connection of this
-    /// process has on it (POSIX `fcntl`), and SQLite would no longer know that it is in use.
+    /// An existing file is not opened here. To open and close it would release the locks of this
+    /// process' other connections (POSIX `fcntl`). Then other processes would no longer see that
+    /// the file is in use.
     pub(crate) fn at(path: &Path, create: bool, mode: u32) -> Result<Self, SqliteError> {
         if create {
             match create_new(path, mode) {
@@ -54,10 +58,11 @@ impl File {
         Ok(file)
     }
 
-    /// The file at `path`, as it is.
+    /// Finds the file at `path`, and leaves its rights as they are.
     pub(crate) fn found(path: &Path) -> io::Result<Self> {
         let given = absolute(path)?;
-        // Resolved: the process may change its directory, and to SQLite some relative names are not files.
+        // The path is resolved for two reasons: the process may change its directory, and to SQLite
+        // some relative names are not files.
         let path = fs::canonicalize(&given)?;
         let database = identity(&path)?;
         Ok(Self {
@@ -68,11 +73,11 @@ impl File {
         })
     }
 
-    /// Notes which the log and its index are: SQLite has opened both.
+    /// Notes the identities of the log and its index, after SQLite has opened both.
     pub(crate) fn note_log(&mut self) -> Result<(), SqliteError> {
         let beside = || Ok([identity(&self.log())?, identity(&self.index())?]);
         let beside: io::Result<_> = beside();
-        // Just opened, and gone already.
+        // The files were just opened, and are gone already.
         self.beside = Some(beside.map_err(|_| SqliteError::new(SqliteFault::Moved))?);
         Ok(())
     }
@@ -94,14 +99,15 @@ impl File {
         self.beside("-shm")
     }
 
-    /// The file beside it whose name ends so.
+    /// The path of the file beside the database whose name ends with `suffix`.
     pub(crate) fn beside(&self, suffix: &str) -> PathBuf {
         let mut path = OsString::from(&self.path);
         path.push(suffix);
         path.into()
     }
 
-    /// Whether what is written now is found again under the names by which it was opened.
+    /// Checks whether data that is written now will be found under the names by which the files
+    /// were opened.
     pub(crate) fn place(&self) -> Place {
         if !self.is_named() {
             return Place::Moved;
@@ -124,7 +130,7 @@ fn is(path: &Path, then: Identity) -> bool {
     identity(path).is_ok_and(|now| now == then)
 }
 
-/// An empty file, which must not be there yet.
+/// Creates an empty file, which must not exist yet.
 pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<fs::File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -3,28 +3,30 @@ use tokio::sync::oneshot;
 
 use crate::SqliteError;
 
-/// Something that a handle wants from the thread.
+/// A request of a handle to the thread.
 pub(crate) trait Job: Send {
     fn kind(&self) -> Kind;
 
-    /// Nobody waits for the answer any more, and nothing is to be done without.
+    /// Whether the job can be dropped: no caller waits for its answer any more, and without a
+    /// caller it need not be done.
     fn is_forgotten(&self) -> bool;
 
-    /// Does it; and once more, if it was undone because another job of the same transaction failed.
+    /// Does the job. Does it once more if it was undone because another job of the same transaction
+    /// failed.
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
 
-    /// Tells what came of it, now that it is durable, or why it could not be done.
+    /// Sends the result, now that it is durable, or the error.
     fn answer(self: Box<Self>, done: Result<(), SqliteError>);
 }
 
-/// In the order in which they are done.
+/// The kinds of jobs, in the order in which they are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// Changes what is kept for the sake of whoever waits.
+    /// Changes records for a caller that waits for the answer.
     Claim,
-    /// Changes what is kept, even if nobody waits for it any more.
+    /// Changes records, even if no caller waits any more.
     Settle,
-    /// Adds a letter, even if nobody waits for it any more.
+    /// Adds a letter, even if no caller waits any more.
     Push,
     /// Changes nothing.
     Look,

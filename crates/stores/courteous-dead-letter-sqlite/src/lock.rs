@@ -1,8 +1,9 @@
 //! A lock on the database that no other code of this process can release.
 //!
-//! While a connection is open, SQLite holds a shared lock on the database, so that no other process takes itself for the last
-//! one and removes the log. It is a POSIX lock: *any* close of the file in this process releases it, such as that of a
-//! copy. A lock of an open file description (OFD) on the same bytes is released only with its own file.
+//! While a connection is open, SQLite holds a shared lock on the database. The lock keeps other
+//! processes from believing that they are the last user, and removing the log. It is a POSIX lock:
+//! *any* close of the file in this process releases it, such as the close after a copy. A lock of
+//! an open file description (OFD) on the same bytes is released only with its own file.
 
 pub(crate) use imp::Lock;
 
@@ -25,18 +26,19 @@ mod imp {
         libc::{F_RDLCK, F_UNLCK, SEEK_SET, c_int, flock},
     };
 
-    /// SQLite's bytes for shared locks ("File Locking And Concurrency" in its documentation): 510 after the pending and the
-    /// reserved byte at 1 GiB.
+    /// SQLite's bytes for shared locks ("File Locking And Concurrency" in its documentation): 510
+    /// after the pending and the reserved byte at 1 GiB.
     const SHARED_FIRST: i64 = 0x4000_0000 + 2;
     const SHARED_SIZE: i64 = 510;
 
-    /// It is held until [`release`](Self::release). The file is to be closed after the connection.
+    /// A lock that is held until [`release`](Self::release). Its file must be closed after the
+    /// connection.
     #[derive(Debug)]
     pub(in super::super) struct Lock(Option<File>);
 
     impl Lock {
-        /// The lock on the file at `path`, on which a connection has a lock of its own. On a file system that has none of this
-        /// kind, it is no lock.
+        /// Locks the file at `path`, on which a connection has its own lock. On a file system
+        /// without such locks, it locks nothing.
         pub(in super::super) fn shared(path: &Path) -> Self {
             Self::with(path, |file| set(file, F_RDLCK))
         }
@@ -53,18 +55,20 @@ mod imp {
                 return Self(None);
             };
             match lock(&file) {
-                // Held by another for now. With the connection still open, the file is not to be closed.
+                // Another process holds the lock for now. The file must not be closed while the
+                // connection is open.
                 Ok(()) | Err(Errno::EAGAIN | Errno::EACCES) => Self(Some(file)),
                 Err(_) => {
                     without().push(device);
-                    // Its close would release the locks that SQLite has on it: so it stays open, the one of its file system.
+                    // To close the file would release SQLite's locks on it. So it stays open. This
+                    // happens once for each file system.
                     mem::forget(file);
                     Self(None)
                 }
             }
         }
 
-        /// Lets others have the file for themselves, as the connection is about to be closed.
+        /// Lets other processes lock the file exclusively, as the connection is about to be closed.
         pub(in super::super) fn release(&self) {
             if let Some(file) = &self.0 {
                 let _ = set(file, F_UNLCK);
@@ -72,7 +76,7 @@ mod imp {
         }
     }
 
-    /// The file systems that have no lock of this kind, by their device.
+    /// The file systems that have no such locks, by their device.
     static WITHOUT: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
     fn without() -> MutexGuard<'static, Vec<u64>> {

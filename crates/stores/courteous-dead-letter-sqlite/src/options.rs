@@ -53,14 +53,15 @@ pub struct SqliteOptions {
 
 const MIB: u64 = 1024 * 1024;
 
-/// What the log is cut down to after a checkpoint: the size at which SQLite makes one by default.
+/// The size to which the log is cut down after a checkpoint. At this size, SQLite makes a
+/// checkpoint by default.
 const LOG_BYTES: i64 = 4 * MIB as i64;
 
-/// The longest that SQLite waits for a lock.
+/// The longest time that SQLite waits for a lock.
 const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX as u64);
 
 impl SqliteOptions {
-    /// The defaults.
+    /// Returns the defaults.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -78,81 +79,88 @@ impl SqliteOptions {
         }
     }
 
-    /// Whether a file that is not there is created, as it is by default. A command that only looks had better not: a name
-    /// that was mistyped would be an empty store.
+    /// Sets whether to create a missing file. By default, it is created. Turn this off for a
+    /// command that only looks: otherwise a mistyped name would make an empty store.
     #[must_use]
     pub const fn with_create(mut self, create: bool) -> Self {
         self.create = create;
         self
     }
 
-    /// How many letters may be in memory, handed over and not yet durable. The next one is refused by
-    /// [`PushError::Full`](courteous_dead_letter::PushError::Full), and [counted](SqliteStore::refused).
+    /// Sets how many letters may be queued: they are in memory, and not yet durable. Further
+    /// letters are refused with [`PushError::Full`](courteous_dead_letter::PushError::Full), and
+    /// [counted](SqliteStore::refused).
     ///
-    /// The default is 16,384, which one commit makes durable in a fraction of a second: a store that refuses letters for longer
-    /// is one that cannot write.
+    /// The default is 16,384. One commit makes that many letters durable in a fraction of a second.
+    /// So a store that refuses letters for longer cannot write.
     #[must_use]
     pub const fn with_max_queued(mut self, letters: NonZeroUsize) -> Self {
         self.max_queued = letters;
         self
     }
 
-    /// How many bytes these letters may have in sum, 64 MiB by default. A letter that is larger than that by itself is taken
-    /// if there is no other one.
+    /// Sets how many bytes these letters may have together, 64 MiB by default. A letter that is
+    /// larger than this bound is taken if no other letter is queued.
     #[must_use]
     pub const fn with_max_queued_bytes(mut self, bytes: usize) -> Self {
         self.max_queued_bytes = bytes;
         self
     }
 
-    /// How large the file may grow, 4 GiB by default, so that an outage does not fill the disk: that is some millions of small
-    /// letters. A letter that does not fit is refused by [`PushError::Full`](courteous_dead_letter::PushError::Full) until others are purged.
-    /// What is there can always be claimed and settled, which may add a little; and the log beside the file has a few MiB, or
-    /// as much as one commit.
+    /// Sets how large the file may grow, so that an outage does not fill the disk. The default,
+    /// 4 GiB, holds some millions of small letters. A letter that does not fit is refused with
+    /// [`PushError::Full`](courteous_dead_letter::PushError::Full) until others are purged. Stored
+    /// letters can always be claimed and settled, which may add a little to the file. The log
+    /// beside the file takes a few MiB more, or as much as one commit.
     ///
-    /// It is a matter of this store, not of the file: another process has its own.
+    /// The bound belongs to this store, not to the file: another process has its own bound.
     #[must_use]
     pub const fn with_max_file_bytes(mut self, bytes: u64) -> Self {
         self.max_file_bytes = bytes;
         self
     }
 
-    /// How many bytes of the disk are kept for claims, settlements and purges, 8 MiB by default: so a full disk can be emptied.
-    /// That is twice what the log may have before it is put into the database. Of a small disk, it is an eighth at most.
+    /// Sets how many bytes of the disk are reserved for claims, settlements and purges, so that a
+    /// full disk can be emptied. The default is 8 MiB. The log may grow to half the reserve before
+    /// it is put into the database. On a small disk, the reserve is an eighth of the disk at most.
     ///
-    /// They are in a file beside the store, `-reserve`, which the first letter creates. A change that finds the disk full
-    /// removes the file, and is tried again. Letters are refused by [`PushError::Full`](courteous_dead_letter::PushError::Full) from then on,
-    /// until twice these bytes are free and the file is there again. Zero keeps nothing back.
+    /// These bytes are in a file beside the store, `-reserve`, which the first letter creates. A
+    /// change that finds the disk full removes the file, and is tried again. From then on, letters
+    /// are refused with [`PushError::Full`](courteous_dead_letter::PushError::Full), until twice
+    /// these bytes are free and the file is there again. Zero reserves nothing.
     ///
-    /// It is no promise where other programs take what becomes free, where the file system compresses zeros, or after a single
-    /// commit of more than these bytes.
+    /// The reserve is no promise in three cases: other programs take the room that becomes free,
+    /// the file system compresses zeros, or a single commit is larger than the reserve.
     #[must_use]
     pub const fn with_reserve(mut self, bytes: u64) -> Self {
         self.reserve = bytes;
         self
     }
 
-    /// The rights that the store's files give at most, on Unix: 0o600 by default, which lets only their owner read and write
-    /// them. 0o640 lets a group read them, for a monitor, and 0o660 write them too.
+    /// Sets the most rights that the store's files may give, on Unix. The default is 0o600: only
+    /// their owner can read and write them. With 0o640 a group can also read them, for a monitor.
+    /// With 0o660 the group can write them too.
     ///
-    /// Files are created with these rights, less those that the umask takes away. A store whose files give more is tightened when
-    /// it is opened for writing, or refused by [`SqliteFault::Exposed`] if it belongs to another user. The owner always has his
-    /// rights.
+    /// Files are created with these rights, less those that the umask takes away. If existing files
+    /// give more rights, the store takes these away when it is opened for writing. If the files
+    /// belong to another user, it refuses them with [`SqliteFault::Exposed`]. The owner can always
+    /// read and write.
     #[must_use]
     pub const fn with_mode(mut self, mode: u32) -> Self {
         self.mode = mode & 0o666 | 0o600;
         self
     }
 
-    /// How long to wait while somebody else is writing to the file, 10 s by default: after that, what was asked for fails by
-    /// [`SqliteFault::Locked`]. Letters that are pushed meanwhile are queued. Zero does not wait; the most is 24 days.
+    /// Sets how long to wait while another program writes to the file, 10 s by default. After that,
+    /// the request fails with [`SqliteFault::Locked`]. Letters that are pushed meanwhile are
+    /// queued. With zero, the store does not wait. The longest wait is 24 days.
     #[must_use]
     pub const fn with_lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
     }
 
-    /// By another clock than the system's.
+    /// Uses `clock` instead of the system's clock.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -161,16 +169,16 @@ impl SqliteOptions {
 
     /// Opens the file at `path`, and starts the thread that writes to it.
     ///
-    /// This blocks: for milliseconds, or while somebody else has the file locked.
+    /// This blocks for milliseconds, or while another program has the file locked.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NewerSchema`], or [`StoreError::Failed`] with an [`SqliteError`]: the file cannot be opened, or written,
-    /// or is none of dead letters. Its content was left as it is.
+    /// [`StoreError::NewerSchema`], or [`StoreError::Failed`] with an [`SqliteError`]: the file
+    /// cannot be opened or written, or is not a file of dead letters. Its content is left as it is.
     pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
         let path = path.as_ref();
         let writer = self.connect(path).or_else(|error| match error {
-            // What is there is to be settled and purged.
+            // It must be possible to settle and purge the stored letters.
             StoreError::Failed(_) if is_full(&error) && self.release_reserve(path) => {
                 self.connect(path)
             }
@@ -180,18 +188,23 @@ impl SqliteOptions {
         self.start(file, move |queue| writer.run(queue))
     }
 
-    /// Opens the file at `path` to be looked at: `get`, `list`, `unreadable`, `stats` and
-    /// [`backup`](SqliteStore::backup) work, and everything else fails with [`SqliteFault::Inaccessible`].
+    /// Opens the file at `path` read-only. `get`, `list`, `unreadable`, `stats` and
+    /// [`backup`](SqliteStore::backup) work. Everything else fails with
+    /// [`SqliteFault::Inaccessible`].
     ///
-    /// It needs the right to read the file and to enter its folder, and no right to write. It changes and tightens nothing, and
-    /// creates nothing but the index of a log that a killed process has left, if the file is its user's own. While a store writes to the file, it needs the right to read the files beside it as well. Without a log
-    /// beside it, the file is read as one that does not change (SQLite's `immutable=1`), and read again if it changed meanwhile.
+    /// It needs the right to read the file and to enter its folder, and no right to write. It
+    /// changes no content and no rights. It creates nothing, with one exception: if a killed
+    /// process has left a log without an index, and the user owns the file, it creates the index.
+    /// While a store writes to the file, it also needs the right to read the files beside it. If
+    /// there is no log, it reads the file as if it could not change (SQLite's `immutable=1`). If
+    /// the file changed meanwhile, it reads the file again.
     ///
     /// This blocks for milliseconds.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NewerSchema`], or [`StoreError::Failed`] with an [`SqliteError`] whose source says which right is missing.
+    /// [`StoreError::NewerSchema`], or [`StoreError::Failed`] with an [`SqliteError`] whose source
+    /// says which right is missing.
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
         let reader = Reader::open(path.as_ref(), self.busy_timeout())?;
         let file = reader.file().clone();
@@ -232,8 +245,8 @@ impl SqliteOptions {
     }
 
     fn connect_as_it_is(&self, path: &Path) -> Result<Writer, StoreError> {
-        // One at a time: a file that was just created is closed once more, which would release the locks of a connection
-        // that another thread has opened meanwhile.
+        // Only one thread at a time may open a file. A file that was just created is closed again.
+        // That would release the locks of a connection that another thread has opened meanwhile.
         static OPENING: Mutex<()> = Mutex::new(());
         let _opening = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
 
@@ -244,16 +257,16 @@ impl SqliteOptions {
         connection
             .busy_timeout(self.busy_timeout())
             .map_err(SqliteError::from)?;
-        // Nothing is written before it is known whose file it is.
+        // Nothing is written before it is known whose file this is.
         let is_new = schema::is_new(&connection)?;
         if connection.is_readonly("main").map_err(SqliteError::from)? {
             return Err(SqliteError::new(SqliteFault::Inaccessible).into());
         }
         if is_new {
-            // So that a purge can give pages back; it has to come first.
+            // This lets a purge give pages back. It must come first.
             set(&connection, "auto_vacuum", "INCREMENTAL")?;
         }
-        // A commit costs one sync, and nobody who looks waits for the one who writes.
+        // With a log, a commit costs one sync, and readers do not wait for the writer.
         let journal = connection
             .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
             .map_err(SqliteError::from)?;
@@ -262,7 +275,8 @@ impl SqliteOptions {
                 format!("the file system allows no log, but only the journal mode {journal}");
             return Err(SqliteError::because(SqliteFault::Inaccessible, text).into());
         }
-        // A commit that was answered outlives a loss of power; on macOS only with the second one.
+        // A commit that was answered survives a loss of power. On macOS that takes the second
+        // setting, too.
         set(&connection, "synchronous", "FULL")?;
         set(&connection, "fullfsync", true)?;
         set(&connection, "journal_size_limit", LOG_BYTES)?;
@@ -272,7 +286,7 @@ impl SqliteOptions {
         if is_new {
             schema::create(&mut connection)?;
         }
-        // By now, SQLite has opened the log and its index.
+        // SQLite has opened the log and its index now.
         schema::is_new(&connection)?;
         file.note_log()?;
         let max_pages = self.max_pages(&connection).map_err(SqliteError::from)?;
@@ -289,7 +303,7 @@ impl SqliteOptions {
         self.lock_timeout.min(LONGEST_WAIT)
     }
 
-    /// Whether it was there.
+    /// Removes the reserve. Returns whether it was there.
     fn release_reserve(&self, path: &Path) -> bool {
         let found = File::found(path);
         found.is_ok_and(|file| Reserve::of(&file, self.reserve, self.mode).release())
@@ -300,8 +314,8 @@ impl SqliteOptions {
     }
 }
 
-/// After how many pages the log is put into the database: the reserve must have room for them, as the database may grow by
-/// them before the log shrinks. SQLite's default is the most.
+/// After how many pages the log is put into the database, at most SQLite's default. The reserve
+/// must have room for these pages, as the database may grow by them before the log shrinks.
 fn max_log(connection: &Connection, reserve: &Reserve) -> rusqlite::Result<u32> {
     const DEFAULT: u32 = 1_000;
     match reserve.bytes() {
@@ -310,7 +324,7 @@ fn max_log(connection: &Connection, reserve: &Reserve) -> rusqlite::Result<u32> 
     }
 }
 
-/// How many pages these bytes are, at least one.
+/// Converts bytes to pages, at least one.
 fn pages(connection: &Connection, bytes: u64) -> rusqlite::Result<u32> {
     let page = connection.pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))?;
     let pages = bytes / u64::from(page.max(1));
@@ -339,7 +353,7 @@ mod tests {
     fn a_commit_outlives_a_loss_of_power() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("letters.db");
-        // As it is created, and as it is found.
+        // First the file is created, then it is found.
         for _ in 0..2 {
             let writer = SqliteOptions::new().connect(&path).unwrap();
             let pragma = |name| {

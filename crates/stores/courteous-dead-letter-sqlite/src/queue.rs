@@ -6,28 +6,30 @@ use std::{
     time::Duration,
 };
 
-/// What the handles ask of the thread. It is bounded, and what the thread has taken counts until it comes for more.
+/// The queue of jobs from the handles to the thread. It is bounded. Jobs that the thread has taken
+/// count until it takes more.
 pub(crate) struct Queue<J> {
     state: Mutex<State<J>>,
-    /// Something was asked, or the queue was closed.
+    /// Notified when a job was added, or the queue was closed.
     asked: Condvar,
-    /// The thread has ended.
+    /// Notified when the thread has ended.
     ended: Condvar,
     limits: Limits,
-    /// Where the thread is. A process that was forked from it has none.
+    /// The process that has the thread. A forked process has no thread.
     process: u32,
 }
 
-/// How much may be under way at once.
+/// The most jobs that may be under way at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) letters: usize,
     pub(crate) bytes: usize,
-    /// Everything else. Who asks for it waits for the answer, so that only very many callers get there.
+    /// The most other jobs. Each caller waits for its answer, so only very many callers reach this
+    /// bound.
     pub(crate) others: usize,
 }
 
-/// What is under way.
+/// The jobs that are under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Load {
     pub(crate) letters: usize,
@@ -35,15 +37,15 @@ pub(crate) struct Load {
     others: usize,
 }
 
-/// What a job is, for the limits.
+/// How a job counts towards the limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Weight {
-    /// A letter of so many bytes.
+    /// A letter with this many bytes.
     Letter(usize),
     Other,
 }
 
-/// Why a job was not let in.
+/// Why a job was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Full,
@@ -77,12 +79,13 @@ impl<J> Queue<J> {
         }
     }
 
-    /// Whether this is a copy in a forked process: no thread takes anything, and the lock may be held for ever.
+    /// Whether this is a copy in a forked process. Then no thread takes jobs, and the lock may be
+    /// held for ever.
     pub(crate) fn is_forked(&self) -> bool {
         self.process != process::id()
     }
 
-    /// Lets a job in, if there is room.
+    /// Adds a job, if there is room.
     pub(crate) fn ask(&self, job: J, weight: Weight) -> Result<(), Refusal> {
         if self.is_forked() {
             return Err(Refusal::Closed);
@@ -102,7 +105,7 @@ impl<J> Queue<J> {
         Ok(())
     }
 
-    /// Waits for jobs, and takes all that there are, in their order; `None` when there can be no more.
+    /// Waits for jobs, and takes all of them, in order. Returns `None` when there can be no more.
     pub(crate) fn take(&self) -> Option<Vec<J>> {
         let mut state = self.lock();
         state.taken = Load::default();
@@ -117,13 +120,13 @@ impl<J> Queue<J> {
         (!jobs.is_empty()).then_some(jobs)
     }
 
-    /// Lets nothing in any more.
+    /// Closes the queue: further jobs are refused.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.asked.notify_one();
     }
 
-    /// The thread ends: nobody will take what is left.
+    /// Ends the queue with its thread: the jobs that are left are dropped.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -131,11 +134,12 @@ impl<J> Queue<J> {
         let left = mem::take(&mut state.jobs);
         drop(state);
         self.ended.notify_all();
-        // Not under the lock: whoever waits for one of them is woken, and may do anything.
+        // This is not done under the lock: it wakes the callers that wait for these jobs, and they
+        // may do anything.
         drop(left);
     }
 
-    /// Waits for the thread's end, so long at the most.
+    /// Waits for the thread's end, but not longer than `at_most`.
     pub(crate) fn wait_for_end(&self, at_most: Duration) {
         let state = self.lock();
         drop(
@@ -160,7 +164,8 @@ impl<J> Queue<J> {
 }
 
 impl Load {
-    /// A letter that is larger than all letters may be together goes alone: it is in memory already.
+    /// A letter that is larger than the whole bound is taken when it is alone: it is in memory
+    /// already.
     const fn has_room(self, weight: Weight, limits: Limits) -> bool {
         match weight {
             Weight::Letter(bytes) => {
@@ -217,12 +222,12 @@ mod tests {
         queue.ask(4, Weight::Letter(0)).unwrap();
         assert_eq!(queue.ask(5, Weight::Letter(0)), Err(Refusal::Full));
         assert_eq!(queue.refused(), 2);
-        // The rest has room of its own.
+        // Other jobs have their own room.
         queue.ask(6, Weight::Other).unwrap();
         assert_eq!(queue.ask(7, Weight::Other), Err(Refusal::Full));
 
         assert_eq!(queue.take().unwrap(), [1, 3, 4, 6]);
-        // What was taken counts until it is done.
+        // Jobs that were taken count until they are done.
         assert_eq!(queue.ask(8, Weight::Letter(0)), Err(Refusal::Full));
         queue.close();
         assert!(queue.take().is_none());

@@ -19,7 +19,7 @@ use crate::{
     writer::{Ended, Jobs, run},
 };
 
-/// What the thread of a store works with that is only looked at.
+/// The state of the thread of a read-only store.
 #[derive(Debug)]
 pub(crate) struct Reader {
     path: PathBuf,
@@ -34,23 +34,23 @@ pub(crate) struct Opened {
     pub(crate) connection: Connection,
     lock: Option<Lock>,
     pub(crate) file: File,
-    /// What the file was, if it is read as a file that does not change.
+    /// The file's state when it was opened, if it is read as a file that does not change.
     still: Option<Still>,
 }
 
-/// What a file would not be any more if it was written to.
+/// The file's size and time of change. A write to the file would change them.
 #[derive(Debug, PartialEq, Eq)]
 struct Still {
     bytes: u64,
     modified: SystemTime,
 }
 
-/// How often a look is repeated at a file that was changed meanwhile.
+/// How often a look at a file is tried, if the file changes during each look.
 const LOOKS: u32 = 10;
 
 impl Reader {
     pub(crate) fn open(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
-        // As the process may change its directory.
+        // The path is absolute, as the process may change its directory.
         let path = std::path::absolute(path).map_err(SqliteError::from)?;
         Ok(Self {
             opened: Opened::open(&path, timeout)?,
@@ -63,7 +63,7 @@ impl Reader {
         &self.opened.file
     }
 
-    /// The thread's life: until the last handle is gone.
+    /// Runs the thread until the last handle is gone.
     pub(crate) fn run(mut self, queue: Arc<Jobs>) {
         let ended = Ended::of(queue);
         while let Some(jobs) = ended.queue().take() {
@@ -87,7 +87,7 @@ impl Reader {
                 self.opened = Opened::open(&self.path, self.timeout).map_err(into_sqlite)?;
             }
             let done = run(&self.opened.connection, slice::from_mut(job));
-            // What was read while the file was changed may be anything.
+            // If the file was changed during the read, the result may be anything.
             if self.opened.is_valid() {
                 return done.map_err(SqliteError::from);
             }
@@ -97,8 +97,10 @@ impl Reader {
 }
 
 impl Opened {
-    /// With a log beside the file, as any reader of SQLite. Without one, no store has the file open, and it is read as a file
-    /// that does not change (`immutable=1`): a reader would have to create the log, and another user could not write to that.
+    /// Opens the file. If there is a log beside it, this is an ordinary SQLite reader. Without a
+    /// log, no store has the file open, and it is read as a file that does not change
+    /// (`immutable=1`). An ordinary reader would have to create the log, and other users could not
+    /// write to that log.
     pub(crate) fn open(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
         let opened = Self::open_as_it_is(path, timeout);
         opened.map_err(|error| match error {
@@ -139,7 +141,7 @@ impl Opened {
         })
     }
 
-    /// Whether what is read is what the file has.
+    /// Whether reads still return the file's present content.
     pub(crate) fn is_valid(&self) -> bool {
         let is_still = |still: &Still| {
             !is_in_use(&self.file) && Still::of(&self.file).is_ok_and(|now| now == *still)
@@ -171,7 +173,8 @@ fn is_in_use(file: &File) -> bool {
     file.log().exists() || file.beside("-journal").exists()
 }
 
-/// Where the index of the log is missing, only the owner of the file may make it: the owner could not write to the index of another user.
+/// Checks the index of the log. If it is missing, only the owner of the file may make it: the owner
+/// could not write to another user's index.
 #[cfg(unix)]
 fn check_index(file: &File) -> Result<(), SqliteError> {
     use std::os::unix::fs::MetadataExt;
@@ -195,7 +198,7 @@ fn check_index(_: &File) -> Result<(), SqliteError> {
     Ok(())
 }
 
-/// The URI of a file that does not change.
+/// Returns the URI that opens a file as one that does not change.
 pub(crate) fn immutable(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     for &byte in path.as_os_str().as_encoded_bytes() {

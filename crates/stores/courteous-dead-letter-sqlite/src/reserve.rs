@@ -6,8 +6,8 @@ use std::{
 
 use crate::file::{File, create_new};
 
-/// Room on the disk that letters do not get: a file of zeros that is removed when a claim, a settlement or a purge finds the
-/// disk full.
+/// Room on the disk that letters do not get. It is a file of zeros, which is removed when a claim,
+/// a settlement or a purge finds the disk full.
 ///
 /// ```text
 ///  in place --- a change finds the disk full: remove ---> gone: letters are refused
@@ -15,7 +15,7 @@ use crate::file::{File, create_new};
 ///     `------- a letter comes, and the disk has room --------'
 /// ```
 ///
-/// It has a name, so that all processes with the store have one together.
+/// The file has a name, so that all processes of a store share one reserve.
 #[derive(Debug)]
 pub(crate) struct Reserve {
     path: PathBuf,
@@ -24,7 +24,7 @@ pub(crate) struct Reserve {
 }
 
 impl Reserve {
-    /// Of an eighth of the disk at most.
+    /// Makes a reserve of `bytes`, but at most an eighth of the disk.
     pub(crate) fn of(file: &File, bytes: u64, mode: u32) -> Self {
         let path = file.beside("-reserve");
         let most = Disk::of(&path).map_or(u64::MAX, |disk| disk.size / 8);
@@ -39,15 +39,15 @@ impl Reserve {
         self.bytes
     }
 
-    /// Whether it is in place, or could be put there: letters may be written. So they may where no file can be created for
-    /// another reason than a full disk.
+    /// Whether the reserve is in place, or could be put there. If so, letters may be written. They
+    /// may also be written if the reserve cannot be created for a reason other than a full disk.
     pub(crate) fn is_in_place(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         let is_full = |error: io::Error| matches!(error.kind(), StorageFull | QuotaExceeded);
         self.bytes == 0 || self.path.exists() || !self.fill().is_err_and(is_full)
     }
 
-    /// Gives its room to others. Returns whether it was there.
+    /// Removes the reserve, so that others can use its room. Returns whether it was there.
     pub(crate) fn release(&self) -> bool {
         fs::remove_file(&self.path).is_ok()
     }
@@ -59,7 +59,7 @@ impl Reserve {
         let written = create_new(&self.path, self.mode)
             .and_then(|mut file| io::copy(&mut io::repeat(0).take(self.bytes), &mut file));
         match written {
-            // Another process is quicker.
+            // Another process was quicker.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => {
                 self.release();
@@ -69,20 +69,21 @@ impl Reserve {
         }
     }
 
-    /// Twice its size is free, so that it is not put in place and removed in turn.
+    /// Whether twice the reserve's size is free. Less would let it be put in place and removed
+    /// again and again.
     fn has_room(&self) -> bool {
         Disk::of(&self.path).is_none_or(|disk| disk.free >= self.bytes.saturating_mul(2))
     }
 }
 
-/// Bytes of a disk.
+/// A disk's size and free room, in bytes.
 struct Disk {
     size: u64,
     free: u64,
 }
 
 impl Disk {
-    /// The disk on which `path` is, if that can be told.
+    /// Finds the disk on which `path` is, if that is possible.
     #[cfg(unix)]
     #[allow(clippy::useless_conversion, reason = "other systems have other types")]
     fn of(path: &Path) -> Option<Self> {

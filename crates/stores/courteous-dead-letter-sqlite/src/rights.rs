@@ -1,10 +1,10 @@
-//! Who may read and write the files of a store.
+//! The rights to read and write the files of a store.
 
 use std::path::Path;
 
 use crate::{SqliteError, SqliteFault};
 
-/// Takes away the rights that a file gives beyond `mode`. One that is not there has none.
+/// Takes away the rights that a file gives beyond `mode`. Does nothing if there is no file.
 ///
 /// # Errors
 ///
@@ -24,7 +24,7 @@ pub(crate) fn tighten(path: &Path, mode: u32) -> Result<(), SqliteError> {
         return Ok(());
     }
     let tightened = fs::set_permissions(path, Permissions::from_mode(found & mode));
-    // On some file systems the change is said to have been made, and was not.
+    // Some file systems report the change as made, and do not make it.
     if tightened.is_ok() && rights().is_ok_and(|now| now & !mode == 0) {
         return Ok(());
     }
@@ -44,7 +44,7 @@ pub(crate) fn tighten(_: &Path, _: u32) -> Result<(), SqliteError> {
     Ok(())
 }
 
-/// The right that this process misses to read the store at `path`, or to write to it.
+/// The right that this process lacks to read the store at `path`, or to write to it.
 #[cfg(unix)]
 pub(crate) fn missing(path: &Path, to_write: bool) -> Option<String> {
     use std::{fs, os::unix::fs::MetadataExt};
@@ -55,7 +55,7 @@ pub(crate) fn missing(path: &Path, to_write: bool) -> Option<String> {
     };
 
     let lacks = |path: &Path, right: AccessFlags, verb: &str| {
-        // It does not open the file: that would release locks.
+        // This does not open the file, as that would release locks.
         let error = faccessat(AT_FDCWD, path, right, AtFlags::AT_EACCESS).err()?;
         let (mode, owner) = fs::metadata(path).map_or((0, 0), |found| (found.mode(), found.uid()));
         Some(format!(

@@ -6,9 +6,11 @@ use crate::{SqliteError, SqliteFault};
 /// Marks a file as one of dead letters: its header has "crtL" at offset 68.
 const APPLICATION: i32 = 0x6372_744c;
 
-/// What changes is apart from what does not: a claim then writes some hundred bytes, however long the body is.
+/// Columns that change are in another table than those that do not. So a claim writes some hundred
+/// bytes, however long the body is.
 ///
-/// `letters_open` is what a claim walks along; it holds all that decides whether a letter can be claimed.
+/// A claim walks along the index `letters_open`. It holds all that decides whether a letter can be
+/// claimed.
 const TABLES: &str = "
 CREATE TABLE letters (
     seq INTEGER PRIMARY KEY,
@@ -48,13 +50,15 @@ CREATE INDEX letters_final ON letters (changed_at) WHERE state NOT IN ('pending'
 CREATE INDEX letters_by_state ON letters (state, id, reason);
 ";
 
-/// One statement, and so one state of the file: another process may just be making the tables.
+/// Reads the header in one statement, and so in one state of the file: another process may just be
+/// making the tables.
 const HEADER: &str = "SELECT application_id, user_version, NOT EXISTS (SELECT 1 FROM sqlite_schema)
     FROM pragma_application_id, pragma_user_version";
 
-/// Whether the tables are still to be made. A file that is something else is refused.
+/// Whether the tables are still to be made. Refuses a file that is something else.
 ///
-/// An older version will be brought up to this one where a new file gets its tables: step by step, in one transaction.
+/// An older version will be brought up to date where a new file gets its tables: step by step, in
+/// one transaction.
 pub(crate) fn is_new(connection: &Connection) -> Result<bool, StoreError> {
     let (application, version, is_empty): (i32, i32, bool) = connection
         .query_row(HEADER, (), |row| {

@@ -1,4 +1,5 @@
-//! What the [`LetterStore`](courteous_dead_letter::LetterStore) does, in SQL. Of two `Result`s, the outer one is the database's, the inner one the store's.
+//! The operations of a [`LetterStore`](courteous_dead_letter::LetterStore) in SQL. If there are two
+//! `Result`s, the outer one is the database's, the inner one the store's.
 
 use std::{str::FromStr, time::SystemTime};
 
@@ -32,7 +33,7 @@ pub(crate) fn claim(
     let (now, until) = (micros(now), micros(later(now, claim.lease)));
     let as_claimed = |mut row: Row| {
         row.state = StateKind::Claimed.as_str().to_owned();
-        // One that is too high is unreadable then.
+        // If the fencing number overflows, the record is unreadable.
         row.fence = row.fence.wrapping_add(1);
         row.lease_until = Some(until);
         row.changed_at = now;
@@ -114,10 +115,11 @@ pub(crate) fn list(
     Ok(found.records)
 }
 
-/// How many rows are looked at in one go, for what cannot be read: pushes go on between them.
+/// How many rows one search for unreadable rows looks at. Pushes go on in between.
 const LOOK_PART: u32 = 1_000;
 
-/// What cannot be read among the first rows of `page`, and after which id to go on if there may be more.
+/// Finds the unreadable rows among the first rows of `page`. Also returns the id after which to go
+/// on, if there may be more.
 pub(crate) fn unreadable(
     connection: &Connection,
     filter: &Filter,
@@ -154,7 +156,8 @@ pub(crate) fn unreadable(
     Ok((found, None))
 }
 
-/// The statement for what `filter` lets through, after the page's begin and in the order of ids.
+/// Makes the statement for the letters that pass `filter`, after the start of the page and in the
+/// order of ids.
 fn select(columns: &str, filter: &Filter, page: Page) -> (String, Conditions) {
     let mut conditions = Conditions::new();
     let index = match filter.state {
@@ -201,7 +204,7 @@ pub(crate) fn stats(connection: &Connection, now: SystemTime) -> rusqlite::Resul
     Ok(Stats::new(counts, age).with_unreadable(unreadable))
 }
 
-/// One of the words that are known here.
+/// Reads a column as a word that this version knows.
 fn word<T: FromStr>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
     let text = row.get_ref(column)?.as_str();
     Ok(text.ok().and_then(|text| text.parse().ok()))
@@ -252,10 +255,11 @@ pub(crate) fn mark(
     Ok(Ok(()))
 }
 
-/// How many records a purge removes in one transaction: pushes go on between them.
+/// How many records a purge removes in one transaction. Pushes go on in between.
 pub(crate) const PURGE_BATCH: usize = 500;
 
-/// Removes at most `most` of the records that have been settled since before `cutoff`, and returns how many.
+/// Removes at most `most` of the records that were settled before `cutoff`. Returns how many it
+/// removed.
 pub(crate) fn purge(
     connection: &Connection,
     cutoff: SystemTime,
@@ -273,12 +277,13 @@ pub(crate) fn purge(
         &format!("DELETE FROM letters WHERE seq IN ({SETTLED})"),
         parameters,
     )?;
-    // Gives their pages back to the disk.
+    // This gives the removed records' pages back to the disk.
     connection.pragma(None, "incremental_vacuum", 0, |_| Ok(()))?;
     Ok(removed)
 }
 
-/// `SELECT` of the [`COLUMNS`], as the first `max` records that can be read, and those before them that cannot.
+/// Runs a `SELECT` of the [`COLUMNS`]. Returns the first `max` readable records, and the unreadable
+/// records before them.
 fn records(
     connection: &Connection,
     sql: &str,
@@ -299,7 +304,7 @@ fn records(
     Ok(found)
 }
 
-/// What comes after the first condition of a `WHERE`, and its parameters.
+/// The further conditions of a `WHERE`, and their parameters.
 struct Conditions {
     sql: String,
     values: Vec<Value>,
@@ -325,7 +330,7 @@ impl Conditions {
         }
     }
 
-    /// All of it but the state.
+    /// Adds all conditions of `filter` except the state.
     fn and_filter(&mut self, filter: &Filter) {
         if let Some(before) = filter.before {
             self.and("id < ?", columns::id(LetterId::floor(before)).to_vec());

@@ -22,9 +22,9 @@ use crate::{
 
 /// Keeps letters in an SQLite file.
 ///
-/// One thread, named `dead-letters`, does all that has to do with the file. A push resolves when its commit is durable, and all
-/// that is pushed while the one before is made durable shares one commit (*group commit*): the more is pushed, the less each
-/// push costs.
+/// One thread, named `dead-letters`, does all the work on the file. A push resolves when its commit
+/// is durable. Letters that are pushed during a commit share the next commit (*group commit*). So
+/// each push costs less when there are more pushes.
 ///
 /// ```text
 ///  push --.                       one transaction
@@ -32,69 +32,81 @@ use crate::{
 ///  settle -'                      then what only looks: get, list, stats
 /// ```
 ///
-/// A look holds up the pushes behind it. Most take a millisecond; but `stats` counts all letters (a million in some tenths of a
-/// second), and a list by a tag or by a reason alone looks at each letter until its page is full. `unreadable` reads all that its
-/// filter lets through, a thousand letters at a time: pushes go on between them.
+/// A look holds up the pushes behind it. Most looks take a millisecond. But `stats` counts all
+/// letters (a million in some tenths of a second). A list that filters only by a tag or a reason
+/// looks at each letter until its page is full. `unreadable` reads every letter that passes its
+/// filter, a thousand letters at a time, and pushes go on in between.
 ///
 /// # Sharing
 ///
-/// A store is a handle: its clones are the same store. It needs no runtime, and may be used from several, one after another or
-/// at once. Several processes may open the same file, on the same machine: each waits for the others as long as its
-/// [lock timeout](SqliteOptions::with_lock_timeout) allows. A network file system is no place for it (see "Write-Ahead
-/// Logging" in SQLite's documentation): what several machines share belongs into Postgres.
+/// A store is a handle: its clones are the same store. It needs no runtime, and may be used from
+/// several runtimes, one after another or at once. Several processes on the same machine may open
+/// the same file. Each waits for the others as long as its [lock
+/// timeout](SqliteOptions::with_lock_timeout) allows. Do not put the file on a network file system
+/// (see "Write-Ahead Logging" in SQLite's documentation). Use Postgres to share letters between
+/// machines.
 ///
-/// A store does not go along into a forked process, which has no such thread: there it answers [`PushError::Closed`] and
-/// [`StoreError::Closed`]. Open it after the fork.
+/// A store does not work in a forked process, as the fork does not copy the thread. There it
+/// answers [`PushError::Closed`] and [`StoreError::Closed`]. Open the store after the fork.
 ///
 /// # The file
 ///
-/// It is created so that only its owner may read it (mode 0600), and so are the two that SQLite puts beside it, `-wal` and
-/// `-shm`. One that gives others more rights is tightened, or refused: see [`SqliteOptions::with_mode`]. Bodies are in it as
-/// they are. A fourth file, `-reserve`, keeps [room on the disk](SqliteOptions::with_reserve).
+/// The file is created so that only its owner may read it (mode 0600). So are the two files that
+/// SQLite puts beside it, `-wal` and `-shm`. If a file gives others more rights, the store takes
+/// them away or refuses the file: see [`SqliteOptions::with_mode`]. The file holds bodies as they
+/// are. A fourth file, `-reserve`, keeps [room on the disk](SqliteOptions::with_reserve).
 ///
 /// # Backups
 ///
-/// [`backup`](Self::backup), or the command `courteous-dlq backup`, copies a store while it is written to. Copying the files by
-/// any other means is safe only while no process has the store open:
+/// [`backup`](Self::backup), or the command `courteous-dlq backup`, copies a store while it is
+/// written to. Copying the files by any other means is safe only while no process has the store
+/// open:
 ///
-/// - the three files change one after the other, and letters may be in the log only;
-/// - a copy that is made *by this process* (`std::fs::copy`) releases the locks that SQLite has on the file. Another process
-///   may then take itself for the last one, and remove the log. On Linux (64-bit x86 and ARM) the store holds a lock that a copy
-///   does not release, if the file system has such locks (`F_OFD_SETLK`). `backup` and
-///   [`open_read_only`](Self::open_read_only) release no lock anywhere.
+/// - The three files change one after the other, and letters may be in the log only.
+/// - A copy *by this process* (`std::fs::copy`) releases SQLite's locks on the file. Another
+///   process may then believe that it is the last user, and remove the log. On Linux (64-bit x86
+///   and ARM) the store holds a lock that a copy does not release, if the file system has such
+///   locks (`F_OFD_SETLK`). On every system, `backup` and [`open_read_only`](Self::open_read_only)
+///   release no lock.
 ///
 /// # A file that is moved
 ///
-/// At each commit, the store compares device and inode of all three files with those that it has opened: before, and again
-/// after the commit and before anything is acknowledged. If one of them was removed, renamed or replaced, or if the path leads
-/// elsewhere through a symbolic link, the store answers [`SqliteFault::Moved`] and acknowledges nothing. What was
-/// acknowledged before is put into the database if only the log is gone.
+/// The store compares the device and inode of all three files with those of the files that it
+/// opened. It does so before each commit, and again after the commit, before it acknowledges
+/// anything. If a file was removed, renamed or replaced, the store answers [`SqliteFault::Moved`]
+/// and acknowledges nothing. It does the same if the path now leads elsewhere through a symbolic
+/// link. If only the log is gone, the store puts the letters that it acknowledged before into the
+/// database.
 ///
-/// Such a store does not open the path again: what is there may be another store, such as a backup that was restored. Drop all
-/// handles, and open it. Looks still read what is open, so that letters can be saved.
+/// Such a store does not open the path again, as another store may be there, such as a restored
+/// backup. Drop all handles, and open the store again. Looks still read the open file, so that
+/// letters can be saved.
 ///
-/// A file of an older version of this crate is brought up to date when it is opened; one of a newer version is refused by
-/// [`StoreError::NewerSchema`].
+/// A file of an older version of this crate is brought up to date when it is opened. A file of a
+/// newer version is refused with [`StoreError::NewerSchema`].
 ///
 /// # Cancel safety
 ///
-/// A letter that was handed over is written, whether its future is polled or dropped. When the last handle is dropped, the thread
-/// writes what was handed over, and ends; the drop waits for that, for a second at the most. If a process ends before,
-/// what was not answered may be lost.
+/// Once `push` is called, the letter is written, whether its future is polled or dropped. When the
+/// last handle is dropped, the thread writes the letters that are queued, and ends. The drop waits
+/// for that, for a second at most. If the process ends earlier, letters whose push was not answered
+/// may be lost.
 ///
-/// A claim whose future is dropped may have been made: its letters can be claimed again when the lease is over.
+/// A claim whose future is dropped may still be made. Its letters can be claimed again when the
+/// lease is over.
 ///
 /// # Errors
 ///
-/// [`PushError::Full`]: so many letters wait to be written as [may](SqliteOptions::with_max_queued), or the file has the
-/// size that it [may have](SqliteOptions::with_max_file_bytes), or the disk is full. All others hold an [`SqliteError`].
+/// [`PushError::Full`]: the queue has reached its [bound](SqliteOptions::with_max_queued), or the
+/// file has reached its [largest size](SqliteOptions::with_max_file_bytes), or the disk is full. All
+/// other errors hold an [`SqliteError`].
 #[derive(Clone)]
 pub struct SqliteStore {
     pub(crate) handle: Arc<Handle>,
     pub(crate) clock: Clock,
 }
 
-/// Ends the thread.
+/// The thread's handle. The thread ends when this is dropped.
 pub(crate) struct Handle {
     pub(crate) queue: Arc<Queue<Box<dyn Job>>>,
     pub(crate) thread: ThreadId,
@@ -102,41 +114,46 @@ pub(crate) struct Handle {
     pub(crate) lock_timeout: Duration,
 }
 
-/// Enough for what is queued on a disk that works. It is a thread of the caller's that waits.
+/// How long a drop waits for the thread. It is enough to write a full queue to a working disk. The
+/// wait blocks a thread of the caller.
 const DROP_WAIT: Duration = Duration::from_secs(1);
 
 impl SqliteStore {
     /// Opens the file at `path`, or creates it, with the default [options](SqliteOptions).
     ///
-    /// This blocks: for milliseconds, or while somebody else has the file locked.
+    /// This blocks for milliseconds, or while another program has the file locked.
     ///
     /// # Errors
     ///
-    /// As [`SqliteOptions::open`].
+    /// The same as for [`SqliteOptions::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         SqliteOptions::new().open(path)
     }
 
-    /// Opens the file at `path` to be looked at, with the default [options](SqliteOptions).
+    /// Opens the file at `path` read-only, with the default [options](SqliteOptions).
     ///
     /// # Errors
     ///
-    /// As [`SqliteOptions::open_read_only`].
+    /// The same as for [`SqliteOptions::open_read_only`].
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         SqliteOptions::new().open_read_only(path)
     }
 
     /// Copies the store to a new file at `target`, which only its owner may read (mode 0600).
     ///
-    /// The copy has every letter that was acknowledged before the call, and is one state of the store, whatever is written
-    /// meanwhile. It is durable, and was checked, when this returns. It is a store: a restore puts it in the place of the
-    /// file while no process has the store open, and removes the `-wal`, `-shm` and `-reserve` that are left beside it.
+    /// The copy has every letter that was acknowledged before the call. It is one state of the
+    /// store, whatever is written meanwhile. When this returns, the copy is durable, and was
+    /// checked. The copy is a store itself. To restore it, close the store in every process, put
+    /// the copy in the place of the file, and remove the `-wal`, `-shm` and `-reserve` that are
+    /// left beside it.
     ///
-    /// This blocks for as long as the copy takes, and holds up no push: call it by `spawn_blocking` from async code.
+    /// This blocks for as long as the copy takes, and holds up no push. From async code, call it
+    /// with `spawn_blocking`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Failed`] with an [`SqliteError`]. There is no file at `target` then, unless it was there before.
+    /// [`StoreError::Failed`] with an [`SqliteError`]. Then there is no file at `target`, unless it
+    /// was there before.
     pub fn backup(&self, target: impl AsRef<Path>) -> Result<(), StoreError> {
         if !self.handle.file.is_named() {
             return Err(SqliteError::new(SqliteFault::Moved).into());
@@ -145,13 +162,13 @@ impl SqliteStore {
         backup::backup(source, target.as_ref(), self.handle.lock_timeout)
     }
 
-    /// How many letters were handed over and are not durable yet.
+    /// How many letters are queued: they were pushed, and are not durable yet.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.handle.queue.load().letters
     }
 
-    /// How many bytes they have.
+    /// How many bytes the queued letters have.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.handle.queue.load().bytes
@@ -226,7 +243,8 @@ impl Sink for SqliteStore {
         if queue.is_forked() || queue.load().letters == 0 {
             return Box::pin(future::ready(()));
         }
-        // The thread answers what looks after it has written the letters that were there before.
+        // The thread answers a look only after it has written the letters that were queued before
+        // it.
         let written = self.asked(Kind::Look, |_| Ok(()));
         Box::pin(async move { drop(written.await) })
     }
@@ -314,7 +332,8 @@ impl LetterStore for SqliteStore {
             let Some(cutoff) = cutoff else { return Ok(0) };
             let mut removed = 0;
             loop {
-                // Fewer at the next try: the disk may have no room to remove so many at once.
+                // The next try removes fewer records: the disk may have no room to remove that many
+                // at once.
                 let mut most = statements::PURGE_BATCH;
                 let batch = self.asked(Kind::Claim, move |connection| {
                     let now = most;
@@ -337,7 +356,7 @@ impl Drop for Handle {
             return;
         }
         self.queue.close();
-        // The thread itself may be the last to wake somebody who has a handle.
+        // The thread itself may drop the last handle: it wakes tasks, and a task may hold a handle.
         if thread::current().id() != self.thread {
             self.queue.wait_for_end(DROP_WAIT);
         }

@@ -11,15 +11,15 @@ use crate::{
     reserve::Reserve,
 };
 
-/// What the thread works with.
+/// The state of the thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     /// Closed before the lock's file.
     pub(crate) connection: Connection,
     pub(crate) lock: Lock,
     pub(crate) file: File,
-    /// How many pages the file may have for a push. What is there can always be claimed and settled: else a full store
-    /// could not be emptied.
+    /// How many pages the file may have for a push. Claims and settlements ignore this bound:
+    /// otherwise a full store could not be emptied.
     pub(crate) max_pages: u32,
     pub(crate) reserve: Reserve,
 }
@@ -27,10 +27,10 @@ pub(crate) struct Writer {
 pub(crate) type Jobs = Queue<Box<dyn Job>>;
 
 impl Writer {
-    /// The thread's life: until the last handle is gone, and all that was asked for is done.
+    /// Runs the thread until the last handle is gone, and every job is done.
     ///
-    /// All changes that were asked for while the ones before were made durable share one transaction, and one sync of the
-    /// disk. What only looks comes after them, and needs no lock.
+    /// All changes that arrive during a commit share the next transaction, and one sync of the
+    /// disk. Looks come after the changes, and need no lock.
     pub(crate) fn run(mut self, queue: Arc<Jobs>) {
         let ended = Ended::of(queue);
         while let Some(mut jobs) = ended.queue().take() {
@@ -42,11 +42,13 @@ impl Writer {
                 job.answer(done.map_err(SqliteError::from));
             }
         }
-        // Before the handle learns of the end: the last connection to a file puts everything into it, and removes its log.
+        // The connection must close before the handle learns of the end. The last connection to a
+        // file puts the log into it, and removes the log.
         drop(self);
     }
 
-    /// Makes the changes, all or none; or, if one of them fails, each by itself, so that only that one fails.
+    /// Makes the changes, all or none. If one of them fails, makes each change alone, so that only
+    /// that one fails.
     fn change(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         let pushes = jobs.partition_point(|job| job.kind() < Kind::Push);
         let is_kept = self.file.place() == Place::Kept;
@@ -73,7 +75,7 @@ impl Writer {
         let mut outset = None;
         for mut job in jobs {
             let done = match &outset {
-                // The rest would wait as long for the lock, one after another.
+                // The other jobs would each wait as long for the lock.
                 Some(error) => Err(SqliteError::clone(error)),
                 None => {
                     let one = slice::from_mut(&mut job);
@@ -89,7 +91,8 @@ impl Writer {
         }
     }
 
-    /// Tries a change again that found the disk full, unless it is a letter: with the room of the reserve, and of the log.
+    /// Tries a change again if it found the disk full and adds no letter. First frees the room of
+    /// the reserve and of the log.
     fn once_more(&mut self, jobs: &mut [Box<dyn Job>], mut failed: Failed) -> Result<(), Failed> {
         let has_letters = jobs.iter().any(|job| job.kind() == Kind::Push);
         for _ in 0..TRIES {
@@ -97,7 +100,7 @@ impl Writer {
                 break;
             }
             self.reserve.release();
-            // What has no room in the database stays in the log.
+            // Data that has no room in the database stays in the log.
             let _ = self.checkpoint();
             match self.transaction(jobs) {
                 Err(again) => failed = again,
@@ -109,7 +112,8 @@ impl Writer {
 
     fn transaction(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
         self.check_place().map_err(Failed::Outset)?;
-        // With the lock for writing, which is waited for as long as the connection's busy timeout says.
+        // This takes the lock for writing. It waits for the lock as long as the connection's busy
+        // timeout allows.
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -120,22 +124,24 @@ impl Writer {
             .and_then(|()| limit_and_run(&transaction, self.max_pages, pushes))
             .and_then(|()| transaction.commit());
         changed.map_err(|error| Failed::Midway(error.into()))?;
-        // It is committed; but nothing is said to be kept in files that have lost their names meanwhile.
+        // The changes are committed. But they are not acknowledged if the files have lost their
+        // names meanwhile.
         self.check_place().map_err(Failed::Outset)
     }
 
-    /// Whether what is committed is found again by the next process.
+    /// Checks whether the next process will find the committed changes.
     fn check_place(&self) -> Result<(), SqliteError> {
         match self.file.place() {
             Place::Kept => return Ok(()),
-            // What was acknowledged before is in the log that has no name any more: into the database with it.
+            // Changes that were acknowledged before are in the log, which has lost its name. So
+            // they are put into the database.
             Place::NoLog => drop(self.checkpoint()),
             Place::Moved => {}
         }
         Err(SqliteError::new(SqliteFault::Moved))
     }
 
-    /// Puts all that is in the log into the database.
+    /// Puts the content of the log into the database.
     fn checkpoint(&self) -> rusqlite::Result<()> {
         self.connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
@@ -144,20 +150,20 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // By their names, SQLite would remove the log of another file.
+        // SQLite removes the log by its name, so it would remove the log of another file.
         if self.file.place() != Place::Kept {
             let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             let _ = self.connection.set_db_config(keep, true);
         }
-        // So that the last connection can remove the log.
+        // Then the last connection can remove the log.
         self.lock.release();
     }
 }
 
-/// How often a change is tried again on a full disk. A purge removes fewer records each time.
+/// How often a change is tried again on a full disk. A purge removes fewer records at each try.
 const TRIES: u32 = 3;
 
-/// As many as a file of SQLite's can have.
+/// The most pages that an SQLite file can have.
 const MAX_PAGES: u32 = u32::MAX - 1;
 
 fn limit_and_run(
@@ -168,7 +174,7 @@ fn limit_and_run(
     if jobs.is_empty() {
         return Ok(());
     }
-    // A file that is larger already keeps its pages.
+    // A file that is already larger keeps its pages.
     connection.pragma_update(None, "max_page_count", max_pages)?;
     run(connection, jobs)
 }
@@ -179,9 +185,9 @@ pub(crate) fn run(connection: &Connection, jobs: &mut [Box<dyn Job>]) -> rusqlit
 }
 
 enum Failed {
-    /// Whatever the jobs are.
+    /// The transaction failed for every job, whatever the jobs are.
     Outset(SqliteError),
-    /// Maybe by one of the jobs.
+    /// One of the jobs may be the cause.
     Midway(SqliteError),
 }
 
@@ -197,7 +203,7 @@ impl Failed {
     }
 }
 
-/// Tells the handles, even if the thread panics.
+/// Tells the handles that the thread has ended, even if it panics.
 pub(crate) struct Ended(Arc<Jobs>);
 
 impl Ended {

@@ -1,4 +1,5 @@
-//! What the store tells a subscriber. The thread of a store has no listener of a test's own, so this is the only test of its process.
+//! The events that the store emits. A test cannot set a subscriber for the store's thread alone. So
+//! this is the only test of its process.
 #![cfg(feature = "tracing")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -29,7 +30,7 @@ fn a_letter_that_is_refused_or_lost_is_told() {
     let lock = rusqlite::Connection::open(&path).unwrap();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
 
-    // The first one waits for the lock, and leaves no room.
+    // The first letter waits for the lock, and leaves no room.
     let (kept, refused) = (letter(), letter());
     drop(patient.push(kept));
     drop(patient.push(refused.clone()));
@@ -40,7 +41,8 @@ fn a_letter_that_is_refused_or_lost_is_told() {
     );
     assert_eq!(events.take(), [expected]);
 
-    // No caller waits to be told. When the last handle is dropped, the store's thread has ended.
+    // No caller is left to receive the error. When the last handle is dropped, the store's thread
+    // has ended.
     drop(impatient.push(letter()));
     drop(impatient);
     let lost = "ERROR courteous::dead_letter_sqlite lost error=somebody else keeps the file of dead letters locked \

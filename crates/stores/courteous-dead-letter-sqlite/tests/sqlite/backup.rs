@@ -63,7 +63,7 @@ async fn a_backup_is_a_store_that_only_its_owner_can_read() {
     const INCREMENTAL: i64 = 2;
     assert_eq!(pragma("auto_vacuum"), Ok(INCREMENTAL));
 
-    // Also of a store that no process has open.
+    // A store that no process has open can be copied, too.
     drop(store);
     let closed = SqliteStore::open_read_only(folder.path().join("letters.db")).unwrap();
     let target = folder.path().join("%41?copy#.db");

@@ -104,7 +104,7 @@ async fn a_damaged_file_is_an_error_and_nothing_worse() {
     let store = SqliteStore::open(&path).unwrap();
     push(&store, 0..500).await;
     drop(store);
-    // All but the header and the schema.
+    // This damages all but the header and the schema.
     let mut bytes = fs::read(&path).unwrap();
     let pages = bytes.iter_mut().skip(4096 * 2);
     pages
@@ -139,7 +139,7 @@ async fn two_stores_of_one_process_share_a_file() {
     let two = SqliteStore::open(&path).unwrap();
     push(&one, 0..10).await;
     push(&two, 10..20).await;
-    // The locks of the other are not lost with this one.
+    // The drop of one store does not lose the locks of the other.
     drop(one);
     push(&two, 20..30).await;
     assert_eq!(numbers(&two).await, Vec::from_iter(0..30));

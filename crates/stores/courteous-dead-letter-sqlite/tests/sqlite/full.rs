@@ -28,10 +28,10 @@ async fn a_full_file_refuses_letters_and_can_be_emptied() {
         Vec::from_iter(0..kept),
         "what was acknowledged is there"
     );
-    // It is the file that is full, and not the queue.
+    // The file is full, and not the queue.
     assert_eq!((store.refused(), store.queued()), (0, 0));
 
-    // What is there can be settled, even if that takes more room.
+    // Stored letters can be settled, even if that takes more room.
     for record in claim(&store, kept).await {
         let mut failure = Failure::new(Reason::Deadline, record.changed_at);
         failure.last_error = Some("again and again".repeat(100));
@@ -58,7 +58,7 @@ async fn a_letter_that_does_not_fit_fails_alone() {
     let path = folder.path().join("letters.db");
     let options = SqliteOptions::new().with_max_file_bytes(512 * KIB as u64);
     let store = options.open(&path).unwrap();
-    // All in one transaction.
+    // All of this happens in one transaction.
     let lock = intruder(&path);
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let pushes: Vec<_> = (0..9)
@@ -101,7 +101,7 @@ async fn a_full_queue_refuses_letters_at_once_and_counts_them() {
     for push in pushes.drain(..) {
         push.await.unwrap();
     }
-    // They count until the thread has come for more: for this, for one.
+    // The letters count until the thread takes more jobs, such as this look.
     assert_eq!(numbers(&store).await, Vec::from_iter(0..10));
 
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -115,7 +115,7 @@ async fn a_full_queue_refuses_letters_at_once_and_counts_them() {
     assert_eq!(numbers(&store).await, Vec::from_iter(0..12));
 }
 
-/// A disk of 4 MiB with a store of letters on it, until no more fit.
+/// Makes a disk of 4 MiB with a store on it, and pushes letters until no more fit.
 async fn full_disk(
     folder: &std::path::Path,
     letter_bytes: usize,
@@ -131,7 +131,7 @@ async fn full_disk(
         }
     };
     assert!(matches!(error, PushError::Full), "{error:?}");
-    // What others write takes the rest.
+    // Another program's file takes the rest.
     let mut rest = std::fs::File::create(disk.path().join("rest")).unwrap();
     let zeros = [0; KIB];
     while std::io::Write::write_all(&mut rest, &zeros).is_ok() {}
@@ -177,7 +177,7 @@ async fn a_full_disk_leaves_room_to_claim_settle_and_purge() {
         }
         assert!(numbers(&store).await.is_empty());
 
-        // With the disk empty again, letters are kept, and the reserve first.
+        // When the disk has room again, the reserve is put in place first, and letters are kept.
         std::fs::remove_file(disk.path().join("rest")).unwrap();
         push(&store, 0..3).await;
         assert!(reserve.exists());

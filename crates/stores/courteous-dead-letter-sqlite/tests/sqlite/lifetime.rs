@@ -11,7 +11,7 @@ async fn what_was_handed_over_is_written_after_the_last_handle_is_gone() {
     let (store, folder) = store();
     let pushes: Vec<_> = (0..1000).map(|number| store.push(letter(number))).collect();
     drop(store);
-    // The thread has ended: its connection was the last one, and so the log is gone.
+    // The thread has ended. Its connection was the last one, so the log is gone.
     assert!(!folder.path().join("letters.db-wal").exists());
     let store = SqliteStore::open(folder.path().join("letters.db")).unwrap();
     assert_eq!(numbers(&store).await, Vec::from_iter(0..1000));
@@ -46,7 +46,7 @@ fn a_runtime_that_is_dropped_takes_no_letter_with_it() {
     });
     runtime.shutdown_background();
 
-    // The handle goes on in the next one.
+    // The handle goes on in the next runtime.
     let next = runtime::Builder::new_current_thread().build().unwrap();
     next.block_on(async {
         push(&store, 100..101).await;
@@ -66,7 +66,8 @@ fn a_letter_can_be_handed_over_without_a_runtime() {
     assert_eq!(runtime.block_on(numbers(&store)), [7]);
 }
 
-/// The future of a claim that nobody polls any more must not keep letters from others for as long as its lease.
+/// When the future of a claim was dropped, its letters must not be kept from other claims until the
+/// lease ends.
 #[tokio::test]
 async fn a_claim_that_was_given_up_before_its_turn_claims_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -75,7 +76,7 @@ async fn a_claim_that_was_given_up_before_its_turn_claims_nothing() {
     push(&store, 0..3).await;
     let lock = intruder(&path);
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // The thread waits for the lock with this one.
+    // The thread waits for the lock with this letter.
     let first = store.push(letter(3));
     while store.queued() == 0 {
         time::sleep(Duration::from_millis(1)).await;

@@ -6,14 +6,15 @@ use tokio::time;
 
 use crate::{fault, intruder, letter, numbers, push};
 
-/// How many commits there are in the log: frames that state the size of the file ("WAL File Format" in SQLite's documentation).
+/// Counts the commits in the log. A frame that states the size of the file is a commit ("WAL File
+/// Format" in SQLite's documentation).
 fn commits(path: &Path) -> usize {
     let log = fs::read(path.with_extension("db-wal")).unwrap();
     let frames = log[32..].chunks(24 + 4096);
     frames.filter(|frame| frame[4..8] != [0; 4]).count()
 }
 
-/// Longer than any test takes.
+/// A wait that is longer than any test.
 const PATIENT: Duration = Duration::from_secs(600);
 
 #[tokio::test]
@@ -39,7 +40,7 @@ async fn pushes_wait_for_a_locked_file_and_are_kept_in_one_transaction() {
     let before = commits(&path);
     lock.execute_batch("ROLLBACK").unwrap();
     pushes.await.unwrap();
-    // The one that waited for the lock, and the rest.
+    // The first commit waited for the lock. Another commit has the rest.
     let commits = commits(&path) - before;
     assert!((1..=2).contains(&commits), "{commits}");
     assert_eq!(numbers(&store).await, Vec::from_iter(0..1000));
@@ -62,7 +63,7 @@ async fn a_file_that_stays_locked_is_a_typed_error_after_the_timeout() {
     assert_eq!(fault(&error), Some(SqliteFault::Locked));
     let error = store.purge(Duration::ZERO).await.unwrap_err();
     assert_eq!(fault(&error), Some(SqliteFault::Locked));
-    // Who only looks needs no lock, and neither does who opens it.
+    // A look needs no lock, and neither does opening the file.
     assert_eq!(store.stats().await.unwrap(), Stats::default());
     options.open(&path).unwrap();
 

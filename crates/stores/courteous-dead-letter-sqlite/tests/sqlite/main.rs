@@ -1,4 +1,5 @@
-//! The store in an SQLite file keeps what every store promises, whatever happens to its file, its process and its neighbours.
+//! The SQLite store keeps the promises of every store, whatever happens to its file, its process
+//! and its neighbours.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 mod backup;
@@ -35,7 +36,8 @@ conformance!(mod sqlite {
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// An order that was not delivered. Its key and its body follow from its number, as they do from a real call.
+/// An order that was not delivered. Its key and its body follow from its number, as they do from a
+/// real call.
 fn letter(number: u32) -> Letter {
     let now = Clock::system().now();
     let uri = format!("https://api.example.com/charges?order={number}").parse();
@@ -54,12 +56,12 @@ fn letter(number: u32) -> Letter {
     letter
 }
 
-/// The number that it was made of.
+/// The number from which a letter was made.
 fn number(letter: &Letter) -> u32 {
     letter.tags.get("order").unwrap().parse().unwrap()
 }
 
-/// One whose body has so many bytes.
+/// Makes a letter whose body has `bytes` bytes.
 fn heavy_letter(number: u32, bytes: usize) -> Letter {
     let mut letter = letter(number);
     letter.payload = Payload::Whole(vec![b'x'; bytes].into());
@@ -120,12 +122,12 @@ fn fault(error: &(dyn std::error::Error + 'static)) -> Option<SqliteFault> {
 /// Another program that has opened the file.
 fn intruder(path: &Path) -> rusqlite::Connection {
     let connection = rusqlite::Connection::open(path).unwrap();
-    // However slow the disk is.
+    // This is enough, however slow the disk is.
     connection.busy_timeout(Duration::from_secs(60)).unwrap();
     connection
 }
 
-/// A store of its own, in a folder that is gone with it.
+/// A test's own store, in a folder that is removed with it.
 fn store() -> (SqliteStore, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path().join("letters.db")).unwrap();

@@ -20,7 +20,7 @@ async fn a_hundred_thousand_letters_are_pushed_claimed_listed_counted_and_purged
     let ids = push(&store, 0..LETTERS).await;
     assert!(ids.is_sorted());
 
-    // A tenth of them are claimed, and half of these are settled.
+    // A tenth of the letters are claimed, and half of these are settled.
     let mut claimed = Vec::new();
     while claimed.len() < LETTERS as usize / 10 {
         claimed.extend(claim(&store, 1000).await);
@@ -44,7 +44,7 @@ async fn a_hundred_thousand_letters_are_pushed_claimed_listed_counted_and_purged
         .map(|state| stats.in_state(state));
     assert_eq!(counts, [90_000, 5_000, 5_000]);
 
-    // The last page of a list, a tag, and one claim.
+    // Looks up the last page of a list and a tag, and makes one claim.
     let delivered = Filter::new().with_state(StateKind::Delivered);
     let page = store
         .list(delivered, Page::after(ids[9_980], 100))
@@ -56,7 +56,7 @@ async fn a_hundred_thousand_letters_are_pushed_claimed_listed_counted_and_purged
     assert_eq!(store.list(tagged, Page::first(100)).await.unwrap().len(), 1);
     assert_eq!(claim(&store, 1).await[0].letter.id, ids[10_000]);
 
-    // Pushes go on while a purge does.
+    // Pushes go on during a purge.
     let purge = tokio::spawn({
         let store = store.clone();
         async move { store.purge(Duration::ZERO).await.unwrap() }

@@ -16,7 +16,7 @@ use crate::{
 
 const FILES: [&str; 3] = ["letters.db", "letters.db-wal", "letters.db-shm"];
 
-/// Nothing is acknowledged any more.
+/// Asserts that nothing is acknowledged any more.
 async fn assert_moved(store: &SqliteStore) {
     let error = store.push(letter(99)).await.unwrap_err();
     assert_eq!(fault(&error), Some(SqliteFault::Moved), "{error:?}");
@@ -38,7 +38,7 @@ async fn nothing_is_said_to_be_kept_when_one_of_the_three_files_is_removed_or_an
         fs::write(&other, fs::read(&path).unwrap()).unwrap();
         fs::rename(other, path).unwrap();
         assert_moved(&replaced).await;
-        // What is open can still be read, and so be saved.
+        // The open file can still be read, so its letters can be saved.
         assert_eq!(numbers(&replaced).await, [0, 1, 2], "{name}");
     }
 }
@@ -60,7 +60,7 @@ async fn what_was_acknowledged_before_only_the_log_was_removed_is_put_into_the_d
     push(&store, 0..20).await;
     fs::remove_file(folder.path().join("letters.db-wal")).unwrap();
     assert_moved(&store).await;
-    // As after a kill: what the file has without the log.
+    // The copy is the file without its log, as after a kill.
     let copy = folder.path().join("copy.db");
     fs::copy(folder.path().join("letters.db"), &copy).unwrap();
     let copy = SqliteStore::open(copy).unwrap();
@@ -91,7 +91,7 @@ async fn a_folder_that_was_renamed_and_a_link_that_leads_elsewhere_are_noticed()
     assert_eq!(numbers(&found).await, Vec::from_iter(0..6));
 }
 
-/// By their names, SQLite removes the log of the file that is there now.
+/// SQLite removes the log by its name. That may be the log of the file that is there now.
 #[tokio::test]
 async fn a_store_whose_file_was_replaced_leaves_the_files_of_the_new_one_alone() {
     let (old, folder) = store();
@@ -114,8 +114,8 @@ async fn a_store_whose_file_was_replaced_leaves_the_files_of_the_new_one_alone()
     assert_eq!(numbers(&new).await, Vec::from_iter(0..9));
 }
 
-/// A copy that a process makes of its own file releases the locks that it has on it. Another process may then take itself for
-/// the last one, and remove the log.
+/// When a process copies its own file, it releases its locks on that file. Another process may then
+/// believe that it is the last user, and remove the log.
 #[test]
 fn what_was_acknowledged_after_a_copy_in_the_same_process_is_there_after_a_kill() {
     const NAME: &str =
@@ -137,7 +137,7 @@ fn what_was_acknowledged_after_a_copy_in_the_same_process_is_there_after_a_kill(
                     }
                 }
             }
-            // As a careless backup does. The log may be gone by now.
+            // A careless backup does this. The log may be gone by now.
             for suffix in ["", "-wal", "-shm"] {
                 let _ = fs::copy(format!("{path}{suffix}"), format!("{path}.copy{suffix}"));
             }
@@ -159,7 +159,7 @@ fn what_was_acknowledged_after_a_copy_in_the_same_process_is_there_after_a_kill(
             ["moved", _] => {}
             ["copied"] if round == ROUNDS => process.kill(),
             ["copied"] => {
-                // A store, and another program, that open the file and close it again.
+                // A store, or another program, opens the file and closes it again.
                 match round % 2 {
                     0 => drop(SqliteStore::open(&path).unwrap()),
                     _ => intruder(&path)

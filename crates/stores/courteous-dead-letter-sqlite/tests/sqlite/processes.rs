@@ -23,13 +23,13 @@ use tokio::runtime;
 
 use crate::{KEY, claim, letter, number, numbers, push, settle};
 
-/// This test binary again, which only runs `test`, and finds `variables` in its environment.
+/// Starts this test binary again. It runs only `test`, and has `variables` in its environment.
 fn again(test: &str, variables: &[(&str, String)]) -> Process {
     let test = format!("processes::{test}");
     Process::spawn(&mut command_again(&test, variables)).unwrap()
 }
 
-/// The command for that.
+/// Makes the command that runs this test binary again.
 pub(crate) fn command_again(test: &str, variables: &[(&str, String)]) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command
@@ -40,14 +40,15 @@ pub(crate) fn command_again(test: &str, variables: &[(&str, String)]) -> Command
     command
 }
 
-/// One line, whole or not at all.
+/// Prints one line, whole or not at all.
 pub(crate) fn say(line: String) {
     io::stderr()
         .write_all(format!("{line}\n").as_bytes())
         .unwrap();
 }
 
-/// What the process has said, until it ends; it is killed as soon as it has said so many lines.
+/// Returns the lines that the process prints until it ends. Kills the process as soon as it has
+/// printed `killed_after` lines.
 fn listen(process: &mut Process, killed_after: usize) -> Vec<String> {
     let output = BufReader::new(process.child().stderr.take().unwrap());
     let mut lines = Vec::new();
@@ -66,7 +67,8 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 
 const REPLAYS: usize = 3;
 
-/// What a process does whose life is short: it pushes letters from a number on, and redrives what it finds.
+/// The work of a process with a short life. It pushes letters, numbered from `first`, and redrives
+/// the letters that it finds.
 async fn push_and_redrive(path: &Path, first: u32, clock: Clock) {
     let options = SqliteOptions::new().with_clock(clock.clone());
     let store = options.open(path).unwrap();
@@ -111,7 +113,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_sent_under_a_second_key_by_a_proc
         .unwrap();
     if let Some(path) = variable("LETTERS") {
         let life: u32 = variable("LIFE").unwrap().parse().unwrap();
-        // The claims of one life have run out in the next.
+        // In each life, the claims of the life before have run out.
         let time =
             UNIX_EPOCH + Duration::from_secs(1_800_000_000) + life * Duration::from_secs(3600);
         return runtime.block_on(push_and_redrive(
@@ -180,7 +182,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_sent_under_a_second_key_by_a_proc
     );
     let is_delivered = |record: &Record| record.state.kind() == StateKind::Delivered;
     assert!(records.iter().all(is_delivered));
-    // What was under way when its process was killed.
+    // These letters were under way when their process was killed.
     let twice: u32 = sent.values().map(|times| times - 1).sum();
     assert!(twice <= KILLS * REPLAYS as u32, "{twice} were sent twice");
     assert!(kept.len() > 1000, "{} were pushed", kept.len());
@@ -238,8 +240,9 @@ fn processes_that_open_a_new_file_at_once_share_its_letters() {
     }
 }
 
-/// A process that opens a file once more must not lose the locks that it has on it: another one would take itself for the
-/// last, and remove the log. The newest SQLite looks twice before it does that; the oldest that is allowed here does not.
+/// A process that opens a file once more must not lose its locks on that file. Otherwise another
+/// process would believe that it is the last user, and remove the log. The newest SQLite looks
+/// twice before it does that. The oldest SQLite that is allowed here does not.
 #[test]
 fn opening_a_file_once_more_does_not_hide_it_from_other_processes() {
     const NAME: &str = "opening_a_file_once_more_does_not_hide_it_from_other_processes";
@@ -263,7 +266,8 @@ fn opening_a_file_once_more_does_not_hide_it_from_other_processes() {
     assert_eq!(runtime.block_on(numbers(&store)), Vec::from_iter(0..30));
 }
 
-/// To SQLite these are a database in memory, and a URI. A test must not change its own directory.
+/// To SQLite, the first two names are a database in memory and a URI. A test must not change its
+/// own directory.
 #[test]
 fn a_name_is_a_name() {
     const NAME: &str = "a_name_is_a_name";

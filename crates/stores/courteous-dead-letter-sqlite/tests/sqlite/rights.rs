@@ -1,4 +1,4 @@
-//! Who may do what with the files.
+//! The rights on the files of a store.
 #![cfg(unix)]
 
 use std::{
@@ -45,7 +45,7 @@ async fn a_file_that_gives_others_too_many_rights_is_tightened() {
     let again = SqliteStore::open(&files[0]).unwrap();
     assert_eq!(files.each_ref().map(|file| mode(file)), [0o600; 3]);
 
-    // As far as was asked for.
+    // The rights are reduced only to the mode that was set.
     files.iter().for_each(|file| set_mode(file, 0o666));
     let options = SqliteOptions::new().with_mode(0o640);
     options.clone().open(&files[0]).unwrap();
@@ -123,7 +123,8 @@ fn a_file_that_is_no_store_is_refused_by_a_reader_as_well() {
     }
 }
 
-/// Runs this test again as another user, with `action` for what is below, and returns what it said.
+/// Runs this test again as another user, with `action` for the function `act`, and returns its
+/// output.
 fn another_user(test: &str, folder: &TempDir, action: &str) -> Option<String> {
     // The other user may not enter the folder in which this program is.
     let program = folder.path().join("this");
@@ -142,7 +143,7 @@ fn another_user(test: &str, folder: &TempDir, action: &str) -> Option<String> {
     Some(said)
 }
 
-/// What the other user does.
+/// The actions of the other user.
 fn act(path: &str) {
     let runtime = runtime::Builder::new_current_thread().build().unwrap();
     let opened: Result<SqliteStore, StoreError> = match variable("ACTION").unwrap().as_str() {
@@ -172,7 +173,7 @@ fn another_user_can_look_without_a_right_to_write() {
     let options = SqliteOptions::new().with_mode(0o644);
     let store = options.open(&path).unwrap();
     runtime.block_on(push(&store, 0..3));
-    // While a store has it open, and when none has.
+    // The file is read while a store has it open, and then while none has.
     let Some(said) = look() else { return };
     assert_eq!(said, "[0, 1, 2]\n");
     drop(store);
@@ -205,7 +206,7 @@ fn the_right_that_is_missing_is_named() {
     );
     assert!(said.contains(&expected), "{said}");
 
-    // A log that a killed process has left.
+    // A killed process has left a log.
     set_mode(&path, 0o644);
     let left = folder.path().join("letters.db-wal");
     fs::write(&left, log).unwrap();
@@ -219,7 +220,7 @@ fn the_right_that_is_missing_is_named() {
     assert_eq!(runtime.block_on(numbers(&reader)), [0, 1, 2]);
     drop(reader);
 
-    // A file of another user that all may read, and write.
+    // The file belongs to another user, and everyone may read and write it.
     fs::remove_file(left).unwrap();
     fs::remove_file(folder.path().join("letters.db-shm")).unwrap();
     set_mode(&path, 0o666);

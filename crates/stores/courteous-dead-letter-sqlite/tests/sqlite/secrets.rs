@@ -1,4 +1,4 @@
-//! What is in the files of a store: no credential of a call that was kept, and a body as it is.
+//! The files of a store hold no credential of a call, but hold its body as it is.
 
 use std::io;
 
@@ -269,7 +269,8 @@ const SECRET_QUERIES: &[&str] = &[
     "seed_phrase",
 ];
 
-/// Whether the bytes of a secret are in the files of a store, in what is shown of its records, or in what is read back.
+/// Whether the bytes of a secret are in the files of a store, in the `Debug` text of its records,
+/// or in the records that are read back.
 async fn leaks(request: Request<Body>, adjust: Adjust, secret: &str) -> bool {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path().join("letters.db")).unwrap();
@@ -300,7 +301,7 @@ async fn no_byte_of_a_well_known_credential_is_in_the_file_of_a_store() {
     let post = |uri: &str| Request::post(uri).body(Body::default()).unwrap();
     let innocent = post(&format!("/?note={SESAME}"));
     assert!(leaks(innocent, as_it_is, SESAME).await, "it is looked for");
-    // All in one request, and then one after the other if there is a leak, to name it.
+    // All secrets go in one request. If there is a leak, they go one after the other, to name it.
     let mut all = post("/");
     for name in SECRET_HEADERS {
         all.headers_mut()

@@ -10,7 +10,7 @@ use http_body_util::Full;
 
 use crate::{claim, intruder, number, numbers, push, store};
 
-/// What can go wrong with the second of three rows, and the column that is named.
+/// Faults of the second of three rows, each with the column that the error names.
 const FAULTS: [(&str, &str); 15] = [
     ("method", "DELETE FROM requests WHERE seq = 2"),
     ("method", "UPDATE requests SET method = '' WHERE seq = 2"),
@@ -176,7 +176,7 @@ async fn a_redrive_tells_what_it_cannot_read_and_sends_the_rest() {
     assert_eq!(one.not_sent, 1);
 }
 
-/// Else each run would read all that waits, and hold up the pushes.
+/// Otherwise each run would read all waiting letters, and hold up the pushes.
 #[tokio::test]
 async fn a_redrive_tells_only_what_it_came_upon_and_each_once() {
     let (store, folder) = store();
@@ -194,7 +194,7 @@ async fn a_redrive_tells_only_what_it_came_upon_and_each_once() {
     });
     let redrive = Redrive::new().with_concurrency(4.try_into().unwrap());
     let summary = redrive.run(&store, server).await.unwrap();
-    // Ten that are due, and the one without an id.
+    // Ten unreadable letters are due, and one more has no id.
     assert_eq!((summary.delivered, summary.not_sent), (14, 11));
     let again = redrive.run(&store, server).await.unwrap();
     assert_eq!((again.delivered, again.not_sent), (0, 11));
