@@ -2,21 +2,24 @@ use courteous_core::{Ask, Rejected};
 use courteous_queue::Ticket;
 use tokio::time::Instant;
 
-/// What a waiter finds.
+/// What a polled waiter finds.
 pub(crate) enum Find {
     Granted,
-    /// Granted, but others go first who are woken already: it is to be woken behind them.
+    /// Granted, but older waiters that are already woken go first. This waiter is to be woken
+    /// behind them.
     Early,
     Waiting,
-    /// Granted, but a quota that its call counts against is used up until then. It leaves the queue.
+    /// Granted, but a quota that its call counts against is used up until this instant. The waiter
+    /// leaves the queue.
     Held(Instant, Ask),
     Refused(Rejected),
 }
 
-/// What one finds who cannot be let through at once.
+/// What a call finds if it cannot be let through at once.
 pub(crate) enum Entry {
     Place(Ticket),
-    /// It waits outside of the queue, as a quota that its call counts against is used up, or to be spread.
+    /// It waits outside of the queue, because a quota that its call counts against is used up, or
+    /// is to be spread.
     Held(Instant),
     Refused(Rejected),
 }

@@ -20,30 +20,34 @@ use crate::{
     fast_path::{FastPath, Kept},
 };
 
-/// The tokens of one limit, and those who wait for them.
+/// The tokens of one limit, and the calls that wait for them.
 ///
-/// A bucket starts full. In any window of length `w`, calls that cost at most `burst + rate * w` tokens are sent, whatever
-/// waits, is cancelled, or is late.
+/// A bucket starts full. In any window of length `w`, the calls that are sent cost at most
+/// `burst + rate * w` tokens, whatever waits, is cancelled, or is late.
 ///
 /// # Sharing
 ///
-/// A bucket is a handle: its clones are the same bucket. It can be read and changed at any time, needs no runtime, and
-/// may be a `static` that is used from several runtimes, one after another or at once.
+/// A bucket is a handle: its clones are the same bucket. It can be read and changed at any time,
+/// and needs no runtime. It may be a `static` that is used from several runtimes, one after another
+/// or at once.
 ///
 /// # Waiting
 ///
-/// Those who wait form one queue, in the order of their calls, and each is woken once, when its tokens are there; again if
-/// it, or an older one, is polled too late for them. A crowd
-/// is woken in groups: for up to 2 ms, while a quarter of the burst comes back, one ring of the timer serves all.
-/// One that is woken and not polled holds up nobody: the tokens it does not use come back to the others, and it goes
-/// before all younger ones when it is polled at last.
+/// Waiters form one queue, in the order of their calls. Each is woken once, when its tokens are
+/// there. It is woken again if this waiter, or an older one, is polled too late for its tokens.
+///
+/// A crowd is woken in groups: one ring of the timer serves all waiters whose tokens come back
+/// within up to 2 ms, and within the time in which a quarter of the burst comes back.
+///
+/// A waiter that is woken and not polled does not hold up others. The tokens that it does not use
+/// come back to the others. When it is polled at last, it goes before all younger waiters.
 ///
 /// # Several limits
 ///
-/// A bucket may have [several limits](Self::joint), each with a cost of its own: requests *and* tokens. There is a handle for
-/// each limit. All of them are the same bucket, with one queue: a call waits until it can pay all its costs, and pays them at
-/// once, or none. What a handle reads and changes is the rate and the tokens of its own limit; a closed bucket, and the
-/// queue, are all limits'.
+/// A bucket may have [several limits](Self::joint), each with a cost of its own: requests *and*
+/// tokens. There is a handle for each limit. All handles are the same bucket, with one queue. A
+/// call waits until it can pay all its costs, and pays them all at once. A handle reads and changes
+/// the rate and the tokens of its own limit. All limits share the queue, and are closed together.
 #[derive(Clone)]
 pub struct Bucket {
     shared: Arc<Shared<Kept, FastPath>>,
@@ -59,12 +63,14 @@ impl Bucket {
         Self::of(Core::new(rate, now), FastPath::new(rate, now), 0)
     }
 
-    /// A full bucket that keeps to several limits at once, each with a cost of its own: 60 requests a minute *and* 90,000
-    /// tokens a minute. Returns a handle for each of them, in their order. Any of the handles is the whole bucket: a layer
-    /// that is made of one keeps to all limits.
+    /// A full bucket that keeps to several limits at once, each with a cost of its own: 60 requests
+    /// a minute *and* 90,000 tokens a minute. Returns a handle for each limit, in the order of the
+    /// rates. Any of the handles stands for the whole bucket: a layer that is made of one handle
+    /// keeps to all limits.
     ///
-    /// A call costs one token in each limit. [`Cost`](crate::Cost) says what else it costs, and
-    /// [`ThrottleLayer::with_cost`](crate::ThrottleLayer::with_cost) what it costs in the first one.
+    /// A call costs one token in each limit. [`Cost`](crate::Cost) can set another cost for each
+    /// limit, and [`ThrottleLayer::with_cost`](crate::ThrottleLayer::with_cost) can set the cost in
+    /// the first one.
     ///
     /// ```
     /// use courteous_throttle::{Bucket, Cost, Rate};
@@ -81,10 +87,10 @@ impl Bucket {
     /// # Ok::<_, courteous_throttle::InvalidRate>(())
     /// ```
     ///
-    /// There may be four limits at most, and one at least: another number does not compile.
+    /// There may be one to four limits. Another number does not compile.
     ///
-    /// With a bucket for each key, the handles are those of the template: they address costs for
-    /// every key. What they read and change is the template alone, which new keys are made after:
+    /// With a bucket for each key, the handles are those of the template. They address costs for
+    /// every key. What they read and change is the template alone, from which new keys are made.
     /// [`Keyed::set_rate_on`](crate::Keyed::set_rate_on) changes every key.
     #[must_use]
     pub fn joint<const N: usize>(rates: [Rate; N]) -> [Self; N] {
@@ -103,8 +109,9 @@ impl Bucket {
         std::array::from_fn(|limit| first.at(limit))
     }
 
-    /// The handle of this bucket's limit that has the costs addressed to `limit`. It is for the bucket of one key, where
-    /// `limit` is a handle of the template. `None` if this bucket has no such limit.
+    /// The handle of that limit of this bucket in which costs addressed to `limit` count. Use it on
+    /// the bucket of one key, where `limit` is a handle of the template. `None` if this bucket has
+    /// no such limit.
     #[must_use]
     pub fn limit(&self, limit: impl Into<LimitId>) -> Option<Self> {
         let limit = limit.into();
@@ -132,8 +139,8 @@ impl Bucket {
         self.shared.shortcut().id().at(self.limit.into())
     }
 
-    /// Also keeps to `rate`, with a burst of its own, and at the same cost: 5 per second *and* 1,000 per hour. For limits with
-    /// different costs see [`joint`](Self::joint).
+    /// Also keeps to `rate`, with a burst of its own, at the same cost: 5 per second *and* 1,000
+    /// per hour. For limits with different costs, see [`joint`](Self::joint).
     #[must_use]
     pub fn and(self, rate: Rate) -> Self {
         self.shared.update(|core, now, wakes| {
@@ -143,17 +150,17 @@ impl Bucket {
         self
     }
 
-    /// Takes all tokens out, of all limits. For a process that may have been restarted: what it sent before is not known. A rate that is
-    /// added after that starts full.
+    /// Takes all tokens of all limits out. Use it for a process that may have been restarted, and
+    /// does not know what it sent before. A rate that is added after that starts full.
     #[must_use]
     pub fn start_empty(self) -> Self {
         self.shared.update(|core, now, _| core.empty(now));
         self
     }
 
-    /// Spaces sends evenly, without a burst: the burst of each of the limit's rates is 1.
+    /// Spaces sends evenly, without a burst: sets the burst of each of the limit's rates to 1.
     ///
-    /// As a timer is up to 2 ms late, a queue then advances at 500 per second at most.
+    /// As a timer is up to 2 ms late, a queue then advances at 500 calls per second at most.
     #[must_use]
     pub fn smooth(self) -> Self {
         self.shared.update(|core, now, wakes| {
@@ -168,8 +175,8 @@ impl Bucket {
         self
     }
 
-    /// Spreads the calls that a closed bucket holds up over `jitter` from its opening on: each has a draw of its own. The
-    /// default is a second; zero is none.
+    /// Spreads the calls that a closed bucket holds up over `jitter`, which starts when the bucket
+    /// opens. Each call has a draw of its own. The default is a second. Zero turns the jitter off.
     #[must_use]
     pub fn with_jitter(self, jitter: Duration) -> Self {
         self.shared
@@ -177,7 +184,8 @@ impl Bucket {
         self
     }
 
-    /// Where the jitter comes from. The default is the thread's own generator; seeded dice make a run reproducible.
+    /// Sets the source of the jitter. The default is the thread's own generator. Seeded dice make a
+    /// run reproducible.
     #[must_use]
     pub fn with_dice(self, dice: Dice) -> Self {
         self.shared
@@ -185,14 +193,16 @@ impl Bucket {
         self
     }
 
-    /// Goes on at `rate`, instead of all rates that the limit had. The tokens stay, up to the new burst, and those who wait
-    /// get their new turn; one whose wait has become too long, or that costs more than the burst, is refused.
+    /// Sets `rate`, which replaces all rates that the limit had. The tokens stay, up to the new
+    /// burst. Each waiter gets its new turn. A waiter is refused if its wait has become too long,
+    /// or if it costs more than the burst.
     pub fn set_rate(&self, rate: Rate) {
         self.set_rates(&[rate]);
     }
 
-    /// As [`set_rate`](Self::set_rate), with several rates, each of which takes over the tokens of the one in its place;
-    /// one in no one's place, those of the first. Without a rate, nothing changes.
+    /// Does the same as [`set_rate`](Self::set_rate), with several rates. Each new rate takes over
+    /// the tokens of the old rate at the same position. If there is no old rate at that position,
+    /// it takes over the tokens of the first one. If `rates` is empty, nothing changes.
     pub fn set_rates(&self, rates: &[Rate]) {
         self.shared.update(|core, now, wakes| {
             core.set_own_rates(self.limit, true);
@@ -200,8 +210,8 @@ impl Bucket {
         });
     }
 
-    /// As [`set_rates`](Self::set_rates), for all keys alike, but leaves those who are to be woken
-    /// in `wakes`.
+    /// Does the same as [`set_rates`](Self::set_rates), for all keys alike, but leaves the waiters
+    /// to be woken in `wakes`.
     pub(crate) fn set_rates_into(&self, rates: &[Rate], wakes: &mut Wakes) {
         self.shared.update_into(wakes, |core, now, wakes| {
             core.set_own_rates(self.limit, false);
@@ -209,9 +219,10 @@ impl Bucket {
         });
     }
 
-    /// Lets nobody pass before `opens`; a bucket that opens later already stays so. It opens with at most one token.
+    /// Lets no call pass before `opens`. A bucket that already opens later than that is not
+    /// changed. It opens with at most one token.
     ///
-    /// Waiters with a retry outside are refused at once, to wait there.
+    /// A waiter with a retry outside is refused at once, so that the retry waits instead.
     pub fn close_until(&self, opens: Instant) {
         self.shared
             .update(|core, now, wakes| core.close_until(opens, now, wakes));
@@ -223,7 +234,7 @@ impl Bucket {
         self.shared.with(|core| core.rates(self.limit).collect())
     }
 
-    /// How many whole tokens of the limit are there and not set aside for a waiter.
+    /// How many whole tokens of the limit are there and are not set aside for a waiter.
     #[must_use]
     pub fn available(&self) -> u32 {
         let now = Instant::now();
@@ -244,8 +255,8 @@ impl Bucket {
         self.shared.with(|core| core.closed_until(now))
     }
 
-    /// What is in force now: for a health check, or a support ticket. Of [several limits](Self::joint), it has all rates, and
-    /// the tokens of each.
+    /// What is in force now: for a health check, or a support ticket. If the bucket has
+    /// [several limits](Self::joint), the snapshot has all rates, and the tokens of each.
     #[must_use]
     pub fn snapshot(&self) -> ThrottleSnapshot {
         let state = self.state(Instant::now());
@@ -262,7 +273,8 @@ impl Bucket {
         rates.into_iter().map(|(_, rate)| rate).collect()
     }
 
-    /// Which of `rates`, which are told as [`snapshot_rates`](Self::snapshot_rates) tells them, are for which limit.
+    /// Splits `rates` among the limits. They must have the order in which
+    /// [`snapshot_rates`](Self::snapshot_rates) returns rates.
     pub(crate) fn split<'a>(
         &self,
         mut rates: &'a [Rate],
@@ -293,7 +305,7 @@ impl Bucket {
         Ok(parts)
     }
 
-    /// What is in force in it, at one instant; without the lock, if it is at rest.
+    /// What is in force in this bucket at one instant. Needs no lock if the bucket is at rest.
     pub(crate) fn state(&self, now: Instant) -> BucketSnapshot {
         match self.shared.shortcut().available(now) {
             Some(available) => {
@@ -305,7 +317,7 @@ impl Bucket {
         }
     }
 
-    /// A handle that keeps no key from being forgotten.
+    /// A handle that does not keep a key from being forgotten.
     pub(crate) fn downgrade(&self) -> WeakBucket {
         WeakBucket {
             shared: Arc::downgrade(&self.shared),
@@ -313,7 +325,7 @@ impl Bucket {
         }
     }
 
-    /// How many calls would wait in the queue, of those that are only observed: see
+    /// How many calls that are only observed would wait in the queue: see
     /// [`ThrottleLayer::observe_only`](crate::ThrottleLayer::observe_only).
     #[must_use]
     pub fn observed_waiting(&self) -> usize {
@@ -322,7 +334,8 @@ impl Bucket {
         self.shared.with(waiting).unwrap_or_default()
     }
 
-    /// When the bucket would open, if it were closed by what was said to calls that are only observed.
+    /// When the bucket would open, if it were closed by what servers said to calls that are only
+    /// observed.
     #[must_use]
     pub fn observed_closed_until(&self) -> Option<Instant> {
         let now = Instant::now();
@@ -330,7 +343,7 @@ impl Bucket {
             .with(|core| core.known_shadow()?.closed_until(now))
     }
 
-    /// A bucket like this one, as new.
+    /// A new bucket with the same settings as this one.
     pub(crate) fn fresh(&self, start_empty: bool, now: Instant) -> Self {
         let fast_path = self.shared.shortcut();
         let mut core = self.shared.peek(|kept| fast_path.fresh_core(kept, now));
@@ -341,8 +354,8 @@ impl Bucket {
         Self::of(core, fast_path, self.limit)
     }
 
-    /// A [`fresh`](Self::fresh) bucket for keys that share one, and so cannot be closed: what a server says to one of them
-    /// does not hold for the others.
+    /// A [`fresh`](Self::fresh) bucket for keys that share one. It cannot be closed: what a server
+    /// says to one of these keys does not hold for the others.
     pub(crate) fn fresh_shared(&self, start_empty: bool, now: Instant) -> Self {
         let bucket = self.fresh(start_empty, now);
         bucket
@@ -361,8 +374,9 @@ impl Bucket {
         self.shared.with(|core| core.all_rates().collect())
     }
 
-    /// Whether nobody else has this bucket, and a new one with `rates` may take its place: it is
-    /// idle, and was given no other rates of its own.
+    /// Whether there is no other handle of this bucket, and a new bucket with `rates` may take its
+    /// place. For that, the bucket must be idle, and must have been given no other rates of its
+    /// own.
     pub(crate) fn is_spare(&self, rates: &[(u8, Rate)], now: Instant) -> bool {
         let is_like_new = |core: &mut Core| {
             core.is_idle(now)
@@ -463,7 +477,7 @@ impl Store for Bucket {
     }
 }
 
-/// The virtual tokens.
+/// The bucket of virtual tokens.
 impl ObservedStore for Bucket {
     fn take(&self, ask: &Ask) -> Observed {
         let now = Instant::now();
@@ -505,7 +519,7 @@ impl Settler for Bucket {
     }
 }
 
-/// A [`Bucket`] that may be forgotten meanwhile.
+/// A handle of a [`Bucket`] that may be forgotten meanwhile.
 #[derive(Debug)]
 pub(crate) struct WeakBucket {
     shared: Weak<Shared<Kept, FastPath>>,
@@ -519,7 +533,7 @@ impl WeakBucket {
         Some(Bucket { shared, limit })
     }
 
-    /// Whether it is this bucket.
+    /// Whether this is a handle of `bucket`.
     pub(crate) fn is(&self, bucket: &Bucket) -> bool {
         std::ptr::eq(self.shared.as_ptr(), Arc::as_ptr(&bucket.shared))
     }
@@ -538,16 +552,16 @@ pub struct BucketTurn {
     place: Place,
     /// What the request is for.
     target: Option<Target>,
-    /// Whether it was counted by a quota that is to be spread.
+    /// Whether a quota that is to be spread has counted the call.
     paced: bool,
 }
 
 #[derive(Debug)]
 enum Place {
     Queue(Ticket),
-    /// Outside of the queue, until a quota lets it in.
+    /// Outside of the queue, until a quota lets the call in.
     Held(Box<Held>),
-    /// Spent, or refused outside of the queue.
+    /// The turn is spent, or was refused outside of the queue.
     None,
 }
 
@@ -565,7 +579,7 @@ impl Place {
 }
 
 impl BucketTurn {
-    /// Waits outside of the queue, and joins it then.
+    /// Waits outside of the queue, and then joins it.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
         while let Place::Held(held) = &mut self.place {
             ready!(held.nap.poll(cx));
@@ -584,7 +598,7 @@ impl BucketTurn {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes back what it was counted.
+    /// Takes back what a quota has counted for the call.
     fn unspend(&mut self, cost: u32) {
         if std::mem::take(&mut self.paced) {
             let target = self.target;
@@ -602,9 +616,9 @@ impl Turn for BucketTurn {
                 return Poll::Ready(Ok(()));
             };
             let (shared, target) = (&this.bucket.shared, this.target);
-            // Cloned, and what it replaces dropped, without the lock.
+            // Both cloning the waker and dropping the old one happen without the lock.
             let mut waker = Some(cx.waker().clone());
-            // Nearly everybody needs neither the clock nor the timer.
+            // Nearly all polls need neither the clock nor the timer.
             let found = shared
                 .attend(|core, served| core.glance(ticket, &mut waker, served))
                 .unwrap_or_else(|| {

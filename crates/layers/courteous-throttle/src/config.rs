@@ -12,27 +12,27 @@ pub(crate) struct Config {
     pub(crate) max_wait: Option<Duration>,
     pub(crate) max_waiting: usize,
     pub(crate) cost: Option<fn(RequestView<'_>) -> NonZeroU32>,
-    /// Whether it listens to what a server says.
+    /// Whether the layer listens to what a server says.
     pub(crate) listens: bool,
     pub(crate) hints: HintConfig,
 }
 
-/// What a layer makes of what a server says.
+/// How a layer reacts to what a server says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HintConfig {
     /// How long a refusal can close a bucket.
     pub(crate) max_pause: Duration,
-    /// How long a used-up quota can, if the response that told it is no refusal.
+    /// How long a used-up quota can close a bucket, if the response that told of it is no refusal.
     pub(crate) max_quota_pause: Duration,
     pub(crate) pacing: Pacing,
-    /// By which statuses a server can refuse; `None` is by any.
+    /// The statuses by which a server can refuse. `None` stands for all.
     pub(crate) heeds: Option<fn(StatusCode) -> bool>,
 }
 
 /// Whether a server's quota is spread over the time until its reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pacing {
-    /// If a rate was set.
+    /// Only if a rate was set.
     WithRate,
     Always,
     Never,
@@ -56,7 +56,7 @@ impl Config {
         hints: HintConfig::DEFAULT,
     };
 
-    /// What a file can state of them, beside the `rates`.
+    /// The part of these settings that a file can state, together with the `rates`.
     pub(crate) fn settings(&self, rates: Option<Vec<Rate>>) -> ThrottleSettings {
         ThrottleSettings {
             rates,
@@ -73,7 +73,7 @@ impl Config {
         self.listens.then(|| Target::of(RequestView::of(request)))
     }
 
-    /// What to ask a store for `request`, whose cost was `given` by the caller or not.
+    /// What to ask a store for `request`, whose cost the caller may have `given`.
     #[inline]
     pub(crate) fn ask<B>(
         &self,

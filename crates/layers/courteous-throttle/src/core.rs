@@ -17,10 +17,11 @@ use crate::{
     waiter::{State, Waiter},
 };
 
-/// What a look at every waiter is taken to cost; it is not taken more often than that allows.
+/// How long a look at one waiter is assumed to take. The next look at all waiters starts no sooner
+/// than they would take together.
 const LOOK: Duration = Duration::from_micros(1);
 
-/// How long those who are let through together may take to gather.
+/// How long waiters that are let through together may take to gather.
 const GATHER: Duration = Duration::from_millis(2);
 
 /// A bucket that is told the time.
@@ -31,17 +32,19 @@ pub(crate) struct Core {
     line: Line,
     /// What the server said of quotas that it names. Kept while the bucket is at rest.
     pub(crate) quotas: Option<Box<Quotas>>,
-    /// When to look whether waits have become too long, as some were put back; and when that was done last.
+    /// When to look for waits that have become too long because waiters were put back, and when
+    /// that was last done.
     look_at: Option<Instant>,
     looked: Option<Instant>,
-    /// For calls that are only observed. While there is one, the bucket is not at rest.
+    /// The virtual tokens, for calls that are only observed. While there is a shadow, the bucket is
+    /// not at rest.
     shadow: Option<Box<Shadow>>,
-    /// The limits whose rates were set for this bucket alone, a bit each. Forgotten while the
+    /// The limits whose rates were set for this bucket alone, one bit for each. Forgotten while the
     /// bucket is at rest.
     own_rates: u8,
 }
 
-/// What became of a waiter whose call was sent long ago.
+/// What became of a virtual waiter, whose call was really sent long ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Virtual {
     Waits,
@@ -50,13 +53,13 @@ pub(crate) enum Virtual {
     Refused,
 }
 
-/// The spread of the instants that are given out at a closed bucket.
+/// How a closed bucket spreads the instants at which it lets calls through.
 #[derive(Clone, Debug)]
 pub(crate) struct Spread {
     pub(crate) jitter: Duration,
-    /// Where the draws come from.
+    /// The source of the draws.
     pub(crate) dice: Dice,
-    /// Whether keys share the bucket, so that what a server says is not heard.
+    /// Whether several keys share the bucket. What a server says is then ignored.
     pub(crate) shared: bool,
 }
 
@@ -76,7 +79,7 @@ impl Core {
         Self::at(rate, 0, now, Arc::new(spread))
     }
 
-    /// A bucket that lacked so many of a meter's fractions at `at`, and of which there is no more to know.
+    /// A bucket that lacked `lacking` of a meter's fractions at `at`, and has no other state.
     pub(crate) fn at(rate: Rate, lacking: u128, at: Instant, spread: Arc<Spread>) -> Self {
         Self {
             levels: Levels::new(rate, lacking, at),
@@ -97,8 +100,8 @@ impl Core {
         core
     }
 
-    /// Takes tokens, or a place among those who wait. `None` if the tokens are taken. Says also whether the call was counted
-    /// by a quota that is to be spread.
+    /// Takes tokens, or a place in the queue. Returns `None` if the tokens are taken, and otherwise
+    /// what the call finds. Also returns whether a quota that is to be spread has counted the call.
     pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> (Option<Entry>, bool) {
         self.forget_shadow(now);
         let paced = match self.admit(ask, now) {
@@ -122,7 +125,8 @@ impl Core {
         self.shadow(now).take(ask, now)
     }
 
-    /// The bucket of virtual tokens. It is made with the tokens that there are.
+    /// The bucket of virtual tokens. If there is none, it is made with the tokens that are there
+    /// now.
     pub(crate) fn shadow(&mut self, now: Instant) -> &mut Shadow {
         self.levels.fill(now);
         self.shadow.get_or_insert_with(|| {
@@ -137,12 +141,12 @@ impl Core {
         self.shadow.as_deref_mut()
     }
 
-    /// Lets go of the virtual tokens, once a new shadow would have the same.
+    /// Drops the shadow, once a new one would have the same virtual tokens.
     fn forget_shadow(&mut self, now: Instant) {
         self.shadow.take_if(|shadow| shadow.is_idle(now));
     }
 
-    /// When a waiter that has just joined the line is let through, as things are.
+    /// When a waiter that has just joined the line will be let through, as things are.
     pub(crate) fn turn_of(&mut self, ticket: &Ticket, now: Instant) -> Instant {
         let costs = self.line.get_mut(ticket).costs();
         let mut ahead = *self.line.costs();
@@ -153,7 +157,7 @@ impl Core {
         turn.max(self.line.released().unwrap_or(now))
     }
 
-    /// Sends virtually, if the waiter was granted its turn.
+    /// Sends the waiter's call virtually, if the waiter was granted its turn.
     pub(crate) fn settle_virtual(&mut self, ticket: &Ticket, now: Instant) -> Virtual {
         let state = self.line.get_mut(ticket).state;
         match state {
@@ -181,7 +185,7 @@ impl Core {
         }
     }
 
-    /// As [`admit`](Self::admit), for one that was let in before.
+    /// Does the same as [`admit`](Self::admit), for a call that was let in before.
     fn readmit(&mut self, ask: &Ask, now: Instant) -> Admission {
         let Self { quotas, spread, .. } = self;
         match quotas {
@@ -190,7 +194,7 @@ impl Core {
         }
     }
 
-    /// What a call finds that has waited for a quota: another wait, or a place in the line.
+    /// What a call finds after it has waited for a quota: another wait, or a place in the line.
     pub(crate) fn release(&mut self, ask: &Ask, now: Instant) -> Entry {
         self.leave_quota();
         match self.readmit(ask, now) {
@@ -198,13 +202,13 @@ impl Core {
             Admission::Refused(rejected) => Entry::Refused(rejected),
             Admission::Free { .. } => {
                 self.levels.fill(now);
-                // It was let in before: no queue is too long for it now.
+                // The call was let in before, so no queue is too long for it now.
                 self.enter(&ask.with_max_waiting(usize::MAX), now)
             }
         }
     }
 
-    /// Takes back what a call was counted by the quotas that are to be spread.
+    /// Takes a call's cost back from the quotas that are to be spread.
     pub(crate) fn unspend(&mut self, target: Option<Target>, cost: u32) {
         if let Some(quotas) = &mut self.quotas {
             quotas.unspend(target, cost);
@@ -221,12 +225,12 @@ impl Core {
         quotas.hear(target, told, now);
     }
 
-    /// Whether a quota holds up anything, as of when the time last passed.
+    /// Whether no quota holds up any call, at the time that the quotas were last told.
     fn is_quiet(&self) -> bool {
         self.quotas.as_ref().is_none_or(|quotas| quotas.is_quiet())
     }
 
-    /// Takes tokens, if they are there and nobody waits for them.
+    /// Takes tokens, if they are there and no waiter is in the line.
     #[inline]
     fn try_take(&mut self, costs: &Costs, receipt: Option<Receipt>, now: Instant) -> bool {
         self.levels.fill(now);
@@ -240,7 +244,8 @@ impl Core {
         free
     }
 
-    /// A place in the line, right after a vain attempt to [take](Self::try_take).
+    /// Takes a place in the line. Called right after an attempt to [take](Self::try_take) tokens
+    /// has failed.
     #[cold]
     pub(crate) fn enter(&mut self, ask: &Ask, now: Instant) -> Entry {
         let (costs, latest) = (ask.costs(), ask.latest());
@@ -280,7 +285,7 @@ impl Core {
         Entry::Place(self.line.push(Waiter::new(ask, release)))
     }
 
-    /// Refuses a call that costs more than a limit can ever hold.
+    /// The refusal of a call that costs more than a limit can ever hold.
     fn above_burst(&self, costs: &Costs) -> Rejected {
         match self.levels.above_burst(costs) {
             Some((cost, rate)) => Rejected::above_burst(cost, rate.burst().get(), rate),
@@ -289,8 +294,10 @@ impl Core {
         }
     }
 
-    /// What a waiter finds who is polled, if that can be told without the clock: that it was granted its turn and may use it
-    /// at any time, or that it is behind others, for whom the timer rings, as `served` tells; `waker` is kept then.
+    /// Returns what a polled waiter finds, if that can be told without the clock. There are two
+    /// such cases. Either the waiter was granted its turn, and may use it at any time. Or it is
+    /// behind others, and the timer serves it, as `served` tells. In the second case, `waker` is
+    /// kept.
     pub(crate) fn glance(
         &mut self,
         ticket: &Ticket,
@@ -316,7 +323,8 @@ impl Core {
         }
     }
 
-    /// Looks after a waiter, who is polled; `waker` is kept if it has to wait, and replaced by the one of before.
+    /// Looks after a waiter that is polled. If it has to wait, its new waker is kept, and `waker`
+    /// then holds the old one.
     pub(crate) fn find(
         &mut self,
         ticket: &Ticket,
@@ -329,7 +337,8 @@ impl Core {
             self.line.get_mut(ticket).returned |= state == State::Recalled;
             self.rejoin(ticket, now);
         }
-        // If it is its turn now, it is woken once more, behind older ones for whom that holds, too.
+        // This waiter came back. If its turn has come, it is woken once more, behind older waiters
+        // whose turn has come, too.
         let waiter = self.line.get_mut(ticket);
         let again = waiter.state == State::Waiting && waiter.returned;
         if again {
@@ -355,15 +364,15 @@ impl Core {
         let Some((_, reason)) = late else {
             return self.find_granted(ticket);
         };
-        // It is polled too late.
+        // The waiter is polled too late.
         waiter.refuse(reason, now);
         let costs = waiter.costs();
         self.levels.unplan(&costs);
         Find::Refused(Rejected::new(reason).with_wait(now, Duration::ZERO))
     }
 
-    /// Whether a waiter that was [granted](Find::Granted) its turn has to wait for a quota after all, as that was used up
-    /// meanwhile.
+    /// Whether a waiter that was [granted](Find::Granted) its turn has to wait for a quota after
+    /// all, because the quota was used up meanwhile.
     pub(crate) fn find_held(
         &mut self,
         ticket: &Ticket,
@@ -398,20 +407,22 @@ impl Core {
         }
     }
 
-    /// Sends, in the name of a waiter who was granted its turn. `false` if that was too long ago: it waits again then.
+    /// Sends the call of a waiter that was granted its turn. Returns `false` if the grant is too
+    /// old. The waiter then waits again.
     pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
         self.levels.fill(now);
         let waiter = self.line.get_mut(ticket);
         let (costs, receipt) = (waiter.costs(), waiter.receipt());
         let granted = waiter.state == State::Granted;
-        // Not before an older one, who came too late for its own grant.
+        // The call is not sent before an older one that came too late for its own grant.
         let sent = granted && self.levels.can_send(&costs) && !self.line.is_behind(ticket);
         if sent {
             self.levels.send(&costs, receipt);
         } else if granted {
             self.levels.unplan(&costs);
             if self.levels.recall() {
-                // Younger ones were granted their turns, too, and will be polled before this one is woken again.
+                // Younger waiters were granted their turns, too. They will be polled before this
+                // one is woken again.
                 self.line.recall();
                 self.line.get_mut(ticket).returned = true;
             }
@@ -433,15 +444,16 @@ impl Core {
         }
     }
 
-    /// Lets a waiter go that waited for a quota.
+    /// Removes a waiter that waited for a quota.
     pub(crate) fn leave_quota(&mut self) {
         if let Some(quotas) = &mut self.quotas {
             quotas.leave();
         }
     }
 
-    /// Lets a waiter go, and says what it cost in the first limit. What it was granted is given back, unless it was `sent`. Its waker must be
-    /// dropped without the lock.
+    /// Removes a waiter. Returns what it cost in the first limit, and its waker, which must be
+    /// dropped without the lock. What the waiter was granted is given back, unless its call was
+    /// `sent`.
     #[must_use]
     pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool) -> (u32, Option<Waker>) {
         let waiter = self.line.remove(ticket);
@@ -451,7 +463,8 @@ impl Core {
         (waiter.costs()[0], waiter.waker)
     }
 
-    /// Closes the bucket. It opens with at most one token, so that those who waited do not leave in a burst.
+    /// Closes the bucket. It opens with at most one token, so that the waiters do not leave in a
+    /// burst.
     pub(crate) fn close_until(&mut self, opens: Instant, now: Instant, wakes: &mut Wakes) {
         if let Some(shadow) = &mut self.shadow {
             shadow.close_until(opens, now);
@@ -472,7 +485,7 @@ impl Core {
         self.look(now, wakes);
     }
 
-    /// Slows down, so that the server's quota lasts.
+    /// Slows down, so that the server's quota lasts until its reset.
     pub(crate) fn pace(
         &mut self,
         remaining: u64,
@@ -500,13 +513,13 @@ impl Core {
         self.levels.fill(now);
         let settled = self.levels.settle(receipt, limit, actual);
         if self.line.bounded && settled.is_some_and(|settled| settled.charged() > 0) {
-            // All wait longer now.
+            // All waiters wait longer now.
             self.look(now, wakes);
         }
         settled
     }
 
-    /// Counts a call that was sent as `tokens` of a limit, if it counts as fewer until now.
+    /// Counts a call that was sent as `tokens` of a limit, if it counts as fewer so far.
     pub(crate) fn settle_at_least(
         &mut self,
         receipt: Receipt,
@@ -519,12 +532,12 @@ impl Core {
         self.settle(receipt, limit, counted.max(tokens), now, wakes)
     }
 
-    /// Forgets a call that was sent: what was counted last stands.
+    /// Forgets a call that was sent. The last number that was counted for it stands.
     pub(crate) fn forget(&mut self, receipt: Receipt) {
         self.levels.forget(receipt);
     }
 
-    /// Goes on at other rates of a limit, with the tokens that there are.
+    /// Sets other rates of a limit. The tokens that are there stay.
     pub(crate) fn set_rates(&mut self, limit: u8, rates: &[Rate], now: Instant, wakes: &mut Wakes) {
         if let Some(shadow) = &mut self.shadow {
             shadow.set_rates(limit, rates, now);
@@ -534,7 +547,7 @@ impl Core {
         self.look(now, wakes);
     }
 
-    /// Adds a rate to a limit, of which no token was spent.
+    /// Adds a rate to a limit. No token of it has been spent yet.
     pub(crate) fn add_rate(&mut self, limit: u8, rate: Rate, now: Instant, wakes: &mut Wakes) {
         if let Some(shadow) = &mut self.shadow {
             shadow.add_rate(limit, rate, now);
@@ -544,7 +557,7 @@ impl Core {
         self.look(now, wakes);
     }
 
-    /// Says whether a limit's rates are this bucket's own, and not those of all keys.
+    /// Sets whether a limit's rates belong to this bucket alone, and not to all keys.
     pub(crate) fn set_own_rates(&mut self, limit: u8, own: bool) {
         let bit = 1_u8.checked_shl(limit.into()).unwrap_or_default();
         match own {
@@ -553,7 +566,7 @@ impl Core {
         }
     }
 
-    /// Whether any limit's rates are this bucket's own.
+    /// Whether the rates of any limit belong to this bucket alone.
     pub(crate) const fn has_own_rates(&self) -> bool {
         self.own_rates != 0
     }
@@ -567,7 +580,8 @@ impl Core {
         self.levels.empty();
     }
 
-    /// The only rate, what of it lacks, and as of when, if there is no more to know: nobody is there, and nothing was said.
+    /// The only rate, how much it lacks, and at which instant. `None` if there is any other state,
+    /// such as a waiter or something that the server said.
     pub(crate) fn at_rest(&self) -> Option<(Rate, u128, Instant)> {
         let free = self.line.is_unused() && self.is_quiet() && self.shadow.is_none();
         self.levels.at_rest().filter(|_| free)
@@ -592,7 +606,7 @@ impl Core {
         self.levels.available(limit)
     }
 
-    /// What is in force.
+    /// What is in force now.
     pub(crate) fn snapshot(&mut self, now: Instant) -> BucketSnapshot {
         self.levels.fill(now);
         let used_up = (self.quotas.as_ref()).and_then(|quotas| quotas.used_up_until(now));
@@ -628,7 +642,7 @@ impl Core {
         self.spread.draw()
     }
 
-    /// A draw after `opens` for each in the line.
+    /// One draw after `opens` for each waiter in the line.
     fn draws(&self, opens: Instant) -> Vec<Instant> {
         let Spread { jitter, dice, .. } = &*self.spread;
         let roll = dice.rolls();
@@ -636,11 +650,12 @@ impl Core {
         (0..self.line.len()).map(draw).collect()
     }
 
-    /// When to serve `front`, and those behind it.
+    /// When to serve `front`, and the waiters behind it.
     ///
-    /// A crowd is let through in groups, as each ring of the timer costs more than letting one through. A group gathers for
-    /// [`GATHER`] at the most, and nobody does for whom that could be too long; it takes no more than a quarter of the
-    /// burst, so that a late timer costs no tokens.
+    /// A crowd is let through in groups, as each ring of the timer costs more than letting one
+    /// waiter through. A group gathers for [`GATHER`] at most, and not at all if that could be too
+    /// long for `front`. A group takes at most a quarter of the burst, so a late timer costs no
+    /// tokens.
     fn next_turn(&self, now: Instant, front: &Waiter) -> Instant {
         let none = [0; LimitId::MOST];
         let costs = front.costs();
@@ -655,9 +670,10 @@ impl Core {
         at.max(gathered.min(later(at, GATHER)))
     }
 
-    /// Puts a waiter back to where its age says. Refuses it if that has become too late, or if it
-    /// costs more than a burst that was lowered while it was not in the queue: at the front it
-    /// would wait for ever, and all behind it.
+    /// Puts a waiter back into the line, at the place that its age gives it. Refuses it if the
+    /// bucket is closed and the call has a retry outside, or if it costs more than the burst. The
+    /// burst may have been lowered while the waiter was not in the queue. At the front, such a
+    /// waiter would wait for ever, together with all waiters behind it.
     fn rejoin(&mut self, ticket: &Ticket, now: Instant) {
         let release = self
             .levels
@@ -678,13 +694,13 @@ impl Core {
         if !self.line.bounded {
             return;
         }
-        // All behind it wait longer now.
+        // All waiters behind it wait longer now.
         let pause = LOOK.saturating_mul(u32::try_from(self.line.len()).unwrap_or(u32::MAX));
         let next = self.looked.map_or(now, |looked| later(looked, pause));
         self.look_at.get_or_insert(next.max(now));
     }
 
-    /// Refuses all whose wait has become too long.
+    /// Refuses all waiters whose wait has become too long.
     fn look(&mut self, now: Instant, wakes: &mut Wakes) {
         self.look_at = None;
         self.looked = Some(now);
@@ -717,7 +733,8 @@ impl Serve for Core {
         }
         while let Some(front) = self.line.front() {
             let (costs, release) = (front.costs(), front.release);
-            // Looked at again when it opens: the releases are brought into order then.
+            // The front is looked at again when the bucket opens. The releases are then brought
+            // into order.
             let held = self.levels.closed_until.or(release).filter(|&at| at > now);
             if held.is_some() || !self.levels.can_plan(&costs, now) {
                 let at = held.unwrap_or_else(|| self.next_turn(now, front));

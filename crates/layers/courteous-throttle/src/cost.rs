@@ -2,17 +2,18 @@ use courteous_core::{LimitId, Receipt};
 
 use crate::{Ask, Settle, Store};
 
-/// What one request costs, in tokens: an extension of the request, which goes before the layer's own
-/// [`with_cost`](crate::ThrottleLayer::with_cost).
+/// What one request costs, in tokens. It is an extension of the request, and takes precedence over
+/// the layer's own [`with_cost`](crate::ThrottleLayer::with_cost).
 ///
-/// Without either, a request costs one token in each limit. A request that costs more than a bucket can hold is refused at
-/// once. Zero costs nothing: such a request still waits behind others, and at a closed bucket.
+/// Without either, a request costs one token in each limit. A request that costs more than a bucket
+/// can hold is refused at once. A request with a cost of zero needs no token, but it still waits
+/// behind others, and at a closed bucket.
 ///
 /// # Address
 ///
-/// A cost that is [addressed](Self::on) to a limit is counted there, and nowhere else: other throttles of the stack, and other
-/// limits of the same bucket, ignore it. A cost without an address counts in the first limit of *every* throttle that the
-/// request passes.
+/// A cost that is [addressed](Self::on) to a limit counts in that limit alone. Other throttles of
+/// the stack, and other limits of the same bucket, ignore it. A cost without an address counts in
+/// the first limit of *every* throttle that the request passes.
 ///
 /// ```
 /// use courteous_throttle::{Bucket, Cost, Rate};
@@ -27,7 +28,8 @@ use crate::{Ask, Settle, Store};
 /// # Ok::<_, courteous_throttle::InvalidRate>(())
 /// ```
 ///
-/// Of a response to a request with an addressed cost, [`Settle`] tells the throttle what it really cost.
+/// The response to a request with an addressed cost carries a [`Settle`]. It tells the throttle
+/// what the request really cost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cost {
     first: Part,
@@ -55,9 +57,12 @@ impl Cost {
         }
     }
 
-    /// Addresses the cost to `limit`: the handle of a [`Bucket`](crate::Bucket), or of
-    /// [`Keyed`](crate::Keyed) buckets or their template, for every key. The last address counts;
-    /// of several costs [together](Self::and), those that have an address keep it.
+    /// Addresses the cost to `limit`: the handle of a [`Bucket`](crate::Bucket), of
+    /// [`Keyed`](crate::Keyed) buckets, or of their template. The last two address it for every
+    /// key.
+    ///
+    /// The last address counts. Of several costs [together](Self::and), those that have an address
+    /// keep it.
     #[must_use]
     pub fn on(mut self, limit: impl Into<LimitId>) -> Self {
         let limit = limit.into();
@@ -71,8 +76,8 @@ impl Cost {
         self
     }
 
-    /// This cost, and another one with another address. Of two with the same one, the latter counts. Up to two are kept
-    /// without an allocation.
+    /// Joins this cost with another one that has another address. If both have the same address,
+    /// `other` counts. Up to two costs are kept without an allocation.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         let parts = std::iter::once(other.first).chain(other.second);
@@ -91,12 +96,13 @@ impl Cost {
             .chain(&self.more)
     }
 
-    /// Whether a part of it has no address.
+    /// Whether a part of the cost has no address.
     pub(crate) fn is_for_all(&self) -> bool {
         self.parts().any(|part| part.limit.is_none())
     }
 
-    /// Asks `store` for this, and returns what can settle it, if it was addressed to the store.
+    /// Asks `store` for this cost. If the cost was addressed to the store, also returns what can
+    /// settle it.
     #[cold]
     #[inline(never)]
     pub(crate) fn price(&self, ask: &mut Ask, store: &impl Store) -> Option<Settle> {

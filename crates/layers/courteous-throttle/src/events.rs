@@ -1,4 +1,4 @@
-//! What a throttle tells a subscriber: the table is on the crate's page.
+//! What a throttle tells a subscriber. The table is on the crate's page.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ pub(crate) struct Subject {
 /// What a response has closed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Closed {
-    /// The bucket, by a refusal.
+    /// A refusal has closed the bucket.
     Refusal,
-    /// The bucket, by a quota that is used up.
+    /// A used-up quota has closed the bucket.
     Quota,
-    /// What a used-up quota names.
+    /// The calls that a used-up, named quota holds up.
     NamedQuota,
 }
 
-/// What an event about a response is about.
+/// What an event about a response tells of.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "for events"))]
 pub(crate) struct About<'a> {
@@ -48,7 +48,7 @@ impl Subject {
     }
 }
 
-/// A call was refused; or it would have been, if it was not only `observed`.
+/// A call was refused. If it was only `observed`, it would have been refused.
 #[cfg(feature = "tracing")]
 #[cold]
 pub(crate) fn refused(request: RequestView<'_>, rejected: &Rejected, observed: bool) {
@@ -64,7 +64,7 @@ pub(crate) fn refused(request: RequestView<'_>, rejected: &Rejected, observed: b
     );
 }
 
-/// A call would have waited, if it was not only observed.
+/// A call that is only observed would have waited.
 #[cfg(feature = "tracing")]
 #[cold]
 pub(crate) fn waiting(request: RequestView<'_>, wait: Duration) {

@@ -13,43 +13,47 @@ use crate::{
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A bucket's tokens in one word, which are taken without the lock while the bucket is at rest, so that there is no more to
-/// know: one rate, the one that it was made with, nobody who waits, and nothing that a server said.
+/// A bucket's tokens in one word. While the bucket is at rest, they are taken without the lock. A
+/// bucket is at rest if it has no other state: it has only the one rate that it was made with, no
+/// waiter, and nothing that a server said.
 ///
-/// The word's unit is the greatest one in which a nanosecond's gain and a token are whole numbers: so it is as exact as the
-/// [meters](crate::meter::Meter), and each of them can be had from the other.
+/// The word's unit is the greatest one in which a nanosecond's gain and a token are whole numbers.
+/// So the word is as exact as the [meters](crate::meter::Meter), and each can be computed from the
+/// other.
 #[derive(Debug)]
 pub(crate) struct FastPath {
     horizon: Horizon,
     terms: Arc<Terms>,
 }
 
-/// What the word means. Of one rate, for many buckets.
+/// What the word means, for one rate. Many buckets share it.
 #[derive(Debug)]
 struct Terms {
-    /// The first limit, of a bucket and all that were made from it.
+    /// The first limit of a bucket, and of all buckets that were made from it.
     id: LimitId,
     rate: Rate,
-    /// What the word's instants are counted from.
+    /// The word's instants are counted from here.
     epoch: Instant,
-    /// The first second after that whose instants do not fit into the word: 73 years, for a rate whose interval is a whole number
-    /// of nanoseconds. Zero if the burst does not fit.
+    /// The first second after `epoch` whose instants do not fit into the word. That is after 73
+    /// years, for a rate whose interval is a whole number of nanoseconds. Zero if the burst does
+    /// not fit.
     end: u64,
-    /// What comes back in a nanosecond.
+    /// How many units come back in a nanosecond.
     gain: u64,
-    /// What a token is, and what a full bucket holds.
+    /// How many units a token is, and how many a full bucket holds.
     token: u64,
     full: u64,
-    /// How many of a meter's fractions the word's unit is.
+    /// How many of a meter's fractions make one unit of the word.
     unit: u64,
 }
 
-/// What is under the lock.
+/// What is kept under the lock.
 #[derive(Debug)]
 pub(crate) struct Kept {
     spread: Arc<Spread>,
-    /// `None` while the bucket is at rest: there may be a million buckets. If the server has named quotas, it stays for
-    /// what it knows of them, and all else in it is old.
+    /// `None` while the bucket is at rest, as there may be a million buckets. If the server has
+    /// named quotas, the core stays for what it knows of them. Everything else in it is then out of
+    /// date.
     core: Option<Box<Core>>,
 }
 
@@ -64,10 +68,10 @@ impl FastPath {
         Self { horizon, terms }
     }
 
-    /// That of another bucket, which shares the terms if they fit.
+    /// The fast path of another bucket. It shares the terms if they fit.
     pub(crate) fn fresh(&self, rate: Rate, now: Instant) -> Self {
         let terms = &self.terms;
-        // A paused clock may be behind the one that they were made by.
+        // A paused clock may be behind the clock by which the terms were made.
         if rate != terms.rate || now < terms.epoch || terms.instant(now).is_none() {
             return Self::of(terms.id, rate, now);
         }
@@ -75,12 +79,12 @@ impl FastPath {
         Self { horizon, terms }
     }
 
-    /// Its first limit.
+    /// The bucket's first limit.
     pub(crate) fn id(&self) -> LimitId {
         self.terms.id
     }
 
-    /// A bucket like the one that has `kept` under its lock, as new.
+    /// The core of a new bucket, with the settings of the bucket that has `kept` under its lock.
     pub(crate) fn fresh_core(&self, kept: &Kept, now: Instant) -> Core {
         match &kept.core {
             Some(core) => core.fresh(now),
@@ -88,7 +92,7 @@ impl FastPath {
         }
     }
 
-    /// What there is under the lock of a new bucket.
+    /// What a new bucket keeps under the lock.
     pub(crate) fn keep(&self, core: Core) -> Kept {
         let spread = Arc::clone(&core.spread);
         let at_rest = self.rest(&core);
@@ -119,8 +123,8 @@ impl FastPath {
         u32::try_from(self.terms.full.saturating_sub(lacking) / self.terms.token).ok()
     }
 
-    /// Whether the bucket is full, if the lock need not be asked. It has the rate then that it was
-    /// made with.
+    /// Whether the bucket is full. `None` if the lock must be asked. If it need not be, the bucket
+    /// has the rate that it was made with.
     pub(crate) fn is_full(&self, now: Instant) -> Option<bool> {
         Some(self.horizon.peek()? <= self.terms.instant(now)?)
     }
@@ -133,7 +137,7 @@ impl FastPath {
         }
     }
 
-    /// Leaves the tokens to everybody, if the bucket is at rest.
+    /// Opens the tokens to all callers, if the bucket is at rest.
     fn rest(&self, core: &Core) -> bool {
         let at_rest = core
             .at_rest()
@@ -158,8 +162,9 @@ impl Shortcut<Kept> for FastPath {
         };
         kept.core.get_or_insert_with(|| {
             let horizon = horizon.unwrap_or_default();
-            // As of the earliest instant at which so much can lack. The core lets the time pass since then, as it does before it
-            // looks at any level, so no clock is needed here, nor need all clocks agree.
+            // The core starts at the earliest instant at which so much can lack. It lets the time
+            // since then pass before it looks at any level. So no clock is needed here, and the
+            // clocks of several threads need not agree.
             let nanos = horizon.saturating_sub(terms.full).div_ceil(terms.gain);
             let lacking = u128::from(horizon - nanos * terms.gain) * u128::from(terms.unit);
             let at = later(terms.epoch, Duration::from_nanos(nanos));
@@ -204,7 +209,7 @@ impl Terms {
         }
     }
 
-    /// `at` in the word's units, if that fits.
+    /// `at` in the word's units. `None` if that does not fit.
     #[inline]
     fn instant(&self, at: Instant) -> Option<u64> {
         let passed = at.saturating_duration_since(self.epoch);
@@ -212,10 +217,12 @@ impl Terms {
         (passed.as_secs() < self.end).then(|| nanos(passed) * self.gain)
     }
 
-    /// The horizon of a bucket with this `rate` that lacked so many of a meter's fractions at `at`, if that fits.
+    /// The horizon of a bucket with this `rate` that lacked `lacking` of a meter's fractions at
+    /// `at`. `None` if that does not fit.
     fn horizon(&self, rate: Rate, lacking: u128, at: Instant) -> Option<u64> {
         let unit = u128::from(self.unit);
-        // Back at the rate of before, a part of a unit may be left over from another rate.
+        // If the bucket is back at its first rate, a part of a unit may be left over from another
+        // rate.
         if rate != self.rate || !lacking.is_multiple_of(unit) {
             return None;
         }

@@ -23,7 +23,7 @@ pin_project! {
         #[pin]
         state: State<F, S, B, T, R>,
         listen: Option<Listen<St>>,
-        // For the response, if the request's cost was addressed.
+        // Put into the response, if the request's cost was addressed.
         settle: Option<Settle>,
     }
 }
@@ -35,7 +35,7 @@ pin_project! {
             #[pin]
             future: F,
         },
-        // Not boxed: in a crowd, a box for each costs more than moving the room for it.
+        // Not boxed: in a crowd, a box for each call costs more than moving this much memory.
         Waiting {
             #[pin]
             waiting: Waiting<S, B, T, R>,
@@ -95,7 +95,7 @@ where
         let mut this = self.project();
         if let StateProj::Waiting { mut waiting } = this.state.as_mut().project() {
             let outcome = match ready!(waiting.as_mut().poll_call(cx)) {
-                // Drops the clone that was called, and the turn that was spent.
+                // This drops the clone that was called, and the turn that was spent.
                 Ok(future) => {
                     this.state.set(State::Called { future });
                     None
@@ -121,13 +121,13 @@ where
                     listen.hear(response);
                 }
                 if this.settle.is_some() {
-                    // Without a response it is dropped, and the estimate stands.
+                    // Without a response, the handle is dropped, and the estimate stands.
                     give_handle(this.settle.take(), &mut outcome);
                 }
                 Poll::Ready(outcome.map_err(R::error))
             }
             StateProj::Refused { rejected, refuse } => Poll::Ready(refuse.refuse(*rejected)),
-            // Polled again after it has ended.
+            // The future is polled again after it has ended.
             StateProj::Waiting { .. } | StateProj::Done => Poll::Pending,
         }
     }

@@ -3,59 +3,68 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(courteous_loom))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where the instants, prices and capacities end that a [`Horizon`] may be told.
+/// The end of the instants, prices and capacities that a [`Horizon`] may be told.
 pub(crate) const END: u64 = 1 << 61;
 /// So far away that no price can be paid: see [`Horizon::try_take`].
 const LOCKED: u64 = 1 << 63;
 
-/// A token bucket in one atomic word: the instant at which it will be full again. Instants, prices and its capacity are in
-/// one unit, in which a unit comes back in each unit of time.
+/// A token bucket in one atomic word: the instant at which the bucket will be full again. Instants,
+/// prices and the capacity have the same unit. One unit comes back in each unit of time.
 ///
-/// A bucket that lacks `x` is full again in `x`, and paying a price puts that off by as much; so one exchange of the word
-/// takes tokens. The bucket is never overdrawn, in whatever order and however late callers come with the instants that they
-/// have read. No step makes the word less, and each price that is paid makes it more by as much. So for all who paid at instants from
-/// `a` to `b`: the word was at least `a` and the first one's price after that price was paid, and at most `b` and the capacity
-/// after the last one was. So all prices together are at most the capacity and `b - a`.
+/// A bucket that lacks `x` is full again in `x`. Paying a price puts that instant off by the price.
+/// So one exchange of the word takes tokens. The bucket is never overdrawn. It does not matter in
+/// which order callers come, or how late, with the instants that they have read.
 ///
-/// Whoever needs more than that takes the lock, and the word with it ([`lock`](Self::lock)): from that exchange on, nothing can be
-/// taken here, until it is told where the horizon is now ([`unlock`](Self::unlock)). So whatever happens under the lock happens as if
-/// there were no word. An exchange that was begun before that and ends after it finds another word and is repeated, or finds the same
-/// one: then the bucket lacks what it lacked, and nobody needs more than the word, so that the answer is still true.
+/// The proof: no step makes the word less, and each paid price makes it more by at least that
+/// price. Take all calls that paid at instants from `a` to `b`. After the first price was paid, the
+/// word was at least `a` plus that price. After the last one was paid, it was at most `b` plus the
+/// capacity. So all prices together are at most the capacity plus `b - a`.
 ///
-/// The orderings are relaxed: this word is all that is read and written here, and what is under the lock has the lock's order.
+/// A caller that needs more than the word takes the lock, and the word with it
+/// ([`lock`](Self::lock)). From that exchange on, nothing can be taken here, until the word is told
+/// where the horizon is now ([`unlock`](Self::unlock)). So everything under the lock happens as if
+/// there were no word. An exchange may begin before that and end after it. If it finds another
+/// word, it is repeated. If it finds the same word, the bucket lacks what it lacked, and no caller
+/// needs more than the word. So the answer is still true.
+///
+/// The orderings are relaxed: this word is all that is read and written here, and what is under the
+/// lock has the lock's order.
 #[derive(Debug)]
 pub(crate) struct Horizon(AtomicU64);
 
 impl Horizon {
-    /// One that is with the lock.
+    /// A horizon that is with the lock.
     pub(crate) fn locked() -> Self {
         Self(AtomicU64::new(LOCKED))
     }
 
-    /// Pays `price` at the instant `at`, out of a bucket that holds `full`, unless too little is there, or the lock must be asked.
+    /// Pays `price` at the instant `at`, out of a bucket that holds `full`. Returns `false` if the
+    /// bucket has too little, or if the lock must be asked.
     #[inline]
     pub(crate) fn try_take(&self, at: u64, price: u64, full: u64) -> bool {
         self.0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |horizon| {
-                // At most `END + END`, but for `LOCKED`: that alone is more than `END` away from any instant.
+                // This is at most `END + END`, unless the word is `LOCKED`. Only `LOCKED` is more
+                // than `END` away from any instant.
                 let next = horizon.max(at) + price;
                 (next - at <= full).then_some(next)
             })
             .is_ok()
     }
 
-    /// Where the horizon is; `None` if it is with the lock.
+    /// Where the horizon is. `None` if it is with the lock.
     pub(crate) fn peek(&self) -> Option<u64> {
         Some(self.0.load(Ordering::Relaxed)).filter(|&horizon| horizon != LOCKED)
     }
 
-    /// Where the horizon is, which is with the lock from now on; `None` if it already is. Under the lock, as what follows.
+    /// Returns where the horizon is, and gives it to the lock. `None` if the lock already has it.
+    /// Call this and the following function under the lock.
     pub(crate) fn lock(&self) -> Option<u64> {
-        // Whoever locked the word did so under the lock: its holder cannot read an older one.
+        // The word is only locked under the lock, so the lock's holder cannot read an older word.
         self.peek().map(|_| self.0.swap(LOCKED, Ordering::Relaxed))
     }
 
-    /// Leaves the horizon to everybody.
+    /// Opens the horizon to all callers again.
     pub(crate) fn unlock(&self, horizon: u64) {
         self.0.store(horizon, Ordering::Relaxed);
     }

@@ -16,30 +16,33 @@ use crate::{Bucket, Partition, Rate, bucket::WeakBucket};
 
 /// A bucket for each key: for each host, or each credential.
 ///
-/// A key's bucket is made when it is first needed, and may be forgotten once it would do the same
-/// as a new one: it is full, open, not at a rate that was set for it alone, and nothing else has
-/// it. With more than 64 keys, each new one looks at four others for that: so memory is bounded by
-/// the keys in use, and a third more, and by [`with_max_keys`](Self::with_max_keys). No debt is
-/// ever forgotten, and no closed bucket.
+/// A key's bucket is made when it is first needed. It may be forgotten once it would do the same as
+/// a new one. That is so if it is full and open, has no rate that was set for it alone, and no
+/// other handle of it exists. With more than 64 keys, each new key looks at four others for a
+/// bucket that can be forgotten. So memory is bounded by the keys in use and a third more, and by
+/// [`with_max_keys`](Self::with_max_keys). No debt is ever forgotten, and no closed bucket.
 ///
 /// # Too many keys
 ///
-/// A new key is never refused because others are in use. If there is no room for it, it draws on one of 64 buckets that such
-/// keys share, at the template's rates: so each key still keeps to its rate, and some keep to less. Without a rate it passes
-/// at once. What a server says to one of these keys is not kept, as it does not hold for the others: a retry outside still
-/// obeys it.
+/// A new key is never refused because others are in use. If there is no room for it, it draws on
+/// one of 64 buckets that such keys share, at the template's rates. So each of these keys still
+/// keeps to its rate, and some get less than that. If no rate is set, the key passes at once. What
+/// a server says to one of these keys is not kept, as it does not hold for the others. A retry
+/// outside still obeys it.
 ///
-/// With a bucket for each origin, no group of hosts has more than a quarter of the buckets (rounded up), and further names of
-/// a group share one: so a server with many names leaves room for others. Hosts are of one group if the last two labels of their names are
-/// the same, the first 24 bits of their IPv4 addresses, or the first 64 bits of their IPv6 addresses. Keys of other kinds
-/// have no group.
+/// With a bucket for each origin, no group of hosts has more than a quarter of the buckets (rounded
+/// up). Further names of a group share one bucket. So a server with many names leaves room for
+/// others. Hosts belong to one group if the last two labels of their names are the same, or the
+/// first 24 bits of their IPv4 addresses, or the first 64 bits of their IPv6 addresses. Keys of
+/// other kinds have no group.
 ///
 /// # Sharing
 ///
-/// Its clones have the same buckets. The handles of the template are the template's: what is set
-/// there holds for keys that are new, and for known ones only after they were forgotten.
-/// [`set_rate`](Self::set_rate) and [`set_rate_on`](Self::set_rate_on) hold for all keys at once. A
-/// key's `Hash` and `Eq` run under their lock: they must not make a call themselves.
+/// Clones have the same buckets. The handles of the template change only the template. What is set
+/// there holds for new keys, and for known keys only after they were forgotten.
+/// [`set_rate`](Self::set_rate) and [`set_rate_on`](Self::set_rate_on) hold for all keys at once.
+/// The `Hash` and `Eq` of a key run under the lock of the keys: they must not make a call
+/// themselves.
 pub struct Keyed<K, F> {
     shared: Arc<Shared<K>>,
     key_of: F,
@@ -50,14 +53,14 @@ pub type PerOrigin = Keyed<Origin, fn(RequestView<'_>) -> Origin>;
 
 struct Shared<K> {
     keys: Mutex<Keys<K>>,
-    /// Held while the rate is changed, so that all keys end up with the same one. Not the lock of the keys, as it is held for
-    /// long.
+    /// Held while the rate is changed, so that all keys end up with the same rate. It is not the
+    /// lock of the keys, because it is held for long.
     changing: Mutex<()>,
 }
 
 struct Keys<K> {
     buckets: KeyedMap<K, Bucket>,
-    /// For keys without room.
+    /// The buckets of keys for which there was no room.
     shared: Overflow<Bucket>,
     template: Bucket,
     start_empty: bool,
@@ -74,8 +77,8 @@ impl PerOrigin {
 }
 
 impl<K: Eq + Hash, F: Fn(RequestView<'_>) -> K> Keyed<K, F> {
-    /// Gives every key a bucket like `template`, whose tokens themselves are not used. `key_of` says which key a request
-    /// has.
+    /// Gives every key a bucket like `template`. The tokens of the template itself are not used.
+    /// `key_of` says which key a request has.
     #[must_use]
     pub fn new(template: Bucket, key_of: F) -> Self {
         Self::of(KeyedMap::new(), template, key_of)
@@ -83,11 +86,13 @@ impl<K: Eq + Hash, F: Fn(RequestView<'_>) -> K> Keyed<K, F> {
 }
 
 impl<K: Eq + Hash, F> Keyed<K, F> {
-    /// Gives at most `max` keys a bucket of their own at a time. The default is 10,000, at about 140 bytes each and the key's
-    /// own. What becomes of further keys is told [above](Self#too-many-keys).
+    /// Gives at most `max` keys a bucket of their own at a time. The default is 10,000. Each takes
+    /// about 140 bytes and the size of the key. What becomes of further keys is told
+    /// [above](Self#too-many-keys).
     ///
-    /// At the maximum, a new key looks at up to 256 others for one that can be forgotten, and the next new key goes on from
-    /// there: of 10,000, such a one is found by one of 40 calls, and counts as in use until then.
+    /// At the maximum, a new key looks at up to 256 others for one that can be forgotten. The next
+    /// new key goes on from there. So if one of 10,000 keys can be forgotten, one of 40 calls finds
+    /// it. Until then, the key counts as in use.
     #[must_use]
     pub fn with_max_keys(self, max: NonZeroUsize) -> Self {
         self.lock().buckets.set_max(max);
@@ -101,25 +106,27 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
         self
     }
 
-    /// Shows keys in snapshots as `labels` says. The default shows origins, and no other keys: they may be credentials.
+    /// Shows keys in snapshots as `labels` says. By default, only origins are shown, and no other
+    /// keys, as they may be credentials.
     #[must_use]
     pub fn with_labels(self, labels: Labels<K>) -> Self {
         self.lock().labels = Some(labels);
         self
     }
 
-    /// Goes on at `rate`, for every key: see [`Bucket::set_rate`]. Of [several limits](Bucket::joint), the one whose handle
-    /// was the template changes.
+    /// Sets `rate` for every key: see [`Bucket::set_rate`]. If there are
+    /// [several limits](Bucket::joint), this changes the limit whose handle was the template.
     pub fn set_rate(&self, rate: Rate) {
         self.set_rates(&[rate]);
     }
 
-    /// Goes on at `rates`, for every key: see [`Bucket::set_rates`].
+    /// Sets `rates` for every key: see [`Bucket::set_rates`].
     pub fn set_rates(&self, rates: &[Rate]) {
         self.change(None, rates);
     }
 
-    /// As [`set_rate`](Self::set_rate), for `limit`: a handle of the template. Nothing changes if the template has no such limit.
+    /// Does the same as [`set_rate`](Self::set_rate), for `limit`: a handle of the template.
+    /// Nothing changes if the template has no such limit.
     pub fn set_rate_on(&self, limit: impl Into<LimitId>, rate: Rate) {
         self.change(Some(limit.into()), &[rate]);
     }
@@ -149,7 +156,8 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
         wakes.wake();
     }
 
-    /// The bucket of `key`, if it has one of its own. [`Bucket::limit`] reads another one of its limits.
+    /// The bucket of `key`, if the key has one of its own. [`Bucket::limit`] returns the handle of
+    /// another limit.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<Bucket> {
         self.lock().buckets.get(key).cloned()
@@ -187,7 +195,8 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
 }
 
 impl<K, F> Keyed<K, F> {
-    /// What is in force now: for a health check, or a support ticket. Of the keys, the ten that hold up most.
+    /// What is in force now: for a health check, or a support ticket. Shows the ten keys that hold
+    /// up the most calls.
     ///
     /// Takes one pass over all keys, most of them without a lock: some 2 ms for 10,000.
     #[must_use]
@@ -202,7 +211,7 @@ impl<K, F> Keyed<K, F> {
         snapshot.rates = template.snapshot_rates();
         let states = buckets.iter().map(|bucket| match bucket.upgrade() {
             Some(bucket) => bucket.state(now),
-            // Forgotten meanwhile, as it was at rest.
+            // The bucket was forgotten meanwhile, as it was at rest.
             None => {
                 let mut bucket = BucketSnapshot::default();
                 bucket.available = Some(u32::MAX);
@@ -211,7 +220,7 @@ impl<K, F> Keyed<K, F> {
         });
         let shown = snapshot.add(Some(len), states);
         let shown: Vec<_> = shown.iter().map(|&at| &buckets[at]).collect();
-        // The keys of those: cloned under the lock, and shown without it.
+        // The keys of the shown buckets: they are cloned under the lock, and shown without it.
         let place = |bucket: &Bucket| shown.iter().position(|other| other.is(bucket));
         let keys = labels.map(|labels| self.lock().buckets.keys_of(place, labels.cloning()));
         snapshot.label(labels.as_ref(), keys.unwrap_or_default());
@@ -240,8 +249,7 @@ impl<K, F> Keyed<K, F> {
 }
 
 impl<K> Keys<K> {
-    /// Weak handles, as strong ones would keep a new key from taking the place of one that is not
-    /// used.
+    /// Returns weak handles. Strong ones would keep unused buckets from giving way to a new key.
     fn all(&self) -> Vec<WeakBucket> {
         let buckets = self.buckets.values().chain(self.shared.values());
         buckets.map(Bucket::downgrade).collect()
@@ -249,8 +257,8 @@ impl<K> Keys<K> {
 }
 
 impl<K: Eq + Hash> Keys<K> {
-    /// The bucket of a key that is not known, and the key, if there is no room for it. What is forgotten is left in
-    /// `forgotten`.
+    /// The bucket of a key that is not known. If there is no room for the key, also returns the
+    /// key. What is forgotten is left in `forgotten`.
     fn insert(&mut self, key: K, forgotten: &mut Vec<(K, Bucket)>) -> (Bucket, Option<K>) {
         let Self {
             buckets,
@@ -263,7 +271,7 @@ impl<K: Eq + Hash> Keys<K> {
         let rates = template.all_rates();
         let is_spare = |bucket: &Bucket| bucket.is_spare(&rates, now);
         let place = buckets.place(&key);
-        // What the key may have drawn from a bucket that it shared counts.
+        // What the key may have drawn from a shared bucket counts.
         let in_debt = shared.shared_by(place).any(|shared| shared.is_in_debt(now));
         let new = || template.fresh(*start_empty || in_debt, now);
         match buckets.insert(place, key, is_spare, new, forgotten) {
@@ -308,7 +316,7 @@ where
     }
 }
 
-/// The limit of every key: that of the template.
+/// The limit of every key. It is the limit of the template.
 impl<K, F> From<&Keyed<K, F>> for LimitId {
     fn from(keyed: &Keyed<K, F>) -> Self {
         Self::from(&keyed.lock().template)
@@ -326,7 +334,7 @@ impl<K, F: Clone> Clone for Keyed<K, F> {
 
 impl<K, F> fmt::Debug for Keyed<K, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the keys: they may be credentials.
+        // The keys are not shown: they may be credentials.
         let keys = self.lock();
         f.debug_struct("Keyed")
             .field("len", &keys.buckets.len())

@@ -10,19 +10,21 @@ use crate::{
     config::{Config, Pacing},
 };
 
-/// Makes every call wait for its token, at a rate that all clones keep to together.
+/// Makes every call wait for its token. All clones together keep to the rate.
 ///
 /// # Sharing
 ///
-/// Every service that this layer makes, every clone of one, and every clone of the layer draw on the same bucket.
-/// [`ThrottleLayer::from`] a bucket shares that with other stacks.
+/// All services that this layer makes, their clones, and all clones of the layer draw on the same
+/// bucket. A layer that is made by [`ThrottleLayer::from`] a bucket shares that bucket with other
+/// stacks.
 ///
-/// One layer keeps to several limits at once, such as requests *and* tokens, if its bucket does: see [`Bucket::joint`].
+/// One layer keeps to several limits at once, such as requests *and* tokens, if its bucket has
+/// them: see [`Bucket::joint`].
 ///
 /// # Errors
 ///
-/// A call that cannot be sent in time is refused with a [`Rejected`], in a [`BoxError`](courteous_core::BoxError), or as
-/// [`reject_with`](Self::reject_with) says.
+/// A call that cannot be sent in time is refused with a [`Rejected`], in a
+/// [`BoxError`](courteous_core::BoxError), or as [`reject_with`](Self::reject_with) says.
 #[derive(Clone)]
 pub struct ThrottleLayer<P = Bucket, R = AsError> {
     partition: P,
@@ -40,7 +42,7 @@ impl ThrottleLayer {
 }
 
 impl ThrottleLayer<PerOrigin> {
-    /// Keeps to `rate` with each origin apart.
+    /// Keeps to `rate` for each origin separately.
     #[must_use]
     pub fn per_origin(rate: Rate) -> Self {
         Self::of(Keyed::per_origin(Bucket::new(rate)))
@@ -48,7 +50,7 @@ impl ThrottleLayer<PerOrigin> {
 }
 
 impl<P> ThrottleLayer<P> {
-    /// Draws on `partition`: a [`Bucket`], [`Keyed`] buckets, or a store of somebody else's.
+    /// Draws on `partition`: a [`Bucket`], [`Keyed`] buckets, or another store.
     #[must_use]
     pub const fn of(partition: P) -> Self {
         Self {
@@ -61,12 +63,13 @@ impl<P> ThrottleLayer<P> {
 }
 
 impl<R> ThrottleLayer<Bucket, R> {
-    /// Gives every key a bucket of its own, like this layer's, with all its limits, instead of one for all. `key_of` says which
-    /// key a request has. A cost that is addressed to a handle of this layer's bucket counts in the key's own.
+    /// Gives every key a bucket of its own, instead of one bucket for all. Each is like this
+    /// layer's bucket, with all its limits. `key_of` says which key a request has. If a cost is
+    /// addressed to a handle of this layer's bucket, it counts in the key's own bucket.
     ///
-    /// This layer's bucket is only the template then: to change the rate of every key, use
+    /// This layer's bucket is then only the template. To change the rate of every key, use
     /// [`Keyed::set_rate`] or [`Keyed::set_rate_on`] of the [`partition`](Self::partition), and not
-    /// its own handles.
+    /// the handles of the template.
     #[must_use]
     pub fn keyed_by<K, F>(self, key_of: F) -> ThrottleLayer<Keyed<K, F>, R>
     where
@@ -83,51 +86,58 @@ impl<R> ThrottleLayer<Bucket, R> {
 }
 
 impl<P, R> ThrottleLayer<P, R> {
-    /// Refuses a call at once whose turn would come later than `max_wait` from now. The default is no limit but the call's
-    /// own deadline; zero never waits.
+    /// Refuses a call at once if its turn would come later than `max_wait` from now. By default,
+    /// only the call's own deadline limits its wait. With zero, no call waits.
     #[must_use]
     pub const fn with_max_wait(mut self, max_wait: Duration) -> Self {
         self.config.max_wait = Some(max_wait);
         self
     }
 
-    /// Refuses a call at once if `max_waiting` others are in its queue. The default is no limit; zero is
-    /// [`fail_fast`](Self::fail_fast).
+    /// Refuses a call at once if `max_waiting` others are in its queue. The default is no limit.
+    /// Zero is the same as [`fail_fast`](Self::fail_fast).
     #[must_use]
     pub const fn with_max_waiting(mut self, max_waiting: usize) -> Self {
         self.config.max_waiting = max_waiting;
         self
     }
 
-    /// Refuses a call at once that would have to wait, with
-    /// [`AtCapacity`](courteous_core::RejectReason::AtCapacity), or [`Closed`](courteous_core::RejectReason::Closed).
+    /// Refuses a call at once if it would have to wait. The reason is
+    /// [`AtCapacity`](courteous_core::RejectReason::AtCapacity), or
+    /// [`Closed`](courteous_core::RejectReason::Closed).
     #[must_use]
     pub const fn fail_fast(self) -> Self {
         self.with_max_waiting(0)
     }
 
-    /// Says what each request costs, in tokens of the first limit; a [`Cost`](crate::Cost) in its extensions goes before that.
-    /// The default is 1.
+    /// Sets what each request costs, in tokens of the first limit. A [`Cost`](crate::Cost) in the
+    /// request's extensions takes precedence. The default is 1.
     #[must_use]
     pub const fn with_cost(mut self, cost: fn(RequestView<'_>) -> NonZeroU32) -> Self {
         self.config.cost = Some(cost);
         self
     }
 
-    /// Lets a server that refuses a request close a bucket for `max_pause` at most, whatever it says. The default is 24
-    /// hours: servers that ask for two hours lock a client out for longer if it comes back before. A call that cannot wait
-    /// that long is refused at once, and told when to come again. A retry outside is told what the server said.
+    /// Limits for how long a refusal of the server can close a bucket: `max_pause` at most,
+    /// whatever the server says.
+    ///
+    /// The default is 24 hours. It is that long because a server that asks for two hours locks out
+    /// a client that comes back earlier, for even longer. A call that cannot wait that long is
+    /// refused at once, and told when to come again. A retry outside is told what the server said.
     #[must_use]
     pub const fn with_max_pause(mut self, max_pause: Duration) -> Self {
         self.config.hints.max_pause = max_pause;
         self
     }
 
-    /// Lets a used-up quota hold up calls for `max_quota_pause` at most, if the response that told of it was no refusal. The
-    /// default is 5 minutes: the server has not refused anything yet. It is never more than
-    /// [`with_max_pause`](Self::with_max_pause) says.
+    /// Limits for how long a used-up quota can hold up calls: `max_quota_pause` at most, if the
+    /// response that told of it was no refusal.
     ///
-    /// A quota that is reset later than that is not spread over the time left.
+    /// The default is 5 minutes, because the server has not refused anything yet. The pause is
+    /// never longer than [`with_max_pause`](Self::with_max_pause) allows.
+    ///
+    /// If a quota is reset later than `max_quota_pause`, it is not spread over the time until its
+    /// reset.
     #[must_use]
     pub const fn with_max_quota_pause(mut self, max_quota_pause: Duration) -> Self {
         self.config.hints.max_quota_pause = max_quota_pause;
@@ -135,24 +145,25 @@ impl<P, R> ThrottleLayer<P, R> {
     }
 
     /// Spreads what remains of a server's quota over the time until its reset, if that is within
-    /// [`with_max_quota_pause`](Self::with_max_quota_pause). The default is to do so only if the bucket has a rate:
-    /// [`Rate::UNLIMITED`] asks for no slower client.
+    /// [`with_max_quota_pause`](Self::with_max_quota_pause). By default, this is done only if the
+    /// bucket has a rate: [`Rate::UNLIMITED`] asks for no slower client.
     #[must_use]
     pub const fn with_pacing(mut self) -> Self {
         self.config.hints.pacing = Pacing::Always;
         self
     }
 
-    /// Never spreads a server's quota over the time until its reset. One that is used up still holds up calls.
+    /// Never spreads a server's quota over the time until its reset. A quota that is used up still
+    /// holds up calls.
     #[must_use]
     pub const fn without_pacing(mut self) -> Self {
         self.config.hints.pacing = Pacing::Never;
         self
     }
 
-    /// Heeds the refusals of responses whose status is `heeded`, and no others. The default is every
-    /// [`Refusal`](courteous_classify::Refusal): a 429, any other 4xx or 5xx with `Retry-After` or one of its kin, and a 403 or 418
-    /// of a quota that is used up.
+    /// Heeds only refusals whose status is `heeded`. The default is every
+    /// [`Refusal`](courteous_classify::Refusal): a 429, any other 4xx or 5xx with `Retry-After` or
+    /// a similar field, and a 403 or 418 of a quota that is used up.
     ///
     /// ```
     /// # use courteous_throttle::{Rate, ThrottleLayer};
@@ -165,15 +176,15 @@ impl<P, R> ThrottleLayer<P, R> {
         self
     }
 
-    /// Does not listen to what responses say about waiting.
+    /// Ignores what responses say about waiting.
     #[must_use]
     pub const fn without_hints(mut self) -> Self {
         self.config.listens = false;
         self
     }
 
-    /// Answers a refused call with a response, so that the error type stays that of the inner service: `Infallible`, on a
-    /// server.
+    /// Answers a refused call with a response. So the error type stays that of the inner service,
+    /// such as `Infallible` on a server.
     #[must_use]
     pub fn reject_with<F, B>(self, respond: F) -> ThrottleLayer<P, AsResponse<F>>
     where
@@ -187,27 +198,37 @@ impl<P, R> ThrottleLayer<P, R> {
         }
     }
 
-    /// Only observes: every call is sent at once, while the switch is on. `true` is a switch of the layer's own; `false` enforces,
-    /// also in a stack that only observes. The default is to enforce.
+    /// Only observes: while the switch is on, every call is sent at once.
     ///
-    /// Each call that would have waited is counted as [`Decision::ThrottleWait`](courteous_core::Decision::ThrottleWait), with its
-    /// wait, and each that would have been rejected as [`Decision::ThrottleReject`](courteous_core::Decision::ThrottleReject); an
-    /// event tells each of them. It is judged by virtual tokens, which a call takes at the instant at which it would have been sent.
-    /// So its wait is what it would have been behind the calls before it:
+    /// `true` stands for a switch of the layer's own. `false` enforces, even in a stack that only
+    /// observes. The default is to enforce.
     ///
-    /// - 10 calls at once, at 1 per second, are told 0 s, 1 s, 2 s, and so on. A call that would have been rejected takes no tokens;
-    /// - a wait is told as it is expected when the call comes. Calls that would have given up would have made others wait for less;
+    /// Each call that would have waited is counted as
+    /// [`Decision::ThrottleWait`](courteous_core::Decision::ThrottleWait), with its wait. Each call
+    /// that would have been rejected is counted as
+    /// [`Decision::ThrottleReject`](courteous_core::Decision::ThrottleReject). An event tells of
+    /// each of them.
+    ///
+    /// Calls are judged by virtual tokens. A call takes its virtual tokens at the instant at which
+    /// it would have been sent. So its wait is what it would have been behind the calls before it:
+    ///
+    /// - 10 calls at once, at 1 per second, are told 0 s, 1 s, 2 s, and so on. A call that would
+    ///   have been rejected takes no tokens;
+    /// - a wait is told as it is expected when the call comes. It does not consider that an earlier
+    ///   call might give up, which would shorten the real wait;
     /// - a server that refuses closes the bucket virtually, and its quotas hold up virtual calls.
-    ///   There is no [`Gate`](courteous_core::Gate) for a retry outside, which reads the server's
-    ///   hint itself. A call that would wait for a quota that the server names is not followed any
-    ///   further, and neither is one behind 1,000 others (some 100 KB for each bucket with such a
-    ///   crowd): it is told the wait behind those, and takes no tokens;
+    ///   No [`Gate`](courteous_core::Gate) is made for a retry outside, which reads the server's
+    ///   hint itself;
+    /// - a call that would wait for a quota that the server names is not followed any further.
+    ///   Neither is a call behind 1,000 others: it is told the wait behind those, and takes no
+    ///   tokens. Such a crowd takes some 100 KB for each bucket;
     /// - the estimate of a cost stands, as the response has nothing to settle it by.
     ///
-    /// Calls of a stack that enforces, on the same bucket, are sent as without it. While there are
-    /// virtual calls, each of them takes the bucket's lock, and sends those virtually whose turn
-    /// has come. A [`Store`](crate::Store) of another kind than [`Bucket`] tells nothing, unless it
-    /// is [able to](crate::Store::observed): its calls pass.
+    /// Another stack on the same bucket may enforce. Its calls are sent as if no call were
+    /// observed. While there are virtual calls, each call of that stack takes the bucket's lock,
+    /// and virtually sends the calls whose turn has come. A [`Store`](crate::Store) of another kind
+    /// than [`Bucket`] lets its calls pass and tells nothing, unless it is [able
+    /// to](crate::Store::observed).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -236,13 +257,13 @@ impl<P, R> ThrottleLayer<P, R> {
         self
     }
 
-    /// The switch that says whether the layer only observes. `None`: it enforces.
+    /// The switch that says whether the layer only observes. `None` means that the layer enforces.
     #[must_use]
     pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
         self.observe.as_ref()
     }
 
-    /// What the layer draws on.
+    /// The partition that the layer draws on.
     #[must_use]
     pub const fn partition(&self) -> &P {
         &self.partition
@@ -250,11 +271,12 @@ impl<P, R> ThrottleLayer<P, R> {
 }
 
 impl<P: Partition, R> ThrottleLayer<P, R> {
-    /// The same with what `settings` state. Rates are set as by [`set_rates`](Self::set_rates).
+    /// The same layer with what `settings` state. Rates are set as [`set_rates`](Self::set_rates)
+    /// sets them.
     ///
     /// # Errors
     ///
-    /// As [`set_rates`](Self::set_rates).
+    /// The same as those of [`set_rates`](Self::set_rates).
     pub fn with_settings(mut self, settings: &ThrottleSettings) -> Result<Self, InvalidSettings> {
         if let Some(rates) = &settings.rates {
             self.set_rates(rates)?;
@@ -273,12 +295,14 @@ impl<P: Partition, R> ThrottleLayer<P, R> {
         self.config.settings(self.partition.rates())
     }
 
-    /// Goes on at `rates` from now on, for every stack that draws on the same tokens: see [`Bucket::set_rates`].
+    /// Sets the `rates` from now on, for every stack that draws on the same tokens: see
+    /// [`Bucket::set_rates`].
     ///
     /// # Errors
     ///
-    /// If there is no rate, or if the [partition](Partition::set_rates) cannot have these: one in Redis has one rate, and one
-    /// of somebody else's may have none. Then nothing has changed.
+    /// If `rates` is empty, or if the [partition](Partition::set_rates) cannot have these rates. A
+    /// partition in Redis has one rate. One of your own may have none. After an error, nothing has
+    /// changed.
     pub fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidSettings> {
         if rates.is_empty() {
             return Err(InvalidSettings::new(
@@ -290,7 +314,8 @@ impl<P: Partition, R> ThrottleLayer<P, R> {
         set.map_err(|error| InvalidSettings::new("rates", error.to_string()))
     }
 
-    /// What is in force now, if the partition tells: for a health check, or a support ticket. See [`Partition::snapshot`].
+    /// What is in force now, if the partition tells it: for a health check, or a support ticket.
+    /// See [`Partition::snapshot`].
     #[must_use]
     pub fn snapshot(&self) -> Option<ThrottleSnapshot> {
         self.partition.snapshot()

@@ -8,43 +8,46 @@ use crate::{
     meter::{Costs, Meter},
 };
 
-/// For an instant that cannot be told.
+/// Stands for an instant that is too far away to be told.
 const FAR: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
-/// What all who wait cost: tokens of each limit, by its number.
+/// What all waiters cost together: tokens of each limit, by its number.
 pub(crate) type Totals = [u64; LimitId::MOST];
 
-/// All that says when tokens are there: the levels of several rates, a closed gate, a server's quota.
+/// All that decides when tokens are there: the levels of several rates, a closed gate, and a
+/// server's quota.
 ///
-/// Each rate belongs to a limit. A call pays its cost in a limit to every one of its rates.
+/// Each rate belongs to a limit. A call pays its cost in a limit to every rate of that limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Levels {
-    /// Of the first limit.
+    /// A meter of the first limit.
     first: Meter,
     more: Vec<Meter>,
-    /// The payments of calls that may be settled, in their order, as in each meter.
+    /// The payments of calls that may be settled, in the order in which they were made, as in each
+    /// meter.
     unsettled: Vec<Payment>,
-    /// When the meters were filled last.
+    /// When the meters were last filled.
     filled: Instant,
-    /// In the future, as of when they were filled.
+    /// When the gate opens. If set, it was in the future when the meters were last filled.
     pub(crate) closed_until: Option<Instant>,
     pace: Option<Pace>,
 }
 
-/// How many payments of a call are remembered apart. What it is charged after that is added to the
-/// last one: what comes back of it passes that one's room, too, and so may be less.
+/// How many payments of a call are remembered separately. Later charges are added to the last
+/// payment. What comes back of such a charge also has to pass the room of that payment, so it may
+/// be less.
 const MOST_PAYMENTS: usize = 8;
 
-/// What a call paid when it was sent, or what it was charged on top at one time.
+/// What a call paid when it was sent, or what it was charged on top later, at one time.
 #[derive(Clone, Debug)]
 struct Payment {
     receipt: Receipt,
-    /// What the call costs as far as is known: in its first payment.
+    /// What the call costs as far as is known. Only valid in its first payment.
     costs: Costs,
 }
 
 impl Levels {
-    /// The level of one rate, of which so many fractions lacked at `at`.
+    /// The level of one rate, which lacked `lacking` fractions at `at`.
     pub(crate) fn new(rate: Rate, lacking: u128, at: Instant) -> Self {
         Self {
             first: Meter::lacking(rate, lacking),
@@ -81,13 +84,13 @@ impl Levels {
         self.of(limit).map(Meter::rate)
     }
 
-    /// Goes on with other rates of one limit.
+    /// Sets other rates of one limit.
     pub(crate) fn set_rates(&mut self, limit: u8, rates: &[Rate]) {
         let old: Vec<_> = self.of(limit).cloned().collect();
         let Some(first) = old.first().filter(|_| !rates.is_empty()) else {
             return;
         };
-        // A rate that was not there before is no reason for a burst.
+        // A rate that was not there before must not allow a new burst.
         let at = |(i, rate): (usize, &Rate)| old.get(i).unwrap_or(first).at(*rate);
         let mut new = rates.iter().enumerate().map(at);
         if limit == 0
@@ -99,7 +102,7 @@ impl Levels {
         self.more.extend(new);
     }
 
-    /// Adds a rate to a limit, of which no token was spent.
+    /// Adds a rate to a limit. No token of it has been spent yet.
     pub(crate) fn add(&mut self, limit: u8, rate: Rate) {
         let full = Meter::full(rate, limit, self.unsettled.len());
         self.more.push(full);
@@ -110,14 +113,14 @@ impl Levels {
         self.each(Meter::empty);
     }
 
-    /// The only rate, what of it lacks, and as of when, if there is no more to know.
+    /// The only rate, how much it lacks, and at which instant. `None` if there is any other state.
     pub(crate) fn at_rest(&self) -> Option<(Rate, u128, Instant)> {
         let simple = self.more.is_empty() && self.closed_until.is_none() && self.pace.is_none();
         let lacking = self.first.lacks().filter(|_| simple)?;
         Some((self.first.rate(), lacking, self.filled))
     }
 
-    /// Whole tokens of a limit that nobody has set aside.
+    /// Whole tokens of a limit that are not set aside.
     pub(crate) fn available(&self, limit: u8) -> u32 {
         if self.closed_until.is_some() {
             return 0;
@@ -125,7 +128,7 @@ impl Levels {
         self.of(limit).map(Meter::available).min().unwrap_or(0)
     }
 
-    /// Whole tokens that nobody has set aside, of the limit that has the fewest.
+    /// Whole tokens that are not set aside, of the rate that has the fewest.
     pub(crate) fn fewest(&self) -> u32 {
         if self.closed_until.is_some() {
             return 0;
@@ -133,7 +136,8 @@ impl Levels {
         self.meters().map(Meter::available).min().unwrap_or(0)
     }
 
-    /// The same of each rate, limit by limit. `None` if there is one rate, or the gate is closed.
+    /// The same for each rate, limit by limit. `None` if there is only one rate, or the gate is
+    /// closed.
     pub(crate) fn available_by_rate(&self) -> Option<Vec<u32>> {
         if self.more.is_empty() || self.closed_until.is_some() {
             return None;
@@ -143,14 +147,15 @@ impl Levels {
         Some(meters.map(Meter::available).collect())
     }
 
-    /// Closes the gate, and takes all plans back: nobody who was granted a turn can use it now. When it opens there is at
-    /// most one token.
+    /// Closes the gate, and takes all plans back: a waiter that was granted its turn cannot use it
+    /// now. When the gate opens, there is at most one token.
     pub(crate) fn close_until(&mut self, opens: Instant) {
         self.closed_until = Some(opens);
         self.each(Meter::unplan_all);
     }
 
-    /// Takes all plans back, if that can be done: a server's quota would have to know them.
+    /// Takes all plans back, if that is possible. It is not while a server's quota is spread, as
+    /// the quota would have to know the plans.
     pub(crate) fn recall(&mut self) -> bool {
         let can = self.pace.is_none();
         if can {
@@ -159,7 +164,7 @@ impl Levels {
         can
     }
 
-    /// Spreads a server's quota.
+    /// Spreads a server's quota over the time until its reset.
     pub(crate) fn pace(&mut self, remaining: u64, reset: Duration, now: Instant) {
         let known = self.pace.take();
         self.pace = Pace::new(remaining, reset, now).and_then(|pace| pace.after(known, now));
@@ -182,7 +187,8 @@ impl Levels {
         std::iter::once(&self.first).chain(&self.more)
     }
 
-    // Not by an iterator over both: there nearly always is one meter, and this is the fast path.
+    // This is not an iterator over all meters: there is nearly always only one, and this is the
+    // fast path.
     fn all(&self, holds: impl Fn(&Meter) -> bool) -> bool {
         holds(&self.first) && self.more.iter().all(holds)
     }
@@ -192,7 +198,7 @@ impl Levels {
         self.more.iter_mut().for_each(f);
     }
 
-    /// What `costs` are above, if a limit can never hold so much: what they are there, and that limit's rate.
+    /// If a limit can never hold `costs`: the cost in that limit, and the limit's rate.
     pub(crate) fn above_burst(&self, costs: &Costs) -> Option<(u32, Rate)> {
         let above = |meter: &&Meter| meter.cost(costs) > meter.rate().burst().get();
         let above = self.meters().filter(above);
@@ -200,7 +206,7 @@ impl Levels {
         Some((least.cost(costs), least.rate()))
     }
 
-    /// What a call costs in the limit in which it costs most tokens.
+    /// What a call costs in the limit in which it costs the most tokens.
     pub(crate) fn most(&self, costs: &Costs) -> u32 {
         let costs = self.meters().map(|meter| meter.cost(costs));
         costs.max().unwrap_or_default()
@@ -230,7 +236,7 @@ impl Levels {
 
     fn fill_to(&mut self, now: Instant, cap: u32) {
         let nanos = now.saturating_duration_since(self.filled).as_nanos();
-        // Not at every call: most clocks read the same for a while.
+        // Not done at every call: most clocks read the same for a while.
         if nanos > 0 {
             self.filled = now;
             let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
@@ -256,7 +262,7 @@ impl Levels {
         }
     }
 
-    /// Pays for a send, and remembers it if it has a receipt.
+    /// Pays for a send. Remembers the payment if it has a receipt.
     pub(crate) fn send(&mut self, costs: &Costs, receipt: Option<Receipt>) {
         self.each(|meter| meter.send(costs));
         if let Some(receipt) = receipt {
@@ -266,7 +272,8 @@ impl Levels {
         }
     }
 
-    /// Counts a call as `actual` tokens of a limit. `None` if it is not known, or there is no such limit.
+    /// Counts a call as `actual` tokens of a limit. `None` if the call is not known, or there is no
+    /// such limit.
     pub(crate) fn settle(
         &mut self,
         receipt: Receipt,
@@ -285,7 +292,7 @@ impl Levels {
         let Some(more) = actual.checked_sub(before) else {
             return Some(Settled::less(self.give_back(receipt, number, actual)));
         };
-        // Each rate for itself: the strictest one tells.
+        // Each rate is charged separately. The strictest one decides what is returned.
         let mut charged = more;
         if more > 0 {
             let (last, is_new) = self.last_payment(receipt)?;
@@ -307,13 +314,14 @@ impl Levels {
         Some(Settled::more(charged, more - charged))
     }
 
-    /// What a call counts as in a limit. `None` if it is not known, or there is no such limit.
+    /// What a call counts as in a limit. `None` if the call is not known, or there is no such
+    /// limit.
     pub(crate) fn counted(&self, receipt: Receipt, limit: usize) -> Option<u32> {
         let paid = self.unsettled.iter().find(|paid| paid.receipt == receipt)?;
         paid.costs.get(limit).copied()
     }
 
-    /// The last payment of a call, and whether the next one is remembered apart from it.
+    /// The last payment of a call, and whether its next payment is remembered separately.
     fn last_payment(&self, receipt: Receipt) -> Option<(usize, bool)> {
         let payments = self.unsettled.iter().enumerate();
         let mut own = payments.filter(|(_, paid)| paid.receipt == receipt);
@@ -322,7 +330,7 @@ impl Levels {
         Some((last, count < MOST_PAYMENTS))
     }
 
-    /// Takes back what a call paid above `actual`: what it was charged last first.
+    /// Takes back what a call paid above `actual`, beginning with its last charge.
     fn give_back(&mut self, receipt: Receipt, limit: u8, actual: u32) -> u32 {
         let mut most = 0;
         let unsettled = std::mem::take(&mut self.unsettled);
@@ -348,7 +356,7 @@ impl Levels {
         most
     }
 
-    /// Forgets a call: what was counted last stands.
+    /// Forgets a call. The last number that was counted for it stands.
     pub(crate) fn forget(&mut self, receipt: Receipt) {
         while let Some(at) = self
             .unsettled
@@ -360,7 +368,7 @@ impl Levels {
         }
     }
 
-    /// When there are tokens for one who costs `costs`, behind others who cost `ahead`.
+    /// When the tokens are there for a call that costs `costs`, behind others that cost `ahead`.
     pub(crate) fn turn(&self, now: Instant, ahead: &Totals, costs: &Costs) -> Instant {
         let wait = self.meters().map(|meter| {
             let limit = usize::from(meter.limit()) % LimitId::MOST;

@@ -8,22 +8,23 @@ use crate::{
     waiter::{State, Waiter},
 };
 
-/// Those who wait for tokens, and what they cost together.
+/// The calls that wait for tokens, and what they cost together.
 #[derive(Debug)]
 pub(crate) struct Line {
     queue: Queue<Waiter>,
     costs: Totals,
-    /// The number of the latest grant, and of the latest one that was recalled, with all before it.
+    /// The number of the latest grant, and the number of the latest grant that was recalled, with
+    /// all grants before it.
     granted: u64,
     recalled: u64,
-    /// Those who came back, and others, who were woken after younger ones may have been: their ages, and the numbers of their
-    /// grants, both ascending.
+    /// Waiters that came back, and others that were woken when younger ones may already have been.
+    /// Holds their ages, and the numbers of their grants. Both ascend.
     late: Vec<(u64, u64)>,
-    /// The greatest release that was given to one in the line.
+    /// The latest release that was given to a waiter in the line.
     released: Option<Instant>,
-    /// Whether releases were drawn that may not be in the order of the line.
+    /// Whether releases were drawn that may not have the order of the line.
     mixed: bool,
-    /// Whether anybody's wait may have a bound.
+    /// Whether the wait of any waiter may have a bound.
     pub(crate) bounded: bool,
 }
 
@@ -49,17 +50,17 @@ impl Line {
         self.queue.is_empty()
     }
 
-    /// Whether there is nobody, in the line or not.
+    /// Whether there is no waiter, neither in the line nor out of it.
     pub(crate) const fn is_unused(&self) -> bool {
         self.queue.tickets() == 0
     }
 
-    /// What all in the line cost.
+    /// What all waiters in the line cost.
     pub(crate) const fn costs(&self) -> &Totals {
         &self.costs
     }
 
-    /// Nobody who joins now is let through before this.
+    /// A call that joins now is not let through before this instant.
     pub(crate) fn released(&self) -> Option<Instant> {
         self.released.filter(|_| !self.is_empty())
     }
@@ -70,14 +71,16 @@ impl Line {
         waiter
     }
 
-    /// Takes all grants back that are not used yet. Each who had one learns of that when it is polled.
+    /// Takes back all grants that are not used yet. A waiter that had one learns of that when it is
+    /// polled.
     pub(crate) fn recall(&mut self) {
         self.recalled = self.granted;
         self.late = Vec::new();
     }
 
-    /// Whether one who was granted its turn has to be woken once more before it uses that, as older ones were woken after it
-    /// was. Whether those are polled makes no difference.
+    /// Whether a waiter that was granted its turn has to be woken once more before it uses the
+    /// turn, because older waiters were woken after it. It makes no difference whether those are
+    /// polled.
     pub(crate) fn is_early(&mut self, ticket: &Ticket) -> bool {
         let grant = self.queue.get(ticket).grant;
         let age = self.queue.age(ticket);
@@ -89,16 +92,17 @@ impl Line {
         early
     }
 
-    /// The number of a grant to one who is woken after younger ones may have been.
+    /// Returns the number of a grant to a waiter that is woken when younger ones may already have
+    /// been.
     fn grant_late(&mut self, age: u64) -> u64 {
         self.granted += 1;
-        // Whoever is early because of one of those is it because of this one.
+        // If a waiter is early because of a removed entry, it is also early because of the new one.
         while self.late.pop_if(|&mut (other, _)| other >= age).is_some() {}
         self.late.push((age, self.granted));
         self.granted
     }
 
-    /// Whether an older one is in the line.
+    /// Whether an older waiter is in the line.
     pub(crate) fn is_behind(&self, ticket: &Ticket) -> bool {
         self.queue.is_overtaking(ticket)
     }
@@ -113,7 +117,8 @@ impl Line {
         self.queue.push_back(waiter)
     }
 
-    /// Puts a waiter back to where its age says; `release` is what it has drawn for that.
+    /// Puts a waiter back into the line, at the place that its age gives it. `release` is the
+    /// release that it has drawn for that.
     pub(crate) fn requeue(&mut self, ticket: &Ticket, release: Option<Instant>) {
         let waiter = self.queue.get_mut(ticket);
         waiter.state = State::Waiting;
@@ -129,7 +134,7 @@ impl Line {
         self.mixed |= release.is_some();
     }
 
-    /// Calls the front out of the line.
+    /// Grants the waiter at the front its turn, and takes it out of the line.
     pub(crate) fn grant_front(&mut self, wakes: &mut Wakes) {
         let Some(age) = self.queue.front_age() else {
             return;
@@ -149,7 +154,7 @@ impl Line {
         }
     }
 
-    /// Takes a waiter out for good.
+    /// Removes a waiter for good.
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Waiter {
         let mut waiter = self.queue.remove(ticket);
         waiter.note(self.recalled);
@@ -162,7 +167,8 @@ impl Line {
         waiter
     }
 
-    /// Refuses those in the line for whom `refusal`, which is told what those before them cost, has a reason.
+    /// Refuses each waiter in the line for which `refusal` returns a reason. `refusal` is told what
+    /// the waiters before it cost.
     pub(crate) fn refuse(
         &mut self,
         wakes: &mut Wakes,
@@ -181,7 +187,7 @@ impl Line {
         self.costs = ahead;
     }
 
-    /// Gives each one in the line a new release.
+    /// Gives each waiter in the line a new release.
     pub(crate) fn release_at(&mut self, mut releases: Vec<Instant>) {
         releases.sort_unstable();
         self.released = releases.last().copied();
@@ -193,8 +199,8 @@ impl Line {
         });
     }
 
-    /// Brings the releases into the order of the line: else all would leave with the greatest one before them. That makes
-    /// none of them later.
+    /// Brings the releases into the order of the line. Otherwise, each waiter would leave at the
+    /// latest release before it. No release becomes later by that.
     pub(crate) fn order_releases(&mut self) {
         if !std::mem::take(&mut self.mixed) {
             return;
@@ -214,7 +220,7 @@ impl Line {
         });
     }
 
-    /// The wakers of all who wait.
+    /// Takes the wakers of all waiters.
     pub(crate) fn rouse(&mut self, wakes: &mut Wakes) {
         wakes.extend(
             self.queue

@@ -23,13 +23,14 @@ pub(crate) struct Listen<St> {
     /// What the request is for.
     target: Target,
     config: HintConfig,
-    /// Calls are only observed: so is what is heard.
+    /// Whether calls are only observed. What is heard is then only observed, too.
     observed: bool,
     subject: Subject,
 }
 
 impl<St: Store> Listen<St> {
-    /// `None` if nothing is to be listened to. If the call is only `observed`, so is what is heard.
+    /// `None` if responses are to be ignored. If the call is only `observed`, what is heard is only
+    /// observed, too.
     #[inline]
     pub(crate) fn new(
         store: St,
@@ -70,18 +71,21 @@ impl<St: Store> Listen<St> {
                 let closed = self.close(&quotas, later(now, pause.min(self.config.max_pause)));
                 events::closed(closed, pause, status, self.about());
                 if !self.observed {
-                    // What the server said, not what the bucket makes of it: a retry knows its own limits.
+                    // This is what the server said, and not what the bucket makes of it: a retry
+                    // knows its own limits.
                     let opens = later(later(now, pause), self.store.jitter());
                     response.extensions_mut().insert(Gate::new(opens));
                 }
             }
-            // A server that refuses for a time that it does not tell: what it says of its quotas is not the reason.
+            // The server refuses for a time that it does not tell. What it says of its quotas is
+            // not the reason.
             None if unspecified => self.tell(&quotas, ToldQuota::named),
             None => self.note(&quotas, status, now),
         }
     }
 
-    /// Closes what the refusal names, if that is used up, and else the bucket. Says which.
+    /// Closes what the refusal names, if that is used up, and otherwise the bucket. Returns which
+    /// of them was closed.
     fn close(&self, quotas: &Heard<'_>, opens: Instant) -> Closed {
         let unnamed = quotas.unnamed.is_some_and(|quota| quota.is_used_up());
         let closed = match !unnamed && quotas.named().any(|quota| quota.is_used_up()) {
@@ -98,7 +102,7 @@ impl<St: Store> Listen<St> {
         closed
     }
 
-    /// Takes note of what is left, or used up, as a response says that is no refusal.
+    /// Takes note of quotas that are left or used up, by a response that is no refusal.
     fn note(&self, quotas: &Heard<'_>, status: StatusCode, now: Instant) {
         let max = self.config.max_quota_pause.min(self.config.max_pause);
         let paced = match self.config.pacing {
@@ -106,7 +110,8 @@ impl<St: Store> Listen<St> {
             Pacing::Never => false,
             Pacing::WithRate => self.store.has_rate(),
         };
-        // A quota that is reset in a day is for its user to spread: evenly could mean a call an hour.
+        // A quota that is reset in a day is not spread here but by its user: spread evenly, it
+        // could mean a call an hour.
         let spread =
             |quota: &Quota<'_>, reset: Duration| paced && !quota.is_used_up() && reset <= max;
         if let Some(quota) = quotas.unnamed
@@ -129,7 +134,7 @@ impl<St: Store> Listen<St> {
         });
     }
 
-    /// What its events are about.
+    /// What the events of this response are about.
     const fn about(&self) -> About<'_> {
         About {
             subject: &self.subject,
@@ -171,7 +176,7 @@ impl<St: Store> Listen<St> {
             *told_one = Some(told(QuotaName::new(self.target, &names), quota));
             count += 1;
         }
-        // One array of what is there, without an allocation.
+        // One array with only the quotas that are there, without an allocation.
         let [Some(first), ..] = all else {
             return;
         };
@@ -191,7 +196,7 @@ fn reset(quota: &Quota<'_>) -> Option<Duration> {
 
 /// The quotas that one response tells of.
 struct Heard<'h> {
-    /// The tightest one that names nothing, and so is everybody's.
+    /// The tightest quota that names nothing, and so applies to all calls.
     unnamed: Option<Quota<'h>>,
     named: [Option<Quota<'h>>; MOST],
 }
@@ -213,7 +218,7 @@ impl<'h> Heard<'h> {
             self.unnamed = known.min_by_key(tightness);
             return;
         }
-        // Where there are too many, one that is used up takes the place of one that is not.
+        // If there are too many quotas, a used-up one replaces one that is not used up.
         let free = self.named.iter().position(Option::is_none);
         let left = |quota: &Option<Quota<'_>>| quota.is_some_and(|quota| !quota.is_used_up());
         let place = free.or_else(|| match quota.is_used_up() {

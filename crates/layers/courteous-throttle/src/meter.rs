@@ -7,17 +7,18 @@ use crate::Rate;
 /// What a call costs: tokens of each limit, by its number.
 pub(crate) type Costs = [u32; LimitId::MOST];
 
-/// The level of one rate's bucket, in fractions of a token: each nanosecond brings back `rate.tokens` of them, and
-/// `rate.per` make one token. So nothing is ever rounded.
+/// The level of one rate's bucket, in fractions of a token. Each nanosecond brings back
+/// `rate.tokens` fractions, and `rate.per` fractions make one token. So nothing is ever rounded.
 ///
-/// There are two levels. The *true* one pays for sends, and so keeps the bound on them. The *planned* one, never above
-/// it, pays for grants: a waiter that was granted its turn and does not use it holds up nobody, as both refill.
+/// There are two levels. The *true* one pays for sends, and so keeps the bound on them. The
+/// *planned* one pays for grants, and is never above the true one. Both refill. So a waiter that
+/// was granted its turn and does not use it does not hold up others.
 ///
 /// # Calls that may be settled
 ///
-/// A call may turn out to cost less than it was charged. Then the level becomes what it would be had the call been charged
-/// the lower cost when it was sent. That is not always the difference: a bucket that was full since then has lost what the
-/// call did not need.
+/// A call may turn out to cost less than it was charged. Then the level becomes what it would be if
+/// the call had been charged the lower cost when it was sent. It does not always rise by the whole
+/// difference: a bucket that was full since then has lost what the call did not need.
 ///
 /// ```text
 /// burst 10, 1/s    t = 0: A is sent, charged 10    t = 8    A cost 4: 6 come back, but 2 at most find room
@@ -26,22 +27,23 @@ pub(crate) type Costs = [u32; LimitId::MOST];
 /// as if charged 4  level 6 ---> 10 at t = 4 -----> 10       so the level rises from 8 to 10, not to 14
 /// ```
 ///
-/// So each payment that may be settled has its *room*: the least that the level lacked of its maximum, from that payment to
-/// the next one. What comes back passes the rooms of the payment itself and of all later ones; each lets through as much
-/// as it has, and has so much less from then on.
+/// So each payment that may be settled has its *room*: the least that the level lacked of its
+/// maximum, from that payment to the next one. What comes back passes the rooms of the payment
+/// itself and of all later ones. Each room lets through at most its own size, and shrinks by what
+/// passes.
 #[derive(Clone, Debug)]
 pub(crate) struct Meter {
     rate: Rate,
-    /// The number of the limit that it belongs to.
+    /// The number of the limit that the meter belongs to.
     limit: u8,
-    /// Below zero after calls that cost more than they were charged: at most by one burst.
+    /// Below zero after calls that cost more than they were charged, by one burst at most.
     level: i128,
     planned: i128,
-    /// In their order, as in [`Levels`](crate::levels::Levels).
+    /// The payments in the order in which they were made, as in [`Levels`](crate::levels::Levels).
     unsettled: Vec<Unsettled>,
 }
 
-/// A payment of a call whose true cost may be told.
+/// A payment of a call whose true cost may still be told.
 #[derive(Clone, Copy, Debug)]
 struct Unsettled {
     room: i128,
@@ -49,7 +51,7 @@ struct Unsettled {
 }
 
 impl Meter {
-    /// A full meter of a limit's, with `unsettled` payments of nothing.
+    /// A full meter of a limit, with `unsettled` payments of zero.
     pub(crate) fn full(rate: Rate, limit: u8, unsettled: usize) -> Self {
         let mut meter = Self::lacking(rate, 0);
         meter.limit = limit;
@@ -61,7 +63,7 @@ impl Meter {
         meter
     }
 
-    /// A meter of the first limit that lacks so many fractions, none of which are set aside.
+    /// A meter of the first limit that lacks `lacking` fractions, none of which are set aside.
     pub(crate) fn lacking(rate: Rate, lacking: u128) -> Self {
         let mut meter = Self {
             rate,
@@ -89,7 +91,7 @@ impl Meter {
         costs[usize::from(self.limit) % LimitId::MOST]
     }
 
-    /// `tokens` in fractions.
+    /// How many fractions `tokens` are.
     const fn fractions(&self, tokens: u32) -> i128 {
         tokens as i128 * self.rate.per() as i128
     }
@@ -115,7 +117,7 @@ impl Meter {
         self.level >= self.fractions(cost) || cost == 0
     }
 
-    /// Pays for a send; what is planned is then never more than what is there.
+    /// Pays for a send. The planned level is then never above the true one.
     pub(crate) fn send(&mut self, costs: &Costs) {
         self.level -= self.fractions(self.cost(costs));
         self.planned = self.planned.min(self.level);
@@ -158,7 +160,7 @@ impl Meter {
         });
     }
 
-    /// Forgets a payment, and leaves its room to the one before it.
+    /// Forgets a payment, and leaves its room to the payment before it.
     pub(crate) fn forget(&mut self, payment: usize) {
         let forgotten = self.unsettled.remove(payment);
         let before = payment.checked_sub(1);
@@ -167,7 +169,7 @@ impl Meter {
         }
     }
 
-    /// Takes `tokens`, or as many as it can owe. Says how many.
+    /// Takes `tokens`, or as many as the meter can owe. Returns how many were taken.
     pub(crate) fn charge(&mut self, tokens: u32) -> u32 {
         let left = (self.level + self.capacity()) / i128::from(self.rate.per());
         let charged = tokens.min(u32::try_from(left.max(0)).unwrap_or(u32::MAX));
@@ -183,14 +185,14 @@ impl Meter {
         }
     }
 
-    /// What a payment is.
+    /// How much was charged for a payment.
     pub(crate) fn charged(&self, payment: usize) -> u32 {
         self.unsettled
             .get(payment)
             .map_or(0, |payment| payment.charged)
     }
 
-    /// Takes `tokens` of a payment back, which are no more than it is.
+    /// Takes back `tokens` of a payment, which must not be more than was charged for it.
     pub(crate) fn give_back(&mut self, payment: usize, tokens: u32) {
         let mut back = self.fractions(tokens);
         for later in self.unsettled.iter_mut().skip(payment) {
@@ -205,25 +207,26 @@ impl Meter {
         self.planned += back;
     }
 
-    /// What lacks until it is full, if nothing is set aside, owed, or to be settled.
+    /// How much lacks until the meter is full. `None` if anything is set aside, owed, or to be
+    /// settled.
     pub(crate) fn lacks(&self) -> Option<u128> {
         let simple = self.planned == self.level && self.level >= 0 && self.unsettled.is_empty();
         simple.then(|| (self.capacity() - self.level).unsigned_abs())
     }
 
-    /// Whether it could not be fuller.
+    /// Whether the meter could not be fuller.
     pub(crate) fn is_full(&self) -> bool {
         self.planned >= self.capacity()
     }
 
-    /// Whole tokens that nobody has set aside.
+    /// Whole tokens that are not set aside.
     pub(crate) fn available(&self) -> u32 {
         let tokens = self.planned.max(0) / i128::from(self.rate.per());
         u32::try_from(tokens).unwrap_or(u32::MAX)
     }
 
-    /// How long until `cost` tokens are there that nobody has set aside, in a bucket without a bottom; `None` if that
-    /// cannot be counted.
+    /// How long until `cost` tokens that are not set aside are there, as if the bucket could hold
+    /// any number. `None` if that cannot be counted.
     pub(crate) fn time_to(&self, cost: u64) -> Option<Duration> {
         if cost == 0 {
             return Some(Duration::ZERO);
@@ -237,7 +240,7 @@ impl Meter {
         u64::try_from(nanos).ok().map(Duration::from_nanos)
     }
 
-    /// The level alone.
+    /// The meter without its unsettled payments.
     pub(crate) const fn bare(&self) -> Self {
         Self {
             rate: self.rate,
@@ -248,7 +251,8 @@ impl Meter {
         }
     }
 
-    /// As this meter, at another rate: it holds, or owes, as many tokens as before, or as many as it can.
+    /// This meter at another rate. It holds, or owes, as many tokens as before, or as many as it
+    /// can.
     pub(crate) fn at(&self, rate: Rate) -> Self {
         let (old, new) = (i128::from(self.rate.per()), i128::from(rate.per()));
         let convert = |level: i128| {

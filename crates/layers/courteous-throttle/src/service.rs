@@ -20,14 +20,16 @@ use crate::{
 ///
 /// # Readiness
 ///
-/// `poll_ready` asks the inner service only. A call that finds a token, and nobody waiting, calls the very instance that
-/// was polled ready. One that has to wait, or is refused, gives that readiness back first, by replacing the instance by a
-/// fresh clone; when its turn comes, it readies a clone of its own. So a wait holds nothing of the inner service's.
+/// `poll_ready` asks only the inner service. If a call finds a token, and no other call waits, it
+/// calls the very instance that was polled ready. If a call has to wait or is refused, it first
+/// gives that readiness back: it replaces the instance by a fresh clone. When its turn comes, it
+/// readies a clone of its own. So a waiting call holds nothing of the inner service.
 ///
 /// # Cancel safety
 ///
-/// Dropping a response future that waits gives up its place, and gives back what it was granted. Once the inner service
-/// was called, its token is spent, as the request may have been sent.
+/// If a waiting response future is dropped, it gives up its place, and gives back what it was
+/// granted. Once the inner service was called, the token is spent, as the request may have been
+/// sent.
 #[derive(Clone)]
 pub struct Throttle<S, P = Bucket, R = AsError> {
     inner: S,
@@ -60,25 +62,25 @@ impl<S, P, R> Throttle<S, P, R> {
         &self.inner
     }
 
-    /// The inner service, to be changed.
+    /// The inner service, as a mutable reference.
     #[must_use]
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The inner service, without the throttle.
+    /// Returns the inner service without the throttle.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner
     }
 
-    /// The switch that says whether the layer only observes. `None`: it enforces.
+    /// The switch that says whether the layer only observes. `None` means that the layer enforces.
     #[must_use]
     pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
         self.observe.as_ref()
     }
 
-    /// What the service draws on.
+    /// The partition that the service draws on.
     #[must_use]
     pub const fn partition(&self) -> &P {
         &self.partition
@@ -86,13 +88,14 @@ impl<S, P, R> Throttle<S, P, R> {
 }
 
 impl<S, P: Partition, R> Throttle<S, P, R> {
-    /// All settings, as they are now: see [`ThrottleLayer::settings`](crate::ThrottleLayer::settings).
+    /// All settings, as they are now: see
+    /// [`ThrottleLayer::settings`](crate::ThrottleLayer::settings).
     #[must_use]
     pub fn settings(&self) -> ThrottleSettings {
         self.config.settings(self.partition.rates())
     }
 
-    /// What is in force now, if the partition tells: see [`Partition::snapshot`].
+    /// What is in force now, if the partition tells it: see [`Partition::snapshot`].
     #[must_use]
     pub fn snapshot(&self) -> Option<ThrottleSnapshot> {
         self.partition.snapshot()
@@ -135,7 +138,8 @@ where
                 ResponseFuture::called(self.inner.call(request), listen, settle)
             }
             Take::Wait(turn) => {
-                // Gives the readiness back. The queue may be long, and the instance hold a permit.
+                // Gives the readiness back. The wait may be long, and the instance may hold a
+                // permit.
                 self.inner = self.inner.clone();
                 let subject = Subject::of(&request);
                 let listen = Listen::new(store, target, &self.config, false, subject);
@@ -152,7 +156,7 @@ where
     }
 }
 
-/// Counts and tells what would have become of a call that is only observed.
+/// Counts what would have become of a call that is only observed, and tells of it.
 #[cold]
 fn observe<B>(request: &Request<B>, store: &impl Store, ask: &Ask, switch: &ObserveOnly) {
     let Some(store) = store.observed() else {

@@ -33,38 +33,40 @@ use http::Response;
 ///
 /// # What becomes of the difference
 ///
-/// - A call that cost less: the bucket goes on with what it would have, had the lower cost been charged when the call was
-///   sent. So later calls find the difference at once, less what a full bucket would have lost meanwhile. Who waits is
-///   woken.
-/// - A call that cost more: the difference is charged now. The level may fall below zero, by one burst at most, so that one
-///   wrong number holds up calls for no longer than two bursts take to come back. What is above that is
-///   [forgotten](Settled::forgotten). Who waits, waits longer, or is refused if that is too long.
+/// - A call that cost less: the bucket goes on as if the lower cost had been charged when the call
+///   was sent. So later calls find the difference at once, less what a full bucket would have lost
+///   meanwhile. Waiters are woken.
+/// - A call that cost more: the difference is charged now. The level may fall below zero, by one
+///   burst at most. So one wrong number holds up calls for no longer than two bursts take to come
+///   back. What is above that is [forgotten](Settled::forgotten). Waiters wait longer, and are
+///   refused if that is too long.
 ///
-/// In any window, calls are charged `burst + rate * w` at most; on top of that come only the
-/// differences by which a call's number rises. That holds however many calls settle at once.
+/// In any window, calls are charged `burst + rate * w` at most. Only the differences by which a
+/// call's number rises come on top of that. This holds however many calls settle at once.
 ///
 /// # Running totals
 ///
 /// What comes back is there for others at once. So tell [`actual`](Self::actual) a number below the
-/// estimate only once it is final: a stream that tells 1, and later 900, of an estimate of 1,000
-/// lets others spend 999 tokens first, and then has the bucket owe 899.
+/// estimate only once it is final. For example, a stream with an estimate of 1,000 may tell 1, and
+/// later 900. Then others can spend 999 tokens first, and the bucket owes 899 afterwards.
 /// [`at_least`](Self::at_least) is for the totals on the way: it only charges what is above the
-/// number of before.
+/// previous number.
 ///
 /// # Sharing
 ///
-/// Its clones settle the same call, may outlive the response, and can go to another task, such as
-/// one that reads the body. The last number that was told counts. Once the last clone is dropped,
-/// what was counted last stands, or else the estimate.
+/// Clones of a handle settle the same call. They may outlive the response, and can go to another
+/// task, such as one that reads the body. The last number that was told counts. It stands once the
+/// last clone is dropped. If no number was told, the estimate stands.
 ///
-/// There is none while the throttle [only observes](crate::ThrottleLayer::observe_only), and none at a store that cannot settle.
-/// A call that was retried pays for each attempt, and the response settles the last one. A call that failed without a response
-/// keeps its estimate.
+/// A response has no handle while the throttle [only observes](crate::ThrottleLayer::observe_only),
+/// or if the store cannot settle. A call that was retried pays for each attempt, and the response
+/// settles the last attempt. A call that failed without a response keeps its estimate.
 ///
-/// Until the handles of all its calls with addressed costs are dropped, each call of the bucket
-/// takes its lock, and each number that is told looks at all such calls, for some nanoseconds each.
-/// Eight payments of a call are remembered apart: the estimate, and seven charges on top. After
-/// more of them, a lower number may give back less than the difference, and never more.
+/// While a bucket has calls with addressed costs whose handles are not all dropped, each call of
+/// the bucket takes its lock. Each number that is told looks at all such calls, for some
+/// nanoseconds each. Eight payments of a call are remembered separately: the estimate, and seven
+/// charges on top. After further charges, a lower number may give back less than the difference,
+/// and never more.
 #[derive(Clone)]
 pub struct Settle {
     call: Arc<Call>,
@@ -73,7 +75,7 @@ pub struct Settle {
 struct Call {
     settler: Arc<dyn Settler>,
     receipt: Receipt,
-    /// To which the first of its addressed costs went.
+    /// The limit to which the first of its addressed costs went.
     limit: LimitId,
     /// The same call at a throttle further in.
     inner: Option<Settle>,
@@ -91,16 +93,17 @@ impl Settle {
         Self { call }
     }
 
-    /// The handle in a response's extensions, if its request's cost was addressed to a throttle that can settle it.
+    /// The handle in a response's extensions. There is one if the request's cost was addressed to a
+    /// throttle that can settle it.
     #[must_use]
     pub fn of<B>(response: &Response<B>) -> Option<Self> {
         response.extensions().get().cloned()
     }
 
-    /// Counts the call as `tokens`, in the limit to which its first addressed cost went. With several throttles, that is of the
-    /// outermost one.
+    /// Counts the call as `tokens`, in the limit to which its first addressed cost went. With
+    /// several throttles, that is the limit of the outermost one.
     ///
-    /// `None`, and nothing changes, if the throttle does not know the call.
+    /// Returns `None` and changes nothing if the throttle does not know the call.
     #[allow(
         clippy::must_use_candidate,
         reason = "what it changes is what it is for"
@@ -109,8 +112,8 @@ impl Settle {
         self.actual_on(self.call.limit, tokens)
     }
 
-    /// Counts the call as `tokens`, unless it counts as more already: for a number that may still
-    /// rise. Else as [`actual`](Self::actual).
+    /// Counts the call as `tokens`, unless it already counts as more. Use it for a number that may
+    /// still rise. Otherwise, does the same as [`actual`](Self::actual).
     #[allow(
         clippy::must_use_candidate,
         reason = "what it changes is what it is for"
@@ -119,21 +122,24 @@ impl Settle {
         self.at_least_on(self.call.limit, tokens)
     }
 
-    /// As [`at_least`](Self::at_least), in `limit`: see [`actual_on`](Self::actual_on).
+    /// Does the same as [`at_least`](Self::at_least), in `limit`: see
+    /// [`actual_on`](Self::actual_on).
     pub fn at_least_on(&self, limit: impl Into<LimitId>, tokens: u32) -> Option<Settled> {
         let (call, limit) = self.of_limit(limit.into())?;
         call.settler.settle_at_least(call.receipt, limit, tokens)
     }
 
-    /// Counts the call as `tokens` in `limit`, the handle to which a cost of the request was addressed.
+    /// Counts the call as `tokens` in `limit`, the handle to which a cost of the request was
+    /// addressed.
     ///
-    /// `None`, and nothing changes, if `limit` is of another throttle than the request's addressed costs.
+    /// Returns `None` and changes nothing if `limit` belongs to another throttle than the request's
+    /// addressed costs.
     pub fn actual_on(&self, limit: impl Into<LimitId>, tokens: u32) -> Option<Settled> {
         let (call, limit) = self.of_limit(limit.into())?;
         call.settler.settle(call.receipt, limit, tokens)
     }
 
-    /// The call at the throttle that has `limit`, and the number of that.
+    /// The call at the throttle that has `limit`, and the number of that limit.
     fn of_limit(&self, limit: LimitId) -> Option<(&Call, usize)> {
         let mut next = Some(self);
         while let Some(Self { call }) = next {
@@ -145,7 +151,7 @@ impl Settle {
         None
     }
 
-    /// Puts the handle into a response, before that of a throttle further in.
+    /// Puts the handle into a response, in front of the handle of a throttle further in.
     pub(crate) fn put_into<B>(mut self, response: &mut Response<B>) {
         let inner = response.extensions_mut().remove();
         if let Some(call) = Arc::get_mut(&mut self.call) {

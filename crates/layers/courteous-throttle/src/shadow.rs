@@ -10,15 +10,16 @@ use crate::{
     core::{Core, Virtual},
 };
 
-/// How many calls wait virtually at the most, at some 100 bytes each: there may be a bucket for
-/// each of 10,000 keys. Further calls are told as the last of them, and take no tokens.
+/// How many calls can wait virtually, at some 100 bytes each: there may be a bucket for each of
+/// 10,000 keys. Further calls are told the wait behind those, and take no tokens.
 const MOST: usize = 1_000;
 
 /// A bucket of virtual tokens, for calls that are only observed.
 ///
-/// Such a call is sent at once, and then stands in the queue of this bucket in its own place: it takes its tokens at the instant
-/// at which it would have been sent. So the next call finds the queue that it would have found. No timer rings: whoever comes next
-/// first lets the time [pass](Self::advance).
+/// Such a call is sent at once, and then stands in the queue of this bucket in its own place. It
+/// takes its virtual tokens at the instant at which it would have been sent. So the next call finds
+/// the queue that it would have found. No timer rings: the next call first lets the time
+/// [pass](Self::advance).
 ///
 /// ```text
 ///  1/s, burst 1       0 ms      100 ms       200 ms         1000 ms
@@ -30,12 +31,12 @@ const MOST: usize = 1_000;
 pub(crate) struct Shadow {
     core: Core,
     waiting: VecDeque<Ticket>,
-    /// Until when the time has passed.
+    /// The instant until which the time has passed.
     at: Instant,
 }
 
 impl Shadow {
-    /// Of a bucket that has the tokens that `core` has.
+    /// A shadow of a bucket that has the tokens of `core`.
     pub(crate) const fn new(core: Core, now: Instant) -> Self {
         Self {
             core,
@@ -51,7 +52,8 @@ impl Shadow {
             None => Observed::Now,
             Some(Entry::Refused(rejected)) => Observed::Rejected(rejected),
             Some(Entry::Held(until)) => {
-                // It is not followed any further: what comes after a named quota is not counted.
+                // The call is not followed any further: what comes after a named quota is not
+                // counted.
                 self.core.leave_quota();
                 Observed::Wait(until.saturating_duration_since(now))
             }
@@ -107,13 +109,13 @@ impl Shadow {
         self.core.closed_until(now)
     }
 
-    /// Whether a new one would do the same.
+    /// Whether a new shadow would do the same.
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
         self.advance(now);
         self.core.is_idle(now)
     }
 
-    /// Sends virtually all whose turn has come by `now`, each at its own instant.
+    /// Virtually sends all calls whose turn has come by `now`, each at its own instant.
     fn advance(&mut self, now: Instant) {
         let wakes = &mut Wakes::new();
         // An instant of another thread, or of a paused clock, may be earlier.

@@ -5,22 +5,24 @@ use tokio::time::Instant;
 
 use crate::{Ask, meter::Costs};
 
-/// One who waits.
+/// A waiting call.
 ///
-/// There may be a million: its fields are what they are so that it stays small.
+/// There may be a million waiters. The fields are chosen to keep each of them small.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) waker: Option<Waker>,
-    /// It is not let through before this, after the bucket was closed.
+    /// The waiter is not let through before this instant, because the bucket was closed.
     pub(crate) release: Option<Instant>,
-    /// Until when it waits at the longest. Once it is refused: when it would have been let through.
+    /// Until when it waits at most. Once it is refused, this is when it would have been let
+    /// through.
     at: Option<Instant>,
     /// Why it waits no longer.
     reason: RejectReason,
     pub(crate) state: State,
     /// Whether it was granted its turn before, and came back.
     pub(crate) returned: bool,
-    /// What it costs in the first limit; one in each other, if there is nothing else to know.
+    /// What it costs in the first limit. It costs one token in each other limit, unless `priced`
+    /// says otherwise.
     cost: u32,
     priced: Option<Box<Priced>>,
     /// The number of its grant.
@@ -28,7 +30,7 @@ pub(crate) struct Waiter {
     pub(crate) retried: bool,
 }
 
-/// What there is to know of a waiter with an addressed cost.
+/// The costs and the receipt of a waiter with an addressed cost.
 #[derive(Clone, Copy, Debug)]
 struct Priced {
     costs: Costs,
@@ -41,7 +43,8 @@ pub(crate) enum State {
     Waiting,
     /// Tokens are set aside for it.
     Granted,
-    /// Tokens were set aside for it, and then taken back, as an older one came too late for its own.
+    /// Tokens were set aside for it, and then taken back, because an older waiter came too late for
+    /// its own tokens.
     Recalled,
     /// It gave its tokens back, and will come again.
     Away,
@@ -76,9 +79,10 @@ impl Waiter {
         self.priced.as_ref()?.receipt
     }
 
-    /// Keeps `waker`, as the task has to wait, and leaves the one in its place that it replaces.
+    /// Keeps `waker`, as the task has to wait. Afterwards `waker` holds the waker that it replaced.
     ///
-    /// The caller clones and drops wakers without the lock: both may run any code, such as another call of this bucket.
+    /// The caller clones and drops wakers without the lock, because both may run any code, such as
+    /// another call of this bucket.
     pub(crate) fn keep(&mut self, waker: &mut Option<Waker>) {
         let known = match (&self.waker, &*waker) {
             (Some(kept), Some(waker)) => kept.will_wake(waker),
@@ -89,20 +93,21 @@ impl Waiter {
         }
     }
 
-    /// Notes whether its grant was recalled, if all up to this one were.
+    /// Marks its grant as recalled, if all grants up to the number `recalled` were.
     pub(crate) const fn note(&mut self, recalled: u64) {
         if matches!(self.state, State::Granted) && self.grant <= recalled {
             self.state = State::Recalled;
         }
     }
 
-    /// Until when it waits at the longest, and why no longer; `None` also if it is refused.
+    /// Until when it waits at most, and why it then waits no longer. Also `None` if it is refused.
     pub(crate) fn latest(&self) -> Option<(Instant, RejectReason)> {
         let at = self.at.filter(|_| self.state != State::Refused)?;
         Some((at, self.reason))
     }
 
-    /// Refuses it: `at` is when it would have been let through, for `Rejected` to state the time from when it is told.
+    /// Refuses it. `at` is when it would have been let through. `Rejected` states the time until
+    /// then, from the moment when the waiter is told.
     pub(crate) const fn refuse(&mut self, reason: RejectReason, at: Instant) {
         self.state = State::Refused;
         self.reason = reason;
@@ -116,7 +121,7 @@ impl Waiter {
     }
 }
 
-/// What a call costs that says only what it costs in the first limit.
+/// The costs of a call that only says what it costs in the first limit.
 const fn simple(cost: u32) -> Costs {
     let mut costs = [1; LimitId::MOST];
     costs[0] = cost;

@@ -12,26 +12,27 @@ use tower_service::Service;
 use crate::Turn;
 
 pin_project! {
-    /// A call that waits to be sent: for its turn, and then for its own clone of the inner service to be ready.
+    /// A call that waits to be sent. It first waits for its turn, and then until its own clone of
+    /// the inner service is ready.
     pub(crate) struct Waiting<S, B, T, R> {
         #[pin]
         turn: T,
         service: S,
-        // Taken when it is sent.
+        // Taken when the request is sent.
         request: Option<Request<B>>,
         refuse: R,
         phase: Phase,
-        // Whether it was ready once, and then had no token any more.
+        // Whether the call was ready once, and then had no token any more.
         missed: bool,
     }
 }
 
-/// What a waiting call is at.
+/// What a waiting call does at the moment.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It waits for its turn, and holds nothing of the inner service's.
+    /// It waits for its turn, and holds nothing of the inner service.
     Queued,
-    /// It was its turn, but its clone of the inner service was not ready: it waits for that.
+    /// Its turn had come, but its clone of the inner service was not ready. It waits for the clone.
     Readying,
 }
 
@@ -82,7 +83,7 @@ where
                 Poll::Ready(turn) => turn.map_err(Failure::Rejected)?,
                 Poll::Pending => {
                     if mem::replace(this.phase, Phase::Queued) == Phase::Readying {
-                        // Readied for nothing: the tokens went to others meanwhile.
+                        // The clone was readied for nothing: the tokens went to others meanwhile.
                         *this.missed = true;
                         *this.service = this.service.clone();
                     }
@@ -92,8 +93,9 @@ where
             if *this.phase == Phase::Queued {
                 let ready = this.service.poll_ready(cx).map_err(Failure::Inner)?;
                 if ready.is_pending() {
-                    // One who missed its turn keeps the next one while it readies: else a crowd of such could pass a token
-                    // round for ever. It costs the others one token, which comes back to them.
+                    // A call that missed its turn keeps the next one while it readies its clone.
+                    // Otherwise, a crowd of such calls could pass a token round for ever. This
+                    // costs the other calls one token, which comes back to them.
                     if !*this.missed {
                         this.turn.as_mut().pass();
                     }
@@ -107,7 +109,8 @@ where
             {
                 return Poll::Ready(Ok(this.service.call(request)));
             }
-            // Granted too long ago. Gives the readiness back, and waits again.
+            // The turn was granted too long ago. The call gives the readiness back, and waits
+            // again.
             *this.service = this.service.clone();
         }
     }

@@ -1,4 +1,4 @@
-//! The bound on sends, under schedules that nobody would think of.
+//! The bound on sends, under schedules that seem unlikely.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
@@ -20,7 +20,7 @@ use tokio::{
 use tokio_test::task;
 use tower::{Layer, service_fn};
 
-/// What a request pays, for the service to count.
+/// What a request pays. The service counts it.
 #[derive(Clone, Copy)]
 struct Paid(u32);
 
@@ -29,13 +29,13 @@ enum Step {
     Call {
         cost: u32,
     },
-    /// Polls one that waits, woken or not.
+    /// Polls a call that waits, whether it was woken or not.
     Poll(usize),
     PollAll,
     Drop(usize),
     Sleep(u64),
     Close(u64),
-    /// Goes on at half the rates, or at the whole ones again.
+    /// Sets half the rates, or the whole ones again.
     SetRate {
         half: bool,
     },
@@ -132,7 +132,7 @@ async fn run(tokens: u32, burst: u32, other: Option<u32>, steps: &[Step]) -> Vec
         }
     }
     bucket.set_rates(&rates(false));
-    // Nobody is forgotten: polled only when woken from here on, all get through.
+    // No waiter is forgotten: from here on they are polled only when woken, and all get through.
     waiting.retain_mut(|call| call.poll().is_pending());
     let mut patience = 1_000;
     while !waiting.is_empty() {

@@ -1,4 +1,4 @@
-//! What a throttle tells to a subscriber.
+//! What a throttle tells a subscriber.
 #![cfg(feature = "tracing")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! What the throttle makes of what a server says about waiting.
+//! How the throttle reacts to what a server says about waiting.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
@@ -92,7 +92,7 @@ async fn a_used_up_quota_is_why_a_403_refuses() {
     for (status, refuses) in [(403, true), (418, true), (404, false), (500, false)] {
         let (sends, mut service) = throttle(rate("100/s", 10));
         let start = Instant::now();
-        // Longer than a quota of a response that is no refusal may close it.
+        // Longer than a quota may close the bucket if its response is no refusal.
         let response = answered(&sends, &mut service, status, &left("0", "900")).await;
         let pause = if refuses { 900 } else { 300 };
         let closed = service.partition().closed_until();
@@ -149,7 +149,7 @@ async fn a_malformed_hint_closes_nothing_and_an_absurd_one_not_for_ever() {
         service.partition().closed_until(),
         Some(start + sec(24 * 60 * 60))
     );
-    // A retry is told all of it, and stops.
+    // A retry is told the whole pause, and stops.
     let opens = response.extensions().get::<Gate>().unwrap().opens_at();
     assert!(opens >= start + sec(100_000));
 }
@@ -190,7 +190,7 @@ async fn those_who_waited_leave_after_the_hint_at_the_rate_and_in_order() {
         .collect();
     time::sleep(Duration::from_millis(250)).await;
     bucket.close_until(start + sec(20));
-    // Later ones stand behind.
+    // Later calls stand behind.
     calls.extend((15..20).map(|id| tokio::spawn(ready_call(&mut service, request(id)))));
     for call in calls {
         call.await.unwrap().unwrap();
@@ -219,7 +219,7 @@ async fn a_crowd_at_a_closed_bucket_leaves_over_the_whole_jitter() {
         .map(|id| tokio::spawn(ready_call(&mut service, request(id))))
         .collect();
     calls.extend((50..101).map(|id| tokio::spawn(ready_call(&mut service, request(id)))));
-    // Closed for longer while all wait: each draws again.
+    // The bucket is closed for longer while all calls wait: each draws again.
     service.partition().close_until(start + sec(9));
     for call in calls {
         call.await.unwrap().unwrap();
@@ -278,7 +278,7 @@ async fn a_call_with_a_retry_outside_is_refused_by_a_closed_bucket_at_once() {
     assert_pending!(patient.poll());
     let start = Instant::now();
     service.partition().close_until(start + sec(20));
-    // Also one who waited already.
+    // A call that already waited is refused, too.
     assert!(queued.is_woken() && !patient.is_woken());
     for mut call in [queued, task::spawn(ready_call(&mut service, retried(3, 2)))] {
         let error = assert_ready_err!(call.poll());
@@ -344,7 +344,7 @@ async fn a_quota_that_would_run_out_is_spread_over_the_time_that_is_left() {
     for id in 1..=10 {
         ready_call(&mut service, request(id)).await.unwrap();
     }
-    // Two seconds each, the first at once.
+    // Two seconds for each call, and the first at once.
     assert_eq!(start.elapsed(), sec(18));
     time::sleep(sec(3)).await;
     let start = Instant::now();
@@ -624,7 +624,7 @@ mod named {
         }
     }
 
-    // GitHub's secondary limits: the primary one is named and has something left.
+    // GitHub's secondary limits: the primary quota is named, and some of it is left.
     #[tokio::test(start_paused = true)]
     async fn a_refusal_that_no_named_quota_explains_closes_the_bucket() {
         let (sends, mut service) = listener();
@@ -758,7 +758,7 @@ mod named {
         time::sleep(sec(1)).await;
         assert!(plain.is_woken());
         assert_pending!(plain.poll());
-        // Its token went to the next one, which is refused, and so to the last.
+        // The token of `plain` goes to `with_retry`, which is refused, and so to `core`.
         time::sleep(Duration::from_millis(10)).await;
         assert!(with_retry.is_woken());
         let refused = rejected(&assert_ready_err!(with_retry.poll()));
@@ -833,7 +833,7 @@ mod named {
             assert_eq!(waits(&mut service, CORE).await, Duration::ZERO);
         }
         assert_eq!(service.partition().waiting(), 9);
-        // The last one's turn goes to a call that comes later.
+        // The turn of the last call goes to a call that comes later.
         let last = calls.pop().unwrap().unwrap();
         last.abort();
         assert!(last.await.is_err());
@@ -924,7 +924,7 @@ mod long_pauses {
 
     const HOURS: Duration = sec(2 * 60 * 60);
 
-    /// Tries a call each 20 s, until it could wait for the opening.
+    /// Tries a call every 20 s, until a call could wait for the opening.
     async fn try_until(service: &mut Throttle<Sends>, opens: Instant, attempt: Option<u32>) {
         while Instant::now() < opens - sec(40) {
             let request = match attempt {

@@ -1,4 +1,4 @@
-//! The promises of a throttle with a bucket for each key.
+//! The guarantees of a throttle with a bucket for each key.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
@@ -119,11 +119,11 @@ async fn a_debt_is_not_forgotten_however_many_keys_come() {
         assert_ready_ok!(task::spawn(ready_call(&mut service, to(&format!("/{id}")))).poll());
     }
     time::sleep(sec(30)).await;
-    // One without room is served at once, at its rate, and takes nothing from the others.
+    // A key without room is served at once, at its rate, and takes nothing from the others.
     assert_ready_ok!(task::spawn(ready_call(&mut service, to("/100"))).poll());
     assert_pending!(task::spawn(ready_call(&mut service, to("/100"))).poll());
     assert!(keyed.get(&100).is_none());
-    // One that is known is served as before.
+    // A known key is served as before.
     let mut waiting = task::spawn(ready_call(&mut service, to("/7")));
     assert_pending!(waiting.poll());
     keyed
@@ -131,7 +131,7 @@ async fn a_debt_is_not_forgotten_however_many_keys_come() {
         .unwrap()
         .close_until(Instant::now() + sec(600));
     time::sleep(sec(60)).await;
-    // All but the two in use give way to new ones, which are in use then.
+    // All keys but the two in use give way to new keys, which are in use then.
     for id in 100..198 {
         assert_ready_ok!(task::spawn(ready_call(&mut service, to(&format!("/{id}")))).poll());
     }
@@ -164,7 +164,8 @@ async fn a_key_that_gets_room_does_not_get_its_burst_twice() {
     let mut service = ThrottleLayer::from(keyed.clone()).layer(Sends::default());
     assert_ready_ok!(task::spawn(ready_call(&mut service, to("/1"))).poll());
     time::sleep(sec(59)).await;
-    // Without room, and at once. A second later it gets a bucket of its own, which knows of that.
+    // The key has no room, and its call is sent at once. A second later, the key gets a bucket of
+    // its own, which knows of that call.
     assert_ready_ok!(task::spawn(ready_call(&mut service, to("/2"))).poll());
     time::sleep(sec(1)).await;
     let start = Instant::now();
@@ -185,7 +186,7 @@ async fn what_a_server_says_to_a_key_without_room_does_not_hold_for_others() {
         for name in ["a.one.test", "b.one.test"] {
             sends.answer(429, refusal);
             let response = ready_call(&mut service, to(&format!("http://{name}/"))).await;
-            // A retry outside is told of the pause all the same.
+            // A retry outside is told of the pause nevertheless.
             assert!(response.unwrap().extensions().get::<Gate>().is_some());
         }
         assert_eq!(keyed.len(), 1);
@@ -307,7 +308,7 @@ async fn keys_are_forgotten_after_the_rate_of_the_template_alone_was_changed() {
         ready_call(&mut service, to(uri)).await.unwrap();
     }
     tokens.set_rate(rate("30000/min burst 50"));
-    // A key that is told a rate of its own keeps it.
+    // A key whose rate was set for it alone keeps that rate.
     keyed.get(&2).unwrap().set_rate(rate("30/min"));
     time::sleep(HOUR).await;
     ready_call(&mut service, to("/3")).await.unwrap();
@@ -315,7 +316,7 @@ async fn keys_are_forgotten_after_the_rate_of_the_template_alone_was_changed() {
     let third = keyed.get(&3).unwrap().limit(&tokens).unwrap();
     assert_eq!(third.rates(), [rate("30000/min burst 50")]);
     drop(third);
-    // A rate for all keys is no longer its own.
+    // After a rate is set for all keys, key 2 no longer has a rate of its own.
     keyed.set_rate(rate("60/min"));
     time::sleep(HOUR).await;
     ready_call(&mut service, to("/4")).await.unwrap();
@@ -422,7 +423,7 @@ async fn a_snapshot_shows_keys_that_may_be_credentials_only_as_the_labels_say() 
     assert_eq!(snapshot.buckets[0].key, None);
     assert!(!format!("{snapshot:?}{service:?}").contains("geheim"));
 
-    // Runs without the lock, so it may look at the buckets.
+    // This runs without the lock, so it may look at the buckets.
     type ByToken = Keyed<String, fn(RequestView<'_>) -> String>;
     static AGAIN: OnceLock<ByToken> = OnceLock::new();
     let again = AGAIN.get_or_init(|| Keyed::new(Bucket::new(rate("1/min")), key));

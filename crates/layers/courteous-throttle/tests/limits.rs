@@ -1,4 +1,5 @@
-//! Several limits in one throttle, costs that are addressed to one of them, and what a call really cost.
+//! Several limits in one throttle, costs that are addressed to one of them, and what a call really
+//! cost.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
@@ -41,7 +42,7 @@ fn rejected(error: &BoxError) -> Rejected {
     *find_cause::<Rejected>(&**error).unwrap()
 }
 
-/// Two requests a second, and ten tokens.
+/// Two requests a second, and ten tokens a second.
 fn two_limits() -> [Bucket; 2] {
     Bucket::joint([rate("2/s", 2), rate("10/s", 10)])
 }
@@ -56,14 +57,14 @@ async fn a_call_pays_both_limits_or_none() {
         .await
         .unwrap();
     assert_eq!((requests.available(), tokens.available()), (1, 2));
-    // It lacks 6 tokens: the request that it could have now stays where it is.
+    // The call lacks 6 tokens. The request that it could have now stays in the bucket.
     let mut dear = task::spawn(ready_call(
         &mut service,
         costing(1, Cost::new(8).on(&tokens)),
     ));
     assert_pending!(dear.poll());
     assert_eq!((requests.available(), tokens.available()), (1, 2));
-    // First in, first out, whichever limit the others lack.
+    // First in, first out, whichever limit the other calls lack.
     let mut cheap = task::spawn(ready_call(
         &mut service,
         costing(2, Cost::new(0).on(&tokens)),
@@ -77,7 +78,7 @@ async fn a_call_pays_both_limits_or_none() {
     assert_ready_ok!(cheap.poll());
     assert_eq!(start.elapsed(), Duration::from_millis(600));
     assert_eq!((requests.available(), tokens.available()), (0, 0));
-    // Now it is the requests that lack.
+    // Now requests are lacking.
     ready_call(&mut service, costing(3, Cost::new(1).on(&tokens)))
         .await
         .unwrap();
@@ -120,7 +121,7 @@ async fn a_cost_without_an_address_counts_in_the_first_limit() {
     ready_call(&mut service, costing(1, cost)).await.unwrap();
     assert_eq!((requests.available(), tokens.available()), (0, 39));
     time::sleep(sec(100)).await;
-    // What the layer says is for the first limit, too.
+    // The layer's cost counts in the first limit, too.
     let mut service = layer
         .with_cost(|_| NonZeroU32::new(4).unwrap())
         .layer(Sends::default());
@@ -150,13 +151,13 @@ async fn an_addressed_cost_counts_once_in_a_stack_of_two_throttles() {
     let (outer, inner) = (Bucket::new(rate("1/s", 5)), Bucket::new(rate("1/s", 100)));
     let service = ThrottleLayer::from(inner.clone()).layer(Sends::default());
     let mut service = ThrottleLayer::from(outer.clone()).layer(service);
-    // More than the outer one could hold.
+    // More than the outer throttle could hold.
     let cost = Cost::new(40).on(&inner);
     let response = ready_call(&mut service, costing(0, cost)).await.unwrap();
     assert_eq!((outer.available(), inner.available()), (4, 60));
     assert_eq!(settle(&response).actual(50), Some(Settled::more(10, 0)));
     assert_eq!((outer.available(), inner.available()), (4, 50));
-    // The response's handle settles what was addressed to either.
+    // The handle of the response settles costs that were addressed to either throttle.
     let cost = Cost::new(30).on(&inner).and(Cost::new(3).on(&outer));
     let response = ready_call(&mut service, costing(1, cost)).await.unwrap();
     assert_eq!((outer.available(), inner.available()), (1, 20));
@@ -176,7 +177,7 @@ async fn only_an_addressed_cost_has_a_handle_to_settle_it() {
         let response = ready_call(&mut service, costing(0, cost)).await.unwrap();
         assert!(Settle::of(&response).is_none());
     }
-    // The cost of another throttle's is not this one's: one token.
+    // A cost for another throttle does not count here: one token.
     assert_eq!(bucket.available(), 3);
 }
 
@@ -197,7 +198,8 @@ async fn each_credential_has_limits_of_its_own_and_one_handle_addresses_them_all
             settle(&response).actual(0);
         }
     }
-    // Key 1: 5 + 5 at once, and 5 half a second later. Key 0 had 5 tokens more, and lacked the request instead.
+    // Key 1: 5 + 5 at once, and 5 half a second later. Key 0 had 5 tokens more, and lacked a
+    // request instead.
     assert_eq!(start.elapsed(), Duration::from_millis(500));
     let limit = |key, of: &Bucket| keyed.get(&key).unwrap().limit(of).unwrap();
     assert_eq!(limit(0, &tokens).available(), 5);
@@ -229,7 +231,7 @@ async fn a_handle_reads_and_changes_its_own_limit() {
     tokens.close_until(Instant::now() + sec(1));
     assert_eq!(requests.closed_until(), Some(Instant::now() + sec(1)));
     time::sleep(sec(2)).await;
-    // A snapshot is of the whole bucket.
+    // A snapshot shows the whole bucket.
     let snapshot = tokens.snapshot();
     assert_eq!(snapshot.rates, [rate("1/s", 1), rate("20/s", 4)]);
     assert_eq!(snapshot.buckets[0].available, Some(1));
@@ -264,7 +266,7 @@ async fn what_a_call_did_not_use_goes_to_a_waiter_at_once() {
     assert_pending!(waiting.poll());
     let settle = settle(&response);
     drop(response);
-    // From another thread, without a runtime.
+    // This runs on another thread, without a runtime.
     thread::spawn(move || assert_eq!(settle.actual(4), Some(Settled::less(6))))
         .join()
         .unwrap();
@@ -281,12 +283,13 @@ async fn what_a_full_bucket_would_have_lost_is_not_given_back() {
     let response = ready_call(&mut service, costing(0, cost)).await.unwrap();
     time::sleep(sec(8)).await;
     settle(&response).actual(4);
-    // As if 4 had been charged: full after 4 s, and no more than that.
+    // As if 4 had been charged: the bucket was full after 4 s, and holds no more than that.
     assert_eq!(tokens.available(), 10);
     ready_call(&mut service, costing(1, Cost::new(10)))
         .await
         .unwrap();
-    // A second number counts from the first one, which stands where it was full in between.
+    // A second number counts from the first one. No token comes back, as the bucket was full in
+    // between.
     assert_eq!(settle(&response).actual(0), Some(Settled::less(4)));
     assert_eq!(tokens.available(), 0);
 }
@@ -320,7 +323,8 @@ async fn each_later_charge_comes_back_wholly_while_the_bucket_is_not_full() {
     assert_eq!(tokens.available(), 10);
 }
 
-/// Two calls of 9 that tell how much they have used so far: together they may not use 18 of 10.
+/// Two calls with an estimate of 9 tell how much they have used so far. Together they may not use
+/// 18 of 10.
 #[tokio::test(start_paused = true)]
 async fn a_running_total_below_the_estimate_gives_nothing_back() {
     let tokens = Bucket::new(rate("1/s", 10));
@@ -379,7 +383,7 @@ async fn what_a_call_cost_more_is_owed_up_to_one_burst() {
     let mut waiting = task::spawn(ready_call(&mut service, costing(1, Cost::new(7))));
     assert_pending!(waiting.poll());
     let settle = settle(&response);
-    // 5 are there, and 10 may be owed.
+    // 5 tokens are there, and 10 may be owed.
     assert_eq!(settle.actual(5), Some(Settled::more(0, 0)));
     assert_eq!(settle.actual(1_000_000), Some(Settled::more(15, 999_980)));
     assert_eq!(
@@ -388,15 +392,15 @@ async fn what_a_call_cost_more_is_owed_up_to_one_burst() {
         "once only"
     );
     assert_eq!(tokens.available(), 0);
-    // Its two seconds have become 17.
+    // The two seconds of this wait have become 17.
     time::sleep(Duration::from_millis(16_999)).await;
     assert!(!waiting.is_woken());
     time::sleep(Duration::from_millis(1)).await;
     assert!(waiting.is_woken());
     assert_ready_ok!(waiting.poll());
-    // A wrong number is put right: what was forgotten was not charged.
+    // A wrong number is corrected: what was forgotten was not charged.
     assert_eq!(settle.actual(12), Some(Settled::less(8)));
-    // Had it been charged 12, the bucket would have been full after 12 s.
+    // If the call had been charged 12, the bucket would have been full after 12 s.
     assert_eq!(tokens.available(), 3);
 }
 
@@ -464,7 +468,7 @@ async fn a_call_that_ends_unsettled_keeps_its_estimate_and_the_fast_path_comes_b
             .unwrap(),
     );
     assert_eq!(tokens.available(), 6);
-    // A future that is dropped after it was sent.
+    // A future that is dropped after its request was sent.
     drop(ready_call(&mut service, costing(1, cost.clone())));
     assert_eq!(tokens.available(), 2);
     // A waiter that is dropped.
@@ -505,7 +509,7 @@ async fn a_changed_rate_keeps_what_may_come_back() {
     assert_eq!(tokens.available(), 50);
     settle(&response).actual(100);
     assert_eq!(tokens.available(), 0);
-    // One that may owe less cannot owe more than its burst.
+    // A bucket that may owe less cannot owe more than its new burst.
     tokens.set_rate(rate("1/s", 5));
     time::sleep(sec(10)).await;
     assert_eq!(tokens.available(), 5);
@@ -529,7 +533,7 @@ fn many_threads_settle_and_nothing_is_lost() {
                     for id in 0..CALLS {
                         let cost = Cost::new(5).on(&tokens);
                         let response = ready_call(&mut service, costing(id, cost)).await.unwrap();
-                        // Up, down, and twice.
+                        // The number goes up, goes down, and is told twice.
                         settle(&response).actual(id % 11);
                         settle(&response).actual_on(&tokens, (id + 1) % 11);
                         if id % 3 == 0 {
@@ -558,9 +562,9 @@ fn many_threads_settle_and_nothing_is_lost() {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Is sent now, or refused.
+    /// A call that is sent now, or refused.
     Call(u32),
-    /// Counts one of the calls as this.
+    /// Counts one of the calls as this number.
     Settle(usize, u32),
     Forget(usize),
     Sleep(u64),
@@ -575,14 +579,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What was charged when. What turned out to be less counts from the payment, and what is more from when it was told.
+/// What was charged, and when. If a call turned out to cost less, that counts from its payment. If
+/// it cost more, that counts from when it was told.
 #[derive(Clone, Copy, Debug)]
 struct Charge {
     at: u64,
     tokens: u32,
 }
 
-/// The level of a bucket with a burst of 12, of which one token comes back in each step of time.
+/// The level of a bucket with a burst of 12. One token comes back in each step of time.
 fn replay(charges: &[Charge], now: u64) -> i64 {
     const BURST: i64 = 12;
     let (mut level, mut last) = (BURST, 0);
@@ -597,7 +602,7 @@ fn replay(charges: &[Charge], now: u64) -> i64 {
 struct Open {
     settle: Settle,
     told: u32,
-    /// Which charges are its own.
+    /// The indices of its own charges.
     charges: Vec<usize>,
     settled: usize,
 }
@@ -605,8 +610,9 @@ struct Open {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
-    /// The bucket has what it would have, had each call been charged at its send what it really cost, if that is less than the
-    /// estimate; what is more is charged when it is told, down to a debt of one burst.
+    /// If calls really cost less than the estimate, the bucket is as if that cost had been charged
+    /// when each call was sent. What a call costs above the estimate is charged when it is told,
+    /// down to a debt of one burst.
     #[test]
     fn a_settled_bucket_is_one_that_was_charged_right_from_the_start(
         steps in prop::collection::vec(step(), 0..60),
@@ -713,7 +719,7 @@ fn queued() -> impl Strategy<Value = Queued> {
     ]
 }
 
-/// What a request pays, for the service to count.
+/// What a request pays. The service counts it.
 #[derive(Clone, Copy)]
 struct Paid(u32);
 
@@ -722,8 +728,8 @@ type Log = Arc<Mutex<Vec<(Instant, u32)>>>;
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Whatever waits, is dropped, or costs less than was estimated: by what the calls really cost, no window holds more than
-    /// either limit allows, and nobody is forgotten.
+    /// By the real costs of the calls, no window holds more than either limit allows, and no call
+    /// is forgotten. This holds whatever waits, is dropped, or costs less than was estimated.
     #[test]
     fn both_limits_hold_by_what_the_calls_really_cost(
         steps in prop::collection::vec(queued(), 0..120),

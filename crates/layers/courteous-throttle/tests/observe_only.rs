@@ -36,7 +36,7 @@ fn counts(switch: &ObserveOnly) -> (u64, u64) {
     )
 }
 
-/// When a call comes, after the start, and what it costs.
+/// When a call comes, counted from the start, and what it costs.
 type Arrival = (Duration, u32);
 
 /// What became of a call: how long it waited, or why it was rejected.
@@ -46,14 +46,14 @@ enum Came {
     Rejected(RejectReason, Option<Duration>),
 }
 
-/// Calls `service` at each of the instants, and says what became of the calls.
+/// Calls `service` at each of the instants, and returns what became of the calls.
 async fn enforced(mut service: Throttle<Probe>, arrivals: &[Arrival]) -> Vec<Came> {
     let start = Instant::now();
     let mut calls = Vec::new();
     for &(at, cost) in arrivals {
         sleep_until(start + at).await;
         let ready = ServiceExt::<Request<Empty<Bytes>>>::ready(&mut service);
-        // The order of these calls is that of the queue.
+        // The order of these calls is the order of the queue.
         let call = ready.await.unwrap().call(request(cost));
         calls.push(tokio::spawn(async move {
             match call.await {
@@ -72,7 +72,7 @@ async fn enforced(mut service: Throttle<Probe>, arrivals: &[Arrival]) -> Vec<Cam
     came
 }
 
-/// The same, of calls that are only observed. Each one has to come through at once.
+/// Does the same with calls that are only observed. Each call has to come through at once.
 async fn observed(
     service: Throttle<Probe>,
     switch: &ObserveOnly,
@@ -90,7 +90,7 @@ async fn observed(
         came.push(match (waits - before.0.0, rejects - before.0.1) {
             (0, 0) => Came::Waited(Duration::ZERO),
             (1, 0) => Came::Waited(wait),
-            // The reason is the event's.
+            // The event tells the reason.
             _ => Came::Rejected(RejectReason::MaxWait, None),
         });
     }
@@ -111,7 +111,7 @@ fn arrivals(seed: u64, highest_cost: u32) -> Vec<Arrival> {
         .collect()
 }
 
-/// The rejections without their reasons, which are not counted.
+/// Drops the reasons of the rejections, as reasons are not counted.
 fn without_reasons(came: Vec<Came>) -> Vec<Came> {
     came.into_iter()
         .map(|came| match came {
@@ -201,12 +201,13 @@ async fn a_server_that_refuses_closes_the_bucket_virtually() {
     service.clone().oneshot(request(1)).await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(switch.longest_wait(Decision::ThrottleWait), 5 * SECOND);
-    // A retry outside that is enforced would have been told to wait.
+    // If the throttle enforced, a call with a retry outside would have been refused, and told to
+    // wait.
     let mut again = request(1);
     CallContext::edit(again.extensions_mut()).set_attempt(NonZeroU32::MIN);
     service.clone().oneshot(again).await.unwrap();
     assert_eq!(counts(&switch), (1, 1));
-    // A stack that enforces, on the same bucket, has heard nothing.
+    // Another stack on the same bucket enforces. It has heard nothing.
     let enforced = ThrottleLayer::from(bucket.clone()).layer(probe);
     enforced.oneshot(request(1)).await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
@@ -246,13 +247,13 @@ async fn calls_are_enforced_from_the_moment_the_switch_is_off() {
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
     layer.observe_only_switch().unwrap().set(false);
-    // The virtual calls owe nothing to those that are sent in earnest.
+    // Real calls do not pay for the virtual ones.
     service.clone().oneshot(request(1)).await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
     service.clone().oneshot(request(1)).await.unwrap();
     assert_eq!(start.elapsed(), SECOND);
     assert_eq!(counts(&switch), (4, 0));
-    // What was really sent counts for the next virtual ones.
+    // Calls that were really sent count for the next virtual ones.
     sleep(10 * SECOND).await;
     service.clone().oneshot(request(1)).await.unwrap();
     switch.set(true);
@@ -289,7 +290,7 @@ async fn each_key_is_observed_for_itself_and_is_remembered_while_it_is_in_debt()
     send("/b".to_owned()).await;
     assert_eq!(counts(&switch), (2, 0));
     sleep(2 * SECOND + 500 * MS).await;
-    // Many keys that are idle are forgotten; one with virtual debt is not.
+    // Many idle keys are forgotten. A key with virtual debt is not.
     for key in 0..200 {
         send(format!("/{key}")).await;
         sleep(MS).await;

@@ -48,9 +48,11 @@ impl Wake for Task {
 
 type Call = Pin<Box<dyn Future<Output = Result<Response<()>, courteous_core::BoxError>>>>;
 
-/// Makes so many calls, each in a task of its own; polling one takes a time of `costs`, in microseconds, or one microsecond. Each
-/// `parked`th one is polled only once. Returns who of the others was sent after a wait, in order, and how many polls that took.
-/// (Who finds a token, and nobody in the line, is sent at once.)
+/// Makes `calls` calls, each in a task of its own. Each poll takes the next time of `costs`, in
+/// microseconds, or one microsecond when they run out. Every `parked`th task is polled only once.
+///
+/// Returns which of the other calls were sent after a wait, in order, and how many polls that took.
+/// (A call that finds a token and an empty line is sent at once.)
 async fn sends(
     rate: Rate,
     calls: usize,

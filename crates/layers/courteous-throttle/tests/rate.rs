@@ -1,4 +1,4 @@
-//! What is a rate, and what is none.
+//! What is a rate, and what is not.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{num::NonZeroU32, time::Duration};
@@ -146,7 +146,7 @@ fn a_rate_is_written_as_it_reads() {
             (text.into(), text.into())
         );
     }
-    // What is the same is written in one way.
+    // Equal rates are written in one way.
     for (text, written) in [
         ("5/m", "5/min"),
         ("0.5/s", "1/2s"),

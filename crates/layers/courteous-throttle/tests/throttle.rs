@@ -1,4 +1,4 @@
-//! The promises of the throttle, through its public interface.
+//! The guarantees of the throttle, through its public interface.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
@@ -88,7 +88,7 @@ async fn a_third_of_a_token_a_second_never_drifts() {
     for id in 0..3002 {
         ready_call(&mut service, request(id)).await.unwrap();
     }
-    // Each send is up to a millisecond late, as the timer is; the schedule is not.
+    // Each send is up to a millisecond late, as the timer is. The schedule is not late.
     let last = sends.all()[3001].1 - start;
     assert!(
         last >= sec(1000) && last < sec(1000) + Duration::from_millis(2),
@@ -148,7 +148,7 @@ async fn a_woken_waiter_that_is_not_polled_delays_nobody_but_itself() {
         assert!(other.is_woken());
         assert_ready_ok!(other.poll());
     }
-    // It goes before all younger ones, at the next token.
+    // The waiter goes before all younger ones, at the next token.
     let mut younger = task::spawn(ready_call(&mut service, request(9)));
     assert_pending!(younger.poll());
     assert_pending!(parked.poll());
@@ -205,7 +205,7 @@ async fn of_a_thousand_waiters_a_random_half_may_leave() {
     }
     assert_eq!(sends.all().len(), sent);
     sends.assert_bound(10, 1000.0);
-    // Who left was not waited for.
+    // Waiters that left were not waited for.
     assert!(start.elapsed() <= Duration::from_millis(sent as u64 + 2));
     assert_eq!(service.partition().waiting(), 0);
 }
@@ -251,7 +251,7 @@ fn a_hundred_clones_on_eight_threads_share_one_bucket() {
     runtime.block_on(async {
         let mut tasks = Vec::new();
         for id in 0..100 {
-            // Half of them by the layer's clones: those share, too.
+            // Half of the calls go through clones of the layer: those share the bucket, too.
             let mut service = layer.clone().layer(sends.clone());
             tasks.push(tokio::spawn(async move {
                 for _ in 0..5 {
@@ -306,7 +306,7 @@ fn a_static_bucket_serves_two_runtimes_in_turn() {
                     .unwrap();
             }
         });
-        // One that is left over is no harm.
+        // A call that is left over does no harm.
         let mut left = task::spawn(ready_call(&mut service, request(99)));
         runtime.block_on(async { assert_pending!(left.poll()) });
         drop(runtime);
@@ -390,7 +390,7 @@ async fn a_dear_call_is_not_overtaken_by_cheap_ones() {
     assert_pending!(cheap.poll());
     time::sleep(sec(4)).await;
     assert!(dear.is_woken() && !cheap.is_woken());
-    // It leaves, and its five tokens go to the other one.
+    // The dear call leaves, and its five tokens go to the cheap one.
     drop(dear);
     assert!(cheap.is_woken());
     assert_ready_ok!(cheap.poll());
@@ -412,7 +412,7 @@ async fn one_that_came_too_late_for_its_tokens_is_not_overtaken_by_younger_ones(
     for call in &mut calls {
         assert_pending!(call.poll());
     }
-    // All have been called, but the bucket holds no more than three tokens.
+    // All calls are granted their turns meanwhile, but the bucket holds no more than three tokens.
     time::sleep(sec(60)).await;
     let [first, second, third] = &mut calls;
     assert!(first.is_woken() && second.is_woken() && third.is_woken());
@@ -437,7 +437,7 @@ async fn a_crowd_is_let_through_in_groups_at_the_full_rate() {
     for call in calls {
         call.await.unwrap().unwrap();
     }
-    // 25 come back in 2.5 ms, and the timer counts milliseconds.
+    // 25 tokens come back in 2.5 ms, and the timer counts milliseconds.
     assert!(start.elapsed() <= Duration::from_millis(103));
     let mut rings: Vec<_> = sends.all().iter().map(|(_, at)| *at).collect();
     rings.dedup();
@@ -481,7 +481,7 @@ async fn a_call_that_would_wait_too_long_is_refused_at_once_with_its_exact_wait(
     let error = assert_ready_err!(task::spawn(ready_call(&mut service, request(2))).poll());
     let expected = Rejected::new(RejectReason::MaxWait).with_wait(now, Duration::from_millis(1750));
     assert_eq!(rejected(&error), expected);
-    // A quarter of a second later its wait would be just short enough.
+    // A quarter of a second later, the wait would be just short enough.
     time::sleep(Duration::from_millis(250)).await;
     let mut waiting = task::spawn(ready_call(&mut service, request(3)));
     assert_pending!(waiting.poll());
@@ -534,7 +534,7 @@ async fn a_wait_that_a_late_waiter_makes_too_long_is_refused_when_that_happens()
     assert_pending!(impatient.poll());
     time::sleep(Duration::from_millis(500)).await;
     assert_ready_ok!(prompt.poll());
-    // It goes first now, at 3 s, and the one behind it at 4 s: half a second too late.
+    // `late` now goes first, at 3 s. The call behind it would go at 4 s: half a second too late.
     assert_pending!(late.poll());
     assert!(impatient.is_woken());
     let error = assert_ready_err!(impatient.poll());
@@ -698,7 +698,7 @@ async fn an_inner_service_that_is_not_ready_costs_no_token() {
     handle.allow(0);
     time::sleep(sec(1)).await;
     assert!(second.is_woken());
-    // Its own clone is not ready: the token goes back.
+    // Its own clone is not ready, so the token goes back.
     assert_pending!(second.poll());
     assert_eq!(service.partition().available(), 1);
     handle.allow(1);
@@ -779,7 +779,8 @@ async fn waiting_calls_may_be_dropped_without_a_runtime() {
     assert_eq!(bucket.waiting(), 0);
 }
 
-/// Not ready at its first poll; counts those that are ready and not called.
+/// A service that is not ready at its first poll. It counts the instances that are ready and not
+/// called.
 #[derive(Debug)]
 struct Slow {
     readied: Arc<AtomicUsize>,
@@ -847,7 +848,7 @@ async fn a_call_that_was_refused_holds_nothing_of_the_inner_services_any_more() 
     let mut waiting = task::spawn(tower::Service::call(&mut service, retried(1, 1)));
     assert_pending!(waiting.poll());
     time::sleep(sec(1)).await;
-    // Its clone is not ready yet; when it is, the bucket is closed.
+    // Its clone is not ready yet. When it is ready, the bucket is closed.
     assert_pending!(waiting.poll());
     service.partition().close_until(Instant::now() + sec(9));
     let error = assert_ready_err!(waiting.poll());
@@ -879,6 +880,6 @@ async fn a_call_that_is_polled_after_its_deadline_is_not_sent() {
     let error = assert_ready_err!(waiting.poll());
     assert_eq!(rejected(&error).reason(), RejectReason::MaxWait);
     assert_eq!(sends.all().len(), 2);
-    // What it was granted is there for others.
+    // The tokens that it was granted are there for others.
     assert_ready_ok!(task::spawn(ready_call(&mut service, request(4))).poll());
 }

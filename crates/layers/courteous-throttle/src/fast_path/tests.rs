@@ -7,14 +7,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::answer::{Entry, Find};
 
-/// A bucket with the fast path in front of it, as `Shared` puts it there, or without.
+/// A bucket with the fast path in front of it, as `Shared` puts it there, or without a fast path.
 struct Bucket {
     fast_path: Option<FastPath>,
     kept: Kept,
     tickets: Vec<Ticket>,
 }
 
-/// What is seen of a bucket from the outside.
+/// What can be seen of a bucket from the outside.
 #[derive(Debug, PartialEq)]
 enum Seen {
     Taken,
@@ -33,7 +33,7 @@ enum Seen {
 enum Step {
     Pass(u64),
     Take(u32),
-    /// Waits, if nothing is there.
+    /// Waits, if no token is there.
     Wait(u32),
     Leave(usize),
     Spend(usize),
@@ -41,10 +41,10 @@ enum Step {
     Touch,
     Close(u64),
     Pace(u64, u64),
-    /// Hears of a named quota that is used up, against which none of the calls counts.
+    /// Hears of a used-up, named quota, against which none of the calls counts.
     Hear(u64),
     Empty,
-    /// Goes on at another rate, or at that of before.
+    /// Sets another rate, or the first one again.
     Rate {
         other: bool,
     },
@@ -54,7 +54,7 @@ enum Step {
 impl Bucket {
     fn new(rate: Rate, now: Instant, fast: bool) -> Self {
         let mut core = Core::new(rate, now);
-        // So that two close and open alike.
+        // No jitter, so that both buckets close and open alike.
         Arc::make_mut(&mut core.spread).jitter = Duration::ZERO;
         let tickets = Vec::new();
         let fast_path = FastPath::new(rate, now);
@@ -202,7 +202,7 @@ fn rates() -> impl Strategy<Value = Rate> {
     (rate, 1..8u32).prop_map(|(rate, burst)| rate.with_burst(NonZeroU32::new(burst).unwrap()))
 }
 
-/// Steps whose times are in tenths of the rate's interval, as that is where something happens.
+/// Steps whose times are in tenths of the rate's interval, because that is where something happens.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => (0..15u64).prop_map(Step::Pass),
@@ -228,7 +228,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// What is known of named quotas outlives a rest, and the tokens are counted as without it.
+/// What is known of named quotas outlives a rest. The tokens are counted as without it.
 #[test]
 fn a_bucket_that_has_heard_of_quotas_comes_to_rest_and_remembers_them() {
     let now = Instant::now();
@@ -276,7 +276,8 @@ proptest! {
         prop_assert_eq!(&look[0], &look[1]);
     }
 
-    /// Threads read the clock before they come to the word, and a paused runtime's clock is not that of other threads.
+    /// Threads read the clock before they come to the word, and a paused runtime's clock differs
+    /// from that of other threads.
     #[test]
     fn no_window_holds_too_much_even_if_instants_come_in_no_order(
         tokens in 1..30u32,
@@ -345,10 +346,10 @@ fn what_a_nanosecond_does_not_divide_stays_with_the_lock() {
     let wakes = &mut Wakes::new();
     bucket.locked(|core, _| core.set_rates(0, &[other], start, wakes));
     assert_eq!(bucket.take(1, 0, start), Seen::Taken);
-    // A seventh of a token is no whole number of fifths.
+    // A seventh of a token is not a whole number of fifths.
     bucket.locked(|core, _| core.set_rates(0, &[rate], at(1), wakes));
     assert!(!bucket.fast_path.as_ref().unwrap().try_take(1, at(100)));
-    // Once it is full, that is gone.
+    // Once the bucket is full, the rest is gone.
     bucket.step(Step::Look, rate, at(100));
     assert!(bucket.fast_path.as_ref().unwrap().try_take(1, at(100)));
 }
@@ -373,7 +374,7 @@ fn threads_take_as_much_as_there_is() {
     assert_eq!(taken, 1000);
 }
 
-/// With the two counts of its `Arc`, one cache line: there may be a million.
+/// With the two counts of its `Arc`, a bucket takes one cache line: there may be a million.
 #[test]
 fn a_bucket_at_rest_is_small() {
     let size = size_of::<courteous_queue::Shared<Kept, FastPath>>();
@@ -410,7 +411,7 @@ fn a_bucket_that_is_older_than_its_template_gets_its_tokens_back() {
     assert!(fast_path.try_take(1, now));
     assert!(!fast_path.try_take(1, now + Duration::from_millis(999)));
     assert!(fast_path.try_take(1, now + Duration::from_secs(1)));
-    // One that is not shares what the word means.
+    // A bucket that is not ahead shares what the word means.
     let other = template.fresh(rate, ahead);
     assert!(Arc::ptr_eq(&other.terms, &template.terms));
 }

@@ -40,7 +40,8 @@ pub fn retried(id: u32, attempt: u32) -> Request<()> {
     request
 }
 
-/// Calls a service that is always ready, now: the order of these calls is the order of the queue.
+/// Calls a service that is always ready, at once. So the order of these calls is the order of the
+/// queue.
 pub fn ready_call<S>(service: &mut S, request: Request<()>) -> S::Future
 where
     S: Service<Request<()>>,
@@ -50,7 +51,8 @@ where
     service.call(request)
 }
 
-/// A service that remembers when what was sent, and answers as it was told, else with an empty 200.
+/// A service that remembers when each request was sent. It answers as it was told, and otherwise
+/// with an empty 200.
 #[derive(Clone, Debug, Default)]
 pub struct Sends {
     all: Arc<Mutex<Vec<(u32, Instant)>>>,
@@ -63,7 +65,7 @@ impl Sends {
         self.all.lock().unwrap().clone()
     }
 
-    /// Answers the next request with this.
+    /// Answers the next request with this response.
     pub fn answer(&self, status: u16, headers: &[(&'static str, &str)]) {
         let mut response = Response::builder().status(status);
         for (name, value) in headers {
@@ -89,7 +91,8 @@ impl Sends {
 /// Checks that no window holds more than `burst + rate * window`.
 ///
 /// With `s(i)` the cost of all sends before the `i`-th, the bound on the window from `i` to `j` is
-/// `s(j + 1) - rate * t(j) <= burst + s(i) - rate * t(i)`: so the least right side so far is all that is needed.
+/// `s(j + 1) - rate * t(j) <= burst + s(i) - rate * t(i)`. So only the least right side so far is
+/// needed.
 pub fn assert_bound(sends: &[(Instant, u32)], burst: u32, rate: f64) {
     let Some(&(start, _)) = sends.first() else {
         return;
