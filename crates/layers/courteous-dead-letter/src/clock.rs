@@ -6,13 +6,13 @@ use std::{
 
 use tokio::time::Instant;
 
-/// The wall clock, as records need it: they outlive the process, and Tokio's clock does not.
+/// The wall clock for records. Records outlive the process, and Tokio's clock does not.
 ///
-/// Nothing waits by it, so a step of the wall clock delays nothing.
+/// No wait depends on this clock, so a step of the wall clock delays nothing.
 ///
 /// # Sharing
 ///
-/// Clones of a clock that stands still are the same clock.
+/// Clones of a fixed clock are the same clock.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -38,7 +38,7 @@ impl Clock {
         Self(None)
     }
 
-    /// A clock that stands still at `start` until it is [advanced](Self::advance): for tests.
+    /// A clock that stands still at `start` until it is [advanced](Self::advance), for tests.
     #[must_use]
     pub fn fixed(start: SystemTime) -> Self {
         let advanced = Mutex::new(Duration::ZERO);
@@ -54,7 +54,7 @@ impl Clock {
         }
     }
 
-    /// Moves a clock that stands still forward, for all its clones. The system's is not moved.
+    /// Moves a fixed clock forward, for all its clones. The system's clock is not moved.
     pub fn advance(&self, by: Duration) {
         if let Some(fixed) = &self.0 {
             let mut advanced = fixed
@@ -65,8 +65,8 @@ impl Clock {
         }
     }
 
-    /// How far it was [advanced](Self::advance), zero for the system's: what a store that goes by another clock, such as a
-    /// database's, adds to that.
+    /// How far the clock was [advanced](Self::advance); zero for the system's clock. A store that
+    /// uses another clock, such as a database's, adds this to that clock.
     #[must_use]
     pub fn advanced(&self) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |fixed| {
@@ -77,7 +77,8 @@ impl Clock {
         })
     }
 
-    /// The wall-clock time of `instant`, if both clocks have run alike since, or will until then.
+    /// The wall-clock time of `instant`, if both clocks have run alike since then, or will until
+    /// then.
     #[must_use]
     pub fn at(&self, instant: Instant) -> SystemTime {
         let (now, wall) = (Instant::now(), self.now());

@@ -29,8 +29,8 @@ use crate::{BodyScrubber, Clock, Reason, Sink};
 ///
 /// | setting | default | why |
 /// |---|---|---|
-/// | reasons | all but `Permanent`, `Vetoed` and `Abandoned` | what may succeed later, and all that was not sent |
-/// | requests | all | a read that nobody waits for need not be kept: see [`with_filter`](Self::with_filter) |
+/// | reasons | all but `Permanent`, `Vetoed` and `Abandoned` | calls that may succeed later, and all calls that were not sent |
+/// | requests | all | a read whose caller is gone need not be kept: see [`with_filter`](Self::with_filter) |
 /// | body bytes kept | 64 KiB | as the retry |
 /// | time to record | 2 s | the call has failed, and its caller waits |
 /// | key header | `idempotency-key` | the IETF draft's name |
@@ -39,26 +39,31 @@ use crate::{BodyScrubber, Clock, Reason, Sink};
 ///
 /// # Secrets
 ///
-/// Credentials are never written, and known in the record by their names only. What is one is told by its name, its mark, its
-/// form, and by what is known already:
+/// Credentials are never written. The record has only their names. A credential is recognised by
+/// its name, its mark or its form, or because it is already known:
 ///
-/// - a header field or a query value, if the words in its name say so: *token*, *secret*, *key*, *auth*, *password*,
-///   *signature*, *session*, *cookie*, *credential*, *jwt* and others, in any case, joined (`apikey`) and encoded (`%74oken`). Names
-///   that say what a key or a token is of are none: `primary_key`, `pageToken`, `max_tokens`. A name in doubt is a secret;
-/// - those that the layer is given by [`with_secret_header`](Self::with_secret_header) and
-///   [`with_secret_query`](Self::with_secret_query), but not those that it is given by
-///   [`with_plain_header`](Self::with_plain_header) and [`with_plain_query`](Self::with_plain_query);
+/// - a header field or a query value, if the words in its name say so: *token*, *secret*, *key*,
+///   *auth*, *password*, *signature*, *session*, *cookie*, *credential*, *jwt* and others, in any
+///   case, joined (`apikey`) and encoded (`%74oken`). A name that says what its key or token is for
+///   is not secret: `primary_key`, `pageToken`, `max_tokens`. A name in doubt is a secret;
+/// - the names given to [`with_secret_header`](Self::with_secret_header) and
+///   [`with_secret_query`](Self::with_secret_query), but not the names given to
+///   [`with_plain_header`](Self::with_plain_header) and
+///   [`with_plain_query`](Self::with_plain_query);
 /// - a header field whose value is marked as sensitive;
-/// - a value that has the form of a credential, as `Bearer ...`, a JWT, `ghp_...`, or that holds a URL with a secret;
+/// - a value that has the form of a credential, such as `Bearer ...`, a JWT or `ghp_...`, or that
+///   holds a URL with a secret;
 /// - the user in the target;
 /// - a header field or a tag that holds a secret of the same request.
 ///
-/// The text of an error is written without them. The idempotency key is no secret. **The path of the target is written as it
-/// is, and so is a body**, unless it is [scrubbed](Self::with_body_scrubber).
+/// The text of an error is written without credentials. The idempotency key is not a secret. **The
+/// path of the target is written as it is, and so is a body**, unless the body is
+/// [scrubbed](Self::with_body_scrubber).
 ///
 /// # Sharing
 ///
-/// Every service that this layer makes, and every clone of one, hands its letters to the layer's sink.
+/// Every service that this layer makes, and every clone of such a service, hands its letters to the
+/// layer's sink.
 #[derive(Clone)]
 pub struct DeadLetterLayer<K = Native> {
     settings: Arc<Settings>,
@@ -77,7 +82,8 @@ impl DeadLetterLayer {
 }
 
 impl<K> DeadLetterLayer<K> {
-    /// Records calls that failed for `reason`, too: those that their callers have dropped, for one.
+    /// Also records calls that failed for `reason`, for example calls that their callers have
+    /// dropped.
     ///
     /// ```
     /// # use courteous_dead_letter::{DeadLetterLayer, MemoryStore, Reason};
@@ -94,7 +100,8 @@ impl<K> DeadLetterLayer<K> {
         self.with(|settings| settings.reasons = settings.reasons.without(reason))
     }
 
-    /// Records only the calls for which `only` is true of the request. The others pass through untouched, at no cost.
+    /// Records only the calls whose requests `only` accepts. The other calls pass through
+    /// unchanged, at no cost.
     ///
     /// ```
     /// # use courteous_dead_letter::{DeadLetterLayer, MemoryStore};
@@ -109,15 +116,18 @@ impl<K> DeadLetterLayer<K> {
         self.with(|settings| settings.filter = Some(Arc::new(only)))
     }
 
-    /// What judges calls around which there is no retry: which responses are failures, and whether a request may have been
-    /// sent. With a retry inside, its word counts.
+    /// Sets the classifier for calls that have no retry inside. It decides which responses are
+    /// failures, and whether a request may have been sent. If there is a retry inside, the retry's
+    /// decision counts.
     ///
-    /// It sees the request by its method and target: [`Outcome::request`](courteous_core::Outcome::request). What a limit of ours
-    /// refuses is judged before that: it was not sent.
+    /// The classifier sees the request by its method and target:
+    /// [`Outcome::request`](courteous_core::Outcome::request). A rejection by one of our limits is
+    /// judged before that: the request was not sent.
     ///
-    /// A retry of another library says nothing, and the last error is no word on the attempts before it: by default, a connection
-    /// that is refused means that nothing was sent. Around such a retry, this is to say
-    /// [`MaybeProcessed`](courteous_core::Effect::MaybeProcessed) of every error.
+    /// A retry of another library reports nothing, and the last error says nothing about the
+    /// attempts before it. By default, a refused connection means that nothing was sent. Around
+    /// such a retry, the classifier should return
+    /// [`MaybeProcessed`](courteous_core::Effect::MaybeProcessed) for every error.
     #[must_use]
     pub fn with_classifier<C>(self, classifier: C) -> Self
     where
@@ -135,8 +145,8 @@ impl<K> DeadLetterLayer<K> {
         })
     }
 
-    /// The header field that holds the key if [`with_key_header`](Self::with_key_header) was not called: for presets, which know
-    /// the field that their key layer writes.
+    /// The header field that holds the key if [`with_key_header`](Self::with_key_header) was not
+    /// called. For presets, which know the field that their key layer writes.
     #[must_use]
     pub fn with_default_key_header(self, name: HeaderName) -> Self {
         match self.settings.is_key_header_chosen {
@@ -145,34 +155,38 @@ impl<K> DeadLetterLayer<K> {
         }
     }
 
-    /// How long the server remembers an idempotency key: what [`Redrive::with_key_lifetime`](crate::Redrive::with_key_lifetime) says.
-    /// Default: 23 h.
+    /// How long the server remembers an idempotency key, as in
+    /// [`Redrive::with_key_lifetime`](crate::Redrive::with_key_lifetime). Default: 23 h.
     ///
-    /// A call that may have been processed, and whose server then asks for a longer pause, cannot be sent again safely. Its letter
-    /// is recorded as expired, for [`Reason::KeyRunsOut`]. `Duration::MAX` says that keys are never forgotten.
+    /// If a call may have been processed, and its server then asks for a longer pause, the call
+    /// cannot be sent again safely. Its letter is recorded as expired, for [`Reason::KeyRunsOut`].
+    /// `Duration::MAX` says that keys are never forgotten.
     #[must_use]
     pub fn with_key_lifetime(self, lifetime: Duration) -> Self {
         self.with(|settings| settings.key_lifetime = lifetime)
     }
 
-    /// How many bytes of a body are kept, in memory while the call is under way, and then in the record. Default: 64 KiB.
+    /// How many bytes of a body are kept: in memory while the call is in flight, and then in the
+    /// record. Default: 64 KiB.
     ///
-    /// A request with a longer body is recorded with the beginning at most, and cannot be sent again. Bodies that are in memory
-    /// anyway, such as `Full`, are held whole until the call has ended.
+    /// For a longer body, at most the beginning is recorded, and the request cannot be sent again.
+    /// Bodies that are in memory anyway, such as `Full`, are held whole until the call has ended.
     #[must_use]
     pub fn with_body_limit(self, bytes: usize) -> Self {
         self.with(|settings| settings.body_limit = bytes)
     }
 
-    /// One more header field that is not to be written.
+    /// Adds a header field that must not be written.
     #[must_use]
     pub fn with_secret_header(self, name: HeaderName) -> Self {
         self.with(|settings| settings.secrecy.headers.add_secret(name.as_str()))
     }
 
-    /// A header field that is written, whatever the words in its name, or the form of its value.
+    /// Adds a header field that is written, whatever the words in its name or the form of its
+    /// value.
     ///
-    /// It is still withheld if its value is marked as sensitive, or holds one of the request's secrets or a URL with one.
+    /// The field is still withheld if its value is marked as sensitive, or holds one of the
+    /// request's secrets or a URL with a secret.
     ///
     /// ```
     /// # use courteous_dead_letter::{DeadLetterLayer, MemoryStore};
@@ -186,20 +200,22 @@ impl<K> DeadLetterLayer<K> {
         self.with(|settings| settings.secrecy.headers.add_plain(name.as_str()))
     }
 
-    /// One more query parameter whose value is not to be written, in any case and however it is encoded.
+    /// Adds a query parameter whose value must not be written, in any case and however it is
+    /// encoded.
     #[must_use]
     pub fn with_secret_query(self, name: &str) -> Self {
         self.with(|settings| settings.secrecy.query.add_secret(name))
     }
 
-    /// A query parameter whose value is written, whatever the words in its name, or the form of its value, unless that holds a
-    /// URL with a secret.
+    /// Adds a query parameter whose value is written, whatever the words in its name or the form of
+    /// its value. A value that holds a URL with a secret is still withheld.
     #[must_use]
     pub fn with_plain_query(self, name: &str) -> Self {
         self.with(|settings| settings.secrecy.query.add_plain(name))
     }
 
-    /// Takes secrets out of the bodies of forms and of JSON before they are written. Default: none, and a body is written as it is.
+    /// Removes secrets from the bodies of forms and of JSON before they are written. Default: no
+    /// scrubber, and a body is written as it is.
     ///
     /// A letter whose body was scrubbed is for reading only: a redrive does not send it. See [`BodyScrubber`].
     #[must_use]
@@ -208,23 +224,25 @@ impl<K> DeadLetterLayer<K> {
     }
 
     /// How long a call that has failed may wait for its letter to be durable. Default: 2 s.
-    ///
-    /// It is counted from the failure on, beyond the call's deadline, which may have passed. Zero hands the letter over and waits
-    /// for nothing; `Duration::MAX` waits as long as it takes. Half of it, and a second at most, may go to what was not read yet
-    /// of a streamed body.
+    /// The time counts from the failure, and may go beyond the call's deadline, which may have
+    /// passed. Zero hands the letter over and waits for nothing; `Duration::MAX` waits as long as
+    /// it takes. Half of the time, and a second at most, may be used to read the rest of a streamed
+    /// body.
     #[must_use]
     pub fn with_record_timeout(self, timeout: Duration) -> Self {
         self.with(|settings| settings.record_timeout = timeout)
     }
 
-    /// Whether a call that has finally failed with a *response*, and cannot be recorded, fails with
-    /// [`NotRecorded`](crate::NotRecorded) instead. Default: no; the response is returned, and carries that.
+    /// Whether a call fails with [`NotRecorded`](crate::NotRecorded) if it has finally failed with
+    /// a *response* and cannot be recorded. Default: no; the response is returned, and carries the
+    /// [`NotRecorded`](crate::NotRecorded).
     #[must_use]
     pub fn with_must_record(self, must: bool) -> Self {
         self.with(|settings| settings.must_record = must)
     }
 
-    /// Is called for each call that has finally failed, on the task that polls it, or that drops it.
+    /// Sets a hook that is called for each call that has finally failed, on the task that polls or
+    /// drops the call.
     #[must_use]
     pub fn with_on_letter<F>(self, on_letter: F) -> Self
     where
@@ -233,37 +251,41 @@ impl<K> DeadLetterLayer<K> {
         self.with(|settings| settings.on_letter = Some(Arc::new(on_letter)))
     }
 
-    /// The wall clock that the times in letters are from: the system's by default.
+    /// The wall clock for the times in letters: the system's by default.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         self.with(|settings| settings.clock = clock)
     }
 
-    /// How many letters were made, by this layer and its clones: for a health check, or a support ticket. It holds nothing of what
-    /// is in them. What is in the store is told by [`LetterStore::stats`](crate::LetterStore::stats).
+    /// How many letters this layer and its clones have made, for a health check or a support
+    /// ticket. The snapshot holds nothing of the letters' content. For what is in the store, see
+    /// [`LetterStore::stats`](crate::LetterStore::stats).
     #[must_use]
     pub fn snapshot(&self) -> LettersSnapshot {
         self.settings.counts.snapshot()
     }
 
-    /// Only observes: nothing is kept and no outcome is changed, while the switch is on. `true` is a switch of the layer's own;
-    /// `false` enforces, also in a stack that only observes. The default is to enforce.
+    /// Only observes: while the switch is on, nothing is kept and no outcome is changed. `true` is
+    /// a switch of the layer's own; `false` enforces, even in a stack that only observes. The
+    /// default is to enforce.
     ///
-    /// A call that would have been recorded is counted as [`Decision::DeadLetter`](courteous_core::Decision::DeadLetter), and an
-    /// event tells its reason. Its body is not kept and the hook is not called. Whether the sink would have taken the
-    /// letter is not known.
+    /// A call that would have been recorded is counted as
+    /// [`Decision::DeadLetter`](courteous_core::Decision::DeadLetter), and an event tells its
+    /// reason. Its body is not kept and the hook is not called. The layer does not know whether the
+    /// sink would have taken the letter.
     #[must_use]
     pub fn observe_only(self, switch: impl Into<ObserveOnly>) -> Self {
         self.with(|settings| settings.observe = Some(switch.into()))
     }
 
-    /// The switch that says whether the layer only observes. `None`: it enforces.
+    /// The switch that says whether the layer only observes. `None` if it enforces.
     #[must_use]
     pub fn observe_only_switch(&self) -> Option<&ObserveOnly> {
         self.settings.observe.as_ref()
     }
 
-    /// Keeps bodies of a type that this crate does not know, by a function that makes one of a [`ReplayBody`].
+    /// Keeps bodies of a type that this crate does not know, with a function that makes such a body
+    /// from a [`ReplayBody`].
     ///
     /// ```
     /// # use bytes::Bytes;
@@ -284,10 +306,12 @@ impl<K> DeadLetterLayer<K> {
         }
     }
 
-    /// Waits until the sink has made all letters durable that it was handed, or has given them up: see [`Sink::flush`].
+    /// Waits until the sink has made all letters durable that it was given, or has given them up:
+    /// see [`Sink::flush`].
     ///
-    /// Most calls wait for their own letter. Letters of calls that were dropped, or that have waited for longer than the time to
-    /// record, are waited for here. To be awaited before a process ends, after its calls.
+    /// Most calls wait for their own letter. This also waits for letters of dropped calls, and for
+    /// letters that have taken longer than the time to record. Await it after the last call, before
+    /// the process ends.
     ///
     /// # Cancel safety
     ///

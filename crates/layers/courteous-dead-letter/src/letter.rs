@@ -22,13 +22,13 @@ pub use self::{
 };
 use crate::Clock;
 
-/// A call that has finally failed: all that is needed to understand it, and to send it again.
+/// A call that has finally failed: everything that is needed to understand it and to send it again.
 ///
-/// Secrets are not in it: see [`Withheld`].
+/// It holds no secrets: see [`Withheld`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Letter {
-    /// The name of the record that it becomes.
+    /// The id of the record that the letter becomes.
     pub id: LetterId,
     /// The request's method.
     pub method: Method,
@@ -42,41 +42,43 @@ pub struct Letter {
     pub payload: Payload,
     /// The header field that holds the idempotency key. `None` if the request had no key.
     pub key_header: Option<HeaderName>,
-    /// What the caller has said of sending it twice, whatever its method and its key say: by
-    /// [`Idempotent`](courteous_core::Idempotent), or by the settings of a retry inside. `None` if nothing.
+    /// Whether the caller allows the call to be sent twice, whatever its method and its key say.
+    /// The caller says so by [`Idempotent`](courteous_core::Idempotent), or by the settings of a
+    /// retry inside. `None` if the caller has said nothing.
     pub idempotent: Option<bool>,
-    /// When the call began: its first attempt was made then, or later.
+    /// When the call began. Its first attempt was made at this time or later.
     pub first_at: SystemTime,
     /// The caller's tags.
     pub tags: Tags,
-    /// How it failed: a redrive that fails too writes another one here.
+    /// How the call failed. A redrive that also fails overwrites this.
     pub failure: Failure,
 }
 
-/// How a call has failed, its redrives included.
+/// How a call has failed, including its redrives.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Failure {
-    /// Why it was given up, at the last time.
+    /// Why the call was given up, at the last time.
     pub reason: Reason,
-    /// How many attempts were made in all, if a retry counted them. Without one, 1.
+    /// How many attempts were made in all, if a retry counted them; else 1.
     pub attempts: u32,
-    /// Those that failed: the first, and the last seven.
+    /// The failed attempts: the first, and the last seven.
     pub history: Vec<PastAttempt>,
-    /// Whether one of them may have reached the server.
+    /// Whether an attempt may have reached the server.
     pub maybe_sent: bool,
-    /// Whether the server may have acted on one of them: one that was sent, and that it did not refuse. Its key begins to age with
-    /// that one.
+    /// Whether the server may have acted on an attempt: an attempt that was sent, and that the
+    /// server did not refuse. The key's age counts from that attempt.
     pub maybe_processed: bool,
-    /// Since when that is so, if it is so because of a redrive. `None`: since [`Letter::first_at`].
+    /// Since when the request may have been processed, if that is so because of a redrive. `None`:
+    /// since [`Letter::first_at`].
     pub maybe_processed_since: Option<SystemTime>,
     /// The status of the last response.
     pub last_status: Option<StatusCode>,
     /// The last error, with its causes and without secrets; `None` if the last attempt had a response.
     pub last_error: Option<String>,
-    /// When it was given up, at the last time.
+    /// When the call was given up, at the last time.
     pub last_at: SystemTime,
-    /// When it may be sent again at the earliest, if the server or a limit has said so.
+    /// When the call may be sent again at the earliest, if the server or a limit has said so.
     pub not_before: Option<SystemTime>,
 }
 
@@ -84,18 +86,19 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PastAttempt {
-    /// Which one it was, from 1, counted through all redrives.
+    /// The attempt's number, from 1, counted through all redrives.
     pub number: u32,
-    /// When it was known to have failed.
+    /// When the attempt was known to have failed.
     pub ended: SystemTime,
-    /// What its failure meant for another one.
+    /// What the failure meant for a further attempt.
     pub verdict: Verdict,
-    /// The status of its response, if it had one.
+    /// The status of the response, if there was one.
     pub status: Option<StatusCode>,
 }
 
 impl Letter {
-    /// A request without header fields, a body or a key, that has failed by `failure`. The other fields are there to be set.
+    /// A request without header fields, a body or a key, which has failed by `failure`. Set the
+    /// other fields as needed.
     #[must_use]
     pub fn new(id: LetterId, method: Method, uri: Uri, failure: Failure) -> Self {
         Self {
@@ -119,23 +122,24 @@ impl Letter {
         Origin::of(&self.uri, &self.headers)
     }
 
-    /// The idempotency key. `None` if the field holds anything that is no key: see [`KeyField`].
+    /// The idempotency key. `None` if the field holds no valid key: see [`KeyField`].
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         KeyField::of(&self.headers, self.key_header.as_ref()?).key()
     }
 
-    /// Whether sending it again can do no more than was done, and can say so: by its key, by its method (RFC 9110, section
-    /// 9.2.2), or as it was never sent. A write under a [precondition](is_conditional_write) is not repeatable by its method: it
-    /// could meet its own effect. Of a call that may have been sent, the caller's [word](Self::idempotent) says more than both.
+    /// Whether sending the request again is safe: by its key, by its method (RFC 9110, section
+    /// 9.2.2), or because it was never sent. A write under a [precondition](is_conditional_write)
+    /// is not repeatable by its method, as it could meet its own effect. For a call that may have
+    /// been sent, the caller's [word](Self::idempotent) overrides both.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         let by_itself = || self.is_idempotent() || self.key().is_some();
         !self.failure.maybe_sent || self.idempotent.unwrap_or_else(by_itself)
     }
 
-    /// When the key began to age by which it is safe to be sent again. `None` if that is safe without a key, or as the server
-    /// has not acted on it.
+    /// The time from which the key's age counts. `None` if sending the request again is safe
+    /// without the key, or because the server has not acted on the request.
     pub(crate) fn key_since(&self) -> Option<SystemTime> {
         let failure = &self.failure;
         let by_key = self.idempotent.is_none() && !self.is_idempotent();
@@ -144,7 +148,7 @@ impl Letter {
         (needs_key && self.key().is_some()).then_some(since)
     }
 
-    /// Whether its key has lived for longer than `lifetime` when it may be sent at the earliest.
+    /// Whether the key will be older than `lifetime` when the letter may be sent at the earliest.
     pub(crate) fn outlives_key(&self, lifetime: Duration) -> bool {
         let (Some(since), Some(then)) = (self.key_since(), self.failure.not_before) else {
             return false;
@@ -158,8 +162,8 @@ impl Letter {
 }
 
 impl Failure {
-    /// One that was given up for `reason` at `now`, after one attempt that may have been processed. The other fields are there to
-    /// be set.
+    /// A call that was given up for `reason` at `now`, after one attempt that may have been
+    /// processed. Set the other fields as needed.
     #[must_use]
     pub const fn new(reason: Reason, now: SystemTime) -> Self {
         Self {
@@ -176,8 +180,8 @@ impl Failure {
         }
     }
 
-    /// This failure, and then `later`, which is that of a redrive: attempts and history of both, and for the rest the later
-    /// one's word.
+    /// This failure followed by `later`, the failure of a redrive. Attempts and history are those
+    /// of both. All other fields are those of `later`.
     #[must_use]
     pub fn and_then(mut self, later: Self) -> Self {
         let before = self.attempts;
@@ -204,7 +208,8 @@ impl Failure {
 }
 
 impl PastAttempt {
-    /// Attempt `number`, counted from 1, which failed at `ended`; with the `status` of its response, if it had one.
+    /// Attempt `number`, counted from 1, which failed at `ended`, with the `status` of its
+    /// response, if it had one.
     #[must_use]
     pub const fn new(
         number: u32,
@@ -230,7 +235,7 @@ impl PastAttempt {
     }
 }
 
-/// Adds one to those that are kept: the second oldest makes room for the ninth.
+/// Adds an attempt to the history. When a ninth attempt is added, the second oldest is removed.
 fn push(history: &mut Vec<PastAttempt>, attempt: PastAttempt) {
     if history.len() >= courteous_core::History::MAX {
         history.remove(1);

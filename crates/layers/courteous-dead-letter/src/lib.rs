@@ -1,4 +1,5 @@
-//! A tower layer that keeps the calls that have finally failed, and what sends them again safely.
+//! A tower layer that keeps the calls that have finally failed, and a redrive that sends them again
+//! safely.
 //!
 //! ```text
 //!  call --> key --> dead letter --> timeout --> retry --> limits --> transport
@@ -12,10 +13,11 @@
 //!              +----------------------+
 //! ```
 //!
-//! When a call has failed for good (its attempts are used up, or its time, or the retry budget, or the server wants to be left
-//! alone for longer than a call may wait), the request is recorded: method, target, header fields, body, **idempotency key**,
-//! attempts and their history, the last status and error, and the caller's tags; but no secret. The caller gets the outcome
-//! that it would have got, with the record's id on it.
+//! A call fails for good when its attempts, its time or the retry budget are used up, or when the
+//! server asks for a longer pause than a call may wait. Then the request is recorded: method,
+//! target, header fields, body, **idempotency key**, attempts and their history, the last status
+//! and error, and the caller's tags; but no secret. The caller gets the same outcome as without the
+//! layer, with the record's id on it.
 //!
 //! # Example
 //!
@@ -54,7 +56,8 @@
 //! # }
 //! ```
 //!
-//! With tags to find it by, no reads, calls that were dropped too, and an alert:
+//! The next example adds tags to find a record by, leaves out reads, includes dropped calls, and
+//! raises an alert:
 //!
 //! ```
 //! # use courteous_dead_letter::{DeadLetterLayer, MemoryStore, Reason, Tags};
@@ -70,19 +73,22 @@
 //!
 //! # Where it goes in a stack
 //!
-//! Just inside the layer that gives a call its idempotency key, so that every record has the key that was sent; outside of all
-//! else, the total timeout included, so that it sees how a call ends in the end. What it needs to know of the attempts, a
-//! retry inside tells by [`RetryInfo`](courteous_core::RetryInfo) and [`Trail`](courteous_core::Trail). Without a retry, it
-//! judges by itself: see [`DeadLetterLayer::with_classifier`].
+//! The layer goes just inside the layer that gives a call its idempotency key, so that every record
+//! has the key that was sent. It goes outside all other layers, including the total timeout, so
+//! that it sees the final outcome of a call. A retry inside reports on the attempts by
+//! [`RetryInfo`](courteous_core::RetryInfo) and [`Trail`](courteous_core::Trail). Without a retry,
+//! the layer judges the call alone: see [`DeadLetterLayer::with_classifier`].
 //!
-//! In the wrong place it is safe. Inside a retry it records nothing, as nobody knows there whether the call has failed for good, and
-//! says so in [`NotRecorded`]. Inside a total timeout, a call whose time is up is one that was dropped.
+//! In the wrong place it is safe. Inside a retry it records nothing, as it cannot know there
+//! whether the call has failed for good, and it says so in [`NotRecorded`]. Inside a total timeout,
+//! a call whose time is up counts as dropped.
 //!
 //! # It is no outbox
 //!
-//! A call is recorded when it has failed. A process that is killed before that leaves no record, whether the request was sent or
-//! not. What must not be lost at any price is written down *before* it is sent, in the same transaction as what it is about, and
-//! sent from there:
+//! A call is recorded when it has failed. A process that is killed before that leaves no record,
+//! whether the request was sent or not. If a call must not be lost at any price, write it down
+//! *before* it is sent, in the same transaction as the data that it concerns, and send it from
+//! there:
 //!
 //! ```text
 //! BEGIN;
@@ -98,7 +104,7 @@
 //!
 //! # A sink of one's own
 //!
-//! Letters can go anywhere. Of a queue, a topic or a log only this much is needed:
+//! Letters can go anywhere. A queue, a topic or a log needs only this much:
 //!
 //! ```
 //! use courteous_dead_letter::{BoxFuture, DeadLetterLayer, Letter, PushError, Sink};
@@ -169,29 +175,32 @@
 //! # }
 //! ```
 //!
-//! A [`LetterStore`] is a sink that can be read, and claimed from: [`MemoryStore`] is the shortest one. One in a database writes the
-//! columns of [`row`].
+//! A [`LetterStore`] is a sink whose letters can also be read and claimed; [`MemoryStore`] is the
+//! shortest one. A store in a database writes the columns of [`row`].
 //!
 //! # What it does not do
 //!
-//! - It makes no attempt itself: `courteous-retry` does, inside of it.
-//! - It gives no call a key: `courteous-idempotency` does, outside of it. Without a key, a call that may have been processed is
-//!   not sent again, unless its method is idempotent, its caller has called it [idempotent](Letter::idempotent), or somebody decides
-//!   so.
+//! - It makes no attempts: `courteous-retry` does, inside it.
+//! - It gives no call a key: `courteous-idempotency` does, outside it. Without a key, a call that
+//!   may have been processed is not sent again. It is sent again only if its method is idempotent,
+//!   its caller has called it [idempotent](Letter::idempotent), or a person decides so.
 //! - It does not look into bodies. They are written as they are, unless the layer has a [`BodyScrubber`] or the store is
 //!   `Encrypted` (feature `encryption`).
 //! - It reads no response body. A call whose response began well is answered, however its body ends.
-//! - It keeps no order: what is sent again comes after what was sent since.
-//! - A redrive is a request anew: it has the header fields of the first one and its own deadline, but not its extensions.
+//! - It keeps no order: a redriven call comes after the calls that were sent in the meantime.
+//! - A redrive makes a new request. It has the first request's header fields and its own deadline,
+//!   but not the first request's extensions.
 //!
 //! # Panics
 //!
-//! On a Tokio runtime without its time driver (`Builder::enable_time`), a call panics when it waits for its letter to be durable,
-//! and a redrive when it pauses. Outside of a runtime, such a call is polled again and again, and a redrive panics.
+//! On a Tokio runtime without its time driver (`Builder::enable_time`), a call panics when it waits
+//! for its letter to be durable, and a redrive panics when it pauses. Outside a runtime, such a
+//! call is polled again and again, and a redrive panics.
 //!
 //! # Events
 //!
-//! With the feature `tracing`, layer and redrive tell to the target `courteous::dead_letter`:
+//! With the feature `tracing`, the layer and the redrive send events to the target
+//! `courteous::dead_letter`:
 //!
 //! | event | level | fields |
 //! |---|---|---|
@@ -200,22 +209,24 @@
 //! | `not_recorded` | error | the same, `cause` (`timed_out`, `refused`, `retry_outside`, `no_id`), `error` |
 //! | `replayed` | debug | `id`, `outcome`, `reason`, `why` (it was not sent), `status`, `method`, `origin` |
 //!
-//! `reason` is [`Reason::as_str`]; `status` is that of the last answer. `observed=true` marks what a layer that only observes would
-//! have recorded; it has no `id`. A record that cannot be read has no method.
-//! A field is left out where there is no value. `origin` is scheme, host and port: never a user, a path or a query, which may hold
-//! secrets.
+//! `reason` is [`Reason::as_str`]; `status` is the status of the last answer. `observed=true` marks
+//! a call that a layer would have recorded, if it did not only observe; such an event has no `id`.
+//! A record that cannot be read has no method. A field is left out if it has no value. `origin` is
+//! scheme, host and port: never a user, a path or a query, which may hold secrets.
 //!
 //! # Features
 //!
-//! Which client's errors are understood is said by the features of `courteous-classify` (`hyper-util`, `h2`, `rustls`), which judges
-//! where no retry inside has. With them off, a failure that was never sent is recorded as one that may have been processed.
-//! The crate `courteous` turns them on by default.
+//! The features of `courteous-classify` (`hyper-util`, `h2`, `rustls`) decide which client's errors
+//! are understood. That crate judges a call if no retry inside has judged it. With these features
+//! off, a failure that was never sent is recorded as one that may have been processed. The crate
+//! `courteous` turns them on by default.
 //!
-//! `encryption`: bodies encrypted at rest. `load`: `tower::load::Load` of the inner service. `tracing`: the events
-//! above. `test-util`: what every store promises, as tests for a store of your own (module `conformance`). `serde` serializes
-//! snapshots.
+//! `encryption`: bodies encrypted at rest. `load`: `tower::load::Load` of the inner service.
+//! `tracing`: the events above. `test-util`: tests of what every store promises, for a store of
+//! your own (module `conformance`). `serde` serializes snapshots.
 //!
-//! The stores are crates of their own: `courteous-dead-letter-sqlite` and `courteous-dead-letter-postgres`.
+//! The stores have their own crates: `courteous-dead-letter-sqlite` and
+//! `courteous-dead-letter-postgres`.
 //!
 //! # Sources
 //!

@@ -1,4 +1,5 @@
-//! What takes secrets out of a letter: out of its header fields, its target, its tags, the texts of its errors, and its body.
+//! Removes secrets from a letter: from its header fields, its target, its tags, the texts of its
+//! errors, and its body.
 
 mod body_scrubber;
 mod query;

@@ -27,55 +27,64 @@ pub use self::{
 };
 use crate::{Clock, Filter, LetterId, LetterStore, StoreError};
 
-/// Sends dead letters again, through a stack of the application's own: with the same key and the same bytes.
+/// Sends dead letters again, through the application's own stack, with the same key and the same
+/// bytes.
 ///
 /// The command `courteous-dlq replay` runs one from a shell.
 ///
 /// | setting | default | why |
 /// |---|---|---|
-/// | at a time | 8 | the stack's limits decide; this bounds what a crash leaves claimed |
-/// | total timeout of a call | 30 s | that of the standard stack: to be set to the stack's own |
+/// | at a time | 8 | the stack's limits decide; this bounds how many records a crash leaves claimed |
+/// | total timeout of a call | 30 s | the standard stack's timeout: set it to your stack's own |
 /// | lifetime of a key | 23 h | most providers keep keys for 24 h |
-/// | redrives of a record | 10 | what ten do not deliver needs somebody to look at it |
+/// | redrives of a record | 10 | if ten do not deliver a record, a person must look at it |
 /// | failures in a row | 20 | the server is still down: the rest is left for later |
 ///
 /// # What is sent
 ///
-/// All that is pending and whose `not_before` has come, oldest first, each once in a run, but:
+/// Sends all pending records whose `not_before` has come, oldest first, each once in a run, with
+/// these exceptions:
 ///
-/// - a record that is safe by its key alone, and that may first have been processed longer ago than the lifetime of keys, less
-///   the total timeout, is marked as expired: the server may have forgotten the key, and would process the request again. One that
-///   was never sent, or only ever refused, is sent however late;
-/// - a record that may have been processed, has neither a key nor an idempotent method, and was not
-///   [called idempotent](crate::Letter::idempotent) by its caller, is left alone, unless it is [named](Self::with_id) and
-///   [that is wanted](Self::with_may_run_twice). One that its caller called not idempotent is, too;
-/// - a record whose body was not kept whole, or for whose withheld secrets there are no fresh ones, is left alone;
-/// - a record that cannot be read is left alone, and told when the others were tried.
+/// - A record may be safe by its key alone. If it may have been processed first longer ago than the
+///   lifetime of keys, less the total timeout, it is marked as expired: the server may have
+///   forgotten the key, and would process the request again. A record that was never sent, or only
+///   ever refused, is sent however late;
+/// - A record is left alone if it may have been processed, has neither a key nor an idempotent
+///   method, and its caller did not [call it idempotent](crate::Letter::idempotent). It is still
+///   sent if it is [named](Self::with_id) and [running twice is allowed](Self::with_may_run_twice).
+///   A record that its caller called not idempotent is left alone in the same way;
+/// - A record is left alone if its body was not kept whole, or if there are no fresh secrets for
+///   its withheld ones;
+/// - A record that cannot be read is left alone, and reported after the others were tried.
 ///
 /// # What becomes of it
 ///
-/// A success (2xx) is delivered. Another answer that would come again, such as a 404, is refused, and kept with its status.
-/// Anything else leaves it pending, with the attempts and their history added to what was there. So do 401, 403 and 407: they are
-/// final only for the credentials that it was sent with, and many in a row end the run, as those of a server that is down do; and
-/// a 409 for a record with a key that may have been processed: an earlier copy under that key may still be in progress. A gRPC
-/// failure in the head of a response, which is a 200, counts as the HTTP status that `google.rpc.Code` names for it; CANCELLED, which
-/// has none that is registered, as 500.
+/// A success (2xx) is delivered. Another answer that would come again, such as a 404, is refused,
+/// and kept with its status. Any other outcome leaves the record pending, and adds the new attempts
+/// and their history to the old ones. 401, 403 and 407 also leave it pending: they are final only
+/// for the credentials that were sent. Many of them in a row end the run, as failures of a server
+/// that is down do. A 409 leaves a record pending if the record has a key and may have been
+/// processed: an earlier copy under that key may still be in progress. A gRPC failure in the head
+/// of a response, which is a 200, counts as the HTTP status that `google.rpc.Code` names for it.
+/// CANCELLED, which has no registered status, counts as 500.
 ///
-/// Each request has [`Redriving`](crate::Redriving) in its extensions, so that a dead-letter layer in the stack does not
-/// record it again.
+/// Each request has [`Redriving`](crate::Redriving) in its extensions, so that a dead-letter layer
+/// in the stack does not record the request again.
 ///
-/// It is not in order with the calls that were made since: a `PUT` that is sent again may undo a later one.
+/// A redrive is not in order with later calls: a `PUT` that is sent again may undo a later one.
 ///
 /// # At least once
 ///
-/// A record is claimed before it is sent, for the total timeout and 30 s, and settled after the answer. A redrive that is killed
-/// leaves its claims to run out, and a later one goes on. Killed between the answer and the settlement, it leads to a duplicate
-/// *with the same key*, which the server recognises. Two redrives at once share the work: a fencing number sees to it that
-/// only the newest claim settles.
+/// A record is claimed before it is sent, for the total timeout and 30 s, and settled after the
+/// answer. If a redrive is killed, its claims run out, and a later redrive continues. If it is
+/// killed between the answer and the settlement, a duplicate is sent *with the same key*, which the
+/// server recognises. Two redrives at once share the work: a fencing number ensures that only the
+/// newest claim settles.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future of [`run`](Self::run) is like killing it: what is under way stays claimed until its lease ends.
+/// Dropping the future of [`run`](Self::run) is like killing the redrive: records being sent stay
+/// claimed until their lease ends.
 ///
 /// # Example
 ///
@@ -127,19 +136,19 @@ pub struct Redrive {
 
 type OnProgress = dyn Fn(&Progress<'_>) + Send + Sync;
 
-/// How long servers remember a key, at least: most providers keep keys for 24 h.
+/// How long servers remember a key at least: most providers keep keys for 24 h.
 pub(crate) const KEY_LIFETIME: Duration = Duration::from_secs(23 * 60 * 60);
-/// The total timeout of a call, with which it must end within the lifetime of its key.
+/// The total timeout of a call. The call must end within it, and within the lifetime of its key.
 pub(crate) const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a claim outlasts the call.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// Sends the pending letters of `store` again, by the defaults of [`Redrive`].
+/// Sends the pending letters of `store` again, with the defaults of [`Redrive`].
 ///
 /// # Errors
 ///
-/// The store's. What was sent by then is settled, as far as it lets.
+/// The store's errors. What was sent by then is settled, as far as the store allows.
 pub async fn redrive<St, S, B, RB>(store: &St, service: S) -> Result<Summary, StoreError>
 where
     St: LetterStore + ?Sized,
@@ -152,7 +161,7 @@ where
 }
 
 impl Redrive {
-    /// A redrive of all that is pending, with the defaults.
+    /// A redrive of all pending records, with the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -179,10 +188,12 @@ impl Redrive {
         self
     }
 
-    /// How long one call may take, with all its attempts: what the stack's own total timeout is. Default: 30 s.
+    /// How long one call may take, with all its attempts. Set it to the stack's own total timeout.
+    /// Default: 30 s.
     ///
-    /// It is the call's deadline, counted from the claim, and the claim lasts 30 s longer. A stack that goes on beyond it is cut
-    /// off. What could not be sent by then is not sent, so zero sends nothing.
+    /// This is the call's deadline, counted from the claim, and the claim lasts 30 s longer. A
+    /// stack that continues beyond the deadline is cut off. A record that could not be sent by then
+    /// is not sent, so zero sends nothing.
     #[must_use]
     pub const fn with_total_timeout(mut self, timeout: Duration) -> Self {
         self.total_timeout = timeout;
@@ -191,62 +202,67 @@ impl Redrive {
 
     /// How long the server remembers an idempotency key. Default: 23 h.
     ///
-    /// It is counted from the first call that may have been processed: a call that was never sent, or only ever refused, has no
-    /// key that ages, nor has one whose method is idempotent. A record whose key is older is marked as expired, and not sent;
-    /// one whose server asks for a longer pause expires at once, by [`Reason::KeyRunsOut`](crate::Reason::KeyRunsOut).
-    /// `Duration::MAX` sends it at any age.
+    /// The age is counted from the first call that may have been processed. A call has no key that
+    /// ages if it was never sent, was only ever refused, or has an idempotent method. A record
+    /// whose key is older is marked as expired, and not sent. A record whose server asks for a
+    /// longer pause expires at once, by [`Reason::KeyRunsOut`](crate::Reason::KeyRunsOut).
+    /// `Duration::MAX` sends a record at any age.
     #[must_use]
     pub const fn with_key_lifetime(mut self, lifetime: Duration) -> Self {
         self.key_lifetime = lifetime;
         self
     }
 
-    /// How often a record is sent again before it expires. Default: 10. Zero lets all of them expire.
+    /// How often a record is sent again before it expires. Default: 10. With zero, all records
+    /// expire.
     #[must_use]
     pub const fn with_max_redrives(mut self, redrives: u32) -> Self {
         self.max_redrives = redrives;
         self
     }
 
-    /// Ends the run when so many records in a row have failed, or were refused by a limit. Default: 20; `None` tries all of them.
+    /// Ends the run when this many records in a row have failed, or were rejected by a limit.
+    /// Default: 20; `None` tries all records.
     ///
-    /// A server that is still down would use up a redrive of each record otherwise.
+    /// Otherwise a server that is still down would use up a redrive of each record.
     #[must_use]
     pub const fn with_max_failures_in_row(mut self, failures: Option<NonZeroU32>) -> Self {
         self.max_failures_in_row = failures;
         self
     }
 
-    /// Only the records that `filter` lets through. Its state is not looked at.
+    /// Sends only the records that `filter` accepts. The filter's state is ignored.
     #[must_use]
     pub fn with_filter(mut self, filter: Filter) -> Self {
         self.filter = filter;
         self
     }
 
-    /// Only the record of this id, if it is pending and its `not_before` has come.
+    /// Sends only the record with this id, if it is pending and its `not_before` has come.
     #[must_use]
     pub const fn with_id(mut self, id: LetterId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// Whether a record is sent again that may have been processed, and that nothing keeps from being processed twice. Default:
-    /// no. Only for a record that is [named](Self::with_id): it is to be decided for each by itself.
+    /// Whether to send a record that may have been processed and that nothing protects from being
+    /// processed twice. Default: no. It applies only to a record that is [named](Self::with_id):
+    /// decide this for each record separately.
     #[must_use]
     pub const fn with_may_run_twice(mut self, may: bool) -> Self {
         self.may_run_twice = may;
         self
     }
 
-    /// Claims and sends nothing, and counts what would be sent. Default: no. The source of secrets is not asked.
+    /// Claims and sends nothing, and counts what would be sent. Default: no. The source of secrets
+    /// is not asked.
     #[must_use]
     pub const fn with_dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
         self
     }
 
-    /// Where fresh secrets come from. Without it, a record with withheld ones is not sent.
+    /// The source of fresh secrets. Without it, a record with withheld secrets is not sent.
     #[must_use]
     pub fn with_secrets<F>(mut self, source: F) -> Self
     where
@@ -256,7 +272,7 @@ impl Redrive {
         self
     }
 
-    /// What judges calls of a stack without a retry: see
+    /// The classifier for calls of a stack without a retry: see
     /// [`DeadLetterLayer::with_classifier`](crate::DeadLetterLayer::with_classifier).
     #[must_use]
     pub fn with_classifier<C>(mut self, classifier: C) -> Self
@@ -267,14 +283,14 @@ impl Redrive {
         self
     }
 
-    /// The wall clock by which keys grow old: the system's by default.
+    /// The wall clock that measures the age of keys: the system's by default.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Is called when a record is done with, on the task that runs the redrive.
+    /// Sets a hook that is called when a record is finished, on the task that runs the redrive.
     #[must_use]
     pub fn with_on_progress<F>(mut self, on_progress: F) -> Self
     where

@@ -29,9 +29,10 @@ pub use self::{
 };
 use crate::{Failure, LetterId, Reason};
 
-/// Where letters are kept, to be looked at and sent again.
+/// Keeps letters, so that they can be inspected and sent again.
 ///
-/// All times are those of the store's own clock, which for a store that many machines share is the database's.
+/// All times are those of the store's own clock. A store that many machines share uses the
+/// database's clock.
 ///
 /// ```text
 ///             claim                    settle: Delivered
@@ -47,31 +48,35 @@ use crate::{Failure, LetterId, Reason};
 ///
 /// # Cancel safety
 ///
-/// Dropping a future leaves the record as it was, or changes it as was asked; never anything between.
+/// Dropping a future either leaves the record as it was, or makes the whole change; nothing in
+/// between.
 ///
 /// # Errors
 ///
-/// Those that each method names, and [`StoreError::Failed`], [`Closed`](StoreError::Closed) and
-/// [`Corrupt`](StoreError::Corrupt) from all of them.
+/// The errors that each method names, and [`StoreError::Failed`], [`Closed`](StoreError::Closed)
+/// and [`Corrupt`](StoreError::Corrupt) from all of them.
 ///
-/// A record that cannot be read holds up no other: [`claim`](Self::claim) and [`list`](Self::list) leave it out,
-/// [`Claimed::unreadable`] and [`unreadable`](Self::unreadable) tell it, and it can be marked as discarded.
+/// A record that cannot be read does not hold up any other. [`claim`](Self::claim) and
+/// [`list`](Self::list) leave it out, [`Claimed::unreadable`] and [`unreadable`](Self::unreadable)
+/// report it, and it can be marked as discarded.
 pub trait LetterStore: Sink {
-    /// Claims the oldest records that can be claimed, at most [`max`](Claim::max) of them, sorted by id. It also tells which ones
-    /// it came upon that cannot be read, at no cost of their own.
+    /// Claims the oldest records that can be claimed, at most [`max`](Claim::max), sorted by id. It
+    /// also reports the unreadable records that it came upon, at no extra cost.
     ///
-    /// A record can be claimed if it is pending, or claimed until a time that has come, and its `not_before` is not to come.
-    /// Each claim gets a fencing number that is higher than the record's last one, and ends after the
-    /// [lease](Claim::lease). Two callers never get the same record at the same time.
+    /// A record can be claimed if it is pending, or if its claim has ended, and if its `not_before`
+    /// is not in the future. Each claim gets a fencing number that is higher than the record's last
+    /// one, and ends after the [lease](Claim::lease). Two callers never get the same record at the
+    /// same time.
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>>;
 
-    /// Writes what became of a claimed record, and so ends the claim; durable when the future resolves.
+    /// Writes the outcome of a claimed record, and so ends the claim. The outcome is durable when
+    /// the future resolves.
     ///
     /// # Errors
     ///
-    /// [`StaleFence`](StoreError::StaleFence) if the record is not claimed with `fence` any more. A claim whose lease has
-    /// ended can still be settled, as long as nobody has claimed or marked the record since.
-    /// [`NotFound`](StoreError::NotFound) if it is gone.
+    /// [`StaleFence`](StoreError::StaleFence) if the record is no longer claimed with `fence`. A
+    /// claim whose lease has ended can still be settled, if the record was not claimed or marked
+    /// since. [`NotFound`](StoreError::NotFound) if the record is gone.
     fn settle(
         &self,
         id: LetterId,
@@ -79,22 +84,23 @@ pub trait LetterStore: Sink {
         outcome: Settlement,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// The record of this id.
+    /// The record with this id.
     ///
     /// # Errors
     ///
     /// [`Corrupt`](StoreError::Corrupt) if it cannot be read.
     fn get(&self, id: LetterId) -> BoxFuture<'_, Result<Option<Record>, StoreError>>;
 
-    /// The records that `filter` lets through, sorted by id, which is oldest first. Fewer than the page's limit are the last
-    /// ones.
+    /// The records that `filter` accepts, sorted by id, which is oldest first. A result shorter
+    /// than the page's limit is the last page.
     fn list(&self, filter: Filter, page: Page) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
 
-    /// The records among those that `filter` lets through which cannot be read, sorted by id. Each record that `filter` lets
-    /// through is read, but for its body, until the page is full: of a million letters, that takes seconds. Those whose id cannot be read come first, with the first page and beyond
+    /// The records that `filter` accepts and that cannot be read, sorted by id. Every record that
+    /// `filter` accepts is read, except its body, until the page is full: for a million letters,
+    /// that takes seconds. Records whose id cannot be read come first, on the first page and beyond
     /// its limit.
     ///
-    /// The default is that of a store whose records can always be read: none.
+    /// The default returns none, for stores whose records can always be read.
     fn unreadable(
         &self,
         filter: Filter,
@@ -104,20 +110,23 @@ pub trait LetterStore: Sink {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    /// How many records there are, by reason and state, and the age of the oldest that is not settled.
+    /// How many records there are, by reason and state, and the age of the oldest record that is
+    /// not settled.
     fn stats(&self) -> BoxFuture<'_, Result<Stats, StoreError>>;
 
-    /// Changes the state of one record by hand. Marking a record as what it is changes nothing; one that is pending, but not
-    /// before a time that is to come, is not what [`Mark::Pending`] makes it.
+    /// Changes the state of one record by hand. Marking a record with the state it has changes
+    /// nothing. A pending record whose `not_before` is in the future still changes with
+    /// [`Mark::Pending`].
     ///
     /// # Errors
     ///
-    /// [`NotFound`](StoreError::NotFound), or [`Claimed`](StoreError::Claimed) if it is claimed until a time that is to come.
+    /// [`NotFound`](StoreError::NotFound), or [`Claimed`](StoreError::Claimed) if the record's
+    /// claim has not ended yet.
     fn mark(&self, id: LetterId, mark: Mark) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Removes the records that have been delivered, refused, expired or discarded for longer than `older_than`, and returns
-    /// how many there were. What is pending or claimed stays, whatever its age, and so does what is in a state that is not
-    /// known here.
+    /// Removes the records that have been delivered, refused, expired or discarded for longer than
+    /// `older_than`, and returns how many there were. Pending and claimed records stay, whatever
+    /// their age. So do records in a state that is unknown here.
     fn purge(&self, older_than: Duration) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
 
@@ -127,13 +136,13 @@ pub trait LetterStore: Sink {
 pub struct Claim {
     /// How many records at most. Zero claims nothing.
     pub max: u32,
-    /// How long until others may claim them again.
+    /// How long until another caller may claim the records again.
     pub lease: Duration,
-    /// Only those that sort after this id: what lets a redrive go through the records once.
+    /// Only records that sort after this id. This lets a redrive go through the records once.
     pub after: Option<LetterId>,
-    /// Only the record of this id.
+    /// Only the record with this id.
     pub id: Option<LetterId>,
-    /// Only those that it lets through. Its `state` is not looked at.
+    /// Only records that the filter accepts. Its `state` is ignored.
     pub filter: Filter,
 }
 
@@ -151,18 +160,19 @@ impl Claim {
     }
 }
 
-/// What a claim has found.
+/// The result of a claim.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Claimed {
-    /// The records that are claimed now, sorted by id.
+    /// The records that are now claimed, sorted by id.
     pub records: Vec<Record>,
-    /// Those in their place that could have been claimed, but cannot be read. They stay as they were.
+    /// Records in that range that could have been claimed, but cannot be read. They stay as they
+    /// were.
     pub unreadable: Vec<Unreadable>,
 }
 
 impl From<Vec<Record>> for Claimed {
-    /// These records, and none that cannot be read.
+    /// These records, and no unreadable ones.
     fn from(records: Vec<Record>) -> Self {
         Self {
             records,
@@ -171,17 +181,18 @@ impl From<Vec<Record>> for Claimed {
     }
 }
 
-/// Which records: those that meet all that is set.
+/// Selects records: those that meet all conditions that are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filter {
-    /// Those in this state.
+    /// Records in this state.
     pub state: Option<StateKind>,
-    /// Those that failed for this reason, at the last time.
+    /// Records that failed for this reason, at the last time.
     pub reason: Option<Reason>,
-    /// Those with this tag, by name and value.
+    /// Records with this tag, by name and value.
     pub tag: Option<(String, String)>,
-    /// Those that were recorded before this time, which means: whose id sorts before [`LetterId::floor`] of it.
+    /// Records that were recorded before this time: their id sorts before [`LetterId::floor`] of
+    /// it.
     pub before: Option<SystemTime>,
 }
 
@@ -197,28 +208,28 @@ impl Filter {
         }
     }
 
-    /// Only those in this state.
+    /// Only records in this state.
     #[must_use]
     pub fn with_state(mut self, state: StateKind) -> Self {
         self.state = Some(state);
         self
     }
 
-    /// Only those that failed for this reason, at the last time.
+    /// Only records that failed for this reason, at the last time.
     #[must_use]
     pub fn with_reason(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);
         self
     }
 
-    /// Only those with this tag.
+    /// Only records with this tag.
     #[must_use]
     pub fn with_tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.tag = Some((name.into(), value.into()));
         self
     }
 
-    /// Only those that were recorded before `time`, to the millisecond.
+    /// Only records that were recorded before `time`, to the millisecond.
     #[must_use]
     pub fn with_before(mut self, time: SystemTime) -> Self {
         self.before = Some(time);
@@ -230,7 +241,7 @@ impl Filter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page {
-    /// Only the records that sort after this id: the last one of the page before.
+    /// Only records that sort after this id: the last id of the previous page.
     pub after: Option<LetterId>,
     /// How many at most.
     pub limit: u32,
@@ -243,7 +254,7 @@ impl Page {
         Self { after: None, limit }
     }
 
-    /// The next `limit` records after the one of this id.
+    /// The next `limit` records after the record with this id.
     #[must_use]
     pub const fn after(id: LetterId, limit: u32) -> Self {
         Self {
@@ -253,40 +264,43 @@ impl Page {
     }
 }
 
-/// What became of a claimed record.
+/// The outcome of a claimed record.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "a store has to handle each")]
 pub enum Settlement {
-    /// It was sent, and answered with success: delivered. Counts a redrive.
+    /// The record was sent and answered with success: it is delivered. Counts as a redrive.
     Delivered {
         /// The status of the answer.
         status: StatusCode,
     },
-    /// It was sent, and answered in a way that would come again: refused. Counts a redrive.
+    /// The record was sent and answered in a way that would come again: it is refused. Counts as a
+    /// redrive.
     Refused {
         /// The status of the answer.
         status: StatusCode,
     },
-    /// It was sent, and failed: pending again, with this failure in place of the one before. Counts a redrive.
+    /// The record was sent and failed: it is pending again, and this failure replaces the previous
+    /// one. Counts as a redrive.
     Failed(Failure),
-    /// It was sent, and failed for the last time: expired, with this failure in place of the one before. Counts a redrive.
+    /// The record was sent and failed for the last time: it is expired, and this failure replaces
+    /// the previous one. Counts as a redrive.
     Exhausted(Failure),
-    /// It was not sent, and is too old to be: expired.
+    /// The record was not sent, and is too old to be sent: it is expired.
     Expired,
-    /// It was not sent: pending again, as it was before it was claimed.
+    /// The record was not sent: it is pending again, as it was before the claim.
     Released,
 }
 
-/// What a record is made by hand.
+/// The state that a record is given by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "a store has to handle each")]
 pub enum Mark {
-    /// To be sent again, though it was settled, and now, whatever its `not_before` was, which is forgotten. The count of redrives
-    /// starts anew.
+    /// The record may be sent again, even if it was settled. It may be sent now: its `not_before`
+    /// is forgotten. Its count of redrives starts again at zero.
     Pending,
-    /// Not to be sent again, by decision.
+    /// The record must not be sent again, by decision.
     Discarded,
-    /// Not to be sent again, as it is too old.
+    /// The record must not be sent again, as it is too old.
     Expired,
 }
 

@@ -1,4 +1,5 @@
-//! What the layer costs a call that succeeds. The only test in this file, as allocations are counted for the whole process.
+//! What the layer costs a call that succeeds. This is the only test in this file, as allocations
+//! are counted for the whole process.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
@@ -27,7 +28,8 @@ fn request() -> Request<Full<Bytes>> {
     request
         .headers_mut()
         .insert(key, HeaderValue::from_static("8e03978e"));
-    // As the layers around and inside do; the first extension of a request costs three allocations by itself.
+    // As the layers around and inside do. The first extension of a request alone costs three
+    // allocations.
     CallContext::edit(request.extensions_mut());
     request
 }
@@ -48,7 +50,7 @@ fn a_call_that_succeeds_costs_four_allocations() {
     assert_eq!((bare, layered, filtered), (0, 4, 0));
 }
 
-/// How many allocations a call costs, when all that is made once has been made.
+/// How many allocations a call costs, after everything that is made only once.
 fn count<S>(service: S) -> usize
 where
     S: Service<Request<Full<Bytes>>, Response = Response<Empty<Bytes>>> + Clone,

@@ -1,4 +1,4 @@
-//! What every layer promises, promised by the dead-letter layer.
+//! The dead-letter layer keeps the promises of every layer.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! An encrypted store keeps what every store promises, and shows nobody a body who has not the key.
+//! An encrypted store keeps the promises of every store, and hides bodies from a reader without the
+//! key.
 #![cfg(feature = "encryption")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -60,7 +61,7 @@ async fn a_body_is_read_with_its_key_and_stays_sealed_with_another() {
         .records;
     assert_eq!(body(claimed[0].clone()), plain.letter.payload);
 
-    // A new key, with the old one at hand.
+    // A new key, with the old one still available.
     let both = second.with_old_key(key(1));
     assert_eq!(body(both.get(id).await.unwrap().unwrap()), whole);
     let claimed = both.claim(Claim::new(9, HOUR)).await.unwrap().records;
@@ -68,8 +69,8 @@ async fn a_body_is_read_with_its_key_and_stays_sealed_with_another() {
     assert!(!format!("{both:?}").contains("1, 1"));
 }
 
-/// Pushes a letter, and then its sealed body under the same id with what `change` has done to the letter. Returns how the body is
-/// read there, and what a redrive is given.
+/// Pushes a letter, and then its sealed body under the same id with the change that `change` made
+/// to the letter. Returns how the body is read there, and what a redrive gets.
 async fn moved(change: impl FnOnce(&mut Letter)) -> (Result<Payload, StoreError>, Payload) {
     let clock = conformance::clock();
     let mut letter = letter(&clock, HOUR, Reason::Attempts);

@@ -8,9 +8,9 @@ use http_body::Body;
 
 use crate::Payload;
 
-/// Reads a body that is given again, up to a limit.
+/// Reads a replayed body, up to a limit.
 pub(crate) struct Collect<B> {
-    /// `None` if it is not to be read any more.
+    /// `None` once the body is not to be read any more.
     body: Option<Pin<Box<B>>>,
     data: Vec<u8>,
     limit: usize,
@@ -25,7 +25,7 @@ impl<B> Collect<B> {
         }
     }
 
-    /// Lets go of the body: it is gone.
+    /// Drops the body; it counts as gone.
     pub(crate) fn forget(&mut self) {
         self.body = None;
     }
@@ -40,7 +40,7 @@ impl<B: Body> Collect<B> {
             let Some(frame) = ready!(body.as_mut().poll_frame(cx)) else {
                 return Poll::Ready(Payload::Whole(std::mem::take(&mut self.data).into()));
             };
-            // Trailers would be missing in what is sent again.
+            // Trailers would be missing when the body is sent again.
             let Some(data) = frame.ok().and_then(|frame| frame.into_data().ok()) else {
                 return Poll::Ready(Payload::Gone);
             };

@@ -4,7 +4,7 @@ use courteous_core::LettersSnapshot;
 
 use crate::LetterOutcome;
 
-/// How many letters a layer has made, by what became of them.
+/// How many letters a layer has made, by their outcome.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     recorded: AtomicU64,

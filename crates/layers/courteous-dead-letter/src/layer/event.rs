@@ -1,21 +1,23 @@
 use crate::{Letter, NotRecorded};
 
-/// A call that has finally failed: what the layer's [hook](crate::DeadLetterLayer::with_on_letter) is given.
+/// A call that has finally failed: the argument of the layer's
+/// [hook](crate::DeadLetterLayer::with_on_letter).
 #[derive(Debug)]
 pub struct LetterEvent<'a> {
     letter: &'a Letter,
     outcome: LetterOutcome<'a>,
 }
 
-/// What became of a letter, when the layer had to go on.
+/// The state of a letter when the layer had to continue.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum LetterOutcome<'a> {
-    /// It is durable.
+    /// The letter is durable.
     Recorded,
-    /// It is not kept, or not known to be.
+    /// The letter is not kept, or not known to be kept.
     NotRecorded(&'a NotRecorded),
-    /// Nobody waits for it: the call was dropped. The sink has it, and says so if it fails.
+    /// The call was dropped, and no caller waits for the letter. The sink has the letter, and
+    /// reports a failure to keep it.
     HandedOver,
 }
 
@@ -30,7 +32,7 @@ impl<'a> LetterEvent<'a> {
         self.letter
     }
 
-    /// What became of it.
+    /// The state of the letter.
     #[must_use]
     pub const fn outcome(&self) -> LetterOutcome<'a> {
         self.outcome

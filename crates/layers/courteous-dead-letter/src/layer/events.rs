@@ -1,11 +1,11 @@
-//! What the layer tells a subscriber: the table is on the crate's page.
+//! The layer's `tracing` events. The crate's page has the table.
 
 use courteous_core::RequestLine;
 use http::StatusCode;
 
 use crate::{LetterId, LetterOutcome, Reason};
 
-/// The call that events about its letter are about.
+/// The call that the events about its letter describe.
 pub(crate) struct Subject {
     #[cfg(feature = "tracing")]
     request: RequestLine,
@@ -14,7 +14,7 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Of a call whose last answer had `status`, if it had one.
+    /// The subject for a call whose last answer had `status`, if it had one.
     pub(crate) fn new(request: RequestLine, status: Option<StatusCode>) -> Self {
         #[cfg(not(feature = "tracing"))]
         let _ = (request, status);
@@ -42,7 +42,7 @@ mod told {
     use super::*;
     use crate::NotRecordedCause;
 
-    /// A letter has come to `outcome`.
+    /// The letter has reached `outcome`.
     pub(crate) fn settled(
         id: LetterId,
         reason: Reason,
@@ -98,7 +98,7 @@ mod told {
         }
     }
 
-    /// A call that is only observed would have been recorded.
+    /// A call would have been recorded, but the layer only observes.
     #[cold]
     pub(crate) fn observed(reason: Reason, request: &RequestLine, status: Option<StatusCode>) {
         tracing::debug!(

@@ -17,7 +17,7 @@ use super::{
 use crate::NotRecorded;
 
 pin_project! {
-    /// The response of a [`DeadLetter`](crate::DeadLetter).
+    /// The response future of a [`DeadLetter`](crate::DeadLetter).
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct ResponseFuture<F, K, B, RB>
     where
@@ -105,7 +105,7 @@ where
     }
 }
 
-/// The call's outcome, with what became of its letter on it.
+/// Returns the call's outcome, with the outcome of its letter on it.
 fn tell<RB>(
     result: Result<Response<RB>, BoxError>,
     recorded: Recorded,

@@ -7,8 +7,8 @@ use crate::{LetterId, PushError, Reason};
 
 /// A call has finally failed, and is kept as a dead letter.
 ///
-/// It rides in the extensions of the response, or is the error, with the call's own one as its source: found by
-/// [`find_cause`](courteous_core::find_cause).
+/// It is in the extensions of the response; or it is the error, with the call's own error as its
+/// source. [`find_cause`](courteous_core::find_cause) finds it.
 #[derive(Clone, Debug)]
 pub struct DeadLettered {
     id: LetterId,
@@ -18,9 +18,9 @@ pub struct DeadLettered {
 
 /// A call has finally failed, and could not be kept as a dead letter.
 ///
-/// It is found in the same places as [`DeadLettered`]. Whether the letter is kept after all is not known after a
-/// [timeout](NotRecordedCause::TimedOut), nor after [`PushError::Failed`]: a write whose answer was lost may have been made. After
-/// the other causes it is not kept.
+/// It is found in the same places as [`DeadLettered`]. After a
+/// [timeout](NotRecordedCause::TimedOut) or [`PushError::Failed`], the letter may still have been
+/// kept: a write whose answer was lost may have been made. After the other causes it is not kept.
 #[derive(Clone, Debug)]
 pub struct NotRecorded {
     id: LetterId,
@@ -33,14 +33,15 @@ pub struct NotRecorded {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum NotRecordedCause {
-    /// The sink has not said within this time that the letter is durable. It may be later.
+    /// Within this time, the sink has not said that the letter is durable. It may become durable
+    /// later.
     TimedOut(Duration),
-    /// The sink has refused the letter, or has failed to say that it is durable.
+    /// The sink has rejected the letter, or has not said that it is durable.
     Refused(Arc<PushError>),
-    /// There is a retry outside of the layer, against its place in a stack: nobody knows here whether the call has failed for
-    /// good.
+    /// There is a retry outside the layer, which is the wrong place in a stack. The layer cannot
+    /// know there whether the call has failed for good.
     RetryOutside,
-    /// No id could be drawn for the letter: the operating system had no random bytes to give.
+    /// No id could be made for the letter: the operating system had no random bytes.
     NoId(NoRandomBytes),
 }
 
@@ -58,13 +59,14 @@ impl DeadLettered {
         self
     }
 
-    /// What the layer says of a response; `None` for one that is an answer, or that could not be recorded.
+    /// The layer's note on a response. `None` if the response is an answer, or could not be
+    /// recorded.
     #[must_use]
     pub fn of<B>(response: &Response<B>) -> Option<&Self> {
         response.extensions().get()
     }
 
-    /// The name of the record.
+    /// The id of the record.
     #[must_use]
     pub const fn id(&self) -> LetterId {
         self.id
@@ -76,7 +78,7 @@ impl DeadLettered {
         self.reason
     }
 
-    /// The call's own error, to be changed in place. `None` for a response, and for a value that was cloned.
+    /// The call's own error, to be changed in place. `None` for a response, and for a cloned value.
     #[must_use]
     pub fn source_mut(&mut self) -> Option<&mut BoxError> {
         Arc::get_mut(self.source.as_mut()?)
@@ -98,13 +100,14 @@ impl NotRecorded {
         self
     }
 
-    /// What the layer says of a response; `None` for one that is an answer, or that was recorded.
+    /// The layer's note on a response. `None` if the response is an answer, or was recorded.
     #[must_use]
     pub fn of<B>(response: &Response<B>) -> Option<&Self> {
         response.extensions().get()
     }
 
-    /// What the name of the record would have been; only its time after [`NoId`](NotRecordedCause::NoId).
+    /// The id that the record would have had. After [`NoId`](NotRecordedCause::NoId), it holds only
+    /// the time.
     #[must_use]
     pub const fn id(&self) -> LetterId {
         self.id
@@ -122,7 +125,7 @@ impl NotRecorded {
         &self.cause
     }
 
-    /// The call's own error, to be changed in place. `None` for a response, and for a value that was cloned.
+    /// The call's own error, to be changed in place. `None` for a response, and for a cloned value.
     #[must_use]
     pub fn source_mut(&mut self) -> Option<&mut BoxError> {
         Arc::get_mut(self.source.as_mut()?)
@@ -154,7 +157,8 @@ impl Error for DeadLettered {
 }
 
 impl Error for NotRecorded {
-    /// The call's error, if it had no response; [`cause`](NotRecorded::cause) has the sink's.
+    /// The call's error, if it had no response. The sink's error is in
+    /// [`cause`](NotRecorded::cause).
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         source(self.source.as_ref())
     }

@@ -25,7 +25,8 @@ use crate::{
 
 /// A letter on its way to the sink.
 ///
-/// Dropped before the sink has it, it is handed over with what is there of its body.
+/// If it is dropped before the sink has the letter, the letter is handed over with as much of its
+/// body as was read.
 pub(crate) struct Recording<B: Body> {
     settings: Arc<Settings>,
     id: LetterId,
@@ -38,23 +39,24 @@ pub(crate) struct Recording<B: Body> {
     body_timer: Timer,
 }
 
-/// What is left of a streamed body may take this long, and half of the time to record, before the letter goes without it.
+/// The rest of a streamed body may take this long, and at most half of the time to record. Then the
+/// letter goes without it.
 const BODY_TIME: Duration = Duration::from_secs(1);
 
 enum State<B> {
-    /// The body is read.
+    /// The body is being read.
     Collecting {
         letter: Box<Letter>,
         body: Collect<B>,
     },
     /// The sink has the letter.
     Pushed(BoxFuture<'static, Result<(), PushError>>),
-    /// It must not be recorded.
+    /// The letter must not be recorded.
     Refused(NotRecordedCause),
     Done,
 }
 
-/// What a recording has come to.
+/// The result of a recording.
 pub(crate) type Recorded = Result<DeadLettered, NotRecorded>;
 
 impl<B: Body> Recording<B> {
@@ -106,7 +108,8 @@ impl<B: Body> Recording<B> {
         Poll::Ready(self.end(result))
     }
 
-    /// Goes as far as it can without waiting. If the body has had its time, what is there of it must do.
+    /// Goes as far as possible without waiting. If the body's time is over, the letter takes what
+    /// was read of it.
     fn advance(
         &mut self,
         cx: &mut Context<'_>,
@@ -183,7 +186,7 @@ impl<B: Body> Drop for Recording<B> {
         if let State::Collecting { body, .. } = &mut self.state
             && thread::panicking()
         {
-            // If it panicked, too, the process would end.
+            // If the body panicked again while it is dropped, the process would end.
             body.forget();
         }
         if matches!(self.state, State::Done) {
@@ -196,7 +199,7 @@ impl<B: Body> Drop for Recording<B> {
     }
 }
 
-/// A timer that is made at the first wait.
+/// A timer that is created at the first wait.
 struct Timer {
     /// `None` if there is no end.
     end: Option<Instant>,
@@ -225,11 +228,12 @@ impl Timer {
             self.sleep = timer(end).map(Box::pin).ok();
         }
         let Some(sleep) = &mut self.sleep else {
-            // Without a runtime: polled again and again.
+            // There is no runtime, so the future is polled again and again.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         };
-        // Also if the task's budget is spent: what is waited for may always spend it.
+        // Not limited by the task's budget, as the future that this timer bounds may always spend
+        // the whole budget.
         pin!(coop::unconstrained(sleep.as_mut())).poll(cx)
     }
 }

@@ -17,21 +17,25 @@ use crate::ResponseFuture;
 ///
 /// # Readiness
 ///
-/// The inner service's. A readiness error is no call that has failed, and is not recorded.
+/// The readiness is the inner service's. A readiness error is not a failed call, and is not
+/// recorded.
 ///
 /// # Cancel safety
 ///
-/// Dropping the response future of a call that is under way records nothing, unless the layer was given the reason
-/// [`Abandoned`](crate::Reason::Abandoned): then the letter is handed to the sink, and nobody waits for it. Dropping the
-/// future of a call that has failed, while its letter is being recorded, takes nothing back.
+/// Dropping the response future of a call in flight records nothing, unless the layer was given the
+/// reason [`Abandoned`](crate::Reason::Abandoned). Then the letter is handed to the sink, and the
+/// drop does not wait for it. If a call has failed and its letter is being recorded, dropping its
+/// future takes nothing back.
 ///
 /// # Errors
 ///
-/// A call that has failed, and is recorded, has the same outcome as without the layer, with [`DeadLettered`] among the
-/// extensions of the response, or around the error; or [`NotRecorded`] in the same places. All others are passed through.
+/// A call that has failed and is recorded has the same outcome as without the layer.
+/// [`DeadLettered`] is among the extensions of the response, or around the error. If recording
+/// failed, [`NotRecorded`] is in the same places. All other outcomes pass through.
 ///
-/// A streamed body is read to its end for the record. If the server has failed the call before it had read all of it, what is
-/// still being sent to it ends here; a body that is in memory, such as `Full`, is not touched.
+/// A streamed body is read to its end for the record. If the server fails the call before it has
+/// read the whole body, the rest is not sent to the server any more. A body that is in memory, such
+/// as `Full`, is not touched.
 ///
 /// [`DeadLettered`]: crate::DeadLettered
 /// [`NotRecorded`]: crate::NotRecorded
@@ -69,7 +73,7 @@ impl<S, K> DeadLetter<S, K> {
         self.settings.counts.snapshot()
     }
 
-    /// The switch that says whether the layer only observes. `None`: it enforces.
+    /// The switch that says whether the layer only observes. `None` if it enforces.
     #[must_use]
     pub fn observe_only_switch(&self) -> Option<&ObserveOnly> {
         self.settings.observe.as_ref()

@@ -85,7 +85,8 @@ pub(crate) struct Reasons(u32);
 impl Reasons {
     pub(crate) const NONE: Self = Self(0);
 
-    /// All but those of calls that would fail alike again, and of calls that their callers have dropped.
+    /// All reasons but two: calls that would fail again in the same way, and calls that their
+    /// callers have dropped.
     fn retryable() -> Self {
         let all = Reason::ALL.into_iter().fold(Self::NONE, Self::with);
         let others = [Reason::Permanent, Reason::Vetoed, Reason::Abandoned];

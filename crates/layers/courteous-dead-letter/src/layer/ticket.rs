@@ -14,7 +14,8 @@ use crate::{
     redrive::TOTAL_TIMEOUT,
 };
 
-/// What is kept of a call while it is under way. Dropped before the call has come to anything, it is an abandoned call.
+/// What is kept of a call in flight. If it is dropped before the call has ended, the call was
+/// abandoned.
 pub(crate) struct Ticket<K: Keep<B>, B: Body>(Option<Kind<K, B>>);
 
 #[allow(
@@ -23,11 +24,11 @@ pub(crate) struct Ticket<K: Keep<B>, B: Body>(Option<Kind<K, B>>);
 )]
 enum Kind<K: Keep<B>, B> {
     Open(Open<K, B>),
-    /// Nothing is recorded: it is only told.
+    /// Nothing is recorded; the call is only reported.
     Observed(Observed),
 }
 
-/// What has to be known of a call to tell that it would have been recorded.
+/// What must be known of a call to report that it would have been recorded.
 struct Observed {
     settings: Arc<Settings>,
     switch: ObserveOnly,
@@ -45,13 +46,13 @@ struct Open<K: Keep<B>, B> {
     trail: Trail,
     idempotent: Option<bool>,
     begun: Instant,
-    /// A retry outside, which may try again what fails here.
+    /// There is a retry outside, which may retry a failure of this call.
     inside_retry: bool,
 }
 
 impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
-    /// The ticket of `request`, and what is to be sent in its place. A redrive has one that is void: its failure goes back to
-    /// the record that it came from.
+    /// Returns the ticket of `request`, and the request to send in its place. A redrive gets an
+    /// empty ticket: its failure goes back to the record that it came from.
     pub(crate) fn of(
         mut request: Request<B>,
         settings: &Arc<Settings>,
@@ -68,7 +69,7 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
         let trail = Trail::new();
         let inside_retry = CallContext::of(request.extensions()).attempt().is_some();
         if let Some(switch) = ObserveOnly::active(settings.observe.as_ref()) {
-            // An attempt, and no call: it would not be recorded.
+            // This is an attempt, not a call, and would not be recorded.
             if inside_retry {
                 return (Self(None), request);
             }
@@ -108,7 +109,8 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
 }
 
 impl<K: Keep<B>, B: Body> Ticket<K, B> {
-    /// The recording that is to follow the call's `result`, if it has failed for a reason that counts.
+    /// The recording that follows the call's `result`, if the call has failed for a reason that
+    /// counts.
     pub(crate) fn settle<RB: Body>(
         &mut self,
         result: Result<&Response<RB>, &(dyn Error + 'static)>,
@@ -128,7 +130,7 @@ impl<K: Keep<B>, B: Body> Ticket<K, B> {
     }
 }
 
-/// How a call has failed, if for a reason that counts.
+/// How a call has failed, if it failed for a reason that counts.
 fn judge<RB: Body>(
     settings: &Settings,
     trail: &Trail,
@@ -168,7 +170,7 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
         let has_key = KeyField::of(&stripped.headers, &settings.key_header).is_key();
         let failure = failed.into_failure(clock, error);
         let now = clock.now();
-        // The name of a letter that cannot have one of its own is that of its time: for the hook.
+        // A letter that could not get an id of its own gets one from its time, for the hook.
         let id = LetterId::new(now);
         let refusal = match id {
             _ if self.inside_retry => Some(NotRecordedCause::RetryOutside),
@@ -205,7 +207,7 @@ impl<K: Keep<B>, B: Body> Drop for Ticket<K, B> {
         match self.0.take() {
             Some(Kind::Open(open)) if abandoned(&open.settings) => {
                 let failed = Failed::abandoned(&open.trail);
-                // Dropped at once, which hands it over.
+                // Dropping the recording at once hands the letter over.
                 drop(open.record(failed, None));
             }
             Some(Kind::Observed(observed)) if abandoned(&observed.settings) => {

@@ -8,10 +8,10 @@ use std::{
 use courteous_core::{NoRandomBytes, random_bytes};
 use uuid::{Builder, Uuid};
 
-/// The name of a record: a UUID of version 7, so that sorted ids are sorted by the time of recording.
+/// The id of a record: a UUID of version 7, so that sorted ids are sorted by the time of recording.
 ///
-/// Within a millisecond they are sorted too, to about a quarter of a microsecond; between machines as well as their clocks
-/// agree.
+/// Within a millisecond, ids are also sorted, to about a quarter of a microsecond. Between
+/// machines, the order is as good as the agreement of their clocks.
 ///
 /// ```
 /// use courteous_dead_letter::LetterId;
@@ -24,16 +24,18 @@ use uuid::{Builder, Uuid};
 pub struct LetterId(Uuid);
 
 impl LetterId {
-    /// A new id of something that is recorded at `now`. Its 62 random bits are drawn from the operating system, so that
-    /// processes that were forked from one have different ids in the same moment.
+    /// A new id for a letter that is recorded at `now`. The id's 62 random bits are drawn from the
+    /// operating system, so that processes that were forked from one process get different ids at
+    /// the same moment.
     ///
     /// # Errors
     ///
-    /// If it has no random bytes to give.
+    /// If the operating system has no random bytes to give.
     pub fn new(now: SystemTime) -> Result<Self, NoRandomBytes> {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut rest: [u8; 10] = random_bytes()?;
-        // RFC 9562, section 6.2, method 3: twelve bits of what is below a millisecond, in front of the random ones.
+        // RFC 9562, section 6.2, method 3: twelve bits for the time below a millisecond, in front
+        // of the random bits.
         let fraction = u64::from(since.subsec_nanos()) % 1_000_000 * 4096 / 1_000_000;
         [rest[0], rest[1]] = (fraction as u16).to_be_bytes();
         Ok(Self(
@@ -41,25 +43,25 @@ impl LetterId {
         ))
     }
 
-    /// The id of these 128 bits.
+    /// The id with these 128 bits.
     #[must_use]
     pub const fn from_bits(bits: u128) -> Self {
         Self(Uuid::from_u128(bits))
     }
 
-    /// Its 128 bits, of which the first 48 are the milliseconds since 1970.
+    /// The 128 bits of the id. The first 48 bits are the milliseconds since 1970.
     #[must_use]
     pub const fn to_bits(self) -> u128 {
         self.0.as_u128()
     }
 
-    /// When it was made, to the millisecond.
+    /// When the id was made, to the millisecond.
     #[must_use]
     pub fn recorded_at(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis((self.to_bits() >> 80) as u64)
     }
 
-    /// What no id that is made at `time` or later sorts before.
+    /// The lowest id of that time: no id that is made at `time` or later sorts before it.
     #[must_use]
     pub fn floor(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -93,7 +95,7 @@ impl FromStr for LetterId {
     }
 }
 
-/// A text that is no [`LetterId`].
+/// The error for a text that is not a [`LetterId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidId(());
 

@@ -4,25 +4,28 @@ use bytes::Bytes;
 
 /// The body of a request, as it was kept.
 ///
-/// Its content is not shown by `Debug`: nobody knows what is in it.
+/// `Debug` does not show the content, as it may hold anything.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Payload {
-    /// All of it.
+    /// The whole body.
     Whole(Bytes),
-    /// It was longer than may be kept. What is here is its beginning, which may be nothing; it cannot be sent again.
+    /// The body was longer than the limit. This is its beginning, which may be empty; the body
+    /// cannot be sent again.
     Truncated(Bytes),
-    /// It was streamed, and could not be kept: it did not end in time, it failed, it had trailers, or it can be read only
-    /// once. It cannot be sent again.
+    /// The body was streamed, and could not be kept: it did not end in time, it failed, it had
+    /// trailers, or it can be read only once. It cannot be sent again.
     Gone,
-    /// Secrets were taken out of it by a [`BodyScrubber`](crate::BodyScrubber): it is for reading, and cannot be sent again.
+    /// A [`BodyScrubber`](crate::BodyScrubber) removed secrets from the body: it is for reading,
+    /// and cannot be sent again.
     Scrubbed(Bytes),
-    /// It is encrypted, and only a store that has the key can open it: the others cannot send it again.
+    /// The body is encrypted. Only a store that has the key can open it; other stores cannot send
+    /// it again.
     Sealed(Bytes),
 }
 
 impl Payload {
-    /// The word for its kind: `whole`, `truncated`, `gone`, `scrubbed` or `sealed`.
+    /// The word for the payload's kind: `whole`, `truncated`, `gone`, `scrubbed` or `sealed`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -34,7 +37,7 @@ impl Payload {
         }
     }
 
-    /// What is there of it; nothing of one that is gone. Of a sealed one, its cipher text.
+    /// The bytes that are there: none of a body that is gone, and the cipher text of a sealed body.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         static NONE: Bytes = Bytes::new();
@@ -47,8 +50,8 @@ impl Payload {
         }
     }
 
-    /// The payload that has this [`kind`](Self::kind) and these [`bytes`](Self::bytes), for stores to read; `None` for a kind that
-    /// is not known.
+    /// The payload with this [`kind`](Self::kind) and these [`bytes`](Self::bytes), for stores to
+    /// read. `None` if the kind is unknown.
     #[must_use]
     pub fn of(kind: &str, bytes: Bytes) -> Option<Self> {
         Some(match kind {

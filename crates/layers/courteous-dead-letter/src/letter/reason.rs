@@ -4,48 +4,53 @@ use courteous_core::StopReason;
 
 use crate::UnknownWord;
 
-/// Why a call has finally failed, and so is recorded.
+/// Why a call has finally failed and is therefore recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// All attempts that were allowed have failed.
+    /// All allowed attempts have failed.
     Attempts,
-    /// The retry budget had not the price of another attempt.
+    /// The retry budget could not pay for another attempt.
     Budget,
     /// The call's time was up, or the wait for another attempt would have outlasted it.
     Deadline,
     /// The server asked for a longer wait than one call may have: the letter's `not_before` says until when.
     WaitTooLong,
-    /// The server asked for a pause that its key does not outlive, and an earlier attempt may have been processed: when the pause
-    /// is over, the server may have forgotten the key, and would process the request again. Its letter is expired from the
-    /// beginning. Stands in the place of the reason that the pause had, by which it was decided to record it.
+    /// The server asked for a pause that the key does not outlive, and an earlier attempt may have
+    /// been processed. When the pause is over, the server may have forgotten the key, and would
+    /// process the request again. The letter is expired from the beginning. This reason replaces
+    /// the reason that the pause had, which decided that the call is recorded.
     KeyRunsOut,
-    /// It was not sent, as another operation has its idempotency key: by
-    /// [`RejectReason::KeyReused`](courteous_core::RejectReason::KeyReused). Under this key, the server would take it for the
-    /// other operation. Its letter is expired from the beginning, and no redrive sends it.
+    /// The call was not sent, as another operation has its idempotency key: by
+    /// [`RejectReason::KeyReused`](courteous_core::RejectReason::KeyReused). Under this key, the
+    /// server would take the call for the other operation. The letter is expired from the
+    /// beginning, and no redrive sends it.
     KeyReused,
-    /// A limit of ours refused the call, or its next attempt.
+    /// One of our limits rejected the call or its next attempt.
     Rejected,
-    /// It may have been processed, and nothing made another attempt safe: neither its method nor a key; or it writes under a
-    /// precondition that its own effect makes false.
+    /// The call may have been processed, and neither its method nor a key made another attempt
+    /// safe; or it writes under a precondition that its own effect makes false.
     NotIdempotent,
-    /// Its body could not be sent again.
+    /// The call's body could not be sent again.
     BodyNotReplayable,
-    /// It failed in a way that may pass, and there was no retry, or retries were off for this call.
+    /// The call failed in a way that may pass, and there was no retry, or retries were off for this
+    /// call.
     NotRetried,
-    /// It failed, and would fail alike again. Its last attempt was sent: else it is [`Unsendable`](Self::Unsendable).
+    /// The call failed, and would fail again in the same way. Its last attempt was sent: otherwise
+    /// the reason is [`Unsendable`](Self::Unsendable).
     Permanent,
-    /// Its last attempt was not sent, and another one would fail alike until something is changed: a certificate, a proxy, the
-    /// target, a limit of ours. The letter's `maybe_sent` tells of the attempts before.
+    /// The last attempt was not sent. Another attempt would fail in the same way until something is
+    /// changed: a certificate, a proxy, the target, or one of our limits. The letter's `maybe_sent`
+    /// tells whether an earlier attempt may have been sent.
     Unsendable,
-    /// It failed, and the server asked for no further attempt.
+    /// The call failed, and the server asked for no further attempt.
     Vetoed,
-    /// Its caller dropped it before it had ended.
+    /// The caller dropped the call before it had ended.
     Abandoned,
 }
 
 impl Reason {
-    /// All there are.
+    /// All reasons.
     pub const ALL: [Self; 14] = [
         Self::Attempts,
         Self::Budget,
@@ -63,7 +68,7 @@ impl Reason {
         Self::Abandoned,
     ];
 
-    /// The word for it, as it is stored and shown.
+    /// The word for the reason, as it is stored and shown.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -84,13 +89,14 @@ impl Reason {
         }
     }
 
-    /// Whether a letter that failed for this reason is expired from the beginning: it is kept to be looked at, and never sent again.
+    /// Whether a letter that failed for this reason is expired from the beginning: it is kept for
+    /// inspection, and never sent again.
     #[must_use]
     pub const fn is_end(self) -> bool {
         matches!(self, Self::KeyRunsOut | Self::KeyReused)
     }
 
-    /// The reason that a retry gives; `None` if the server answered.
+    /// The reason for the retry's `stop`. `None` if the server answered.
     pub(crate) const fn of(stop: StopReason) -> Option<Self> {
         Some(match stop {
             StopReason::Answered => return None,

@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, btree_map};
 
-/// What the caller wants to find in the record: a request extension, and a part of a [`Letter`](crate::Letter).
+/// Tags by which the caller can find the record: a request extension, and a part of a
+/// [`Letter`](crate::Letter).
 ///
-/// The layer takes it out of the request, so that nothing further in sees it, or copies it. What is secret does not belong here:
-/// a value that has a secret's name or form, or holds a secret of the request, is written as `withheld`.
+/// The layer removes the tags from the request, so that no inner service sees or copies them. Do
+/// not put secrets here: a value that has a secret's name or form, or holds a secret of the
+/// request, is written as `withheld`.
 ///
 /// ```
 /// use courteous_dead_letter::Tags;
@@ -19,13 +21,14 @@ use std::collections::{BTreeMap, btree_map};
 pub struct Tags(BTreeMap<String, String>);
 
 impl Tags {
-    /// None.
+    /// No tags.
     #[must_use]
     pub const fn new() -> Self {
         Self(BTreeMap::new())
     }
 
-    /// One more, or another value of the one that has this name. A NUL character is left out, as not every store can hold it.
+    /// Adds a tag, or replaces the value of the tag with this name. A NUL character is left out, as
+    /// not every store can hold it.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.0
@@ -33,19 +36,19 @@ impl Tags {
         self
     }
 
-    /// The value of the one that has this name.
+    /// The value of the tag with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// Whether there is none.
+    /// Whether there are no tags.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of them, sorted by name.
+    /// All tags, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.into_iter()
     }

@@ -1,6 +1,6 @@
 use std::{error::Error, fmt};
 
-/// A word that is none of those that are known.
+/// The error for an unknown word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownWord(pub(crate) ());
 

@@ -1,4 +1,5 @@
-//! What a call has come to, as far as letters go: pure, and the same for the layer and for a redrive.
+//! How a call has ended, as far as letters need to know: pure functions, the same for the layer and
+//! for a redrive.
 
 use std::error::Error;
 
@@ -38,7 +39,7 @@ impl Failed {
             return Self::of_info(info, status);
         }
         if trail.is_followed() {
-            // A retry says nothing of a first attempt that was answered.
+            // A retry reports nothing about a first attempt that was answered.
             return None;
         }
         let verdict = classifier.classify(Outcome::response(response).with_request(request));
@@ -54,7 +55,7 @@ impl Failed {
         })
     }
 
-    /// What `error` means. `None` if it is a server's answer after all.
+    /// What `error` means. `None` if it is in fact a server's answer.
     pub(crate) fn of_error(
         error: &(dyn Error + 'static),
         trail: &Trail,
@@ -64,7 +65,7 @@ impl Failed {
         let rejected = find_cause::<Rejected>(error);
         let mut failed = if let Some(retried) = find_cause::<Retried>(error) {
             let mut failed = Self::of_info(retried.info(), retried.last_status())?;
-            // An attempt that a retry further in has ended is in no history of this one.
+            // An attempt that an inner retry has ended is not in this history.
             if trail.is_followed() {
                 failed.maybe_sent |= trail.is_maybe_sent();
                 failed.maybe_processed |= trail.is_maybe_processed();
@@ -106,7 +107,7 @@ impl Failed {
         Some(failed)
     }
 
-    /// What a call means that was dropped before it had come to anything.
+    /// What a call means that was dropped before it ended.
     pub(crate) fn abandoned(trail: &Trail) -> Self {
         let history = trail.history();
         Self {
@@ -137,11 +138,11 @@ impl Failed {
         }
     }
 
-    /// An answer by `status` that another redrive may not get.
+    /// An answer with `status` that another redrive may not get.
     pub(crate) fn answered(status: StatusCode, trail: &Trail) -> Self {
         let attempts = trail.attempts().max(1);
         let mut history = trail.history();
-        // What refuses the credentials acts on nothing.
+        // A server that refuses the credentials does not act on the request.
         let is_refusal = matches!(status.as_u16(), 401 | 403 | 407);
         let maybe_processed = !is_refusal || history.is_maybe_processed();
         history.push(Attempt::new(
@@ -161,7 +162,7 @@ impl Failed {
         }
     }
 
-    /// Whether a limit of ours has refused it before anything was sent.
+    /// Whether one of our limits rejected the call before anything was sent.
     pub(crate) fn was_refused_here(&self) -> bool {
         self.reason == Reason::Rejected && self.attempts == 0 && !self.maybe_sent
     }
@@ -183,7 +184,7 @@ impl Failed {
         })
     }
 
-    /// A call without a retry, of which nothing but its end is known.
+    /// A call without a retry; only its end is known.
     fn of_single(verdict: Verdict, status: Option<StatusCode>) -> Option<Self> {
         let reason = match verdict {
             Verdict::Answered => return None,
@@ -204,7 +205,7 @@ impl Failed {
         })
     }
 
-    /// The same, for a letter: with wall-clock times, and the text of the error.
+    /// The failure in the form of a letter, with wall-clock times and the text of the error.
     pub(crate) fn into_failure(self, clock: &Clock, error: Option<String>) -> Failure {
         let attempts = self.history.attempts().iter();
         Failure {
@@ -220,7 +221,8 @@ impl Failed {
     }
 }
 
-/// The verdict on a call that a limit of ours has refused. To a retry, such a refusal is no attempt at all.
+/// The verdict on a call that one of our limits has rejected. To a retry, such a rejection is not
+/// an attempt.
 const fn of_rejected(rejected: &Rejected) -> Verdict {
     match rejected.reason().is_final() {
         true => Verdict::Unsendable,
@@ -228,8 +230,9 @@ const fn of_rejected(rejected: &Rejected) -> Verdict {
     }
 }
 
-/// Whether a call that would fail alike again ended with an attempt that may have been sent. If it did not, that attempt is
-/// unsendable, or in no history: the service was not ready for it.
+/// Whether a call that would fail again in the same way ended with an attempt that may have been
+/// sent. If it did not, that attempt is unsendable, or is in no history because the service was not
+/// ready for it.
 fn ended_sent(history: &History) -> bool {
     let last = history.attempts().last().map(Attempt::verdict);
     !matches!(
@@ -285,7 +288,7 @@ mod tests {
             .unwrap()
     }
 
-    // A retry judges alike: what one calls a failure, the other keeps.
+    // A retry judges in the same way: what the retry calls a failure, the layer keeps.
     #[test]
     fn without_a_retry_a_call_is_judged_as_a_retry_would() {
         let of = |response: &Response<Empty<&'static [u8]>>| {
@@ -382,7 +385,7 @@ mod tests {
     fn after_a_total_timeout_the_trail_tells() {
         let elapsed = || Elapsed::new(Duration::from_secs(1), Scope::Total);
         let trail = Trail::new();
-        // Nobody took it: there may be no retry that would have told.
+        // No retry took the trail: perhaps there is no retry to report on the attempts.
         let failed = of_error(elapsed(), &trail).unwrap();
         assert_eq!(
             (failed.reason, failed.attempts, failed.maybe_sent),

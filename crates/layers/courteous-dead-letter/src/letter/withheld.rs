@@ -2,7 +2,8 @@ use std::fmt;
 
 use http::HeaderName;
 
-/// The names of the secrets that a request had, and that were not written: a redrive has to get fresh ones.
+/// The names of the secrets that a request had and that were not written: a redrive has to get
+/// fresh ones.
 ///
 /// Shown as a list: `authorization, token=, user:password@`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,26 +10,27 @@ use super::{
 };
 use crate::Payload;
 
-/// What stands in the place of a value that was left out.
+/// The word that replaces a withheld value.
 const PLACEHOLDER: &str = "withheld";
 
-/// Takes secrets out of the bodies of forms and of JSON before they are written, by the names of their fields.
+/// Removes secrets from the bodies of forms and of JSON before they are written, by the names of
+/// their fields.
 ///
-/// A field is secret if the words in its name say so, as of a header field, or if its value has the form of a credential; in
-/// JSON at any depth. The word `withheld` is written in its place.
+/// A field is secret if the words in its name say so, as for a header field, or if its value has
+/// the form of a credential; in JSON at any depth. The word `withheld` is written in its place.
 ///
-/// **A body that was scrubbed is for reading only**: its letter is [`Payload::Scrubbed`], and no redrive sends it. A body in which
-/// there was no secret is kept as it was, and is sent.
+/// **A scrubbed body is for reading only**: its letter is [`Payload::Scrubbed`], and no redrive
+/// sends it. A body without a secret is kept as it was, and is sent.
 ///
 /// | body, by its `content-type` | what is written |
 /// |---|---|
 /// | `application/x-www-form-urlencoded` | its fields, without the secret values |
 /// | `application/json`, and all that end with `+json` | the same value in another text: names sorted, without spaces between them |
-/// | one of both that cannot be read, as it is compressed or broken | nothing: [`Payload::Gone`] |
+/// | a form or JSON that cannot be read, as it is compressed or broken | nothing: [`Payload::Gone`] |
 /// | JSON in which an object has a name twice | nothing: a reader may take either value |
-/// | any whose `content-type` is withheld | nothing: what it is cannot be told |
-/// | one of both that was too long to be kept | nothing of it: [`Payload::Truncated`], empty |
-/// | any other, `multipart/form-data` among them, or none | the body **as it is** |
+/// | any whose `content-type` is withheld | nothing: its type is unknown |
+/// | a form or JSON that was too long to be kept | nothing of it: [`Payload::Truncated`], empty |
+/// | any other type, including `multipart/form-data`, or none | the body **as it is** |
 ///
 /// ```
 /// use courteous_dead_letter::{BodyScrubber, DeadLetterLayer, MemoryStore};
@@ -45,7 +46,7 @@ pub struct BodyScrubber {
     names: SecretNames,
 }
 
-/// What a body consists of.
+/// The format of a body.
 enum Form {
     Fields,
     Json,
@@ -54,7 +55,7 @@ enum Form {
 }
 
 impl BodyScrubber {
-    /// Takes out the fields whose names have the words of secrets in them.
+    /// Removes the fields whose names contain the words of secrets.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -62,21 +63,22 @@ impl BodyScrubber {
         }
     }
 
-    /// Takes out this field as well, in any case.
+    /// Also removes this field, in any case.
     #[must_use]
     pub fn with_secret_field(mut self, name: &str) -> Self {
         self.names.add_secret(name);
         self
     }
 
-    /// Leaves this field in, whatever the words in its name, or the form of its value.
+    /// Keeps this field, whatever the words in its name or the form of its value.
     #[must_use]
     pub fn with_plain_field(mut self, name: &str) -> Self {
         self.names.add_plain(name);
         self
     }
 
-    /// The part of a body that is written, if its request has these header fields, without those that are `withheld`.
+    /// The part of a body to write, if its request has these header fields without the `withheld`
+    /// ones.
     pub(crate) fn scrub(
         &self,
         headers: &HeaderMap,
@@ -110,7 +112,7 @@ impl BodyScrubber {
         }
     }
 
-    /// The fields of a form without secrets; `None` if there are none.
+    /// The fields of a form without secrets; `None` if it has no secrets.
     fn fields(&self, body: &[u8]) -> Result<Option<String>, Unreadable> {
         let body = str::from_utf8(body).map_err(|_| Unreadable)?;
         let mut is_scrubbed = false;
@@ -123,10 +125,10 @@ impl BodyScrubber {
         Ok(is_scrubbed.then_some(scrubbed))
     }
 
-    /// JSON without secrets; `None` if there are none.
+    /// JSON without secrets; `None` if it has no secrets.
     fn json(&self, body: &[u8]) -> Result<Option<String>, Unreadable> {
         let mut json = serde_json::from_slice(body).map_err(|_| Unreadable)?;
-        // Only the last of two members of one name was read.
+        // If two members had the same name, only the last one was read.
         if members(&json) != colons(body) {
             return Err(Unreadable);
         }
@@ -134,7 +136,8 @@ impl BodyScrubber {
         Ok(is_scrubbed.then(|| json.to_string()))
     }
 
-    /// Whether there was a secret in `value`, which is that of the field `name`. Arrays hand their name on.
+    /// Replaces the secrets in `value`, the value of the field `name`. Returns whether there was
+    /// one. Arrays pass their name on.
     fn value(&self, name: &str, value: &mut Value) -> bool {
         let is_secret = match value {
             Value::Null | Value::Bool(_) => false,
@@ -145,7 +148,7 @@ impl BodyScrubber {
             *value = PLACEHOLDER.into();
             return true;
         }
-        // All of them, and not only the first.
+        // Every member is checked, not only those before the first secret.
         let any =
             |scrubbed: bool, (name, value): (&str, &mut Value)| self.value(name, value) | scrubbed;
         match value {
@@ -184,7 +187,7 @@ fn members(json: &Value) -> usize {
     }
 }
 
-/// How many colons are in a JSON text that are not in a string: one for each member of an object.
+/// How many colons of a JSON text are outside strings: one for each member of an object.
 fn colons(json: &[u8]) -> usize {
     let (mut colons, mut is_in_string, mut is_escaped) = (0, false, false);
     for byte in json {
@@ -199,7 +202,7 @@ fn colons(json: &[u8]) -> usize {
     colons
 }
 
-/// What the header fields say of the body, if it is looked into.
+/// What the header fields say of the body, if it is a kind that is scrubbed.
 fn form(headers: &HeaderMap) -> Option<Form> {
     headers.get_all(CONTENT_TYPE).iter().find_map(|value| {
         let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();

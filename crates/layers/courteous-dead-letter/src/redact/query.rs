@@ -1,10 +1,11 @@
-//! The names and values of a query, as hostile as they come.
+//! The names and values of a query, however hostile.
 
-/// `query` with some values replaced: those for which `replace`, which is given the [clean](clean_name) name and the value as it
-/// is written, has another one.
+/// `query` with some values replaced. `replace` gets the [clean](clean_name) name and the value as
+/// it is written, and returns the new value, if any.
 ///
-/// Values end at `&`. A `;` separates too, for some servers, so names are looked for after it; but what follows a name whose
-/// value is replaced is replaced up to the `&`, as for other servers it is a part of the value.
+/// Values end at `&`. Some servers also separate at `;`, so names are looked for after a `;`. Other
+/// servers take the text after a `;` as part of the value. So if a value is replaced, everything up
+/// to the next `&` is replaced.
 pub(crate) fn rewrite(
     query: &str,
     mut replace: impl FnMut(&str, &str) -> Option<String>,
@@ -33,19 +34,19 @@ pub(crate) fn rewrite(
     written
 }
 
-/// A name as servers read it: decoded, and without space around it, which may be written as `+`.
+/// A name as servers read it: decoded, and without surrounding space, which may be written as `+`.
 pub(crate) fn clean_name(name: &str) -> String {
     let decoded = decode(&name.replace('+', " "));
     let name = decoded.trim_matches(|char: char| char.is_whitespace() || char.is_control());
     name.to_owned()
 }
 
-/// A [clean](clean_name) name in lower case: two that read alike are the same.
+/// A [clean](clean_name) name in lower case, so that two names that read alike are equal.
 pub(crate) fn normal_name(name: &str) -> String {
     clean_name(name).to_lowercase()
 }
 
-/// `text` with its percent-encoded bytes decoded; what is encoded wrongly stays as it is.
+/// `text` with its percent-encoded bytes decoded; wrongly encoded parts stay as they are.
 pub(crate) fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

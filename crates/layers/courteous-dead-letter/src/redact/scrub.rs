@@ -4,16 +4,17 @@ use super::{
     secret_values::{ends_word, is_random, is_token},
 };
 
-/// What stands in a text in the place of a secret.
+/// The mark that replaces a secret in a text.
 const MARK: &str = "[withheld]";
 
-/// A secret that is shorter is taken for one only where it is a word of its own: `me` is not searched for in `time`.
+/// A shorter secret is recognised only as a word of its own: `me` is not searched for in `time`.
 const LONG: usize = 6;
 
 /// No text is longer than this, in bytes.
 const MAX_TEXT: usize = 1024;
 
-/// Takes secrets out of texts: those that the request had, and what looks like one in a URL.
+/// Removes secrets from texts: the secrets that the request had, and whatever looks like a secret
+/// in a URL.
 pub(crate) struct Scrubber {
     names: SecretNames,
     known: Vec<String>,
@@ -27,7 +28,7 @@ impl Scrubber {
         }
     }
 
-    /// A secret, also as `Debug` would show it.
+    /// Adds a secret, also in the form in which `Debug` would show it.
     pub(crate) fn learn(&mut self, secret: &str) {
         let secret = secret.trim();
         let shown = format!("{secret:?}");
@@ -37,12 +38,12 @@ impl Scrubber {
                 self.known.push(secret);
             }
         }
-        // The longest first, so that no part of one is left.
+        // The longest first, so that no part of a secret is left.
         self.known.sort_by_key(|known| usize::MAX - known.len());
     }
 
-    /// The value of a header field, and what of it could be shown by itself: credentials without their scheme, a cookie
-    /// without its name.
+    /// Adds the value of a header field, and the parts of it that could be shown alone: credentials
+    /// without their scheme, a cookie without its name.
     pub(crate) fn learn_field(&mut self, value: &[u8]) {
         let value = String::from_utf8_lossy(value);
         self.learn(&value);
@@ -62,7 +63,8 @@ impl Scrubber {
         }
     }
 
-    /// A part of a secret, unless it is so short that it may be anything, as in the cookie `lang=en`.
+    /// Adds a part of a secret, unless it is so short that it may be anything, as in the cookie
+    /// `lang=en`.
     fn learn_part(&mut self, part: &str) {
         if part.len() >= LONG {
             self.learn(part);
@@ -80,7 +82,7 @@ impl Scrubber {
         self.learn_part(&decode(user));
     }
 
-    /// Whether there is a secret in `text` that the request had.
+    /// Whether `text` holds a secret that the request had.
     pub(crate) fn knows_part_of(&self, text: &str) -> bool {
         self.known.iter().any(|known| find(text, known).is_some())
     }
@@ -100,13 +102,14 @@ impl Scrubber {
         without_credentials(&self.without_members(&text))
     }
 
-    /// The texts of an error and its causes, outermost first, without secrets, and not too long.
+    /// The texts of an error and its causes, outermost first, without secrets, and cut to a maximum
+    /// length.
     pub(crate) fn error(&self, error: &(dyn std::error::Error + 'static)) -> String {
         let mut text = String::new();
         let causes = std::iter::successors(Some(error), |error| error.source());
         for cause in causes.take(MAX_TEXT) {
             let cause = cause.to_string();
-            // Some show their cause themselves.
+            // Some errors show their cause themselves.
             if text.ends_with(&cause) {
                 continue;
             }
@@ -122,7 +125,7 @@ impl Scrubber {
         text
     }
 
-    /// `"name":"value"` of JSON without the value, for all names that are secret.
+    /// `"name":"value"` of JSON without the value, for all secret names.
     fn without_members(&self, text: &str) -> String {
         let mut scrubbed = String::with_capacity(text.len());
         let mut rest = text;
@@ -149,7 +152,7 @@ impl Scrubber {
         scrubbed
     }
 
-    /// `name=value` without the value, for all names that are secret.
+    /// `name=value` without the value, for all secret names.
     fn without_values(&self, text: &str) -> String {
         let mut scrubbed = String::with_capacity(text.len());
         let mut rest = text;
@@ -162,7 +165,7 @@ impl Scrubber {
             });
             scrubbed.push_str(&rest[..=equals]);
             rest = value;
-            // `code=8` is an error's; only that of a URL is a secret.
+            // `code=8` belongs to an error; only a `code` in a URL is a secret.
             let is_in_url = before[..before.len() - name.len()].ends_with(['?', '&', ';', '#']);
             let is_secret =
                 |name: &str| self.names.is_secret(name) && (is_in_url || name != "code");
@@ -179,7 +182,8 @@ impl Scrubber {
     }
 }
 
-/// `text` without what is a credential by its form: words that are one, and what follows the name of a scheme.
+/// `text` without credentials recognised by their form: words that are credentials, and what
+/// follows the name of a scheme.
 fn without_credentials(text: &str) -> String {
     let mut scrubbed = String::with_capacity(text.len());
     let mut follows_scheme = false;
@@ -243,7 +247,8 @@ fn is_of_name(char: char) -> bool {
     char.is_alphanumeric() || matches!(char, '_' | '-' | '.' | '~' | '%' | '+' | '[' | ']')
 }
 
-/// Whether a value in a URL has ended. What could be a part of it does not end it.
+/// Whether `char` ends a value in a URL. A character that could be part of the value does not end
+/// it.
 fn ends_value(char: char) -> bool {
     char.is_whitespace() || matches!(char, '&' | '"' | '<' | '>')
 }
@@ -344,7 +349,7 @@ mod tests {
         let error = Outer(io::Error::other("no hunter2"));
         let scrubber = scrubber(&["hunter2"]);
         assert_eq!(scrubber.error(&error), "not sent: no [withheld]");
-        // Cut after the secrets are out: the cut leaves no half of one.
+        // The text is cut after the secrets are removed, so the cut leaves no half of a secret.
         let long = "ü".repeat(511) + "hunter2hunter2";
         let text = scrubber.error(&io::Error::other(long));
         assert_eq!(text, "ü".repeat(511) + "[w");

@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{Tags, Withheld};
 
-/// What stands in the place of a query value that was left out.
+/// The word that replaces a withheld query value.
 const PLACEHOLDER: &str = "withheld";
 
-/// What is secret.
+/// The rules for what is secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Secrecy {
     pub(crate) headers: SecretNames,
@@ -26,7 +26,7 @@ pub(crate) struct Stripped {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) withheld: Withheld,
-    /// The secrets, to be taken out of texts.
+    /// The secrets to remove from texts.
     pub(crate) scrubber: Scrubber,
 }
 
@@ -38,7 +38,8 @@ impl Secrecy {
         }
     }
 
-    /// The request's target and header fields without secrets; those of `key_header` are none.
+    /// The request's target and header fields without secrets; `key_header` does not count as a
+    /// secret.
     pub(crate) fn strip(
         &self,
         uri: &Uri,
@@ -54,7 +55,8 @@ impl Secrecy {
                 add(&mut withheld.headers, name);
             }
         }
-        // A secret that is known by now may be in another field as well; and a field such as `Referer` has others.
+        // A secret that is now known may also be in another field; and a field such as `Referer`
+        // may hold other secrets.
         for (name, value) in &headers {
             if name != key_header && holds_secret(&scrubber, value) {
                 add(&mut withheld.headers, name);
@@ -71,7 +73,8 @@ impl Secrecy {
         }
     }
 
-    /// `tags` without the values that are secrets: those of secret names, and those that hold a secret of the request's.
+    /// `tags` without values that are secret: those with secret names, and those that hold a secret
+    /// of the request.
     pub(crate) fn strip_tags(&self, tags: Tags, scrubber: &Scrubber) -> Tags {
         let stripped = tags.iter().map(|(name, value)| {
             let is_secret = !value.is_empty() && self.headers.is_secret(name)
@@ -129,12 +132,13 @@ impl Secrecy {
                 parts.path_and_query = path_and_query(uri, &stripped);
             }
         }
-        // What was valid with other values is valid with these. If it were not, nothing would be written of it.
+        // What was valid with other values is valid with these. If it were not, none of it would be
+        // written.
         Uri::from_parts(parts).unwrap_or_default()
     }
 }
 
-/// The target with fresh secrets, each of which is given by its name, in the places of those that were withheld.
+/// The target with fresh secrets in place of the withheld ones. Each secret is given by its name.
 pub(crate) fn fill_uri(
     uri: &Uri,
     userinfo: Option<&str>,
@@ -169,7 +173,7 @@ fn holds_secret(scrubber: &Scrubber, value: &HeaderValue) -> bool {
     scrubber.knows_part_of(&text) || has_secret_url(scrubber, &text)
 }
 
-/// Whether there is a URL in `text` that has a secret by its names, as the target of a redirect may have.
+/// Whether `text` holds a URL with a secret by its names, as the target of a redirect may.
 fn has_secret_url(scrubber: &Scrubber, text: &str) -> bool {
     text.contains("://") && scrubber.scrub(text) != text
 }

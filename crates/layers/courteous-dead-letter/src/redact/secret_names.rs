@@ -1,7 +1,7 @@
-//! Which names are those of secrets.
+//! Which names belong to secrets.
 //!
-//! A list of all fields that hold credentials cannot be kept: each provider has its own. So a name is taken apart into its
-//! words, and some words make it a secret:
+//! It is impossible to keep a list of all fields that hold credentials: each provider has its own.
+//! So a name is split into its words, and some words make it a secret:
 //!
 //! ```text
 //!  X-Shopify-Access-Token   -> x shopify access [token]              a secret
@@ -11,8 +11,8 @@
 //!  token_type               -> token type: says something of one     none
 //! ```
 //!
-//! What is withheld must be supplied again for a redrive, so names that only read like secrets are told apart by the words beside.
-//! A name in doubt is a secret.
+//! What is withheld must be supplied again for a redrive. So the neighbouring words distinguish
+//! names that only look like secrets. A name in doubt is a secret.
 
 use super::secret_words::{
     ABOUT, ANYWHERE, AT_THE_END, NO_KEYS, PLAIN, PLAIN_KEYS, PLAIN_SIGNS, PLAIN_TOKENS, SECRET,
@@ -29,7 +29,7 @@ pub(crate) struct SecretNames {
 }
 
 impl SecretNames {
-    /// The names that the words in them make secret.
+    /// The names that are secret by their words.
     pub(crate) const fn new() -> Self {
         Self {
             secret: Vec::new(),
@@ -51,8 +51,8 @@ impl SecretNames {
         self.plain.push(name);
     }
 
-    /// Whether `name` is secret, or a part of it in brackets is, as in `user[password]`. The case tells where words begin, and
-    /// is not looked at otherwise.
+    /// Whether `name` is secret, or a part of it in brackets is, as in `user[password]`. Upper case
+    /// marks where words begin, and is otherwise ignored.
     pub(crate) fn is_secret(&self, name: &str) -> bool {
         if self.is_plain(name) {
             return false;
@@ -111,7 +111,7 @@ fn by_words(words: &[String]) -> bool {
     !is_about && (0..words.len()).any(|at| is_secret_word(words, at))
 }
 
-/// Whether the word at `at` makes the name a secret, among those beside it.
+/// Whether the word at `at` makes the name a secret, given its neighbours.
 fn is_secret_word(words: &[String], at: usize) -> bool {
     let word = words.get(at).map_or("", String::as_str);
     let before = at.checked_sub(1).and_then(|at| words.get(at));
@@ -132,7 +132,7 @@ fn is_secret_word(words: &[String], at: usize) -> bool {
         "phrase" => matches!(before, "pass" | "recovery" | "secret" | "seed"),
         "string" => before == "connection",
         "request" => before == "signed",
-        // An id is no secret, unless it is what opens: that of a session is.
+        // An id is not a secret, unless it grants access, as a session's id does.
         "credential" | "credentials" | "signature" => after != "id",
         word if STRONG.contains(&word) => true,
         word => is_joined(word),
@@ -160,7 +160,8 @@ fn is_joined(word: &str) -> bool {
     AT_THE_END.iter().any(ends) || ANYWHERE.iter().any(|part| word.contains(part))
 }
 
-/// Whether `text` is one of these words, or two of them. The end alone says nothing: `backend` is not the word `end`.
+/// Whether `text` is one of these words, or two of them. The end alone is not enough: `backend` is
+/// not the word `end`.
 fn is_made_of(text: &str, words: &[&str]) -> bool {
     let is_word = |text: &str| words.contains(&text);
     let mut rests = words.iter().filter_map(|word| text.strip_prefix(word));

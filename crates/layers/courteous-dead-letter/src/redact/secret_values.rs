@@ -1,6 +1,6 @@
-//! Values that are credentials by their form, whatever the name is that they have.
+//! Values that are credentials by their form, whatever their name is.
 
-/// What the credentials of some providers begin with.
+/// The prefixes of some providers' credentials.
 const PREFIXES: &[&str] = &[
     "AIza",
     "EAAC",
@@ -34,7 +34,7 @@ const PREFIXES: &[&str] = &[
     "ya29.",
 ];
 
-/// How much comes after a prefix at least.
+/// The minimum length of the part after a prefix.
 const REST: usize = 16;
 
 /// Whether the value of a header field or a query parameter is a credential, or holds one.
@@ -42,7 +42,7 @@ pub(crate) fn is_credential(value: &str) -> bool {
     has_scheme(value) || value.contains("PRIVATE KEY-----") || value.split(ends_word).any(is_token)
 }
 
-/// Whether `value` is that of a field of the form of `Authorization` (RFC 9110, section 11.4).
+/// Whether `value` has the form of an `Authorization` field (RFC 9110, section 11.4).
 fn has_scheme(value: &str) -> bool {
     let Some((scheme, rest)) = value.trim().split_once(' ') else {
         return false;
@@ -57,7 +57,7 @@ fn has_scheme(value: &str) -> bool {
     }
 }
 
-/// Whether a word of a text is a credential by itself.
+/// Whether a word of a text is a credential on its own.
 pub(crate) fn is_token(word: &str) -> bool {
     let is_known = |prefix: &&str| {
         let rest = word.strip_prefix(*prefix);
@@ -66,7 +66,7 @@ pub(crate) fn is_token(word: &str) -> bool {
     is_jwt(word) || is_aws_key(word) || PREFIXES.iter().any(is_known)
 }
 
-/// Whether a word that follows a scheme in a text is what it seems, and not a word of a language.
+/// Whether a word that follows a scheme in a text is a credential, and not a word of a language.
 pub(crate) fn is_random(word: &str) -> bool {
     word.len() >= REST
         && word.chars().all(is_of_token)
@@ -127,7 +127,7 @@ fn is_user_and_password(word: &str) -> bool {
             _ => return false,
         };
         bits = bits << 6 | u32::from(digit);
-        // Of each four digits, all but the first end a byte.
+        // Of each four base64 digits, all but the first end a byte.
         let shift = [None, Some(4), Some(2), Some(0)][at % 4];
         if shift.is_some_and(|shift| (bits >> shift) as u8 == b':') {
             return true;

@@ -1,6 +1,6 @@
-//! The words that [`SecretNames`](super::secret_names::SecretNames) goes by: lists, without a rule of their own.
+//! The word lists of [`SecretNames`](super::secret_names::SecretNames), without rules of their own.
 
-/// Whole names, without what separates their words, that are none though their words say so.
+/// Whole names, without their word separators, that are not secrets although their words say so.
 pub(super) const PLAIN: &[&str] = &[
     "clientrequesttoken", // the idempotency token of AWS
     "secwebsocketkey",    // a nonce
@@ -8,7 +8,7 @@ pub(super) const PLAIN: &[&str] = &[
     "xcachekey",
 ];
 
-/// Whole names that are secrets though no word says so.
+/// Whole names that are secrets although no word says so.
 pub(super) const SECRET: &[&str] = &[
     "appid", // OpenWeather
     "code",  // an authorization code; Azure Functions
@@ -67,7 +67,7 @@ pub(super) const STRONG: &[&str] = &[
     "xsrf",
 ];
 
-/// What makes a word a secret wherever it is in it, as words may be written as one.
+/// Parts that make a word a secret anywhere in it, as several words may be written as one.
 pub(super) const ANYWHERE: &[&str] = &[
     "accesskey",
     "accesstoken",
@@ -90,7 +90,7 @@ pub(super) const ANYWHERE: &[&str] = &[
     "sessiontoken",
 ];
 
-/// What makes a word a secret at its end.
+/// Endings that make a word a secret.
 pub(super) const AT_THE_END: &[&str] = &[
     "auth",
     "cookie",
@@ -103,7 +103,7 @@ pub(super) const AT_THE_END: &[&str] = &[
     "signature",
 ];
 
-/// Last words that say something of a secret, and are none.
+/// Last words that describe a secret, so that the name is not a secret itself.
 pub(super) const ABOUT: &[&str] = &[
     "alg",
     "algorithm",
@@ -162,7 +162,7 @@ pub(super) const ABOUT: &[&str] = &[
     "version",
 ];
 
-/// Words before `key` that say what it is the key of: of something to be looked up.
+/// Words before `key` that say what the key looks up, so that it is not a secret.
 pub(super) const PLAIN_KEYS: &[&str] = &[
     "attribute",
     "bucket",
@@ -235,13 +235,13 @@ pub(super) const PLAIN_KEYS: &[&str] = &[
     "variable",
 ];
 
-/// Words that end with `key`, and mean none.
+/// Words that end with `key` and do not mean a key.
 pub(super) const NO_KEYS: &[&str] = &[
     "donkey", "hockey", "hotkey", "jockey", "lackey", "mickey", "monkey", "turkey", "turnkey",
     "whiskey",
 ];
 
-/// Words before `key` that make it a secret whatever comes after.
+/// Words before `key` that make it a secret whatever follows.
 pub(super) const SECRET_KEYS: &[&str] = &[
     "access",
     "api",
@@ -253,7 +253,7 @@ pub(super) const SECRET_KEYS: &[&str] = &[
     "subscription",
 ];
 
-/// Words before `token` that say what it is the token of: of a place in a list, or of a text.
+/// Words before `token` that say that it is a place in a list or a part of a text.
 pub(super) const PLAIN_TOKENS: &[&str] = &[
     "bos",
     "change",
@@ -289,7 +289,8 @@ pub(super) const PLAIN_TOKENS: &[&str] = &[
     "unk",
 ];
 
-/// Words before `tokens` that make them secrets: else they are counted, as the APIs of language models do.
+/// Words before `tokens` that make them secrets; otherwise `tokens` is a count, as in the APIs of
+/// language models.
 pub(super) const SECRET_TOKENS: &[&str] = &["access", "api", "bearer", "id", "refresh", "session"];
 
 /// Words before `code` that make it a secret.
@@ -333,7 +334,7 @@ pub(super) const SECRET_TICKETS: &[&str] = &[
     "suite",
 ];
 
-/// Words before `pass`, `pin` and `sign` that make them none.
+/// Words before `pass`, `pin` and `sign` that make them no secret.
 pub(super) const PLAIN_SIGNS: &[&str] = &[
     "board", "boarding", "call", "currency", "dollar", "first", "gpio", "high", "led", "low",
     "map", "multi", "season", "second", "star", "traffic", "zodiac",

@@ -18,14 +18,14 @@ use crate::{
     redact::{Scrubber, Secrecy},
 };
 
-/// How long a stack may go on beyond the deadline that it was told, to say so itself.
+/// How long a stack may continue beyond its deadline, so that it can report the timeout itself.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What is read of a response's body, so that its connection is used again.
+/// How long the rest of a response's body is read, so that its connection is used again.
 const DRAIN_TIME: Duration = Duration::from_millis(50);
 const DRAIN_BYTES: usize = 64 * 1024;
 
-/// What came of sending a record: how it is settled, and shown; and the rest of a response.
+/// The outcome of sending a record: how it is settled and shown, and the rest of a response.
 pub(super) struct Attempted<RB> {
     pub(super) settlement: Settlement,
     pub(super) outcome: RedriveOutcome,
@@ -181,8 +181,8 @@ impl Redrive {
     }
 }
 
-/// The status of `response`. Of a gRPC failure, which is a 200, the one that `google.rpc.Code` names for its code; of CANCELLED,
-/// whose 499 is not registered, 500.
+/// The status of `response`. For a gRPC failure, which is a 200, the status that `google.rpc.Code`
+/// names for its code. For CANCELLED, whose 499 is not registered, 500.
 fn status_of<RB: Body>(response: &Response<RB>) -> StatusCode {
     let code = response.headers().get("grpc-status");
     let is_failure = response.body().is_end_stream() && is_grpc(response.headers());
@@ -208,12 +208,12 @@ const fn refused(status: StatusCode) -> (Settlement, RedriveOutcome) {
     )
 }
 
-/// Whether the answer may be another one at another time: what it is about is the credentials, or an earlier copy of the request
-/// that is still being processed under the same key.
+/// Whether the answer may differ at another time: because it is about the credentials, or about an
+/// earlier copy of the request that is still being processed under the same key.
 fn is_of_this_time(status: StatusCode, letter: &Letter) -> bool {
     match status.as_u16() {
         401 | 403 | 407 => true,
-        // An earlier attempt may be at work: there must have been one.
+        // An earlier attempt may be at work, so there must have been one.
         409 => {
             letter.key().is_some() && letter.failure.maybe_sent && letter.failure.maybe_processed
         }
@@ -225,7 +225,8 @@ const fn would_come_again(reason: Reason) -> bool {
     matches!(reason, Reason::Permanent | Reason::Vetoed)
 }
 
-/// What takes the secrets of `request` out of texts: those that it has by name, and those that were just filled in.
+/// The scrubber that removes the secrets of `request` from texts: the secrets known by name, and
+/// the fresh ones.
 fn scrubber<B>(letter: &Letter, request: &Request<B>) -> Scrubber {
     let mut secrecy = Secrecy::new();
     for name in &letter.withheld.query {
@@ -250,7 +251,7 @@ where
     service.call(request).await.map_err(Into::into)
 }
 
-/// Reads what is left of a response, within bounds.
+/// Reads the rest of a response, within bounds.
 pub(super) async fn drain<RB: Body>(body: RB) {
     let mut body = pin!(body);
     let mut left = DRAIN_BYTES;
@@ -263,6 +264,6 @@ pub(super) async fn drain<RB: Body>(body: RB) {
             left -= len;
         }
     };
-    // What is not there in time is dropped with its connection.
+    // If the rest does not arrive in time, it is dropped with its connection.
     let _ = timeout(DRAIN_TIME, read).await;
 }

@@ -1,11 +1,11 @@
-//! What a redrive tells a subscriber: the table is on the crate's page.
+//! The `tracing` events of a redrive. The crate's page has the table.
 
 #[cfg(feature = "tracing")]
 use courteous_core::Origin;
 
 use crate::{Letter, LetterId, RedriveOutcome};
 
-/// A redrive has come to `outcome` for one record.
+/// A redrive has reached `outcome` for one record.
 #[cfg(feature = "tracing")]
 pub(super) fn redriven(id: LetterId, letter: Option<&Letter>, outcome: &RedriveOutcome) {
     let origin = letter.map(Letter::origin);
@@ -33,7 +33,7 @@ pub(super) fn redriven(id: LetterId, letter: Option<&Letter>, outcome: &RedriveO
             RedriveOutcome::WouldSend => "would_send",
         },
         reason,
-        // Without its source: an error of the caller's that may hold a secret.
+        // Without the source of the error: it is the caller's error, and may hold a secret.
         why = match outcome {
             RedriveOutcome::NotSent(why) => Some(display(why)),
             _ => None,

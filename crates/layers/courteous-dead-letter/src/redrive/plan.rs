@@ -1,10 +1,10 @@
-//! Whether a record may be sent: pure, and told the time.
+//! Whether a record may be sent: pure functions that are given the time.
 
 use std::time::{Duration, SystemTime};
 
 use crate::{NotSent, Payload, Reason, Record, Redrive, State};
 
-/// Why a record is not to be sent.
+/// Why a record must not be sent.
 #[derive(Debug)]
 pub(super) enum Hold {
     Expire,
@@ -24,19 +24,20 @@ impl Redrive {
             && self.id.is_none_or(|only| record.letter.id == only)
     }
 
-    /// How old a key may be when its letter is sent: the call may take its whole time.
+    /// How old a key may be when its letter is sent, as the call may take its whole time.
     pub(super) const fn usable_key_lifetime(&self) -> Duration {
         self.key_lifetime.saturating_sub(self.total_timeout)
     }
 
-    /// Whether `record` may be sent at `now`, as far as can be told without fresh secrets.
+    /// Whether `record` may be sent at `now`, as far as that is known without fresh secrets.
     pub(super) fn check(&self, record: &Record, now: SystemTime) -> Result<(), Hold> {
         let letter = &record.letter;
-        // Made pending by hand, it has the same key as before.
+        // A record that was made pending by hand has the same key as before.
         if record.redrives >= self.max_redrives || letter.failure.reason == Reason::KeyReused {
             return Err(Hold::Expire);
         }
-        // A clock that went back makes a key younger than it is: the hour that is left below a day must do for that.
+        // A clock that went back makes a key seem younger than it is. The hour between the lifetime
+        // and a full day must cover that.
         if let Some(since) = letter.key_since()
             && now.duration_since(since).unwrap_or_default() > self.usable_key_lifetime()
         {

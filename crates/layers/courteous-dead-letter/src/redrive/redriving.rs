@@ -1,9 +1,10 @@
 use crate::LetterId;
 
-/// A request extension that says that this call is a letter which is sent again.
+/// A request extension that marks the call as a letter that is sent again.
 ///
-/// [`redrive`](crate::redrive) puts it there. A dead-letter layer further in leaves such a call alone: when it fails, that is
-/// written into the record that it came from. Other layers may read it, to count redrives apart, for one.
+/// [`redrive`](crate::redrive) adds it. An inner dead-letter layer does not record such a call: if
+/// the call fails, the failure is written to the record that the call came from. Other layers may
+/// read the extension, for example to count redrives separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redriving {
     id: LetterId,

@@ -23,8 +23,8 @@ use crate::{
     RedriveOutcome, Settlement, State, StateKind, StoreError, Summary, Unreadable, clock::later,
 };
 
-/// A run includes what is recorded until this long after its beginning, by the clocks of those who record: so it ends,
-/// though more may come, and clocks may disagree a bit.
+/// A run includes letters that are recorded until this long after its beginning, by the recorders'
+/// clocks. So the run ends, even if more letters come, and clocks may disagree a bit.
 const SKEW: Duration = Duration::from_secs(60);
 
 /// How many records a dry run reads at once.
@@ -38,7 +38,7 @@ struct Shared {
     /// The newest record that was claimed.
     cursor: Option<LetterId>,
     summary: Summary,
-    /// What cannot be read, and was counted.
+    /// The unreadable records that were counted.
     told: HashSet<LetterId>,
     told_nameless: u64,
     failures_in_row: u32,
@@ -46,12 +46,13 @@ struct Shared {
 }
 
 impl Redrive {
-    /// Sends the letters of `store` again, by `service`.
+    /// Sends the letters of `store` again, through `service`.
     ///
     /// # Errors
     ///
-    /// The store's: the run ends when what is under way has ended. A settlement is tried again until the claim has run out,
-    /// so an error means that a record may be sent again, with the same key, that was answered already.
+    /// The store's errors: the run ends when the sends in progress have ended. A settlement is
+    /// tried again until the claim has run out. So an error means that a record that was already
+    /// answered may be sent again, with the same key.
     pub async fn run<St, S, B, RB>(&self, store: &St, service: S) -> Result<Summary, StoreError>
     where
         St: LetterStore + ?Sized,
@@ -150,20 +151,20 @@ impl Redrive {
             Err(error) => return Err(error),
         };
         self.tell(run, id, Some(&record.letter), &outcome);
-        // After the settlement: until it is there, a crash means a duplicate.
+        // After the settlement: until then, a crash means a duplicate.
         if let Some(rest) = attempted.rest {
             drain(rest).await;
         }
         Ok(())
     }
 
-    /// A dry run: the same records, and the same decisions, as far as they can be made without sending.
+    /// A dry run: the same records and the same decisions, as far as possible without sending.
     async fn look<St>(&self, run: &Run, store: &St, filter: &Filter) -> Result<(), StoreError>
     where
         St: LetterStore + ?Sized,
     {
         let now = self.clock.now();
-        // Those that are claimed may be free again.
+        // Claimed records may be free again.
         for state in [StateKind::Pending, StateKind::Claimed] {
             let filter = filter.clone().with_state(state);
             let mut page = Page::first(PAGE);
@@ -187,7 +188,8 @@ impl Redrive {
         Ok(())
     }
 
-    /// A dry run: what would have been sent, if it could be read. It reads all that is open, as the rest of a dry run does.
+    /// A dry run: records that would have been sent if they could be read. It reads all open
+    /// records, as the rest of a dry run does.
     async fn look_for_unreadable<St>(
         &self,
         run: &Run,
@@ -218,7 +220,8 @@ impl Redrive {
         Ok(())
     }
 
-    /// Counts those that would have been sent, each once: two workers may come upon the same ones.
+    /// Counts the unreadable records that would have been sent, each once: two workers may find the
+    /// same ones.
     fn tell_unreadable(&self, run: &Run, found: &[Unreadable]) {
         for Unreadable { id, column } in run.untold(found) {
             let outcome = RedriveOutcome::NotSent(NotSent::Unreadable { column });
@@ -243,7 +246,7 @@ impl Redrive {
 }
 
 impl Run {
-    /// Where to go on; `None` if the run is over.
+    /// Where to continue; `None` if the run is over.
     fn cursor(&self) -> Option<Option<LetterId>> {
         let shared = self.lock();
         let over = shared.summary.stopped_early || shared.error.is_some();
@@ -255,13 +258,13 @@ impl Run {
         shared.cursor = shared.cursor.max(Some(claimed));
     }
 
-    /// Those among these that were not told before.
+    /// The records in `found` that were not reported before.
     fn untold(&self, found: &[Unreadable]) -> Vec<Unreadable> {
         if found.is_empty() {
             return Vec::new();
         }
         let mut shared = self.lock();
-        // Without an id, they are found again by each claim from the beginning on.
+        // Records without an id are found again by each claim that starts from the beginning.
         let mut nameless = 0;
         let is_new = |one: &&Unreadable| match one.id {
             Some(id) => shared.told.insert(id),
@@ -304,7 +307,8 @@ impl Run {
     }
 }
 
-/// Settles a record, again and again until the claim is over: what was sent should not be sent again for want of a word.
+/// Settles a record, again and again until the claim is over, so that a record that was sent is not
+/// sent again only because its settlement failed.
 async fn settle<St>(
     store: &St,
     id: LetterId,
@@ -320,7 +324,7 @@ where
     loop {
         let error = match store.settle(id, fence, settlement.clone()).await {
             Err(error @ StoreError::Failed(_)) => error,
-            // It may be the answer to the try before that was lost, and not the try.
+            // The error may refer to the previous try, whose answer was lost, and not to this try.
             Err(StoreError::StaleFence) if again => match store.get(id).await {
                 Ok(Some(record)) if is_of(record.state, &settlement) => return Ok(()),
                 Ok(_) => return Err(StoreError::StaleFence),
@@ -338,7 +342,7 @@ where
     }
 }
 
-/// Whether `state` is the one that `settlement` leads to.
+/// Whether `state` is the state that `settlement` leads to.
 fn is_of(state: State, settlement: &Settlement) -> bool {
     state
         == match *settlement {

@@ -8,9 +8,10 @@ use crate::{
     redact::{encode, fill_uri, normal_name},
 };
 
-/// Fresh secrets for one letter, in place of those that were withheld.
+/// Fresh secrets for one letter, in place of the withheld ones.
 ///
-/// What the letter was not sent with is not added to it, so that a secret goes to nobody who did not have one before.
+/// A secret is added only if the letter was first sent with a secret in that place. So no server
+/// gets a secret that had none before.
 ///
 /// ```
 /// use courteous_dead_letter::Secrets;
@@ -30,13 +31,13 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// None.
+    /// No secrets.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The value of a header field; a further one, if it has one already.
+    /// Adds the value of a header field. If the field already has a value, this adds a further one.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
         value.set_sensitive(true);
@@ -44,21 +45,21 @@ impl Secrets {
         self
     }
 
-    /// The value of a query parameter, as it is before it is encoded.
+    /// Adds the value of a query parameter, before encoding.
     #[must_use]
     pub fn with_query(mut self, name: &str, value: &str) -> Self {
         self.query.push((normal_name(name), encode(value)));
         self
     }
 
-    /// The user and the password in the target, as they are before they are encoded.
+    /// Adds the user and the password in the target, before encoding.
     #[must_use]
     pub fn with_user(mut self, user: &str, password: &str) -> Self {
         self.userinfo = Some(format!("{}:{}", encode(user), encode(password)));
         self
     }
 
-    /// Target and header fields of `letter` with these secrets; or what is missing.
+    /// Target and header fields of `letter` with these secrets, or what is missing.
     pub(crate) fn fill(&self, letter: &Letter) -> Result<(Uri, HeaderMap), Withheld> {
         let Withheld {
             headers: names,
@@ -79,7 +80,7 @@ impl Secrets {
         missing.userinfo = *userinfo && self.userinfo.is_none();
 
         let user = self.userinfo.as_deref().filter(|_| *userinfo);
-        // A value that reads like the one that stands in for a secret, but is none, is left as it is.
+        // A value that only looks like the placeholder of a secret is left as it is.
         let value = |name: &str| {
             let withheld = query.iter().any(|withheld| withheld == name);
             fresh(name).filter(|_| withheld).cloned()
@@ -109,14 +110,16 @@ impl fmt::Debug for Secrets {
 ///
 /// Closures `Fn(&Letter) -> Result<Secrets, BoxError>` are sources. A source that has to wait for a token implements the trait.
 pub trait SecretSource {
-    /// The secrets for `letter`, of which it needs those that are named by [`Letter::withheld`].
+    /// Returns the secrets for `letter`. The letter needs the secrets that [`Letter::withheld`]
+    /// names.
     ///
-    /// It must compare the letter's scheme, host and port with those of the server that may have the secret. The target of a
-    /// letter may be the choice of an outsider, who has registered a webhook, and may ask for plain http or another port.
+    /// The source must compare the letter's scheme, host and port with those of the server that may
+    /// have the secret. An outsider may have chosen the target of a letter, for example by
+    /// registering a webhook, and may ask for plain http or another port.
     ///
     /// # Errors
     ///
-    /// The letter is not sent, and stays pending.
+    /// If it fails, the letter is not sent, and stays pending.
     fn secrets<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<Secrets, BoxError>>;
 }
 

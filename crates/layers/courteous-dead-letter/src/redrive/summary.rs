@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use crate::{LetterId, Reason, Withheld};
 
-/// What a redrive has come to, in numbers.
+/// The result of a redrive, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
@@ -15,15 +15,15 @@ pub struct Summary {
     pub refused: u64,
     /// Sent, and failed in a way that may pass: pending again.
     pub failed: u64,
-    /// Too old to be sent, or sent for the last time that was allowed, and failed.
+    /// Too old to be sent, or sent for the last allowed time, and failed.
     pub expired: u64,
     /// Not sent, for a reason that [`NotSent`] tells: pending as before.
     pub not_sent: u64,
-    /// Sent, but claimed by somebody else in the meantime: the record says what became of it.
+    /// Sent, but another worker claimed the record in the meantime: the record tells the outcome.
     pub lost: u64,
-    /// Of a dry run: what would be sent.
+    /// For a dry run: what would be sent.
     pub would_send: u64,
-    /// Whether the redrive ended before all was tried, as too many failed in a row.
+    /// Whether the redrive ended before all records were tried, as too many failed in a row.
     pub stopped_early: bool,
 }
 
@@ -40,7 +40,8 @@ impl Summary {
             + self.would_send
     }
 
-    /// Whether all that was to be sent was delivered: nothing was refused, has failed or expired, was not sent or lost.
+    /// Whether every record was delivered: none was refused, has failed or expired, was not sent,
+    /// or was lost.
     #[must_use]
     pub const fn is_success(&self) -> bool {
         self.delivered + self.would_send == self.total() && !self.stopped_early
@@ -59,37 +60,37 @@ impl Summary {
     }
 }
 
-/// What a redrive has done about one record.
+/// What a redrive has done with one record.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RedriveOutcome {
-    /// It was answered with success.
+    /// The server answered with success.
     Delivered {
         /// The status of the answer.
         status: StatusCode,
     },
-    /// It was answered in a way that would come again.
+    /// The server answered in a way that would come again.
     Refused {
         /// The status of the answer.
         status: StatusCode,
     },
-    /// It failed, and is pending again.
+    /// The record failed, and is pending again.
     Failed {
-        /// Why it was given up.
+        /// Why the call was given up.
         reason: Reason,
     },
-    /// It failed for the last time that was allowed, and is expired.
+    /// The record failed for the last allowed time, and is expired.
     Exhausted {
-        /// Why it was given up.
+        /// Why the call was given up.
         reason: Reason,
     },
-    /// It was too old to be sent, or was sent too often, and is expired.
+    /// The record was too old to be sent, or was sent too often, and is expired.
     Expired,
-    /// It was not sent, and is pending as before.
+    /// The record was not sent, and is pending as before.
     NotSent(NotSent),
-    /// It was sent, but somebody else has claimed the record in the meantime.
+    /// The record was sent, but another worker claimed it in the meantime.
     Lost,
-    /// In a dry run: it would be sent.
+    /// In a dry run: the record would be sent.
     WouldSend,
 }
 
@@ -97,18 +98,18 @@ pub enum RedriveOutcome {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NotSent {
-    /// There are no fresh ones for these secrets, which were withheld.
+    /// There are no fresh values for these withheld secrets.
     MissingSecrets(Withheld),
     /// The source of fresh secrets has failed.
     SecretsFailed(BoxError),
-    /// Its body was not kept, or not wholly.
+    /// The record's body was not kept, or not wholly.
     BodyIncomplete,
-    /// Secrets were taken out of its body, which is for reading only.
+    /// Secrets were removed from the record's body, which is for reading only.
     BodyScrubbed,
-    /// Its body is encrypted, with a key that the store was not given.
+    /// The record's body is encrypted, with a key that the store was not given.
     Sealed,
-    /// It may have been processed before, and nothing keeps it from being processed twice: neither its method nor a key. To be
-    /// sent again only by itself, by somebody who knows that: see
+    /// The call may have been processed before, and neither its method nor a key keeps it from
+    /// being processed twice. It can only be sent alone, when a person has decided so: see
     /// [`Redrive::with_may_run_twice`](crate::Redrive::with_may_run_twice).
     MayRunTwice,
     /// This column of its record cannot be read.
@@ -116,9 +117,10 @@ pub enum NotSent {
         /// The column's name.
         column: &'static str,
     },
-    /// A limit has refused it.
+    /// A limit has rejected the call.
     Limited,
-    /// The time of its call was over before it could be sent: claiming it, or its fresh secrets, took all of it.
+    /// The call's time was over before it could be sent: the claim or the fresh secrets took all of
+    /// it.
     TooLate,
 }
 
@@ -149,7 +151,7 @@ impl Error for NotSent {
     }
 }
 
-/// One record is done with: what a redrive's [hook](crate::Redrive::with_on_progress) is given.
+/// One record is finished: the argument of a redrive's [hook](crate::Redrive::with_on_progress).
 #[derive(Debug)]
 pub struct Progress<'a> {
     id: LetterId,
@@ -176,13 +178,13 @@ impl<'a> Progress<'a> {
         self.id
     }
 
-    /// What was done about it.
+    /// What was done with the record.
     #[must_use]
     pub const fn outcome(&self) -> &'a RedriveOutcome {
         self.outcome
     }
 
-    /// All so far, with this one.
+    /// The totals so far, including this record.
     #[must_use]
     pub const fn summary(&self) -> &'a Summary {
         self.summary

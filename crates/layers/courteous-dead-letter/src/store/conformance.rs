@@ -1,7 +1,8 @@
-//! What every store promises, as functions over any [`LetterStore`]: for the tests of a store of your own (feature `test-util`).
+//! What every store promises, as test functions for any [`LetterStore`], for the tests of a store
+//! of your own (feature `test-util`).
 //!
-//! The macro of the same name makes a `#[tokio::test]` of each, so that the crate that uses it needs Tokio with its features
-//! `macros`, `rt-multi-thread` and `time`:
+//! The macro of the same name makes a `#[tokio::test]` of each function. The crate that uses it
+//! needs Tokio with the features `macros`, `rt-multi-thread` and `time`:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -14,13 +15,14 @@
 //! # fn main() {}
 //! ```
 //!
-//! The block is an async closure from the [`Clock`] that the store is to go by to the store, and something that is kept as long
-//! as it is used, such as a temporary directory. The clock stands still at the time of the system, and only ever moves by
-//! hours, so that a store which goes by a database's clock passes as well.
+//! The block is an async closure. It gets the [`Clock`] that the store must use. It returns the
+//! store, and a value that is kept while the store is used, such as a temporary directory. The
+//! clock is fixed at the system's time, and moves only by hours, so that a store that uses a
+//! database's clock also passes.
 //!
 //! # Panics
 //!
-//! Each function panics where the store breaks its promise.
+//! Each function panics if the store breaks its promise.
 #![allow(
     clippy::expect_used,
     clippy::missing_panics_doc,
@@ -99,7 +101,7 @@ pub type Any = Arc<dyn LetterStore>;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A clock that stands still now, at a whole microsecond, which is what stores can hold.
+/// A clock fixed at the current time, at a whole microsecond, which is what stores can hold.
 #[must_use]
 pub fn clock() -> Clock {
     let since = Clock::system().now().duration_since(UNIX_EPOCH).unwrap();
@@ -119,7 +121,8 @@ pub fn letter(clock: &Clock, age: Duration, reason: Reason) -> Letter {
     )
 }
 
-/// Pushes so many, of which each is an hour younger than the one before; returns their ids, oldest first.
+/// Pushes this many letters, each an hour younger than the previous one. Returns their ids, oldest
+/// first.
 async fn push(store: &Any, clock: &Clock, letters: u32) -> Vec<LetterId> {
     let mut ids = Vec::new();
     for age in (1..=letters).rev() {
@@ -238,7 +241,7 @@ pub async fn a_letter_is_read_back_as_it_was(store: &Any, clock: &Clock) {
         letter.failure.maybe_processed_since = since;
         letters.push(letter);
     }
-    // And one with nothing in it.
+    // Also a letter with nothing in it.
     letters.push(letter(clock, HOUR, Reason::Abandoned));
     letters.last_mut().unwrap().failure.last_at = now;
     letters.last_mut().unwrap().first_at = now;
@@ -261,7 +264,7 @@ pub async fn a_letter_whose_key_cannot_be_used_again_is_expired_from_the_beginni
         let record = get(store, letter.id).await;
         assert_eq!((record.state, record.redrives), (State::Expired, 0));
         assert_eq!(record.letter, letter);
-        // By hand it is made pending.
+        // It is made pending by hand.
         store.mark(letter.id, Mark::Pending).await.unwrap();
         let claimed = claim(store, 9).await;
         let ids: Vec<_> = claimed.iter().map(|record| record.letter.id).collect();
@@ -333,7 +336,7 @@ pub async fn a_flush_waits_for_letters_whose_futures_were_dropped(store: &Any, c
 
 pub async fn the_oldest_are_claimed_first(store: &Any, clock: &Clock) {
     let mut pushed = push(store, clock, 3).await;
-    // The last to come is the oldest.
+    // The last letter to arrive is the oldest.
     let oldest = letter(clock, 9 * HOUR, Reason::Attempts);
     pushed.insert(0, oldest.id);
     store.push(oldest).await.unwrap();
@@ -384,7 +387,7 @@ pub async fn claimers_at_once_never_share_a_record(store: &Any, clock: &Clock) {
     for claimer in claimers.collect::<Vec<_>>() {
         claimed.extend(claimer.await.unwrap());
     }
-    // A claimer that finds the rest locked by another one may stop early, and leave some.
+    // A claim that finds the rest locked by another claim may stop early, and leave some records.
     claimed.extend(ids(&claim(store, 60).await));
     claimed.sort();
     assert_eq!(claimed, pushed);
@@ -433,7 +436,7 @@ pub async fn a_claim_can_be_narrowed(store: &Any, clock: &Clock) {
         claim.filter = Filter::new().with_before(ids[2].recorded_at());
     };
     assert_eq!(narrowed(before).await, pushed[..1]);
-    // The filter's state says nothing here.
+    // The filter's state has no effect here.
     let rest = narrowed(|claim, _| claim.filter = Filter::new().with_state(StateKind::Expired));
     assert_eq!(rest.await, pushed[2..3]);
 }
@@ -458,7 +461,7 @@ pub async fn only_the_newest_fence_settles(store: &Any, clock: &Clock) {
         status: StatusCode::CONFLICT,
     };
     store.settle(id, fence(&second), refused).await.unwrap();
-    // Once.
+    // A record can be settled only once.
     let settled = store
         .settle(id, fence(&second), Settlement::Delivered { status })
         .await;
@@ -622,7 +625,7 @@ pub async fn stats_count_by_reason_and_state(store: &Any, clock: &Clock) {
     ];
     assert_eq!(counts, expected);
     assert_eq!((stats.total(), stats.undelivered()), (5, 4));
-    // The oldest is the one that is claimed; its age is counted from when it was recorded.
+    // The oldest record is claimed; its age is counted from when it was recorded.
     let age = stats.oldest_age.unwrap();
     assert!(age >= 3 * HOUR && age < 4 * HOUR, "{age:?}");
     clock.advance(HOUR);
@@ -653,12 +656,12 @@ pub async fn a_mark_as_pending_forgets_what_was_to_be_waited_for(store: &Any, cl
     let id = later.id;
     store.push(later).await.unwrap();
     assert!(claim(store, 1).await.is_empty());
-    // It is pending already, but not to be sent.
+    // The record is already pending, but must not be sent yet.
     store.mark(id, Mark::Pending).await.unwrap();
     let record = get(store, id).await;
     assert_eq!(record.letter.failure.not_before, None);
 
-    // So it is with one that was settled.
+    // The same holds for a settled record.
     let claimed = claim_one(store).await;
     let mut failure = claimed.letter.failure.clone();
     failure.not_before = Some(clock.now() + year);
@@ -682,7 +685,7 @@ pub async fn a_mark_as_pending_forgets_what_was_to_be_waited_for(store: &Any, cl
         assert_eq!(record.letter.failure.not_before, None);
     }
 
-    // One that is due counts its redrives on.
+    // A record that is due keeps counting its redrives.
     let claimed = claim_one(store).await;
     failure.not_before = None;
     let failed = Settlement::Failed(failure);
@@ -764,11 +767,13 @@ pub async fn what_is_not_there_is_not_found(store: &Any, clock: &Clock) {
     assert!(store.claim(claim).await.unwrap().records.is_empty());
 }
 
-/// The same random steps on this store and on one in memory, where each promise is a line of plain code: both say the same.
+/// Takes the same random steps on this store and on the one in memory, whose promises are each a
+/// line of plain code. Both must give the same results.
 pub async fn it_does_the_same_as_the_store_in_memory(store: &Any, clock: &Clock) {
     let model: Any = Arc::new(MemoryStore::new().with_clock(clock.clone()));
     let dice = &Dice::seeded(42);
-    // No two times are ever the same, so that a store whose clock goes on meanwhile says the same.
+    // No two times are ever equal, so that a store whose clock keeps running gives the same
+    // results.
     let quarter = HOUR / 4;
     let mut ids = Vec::new();
     let mut fences = Vec::new();
@@ -862,7 +867,7 @@ fn text<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
     }
 }
 
-/// What two stores whose clocks differ by a moment must agree on.
+/// The parts on which two stores must agree if their clocks differ by a moment.
 fn timeless(records: &[Record]) -> Vec<(&Letter, StateKind, Option<u64>, u32)> {
     let timeless = |record: &Record| match record.state {
         State::Claimed { fence, .. } => Some(fence),
@@ -880,7 +885,7 @@ fn timeless(records: &[Record]) -> Vec<(&Letter, StateKind, Option<u64>, u32)> {
     .collect()
 }
 
-/// For stores that are bounded: the letter that is one too many is refused, and the others are kept.
+/// For stores with a limit: the first letter beyond the limit is rejected, and the others are kept.
 #[allow(
     dead_code,
     reason = "not every store has a capacity that a test can set"

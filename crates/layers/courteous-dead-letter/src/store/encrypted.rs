@@ -9,16 +9,17 @@ use crate::{
     PushError, Record, Settlement, Sink, Stats, StoreError, Unreadable,
 };
 
-/// A store whose bodies are encrypted: around any [`Sink`], and around any [`LetterStore`].
+/// A store whose bodies are encrypted. It wraps any [`Sink`] and any [`LetterStore`].
 ///
-/// A body is encrypted by XChaCha20-Poly1305 with a nonce of 192 bits that is drawn from the operating system, and bound to the id, the method and the target of
-/// its letter, so that it cannot be sent as another one. A body that was written before it was bound to all three is bound to its id
-/// alone, and can still be read. Everything else is written as it is: the target, the header fields, the texts of
-/// errors, the tags. The length of a body can be seen.
+/// A body is encrypted by XChaCha20-Poly1305, with a nonce of 192 bits from the operating system.
+/// It is bound to the id, the method and the target of its letter, so that it cannot be sent as
+/// another letter's body. A body from before it was bound to all three is bound to its id alone,
+/// and can still be read. Everything else is written as it is: the target, the header fields, the
+/// texts of errors, the tags. The length of a body can be seen.
 ///
-/// A body that was written without a key is read as it is. One that cannot be opened, as it was written with a key that is not
-/// here, stays [`Payload::Sealed`]: it can be listed, and is not sent. [`get`](LetterStore::get) says
-/// [`StoreError::WrongKey`] of it.
+/// A body that was written without a key is read as it is. A body that was written with a key that
+/// is not here cannot be opened and stays [`Payload::Sealed`]: it can be listed, and is not sent.
+/// For such a body, [`get`](LetterStore::get) returns [`StoreError::WrongKey`].
 ///
 /// # Example
 ///
@@ -39,50 +40,51 @@ pub struct Encrypted<S> {
     keys: Arc<Keys>,
 }
 
-/// The old ones only open what was sealed before.
+/// The old keys only open what was sealed before.
 #[derive(Clone)]
 struct Keys {
     key: EncryptionKey,
     old: Vec<EncryptionKey>,
 }
 
-/// A key of 256 bits. Not shown by `Debug`.
+/// A key of 256 bits. `Debug` does not show it.
 #[derive(Clone)]
 pub struct EncryptionKey(XChaCha20Poly1305);
 
-/// The first byte of what is sealed: what it is bound to.
+/// The first byte of a sealed body: what the body is bound to.
 const TO_ID: u8 = 1;
 const TO_ID_METHOD_AND_TARGET: u8 = 2;
 
 const NONCE_LEN: usize = 24;
 
-/// The first byte of what is in it.
+/// The first byte of the content.
 const WHOLE: u8 = 0;
 const TRUNCATED: u8 = 1;
 const SCRUBBED: u8 = 2;
 
 impl EncryptionKey {
-    /// The key of these bytes, which are to be random: a password is none.
+    /// The key with these bytes, which must be random: a password is not a key.
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(XChaCha20Poly1305::new(&bytes.into()))
     }
 
-    /// The payload of `letter`, sealed. Fails if it is longer than any body can be, or if no nonce can be drawn.
+    /// The payload of `letter`, sealed. Fails if the payload is longer than any body can be, or if
+    /// no nonce can be drawn.
     fn seal(&self, letter: &Letter) -> Result<Payload, PushError> {
         let payload = &letter.payload;
         let kind = match payload {
             Payload::Whole(_) => WHOLE,
             Payload::Truncated(_) => TRUNCATED,
             Payload::Scrubbed(_) => SCRUBBED,
-            // Nothing to be sealed, or sealed already.
+            // Nothing to seal, or already sealed.
             Payload::Gone | Payload::Sealed(_) => return Ok(payload.clone()),
         };
         let body = payload.bytes();
         let mut plain = Vec::with_capacity(1 + body.len());
         plain.put_u8(kind);
         plain.put_slice(body);
-        // One that came twice would give away two bodies.
+        // A nonce that is used twice would reveal two bodies.
         let nonce: [u8; NONCE_LEN] = random_bytes().map_err(PushError::failed)?;
         let message = aead::Payload {
             msg: &plain,
@@ -97,7 +99,7 @@ impl EncryptionKey {
         Ok(Payload::Sealed(sealed.into()))
     }
 
-    /// What was sealed for `letter` by this key; `None` if it was not.
+    /// The payload that this key sealed for `letter`; `None` if it did not.
     fn open(&self, letter: &Letter, sealed: &[u8]) -> Option<Payload> {
         let (version, sealed) = sealed.split_first()?;
         let bound = match *version {
@@ -121,7 +123,8 @@ impl EncryptionKey {
     }
 }
 
-/// What a body is bound to: the id, which has 16 bytes; the method, which has no space in it; a space; the target.
+/// What a body is bound to: the id, which has 16 bytes; the method, which has no space in it; a
+/// space; the target.
 fn bound_to(letter: &Letter) -> Vec<u8> {
     let mut bound = letter.id.to_bits().to_be_bytes().to_vec();
     bound.extend_from_slice(format!("{} {}", letter.method, letter.uri).as_bytes());
@@ -154,7 +157,7 @@ impl fmt::Debug for EncryptionKey {
     }
 }
 
-/// A text that is no [`EncryptionKey`].
+/// The error for a text that is not an [`EncryptionKey`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidEncryptionKey(());
 
@@ -183,10 +186,10 @@ impl Keys {
         Ok(())
     }
 
-    /// Opens those that can be opened.
+    /// Opens all records that can be opened.
     fn open_all(&self, mut records: Vec<Record>) -> Vec<Record> {
         for record in &mut records {
-            // What cannot be opened stays sealed, and is seen to be.
+            // A body that cannot be opened stays sealed, and its payload shows that.
             let _ = self.open(record);
         }
         records
@@ -194,7 +197,7 @@ impl Keys {
 }
 
 impl<S> Encrypted<S> {
-    /// `inner`, whose bodies are encrypted with `key` from now on.
+    /// Wraps `inner`, whose bodies are encrypted with `key` from now on.
     #[must_use]
     pub fn new(inner: S, key: EncryptionKey) -> Self {
         Self {
@@ -206,14 +209,15 @@ impl<S> Encrypted<S> {
         }
     }
 
-    /// Opens what was encrypted with `key`, too, which is used for nothing new: so a key can be replaced.
+    /// Also opens bodies that were encrypted with `key`, which is not used for new bodies: so a key
+    /// can be replaced.
     #[must_use]
     pub fn with_old_key(mut self, key: EncryptionKey) -> Self {
         Arc::make_mut(&mut self.keys).old.push(key);
         self
     }
 
-    /// The store, whose bodies are encrypted.
+    /// The store whose bodies are encrypted.
     #[must_use]
     pub const fn get_ref(&self) -> &S {
         &self.inner
@@ -334,7 +338,7 @@ mod tests {
             assert_eq!(key.open(&letter, &sealed), Some(payload));
             assert_eq!(key.open(&other, &sealed), None);
             assert_eq!(EncryptionKey::new([8; 32]).open(&letter, &sealed), None);
-            // And twice the same looks different.
+            // Sealing the same body twice gives different bytes.
             let again = key.seal(&letter).unwrap();
             assert_ne!(again, Payload::Sealed(sealed.clone()));
             for at in 0..sealed.len() {
@@ -363,7 +367,7 @@ mod tests {
         assert_eq!(key.open(&other, &sealed), None);
         letter.uri = "https://elsewhere.test/".parse().unwrap();
         assert_eq!(key.open(&letter, &sealed), Some(whole));
-        // The version cannot be changed to bind it, or to unbind another one.
+        // The version byte cannot be changed to add or remove a binding.
         sealed[0] = TO_ID_METHOD_AND_TARGET;
         assert_eq!(key.open(&letter, &sealed), None);
     }

@@ -8,16 +8,16 @@ use crate::{LetterId, Unreadable};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PushError {
-    /// The sink, and what it may hold in memory meanwhile, is full.
+    /// The sink is full, including the letters that it may hold in memory meanwhile.
     Full,
-    /// The sink takes nothing more: it was closed, or its thread has ended.
+    /// The sink takes no more letters: it was closed, or its thread has ended.
     Closed,
-    /// The write failed. If its answer was lost, the letter may be kept all the same.
+    /// The write failed. If its answer was lost, the letter may still be kept.
     Failed(BoxError),
 }
 
 impl PushError {
-    /// The write failed by `error`.
+    /// The write failed with `error`.
     pub fn failed(error: impl Into<BoxError>) -> Self {
         Self::Failed(error.into())
     }
@@ -42,13 +42,13 @@ impl Error for PushError {
     }
 }
 
-/// Why a [`LetterStore`](crate::LetterStore) has not done what it was asked.
+/// Why a [`LetterStore`](crate::LetterStore) has not done what it was asked to do.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StoreError {
     /// There is no such record.
     NotFound,
-    /// Somebody else has claimed the record since, or it was marked: the outcome was not written.
+    /// Another caller has claimed the record since, or it was marked: the outcome was not written.
     StaleFence,
     /// The record is being sent again, and must not be changed before `until`.
     Claimed {
@@ -62,14 +62,16 @@ pub enum StoreError {
         /// The newest one that this crate knows.
         known: u32,
     },
-    /// What is stored cannot be read.
+    /// The stored data cannot be read.
     Corrupt {
-        /// The column that is at fault.
+        /// The faulty column.
         column: &'static str,
-        /// The record, if it is one that is at fault: it can still be [marked](crate::LetterStore::mark) as discarded.
+        /// The faulty record, if it is a record: it can still be [marked](crate::LetterStore::mark)
+        /// as discarded.
         id: Option<LetterId>,
     },
-    /// A body was encrypted with another key, was changed, or is not the one of this letter's id, method and target.
+    /// A body was encrypted with another key, was changed, or does not belong to this letter's id,
+    /// method and target.
     WrongKey,
     /// The store is closed.
     Closed,
@@ -78,7 +80,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The database failed by `error`.
+    /// The database failed with `error`.
     pub fn failed(error: impl Into<BoxError>) -> Self {
         Self::Failed(error.into())
     }

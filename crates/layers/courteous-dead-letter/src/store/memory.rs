@@ -42,7 +42,7 @@ struct Entry {
 }
 
 impl MemoryStore {
-    /// An empty one, by the system's clock, for any number of records.
+    /// An empty store with the system's clock, for any number of records.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -52,14 +52,14 @@ impl MemoryStore {
         }
     }
 
-    /// By another clock.
+    /// Uses another clock.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// For so many records: further letters are refused by [`PushError::Full`].
+    /// Holds this many records: further letters are rejected with [`PushError::Full`].
     #[must_use]
     pub const fn with_capacity(mut self, records: NonZeroUsize) -> Self {
         self.capacity = records.get();

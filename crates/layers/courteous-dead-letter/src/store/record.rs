@@ -10,45 +10,47 @@ use crate::{Letter, UnknownWord};
 pub struct Record {
     /// What was recorded.
     pub letter: Letter,
-    /// What has become of it.
+    /// The record's current state.
     pub state: State,
-    /// How often it was sent again.
+    /// How often the record was sent again.
     pub redrives: u32,
     /// When `state` last changed, by the store's clock.
     pub changed_at: SystemTime,
 }
 
-/// What has become of a letter.
+/// The state of a recorded letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// It waits to be sent again.
+    /// The letter waits to be sent again.
     Pending,
-    /// It is being sent again by whoever holds the fencing number.
+    /// The letter is being sent again, by the caller that holds the fencing number.
     Claimed {
-        /// Higher than that of every claim of this letter before.
+        /// Higher than the fencing number of every earlier claim of this letter.
         fence: u64,
-        /// When the claim ends by the store's clock, and another one is allowed.
+        /// When the claim ends by the store's clock, and another claim is allowed.
         until: SystemTime,
     },
-    /// It was answered with success.
+    /// The letter was answered with success.
     Delivered {
         /// The status of the answer.
         status: StatusCode,
     },
-    /// It was answered, and would be answered so again: a final 4xx, for one.
+    /// The letter was answered, and would get the same answer again: for example a final 4xx.
     Refused {
         /// The status of the answer.
         status: StatusCode,
     },
-    /// It is too old, or was sent again too often, to be sent once more; or it will be too old before it may be sent:
-    /// [`Reason::KeyRunsOut`](crate::Reason::KeyRunsOut); or its key belongs to another operation: [`Reason::KeyReused`](crate::Reason::KeyReused).
+    /// The letter must not be sent again, for one of three reasons. It is too old, or was sent
+    /// again too often. It will be too old before it may be sent:
+    /// [`Reason::KeyRunsOut`](crate::Reason::KeyRunsOut). Or its key belongs to another operation:
+    /// [`Reason::KeyReused`](crate::Reason::KeyReused).
     Expired,
-    /// Somebody has decided that it is not to be sent again.
+    /// A person has decided that the letter must not be sent again.
     Discarded,
 }
 
-/// A [`State`] without what belongs to it.
+/// A [`State`] without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum StateKind {
@@ -67,8 +69,9 @@ pub enum StateKind {
 }
 
 impl Record {
-    /// `letter` as it is recorded at `now`: pending, and never sent again so far; expired, if its
-    /// [key runs out](crate::Reason::KeyRunsOut) or [belongs to another operation](crate::Reason::KeyReused).
+    /// `letter` as it is recorded at `now`: pending, and not yet sent again. It is expired if its
+    /// [key runs out](crate::Reason::KeyRunsOut) or [belongs to another
+    /// operation](crate::Reason::KeyReused).
     #[must_use]
     pub const fn new(letter: Letter, now: SystemTime) -> Self {
         Self {
@@ -81,7 +84,7 @@ impl Record {
 }
 
 impl State {
-    /// That of a letter that is just recorded.
+    /// The state of a letter that has just been recorded.
     pub(crate) const fn first(letter: &Letter) -> Self {
         match letter.failure.reason.is_end() {
             true => Self::Expired,
@@ -89,7 +92,7 @@ impl State {
         }
     }
 
-    /// Its kind.
+    /// The kind of the state.
     #[must_use]
     pub const fn kind(&self) -> StateKind {
         match self {
@@ -104,7 +107,7 @@ impl State {
 }
 
 impl StateKind {
-    /// All there are.
+    /// All kinds.
     pub const ALL: [Self; 6] = [
         Self::Pending,
         Self::Claimed,
@@ -114,7 +117,7 @@ impl StateKind {
         Self::Discarded,
     ];
 
-    /// The word for it, as it is stored and shown.
+    /// The word for the kind, as it is stored and shown.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -127,7 +130,8 @@ impl StateKind {
         }
     }
 
-    /// Whether nothing more becomes of it by itself: neither pending nor claimed.
+    /// Whether the record does not change any more without a mark: it is neither pending nor
+    /// claimed.
     #[must_use]
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Pending | Self::Claimed)

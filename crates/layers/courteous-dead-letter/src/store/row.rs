@@ -1,8 +1,9 @@
-//! A record as the columns of a table: what a store in a database needs.
+//! A record as the columns of a table, for a store in a database.
 //!
-//! Every store writes the same columns in the same form, so that a letter means the same in each of them. [`Row::new`] makes the
-//! columns of a letter, and [`Row::into_record`] reads them back, or names the column that cannot be read. Times are microseconds
-//! since 1970 ([`micros`], [`time`]); headers, history, tags and what was withheld are JSON.
+//! Every store writes the same columns in the same form, so that a letter means the same in each
+//! store. [`Row::new`] makes the columns of a letter. [`Row::into_record`] reads them back, or
+//! names the column that cannot be read. Times are microseconds since 1970 ([`micros`], [`time`]);
+//! headers, history, tags and what was withheld are JSON.
 //!
 //! ```
 //! use std::time::{Duration, SystemTime};
@@ -40,12 +41,14 @@ use crate::{
 };
 pub use crate::{clock::later, letter::without_nul};
 
-/// The version of these columns: that of the stores' schema. To be raised with every change of a column or of its form.
+/// The version of these columns, which is the version of the stores' schema. Raise it with every
+/// change of a column or of its form.
 pub const VERSION: u32 = 1;
 
 /// One row: the columns of a record.
 ///
-/// `Debug` shows the id, the method and the state only: the others may hold what nobody should read in a log.
+/// `Debug` shows the id, the method and the state only: the other columns may hold secrets that
+/// must not be in a log.
 #[derive(Clone, PartialEq)]
 #[allow(clippy::exhaustive_structs, reason = "stores make it of their columns")]
 pub struct Row {
@@ -55,10 +58,10 @@ pub struct Row {
     pub method: String,
     /// The request's target, without secrets.
     pub uri: String,
-    /// `[["name", "value"], ...]`, in their order; a value that is not UTF-8 is an array of its bytes.
+    /// `[["name", "value"], ...]`, in order; a value that is not UTF-8 is an array of its bytes.
     pub headers: String,
-    /// `{"headers": [...], "query": [...], "userinfo": true, "idempotent": true}`; what is not there is none. The last one is
-    /// [`Letter::idempotent`], which no part of the request tells.
+    /// `{"headers": [...], "query": [...], "userinfo": true, "idempotent": true}`; a missing member
+    /// means none. The last member is [`Letter::idempotent`], which no part of the request tells.
     pub withheld: String,
     /// [`Payload::kind`].
     pub body_kind: String,
@@ -66,7 +69,7 @@ pub struct Row {
     pub body: Bytes,
     /// The name of the header field that holds the idempotency key.
     pub key_header: Option<String>,
-    /// To be looked for: it is read from the headers.
+    /// For searches only; when a row is read, the key is taken from the headers.
     pub idempotency_key: Option<String>,
     /// When the call began.
     pub first_at: i64,
@@ -76,11 +79,11 @@ pub struct Row {
     pub failure: FailureRow,
     /// [`StateKind`]
     pub state: String,
-    /// Of what was delivered or refused.
+    /// The status, if the letter was delivered or refused.
     pub status: Option<u16>,
-    /// The last fencing number; zero if it was never claimed.
+    /// The last fencing number; zero if the record was never claimed.
     pub fence: i64,
-    /// Of what is claimed.
+    /// When the claim ends, if the record is claimed.
     pub lease_until: Option<i64>,
     /// How often the letter was sent again: [`Record::redrives`].
     pub replays: u32,
@@ -96,8 +99,10 @@ pub struct FailureRow {
     pub reason: String,
     /// How many attempts the call made.
     pub attempts: u32,
-    /// `[[number, ended, "effect", "fault", status or null], ...]`. An entry whose number is 0 is no attempt: it tells since when
-    /// the request may have been processed, or by `refused` that it was not. Without it, that is so since the first attempt.
+    /// `[[number, ended, "effect", "fault", status or null], ...]`. An entry whose number is 0 is
+    /// not an attempt. It tells since when the request may have been processed, or by `refused`
+    /// that it was not processed. Without such an entry, it may have been processed since the first
+    /// attempt.
     pub history: String,
     /// Whether an attempt may have reached the server.
     pub maybe_sent: bool,
@@ -138,7 +143,7 @@ impl Row {
         }
     }
 
-    /// The record that has these columns.
+    /// The record with these columns.
     ///
     /// # Errors
     ///
@@ -171,7 +176,7 @@ impl Row {
                 self.failure.into_failure()?,
             )
         };
-        // No claim could have a higher one.
+        // No claim could have a higher fencing number.
         if self.fence == i64::MAX {
             return Err("fence");
         }
@@ -245,14 +250,14 @@ impl FailureRow {
     }
 }
 
-/// Microseconds since 1970; the nearest ones that there are.
+/// Microseconds since 1970, or the nearest representable value.
 #[must_use]
 pub fn micros(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The opposite of [`micros`].
+/// The inverse of [`micros`].
 #[must_use]
 pub fn time(micros: i64) -> SystemTime {
     let since = Duration::from_micros(micros.try_into().unwrap_or_default());
@@ -343,7 +348,7 @@ fn tags_of_json(json: &str) -> Option<Tags> {
     json.into_iter().map(tag).collect()
 }
 
-/// The number of an entry of a history that is no attempt.
+/// The number of a history entry that is not an attempt.
 const NO_ATTEMPT: u32 = 0;
 
 fn history_to_json(failure: &Failure) -> String {
@@ -388,13 +393,13 @@ fn array(json: &str) -> Option<Vec<Value>> {
     serde_json::from_str(json).ok()
 }
 
-/// Effect and fault; a verdict without them has its word, and none.
+/// The words for effect and fault. A verdict without them has its own word, and an empty fault.
 const fn words(verdict: Verdict) -> (&'static str, &'static str) {
     match verdict {
         Verdict::Answered => ("answered", ""),
         Verdict::Unsendable => ("unsendable", ""),
         Verdict::Transient { effect, fault } => (effect_word(effect), fault_word(fault)),
-        // `Permanent`, and what is not known here yet.
+        // `Permanent`, and verdicts that are not known here yet.
         _ => ("permanent", ""),
     }
 }
@@ -404,7 +409,7 @@ const fn effect_word(effect: Effect) -> &'static str {
         Effect::NeverSent => "never_sent",
         Effect::Refused => "refused",
         Effect::InProgress => "in_progress",
-        // `MaybeProcessed`, and what is not known here yet.
+        // `MaybeProcessed`, and effects that are not known here yet.
         _ => "maybe_processed",
     }
 }
@@ -413,7 +418,7 @@ const fn fault_word(fault: Fault) -> &'static str {
     match fault {
         Fault::Server => "server",
         Fault::Throttled => "throttled",
-        // `NoResponse`, and what is not known here yet.
+        // `NoResponse`, and faults that are not known here yet.
         _ => "no_response",
     }
 }

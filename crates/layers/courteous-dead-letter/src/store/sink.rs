@@ -2,36 +2,40 @@ use std::{fmt, future, pin::Pin, sync::Arc};
 
 use crate::{Letter, PushError};
 
-/// A future on the heap: what the methods of [`Sink`] and [`LetterStore`](crate::LetterStore) return, so that both can be a `dyn`.
+/// A boxed future. The methods of [`Sink`] and [`LetterStore`](crate::LetterStore) return it, so
+/// that both can be a `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Where the letters go.
 ///
 /// # Sharing
 ///
-/// A sink is a handle: an `Arc` of one is a sink as well.
+/// A sink is a handle: an `Arc` of a sink is also a sink.
 pub trait Sink: fmt::Debug + Send + Sync {
-    /// Takes `letter` over in the call itself, so that this works in a `Drop`; the future resolves when the letter is durable.
+    /// Takes `letter` in the call itself, so that this works in a `Drop`. The future resolves when
+    /// the letter is durable.
     ///
-    /// It neither blocks nor needs a runtime to be called. A sink whose memory is bounded, as it should be, and which is full
-    /// says so by [`PushError::Full`].
+    /// The call neither blocks nor needs a runtime. A sink should have bounded memory; if it is
+    /// full, it returns [`PushError::Full`].
     ///
-    /// A letter is written once: one whose id the sink has already is durable as it is, and is left so.
+    /// A letter is written once. If the sink already has a letter with this id, that letter is
+    /// durable and is left unchanged.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future takes nothing back. If the letter cannot be kept then, there is nobody to be told: the sink says it
-    /// in an event.
+    /// Dropping the future takes nothing back. If the letter cannot be kept then, no caller is left
+    /// to be told, and the sink reports it in an event.
     ///
     /// # Errors
     ///
-    /// The future's: the letter was not kept.
+    /// The future fails if the letter was not kept.
     fn push(&self, letter: Letter) -> BoxFuture<'static, Result<(), PushError>>;
 
-    /// Waits until every letter that was pushed before is durable, or given up: for the end of a process.
+    /// Waits until every letter that was pushed before is durable or given up. Call it at the end
+    /// of a process.
     ///
-    /// A letter that could not be kept is told by the future of its [`push`](Self::push). The default waits for nothing, which is
-    /// right for a sink whose letters are durable when `push` returns.
+    /// The future of [`push`](Self::push) reports a letter that could not be kept. The default
+    /// waits for nothing, which is right for a sink whose letters are durable when `push` returns.
     ///
     /// # Cancel safety
     ///

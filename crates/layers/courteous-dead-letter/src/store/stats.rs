@@ -6,16 +6,18 @@ use crate::{Reason, StateKind};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How many there are of each reason and state, sorted, without those of which there are none.
+    /// How many records there are of each reason and state, sorted. Empty combinations are left
+    /// out.
     pub counts: Vec<Count>,
-    /// How long ago, by the store's clock, the oldest one was recorded that is pending or claimed.
+    /// The age of the oldest pending or claimed record, by the store's clock.
     pub oldest_age: Option<Duration>,
-    /// How many have a reason or a state that is not known here: they are in none of the counts. What else of a record cannot
-    /// be read is found by [`LetterStore::unreadable`](crate::LetterStore::unreadable).
+    /// How many records have a reason or a state that is unknown here: they are in none of the
+    /// counts. Records that cannot be read for other reasons are found by
+    /// [`LetterStore::unreadable`](crate::LetterStore::unreadable).
     pub unreadable: u64,
 }
 
-/// How many records of one reason there are in one state.
+/// How many records of one reason are in one state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Count {
@@ -28,7 +30,7 @@ pub struct Count {
 }
 
 impl Count {
-    /// So many.
+    /// `count` records of this reason and state.
     #[must_use]
     pub const fn new(reason: Reason, state: StateKind, count: u64) -> Self {
         Self {
@@ -40,7 +42,7 @@ impl Count {
 }
 
 impl Stats {
-    /// The stats of a store with these counts, whose oldest record that is pending or claimed has this age.
+    /// The stats of a store with these counts, whose oldest pending or claimed record has this age.
     #[must_use]
     pub fn new(counts: impl IntoIterator<Item = Count>, oldest_age: Option<Duration>) -> Self {
         let mut counts: Vec<_> = counts.into_iter().filter(|count| count.count > 0).collect();
@@ -52,26 +54,26 @@ impl Stats {
         }
     }
 
-    /// With so many whose reason or state is not known.
+    /// Sets the number of records whose reason or state is unknown.
     #[must_use]
     pub const fn with_unreadable(mut self, records: u64) -> Self {
         self.unreadable = records;
         self
     }
 
-    /// How many there are in all, with those whose reason or state is not known.
+    /// How many records there are in all, including those whose reason or state is unknown.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.sum(|_| true).saturating_add(self.unreadable)
     }
 
-    /// How many are in this state.
+    /// How many records are in this state.
     #[must_use]
     pub fn in_state(&self, state: StateKind) -> u64 {
         self.sum(|count| count.state == state)
     }
 
-    /// How many are pending or claimed: what is still to be delivered.
+    /// How many records are pending or claimed, and so still to be delivered.
     #[must_use]
     pub fn undelivered(&self) -> u64 {
         self.sum(|count| !count.state.is_final())

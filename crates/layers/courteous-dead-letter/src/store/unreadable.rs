@@ -2,21 +2,23 @@ use std::fmt;
 
 use crate::LetterId;
 
-/// A record that cannot be read: what [`LetterStore::unreadable`](crate::LetterStore::unreadable) finds.
+/// A record that cannot be read; [`LetterStore::unreadable`](crate::LetterStore::unreadable) finds
+/// it.
 ///
-/// It holds up no other record. It can be [marked](crate::LetterStore::mark) as discarded by its id, and is removed by the next purge
-/// then.
+/// It does not hold up any other record. It can be [marked](crate::LetterStore::mark) as discarded
+/// by its id, and the next purge then removes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unreadable {
-    /// Its id. `None` if the id itself cannot be read: such a record can only be removed by the database's own means.
+    /// The record's id. `None` if the id itself cannot be read: such a record can only be removed
+    /// with the database's own tools.
     pub id: Option<LetterId>,
     /// The first column that cannot be read.
     pub column: &'static str,
 }
 
 impl Unreadable {
-    /// The record of this id, whose `column` cannot be read.
+    /// The record with this id, whose `column` cannot be read.
     #[must_use]
     pub const fn new(id: Option<LetterId>, column: &'static str) -> Self {
         Self { id, column }

@@ -18,7 +18,7 @@ use crate::support::*;
 
 type Call = Spawn<Oneshot<courteous_dead_letter::DeadLetter<Probe>, Request<AnyBody>>>;
 
-/// A call that is under way, to a server that never answers.
+/// A call in flight to a server that never answers.
 fn under_way(layer: &DeadLetterLayer, body: AnyBody) -> (Probe, Call) {
     let probe = Probe::new().pending_polls(0).otherwise(|_| Reply::never());
     let request = Request::post("https://api.example.com/charges")
@@ -44,7 +44,7 @@ async fn a_dropped_call_is_handed_over_by_choice() {
     let letter = letter(&store).await;
     assert_eq!(letter.failure.reason, Reason::Abandoned);
     assert_eq!(letter.payload, Payload::Whole(Bytes::from("hello")));
-    // Without a retry inside, nobody knows.
+    // Without a retry inside, it is unknown whether the request was sent.
     assert!(letter.failure.maybe_sent);
 }
 

@@ -10,7 +10,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::*;
 
-/// A call with `body` to a server that fails, after it has read it or not.
+/// Makes a call with `body` to a server that fails, after it has read the body or not.
 async fn fail(layer: DeadLetterLayer, body: AnyBody, read: bool) {
     let probe = Probe::new().otherwise(|_| Reply::status(503));
     let probe = if read { probe.reading_bodies() } else { probe };
@@ -51,7 +51,7 @@ async fn a_longer_body_is_truncated_and_not_more_than_the_limit_is_kept() {
     assert_eq!(payload(4, "hello".into(), true).await, beginning);
     let body = || AnyBody::new(TestBody::new().chunk("hel").chunk("lo"));
     assert_eq!(payload(4, body(), false).await, beginning);
-    // What was read of a stream, and was too long to be kept, is not there any more.
+    // The part of a stream that was read, but was too long to be kept, is gone.
     let nothing = Payload::Truncated(Bytes::new());
     assert_eq!(payload(4, body(), true).await, nothing);
 }

@@ -1,4 +1,4 @@
-//! What the layer tells to a subscriber.
+//! The events that the layer sends to a subscriber.
 
 use courteous_core::BoxError;
 use courteous_testkit::Events;

@@ -1,4 +1,4 @@
-//! Calls whose letters are recorded outside of a Tokio runtime: nothing there has timers.
+//! Calls whose letters are recorded outside a Tokio runtime, where there are no timers.
 
 use std::{
     sync::{Arc, Mutex},
@@ -46,7 +46,7 @@ async fn unavailable(_: Request<Body>) -> Result<Response<Body>, BoxError> {
 fn a_call_waits_for_its_letter_without_a_timer_and_is_polled_again_and_again() {
     let (sink, durable) = Held::new();
     let layer = DeadLetterLayer::new(sink).with_record_timeout(Duration::MAX);
-    // Without an end, nothing but the sink wakes it.
+    // Without a time limit, only the sink wakes the call.
     let mut endless = task::spawn(call(&layer, post(), unavailable));
     assert_pending!(endless.poll());
     assert!(!endless.is_woken());
@@ -55,7 +55,7 @@ fn a_call_waits_for_its_letter_without_a_timer_and_is_polled_again_and_again() {
     let response = assert_ready!(endless.poll()).unwrap();
     assert!(DeadLettered::of(&response).is_some());
 
-    // With one, it has to look at the clock.
+    // With a time limit, the call has to check the clock.
     let (sink, durable) = Held::new();
     let layer = DeadLetterLayer::new(sink).with_record_timeout(3600 * SECOND);
     let mut waiting = task::spawn(call(&layer, post(), unavailable));
@@ -77,7 +77,7 @@ fn the_time_to_record_ends_the_wait_without_a_timer() {
     let response = loop {
         match waiting.poll() {
             Poll::Ready(response) => break response.unwrap(),
-            // It asks to be polled until its time is over.
+            // The call asks to be polled until its time is over.
             Poll::Pending => assert!(waiting.is_woken()),
         }
     };

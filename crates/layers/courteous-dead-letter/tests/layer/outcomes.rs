@@ -96,7 +96,7 @@ async fn a_call_can_be_made_to_fail_if_it_is_not_recorded() {
     let server = async |_| Ok::<_, std::convert::Infallible>(status(503));
     let error = call(&layer, post(), server).await.unwrap_err();
     assert!(error.is::<NotRecorded>());
-    // An answer is an answer all the same.
+    // An answer is still an answer.
     assert_eq!(answered(&layer, 200).await.status(), 200);
 }
 

@@ -56,7 +56,7 @@ fn stopped(pause: Duration, verdicts: &[Verdict]) -> RetryInfo {
     )
 }
 
-/// A refusal by this status, for this pause.
+/// A refusal with this status, for this pause.
 fn refusal(code: u16, pause: Duration) -> Response<Body> {
     let mut response = status(code);
     let seconds = pause.as_secs().to_string().parse().unwrap();
@@ -134,7 +134,8 @@ async fn a_call_that_may_have_been_processed_and_must_wait_for_longer_than_its_k
         clock.advance(pause);
         assert_eq!(redrive(&clock, &store).await, State::Expired);
     }
-    // A shorter pause, a key that is never forgotten, and requests that their keys do not make safe.
+    // A shorter pause, a key that is never forgotten, and requests whose keys do not make them
+    // safe.
     let (_, store, short) = layer();
     let server = async |_| Ok::<_, Infallible>(answer(22 * HOUR));
     call(&short, keyed(), server).await.unwrap();

@@ -119,7 +119,7 @@ async fn a_classifier_of_ones_own_sees_the_request() {
     assert!(call(&layer, other(), reset).await.is_err());
     assert!(letters(&store).await.is_empty());
     assert!(call(&layer, post(), declined).await.is_ok());
-    // Letters of the same time have no order.
+    // Letters recorded at the same time have no order.
     clock.advance(SECOND);
     assert!(call(&layer, post(), reset).await.is_err());
     let sent: Vec<_> = letters(&store)
@@ -220,7 +220,8 @@ async fn a_call_that_cannot_be_sent_is_recorded_whatever_was_to_be_done_with_it(
 
 #[tokio::test]
 async fn a_call_whose_last_attempt_was_not_sent_is_recorded_with_those_before() {
-    // Another certificate since the first attempt; and a service that was not ready for a second one.
+    // Another certificate since the first attempt; and a service that was not ready for a second
+    // attempt.
     for verdicts in [&[FAILED, Verdict::Unsendable][..], &[FAILED]] {
         let (_, store, layer) = layer();
         call(&layer, post(), async |_| {
@@ -455,7 +456,7 @@ async fn a_409_that_a_retry_takes_for_an_earlier_attempt_at_work_is_recorded_and
         assert_eq!(failure.last_status, Some(StatusCode::CONFLICT));
         assert_eq!(failure.history[1].verdict, in_progress);
     }
-    // Without a retry it is the first attempt, and so an answer.
+    // Without a retry this is the first attempt, and so an answer.
     let (_, store, layer) = layer();
     answered(&layer, 409).await;
     assert!(letters(&store).await.is_empty());
@@ -475,7 +476,7 @@ async fn a_call_whose_key_another_operation_has_is_kept_and_never_sent() {
     assert_eq!(record.state, State::Expired);
     assert!(!record.letter.failure.maybe_sent);
 
-    // Also if it is made pending by hand.
+    // Also if the record is made pending by hand.
     store.mark(id, Mark::Pending).await.unwrap();
     let never = tower::service_fn(async |_: Request<Body>| Ok::<_, Infallible>(status(200)));
     let redrive = Redrive::new().with_clock(clock);

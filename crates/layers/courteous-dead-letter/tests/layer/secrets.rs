@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::support::*;
 
-/// Fails as clients do that show where a request went.
+/// An error like that of clients that show where a request went.
 #[derive(Debug)]
 struct Talkative(String);
 
@@ -40,7 +40,7 @@ fn as_it_is(layer: DeadLetterLayer) -> DeadLetterLayer {
     layer
 }
 
-/// All that a store could write of a letter, but the body.
+/// Everything that a store could write of a letter, except the body.
 fn written(letter: &Letter) -> String {
     let fields = letter.headers.iter().map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes());
@@ -127,7 +127,7 @@ async fn query_names_of_ones_own_are_withheld_too() {
     assert_eq!(letter.failure.last_error.unwrap(), "at /?card=[withheld]");
 }
 
-/// A name that is secret, in some case, some of it percent-encoded.
+/// A secret name, in some case, partly percent-encoded.
 fn secret_name() -> impl Strategy<Value = String> {
     let names = [
         "token",
@@ -151,7 +151,7 @@ fn secret_name() -> impl Strategy<Value = String> {
     })
 }
 
-/// Long enough not to be there by chance, and anything that a query value can hold.
+/// Long enough not to be there by chance, and with any character that a query value can hold.
 fn secret_value() -> impl Strategy<Value = String> {
     "[A-Za-z0-9!$'()*+,:@/?._~-]{0,4}[G-Zg-z]{8,12}(%[2-7][0-9A-F]|[;=])?[A-Za-z0-9]{0,4}"
 }
@@ -207,14 +207,15 @@ proptest! {
         for secret in &secrets {
             prop_assert!(!written.contains(secret.as_str()), "{secret:?} in {written}");
         }
-        // And what is none is still there.
+        // Values that are not secret are still there.
         for pair in plain {
             prop_assert!(letter.uri.query().unwrap().split('&').any(|other| other == pair));
         }
     }
 }
 
-/// Names of header fields and query parameters that read like secrets, and are none; and some that do not.
+/// Names of header fields and query parameters that look like secrets and are not; and some that do
+/// not look like secrets.
 const INNOCENT: &[&str] = &[
     "accept",
     "content-type",
@@ -468,7 +469,7 @@ async fn a_body_whose_content_type_is_withheld_is_not_written() {
     let mut marked = HeaderValue::from_static("application/json");
     marked.set_sensitive(true);
     let plain = HeaderValue::from_static("application/json");
-    // It holds a secret of the same request.
+    // The value holds a secret of the same request.
     let holds = HeaderValue::from_static("application/json; note=SESAME-1");
     for (adjust, content_type) in [(scrubbed, marked), (named, plain), (scrubbed, holds)] {
         let request = Request::post("/")

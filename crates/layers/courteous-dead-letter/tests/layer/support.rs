@@ -22,7 +22,7 @@ pub(crate) type Body = Full<Bytes>;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// A fixed clock, a store, and a layer that go by it.
+/// A fixed clock, and a store and a layer that use it.
 pub(crate) fn layer() -> (Clock, MemoryStore, DeadLetterLayer) {
     let clock = Clock::fixed(std::time::UNIX_EPOCH + 1_800_000_000 * SECOND);
     let store = MemoryStore::new().with_clock(clock.clone());
@@ -76,7 +76,7 @@ pub(crate) async fn answered(layer: &DeadLetterLayer, code: u16) -> Response<Bod
 pub(crate) const NEVER_SENT: Verdict = Verdict::transient(Effect::NeverSent, Fault::NoResponse);
 pub(crate) const FAILED: Verdict = Verdict::transient(Effect::MaybeProcessed, Fault::Server);
 
-/// What a retry says of a call whose attempts failed so.
+/// What a retry reports of a call whose attempts failed like this.
 pub(crate) fn info(stop: StopReason, verdicts: &[Verdict]) -> RetryInfo {
     let mut history = History::new();
     for (number, &verdict) in (1..).zip(verdicts) {
@@ -91,7 +91,8 @@ pub(crate) fn take_trail(request: &mut Request<Body>) -> Trail {
     request.extensions_mut().remove().expect("a trail")
 }
 
-/// A sink that does what it was told, and keeps the letters. A delay of `Duration::MAX` needs no timer.
+/// A sink that does what it was told, and keeps the letters. A delay of `Duration::MAX` needs no
+/// timer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scripted {
     pub(crate) letters: Arc<Mutex<Vec<Letter>>>,

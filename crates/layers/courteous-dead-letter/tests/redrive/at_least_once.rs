@@ -14,7 +14,7 @@ use tokio_test::task;
 
 use crate::support::*;
 
-/// A store whose settlements fail so often, written or not, and then are written; or never end.
+/// A store whose settlements fail this often, written or not, and then succeed; or never end.
 #[derive(Clone, Debug)]
 struct Faulty {
     store: MemoryStore,
@@ -112,13 +112,13 @@ async fn a_crash_between_the_answer_and_the_settlement_is_a_duplicate_with_the_s
     }
     assert_eq!((ledger.requests().len(), ledger.charges()), (5, 5));
 
-    // Until the leases have ended, nobody else sends them.
+    // Until the leases have ended, no other redrive sends the records.
     let summary = redrive.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!(summary.total(), 0);
     clock.advance(61 * SECOND);
     let summary = redrive.run(&store, ledger.server(200)).await.unwrap();
     assert_eq!(summary.delivered, 5);
-    // Each was sent twice, under the same key: the ledger is unharmed.
+    // Each record was sent twice, under the same key: the ledger is unharmed.
     assert_eq!((ledger.requests().len(), ledger.charges()), (10, 5));
     assert_eq!(store.stats().await.unwrap().undelivered(), 0);
 }
@@ -163,7 +163,7 @@ async fn what_another_has_claimed_meanwhile_is_lost_to_this_one() {
     let ledger = Ledger::default();
     let mut run = task::spawn(redrive.run(&store, ledger.server_after(SECOND, 200)));
     assert!(run.poll().is_pending());
-    // The machine was suspended: its lease has ended, and somebody else was faster.
+    // The machine was suspended: its lease has ended, and another worker was faster.
     clock.advance(61 * SECOND);
     let other = store
         .claim(Claim::new(1, HOUR))

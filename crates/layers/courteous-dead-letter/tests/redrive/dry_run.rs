@@ -22,7 +22,7 @@ async fn a_dry_run_counts_what_would_be_done_and_touches_nothing() {
     let mut later = letter(&clock, HOUR);
     later.failure.not_before = Some(clock.now() + HOUR);
     push(&store, later).await;
-    // One that somebody has claimed, and one whose claim has run out.
+    // One record with a running claim, and one record whose claim has run out.
     for (id, lease) in [(ids[0], HOUR), (ids[1], SECOND)] {
         let mut claim = Claim::new(1, lease);
         claim.id = Some(id);

@@ -120,7 +120,7 @@ async fn a_grpc_failure_is_not_delivered_though_it_is_a_200() {
                 status: StatusCode::NOT_IMPLEMENTED,
             },
         ),
-        // Credentials, and a server that is away: at another time.
+        // Refused credentials, and a server that is away: both may pass.
         ("7", State::Pending),
         ("16", State::Pending),
         ("14", State::Pending),
@@ -203,7 +203,7 @@ async fn answers_that_other_credentials_may_change_end_the_run_and_settle_no_rec
         let status = StatusCode::from_u16(code).unwrap();
         assert_eq!(failure.last_status, Some(status));
         assert_eq!(failure.history[1].verdict, Verdict::Answered);
-        // A fresh token, and all are delivered.
+        // With a fresh token, all are delivered.
         let summary = redrive.run(&store, ledger.server(200)).await.unwrap();
         assert_eq!((summary.delivered, summary.total()), (5, 5));
     }
@@ -213,7 +213,7 @@ async fn answers_that_other_credentials_may_change_end_the_run_and_settle_no_rec
 async fn what_fails_again_goes_back_to_its_record_with_the_attempts_of_both() {
     let (clock, store, redrive) = setup();
     let id = push(&store, letter(&clock, HOUR)).await;
-    // A stack with a dead-letter layer of its own, which must not record it anew, and a retry.
+    // A stack with a retry and its own dead-letter layer, which must not record the call again.
     let other = MemoryStore::new();
     let server = service_fn(async |_: Request<Body>| {
         let mut response = response(503);
@@ -253,7 +253,7 @@ async fn what_fails_again_goes_back_to_its_record_with_the_attempts_of_both() {
         (last_at, not_before),
         (clock.now(), Some(clock.now() + 90 * SECOND))
     );
-    // The first attempt stays the one from which the key's age is counted.
+    // The key's age is still counted from the first attempt.
     assert_eq!(record.letter.first_at, clock.now() - HOUR);
 }
 
@@ -267,7 +267,7 @@ async fn an_error_is_written_into_the_record() {
     redrive.run(&store, boxed(server)).await.unwrap();
     let failure = get(&store, id).await.letter.failure;
     assert_eq!(failure.last_error.unwrap(), "connection refused");
-    // The attempt before may have been sent, whatever became of this one.
+    // The earlier attempt may have been sent, whatever the outcome of this one.
     assert!(failure.maybe_sent);
 }
 

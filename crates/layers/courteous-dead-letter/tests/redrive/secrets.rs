@@ -30,7 +30,7 @@ fn fresh(_: &Letter) -> Result<Secrets, BoxError> {
         .with_query("custom", "SESAME-3"))
 }
 
-/// What the hook hears of one record, and its state.
+/// What the hook is told of one record, and the record's state.
 async fn outcome<S>(source: Option<S>) -> (String, State, u32)
 where
     S: SecretSource + Send + Sync + 'static,
@@ -139,7 +139,7 @@ async fn a_fresh_secret_is_not_written_when_the_redrive_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn with_secrets_that_come_too_late_it_is_not_sent() {
-    /// It answers just when the time is over.
+    /// It answers exactly when the time is over.
     struct Slow;
     impl SecretSource for Slow {
         fn secrets<'a>(&'a self, letter: &'a Letter) -> BoxFuture<'a, Result<Secrets, BoxError>> {

@@ -126,7 +126,7 @@ async fn what_may_run_twice_is_sent_only_by_itself_and_by_decision() {
     let id = push(&store, without_key(letter(&clock, HOUR))).await;
     let other = push(&store, without_key(letter(&clock, HOUR))).await;
     let ledger = Ledger::default();
-    // Not in bulk, not in bulk though it be wanted, and not by its name alone.
+    // Not in bulk, not in bulk even if running twice is allowed, and not by its name alone.
     for redrive in [
         redrive.clone(),
         redrive.clone().with_may_run_twice(true),
@@ -247,7 +247,7 @@ async fn a_run_ends_early_when_too_many_fail_in_a_row() {
         50
     );
 
-    // In a row: one that is delivered begins a new count.
+    // In a row: a delivered record starts a new count.
     let calls = AtomicUsize::new(0);
     let calls = Arc::new(calls);
     let flaky = service_fn(move |_: Request<Body>| {
@@ -259,7 +259,7 @@ async fn a_run_ends_early_when_too_many_fail_in_a_row() {
     assert_eq!((summary.failed, summary.delivered), (34, 16));
 }
 
-/// `letter`, as it is if its server has only ever refused it.
+/// `letter` as it is if its server has only ever refused it.
 fn refused(mut letter: Letter) -> Letter {
     letter.failure.maybe_processed = false;
     letter

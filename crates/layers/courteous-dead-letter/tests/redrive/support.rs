@@ -23,7 +23,7 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// A fixed clock, a store that goes by it, and a redrive.
+/// A fixed clock, a store that uses it, and a redrive.
 pub(crate) fn setup() -> (Clock, MemoryStore, Redrive) {
     let clock = Clock::fixed(std::time::UNIX_EPOCH + 1_800_000_000 * SECOND);
     let store = MemoryStore::new().with_clock(clock.clone());
@@ -74,7 +74,7 @@ pub(crate) const DELIVERED: State = State::Delivered {
     status: StatusCode::OK,
 };
 
-/// A server that counts what it was asked, and charges once for each key.
+/// A server that records its requests, and charges once for each key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger(Arc<Mutex<Entries>>);
 
@@ -85,7 +85,7 @@ struct Entries {
 }
 
 impl Ledger {
-    /// The keys of all requests, in the order in which they came.
+    /// The keys of all requests, in the order of arrival.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.0.lock().unwrap().order.clone()
     }
@@ -100,7 +100,7 @@ impl Ledger {
         self.server_after(Duration::ZERO, status)
     }
 
-    /// The server, which charges at once, and answers after this time.
+    /// The server, which charges at once, and answers after this delay.
     pub(crate) fn server_after(&self, delay: Duration, status: u16) -> Server {
         let ledger = self.0.clone();
         let server = service_fn(move |request: Request<Body>| {
