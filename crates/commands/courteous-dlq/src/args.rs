@@ -61,7 +61,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it changes nothing, so that it needs no right to.
+    /// Whether the command changes nothing, so that it needs no right to write.
     pub(crate) const fn only_looks(&self) -> bool {
         match self {
             Self::List(_) | Self::Show(_) | Self::Stats | Self::Export(_) | Self::Backup(_) => true,
@@ -71,7 +71,7 @@ impl Command {
     }
 }
 
-/// Which letters.
+/// Selects letters.
 #[derive(Debug, Args)]
 pub(crate) struct Select {
     /// Only those that failed for this reason, such as `attempts`, `deadline` or `abandoned`

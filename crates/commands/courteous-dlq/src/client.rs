@@ -9,15 +9,15 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-/// HTTP/1.1 and HTTP/2, over TLS by Mozilla's roots where the URL says `https`.
+/// HTTP/1.1 and HTTP/2, over TLS by Mozilla's roots if the URL says `https`.
 pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// An attempt may take so long, unless the whole call may not.
+/// The longest that an attempt may take, unless the whole call has less time.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// The standard stack around a client of its own.
+/// The standard stack around a new client.
 ///
-/// There is no key layer: a letter has the key with which it was sent first, or has none.
+/// There is no key layer: a letter has the key with which it was first sent, or none.
 pub(crate) fn client(
     timeout: Duration,
     rate: Option<Rate>,

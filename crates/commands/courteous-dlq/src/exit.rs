@@ -1,21 +1,21 @@
 use std::process::ExitCode;
 
-/// How a command ended: what a script can tell by its exit code.
+/// How a command ended, for a script that reads its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All that was asked for was done.
+    /// Everything that was asked for was done.
     Done,
     /// The store could not be used, or something else went wrong.
     Failed,
-    /// The command line makes no sense: what clap uses as well.
+    /// The command line makes no sense; clap uses the same code.
     Usage,
-    /// A replay came to its end, and some letters were not delivered.
+    /// A replay ended, and some letters were not delivered.
     Undelivered,
-    /// There is no such letter, or it is not in a state for what was asked.
+    /// There is no such letter, or its state does not allow the command.
     NotFound,
-    /// Some letters cannot be read; what was asked for was done for the others.
+    /// Some letters cannot be read; the command has done its work for the others.
     Unreadable,
-    /// Ctrl-C: 128 + SIGINT, as shells have it.
+    /// Ctrl-C: 128 + SIGINT, as in shells.
     Interrupted,
 }
 

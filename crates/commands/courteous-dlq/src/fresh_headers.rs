@@ -7,27 +7,29 @@ use http::{
     uri::{Authority, Scheme},
 };
 
-/// Header fields that were withheld, read from the environment: on a command line, others could see them.
+/// Withheld header fields that are read from the environment: on a command line, other users could
+/// see them.
 ///
-/// Each is bound to one server. An outsider may have chosen the URL of a letter, by registering a webhook. So a letter never
-/// decides where a secret goes.
+/// Each field is bound to one server. An outsider may have chosen the URL of a letter by
+/// registering a webhook. So a letter never decides where a secret goes.
 pub(crate) struct FreshHeaders(Vec<FreshHeader>);
 
 struct FreshHeader {
     name: HeaderName,
     value: HeaderValue,
-    /// Host and port. Without a port, the port is that of the letter's scheme.
+    /// Host and port. Without a port, the port is the default port of the letter's scheme.
     server: Authority,
 }
 
-/// Why a `--header` cannot be used. It says nothing of what was written, as that may be the secret itself.
+/// Why a `--header` cannot be used. It does not repeat the argument, as that may be the secret
+/// itself.
 #[derive(Debug)]
 pub(crate) enum Unusable {
-    /// It does not have the right form.
+    /// The argument does not have the right form.
     Form,
-    /// It names no server.
+    /// The argument names no server.
     NoServer,
-    /// The variable is not set, or has no value that a header field can have.
+    /// The variable is not set, or its value is not valid in a header field.
     Value(String),
 }
 
@@ -37,7 +39,7 @@ impl FreshHeaders {
         Ok(Self(headers.collect::<Result<_, _>>()?))
     }
 
-    /// Those that `letter` needs, and that are for the server to which it goes.
+    /// The secrets that `letter` needs and that are for the server to which it goes.
     pub(crate) fn secrets(&self, letter: &Letter) -> Result<Secrets, BoxError> {
         let mut secrets = Secrets::new();
         for header in &self.0 {
@@ -95,7 +97,7 @@ impl FreshHeader {
     }
 }
 
-/// `HOST` or `HOST:PORT`, and nothing else that an authority may have.
+/// `HOST` or `HOST:PORT`, and no other part that an authority may have.
 fn parse_server(text: &str) -> Option<Authority> {
     let server: Authority = text.parse().ok()?;
     let port = text.strip_prefix(server.host())?;
@@ -116,7 +118,8 @@ fn origin(scheme: &Scheme, authority: &Authority) -> Option<Origin> {
     Some(RequestView::of(&request).origin())
 }
 
-/// Whether what is sent to `uri` can be read by its server only: encrypted, or on this machine.
+/// Whether only its server can read what is sent to `uri`: it is encrypted, or stays on this
+/// machine.
 fn is_private(uri: &Uri) -> bool {
     if uri.scheme() == Some(&Scheme::HTTPS) {
         return true;

@@ -60,7 +60,7 @@ async fn run(url: &Url<'_>, command: Command, output: Output) -> Result<Exit, Bo
         Command::Purge(args) => manage::purge(store, args.older_than, output).await,
         Command::Stats => manage::stats(store, output).await,
         Command::Export(args) => manage::export(store, args).await,
-        // Before the store was opened.
+        // The backup ran before the store was opened.
         Command::Backup(_) => Ok(Exit::Done),
     }
 }

@@ -1,4 +1,4 @@
-//! What only looks at letters, or changes their state by hand.
+//! Commands that only look at letters, or change their state by hand.
 
 use std::{io, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     view,
 };
 
-/// How many letters are read at once: each may have a body of some size.
+/// How many letters are read at once: each may have a large body.
 const PAGE: u32 = 200;
 
 pub(crate) async fn list(
@@ -114,7 +114,7 @@ struct Shown {
     exit: Exit,
 }
 
-/// Shows the first letters, and reports those before the last one that cannot be read.
+/// Shows the first letters, and reports the unreadable letters before the last shown one.
 async fn each(
     store: &dyn LetterStore,
     mut filter: Filter,

@@ -2,7 +2,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-/// For whom the output is.
+/// The reader of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
     People,
@@ -12,8 +12,8 @@ pub(crate) enum Output {
 impl Output {
     /// Writes an object as a line, or a text that ends its own lines.
     ///
-    /// Whoever reads it may have had enough, as `head` has: then nothing more is written, and that is all. Any other error is
-    /// one: an export to a full disk is not what was asked for.
+    /// If the reader has closed the pipe, as `head` does, nothing more is written, and that is no
+    /// error. Any other error is returned: an export to a full disk has failed.
     pub(crate) fn write(self, json: &Value, text: impl FnOnce() -> String) -> io::Result<()> {
         let text = match self {
             Self::Json => format!("{json}\n"),
@@ -27,7 +27,7 @@ impl Output {
     }
 }
 
-/// Says something beside the output.
+/// Writes a message to stderr.
 pub(crate) fn report(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

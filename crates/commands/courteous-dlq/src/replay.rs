@@ -92,15 +92,15 @@ pub(crate) async fn replay(
     })
 }
 
-/// The first Ctrl-C lets what is under way come to its end, and be settled. The second one does not: those letters stay
-/// claimed until their lease ends.
+/// The first Ctrl-C lets the letters in flight finish and be settled. The second Ctrl-C does not:
+/// those letters stay claimed until their lease ends.
 async fn until_interrupted<T>(
     run: impl Future<Output = Result<T, StoreError>>,
     window: &Window<'_>,
 ) -> Result<T, BoxError> {
     let mut run = pin!(run);
     let interrupted = async {
-        // Where there is no such signal, there is nothing to wait for.
+        // If there is no such signal, there is nothing to wait for.
         if ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -118,7 +118,7 @@ async fn until_interrupted<T>(
     }
 }
 
-/// Why a letter that was asked for by its id was not looked at.
+/// Why a letter that was requested by its id was not tried.
 async fn why_not(store: &dyn LetterStore, id: LetterId) -> Result<String, StoreError> {
     let Some(record) = store.get(id).await? else {
         return Ok(format!("{id}: there is no such letter"));
@@ -158,7 +158,8 @@ async fn progress_bar(
     Ok(bar.with_style(style))
 }
 
-/// Tells what was done about each letter: to scripts all, to people what was not delivered.
+/// Reports what was done with each letter: every letter to scripts, and only undelivered letters to
+/// people.
 struct Teller {
     output: Output,
     bar: ProgressBar,
@@ -178,7 +179,8 @@ impl Teller {
         let is_fine = matches!(outcome, RedriveOutcome::Delivered { .. });
         if self.output == Output::Json || !is_fine {
             self.bar.suspend(|| {
-                // A replay goes on where nobody reads: the store has all this as well.
+                // A replay continues even if the output has no reader: the store has all this as
+                // well.
                 let _ = self.output.write(&outcome_json(id, outcome), || {
                     format!("{id}  {}\n", in_words(outcome))
                 });

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
-/// A text that is no length of time.
+/// The error for a text that is not a length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidSpan;
 
@@ -28,7 +28,7 @@ impl FromStr for Span {
     }
 }
 
-/// In the largest unit that leaves no more than one other: `2d 3h`.
+/// In the largest unit that leaves at most one smaller unit: `2d 3h`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();

@@ -18,7 +18,7 @@ pub(crate) enum Url<'a> {
     Postgres(&'a str),
 }
 
-/// What a URL must be. It is not repeated, as it may have a password in it.
+/// The form that a URL must have. An error does not repeat the URL, as it may contain a password.
 pub(crate) const FORM: &str =
     "the store must be `sqlite:PATH` or `postgres://...`, by --store or in COURTEOUS_DLQ_STORE";
 
@@ -32,7 +32,8 @@ impl<'a> Url<'a> {
         (!path.is_empty()).then_some(Self::Sqlite(path))
     }
 
-    /// Opens it, with the key to encrypted bodies if there is one; if it is only looked at, without a right to write.
+    /// Opens the store, with the key to encrypted bodies if there is one. A command that only looks
+    /// opens it without the right to write.
     pub(crate) async fn open(&self, only_looks: bool) -> Result<Arc<dyn LetterStore>, BoxError> {
         let key = match std::env::var("COURTEOUS_DLQ_KEY") {
             Ok(key) => Some(key.parse::<EncryptionKey>()?),
@@ -66,7 +67,7 @@ impl<'a> Url<'a> {
     }
 }
 
-/// A file that is not there is not created: a mistyped name would be an empty store.
+/// Opens a file, and does not create a missing one: a mistyped name would be an empty store.
 fn open_file(path: &str, only_looks: bool) -> Result<SqliteStore, BoxError> {
     // The application decides what its group may do.
     let options = SqliteOptions::new().with_create(false).with_mode(0o660);

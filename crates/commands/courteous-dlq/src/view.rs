@@ -1,5 +1,5 @@
-//! Letters, as they are shown. Nothing that was withheld is here, as the store does not have it; bodies are shown only where
-//! that was asked for.
+//! Letters as they are shown. Withheld values are not here, as the store does not have them. Bodies
+//! are shown only on request.
 
 use std::{fmt::Write, time::SystemTime};
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::span::Span;
 
-/// All that is kept of a letter.
+/// Everything that is kept of a letter.
 pub(crate) fn json(record: &Record, with_body: bool) -> Value {
     let letter = &record.letter;
     let failure = &letter.failure;
@@ -57,7 +57,7 @@ pub(crate) fn json(record: &Record, with_body: bool) -> Value {
     json
 }
 
-/// Why no replay sends it, if that is so whatever is given to the replay.
+/// Why no replay sends the letter, if that is so whatever the replay's options are.
 pub(crate) fn never_again(record: &Record) -> Option<String> {
     let why = match record.letter.payload {
         Payload::Truncated(_) | Payload::Gone => NotSent::BodyIncomplete,
@@ -103,7 +103,7 @@ pub(crate) fn line(record: &Record) -> String {
     )
 }
 
-/// All that is kept of a letter, for people.
+/// Everything that is kept of a letter, for people.
 pub(crate) fn page(record: &Record, with_body: bool) -> String {
     let mut page = String::new();
     let json = json(record, with_body);
@@ -191,7 +191,7 @@ fn attempt(attempt: &PastAttempt) -> Value {
     })
 }
 
-/// What a server or a tag says could move the cursor of a terminal.
+/// Text of a server or of a tag on one line, as such a text could move the cursor of a terminal.
 fn one_line(text: &str) -> String {
     let safe = |char: char| match char.is_control() {
         true => char.escape_default().to_string(),

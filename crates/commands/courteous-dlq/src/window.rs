@@ -8,8 +8,8 @@ use courteous_dead_letter::{
     Record, Settlement, Sink, Stats, StoreError, Unreadable,
 };
 
-/// A store of which a replay sees no more than so many letters, and none once it is closed: so a replay ends in good order,
-/// and leaves nothing claimed.
+/// A store that shows a replay at most a given number of letters, and none once it is closed. So a
+/// replay ends in good order, and leaves nothing claimed.
 #[derive(Debug)]
 pub(crate) struct Window<'a> {
     store: &'a dyn LetterStore,
@@ -43,7 +43,7 @@ impl<'a> Window<'a> {
         self.left().closed
     }
 
-    /// Sets aside as many letters of those that are wanted as may be seen.
+    /// Reserves as many of the `wanted` letters as may still be seen.
     fn take(&self, wanted: u32) -> u32 {
         let mut left = self.left();
         if left.closed {
@@ -51,7 +51,7 @@ impl<'a> Window<'a> {
         }
         let taken = left.letters.min(wanted as usize);
         left.letters -= taken;
-        // No more than was wanted.
+        // At most `wanted`, so the cast is exact.
         taken as u32
     }
 

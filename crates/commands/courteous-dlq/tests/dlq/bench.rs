@@ -1,4 +1,4 @@
-//! The command, a store for it, and a server that counts.
+//! The command, a store for it, and a server that counts its requests.
 
 use std::{
     collections::HashMap,
@@ -54,7 +54,7 @@ impl Bench {
         run(self.command(args)).await
     }
 
-    /// So many orders that `server` was not told.
+    /// Pushes this many orders that `server` has not received.
     pub(crate) async fn push(&self, server: &ScriptedServer, orders: u32) -> Vec<LetterId> {
         push(&self.store, server, orders).await
     }
@@ -107,7 +107,7 @@ pub(crate) async fn run(mut command: Command) -> Ended {
     Ended(output.await.unwrap().unwrap())
 }
 
-/// How the command has ended.
+/// How the command ended.
 #[derive(Debug)]
 pub(crate) struct Ended(Output);
 
@@ -136,7 +136,7 @@ impl Ended {
     }
 }
 
-/// A server that takes some time for each order.
+/// A server that needs some time for each order.
 pub(crate) async fn slow_server(time: Duration) -> ScriptedServer {
     let bytes = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec();
     ScriptedServer::start(move |moment| match moment {
@@ -157,7 +157,7 @@ fn drip(bytes: &[u8], time: Duration) -> Act {
     }
 }
 
-/// How often each key has come, and the bytes with it.
+/// How often each key has arrived, and the bytes with it.
 pub(crate) fn keys(server: &ScriptedServer) -> HashMap<String, Vec<String>> {
     let mut keys: HashMap<_, Vec<_>> = HashMap::new();
     for request in server.requests() {

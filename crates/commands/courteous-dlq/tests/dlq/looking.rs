@@ -65,7 +65,7 @@ async fn an_export_to_a_full_disk_is_not_taken_for_one() {
         let status = command.stdout(full).stderr(Stdio::null()).status().unwrap();
         assert_eq!(status.code(), Some(1), "{args}");
     }
-    // One who has read enough is no error.
+    // A reader that has read enough causes no error.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = bench.command("export");
@@ -167,7 +167,7 @@ async fn a_command_line_that_makes_no_sense_is_told_from_a_store_that_is_not_the
     none.env_remove("COURTEOUS_DLQ_STORE");
     run(none).await.with(2);
 
-    // A mistyped name is no empty store.
+    // A mistyped name is not an empty store.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("leters.db");
     let missing = run(command(&format!("sqlite:{}", path.display()), "stats")).await;
@@ -194,7 +194,7 @@ async fn a_letter_that_cannot_be_read_is_named_and_holds_up_no_other() {
             (2, told.clone())
         );
     }
-    // Only what is before the last one that is shown.
+    // Only unreadable letters before the last shown letter are reported.
     bench.run("list --limit 1").await.with(0);
     let shown = bench.run(&format!("show {}", ids[1])).await.with(5);
     assert_eq!(shown.err(), told);
@@ -226,7 +226,7 @@ async fn what_only_looks_needs_no_right_to_write() {
 
     let (bench, ids) = bench(2).await;
     let (path, folder) = (bench.path(), bench.path().with_file_name(""));
-    // The command may be where another user cannot enter.
+    // Another user may not be able to enter the command's folder.
     let program = folder.join("dlq");
     fs::copy(env!("CARGO_BIN_EXE_courteous-dlq"), &program).unwrap();
     let set_mode = |path: &std::path::Path, mode| {
@@ -236,7 +236,7 @@ async fn what_only_looks_needs_no_right_to_write() {
     let Some(url) = as_another_user(&program).map(|_| bench.url()) else {
         return;
     };
-    // No process has it open.
+    // No process has the store open.
     let _folder = bench.close();
     set_mode(&path, 0o444);
     set_mode(&folder, 0o555);

@@ -1,4 +1,4 @@
-//! What scripts and people can rely on, by running the command itself.
+//! What scripts and people can rely on. The tests run the command itself.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bench;

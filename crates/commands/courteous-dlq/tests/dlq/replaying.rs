@@ -23,7 +23,7 @@ async fn each_letter_is_sent_once_with_its_own_key_and_its_own_bytes() {
     bench.push(&server, 50).await;
     let replay = bench.run("replay").await.with(0);
     assert_eq!(replay.out(), "50 delivered\n");
-    // It is no terminal, so there is no bar.
+    // The output is not a terminal, so there is no bar.
     assert_eq!(replay.err(), "");
     let expected = (0..50).map(|n| (format!("key-of-{n}"), vec![format!("order {n}")]));
     assert_eq!(keys(&server), expected.collect::<HashMap<_, _>>());
@@ -102,7 +102,7 @@ async fn a_replay_can_be_narrowed() {
         ["key-of-0", "key-of-1", "key-of-5", "key-of-7", "key-of-9"]
     );
 
-    // What was delivered is not sent again, also if it is asked for.
+    // A delivered letter is not sent again, even if it is requested.
     let again = bench.run(&format!("replay --id {}", ids[9])).await.with(4);
     assert_eq!(again.err(), format!("{} is delivered\n", ids[9]));
     let other = "0190163d-8694-739b-aea5-966c26f8ad91";

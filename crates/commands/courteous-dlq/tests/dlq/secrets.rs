@@ -20,7 +20,7 @@ async fn a_withheld_header_is_taken_from_the_environment_and_never_shown() {
         without.out().contains("no fresh secrets for authorization"),
         "{without:?}"
     );
-    // Another host, and another port of the same one: the default port, as none is named.
+    // Another host, and another port of the same host: the default port applies, as none is named.
     for other in ["other.example", "127.0.0.1"] {
         replay_with(&bench, &format!("authorization=env:TOKEN@{other}"))
             .await
@@ -38,7 +38,7 @@ async fn a_withheld_header_is_taken_from_the_environment_and_never_shown() {
     assert_eq!(requests[0].header("idempotency-key"), Some("key-of-1"));
     assert_eq!(bench.count(StateKind::Delivered).await, 1);
 
-    // One that was written on the command line by mistake is not repeated.
+    // A secret that was written on the command line by mistake is not repeated.
     let wrong = bench
         .run("replay --header authorization=hunter2")
         .await
@@ -46,7 +46,7 @@ async fn a_withheld_header_is_taken_from_the_environment_and_never_shown() {
     assert!(!format!("{wrong:?}").contains("hunter2"));
 }
 
-/// A replay whose environment has the secret.
+/// Runs a replay whose environment has the secret.
 async fn replay_with(bench: &Bench, header: &str) -> Ended {
     let mut command = bench.command(&format!("replay --json --header {header}"));
     command.env("TOKEN", "Bearer hunter2");
@@ -101,7 +101,7 @@ async fn a_redirect_takes_a_secret_to_no_other_server() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_password_of_a_database_is_in_no_output() {
-    // Nobody listens there; no port; no number; no scheme.
+    // No server listens there; a bad port; an unknown parameter; an unknown scheme.
     for (url, code) in [
         ("postgres://me:hunter2@127.0.0.1:1/letters", 1),
         ("postgres://me:hunter2@127.0.0.1:one/letters", 1),

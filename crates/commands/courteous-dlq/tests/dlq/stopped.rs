@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::bench::{Bench, keys, slow_server};
 
-/// Starts a replay, and waits until `server` has seen so many requests.
+/// Starts a replay, and waits until `server` has seen this many requests.
 async fn replay_until(bench: &Bench, server: &ScriptedServer, requests: usize) -> Process {
     let mut command = bench.command("replay --concurrency 4");
     command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -22,7 +22,8 @@ async fn replay_until(bench: &Bench, server: &ScriptedServer, requests: usize) -
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ctrl_c_lets_what_is_under_way_come_to_its_end_and_leaves_nothing_claimed() {
-    // So many that the command cannot be through with them before it is told to stop, however late that is.
+    // With this many letters, the command cannot finish before it is told to stop, however late
+    // that is.
     let (bench, server) = (Bench::new(), slow_server(Duration::from_millis(400)).await);
     bench.push(&server, 200).await;
     let mut process = replay_until(&bench, &server, 10).await;
@@ -51,7 +52,7 @@ async fn a_replay_that_was_killed_is_gone_on_with_and_nothing_is_sent_under_a_se
         process.kill();
     }
     let ended = bench.run("replay --concurrency 32").await.with(0);
-    // What was under way is claimed until its lease ends: an hour later, here.
+    // Letters in flight stay claimed until their lease ends: here, for an hour.
     let claimed = bench.count(StateKind::Claimed).await;
     assert!(ended.err().contains(&format!("{claimed} more are claimed")));
     assert!((1..=12).contains(&claimed), "{claimed}");
