@@ -98,8 +98,8 @@ use crate::{
 /// # Errors
 ///
 /// [`PushError::Full`]: the queue has reached its [bound](SqliteOptions::with_max_queued), or the
-/// file has reached its [largest size](SqliteOptions::with_max_file_bytes), or the disk is full. All
-/// other errors hold an [`SqliteError`].
+/// file has reached its [largest size](SqliteOptions::with_max_file_bytes), or the disk is full.
+/// All other errors hold an [`SqliteError`].
 #[derive(Clone)]
 pub struct SqliteStore {
     pub(crate) handle: Arc<Handle>,
