@@ -15,8 +15,8 @@ use crate::{
     worker::Worker,
 };
 
-/// The tokens of one limit, which all workers share that name it alike, and those in this process
-/// who wait for them.
+/// The tokens of one limit, and this process's queue of waiters for them. All workers that use the
+/// same name share the tokens.
 ///
 /// In any window of length `w`, the calls that all workers send cost at most `burst + rate * w`
 /// tokens.
@@ -24,31 +24,31 @@ use crate::{
 /// # Sharing
 ///
 /// A bucket is a handle: its clones are the same bucket, and the same worker. It can be read and
-/// changed at any time, needs no runtime to be made, and may be a `static` that is used from
+/// changed at any time, and can be made without a runtime. It may be a `static` that is used from
 /// several runtimes, one after another or at once.
 ///
-/// A forked process is a worker of its own, with its own connection, from its first call to Redis
-/// on. What the bucket had leased at the fork can be sent by both, for one lease: fork before the
+/// A forked process is a separate worker, with its own connection, from its first call to Redis on.
+/// For one lease, both processes can use the slots that were leased at the fork. So fork before the
 /// bucket is used.
 ///
 /// # Waiting
 ///
-/// Those who wait form one queue, in the order of their calls, and are woken one by one, each when
-/// its slot is open. One that is woken and not polled holds up nobody: it loses its slot when that
-/// expires, and goes before all younger ones when it is polled at last.
+/// Waiters form one queue, in the order of their calls. Each is woken when its slot is open. A
+/// waiter that is woken and not polled holds up no other: it loses its slot when the slot expires.
+/// When it is polled at last, it goes before all younger waiters.
 ///
 /// # Costs
 ///
 /// A `Cost` can be addressed to a bucket's handle, or to the template of
 /// [`RedisKeyed`](crate::RedisKeyed) buckets. It cannot be settled: a slot that was used, or has
-/// expired, cannot come back to the schedule. So responses have no `Settle`, and what was estimated
+/// expired, cannot come back to the schedule. So responses have no `Settle`, and the estimate
 /// stands.
 ///
 /// # Outages
 ///
-/// While Redis cannot be reached, a call waits until its deadline, or its `max_wait`, and is then
-/// refused with [`Unavailable`](courteous_core::RejectReason::Unavailable); one that has neither,
-/// when Redis has been away for 5 s ([`with_patience`](Self::with_patience)).
+/// While Redis cannot be reached, a call waits until its deadline, or its `max_wait`. Then it is
+/// refused with [`Unavailable`](courteous_core::RejectReason::Unavailable). A call that has neither
+/// is refused when Redis has been away for 5 s ([`with_patience`](Self::with_patience)).
 /// [`with_local_share`](Self::with_local_share) and [`fail_open`](Self::fail_open) choose
 /// otherwise.
 #[derive(Clone)]
@@ -60,10 +60,10 @@ pub struct RedisBucket {
 }
 
 impl RedisBucket {
-    /// The bucket that is called `name` by all workers, at `rate`.
+    /// Makes the bucket that all workers call `name`, at `rate`.
     ///
-    /// Workers that state other rates for the same name are kept to the strictest rate and the
-    /// smallest burst that was stated in the last 5 s: see [`Gauges::rates`].
+    /// If workers state different rates for the same name, the strictest rate and the smallest
+    /// burst of the last 5 s hold for all: see [`Gauges::rates`].
     #[must_use]
     pub fn new(redis: &Redis, name: &str, rate: Rate) -> Self {
         let worker = Arc::clone(&redis.worker);
@@ -80,20 +80,20 @@ impl RedisBucket {
     }
 
     /// Lets calls without a deadline wait until Redis has been away for `patience`. The default is
-    /// 5 s; zero refuses them at once. This is the default way in an outage: it takes back
+    /// 5 s. Zero refuses these calls at once. This is the default choice for an outage: it replaces
     /// [`fail_open`](Self::fail_open) and [`with_local_share`](Self::with_local_share).
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         self.with_outage(Outage::Closed { patience })
     }
 
-    /// Keeps a part of the rate back, with which workers go on that cannot reach Redis.
+    /// Keeps a part of the rate back, for workers that cannot reach Redis.
     ///
     /// All workers must state the same share.
     ///
     /// # Errors
     ///
-    /// If the burst is not above the number of workers, each of which needs a part of it.
+    /// Fails if the burst is not above the number of workers, as each worker needs a part of it.
     pub fn with_local_share(self, share: LocalShare) -> Result<Self, InvalidShare> {
         let share = share.check(self.rate())?;
         let bucket = self.with_outage(Outage::Share(share));
@@ -101,22 +101,22 @@ impl RedisBucket {
         Ok(bucket)
     }
 
-    /// Sends all calls at once while Redis is away: nothing is limited then.
+    /// Sends all calls at once while Redis is away. Nothing is limited then.
     #[must_use]
     pub fn fail_open(self) -> Self {
         self.with_outage(Outage::Open)
     }
 
-    /// Spreads the calls with a retry outside, which a closed bucket refuses, over `jitter` from
-    /// its opening on: each is told a draw of its own. The default is a second; zero is none. Those
-    /// who wait here leave at the rate, in order.
+    /// Sets the jitter for calls with a retry outside. A closed bucket refuses these calls, and
+    /// tells each a random time to try again, within `jitter` from its opening on. The default is a
+    /// second. Zero means no jitter. Other waiters leave at the rate, in order.
     #[must_use]
     pub fn with_jitter(self, jitter: Duration) -> Self {
         self.shared.with(|core| core.jitter = jitter);
         self
     }
 
-    /// Where the jitter comes from. The default is the thread's own generator; seeded dice make a
+    /// Sets the source of the jitter. The default is the thread's own generator. Seeded dice make a
     /// run reproducible.
     #[must_use]
     pub fn with_dice(self, dice: Dice) -> Self {
@@ -124,13 +124,13 @@ impl RedisBucket {
         self
     }
 
-    /// Goes on at `rate`. A stricter one holds for all workers from the next call to Redis on; a
-    /// laxer one once no worker has stated a stricter one for 5 s. Then the bucket starts anew,
-    /// empty.
+    /// Goes on at `rate`. A stricter rate holds for all workers from the next call to Redis on. A
+    /// laxer rate holds once no worker has stated a stricter rate for 5 s. Then the bucket starts
+    /// again, empty.
     ///
     /// # Errors
     ///
-    /// If there is a local share, and the burst is not above the number of workers.
+    /// Fails if there is a local share, and the burst is not above the number of workers.
     pub fn set_rate(&self, rate: Rate) -> Result<(), InvalidShare> {
         self.change(|core, wakes, now| {
             if let Outage::Share(share) = core.outage {
@@ -144,29 +144,30 @@ impl RedisBucket {
         Ok(())
     }
 
-    /// Lets nobody pass before `opens`; a bucket that opens later already stays so. Redis is told
-    /// at once, and all other workers know when they call it next.
+    /// Closes the bucket until `opens`. A bucket that already opens later is not changed. Redis is
+    /// told at once, and each other worker knows at its next call to Redis.
     ///
-    /// Waiters with a retry outside are refused at once, to wait there.
+    /// Waiters with a retry outside are refused at once, and wait in the retry.
     pub fn close_until(&self, opens: Instant) {
         self.change(|core, wakes, now| core.close_until(opens, now, wakes));
     }
 
-    /// What it is called.
+    /// Returns the bucket's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The rate that this worker states.
+    /// Returns the rate that this worker states.
     #[must_use]
     pub fn rate(&self) -> Rate {
         self.shared.with(|core| core.rate)
     }
 
-    /// The rate at which all workers together can really send through Redis: lower than
-    /// [`rate`](Self::rate) where the burst is below 2, or below what comes back in 20 ms and one
-    /// more; where a part of it is a [`LocalShare`]; or where another worker states a lower one.
+    /// Returns the rate at which all workers together can really send through Redis. It is lower
+    /// than [`rate`](Self::rate) in three cases. First, the burst is below 2, or below the tokens
+    /// that come back in 20 ms plus one. Second, a part of the rate is a [`LocalShare`]. Third,
+    /// another worker states a lower rate.
     #[must_use]
     pub fn effective_rate(&self) -> Rate {
         self.shared.with(|core| {
@@ -179,7 +180,8 @@ impl RedisBucket {
         })
     }
 
-    /// The most that one call can cost: all its slots must be open at once.
+    /// Returns the most that one call can cost. All slots of a call must be open at once, which
+    /// bounds its cost.
     #[must_use]
     pub fn max_cost(&self) -> u32 {
         self.shared.with(|core| core.calls.terms().max_cost())
@@ -197,19 +199,20 @@ impl RedisBucket {
         self.shared.with(|core| core.closed_until(Instant::now()))
     }
 
-    /// What happens between this worker and Redis.
+    /// Returns counters of the calls between this worker and Redis, and of their results.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         self.shared.with(|core| Gauges::of(core, Instant::now()))
     }
 
-    /// What went wrong last between this worker and Redis, in the words of who noticed.
+    /// Returns the text of the last fault between this worker and Redis.
     #[must_use]
     pub fn last_fault(&self) -> Option<Arc<str>> {
         self.shared.with(|core| core.calls.fault.clone())
     }
 
-    /// What is in force now, as far as this worker knows: for a health check, or a support ticket.
+    /// Returns the state of the bucket now, as far as this worker knows, for a health check or a
+    /// support ticket.
     #[must_use]
     pub fn snapshot(&self) -> ThrottleSnapshot {
         let mut snapshot = ThrottleSnapshot::default();
@@ -219,7 +222,7 @@ impl RedisBucket {
         snapshot
     }
 
-    /// What is in force in it, at one instant.
+    /// The state of the bucket at one instant.
     pub(crate) fn state(&self, now: Instant) -> BucketSnapshot {
         self.shared.with(|core| {
             let mut bucket = BucketSnapshot::default();
@@ -237,19 +240,20 @@ impl RedisBucket {
         let was_asked = gauges.calls() > 0;
         store.connected = was_asked.then(|| gauges.is_connected());
         store.workers = was_asked.then(|| gauges.workers());
-        // What a server answers may be long.
+        // A server's answer may be long.
         store.last_fault = self
             .last_fault()
             .map(|fault| fault.chars().take(300).collect());
         store
     }
 
-    /// Whether it is the same bucket.
+    /// Whether both handles are of the same bucket.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
-    /// Says so if leases make it slower than what it states. Its parts are like it.
+    /// Warns if leases make the bucket slower than its stated rate. The bucket's parts have the
+    /// same terms.
     fn warn_if_slow(&self) {
         #[cfg(feature = "tracing")]
         {
@@ -270,7 +274,7 @@ impl RedisBucket {
         }
     }
 
-    /// The rate, if there is one alone.
+    /// Returns the rate, if there is exactly one.
     pub(crate) fn only(rates: &[Rate]) -> Result<Rate, InvalidRates> {
         match rates {
             &[rate] => Ok(rate),
@@ -284,7 +288,7 @@ impl RedisBucket {
         self
     }
 
-    /// A bucket like this one for a part of its name, as new.
+    /// Makes a new bucket like this one, for a part of its name.
     pub(crate) fn part(&self, part: &[u8], now: Instant) -> Self {
         let (rate, outage, jitter, dice) = self
             .shared
@@ -303,7 +307,7 @@ impl RedisBucket {
         }
     }
 
-    /// Whether nobody else has this bucket, and a new one would do the same.
+    /// Whether this is the only handle of the bucket, and a new bucket would behave the same.
     pub(crate) fn is_spare(&self, now: Instant) -> bool {
         Arc::strong_count(&self.shared) == 1 && self.shared.with(|core| core.is_idle(now))
     }
@@ -315,7 +319,7 @@ impl RedisBucket {
     }
 }
 
-/// The state of a bucket whose calls `worker` makes.
+/// Makes the state of a bucket whose calls `worker` makes.
 fn shared(
     rate: Rate,
     outage: Outage,
@@ -349,7 +353,8 @@ impl Store for RedisBucket {
 
     fn take(&self, ask: &Ask) -> Take<RedisTurn> {
         let ((answer, paced), asked) = self.shared.with(|core| {
-            // Under the lock, or the time would go back from one caller to the next.
+            // The clock is read under the lock: otherwise time could go back from one caller to the
+            // next.
             let answer = core.take(ask, Instant::now());
             (answer, core.calls.is_asked())
         });
@@ -371,7 +376,8 @@ impl Store for RedisBucket {
     }
 
     fn pace(&self, remaining: u64, reset: Duration) {
-        // Told with the next call: what is leased until then is within the quota.
+        // Redis is told with the next call. The slots that are leased until then are within the
+        // quota.
         self.shared
             .with(|core| core.calls.pace(remaining, reset, Instant::now()));
     }
@@ -429,7 +435,7 @@ mod tests {
         assert_eq!(seen(), 1);
         bucket.set_rate(rate(100, 20)).unwrap();
         assert_eq!(seen(), 0);
-        // Each worker's part of the burst is at least 1: one is left for all others.
+        // Each worker's part of the burst is at least 1, so one token is left for Redis.
         let share = LocalShare::new(0.1, NonZeroU32::new(19).unwrap()).unwrap();
         let _ = bucket.with_local_share(share).unwrap();
         assert_eq!(seen(), 1);

@@ -1,5 +1,5 @@
-//! When Redis is called, and what its answers tell: one state machine for each bucket, which is
-//! told the time.
+//! When Redis is called, and what its answers tell. There is one state machine for each bucket, and
+//! the caller passes it the time.
 //!
 //! ```text
 //!               a call is due              the worker begins
@@ -17,16 +17,16 @@
 //! ```
 //!
 //! *Invariant.* A call is asked for only while the bucket is idle, or its pause is over. So a
-//! bucket has one call at a time on its way, unless that call has stalled. What becomes of a
-//! stalled call is still heard: its answer leaves *asked* as it is, and its failure begins a pause
-//! in every state.
+//! bucket has one call at a time on its way, unless that call has stalled. The result of a stalled
+//! call still counts: its answer leaves *asked* as it is, and its failure begins a pause in every
+//! state.
 //!
-//! *Stalled.* A worker that does not begin within a second, or does not end within its timeouts, is
-//! on a runtime that is not driven. The bucket is idle again then, so that another runtime's worker
-//! can be asked.
+//! *Stalled.* If a worker does not begin within a second, or does not end within its timeouts, its
+//! runtime is not driven. Then the bucket is idle again, so that another runtime's worker can be
+//! asked.
 //!
-//! *Example.* 100 tokens per second and a burst of 20: slots are 10 ms apart, and a lease is 100
-//! ms. A lease is renewed an eighth of its time before it runs dry. Many requests wait.
+//! *Example.* With 100 tokens per second and a burst of 20, slots are 10 ms apart, and a lease is
+//! 100 ms. A lease is renewed an eighth of its time before it runs dry. Many requests wait.
 //!
 //! | at | | state |
 //! |---|---|---|
@@ -38,7 +38,7 @@
 //! | 92 ms | The last slot is used. A call would be due, but the pause is not over. | backing off |
 //! | 121 ms | The pause is over. | asked, calling |
 //!
-//! *Why.* The pause belongs to the connection, which all buckets share, and the state to one
+//! *Why.* The pause belongs to the connection, which all buckets share. The state belongs to one
 //! bucket. Whether Redis answers ([`Contact`]) is apart from the state: a bucket that is asked to
 //! call again does not know more about Redis than before.
 
@@ -64,15 +64,15 @@ use crate::{local::later, script::Seen, terms::Terms};
 #[derive(Debug)]
 pub(crate) struct Calls {
     phase: Phase,
-    /// No call goes on for longer than this, with its timeouts.
+    /// The longest time that a call can take, with its timeouts.
     longest: Duration,
     contact: Contact,
-    /// The last answer came too late to be of use.
+    /// Whether the last answer came too late to be of use.
     late: bool,
-    /// What went wrong last.
+    /// The text of the last fault.
     pub(crate) fault: Option<Arc<str>>,
     round_trip: Duration,
-    /// What this worker states.
+    /// The terms that this worker states.
     stated: Terms,
     schedule: Schedule,
     clock: Clock,
@@ -83,16 +83,16 @@ pub(crate) struct Calls {
     pub(crate) gauges: Gauges,
 }
 
-/// What the last answer told of the schedule.
+/// The schedule, as the last answer described it.
 #[derive(Debug)]
 struct Schedule {
-    /// What is in force, as another worker may be stricter.
+    /// The terms in force. Another worker may have stated stricter terms.
     terms: Terms,
-    /// The latest schedule that was seen: Redis may come to know an older one only.
+    /// The latest schedule that was seen. Redis may later know only an older schedule.
     seen: Seen,
-    /// It does not end before this. `None` before the first answer.
+    /// The schedule does not end before this. `None` before the first answer.
     ends: Option<Instant>,
-    /// It has no room before this. `None` if it may have room now.
+    /// The schedule has no room before this. `None` if it may have room now.
     room_at: Option<Instant>,
 }
 
@@ -112,7 +112,7 @@ pub(crate) struct Gauges {
 enum Contact {
     Unknown,
     Up,
-    /// It does not, since that instant.
+    /// Redis has not answered since that instant.
     Down(Instant),
 }
 
@@ -146,7 +146,7 @@ impl Calls {
         self.schedule.room_at = None;
     }
 
-    /// What is in force.
+    /// Returns the terms in force.
     pub(crate) const fn terms(&self) -> Terms {
         self.schedule.terms
     }
@@ -166,13 +166,13 @@ impl Calls {
         }
     }
 
-    /// Whether it is unknown what the limit allows: Redis is away, or its answer takes so long that
-    /// it will be of no use.
+    /// Whether it is unknown what the limit allows, because Redis is away or its answer takes too
+    /// long to be of use.
     pub(crate) fn is_unavailable(&self, now: Instant) -> bool {
         self.is_down() || self.phase.has_called_for(self.terms().lease_time(), now)
     }
 
-    /// Whether a call is going on, or would be made for a request that asks now.
+    /// Whether a call is going on, or would be made for a request that comes now.
     pub(crate) fn is_trying(&self, now: Instant) -> bool {
         self.phase.not_before().is_none_or(|until| until <= now)
     }
@@ -192,18 +192,19 @@ impl Calls {
         self.demand.add(cost, now, self.terms().lease_time());
     }
 
-    /// A request was refused for want of an answer: the next one shall find one.
+    /// Notes that a request of this cost was refused before an answer came. The next call reserves
+    /// slots for this cost, so that the next request finds them.
     pub(crate) fn missed(&mut self, cost: u32) {
         self.missed = self.missed.max(cost.min(self.terms().max_cost()));
     }
 
-    /// A server asked for a pause: Redis is to be told.
+    /// Notes that a server asked for a pause, so that Redis is told.
     pub(crate) const fn close(&mut self, opens: Instant) {
         self.notices.close(opens);
     }
 
-    /// A server's quota of `remaining` is reset after `reset`: Redis is to be told, if that is
-    /// slower than the rate.
+    /// Notes that a server's quota of `remaining` is reset after `reset`, so that Redis is told if
+    /// that is slower than the rate.
     pub(crate) fn pace(&mut self, remaining: u64, reset: Duration, now: Instant) {
         let spacing = self.terms().spacing_time();
         self.notices.pace(remaining, reset, spacing, now);
@@ -214,8 +215,7 @@ impl Calls {
         self.notices.has_pause()
     }
 
-    /// The earliest instant at which the slot can begin that is `count` slots after the last known
-    /// one.
+    /// The earliest instant at which a slot can begin, `count` slots after the last known slot.
     pub(crate) fn slot_after(&self, count: u64) -> Option<Instant> {
         let spacing = u128::from(self.stated.spacing());
         let nanos = spacing * u128::from(count.saturating_sub(1));

@@ -3,7 +3,7 @@ use redis::{
     cluster::{ClusterClient, ClusterClientBuilder},
 };
 
-/// A cluster, of which some nodes are known.
+/// A cluster, with the nodes that are known at first.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) client: ClusterClient,
@@ -18,7 +18,7 @@ impl Cluster {
         })
     }
 
-    /// The nodes that are known, without users and passwords.
+    /// The known nodes, without users and passwords.
     pub(crate) fn addresses(&self) -> String {
         let nodes = self.nodes.iter().map(|node| node.addr().to_string());
         nodes.collect::<Vec<_>>().join(", ")
@@ -35,7 +35,7 @@ impl Cluster {
 }
 
 fn builder(nodes: &[ConnectionInfo]) -> ClusterClientBuilder {
-    // Each retry is a call that was not made in time; a redirection is one too.
+    // Each retry is a call that was not made in time. A redirection counts as a retry, too.
     ClusterClientBuilder::new(nodes.iter().cloned())
         .retries(3)
         .min_retry_wait(10)

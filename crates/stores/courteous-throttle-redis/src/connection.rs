@@ -18,12 +18,13 @@ use crate::{
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// A connection to a cluster leads to many nodes, and repairs itself. It is made anew if none has
-/// answered for so long.
+/// How long no node of a cluster may answer before the connection is replaced. A connection to a
+/// cluster leads to many nodes, and repairs itself.
 const CLUSTER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The connection that all buckets of a worker use: made when it is needed, and made anew after
-/// whatever went wrong with it, as a node may have become a replica, or its address another node's.
+/// The connection that all buckets of a worker use. It is made when it is needed, and replaced
+/// after any fault: a node may have become a replica, or its address may now belong to another
+/// node.
 #[derive(Debug)]
 pub(crate) struct Connection {
     server: Arc<Server>,
@@ -35,9 +36,9 @@ pub(crate) struct Connection {
 #[derive(Debug, Default)]
 struct State {
     open: Option<ServerConnection>,
-    /// Which connection that is.
+    /// The number of the connection.
     generation: u64,
-    /// When it answered last, or was made; and whether it ever answered.
+    /// When it answered last, or was made, and whether it ever answered.
     answered: Option<Instant>,
     proven: bool,
     /// How many calls have failed in a row, and when to connect again.
@@ -45,18 +46,18 @@ struct State {
     retry_at: Option<Instant>,
 }
 
-/// Redis could not be asked.
+/// A call to Redis failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) text: Arc<str>,
     pub(crate) retry_at: Instant,
 }
 
-/// What a call has shown of its connection.
+/// Whether a failed call shows a fault of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blame {
     Connection,
-    /// The next call for another bucket may well be answered.
+    /// The connection may still answer the next call, for another bucket.
     Call,
 }
 
@@ -70,8 +71,9 @@ impl Connection {
         }
     }
 
-    /// The id by which Redis knows who calls. Each runtime and each process has a `Connection`, and
-    /// so an id, of its own. Two workers of one id would share one worker's part of the rate.
+    /// Returns the id by which Redis knows the calling worker. Each runtime and each process has
+    /// its own `Connection`, and so its own id. Two workers with one id would share one worker's
+    /// part of the rate.
     pub(crate) fn worker(&self) -> Result<u64, Fault> {
         if let Some(worker) = self.worker.get() {
             return Ok(*worker);
@@ -83,11 +85,11 @@ impl Connection {
         Ok(*self.worker.get_or_init(|| u64::from_ne_bytes(drawn)))
     }
 
-    /// Calls the script. Also says when the call was about to be sent.
+    /// Calls the script. Also returns when the call was about to be sent.
     pub(crate) async fn call(&self, keys: &Keys, call: &Call) -> Result<(Reply, Instant), Fault> {
         match self.attempt(keys, call, true).await? {
             Some(answer) => Ok(answer),
-            // If the script ran all the same, slots are lost, and no more.
+            // If the script ran all the same, only slots are lost.
             None => {
                 let answer = self.attempt(keys, call, false).await?;
                 answer.ok_or_else(|| Fault {
@@ -98,8 +100,8 @@ impl Connection {
         }
     }
 
-    /// `None`, on a `first` attempt only, if a connection was closed that had answered before: as
-    /// servers and what is before them do with idle ones.
+    /// Returns `None` if a connection that had answered before was closed, as servers and proxies
+    /// do with idle connections. Only a `first` attempt returns `None`.
     async fn attempt(
         &self,
         keys: &Keys,
@@ -153,7 +155,7 @@ impl Connection {
         Err(Fault { text, retry_at })
     }
 
-    /// A connection, which one that is, and whether it ever answered.
+    /// Returns a connection, its number, and whether it ever answered.
     async fn open(&self) -> Result<(ServerConnection, u64, bool), Fault> {
         let mut state = self.state.lock().await;
         if let Some(open) = &state.open {
@@ -182,7 +184,8 @@ impl Connection {
 }
 
 impl State {
-    /// When to try again: later after each failure, and no two workers alike.
+    /// Returns when to try again. The pause grows with each failure, and is random, so that workers
+    /// do not try at the same time.
     fn pause(&mut self) -> Instant {
         let longest = FIRST_PAUSE
             .saturating_mul(1 << self.failures.min(8))
@@ -193,7 +196,7 @@ impl State {
     }
 }
 
-/// What a server says of one key, or of its own memory, a new connection does not change.
+/// If a server complains about one key, or about its own memory, a new connection does not help.
 fn blame(error: &RedisError) -> Blame {
     match error.code() {
         Some("ERR" | "NOPERM" | "OOM" | "WRONGTYPE") => Blame::Call,

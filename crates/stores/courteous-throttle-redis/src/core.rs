@@ -19,13 +19,13 @@
 //!              Redis is away for longer than its patience
 //! ```
 //!
-//! *Invariant.* Only waiters that are *waiting* are in the queue, and `queued_cost` is what they
-//! cost together. A slot is in one place: leased and free, part of one grant, or gone. A grant of
-//! slots is good until the first of them expires, and only while the bucket is not closed again.
+//! *Invariant.* Only waiters that are *waiting* are in the queue, and `queued_cost` is their total
+//! cost. A slot is in one place: leased and free, part of one grant, or gone. A grant of slots is
+//! good until its first slot expires, and only while the bucket is not closed again.
 //!
-//! *Example.* 100 tokens per second and a burst of 20: slots are 10 ms apart, and each is good for
-//! a lease of 100 ms. Four slots are leased, which open at 10, 20, 30 and 40 ms. Three waiters A, B
-//! and C cost 1, 2 and 1.
+//! *Example.* With 100 tokens per second and a burst of 20, slots are 10 ms apart, and each is good
+//! for a lease of 100 ms. Four slots are leased. They open at 10, 20, 30 and 40 ms. Three waiters
+//! A, B and C cost 1, 2 and 1.
 //!
 //! | at | |
 //! |---|---|
@@ -36,8 +36,9 @@
 //! | 110 ms | A is polled too late, and waits again, ahead of later calls. |
 //! | 120 ms | C is dropped, and gives its slot back. A is granted it, until 140 ms. |
 //!
-//! *Why.* Waiters that were granted are out of the queue, so one that is not polled holds up no
-//! other. A slot is never kept beyond its lease: the bound on all workers together depends on that.
+//! *Why.* A waiter that has a grant is out of the queue. So if it is not polled, it holds up no
+//! other waiter. A slot is never kept beyond its lease: the bound on all workers together depends
+//! on that.
 
 mod closing;
 mod exchange;
@@ -74,45 +75,45 @@ use crate::{
 pub(crate) struct Core {
     pub(crate) rate: Rate,
     pub(crate) outage: Outage,
-    /// The spread of the instants that are given out at a closed bucket.
+    /// How far a closed bucket spreads the instants at which calls may try again.
     pub(crate) jitter: Duration,
     pub(crate) dice: Dice,
-    /// What there is to be had while Redis is away.
+    /// The tokens that are available while Redis is away.
     pub(crate) local: Option<Local>,
     pub(crate) queue: Queue<Waiter>,
-    /// What all in the queue cost.
+    /// The total cost of all waiters in the queue.
     pub(crate) queued_cost: u64,
     pub(crate) leased: LeasedSlots,
-    /// Until when it is closed.
+    /// Until when the bucket is closed.
     closing: Closing,
-    /// What the server said here of quotas that it names. Redis is not told.
+    /// The named quotas that the server stated to this worker. Redis is not told of them.
     pub(crate) quotas: Option<Box<Quotas>>,
     pub(crate) calls: Calls,
-    /// What the schedule's keys are called in Redis.
+    /// The names of the schedule's keys in Redis.
     pub(crate) keys: Arc<Keys>,
-    /// When to look for those that wait in vain.
+    /// When to look for waiters that cannot be served in time.
     looks: Looks,
-    /// Where to say that Redis is to be called.
+    /// The list of buckets for which Redis is to be called.
     pending: Arc<PendingCalls<Shared<Self>>>,
     me: Weak<Shared<Self>>,
 }
 
-/// What one who asks finds.
+/// The answer to a call that asks for tokens.
 pub(crate) enum Answer {
     Taken,
     Queued(Ticket),
-    /// It waits outside of the queue, as a quota that its call counts against is used up, or to be
-    /// spread.
+    /// The call waits outside the queue, because a quota that it counts against is used up or is to
+    /// be spread.
     Held(Instant),
     Rejected(Rejected),
 }
 
-/// What a waiter finds.
+/// The answer to a waiter that is polled.
 pub(crate) enum Polled {
     Granted,
     Waiting,
-    /// Granted, but a quota that its call counts against is used up until then. It leaves the
-    /// queue.
+    /// The waiter was granted its turn, but a quota that its call counts against is used up until
+    /// then. The waiter leaves the queue.
     Held(Instant, Ask),
     Rejected(Rejected),
 }
@@ -147,7 +148,7 @@ impl Core {
         })
     }
 
-    /// Goes on with another rate, or other ways in an outage.
+    /// Goes on with another rate, or another choice for an outage.
     pub(crate) fn set(&mut self, rate: Rate, outage: Outage, now: Instant) {
         if (rate, outage) == (self.rate, self.outage) {
             // A new share would start empty.
@@ -159,7 +160,7 @@ impl Core {
         self.calls.set_terms(outage.terms(rate));
     }
 
-    /// Takes tokens, or a place among those who wait. Says also whether the call was counted by a
+    /// Takes tokens, or a place among the waiters. Also returns whether the call was counted by a
     /// quota that is to be spread.
     pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> (Answer, bool) {
         let Self {
@@ -186,14 +187,14 @@ impl Core {
         (answer, paced)
     }
 
-    /// What a call finds that has waited for a quota: another wait, or tokens, or a place in the
+    /// Answers a call that has waited for a quota: with another wait, or tokens, or a place in the
     /// queue.
     pub(crate) fn release(&mut self, ask: &Ask, now: Instant) -> Answer {
         self.leave_quota();
         match self.readmit(ask, now) {
             Admission::Held { until, .. } => Answer::Held(until),
             Admission::Refused(rejected) => Answer::Rejected(rejected),
-            // It was let in before: no queue is too long for it now.
+            // The call was let in before, so no queue is too long for it now.
             Admission::Free { .. } => {
                 let ask = ask.with_max_waiting(usize::MAX);
                 self.settle(now);
@@ -206,7 +207,7 @@ impl Core {
         }
     }
 
-    /// What a call that was let in before finds at the quotas that it counts against.
+    /// Checks a call that was let in before against its quotas.
     fn readmit(&mut self, ask: &Ask, now: Instant) -> Admission {
         let Self {
             quotas,
@@ -220,8 +221,8 @@ impl Core {
         }
     }
 
-    /// Whether a waiter that was granted its turn has to wait for a quota after all, as that was
-    /// used up meanwhile.
+    /// Whether a waiter that was granted its turn must wait for a quota after all, because the
+    /// quota was used up meanwhile.
     pub(crate) fn recheck_quotas(
         &mut self,
         ticket: &Ticket,
@@ -253,28 +254,28 @@ impl Core {
         }
     }
 
-    /// Takes note of what a response said of quotas that it names.
+    /// Notes the named quotas that a response stated.
     pub(crate) fn hear(&mut self, target: Target, told: &[ToldQuota], now: Instant) {
         let quotas = self.quotas.get_or_insert_default();
         quotas.settle(now);
         quotas.hear(target, told, now);
     }
 
-    /// Takes back what a call was counted by the quotas that are to be spread.
+    /// Takes a call's cost back from the quotas that are to be spread.
     pub(crate) fn unspend(&mut self, target: Option<Target>, cost: u32) {
         if let Some(quotas) = &mut self.quotas {
             quotas.unspend(target, cost);
         }
     }
 
-    /// Lets a waiter go that waited for a quota.
+    /// Removes a call that waited for a quota.
     pub(crate) fn leave_quota(&mut self) {
         if let Some(quotas) = &mut self.quotas {
             quotas.leave();
         }
     }
 
-    /// How many wait, in the queue or for a quota.
+    /// How many calls wait, in the queue or for a quota.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.len() + self.quotas.as_ref().map_or(0, |quotas| quotas.waiting())
     }
@@ -309,7 +310,7 @@ impl Core {
         Answer::Queued(self.push(ask, now))
     }
 
-    /// A place in the queue.
+    /// Adds a call to the queue.
     fn push(&mut self, ask: &Ask, now: Instant) -> Ticket {
         let cost = ask.cost();
         self.queued_cost += u64::from(cost);
@@ -333,8 +334,8 @@ impl Core {
         matches!(waiter.state, State::Granted(_)) && waiter.latest.is_none() && quiet
     }
 
-    /// Looks after a waiter, who is polled; `waker` is kept if it has to wait, and replaced by the
-    /// one of before.
+    /// Handles a waiter that is polled. If it has to wait, `waker` is kept, and the waiter's
+    /// previous waker is left in `waker`.
     pub(crate) fn poll_waiter(
         &mut self,
         ticket: &Ticket,
@@ -360,7 +361,7 @@ impl Core {
                 let Some((_, reason)) = late else {
                     return Polled::Granted;
                 };
-                // It is polled too late.
+                // The waiter is polled too late.
                 waiter.state = State::Rejected(reason, now);
                 self.put_back(grant, now);
                 Polled::Rejected(self.rejected(reason, now, now))
@@ -390,8 +391,8 @@ impl Core {
         }
     }
 
-    /// Sends, in the name of a waiter who was granted its turn. `false` if that was too long ago:
-    /// it waits again then.
+    /// Uses the grant of a waiter to send. Returns `false` if the grant is too old: then the waiter
+    /// waits again.
     pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
         self.settle(now);
         let State::Granted(grant) = self.queue.get(ticket).state else {
@@ -405,7 +406,7 @@ impl Core {
         sent
     }
 
-    /// Takes a grant back, until the waiter is polled again.
+    /// Takes a waiter's grant back, until the waiter is polled again.
     pub(crate) fn pass(&mut self, ticket: &Ticket, now: Instant) {
         let waiter = self.queue.get_mut(ticket);
         if let State::Granted(grant) = waiter.state {
@@ -414,8 +415,8 @@ impl Core {
         }
     }
 
-    /// Lets a waiter go. What it was granted is given back, unless it was `sent`. Its waker must be
-    /// dropped without the lock.
+    /// Removes a waiter. Gives its grant back, unless the call was `sent`. The waiter's waker must
+    /// be dropped without the lock.
     #[must_use]
     pub(crate) fn leave(
         &mut self,
@@ -432,15 +433,15 @@ impl Core {
         (waiter.cost, waiter.waker)
     }
 
-    /// Closes the bucket, and has Redis told.
+    /// Closes the bucket, and has a call tell Redis.
     pub(crate) fn close_until(&mut self, opens: Instant, now: Instant, wakes: &mut Wakes) {
         if self.shut(opens, now, wakes) {
             self.calls.close(opens);
         }
     }
 
-    /// Closes the bucket here: all slots that open before are void. Says whether that made a
-    /// difference.
+    /// Closes the bucket here: all slots that open before `opens` are void. Returns whether that
+    /// made a difference.
     pub(crate) fn shut(&mut self, opens: Instant, now: Instant, wakes: &mut Wakes) -> bool {
         self.settle(now);
         if !self.closing.close(opens, now) {
@@ -477,12 +478,12 @@ impl Core {
         self.closing.until()
     }
 
-    /// When the last of the quotas opens that the server says are used up.
+    /// When the last quota opens, of those that the server says are used up.
     pub(crate) fn used_up_until(&self, now: Instant) -> Option<Instant> {
         self.quotas.as_ref()?.used_up_until(now)
     }
 
-    /// Whether nothing is known here that Redis does not know.
+    /// Whether this bucket knows nothing that Redis does not know.
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
         self.settle(now);
         self.queue.tickets() == 0
@@ -496,7 +497,7 @@ impl Core {
             && self.local.is_none_or(|local| local.is_full(now))
     }
 
-    /// One draw of jitter.
+    /// Draws a random jitter.
     pub(crate) fn draw(&self) -> Duration {
         draw(self.jitter, self.dice.roll())
     }
@@ -510,7 +511,7 @@ impl Core {
         self.leased.purge(now);
     }
 
-    /// Puts a waiter back to where its age says.
+    /// Puts a waiter back into the queue, at the place of its age.
     fn rejoin(&mut self, ticket: &Ticket, now: Instant) {
         let release = self.closing.until().map(|opens| later(opens, self.draw()));
         let waiter = self.queue.get_mut(ticket);
@@ -528,7 +529,7 @@ impl Core {
         self.looks.not_before(now);
     }
 
-    /// When Redis is called, and what that depends on.
+    /// The state of the calls to Redis, and the needs on which the next call depends.
     fn calls_and_needs(&mut self) -> (&mut Calls, Needs<'_>) {
         let needs = Needs {
             front: self.queue.front().map(|front| front.cost),
@@ -539,7 +540,7 @@ impl Core {
         (&mut self.calls, needs)
     }
 
-    /// Has Redis called if that is due; else says when it will be.
+    /// Has Redis called if a call is due. Otherwise returns when a call will be due.
     fn call_if_due(&mut self, now: Instant) -> Option<Instant> {
         let (calls, needs) = self.calls_and_needs();
         match calls.ask_if_due(needs, now) {
@@ -552,7 +553,8 @@ impl Core {
         }
     }
 
-    /// Grants turns to those at the front; says when the next one can be granted, if that is known.
+    /// Grants turns to the waiters at the front. Returns when the next turn can be granted, if that
+    /// is known.
     fn grant(&mut self, now: Instant, wakes: &mut Wakes) -> Option<Instant> {
         while let Some(cost) = self.queue.front().map(|front| front.cost) {
             if !self.closing.is_open() {
@@ -580,7 +582,8 @@ impl Serve for Core {
             turn = self.grant(now, wakes);
         }
         if self.calls.stalled_at().is_some_and(|at| at <= now) {
-            // Who is polled then sees to it, on a runtime of its own.
+            // The waiters are woken. A waiter that is polled then has its own runtime make the
+            // call.
             self.rouse(wakes);
         }
         let due = self.call_if_due(now);

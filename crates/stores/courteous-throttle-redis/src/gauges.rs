@@ -2,8 +2,8 @@ use tokio::time::Instant;
 
 use crate::core::Core;
 
-/// What happens between a worker and Redis, for one bucket: at one instant, or since the bucket was
-/// made.
+/// The calls between a worker and Redis and their results, for one bucket: at one instant, or since
+/// the bucket was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gauges {
     connected: bool,
@@ -36,8 +36,8 @@ impl Gauges {
         }
     }
 
-    /// Whether Redis answered last, and in time: it does not count as away for one late answer, but
-    /// for two in a row.
+    /// Whether Redis answered the last call in time. One late answer does not make it count as
+    /// away, but two in a row do.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
         self.connected
@@ -49,7 +49,7 @@ impl Gauges {
         self.waiting
     }
 
-    /// How many slots this worker has leased and not used, open or not yet.
+    /// How many slots this worker has leased and not used, whether open or not.
     #[must_use]
     pub const fn leased(&self) -> u64 {
         self.leased
@@ -61,21 +61,22 @@ impl Gauges {
         self.calls
     }
 
-    /// How many of these were not answered, or with an error.
+    /// How many of these calls got no answer, or an error.
     #[must_use]
     pub const fn failures(&self) -> u64 {
         self.failures
     }
 
-    /// How many answers came so late that no slot in them was of use: the way to Redis takes longer
-    /// than a lease.
+    /// How many answers came so late that no slot in them was of use, as the way to Redis takes
+    /// longer than a lease.
     #[must_use]
     pub const fn late(&self) -> u64 {
         self.late
     }
 
-    /// How many times this worker found that Redis knew nothing of the schedule, so that it was
-    /// begun anew: the first call ever, a restart, a promotion, lost data, or a step of its clock.
+    /// How many times this worker found that Redis knew nothing of the schedule, so that a new
+    /// schedule began. Causes are the first call ever, a restart, a promotion, lost data, or a step
+    /// of Redis' clock.
     #[must_use]
     pub const fn cold_starts(&self) -> u64 {
         self.cold_starts
@@ -93,9 +94,9 @@ impl Gauges {
         self.workers
     }
 
-    /// How many different rates the workers stated in the last 5 s, as of the last answer. With
-    /// more than one, the strictest is in force: somebody is configured wrongly, or a change of the
-    /// rate is on its way.
+    /// How many different rates the workers stated in the last 5 s, as of the last answer. If there
+    /// is more than one, the strictest is in force. Then a worker is configured wrongly, or a
+    /// change of the rate is being rolled out.
     #[must_use]
     pub const fn rates(&self) -> u32 {
         self.rates

@@ -15,34 +15,35 @@ use crate::{
 
 /// A way to Redis, for any number of limits.
 ///
-/// Nothing is connected before a call needs it. Then one background task, on the runtime of that
-/// call, calls Redis for all limits of this handle. The task has no name, as stable Tokio has none
-/// for tasks. It ends with the last handle. If its runtime is gone, it starts again on another one.
-/// The Redis client has a task of its own for each connection.
+/// It does not connect before a call needs Redis. Then one background task, on the runtime of that
+/// call, calls Redis for all limits of this handle. The task has no name, as stable Tokio has no
+/// names for tasks. It ends with the last handle. If its runtime is gone, it starts again on
+/// another runtime. The Redis client also has its own task for each connection.
 ///
 /// # Sharing
 ///
-/// Its clones are the same worker: to Redis, all of them count as one.
+/// Its clones are the same worker: Redis counts all of them as one.
 #[derive(Clone)]
 pub struct Redis {
     pub(crate) worker: Arc<Worker>,
 }
 
 impl Redis {
-    /// The server at `url`: `redis://[user:password@]host[:port][/database]`, or `rediss://` with
-    /// the feature `tls`.
+    /// Opens the server at `url`: `redis://[user:password@]host[:port][/database]`, or `rediss://`
+    /// with the feature `tls`.
     ///
     /// # Errors
     ///
-    /// If there can be no such server. Whether it is there is not asked. By TLS also if rustls has
-    /// no process-wide crypto provider yet: the application installs one when it begins, as
-    /// `rustls::crypto::ring::default_provider().install_default()` does.
+    /// Fails if there can be no such server. It does not check that the server is there. With TLS,
+    /// it also fails if rustls has no process-wide crypto provider yet. The application installs a
+    /// provider when it begins, for example with
+    /// `rustls::crypto::ring::default_provider().install_default()`.
     pub fn open(url: &str) -> Result<Self, InvalidUrl> {
         let client = redis::Client::open(url::read(url)?).map_err(InvalidUrl::new)?;
         Ok(Self::at(Topology::Single(client)))
     }
 
-    /// The cluster that some of its nodes, at `urls`, know.
+    /// Opens a cluster. `urls` are those of some of its nodes, which know the others.
     ///
     /// # Errors
     ///
@@ -55,15 +56,15 @@ impl Redis {
         Ok(Self::at(Topology::Cluster(cluster)))
     }
 
-    /// The primary that Redis Sentinels, at `sentinels`, watch by the name `primary`.
+    /// Opens the primary that the Redis Sentinels at `sentinels` watch by the name `primary`.
     ///
-    /// If it asks for a password, or is not at the database 0, `primary` is a URL with its name for
-    /// a host, as `redis://user:password@name/1`; with `rediss://` it is spoken to by TLS, and its
-    /// certificate must be for the address that the Sentinels tell. What the Sentinels' own URLs
-    /// say holds for them only.
+    /// If the primary asks for a password, or another database than 0 is used, `primary` is a URL
+    /// with its name as the host, such as `redis://user:password@name/1`. With `rediss://` the
+    /// primary is called by TLS, and its certificate must be for the address that the Sentinels
+    /// announce. The settings in the Sentinels' own URLs hold only for the Sentinels.
     ///
-    /// All Sentinels are asked at once, and one that answers is enough. They are asked only by who
-    /// has to connect: those that are connected go on while all of them are away. After a
+    /// All Sentinels are asked at once, and one that answers is enough. A worker asks them only
+    /// when it has to connect: a connected worker goes on while all Sentinels are away. After a
     /// promotion, a new schedule begins, empty.
     ///
     /// # Errors
@@ -76,7 +77,7 @@ impl Redis {
     ) -> Result<Self, InvalidUrl> {
         let sentinels = sentinels.into_iter().map(|url| url::read(url.as_ref()));
         let sentinels = sentinels.collect::<Result<_, _>>()?;
-        // No name has such a character.
+        // No name contains a colon.
         let primary = if primary.contains(':') {
             url::read(primary)?
         } else {
@@ -93,10 +94,10 @@ impl Redis {
     }
 
     /// Waits `connect` for a connection, and `response` for an answer, before Redis counts as away.
-    /// The defaults are 1 s and 500 ms. No call of an application's waits for that: it ends at its
-    /// own deadline.
+    /// The defaults are 1 s and 500 ms. These times do not prolong an application's call: it ends
+    /// at its own deadline.
     ///
-    /// Buckets that there are already stay with the old times.
+    /// Existing buckets keep the old times.
     #[must_use]
     pub fn with_timeouts(self, connect: Duration, response: Duration) -> Self {
         Self {
@@ -104,15 +105,17 @@ impl Redis {
         }
     }
 
-    /// Trusts, and is known by, the certificates of `tls`, wherever its URLs say `rediss://`.
+    /// Uses the certificates of `tls` for all URLs that begin with `rediss://`: trusts its
+    /// authorities, and shows its client certificate.
     ///
-    /// Buckets that exist already stay with what was before. So when certificates are replaced,
-    /// open another handle, and make other buckets.
+    /// Existing buckets keep the old certificates. So when certificates are replaced, open another
+    /// handle, and make other buckets.
     ///
     /// # Errors
     ///
-    /// If no URL says so, or the certificates cannot be used. Whether the server's is good shows
-    /// when it is called: see [`RedisBucket::last_fault`](crate::RedisBucket::last_fault).
+    /// Fails if no URL begins with `rediss://`, or the certificates cannot be used. The server's
+    /// certificate is checked only when the server is called: see
+    /// [`RedisBucket::last_fault`](crate::RedisBucket::last_fault).
     #[cfg(feature = "tls")]
     pub fn with_tls(self, tls: &Tls) -> Result<Self, InvalidTls> {
         let server = self.worker.server().secured(tls)?;

@@ -14,29 +14,29 @@ use crate::{InvalidShare, RedisBucket};
 
 /// A shared bucket for each key: for each host, or each credential.
 ///
-/// What this process knows of a key is made when it is first needed, and may be forgotten once it
-/// knows nothing that Redis does not. With more than 64 keys, each new one looks at four others for
-/// that: so memory is bounded by the keys in use, and a third more, and by
+/// A key's state in this process is made when it is first needed. It may be forgotten once it knows
+/// nothing that Redis does not. With more than 64 keys, each new key checks whether four others can
+/// be forgotten. So memory is bounded by the keys in use plus a third, and by
 /// [`with_max_keys`](Self::with_max_keys). Redis forgets a key about an hour after its last use.
 ///
 /// # Too many keys
 ///
-/// A new key is never refused because others are in use. If there is no room for it, this process
-/// knows it for the time of the call alone, and asks Redis again with the next one: the rate holds
-/// as ever, and what a server says to the key is known to Redis. While Redis is away, each such
-/// call starts with a [`LocalShare`](crate::LocalShare) of its own, if there is one.
+/// A new key is never refused because others are in use. If there is no room for the key, this
+/// process knows it only for the time of the call, and asks Redis again with the next call. The
+/// rate holds as ever, and Redis knows what a server says to the key. While Redis is away, each
+/// such call starts with its own [`LocalShare`](crate::LocalShare), if there is one.
 ///
 /// With a bucket for each origin, no group of hosts has more than a quarter of the keys (rounded
-/// up): a server with many names fills its own quarter, and leaves room for others. Hosts are of
-/// one group if the last two labels of their names are the same, the first 24 bits of their IPv4
-/// addresses, or the first 64 bits of their IPv6 addresses. Keys of other kinds have no group.
+/// up). So a server with many names fills only its own quarter, and leaves room for others. Hosts
+/// belong to one group if they share the last two labels of their names, the first 24 bits of their
+/// IPv4 addresses, or the first 64 bits of their IPv6 addresses. Keys of other kinds have no group.
 ///
-/// In Redis, a key is seen only as a hash of it and of the bucket's name: it may be a credential.
+/// Redis sees only a hash of the key and of the bucket's name, as the key may be a credential.
 ///
 /// # Sharing
 ///
-/// Its clones have the same buckets. A key's `Hash` and `Eq` run under their lock: they must not
-/// make a call themselves.
+/// Its clones have the same buckets. A key's `Hash` and `Eq` run under the lock of the buckets, so
+/// they must not make a call themselves.
 pub struct RedisKeyed<K, F> {
     keys: Arc<Mutex<Keys<K>>>,
     key_of: F,
@@ -63,10 +63,10 @@ impl RedisPerOrigin {
 }
 
 impl<K: Eq + Hash + AsRef<[u8]>, F: Fn(RequestView<'_>) -> K> RedisKeyed<K, F> {
-    /// Gives every key a bucket like `template`, whose tokens themselves are not used. `key_of`
-    /// says which key a request has; all workers must say the same.
+    /// Gives every key a bucket like `template`. The tokens of `template` itself are not used.
+    /// `key_of` returns the key of a request. It must return the same key on all workers.
     ///
-    /// The default for the number of keys is 10,000, at about 1 KiB each.
+    /// The default for the most keys is 10,000, at about 1 KiB each.
     #[must_use]
     pub fn new(template: RedisBucket, key_of: F) -> Self {
         Self::with_bytes(KeyedMap::new(), template, key_of, |key| {
@@ -97,29 +97,29 @@ impl<K, F> RedisKeyed<K, F> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what this process knows of at most `max` keys at a time. What becomes of further keys
-    /// is told [above](Self#too-many-keys).
+    /// Lets this process know at most `max` keys at a time. For further keys, see
+    /// [above](Self#too-many-keys).
     ///
-    /// At the maximum, a new key looks at up to 256 others for one that can be forgotten, and the
-    /// next new key goes on from there: of 10,000, such a one is found by one of 40 calls, and
-    /// counts as in use until then.
+    /// At the maximum, a new key looks at up to 256 others for a key that can be forgotten, and the
+    /// next new key goes on from there. With 10,000 keys, 40 calls look at all of them. Until then,
+    /// a key that could be forgotten counts as in use.
     #[must_use]
     pub fn with_max_keys(self, max: NonZeroUsize) -> Self {
         self.lock().buckets.set_max(max);
         self
     }
 
-    /// Shows keys in snapshots as `labels` says. The default shows origins, and no other keys: they
-    /// may be credentials.
+    /// Shows keys in snapshots as `labels` says. The default shows origins, and no other keys, as
+    /// keys may be credentials.
     #[must_use]
     pub fn with_labels(self, labels: Labels<K>) -> Self {
         self.lock().labels = Some(labels);
         self
     }
 
-    /// What is in force now, as far as this worker knows: for a health check, or a support ticket.
-    /// Of the keys, the ten that hold up most. Keys at which nothing waits and nothing is closed
-    /// are left out.
+    /// Returns the state of the buckets now, as far as this worker knows, for a health check or a
+    /// support ticket. It shows the ten keys that hold up most. It leaves out keys at which nothing
+    /// waits and nothing is closed.
     #[must_use]
     pub fn snapshot(&self) -> ThrottleSnapshot {
         let now = Instant::now();
@@ -132,12 +132,13 @@ impl<K, F> RedisKeyed<K, F> {
         let states = buckets.iter().map(|bucket| bucket.state(now));
         let shown = snapshot.add(Some(buckets.len()), states);
         let shown: Vec<_> = shown.iter().map(|&at| &buckets[at]).collect();
-        // Each bucket knows its own calls to Redis alone. A key whose last call had an answer tells
-        // more than one that was not used since an outage, or than the template, which makes none.
+        // Each bucket knows only its own calls to Redis. A key whose last call was answered tells
+        // more than a key that was not used since an outage, or than the template, which makes no
+        // calls.
         let stores = buckets.iter().map(RedisBucket::store);
         let best = stores.max_by_key(|store| (store.connected, store.workers));
         snapshot.store = Some(best.unwrap_or_else(|| template.store()));
-        // The keys of those: cloned under the lock, and shown without it.
+        // The keys of these buckets are cloned under the lock, and shown without it.
         let place = |bucket: &RedisBucket| shown.iter().position(|other| other.is(bucket));
         let keys = labels.map(|labels| self.lock().buckets.keys_of(place, labels.cloning()));
         snapshot.label(labels.as_ref(), keys.unwrap_or_default());
@@ -148,13 +149,13 @@ impl<K, F> RedisKeyed<K, F> {
     ///
     /// # Errors
     ///
-    /// When the rate does not fit the keys' [`LocalShare`](crate::LocalShare); then nothing has
+    /// Fails if the rate does not fit the keys' [`LocalShare`](crate::LocalShare). Then nothing has
     /// changed.
     pub fn set_rate(&self, rate: Rate) -> Result<(), InvalidShare> {
         let template = self.lock().template.clone();
         template.set_rate(rate)?;
-        // A key that was new meanwhile is made of the template. Set without the lock of the keys:
-        // each change wakes waiters, which may run any code.
+        // A key that is added meanwhile is made from the template. The rates are set without the
+        // lock of the keys, as each change wakes waiters, which may run any code.
         let buckets: Vec<_> = self.lock().buckets.values().cloned().collect();
         buckets.iter().try_for_each(|bucket| bucket.set_rate(rate))
     }
@@ -181,11 +182,12 @@ impl<K: Eq + Hash, F> RedisKeyed<K, F> {
 }
 
 impl<K: Eq + Hash, F> RedisKeyed<K, F> {
-    /// The bucket of a key that was not known a moment ago.
+    /// Returns the bucket of a key that was not known a moment ago.
     #[cold]
     fn insert(&self, key: K) -> RedisBucket {
         let now = Instant::now();
-        // Made, and what is forgotten dropped, without the lock: either may run code of the key's.
+        // The bucket is made, and forgotten buckets are dropped, without the lock: either may run
+        // the key's code.
         let bytes = (self.bytes)(&key);
         let mut forgotten = Vec::new();
         let mut keys = self.lock();
@@ -233,7 +235,7 @@ where
     }
 }
 
-/// The same for equal origins.
+/// Returns the same bytes for equal origins.
 fn origin_bytes(origin: &Origin) -> Vec<u8> {
     let scheme = origin.scheme().map(http::uri::Scheme::as_str);
     let host = origin.host().map(|host| host.to_string());
@@ -253,7 +255,7 @@ impl<K, F: Clone> Clone for RedisKeyed<K, F> {
 
 impl<K, F> fmt::Debug for RedisKeyed<K, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the keys: they may be credentials.
+        // The keys are not shown, as they may be credentials.
         let keys = self.lock();
         f.debug_struct("RedisKeyed")
             .field("len", &keys.buckets.len())

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Keys([String; 3]);
 
 impl Keys {
-    /// For the limit `name`; and for one of its `part`s, of which nobody can tell from the keys
-    /// which it is.
+    /// Makes the keys for the limit `name`, or for one of its `part`s. The keys do not show which
+    /// part it is.
     pub(crate) fn new(name: &str, part: Option<&[u8]>) -> Self {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
         let mut tag = if !name.is_empty() && name.len() <= 64 && name.bytes().all(plain) {
@@ -18,7 +18,7 @@ impl Keys {
             hashed(&[name.as_bytes()])
         };
         if let Some(part) = part {
-            // The name is in the hash too: the same credential of two limits cannot be matched.
+            // The name is in the hash too, so the same credential at two limits has different keys.
             tag.push('#');
             tag.push_str(&hashed(&[name.as_bytes(), part]));
         }
@@ -31,7 +31,7 @@ impl Keys {
     }
 }
 
-/// 128 bits of a hash over the `parts`, each with its length before it.
+/// Returns 128 bits of a hash over the `parts`, each with its length before it.
 fn hashed(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

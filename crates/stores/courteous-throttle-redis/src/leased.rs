@@ -7,7 +7,7 @@ use crate::script::Reply;
 /// Slots that are given back count as one group if they expire this close to each other.
 const CLOSE: Duration = Duration::from_millis(1);
 
-/// The slots that a worker holds and has not set aside, in the order of the schedule.
+/// The slots that a worker holds and has not set aside yet, in the order of the schedule.
 #[derive(Debug, Default)]
 pub(crate) struct LeasedSlots {
     ranges: VecDeque<SlotRange>,
@@ -16,13 +16,13 @@ pub(crate) struct LeasedSlots {
 /// Consecutive slots of one reservation.
 #[derive(Clone, Copy, Debug)]
 struct SlotRange {
-    /// The first slot's offset, and the way to the next one's, in nanoseconds.
+    /// The first slot's offset, and the distance to the next slot's offset, in nanoseconds.
     offset: i64,
     spacing: i64,
     left: u32,
-    /// What the offset counts from: for a slot's opening the receipt of the answer; for its end, a
-    /// lease after the call was about to be sent. So both lie on the safe side of the script's run.
-    /// A past offset counts as 0.
+    /// The instants from which the offset counts. A slot's opening counts from the receipt of the
+    /// answer. Its end counts from a lease after the call was about to be sent. So both lie on the
+    /// safe side of the script's run. A past offset counts as 0.
     opens: Instant,
     expires: Instant,
 }
@@ -93,8 +93,8 @@ impl SlotRange {
 }
 
 impl LeasedSlots {
-    /// Takes the slots of an answer to a call that was about to be sent at `before`. Says how many
-    /// of them are of use: none if the first `need` are not all open at one time.
+    /// Adds the slots of an answer to a call that was about to be sent at `before`. Returns how
+    /// many slots are of use: none if the first `need` slots are not all open at one time.
     pub(crate) fn add(
         &mut self,
         reply: &Reply,
@@ -109,7 +109,7 @@ impl LeasedSlots {
             opens: received,
             expires: before + reply.terms.lease_time(),
         };
-        // Whatever its offset: none would ever be open.
+        // Whatever the offset is, no slot would ever be open.
         if range.left == 0 || range.expires <= range.opens {
             return 0;
         }
@@ -120,7 +120,7 @@ impl LeasedSlots {
         range.left
     }
 
-    /// Takes slots back that were set aside.
+    /// Takes back slots that were set aside.
     pub(crate) fn give_back(&mut self, held: Held, now: Instant) {
         if held.expires <= now || held.count == 0 {
             return;
@@ -147,7 +147,7 @@ impl LeasedSlots {
         });
     }
 
-    /// Drops what has expired.
+    /// Drops slots that have expired.
     pub(crate) fn purge(&mut self, now: Instant) {
         self.ranges.retain_mut(|range| {
             range.skip(range.expired(now));
@@ -155,7 +155,7 @@ impl LeasedSlots {
         });
     }
 
-    /// Drops what opens before `at`.
+    /// Drops slots that open before `at`.
     pub(crate) fn void_before(&mut self, at: Instant) {
         self.ranges.retain_mut(|range| {
             range.skip(range.opening_before(at));
@@ -163,7 +163,7 @@ impl LeasedSlots {
         });
     }
 
-    /// Sets `count` slots aside that are all open. No leased slot may have expired.
+    /// Sets aside `count` slots that are all open. The caller must have dropped expired slots.
     pub(crate) fn take(&mut self, count: u32, now: Instant) -> Option<Held> {
         if self.opens_at(count)? > now {
             return None;
@@ -184,7 +184,7 @@ impl LeasedSlots {
         expires.map(|expires| Held { count, expires })
     }
 
-    /// When the first `count` slots are open; `None` if there are not so many.
+    /// When the first `count` slots are open. `None` if there are fewer slots.
     pub(crate) fn opens_at(&self, count: u32) -> Option<Instant> {
         let mut missing = count;
         let mut at: Option<Instant> = None;
@@ -201,7 +201,7 @@ impl LeasedSlots {
         None
     }
 
-    /// How many there are, open or not.
+    /// How many slots there are, open or not.
     pub(crate) fn len(&self) -> u64 {
         self.ranges.iter().map(|range| u64::from(range.left)).sum()
     }
@@ -210,7 +210,7 @@ impl LeasedSlots {
         self.ranges.is_empty()
     }
 
-    /// When the last one opens, and when it expires.
+    /// When the last slot opens, and when it expires.
     pub(crate) fn last(&self) -> Option<(Instant, Instant)> {
         let range = self.ranges.back()?;
         let last = range.left.checked_sub(1)?;
@@ -292,7 +292,7 @@ mod tests {
     fn slots_that_are_never_open_together_are_of_no_use_to_one_request() {
         let before = Instant::now();
         let mut leased = LeasedSlots::default();
-        // 70 ms from the first to the last, of 100.
+        // The first and the last slot are 70 ms apart, in a lease of 100 ms.
         assert_eq!(leased.add(&reply(0, 8), 8, before, before + ms(30)), 0);
         assert!(leased.is_empty());
         assert_eq!(leased.add(&reply(0, 8), 8, before, before + ms(29)), 8);

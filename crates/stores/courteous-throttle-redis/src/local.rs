@@ -6,21 +6,22 @@ use crate::terms::Terms;
 
 /// The part of a rate that a worker has to itself while it cannot reach Redis.
 ///
-/// Two schedules: that of what was sent, which keeps the bound, and that of what was promised to
-/// those who wait, which is never ahead of it. A promise that is not used holds up nobody.
+/// It has two schedules. The schedule of sent tokens keeps the bound. The schedule of tokens that
+/// are promised to waiters never allows more than that. A promise that is not used holds up no
+/// other waiter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Local {
     interval: Duration,
-    /// What a full burst is worth, less one.
+    /// The time that a full burst is worth, less one token.
     credit: Duration,
     burst: u32,
-    /// When what is left of the first burst would be used up.
+    /// When the rest of the first burst would be used up.
     sent: Instant,
     promised: Instant,
 }
 
 impl Local {
-    /// Starts empty, as what was sent before is not known.
+    /// Starts empty, as it is not known how much was sent before.
     pub(crate) fn new(terms: Terms, now: Instant) -> Self {
         let interval = Duration::from_nanos(terms.interval());
         Self {
@@ -32,12 +33,12 @@ impl Local {
         }
     }
 
-    /// When `count` can be sent, if that is ever.
+    /// When `count` tokens can be sent, if ever.
     pub(crate) fn opens_at(&self, count: u32, now: Instant) -> Option<Instant> {
         (count <= self.burst).then(|| self.at(self.promised, count, now))
     }
 
-    /// Sets `count` aside.
+    /// Sets `count` tokens aside.
     pub(crate) fn promise(&mut self, count: u32, now: Instant) -> bool {
         let open = self.opens_at(count, now).is_some_and(|at| at <= now);
         if open {
@@ -46,7 +47,7 @@ impl Local {
         open
     }
 
-    /// Gives back what was promised and not sent.
+    /// Takes back tokens that were promised and not sent.
     pub(crate) fn take_back(&mut self, count: u32) {
         let earlier = self
             .promised
@@ -54,7 +55,7 @@ impl Local {
         self.promised = earlier.unwrap_or(self.sent).max(self.sent);
     }
 
-    /// Sends what was promised.
+    /// Sends tokens that were promised.
     pub(crate) fn send(&mut self, count: u32, now: Instant) -> bool {
         let open = self.at(self.sent, count, now) <= now;
         if open {
@@ -64,13 +65,13 @@ impl Local {
         open
     }
 
-    /// Sends nothing before `opens`, and has at most one then.
+    /// Sends nothing before `opens`, and has at most one token then.
     pub(crate) fn hold(&mut self, opens: Instant) {
         self.sent = self.sent.max(opens);
         self.promised = self.promised.max(self.sent);
     }
 
-    /// Whether a new one would have no more.
+    /// Whether the share is full: a new share would not have more tokens.
     pub(crate) fn is_full(&self, now: Instant) -> bool {
         self.promised
             .checked_add(self.credit)
@@ -99,7 +100,7 @@ impl Local {
     }
 }
 
-/// For an instant that cannot be told.
+/// Used for an instant that cannot be represented.
 const FAR: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 pub(crate) fn later(at: Instant, wait: Duration) -> Instant {
@@ -108,7 +109,7 @@ pub(crate) fn later(at: Instant, wait: Duration) -> Instant {
         .unwrap_or(at)
 }
 
-/// The earlier of two instants that there may be.
+/// Returns the earlier of two optional instants.
 pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
@@ -153,7 +154,7 @@ mod tests {
                     Act::Hold(nanos) => local.hold(now + Duration::from_nanos(nanos)),
                     Act::Promise(count) => {
                         if local.promise(count, now) {
-                            // Or a waiter could be granted its turn again and again.
+                            // Otherwise a waiter could be granted its turn again and again.
                             let sent = { local }.send(count, now);
                             prop_assert!(sent);
                             promises.push(count);

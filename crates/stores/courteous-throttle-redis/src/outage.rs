@@ -5,14 +5,15 @@ use tokio::time::Instant;
 
 use crate::{local::Local, terms::Terms};
 
-/// What becomes of calls while Redis is away.
+/// What happens to calls while Redis is away.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Outage {
-    /// They wait for it; one without a deadline until it has been away for `patience`.
+    /// Calls wait for Redis. A call without a deadline waits until Redis has been away for
+    /// `patience`.
     Closed { patience: Duration },
-    /// They get this worker's own share.
+    /// Calls use this worker's own share.
     Share(LocalShare),
-    /// They are sent.
+    /// Calls are sent.
     Open,
 }
 
@@ -21,7 +22,7 @@ impl Outage {
         patience: Duration::from_secs(5),
     };
 
-    /// What Redis hands out.
+    /// The terms of the slots that Redis hands out.
     pub(crate) fn terms(self, rate: Rate) -> Terms {
         match self {
             Self::Share(share) => share.redis(rate),
@@ -29,7 +30,7 @@ impl Outage {
         }
     }
 
-    /// What this worker has to itself.
+    /// The share that this worker has to itself.
     pub(crate) fn local(self, rate: Rate, now: Instant) -> Option<Local> {
         match self {
             Self::Share(share) => Some(Local::new(share.local(rate), now)),
@@ -38,17 +39,16 @@ impl Outage {
     }
 }
 
-/// A part of a rate that is never handed out by Redis, so that workers which cannot reach it have
-/// something to go on with.
+/// A part of a rate that Redis never hands out, so that workers that cannot reach Redis can go on.
 ///
 /// With a `reserve` of 0.2 and `max_workers` of 8, Redis hands out 80 % of the rate, and each
-/// worker that is cut off goes on at 2.5 %. However many are cut off, in whatever groups, all
-/// together never exceed the rate, if there are no more than `max_workers`. Count each bucket that
-/// is made for the name, if there are several in a process, and those that overlap while a new
-/// version is rolled out. While Redis is there, the reserve is not used.
+/// worker that is cut off goes on at 2.5 %. However many workers are cut off, in whatever groups,
+/// all together never exceed the rate, if there are no more than `max_workers`. Count each bucket
+/// that is made for the name, also if a process has several. Count also the workers that overlap
+/// while a new version is rolled out. While Redis is there, the reserve is not used.
 ///
-/// The burst is split as the rate is, and each worker's part of it is at least 1: so the burst must
-/// be above `max_workers`.
+/// The burst is split as the rate is. Each worker's part of the burst is at least 1, so the burst
+/// must be above `max_workers`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LocalShare {
     reserve: f64,
@@ -56,11 +56,11 @@ pub struct LocalShare {
 }
 
 impl LocalShare {
-    /// Keeps the ratio `reserve` of the rate back, for `max_workers` at most.
+    /// Keeps the ratio `reserve` of the rate back, for at most `max_workers`.
     ///
     /// # Errors
     ///
-    /// If `reserve` is not above 0 and below 1.
+    /// Fails if `reserve` is not above 0 and below 1.
     pub fn new(reserve: f64, max_workers: NonZeroU32) -> Result<Self, InvalidShare> {
         if reserve > 0.0 && reserve < 1.0 {
             Ok(Self {
@@ -78,7 +78,7 @@ impl LocalShare {
         self.reserve
     }
 
-    /// How many buckets there are for the name at most, in all processes.
+    /// The most buckets that there are for the name, in all processes.
     #[must_use]
     pub const fn max_workers(&self) -> NonZeroU32 {
         self.max_workers
@@ -111,18 +111,18 @@ impl LocalShare {
     }
 }
 
-/// The interval of a `part` of `rate`. Casts from a float saturate.
+/// Returns the interval of a `part` of `rate`. Casts from a float saturate.
 fn stretched(rate: Rate, part: f64) -> u64 {
     (rate.per() as f64 / rate.tokens() as f64 / part).ceil() as u64
 }
 
-/// A local share that cannot be.
+/// A local share that is not possible.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidShare {
     /// The reserve is not above 0 and below 1.
     Reserve(f64),
-    /// The burst is not above the number of workers, each of which needs a part of it.
+    /// The burst is not above the number of workers, and each worker needs a part of it.
     Burst {
         /// The rate's burst.
         burst: u32,
@@ -159,7 +159,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whoever is cut off: a burst is a sum of bursts, and a rate a sum of rates.
+        /// Whichever workers are cut off, their bursts add up to a burst, and their rates to a
+        /// rate.
         #[test]
         fn all_parts_together_are_the_whole(
             (interval, burst, reserve) in (1_u64..10_000_000_000, 2_u32.., 0.001..0.999),

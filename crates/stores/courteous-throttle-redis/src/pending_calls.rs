@@ -2,7 +2,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::{sync::Notify, time::Instant};
 
-/// The buckets for which Redis is to be called. It knows nothing of what a bucket `B` is.
+/// The buckets for which Redis is to be called. A bucket `B` may be of any type.
 #[derive(Debug)]
 pub(crate) struct PendingCalls<B> {
     state: Mutex<State<B>>,
@@ -12,7 +12,7 @@ pub(crate) struct PendingCalls<B> {
 #[derive(Debug)]
 struct State<B> {
     buckets: Vec<Weak<B>>,
-    /// Since when there have been some.
+    /// Since when there have been buckets in the list.
     since: Option<Instant>,
 }
 
@@ -41,7 +41,7 @@ impl<B> PendingCalls<B> {
         std::mem::take(&mut state.buckets)
     }
 
-    /// Since when nobody has looked.
+    /// Since when buckets have waited for the task to take them.
     pub(crate) fn waiting_since(&self) -> Option<Instant> {
         self.lock().since
     }

@@ -5,20 +5,21 @@ use crate::terms::Terms;
 /// The script that reserves slots.
 pub(crate) const SOURCE: &str = include_str!("reserve.lua");
 
-/// What the script is asked.
+/// The arguments of the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) worker: u64,
     pub(crate) terms: Terms,
-    /// Less than this is of no use. With zero, no slot is asked for.
+    /// Fewer slots than this are of no use. With zero, no slot is asked for.
     pub(crate) need: u32,
     pub(crate) want: u32,
     /// A server asked this worker for a pause, which goes on for this long.
     pub(crate) closed_for: Duration,
-    /// A server's quota lasts with a call in each `pace`, and is reset after `paced_for`.
+    /// A server's quota lasts until its reset if one call is made in each `pace`. It is reset after
+    /// `paced_for`.
     pub(crate) pace: Duration,
     pub(crate) paced_for: Duration,
-    /// Redis' clock was set forward by `step` microseconds, as a worker saw when the skew was
+    /// Redis' clock was set forward by `step` microseconds. A worker saw that when the skew was
     /// `skew`.
     pub(crate) skew: i64,
     pub(crate) step: i64,
@@ -26,14 +27,15 @@ pub(crate) struct Call {
     pub(crate) seen: Seen,
 }
 
-/// How far a schedule was when a worker saw it. Of two, the later one was born later or, if they
-/// are the same schedule, ends later.
+/// How far a schedule was when a worker saw it. Of two such states, the later one was born later
+/// or, if they are the same schedule, ends later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Which schedule it is: when it began, in microseconds of Redis' clock. 0 if none was seen.
+    /// The schedule's identity: when it began, in microseconds of Redis' clock. It is 0 if no
+    /// schedule was seen.
     pub(crate) born: i64,
-    /// When it was seen, in microseconds of Redis' clock; and where it ended, in nanoseconds from
-    /// then on.
+    /// When the schedule was seen, in microseconds of Redis' clock, and where it ended, in
+    /// nanoseconds from then on.
     pub(crate) now: i64,
     pub(crate) ends: i64,
 }
@@ -59,24 +61,24 @@ impl Call {
     }
 }
 
-/// In nanoseconds, and exact in floating point.
+/// Converts to nanoseconds, bounded so that the value is exact in floating point.
 pub(crate) fn bounded(time: Duration) -> i64 {
     const MAX: i64 = 1 << 52;
     i64::try_from(time.as_nanos()).unwrap_or(MAX).min(MAX)
 }
 
-/// What the script answers.
+/// The answer of the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) granted: u32,
-    /// When the first slot begins, and where the schedule ends now: nanoseconds from the script's
-    /// run on.
+    /// When the first slot begins, and where the schedule ends now, in nanoseconds from the
+    /// script's run on.
     pub(crate) first: i64,
     pub(crate) ends: i64,
-    /// If nothing was granted: how long until there may be something.
+    /// If nothing was granted, how long it takes until there may be slots.
     pub(crate) wait: Duration,
     pub(crate) workers: u32,
-    /// How many different rates were stated lately; and the strictest of all.
+    /// How many different rates were stated lately, and the strictest of them.
     pub(crate) rates: u32,
     pub(crate) terms: Terms,
     pub(crate) closed_for: Duration,
@@ -85,14 +87,14 @@ pub(crate) struct Reply {
     pub(crate) skew: i64,
     /// Which run of which server this is.
     pub(crate) run: i64,
-    /// Nothing was known of the schedule, and a new one was begun.
+    /// Whether nothing was known of the schedule, so that a new one began.
     pub(crate) cold: bool,
     /// Which schedule this is: see [`Seen`].
     pub(crate) born: i64,
 }
 
 impl Reply {
-    /// `None` if it is no answer of this script's.
+    /// Reads an answer. Returns `None` if it is not an answer of this script.
     pub(crate) fn read(values: &[i64]) -> Option<Self> {
         let &[
             granted,

@@ -6,20 +6,20 @@ use redis::{
 
 /// A primary that Sentinels watch, and know where to find.
 ///
-/// This is the protocol of Redis' own page for clients of Sentinel, but for one thing: all
-/// Sentinels are asked at once. One after another, the first that hangs would use up the time of
-/// all.
+/// This is the protocol of Redis' own page for clients of Sentinel, with one difference: all
+/// Sentinels are asked at once. If they were asked one after another, the first Sentinel that hangs
+/// would use up all the time.
 #[derive(Clone)]
 pub(crate) struct Sentinels {
     /// There is at least one.
     sentinels: Vec<Client>,
     name: String,
-    /// How the primary is spoken to; the address is only a form, to be filled.
+    /// The settings of connections to the primary. The address in them is a placeholder.
     primary: ConnectionInfo,
 }
 
 impl Sentinels {
-    /// The host of `primary` is the name that it has with the `sentinels`.
+    /// The host of `primary` must be the name by which the `sentinels` know it.
     pub(crate) fn new(
         sentinels: Vec<ConnectionInfo>,
         primary: ConnectionInfo,
@@ -48,7 +48,7 @@ impl Sentinels {
         format!("{} by Sentinels at {addresses}", self.name)
     }
 
-    /// The same by these certificates; `None` if neither the primary nor any Sentinel is by TLS.
+    /// The same with these certificates. `None` if neither the primary nor any Sentinel uses TLS.
     #[cfg(feature = "tls")]
     pub(crate) fn secured(&self, certificates: &redis::TlsCertificates) -> Option<Self> {
         let secured = |info: &ConnectionInfo| crate::url::secured(info.clone(), certificates);
@@ -68,7 +68,7 @@ impl Sentinels {
         })
     }
 
-    /// A connection to the primary that the first Sentinel names which is right.
+    /// Connects to the primary. The first Sentinel whose answer is right names it.
     pub(crate) async fn connect(
         &self,
         config: &AsyncConnectionConfig,
@@ -97,7 +97,7 @@ impl Sentinels {
         let mut primary = Client::open(self.at(host, port))?
             .get_multiplexed_async_connection_with_config(config)
             .await?;
-        // What a Sentinel knows may be old.
+        // A Sentinel's answer may be out of date.
         let mut role = Cmd::new();
         let role: Vec<Value> = role.arg("ROLE").query_async(&mut primary).await?;
         match role.first() {

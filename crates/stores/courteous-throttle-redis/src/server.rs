@@ -14,7 +14,7 @@ use crate::{
     script::{Call, SOURCE},
 };
 
-/// Where Redis is, and how long to wait for it.
+/// The place of Redis, and how long to wait for it.
 pub(crate) struct Server {
     topology: Topology,
     pub(crate) connect_timeout: Duration,
@@ -38,7 +38,7 @@ pub(crate) enum Topology {
     Fake(crate::tests::fake::Fake),
 }
 
-/// A connection; its clones are the same one.
+/// A connection. Its clones are the same connection.
 #[derive(Clone)]
 #[cfg_attr(
     any(feature = "cluster", test),
@@ -74,7 +74,7 @@ impl Server {
         }
     }
 
-    /// The same by the certificates of `tls`.
+    /// The same server with the certificates of `tls`.
     #[cfg(feature = "tls")]
     pub(crate) fn secured(&self, tls: &crate::Tls) -> Result<Self, crate::InvalidTls> {
         let certificates = tls.certificates()?;
@@ -113,7 +113,7 @@ impl Server {
         }
     }
 
-    /// The caller limits the time.
+    /// Connects. The caller limits the time.
     pub(crate) async fn connect(&self) -> Result<ServerConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
@@ -125,7 +125,8 @@ impl Server {
             }
             #[cfg(feature = "cluster")]
             Topology::Cluster(cluster) => {
-                // A part of what there is in all, as one node that hangs must not use it up.
+                // Each step gets only a part of the time, as one node that hangs must not use up
+                // all of it.
                 let config = redis::cluster::ClusterConfig::new()
                     .set_connection_timeout(self.connect_timeout / 4)
                     .set_response_timeout(self.response_timeout / 2);
@@ -144,7 +145,7 @@ impl Server {
 
 #[cfg(feature = "tls")]
 impl Topology {
-    /// The same by these certificates, which have been checked; `None` if none of it is by TLS.
+    /// The same with these certificates, which have been checked. `None` if no part of it uses TLS.
     fn secured(&self, certificates: &redis::TlsCertificates) -> Option<Self> {
         match self {
             Self::Single(client) => {
@@ -162,7 +163,7 @@ impl Topology {
 }
 
 impl ServerConnection {
-    /// Whether it leads to several nodes.
+    /// Whether the connection leads to several nodes.
     pub(crate) const fn is_cluster(&self) -> bool {
         match self {
             Self::Single(_) => false,
@@ -173,7 +174,7 @@ impl ServerConnection {
         }
     }
 
-    /// Calls the script; the last argument is the clock's. The caller limits the time.
+    /// Calls the script, with the clock as the last argument. The caller limits the time.
     pub(crate) async fn call(
         &mut self,
         script: &Script,
@@ -197,7 +198,8 @@ impl ServerConnection {
     }
 }
 
-/// By its hash; by its text if the server does not know it yet, or any more.
+/// Calls the script by its hash. Calls it by its text if the server does not know it yet, or not
+/// any more.
 async fn query<C: ConnectionLike>(
     open: &mut C,
     script: &Script,
@@ -212,7 +214,7 @@ async fn query<C: ConnectionLike>(
     }
 }
 
-// Not the clients: they have passwords.
+// The clients are not shown, as they have passwords.
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")

@@ -17,7 +17,7 @@ use crate::{
     script::{Call, Reply},
 };
 
-/// The background task: makes all calls of a worker's, one at a time for each bucket.
+/// The background task. It makes all calls of a worker, one at a time for each bucket.
 pub(crate) async fn run(pending: Arc<PendingCalls<Shared<Core>>>, connection: Arc<Connection>) {
     let mut calls = FuturesUnordered::new();
     loop {
@@ -48,7 +48,8 @@ async fn serve(bucket: Weak<Shared<Core>>, connection: Arc<Connection>) {
             Err(fault) => Err(fault),
         };
         match call.end(outcome) {
-            // Nobody may wait for what it has to be told.
+            // Redis still has to be told something, and perhaps no waiter is left to start another
+            // call.
             Some(retry_at) => sleep_until(retry_at).await,
             None => return,
         }
@@ -77,7 +78,8 @@ impl Ongoing {
         })
     }
 
-    /// Says when to try again, if that has to be done whether or not somebody waits.
+    /// Ends the call. Returns when to try again, if Redis must be told something even if no call
+    /// waits.
     fn end(mut self, outcome: Result<(Reply, Instant), Fault>) -> Option<Instant> {
         let bucket = self.bucket.take()?;
         match outcome {

@@ -5,16 +5,17 @@ use courteous_core::Rate;
 const MILLI: u64 = 1_000_000;
 /// A slot is good for at least this long, so that a timer and the network do not use that up.
 const MIN_LEASE: u64 = 20 * MILLI;
-/// A slot is good for at most this long: what a restart of Redis costs grows with it.
+/// A slot is good for at most this long, as the cost of a restart of Redis grows with it.
 const MAX_LEASE: u64 = 1_000 * MILLI;
 const MIN_HORIZON: u64 = 500 * MILLI;
 const MAX_HORIZON: u64 = 2_000 * MILLI;
 /// No interval is longer than this (36 years).
 const MAX_INTERVAL: u64 = 1 << 60;
-/// What the network and a timer may take from a lease that is used as a whole.
+/// The time that the network and a timer may take from a lease that is used as a whole.
 const MIN_SLACK: u64 = 10 * MILLI;
 
-/// What a rate means for slots, in nanoseconds. The script computes the same: see `reserve.lua`.
+/// The terms of slots that follow from a rate, in nanoseconds. The script computes the same: see
+/// `reserve.lua`.
 ///
 /// All uses of slots keep to the rate if, as here, `spacing >= interval` and
 /// `burst * spacing >= interval + max(lease, credit + lease)`: see the crate's page.
@@ -29,7 +30,7 @@ impl Terms {
         Self::new(rate.per().div_ceil(rate.tokens()), rate.burst().get())
     }
 
-    /// A token in each `interval`, and a burst, which is at least 1.
+    /// Makes terms with a token in each `interval`, and a burst, which is at least 1.
     pub(crate) fn new(interval: u64, burst: u32) -> Self {
         Self {
             interval: interval.clamp(1, MAX_INTERVAL),
@@ -51,7 +52,8 @@ impl Terms {
         narrow(half).clamp(MIN_LEASE, MAX_LEASE)
     }
 
-    /// From one slot to the next: the interval, or more if the burst is too small for the lease.
+    /// The distance from one slot to the next: the interval, or more if the burst is too small for
+    /// the lease.
     pub(crate) fn spacing(self) -> u64 {
         let needed = (self.interval + self.lease()).div_ceil(u64::from(self.burst));
         self.interval.max(needed)
@@ -147,7 +149,7 @@ mod tests {
     }
 
     proptest! {
-        /// What the proof on the crate's page needs.
+        /// Checks the conditions of the proof on the crate's page.
         #[test]
         fn the_spacing_is_wide_enough(interval in 1_u64..1 << 62, burst in 1_u32..) {
             let terms = Terms::new(interval, burst);

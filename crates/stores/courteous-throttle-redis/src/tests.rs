@@ -1,5 +1,5 @@
-//! The promises, a simulation of whole workers, and what they stand on: a model of the script, and
-//! a Redis in this process.
+//! Tests of the promises, and a simulation of whole workers. They use a model of the script, and a
+//! Redis in this process.
 
 mod calls;
 mod core;

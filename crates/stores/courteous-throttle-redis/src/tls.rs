@@ -8,9 +8,10 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-/// Whom connections by TLS trust, and who they say they are.
+/// The certificates for connections with TLS: the authorities to trust, and the client's own.
 ///
-/// Without it they trust the system's certificate authorities, and say nothing.
+/// Without these settings, connections trust the system's certificate authorities, and show no
+/// client certificate.
 ///
 /// ```no_run
 /// use courteous_throttle_redis::{Redis, Tls};
@@ -39,7 +40,7 @@ struct Identity {
 }
 
 impl Tls {
-    /// The system's certificate authorities, and no certificate of our own.
+    /// Trusts the system's certificate authorities, and has no client certificate.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -55,8 +56,8 @@ impl Tls {
         self
     }
 
-    /// Shows a certificate to servers that ask for one: its `chain`, itself first, and its private
-    /// `key`, both as PEM.
+    /// Sets a client certificate, for servers that ask for one. `chain` begins with the certificate
+    /// itself, and `key` is its private key. Both are PEM.
     #[must_use]
     pub fn with_identity(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         let (chain, key) = (chain.into(), key.into());
@@ -64,7 +65,7 @@ impl Tls {
         self
     }
 
-    /// All that could go wrong with them at the first connection goes wrong here.
+    /// Builds the certificates. Every fault that could show at the first connection shows here.
     pub(crate) fn certificates(&self) -> Result<TlsCertificates, InvalidTls> {
         if let Some(roots) = &self.roots {
             check_roots(roots).ok_or(InvalidTls::Roots)?;
@@ -82,7 +83,7 @@ impl Tls {
     }
 }
 
-// What the errors would say besides may be a part of the key.
+// The text of these errors is dropped, as it may hold a part of the key.
 fn check_roots(pem: &[u8]) -> Option<()> {
     let mut store = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(pem) {
@@ -95,8 +96,7 @@ impl Identity {
     fn check(&self) -> Option<()> {
         let chain = CertificateDer::pem_slice_iter(&self.chain).collect::<Result<_, _>>();
         let key = PrivateKeyDer::from_pem_slice(&self.key).ok()?;
-        // Without a provider there is no URL that says `rediss://`: that is what is to be told
-        // then.
+        // Without a provider, no URL begins with `rediss://`, and the caller reports that instead.
         if let Some(provider) = CryptoProvider::get_default() {
             CertifiedKey::from_der(chain.ok()?, key, provider).ok()?;
         }
@@ -114,16 +114,16 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// TLS that cannot be.
+/// TLS settings that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidTls {
     /// No URL begins with `rediss://`.
     Plain,
-    /// There is no certificate in the PEM of the roots, or one that cannot be read.
+    /// The PEM of the roots has no certificate, or has a certificate that cannot be read.
     Roots,
-    /// There is no certificate or no private key in the PEM of the identity, one of them cannot be
-    /// read, or they do not belong together.
+    /// The PEM of the identity has no certificate or no private key, one of them cannot be read, or
+    /// they do not belong together.
     Identity,
 }
 
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn certificates_that_cannot_be_used_are_refused_when_they_are_set() {
-        // Another test may have done so.
+        // Another test may have installed a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ((cert, key), (_, other_key)) = (certificate(), certificate());
         let broken = cert.replacen("\nMII", "\n?II", 1);

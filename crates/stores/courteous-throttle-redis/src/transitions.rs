@@ -1,25 +1,26 @@
 use crate::keys::Keys;
 
-/// What a call to Redis has brought, for those who listen.
+/// The changes that a call to Redis has shown, to be reported as events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Transitions {
-    /// Redis answers again; or it does not any more.
+    /// Redis answers again (`reached`), or does not answer any more (`lost`).
     pub(crate) reached: bool,
     pub(crate) lost: bool,
     pub(crate) late: bool,
     pub(crate) cold: bool,
     pub(crate) stepped: bool,
-    /// How many rates are stated, if that has changed.
+    /// How many rates are stated, if that number has changed.
     pub(crate) rates: Option<u32>,
 }
 
 impl Transitions {
-    /// Not to be called under a bucket's lock: who listens may look at the bucket.
+    /// Emits the events. Must not be called under a bucket's lock, as a subscriber may look at the
+    /// bucket.
     pub(crate) fn report(self, keys: &Keys, fault: Option<&str>) {
         #[cfg(feature = "tracing")]
         {
             let key = keys.names()[0].as_str();
-            // What a server answers may be long.
+            // A server's answer may be long.
             let fault = fault.map(|fault| fault.chars().take(300).collect::<String>());
             let fault = fault.as_deref();
             if self.reached {

@@ -17,18 +17,18 @@ use crate::{
 pub struct RedisTurn {
     bucket: RedisBucket,
     place: Place,
-    /// What the request is for.
+    /// The target of the request.
     target: Option<Target>,
-    /// Whether it was counted by a quota that is to be spread.
+    /// Whether the request was counted by a quota that is to be spread.
     paced: bool,
 }
 
 #[derive(Debug)]
 enum Place {
     Queue(Ticket),
-    /// Outside of the queue, until a quota lets it in.
+    /// The request is outside the queue, until a quota lets it in.
     Held(Box<Held>),
-    /// Spent, or refused outside of the queue.
+    /// The turn was used, or refused outside the queue.
     None,
 }
 
@@ -69,7 +69,7 @@ impl RedisTurn {
         }
     }
 
-    /// Waits outside of the queue, and joins it then.
+    /// Waits outside the queue, and then joins it.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
         while let Place::Held(held) = &mut self.place {
             ready!(held.nap.poll(cx));
@@ -89,7 +89,7 @@ impl RedisTurn {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes back what it was counted.
+    /// Takes the request's cost back from the quotas that counted it.
     fn unspend(&mut self, cost: u32) {
         if std::mem::take(&mut self.paced) {
             let target = self.target;
@@ -107,11 +107,11 @@ impl Turn for RedisTurn {
                 return Poll::Ready(Ok(()));
             };
             let (shared, target) = (&this.bucket.shared, this.target);
-            // One that was woken needs neither the clock nor the timer.
+            // A waiter that was granted its turn needs neither the clock nor the timer.
             if shared.with(|core| core.is_granted(ticket)) {
                 return Poll::Ready(Ok(()));
             }
-            // Cloned, and what it replaces dropped, without the lock.
+            // The waker is cloned, and the waker that it replaces is dropped, without the lock.
             let mut waker = Some(cx.waker().clone());
             let found = shared.join(|core, now, wakes| {
                 match core.poll_waiter(ticket, &mut waker, now, wakes) {

@@ -4,14 +4,15 @@ use std::fmt;
 use redis::ConnectionAddr;
 use redis::{ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
 
-/// A URL at which there can be no Redis.
+/// A URL that cannot be that of a Redis server.
 #[derive(Debug)]
 pub struct InvalidUrl {
     reason: String,
 }
 
 impl InvalidUrl {
-    /// Of what is told, only that which is the same for all URLs: the rest may be a password.
+    /// Keeps only the parts of the error that are the same for all URLs: other parts may hold a
+    /// password.
     pub(crate) fn new(error: RedisError) -> Self {
         let reason = match (error.kind(), error.detail()) {
             (ErrorKind::InvalidClientConfig, None) => error.to_string(),
@@ -37,7 +38,7 @@ pub(crate) fn read(url: &str) -> Result<ConnectionInfo, InvalidUrl> {
     Ok(info)
 }
 
-/// Whoever speaks TLS there by these certificates; `None` if that is not by TLS.
+/// Makes a client that uses these certificates. Returns `None` if the connection does not use TLS.
 #[cfg(feature = "tls")]
 pub(crate) fn secured(
     info: ConnectionInfo,
@@ -49,7 +50,7 @@ pub(crate) fn secured(
     redis::Client::build_with_tls(info, certificates.clone()).ok()
 }
 
-/// What makes TLS impossible from the beginning.
+/// Finds faults that make TLS impossible from the beginning.
 #[cfg(feature = "tls")]
 fn check_tls(info: &ConnectionInfo) -> Result<(), InvalidUrl> {
     let ConnectionAddr::TcpTls { insecure, .. } = info.addr() else {

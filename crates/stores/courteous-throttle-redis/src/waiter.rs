@@ -5,19 +5,19 @@ use tokio::time::Instant;
 
 use crate::leased::Held;
 
-/// One who waits.
+/// A call that waits in the queue.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) waker: Option<Waker>,
     pub(crate) state: State,
     pub(crate) cost: u32,
     pub(crate) retried: bool,
-    /// Until when it waits at the longest, and why no longer.
+    /// The latest time until which it waits, and the reason for its refusal after that.
     pub(crate) latest: Option<(Instant, RejectReason)>,
 }
 
 impl Waiter {
-    /// Keeps `waker`, and leaves the one in its place that it replaces.
+    /// Keeps `waker`, and leaves the waker that it replaces in its place.
     ///
     /// The caller clones and drops wakers without the lock: both may run any code, such as another
     /// call of this bucket.
@@ -34,22 +34,22 @@ impl Waiter {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// In the queue.
+    /// It is in the queue.
     Waiting,
     /// It may send.
     Granted(Grant),
-    /// It gave back what it had, and will come again.
+    /// It gave its grant back, and will be polled again.
     Away,
-    /// It was refused; the instant is the earliest at which it could have been sent.
+    /// It was refused. The instant is the earliest at which it could have been sent.
     Rejected(RejectReason, Instant),
 }
 
-/// What a waiter was given, and gives back if it does not use it.
+/// The tokens that a waiter was granted. It gives them back if it does not use them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grant {
-    /// Slots, leased while the bucket had been closed so many times.
+    /// Slots, and how many times the bucket had been closed when they were set aside.
     Slots(Held, u32),
-    /// From this worker's own share.
+    /// Tokens from this worker's own share.
     Local(u32),
     /// Nothing is limited while Redis is away.
     Free,

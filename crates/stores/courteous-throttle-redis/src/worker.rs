@@ -15,7 +15,8 @@ use crate::{
     server::Server, task,
 };
 
-/// What the buckets of one process share: a way to Redis, and one background task that calls it.
+/// The state that the buckets of one process share: a way to Redis, and one background task that
+/// calls it.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pending: Arc<PendingCalls<Shared<Core>>>,
@@ -27,7 +28,8 @@ pub(crate) struct Worker {
 struct Task {
     abort: AbortHandle,
     runtime: runtime::Id,
-    /// Of another process it is a copy that `fork` has made, whose connection is the other one's.
+    /// The process that started the task. In a forked process this is a copy, and its connection
+    /// belongs to the other process.
     process: u32,
 }
 
@@ -49,7 +51,7 @@ impl Worker {
     }
 
     /// Starts the task on the current runtime if this process has none. Also replaces a task that
-    /// has not looked for long, as its runtime is not driven.
+    /// has not taken buckets for long, as its runtime is not driven.
     pub(crate) fn ensure_task(&self) {
         let (Some(since), Ok(runtime)) = (self.pending.waiting_since(), Handle::try_current())
         else {
@@ -65,7 +67,7 @@ impl Worker {
                 task.abort.abort();
             }
         }
-        // Its connection is a new one: the old one may have gone with its runtime.
+        // The task gets a new connection, as the old one may have gone with its runtime.
         let connection = Connection::new(Arc::clone(&self.server));
         let abort = runtime
             .spawn(task::run(Arc::clone(&self.pending), Arc::new(connection)))

@@ -1,5 +1,5 @@
-//! What a token costs with a lease in hand. The only test in this file, as allocations are counted
-//! for the whole process.
+//! Counts the allocations of a token with a lease in hand. This is the only test in its file, as
+//! allocations are counted for the whole process.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{alloc::System, future::poll_fn, num::NonZeroU32, pin::pin, time::Duration};
@@ -30,23 +30,23 @@ async fn a_token_with_a_lease_in_hand_costs_no_allocation() {
     let Some(server) = Redis::start() else { return };
     let redis = courteous_throttle_redis::Redis::open(&server.url()).unwrap();
     let burst = NonZeroU32::new(200).unwrap();
-    // Leases of 250 ms.
+    // A lease is 250 ms.
     let rate = Rate::per_second(400.0).unwrap().with_burst(burst);
     let bucket = RedisBucket::new(&redis, "counted", rate);
     let ask = Ask::new(NonZeroU32::MIN);
-    // A machine that is busy may let slots expire between any two lines: until ten could be taken
-    // one after another.
+    // On a busy machine, slots may expire between any two lines. So this is repeated until ten
+    // tokens could be taken one after another.
     for _ in 0..200 {
-        // A crowd reserves for as many again.
+        // A crowd reserves slots for as many calls again.
         tokio::time::sleep(Duration::from_millis(20)).await;
         join_all((0..20).map(|_| send(&bucket))).await;
-        // They are 2.5 ms apart: until all are open, and none is over.
+        // Slots are 2.5 ms apart. This waits until all are open, and none has expired.
         let enough = bucket.gauges().leased() >= 20;
         tokio::time::sleep(Duration::from_millis(60)).await;
         if !enough {
             continue;
         }
-        // The first may find that the next lease is due, and say so to the task.
+        // The first call may find that the next lease is due, and wake the task.
         let mut taken = usize::from(matches!(bucket.take(&ask), Take::Taken));
         let region = Region::new(ALLOCATOR);
         for _ in 0..9 {

@@ -1,7 +1,7 @@
-//! Without a crypto provider there is no TLS: that is told when a URL is read, and not by a panic
-//! when it is connected to.
+//! Without a crypto provider there is no TLS. This is reported when a URL is read, not by a panic
+//! when a connection is made.
 //!
-//! A process of its own, as the provider is the process'.
+//! The test has its own process, as the provider belongs to the process.
 
 #![cfg(feature = "tls")]
 
@@ -16,7 +16,7 @@ fn a_process_without_a_crypto_provider_is_told_so_when_a_url_is_read() {
         assert!(said.contains("no process-wide crypto provider"), "{said}");
         assert!(!said.contains("geheim"), "{said}");
     }
-    // What is not by TLS needs none.
+    // A connection without TLS needs no provider.
     let plain = Redis::open("redis://localhost").unwrap();
     assert_eq!(plain.with_tls(&Tls::new()).unwrap_err(), InvalidTls::Plain);
     rustls::crypto::ring::default_provider()

@@ -1,8 +1,8 @@
-//! A forked process is a worker of its own, though it has a copy of the bucket, of its task and of
+//! A forked process is a separate worker, though it has a copy of the bucket, of its task and of
 //! its connection.
 //!
-//! Without the test harness, which has threads: of a process with threads, `fork` copies one, and
-//! locks that others hold.
+//! The test does not use the test harness, which has threads. If a process has threads, `fork`
+//! copies only one of them, and also the locks that other threads hold.
 
 #![allow(
     clippy::expect_used,
@@ -53,7 +53,7 @@ mod unix {
                 writer
                     .write_all(&[bucket.gauges().workers() as u8])
                     .unwrap();
-                // Nothing that the parent has a copy of is dropped, such as the server.
+                // The child must not drop anything that the parent also has, such as the server.
                 exit(0);
             }
             Fork::Parent(id) => {
@@ -87,7 +87,7 @@ mod unix {
             let request = Request::new(Empty::<&[u8]>::new());
             client.clone().oneshot(request).await.unwrap();
         }
-        // Its answer is here.
+        // This call finds the answer of Redis.
         let request = Request::new(Empty::<&[u8]>::new());
         client.oneshot(request).await.unwrap();
     }

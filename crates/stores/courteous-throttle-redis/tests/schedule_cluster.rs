@@ -1,4 +1,4 @@
-//! What happens to one key's node is nothing to the keys of the others.
+//! A fault of one key's node does not affect the keys of other nodes.
 
 #![cfg(feature = "cluster")]
 
@@ -27,7 +27,7 @@ async fn sends(bucket: &RedisBucket, limit: Duration) -> bool {
     }
 }
 
-/// For which buckets a call is sent within `limit`, all at once.
+/// For each bucket, whether a call is sent within `limit`. All calls are made at once.
 async fn sending(buckets: &[RedisBucket], limit: Duration) -> Vec<bool> {
     let mut tasks = JoinSet::new();
     for (i, bucket) in buckets.iter().cloned().enumerate() {
@@ -50,7 +50,7 @@ async fn a_node_that_is_gone_holds_up_its_own_keys_only() {
     let redis = Redis::cluster(cluster.urls()).unwrap();
     let burst = NonZeroU32::new(20).unwrap();
     let rate = Rate::new(100, Duration::from_secs(1)).unwrap();
-    // All three nodes have some of so many keys.
+    // With this many keys, each of the three nodes has some.
     let buckets: Vec<_> = (0..30)
         .map(|key| RedisBucket::new(&redis, &format!("key{key}"), rate.with_burst(burst)))
         .collect();
@@ -65,8 +65,8 @@ async fn a_node_that_is_gone_holds_up_its_own_keys_only() {
         let spared = sent.iter().filter(|&&sent| sent).count();
         assert!((8..30).contains(&spared), "{spared} of 30 keys");
     }
-    // The others may notice that the connection was made anew, but not each time that the node is
-    // tried.
+    // The other keys may notice that the connection was replaced, but not each time that the node
+    // is tried.
     let failures = |are_sent: bool| {
         let keys = buckets.iter().zip(&sent);
         let keys = keys.filter(move |&(_, &sent)| sent == are_sent);

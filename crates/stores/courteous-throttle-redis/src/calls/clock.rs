@@ -5,17 +5,17 @@ use tokio::time::Instant;
 use crate::script::Reply;
 
 /// How much further Redis' clock may have moved than this worker's, besides a thousandth of the
-/// time: their resolution, and the pace of a clock that is being set gently.
+/// time. This allows for the resolution of the clocks, and for a clock that is being set gently.
 const TOLERANCE: Duration = Duration::from_millis(2);
 
-/// What this worker's clock tells about Redis'.
+/// What this worker's clock shows about Redis' clock.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     seen: Option<Reading>,
     step: Option<Step>,
 }
 
-/// A reading of Redis' clock, and between which instants it was made.
+/// A reading of Redis' clock, and the two instants between which it was made.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     run: i64,
@@ -24,7 +24,7 @@ struct Reading {
     received: Instant,
 }
 
-/// Redis' clock was set forward, in microseconds; that was seen when the skew was `skew`.
+/// A forward step of Redis' clock, in microseconds. It was seen when the skew was `skew`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) skew: i64,
@@ -32,8 +32,8 @@ pub(crate) struct Step {
 }
 
 impl Clock {
-    /// Whether Redis' clock moved as this one did. If it was set forward, what it granted must not
-    /// be used.
+    /// Whether Redis' clock moved as this one did. If Redis' clock was set forward, the slots that
+    /// it granted must not be used.
     pub(crate) fn agrees(&mut self, reply: &Reply, before: Instant, received: Instant) -> bool {
         self.step = None;
         if let Some(seen) = self.seen
@@ -42,7 +42,8 @@ impl Clock {
             let moved = micros(reply.now.saturating_sub(seen.now));
             let most = received.saturating_duration_since(seen.before);
             if moved > most + most / 1000 + TOLERANCE {
-                // The most that it can be: then what Redis is told is never later than it is.
+                // This is the largest step possible. So the corrected time of Redis is never later
+                // than the true time.
                 let least = before.saturating_duration_since(seen.received);
                 let step = moved.saturating_sub(least).as_micros();
                 self.step = Some(Step {
@@ -66,13 +67,13 @@ impl Clock {
         self.seen.is_some_and(|seen| seen.run == run)
     }
 
-    /// What Redis has to be told.
+    /// The step that Redis has to be told.
     pub(crate) const fn step(&self) -> Option<Step> {
         self.step
     }
 }
 
-/// Nothing if negative: a clock that was set back is Redis' own to notice.
+/// Returns zero if the time is negative: Redis itself notices a clock that was set back.
 fn micros(micros: i64) -> Duration {
     Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }

@@ -24,16 +24,18 @@ impl Demand {
         self.now = self.now.saturating_add(u64::from(count));
     }
 
-    /// What to expect in a period.
+    /// The demand to expect in a period.
     pub(crate) fn per_period(&mut self, now: Instant, period: Duration) -> u64 {
         self.turn(now, period);
         let rest = period.saturating_sub(now.saturating_duration_since(self.began));
         let share = rest.as_secs_f64() / period.as_secs_f64();
-        // Rounded down: what is reserved and not used is lost to all.
+        // The share is rounded down, as a slot that is reserved and not used is lost to all
+        // workers.
         self.now.saturating_add((self.before as f64 * share) as u64)
     }
 
-    /// What to reserve for a period: as many again as there were, where it has just begun to rise.
+    /// How many slots to reserve for a period. If the demand has just begun, this is twice the
+    /// demand.
     pub(crate) fn expected(&mut self, now: Instant, period: Duration) -> u64 {
         let demand = self.per_period(now, period);
         if self.before == 0 {

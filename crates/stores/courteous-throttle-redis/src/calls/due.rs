@@ -7,18 +7,18 @@ use tokio::time::Instant;
 use super::Calls;
 use crate::{leased::LeasedSlots, local::later};
 
-/// Below this demand in a lease's time nothing is reserved in advance: most of it would be lost to
-/// all.
+/// Below this demand in a lease's time, nothing is reserved in advance: most of the slots would be
+/// lost to all workers.
 const BUSY: u64 = 2;
-/// What a timer may be late.
+/// How late a timer may be.
 const LATENESS: Duration = Duration::from_millis(2);
 
-/// What a bucket has, and what it is asked for.
+/// The slots that a bucket has, and the slots that are asked of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Needs<'a> {
-    /// What the waiter at the front of the queue costs. `None` if the queue is empty.
+    /// The cost of the waiter at the front of the queue. `None` if the queue is empty.
     pub(crate) front: Option<u32>,
-    /// What all waiters in the queue cost.
+    /// The total cost of all waiters in the queue.
     pub(crate) waiting: u64,
     pub(crate) leased: &'a LeasedSlots,
     pub(crate) closed_until: Option<Instant>,
@@ -29,7 +29,7 @@ pub(crate) struct Needs<'a> {
 pub(crate) enum Due {
     Now,
     At(Instant),
-    /// There is nothing to call for, or a call is asked for or on its way already.
+    /// There is no reason to call, or a call is already asked for or on its way.
     Never,
 }
 
@@ -50,7 +50,7 @@ impl Calls {
         }
     }
 
-    /// When a call has stalled: another worker has to be asked then.
+    /// When the call counts as stalled. Then another worker has to be asked.
     pub(crate) fn stalled_at(&self) -> Option<Instant> {
         self.phase.stalled_at(self.longest)
     }
@@ -90,7 +90,7 @@ impl Calls {
                 now
             }
         };
-        // Slots can be had from a horizon before the opening on.
+        // Slots are available from one horizon before the opening on.
         let horizon = self.terms().horizon_time();
         let opening = needs
             .closed_until
@@ -99,7 +99,7 @@ impl Calls {
         Some(at.max(opening.unwrap_or(at)).max(room_at.unwrap_or(at)))
     }
 
-    /// How much will be asked for in a lease's time.
+    /// The demand to expect in a lease's time.
     pub(super) fn expected(&mut self, now: Instant) -> u64 {
         let lease = self.terms().lease_time();
         match self.demand.per_period(now, lease) {
@@ -108,7 +108,7 @@ impl Calls {
         }
     }
 
-    /// How long before it runs dry a lease is renewed.
+    /// How long before a lease runs dry it is renewed.
     fn lead(&self) -> Duration {
         let network = self.round_trip * 2 + LATENESS;
         let lead = network.max(self.terms().lease_time() / 8);

@@ -1,4 +1,4 @@
-//! What is said to Redis, and what its answers change.
+//! What a call tells Redis, and what the answers change.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -46,8 +46,9 @@ impl Calls {
         })
     }
 
-    /// Redis has answered a `call` that was about to be sent at `before`. If its clock was set
-    /// forward, nothing of the answer may be used. Otherwise [`conclude`](Self::conclude) follows.
+    /// Handles Redis' answer to a `call` that was about to be sent at `before`. If Redis' clock was
+    /// set forward, nothing of the answer may be used. Otherwise [`conclude`](Self::conclude)
+    /// follows.
     pub(crate) fn hear(
         &mut self,
         call: &Call,
@@ -81,7 +82,8 @@ impl Calls {
         transitions
     }
 
-    /// What follows from an answer that was `late`, as some of its slots are of no use, or in time.
+    /// Concludes an answer. It was `late` if some of its slots are of no use. Otherwise it was in
+    /// time.
     pub(crate) fn conclude(
         &mut self,
         call: &Call,
@@ -99,16 +101,18 @@ impl Calls {
             return;
         }
         self.gauges.late += 1;
-        // One packet that was sent again is no outage: another call is made at once.
+        // A packet that was sent again is not an outage, so after one late answer another call is
+        // made at once.
         if was_late {
-            // The way to Redis is longer than a lease: there is no use in trying at once.
+            // The way to Redis takes longer than a lease, so it is of no use to try again at once.
             let pause = self.round_trip.max(self.terms().lease_time()) * 4;
             transitions.late = !self.is_down();
             self.back_off(received, later(received, pause));
         }
     }
 
-    /// Redis did not answer. Nothing is to be tried before the fault's `retry_at`.
+    /// Handles a call that Redis did not answer. No call may be tried before the fault's
+    /// `retry_at`.
     pub(crate) fn failed(&mut self, fault: &Fault, now: Instant) -> Transitions {
         let lost = !self.is_down();
         self.gauges.failures += 1;

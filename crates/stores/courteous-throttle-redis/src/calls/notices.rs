@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::{local::later, script::Call};
 
-/// What servers said to this worker, until Redis knows it.
+/// The pauses and quotas that servers stated to this worker, until Redis knows them.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     pause: Pause,
@@ -33,7 +33,7 @@ struct Pacing {
     until: Instant,
 }
 
-/// What one call tells.
+/// The notices that one call tells Redis.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told {
     pub(crate) closed_for: Duration,
@@ -46,7 +46,8 @@ impl Notices {
         self.pause = Pause::Untold(opens);
     }
 
-    /// A server's quota of `remaining` is reset after `reset`; slots are `spacing` apart.
+    /// Notes that a server's quota of `remaining` is reset after `reset`. Slots are `spacing`
+    /// apart.
     pub(crate) fn pace(
         &mut self,
         remaining: u64,
@@ -76,7 +77,7 @@ impl Notices {
         !self.has_pause() && self.pacing.is_none_or(|pacing| pacing.until <= now)
     }
 
-    /// What the call tells that begins at `now`.
+    /// The notices for the call that begins at `now`.
     pub(crate) fn send(&mut self, now: Instant) -> Told {
         let left = |until: Instant| until.saturating_duration_since(now);
         let closed_for = match self.pause {
@@ -97,7 +98,8 @@ impl Notices {
         }
     }
 
-    /// Redis has answered `call`. What was noticed since the call began is still to be told.
+    /// Notes that Redis has answered `call`. Notices that came after the call began are still to be
+    /// told.
     pub(crate) fn confirm(&mut self, call: &Call) {
         if let Pause::Sent(_) = self.pause {
             self.pause = Pause::None;

@@ -4,8 +4,8 @@ use tokio::time::Instant;
 
 use crate::local::later;
 
-/// A worker that was asked to call Redis and has not begun after this long is gone, or on a runtime
-/// that is not driven.
+/// If a worker was asked to call Redis and has not begun after this time, it is gone, or its
+/// runtime is not driven.
 pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// Where a bucket's call to Redis is. The page of the module above has the diagram.
@@ -27,7 +27,8 @@ impl Phase {
         *self = Self::Asked { since: now };
     }
 
-    /// A worker has heard that a call was asked for. Returns `false` if another call is on its way.
+    /// Notes that a worker has picked up the call that was asked for. Returns `false` if another
+    /// call is on its way.
     pub(crate) const fn pick_up(&mut self) -> bool {
         if let Self::Asked { .. } = self {
             *self = Self::Idle;
@@ -35,25 +36,25 @@ impl Phase {
         !matches!(self, Self::Calling { .. })
     }
 
-    /// The worker calls.
+    /// Notes that the worker calls.
     pub(crate) const fn begin(&mut self, now: Instant) {
         *self = Self::Calling { since: now };
     }
 
-    /// Redis answered. If the answer is that of a stalled call, another call may have been asked
-    /// for, and remains so.
+    /// Notes that Redis answered. If the answer belongs to a stalled call, another call may have
+    /// been asked for, and that call stays asked for.
     pub(crate) const fn answered(&mut self) {
         if !self.is_asked() {
             *self = Self::Idle;
         }
     }
 
-    /// Redis did not answer.
+    /// Notes that Redis did not answer.
     pub(crate) const fn failed(&mut self, until: Instant) {
         *self = Self::BackingOff { until };
     }
 
-    /// When the call counts as stalled, with calls that take `longest` at most.
+    /// When the call counts as stalled, if calls take `longest` at most.
     pub(crate) fn stalled_at(&self, longest: Duration) -> Option<Instant> {
         match *self {
             Self::Asked { since } => Some(since + STALLED_AFTER),
@@ -62,14 +63,14 @@ impl Phase {
         }
     }
 
-    /// Is idle again if the call has stalled.
+    /// Becomes idle again if the call has stalled.
     pub(crate) fn settle(&mut self, longest: Duration, now: Instant) {
         if self.stalled_at(longest).is_some_and(|at| at <= now) {
             *self = Self::Idle;
         }
     }
 
-    /// Before when no call is made.
+    /// The instant before which no call is made.
     pub(crate) const fn not_before(&self) -> Option<Instant> {
         match *self {
             Self::BackingOff { until } => Some(until),

@@ -32,7 +32,7 @@ impl Closing {
         true
     }
 
-    /// Lets the time pass.
+    /// Takes note of the time.
     pub(crate) fn settle(&mut self, now: Instant) {
         if self.until.is_some_and(|until| until <= now) {
             self.until = None;

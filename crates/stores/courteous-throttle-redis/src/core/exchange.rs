@@ -1,4 +1,4 @@
-//! What a call to Redis gives to the bucket.
+//! The effects of a call to Redis on the bucket.
 
 use courteous_queue::Wakes;
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ impl Core {
         calls.begin(worker, needs, now)
     }
 
-    /// Redis has answered a `call` that was about to be sent at `before`.
+    /// Handles Redis' answer to a `call` that was about to be sent at `before`.
     pub(crate) fn answered(
         &mut self,
         call: &Call,
@@ -32,8 +32,8 @@ impl Core {
         if transitions.stepped {
             return transitions;
         }
-        // Counted from before the call it is no later than in truth: unless it is later than what
-        // is known, it is that.
+        // Counted from before the call, the opening cannot be later than the real one. If even this
+        // is later than the known opening, the bucket was closed for longer.
         let known = self.closing.until();
         if known.is_none_or(|until| until < later(before, reply.closed_for)) {
             self.shut(later(received, reply.closed_for), received, wakes);
@@ -45,7 +45,7 @@ impl Core {
         transitions
     }
 
-    /// Redis did not answer.
+    /// Handles a call that Redis did not answer.
     pub(crate) fn failed(&mut self, fault: &Fault, now: Instant) -> Transitions {
         let transitions = self.calls.failed(fault, now);
         self.look_soon(now);

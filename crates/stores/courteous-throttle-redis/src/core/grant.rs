@@ -1,4 +1,4 @@
-//! What is given out, and taken back.
+//! How tokens are set aside, used, and taken back.
 
 use tokio::time::Instant;
 
@@ -6,10 +6,11 @@ use super::Core;
 use crate::{local::earliest, outage::Outage, waiter::Grant};
 
 impl Core {
-    /// Sets tokens aside for a request; else says when there will be some, if that is known.
+    /// Sets tokens aside for a request. If there are none, returns when there will be some, if that
+    /// is known.
     pub(super) fn set_aside(&mut self, cost: u32, now: Instant) -> Result<Grant, Option<Instant>> {
         if cost == 0 {
-            // It needs no slot, and so nobody.
+            // Such a request needs no slot, so it waits for no other.
             return Ok(Grant::Free);
         }
         if let Some(held) = self.leased.take(cost, now) {
@@ -39,7 +40,7 @@ impl Core {
         }
     }
 
-    /// Uses what was set aside.
+    /// Uses tokens that were set aside.
     pub(super) fn send(&mut self, grant: Grant, now: Instant) -> bool {
         self.closing.is_open()
             && self.is_good(grant, now)

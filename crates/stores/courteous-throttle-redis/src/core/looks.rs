@@ -4,10 +4,10 @@ use tokio::time::Instant;
 
 use crate::local::{earliest, later};
 
-/// What a look at every waiter is taken to cost; it is not taken more often than that allows.
+/// The assumed cost of a look at one waiter. Looks are not taken more often than this cost allows.
 const LOOK: Duration = Duration::from_micros(1);
 
-/// When all waiters are looked at, for those that wait in vain.
+/// When all waiters are looked at, to find those that cannot be served in time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Looks {
     due: Option<Instant>,
@@ -15,27 +15,27 @@ pub(crate) struct Looks {
 }
 
 impl Looks {
-    /// When the next look is due. `None` if no waiter can come to wait in vain.
+    /// When the next look is due. `None` if every waiter can still be served in time.
     pub(crate) const fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// A look is due at `at`, if no earlier one is.
+    /// Makes a look due at `at`, if no earlier look is due.
     pub(crate) fn by(&mut self, at: Option<Instant>) {
         self.due = earliest(self.due, at);
     }
 
-    /// A look is due now.
+    /// Makes a look due now.
     pub(crate) const fn now(&mut self, now: Instant) {
         self.due = Some(now);
     }
 
-    /// No look is due, as nothing waits.
+    /// Makes no look due, as nothing waits.
     pub(crate) const fn none(&mut self) {
         self.due = None;
     }
 
-    /// What is due was due at `now` at the earliest.
+    /// If the look that is due was due before `now`, makes it due at `now`.
     pub(crate) fn not_before(&mut self, now: Instant) {
         self.due = self.due.map(|at| at.max(now));
     }
@@ -55,7 +55,7 @@ impl Looks {
         false
     }
 
-    /// A look was taken. The next one is due at `next`.
+    /// Notes that a look was taken. The next look is due at `next`.
     pub(crate) const fn taken(&mut self, next: Option<Instant>, now: Instant) {
         self.last = Some(now);
         self.due = next;

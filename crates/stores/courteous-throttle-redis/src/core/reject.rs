@@ -1,4 +1,4 @@
-//! Who waits in vain.
+//! Which calls and waiters are refused, because they cannot be served in time.
 
 use courteous_core::{Ask, RejectReason, Rejected};
 use courteous_queue::Wakes;
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Core {
-    /// Why one who asks cannot even wait.
+    /// Returns the refusal of a call that cannot even wait.
     pub(super) fn refusal(&self, ask: &Ask, now: Instant) -> Option<Rejected> {
         if ask.cost() > self.calls.terms().max_cost() {
             return Some(self.above_burst(ask.cost()));
@@ -37,22 +37,22 @@ impl Core {
         Some(self.rejected(reason, at, now))
     }
 
-    /// A refusal of who could be sent at `at` at the earliest.
+    /// Makes the refusal of a call that could be sent at `at` at the earliest.
     pub(super) fn rejected(&self, reason: RejectReason, at: Instant, now: Instant) -> Rejected {
         let rejected = Rejected::new(reason);
         match reason {
-            // Nobody knows.
+            // The wait is unknown.
             RejectReason::Unavailable => rejected,
             _ => rejected.with_wait(now, at.saturating_duration_since(now)),
         }
     }
 
-    /// A refusal of who costs more than any call can.
+    /// Makes the refusal of a call that costs more than any call can.
     pub(super) fn above_burst(&self, cost: u32) -> Rejected {
         Rejected::above_burst(cost, self.calls.terms().max_cost(), self.rate)
     }
 
-    /// When the turn comes at the earliest of one who is behind others that cost `ahead`.
+    /// The earliest turn of a call that is behind waiters with a total cost of `ahead`.
     pub(super) fn turn(&self, ahead: u64, cost: u32, now: Instant) -> Instant {
         let needed = ahead.saturating_add(u64::from(cost));
         let open = self.closing.until().unwrap_or(now).max(now);
@@ -69,7 +69,7 @@ impl Core {
         at.map_or(open, |at| at.max(open))
     }
 
-    /// Why it makes no sense to wait for a turn at `at` or later.
+    /// The reason why it is useless to wait for a turn at `at` or later, if there is one.
     pub(super) fn vain(
         &self,
         latest: Option<(Instant, RejectReason)>,
@@ -86,14 +86,14 @@ impl Core {
             }
             Some((latest, reason)) => (at > latest).then_some(reason),
             None => {
-                // While it is being tried, nobody knows.
+                // While a call to Redis is being tried, the answer is unknown.
                 let given_up = self.gives_up_at().is_some_and(|at| at <= now);
                 (given_up && !self.calls.is_trying(now)).then_some(RejectReason::Unavailable)
             }
         }
     }
 
-    /// When it will have made no sense; `None` if that comes with a call that fails.
+    /// When a wait becomes useless. `None` if only a failed call to Redis will show that.
     pub(super) fn vain_at(
         &self,
         latest: Option<(Instant, RejectReason)>,
@@ -118,11 +118,11 @@ impl Core {
         self.calls.is_unavailable(now)
     }
 
-    /// Refuses all who wait in vain.
+    /// Refuses all waiters that cannot be served in time.
     pub(crate) fn look(&mut self, now: Instant, wakes: &mut Wakes) {
         let (mut ahead, mut next) = (0, None);
         let max_cost = self.calls.terms().max_cost();
-        // Out of the core while its waiters are looked at.
+        // The queue is taken out of the core while its waiters are looked at.
         let mut queue = std::mem::take(&mut self.queue);
         queue.retain(|waiter| {
             let at = self.turn(ahead, waiter.cost, now);
@@ -145,12 +145,12 @@ impl Core {
         self.looks.taken(next, now);
     }
 
-    /// Has that done by who serves the queue next.
+    /// Makes a look due when the queue is served next.
     pub(crate) fn look_soon(&mut self, now: Instant) {
         self.looks.now(now);
     }
 
-    /// Looks if it is time to, but not too often. Says whether it did.
+    /// Looks if a look is due, but not too often. Returns whether it looked.
     pub(super) fn look_if_due(&mut self, now: Instant, wakes: &mut Wakes) -> bool {
         let due = self.looks.begin(self.queue.len(), now);
         if due {

@@ -13,7 +13,7 @@ use crate::{
     terms::Terms,
 };
 
-/// No call takes longer.
+/// The longest time that a call takes.
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// Slots are 10 ms apart, and a lease is 100 ms.

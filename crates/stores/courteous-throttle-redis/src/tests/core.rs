@@ -62,7 +62,7 @@ fn the_example_of_the_diagram() {
         let found = core.poll_waiter(&a, &mut None, at(110), &mut wakes);
         assert!(matches!(found, Polled::Waiting));
         assert_eq!(core.queued_cost, 1);
-        // C gives its slot back, and A is next.
+        // C gives its slot back, and A is the next waiter.
         assert_eq!(core.leave(c, false, at(120)).0, 1);
         core.serve(at(120), &mut wakes);
         assert!(core.spend(&a, at(139)));

@@ -1,4 +1,4 @@
-//! A Redis in this process, on the paused clock: what is slow, lost, or wrong is said by the test.
+//! A Redis in this process, on the paused clock. The test says what is slow, lost, or wrong.
 
 use std::{
     collections::HashMap,
@@ -26,27 +26,26 @@ use crate::{
 /// When this Redis' clock read 0.
 const EPOCH: i64 = 1_790_000_000_000_000;
 
-/// A clone is the same server; a [`cut`](Self::cut) is for all clones of what [`way`](Self::way)
-/// gave.
+/// A clone is the same server. A [`cut`](Self::cut) holds for all clones of one [`way`](Self::way).
 #[derive(Clone, Debug)]
 pub(crate) struct Fake(Arc<Mutex<State>>, Arc<AtomicBool>);
 
 #[derive(Debug)]
 pub(crate) struct State {
     schedules: HashMap<String, Model>,
-    /// What they were at some time.
+    /// A copy of the schedules at some earlier time.
     kept: HashMap<String, Model>,
     began: Instant,
     rng: SmallRng,
     pub(crate) run: i64,
-    /// What the clock reads too much, in microseconds.
+    /// How far the clock is ahead, in microseconds.
     pub(crate) offset: i64,
-    /// How long each way takes at most, and how many answers of a hundred get lost.
+    /// The longest delay of each way, and how many answers of a hundred get lost.
     pub(crate) delay: Duration,
     pub(crate) lost: u32,
-    /// What the next answer takes besides.
+    /// The extra delay of the next answer.
     pub(crate) once: Duration,
-    /// Whether it refuses, or does not answer.
+    /// Whether this Redis refuses calls (`away`), or does not answer (`hung`).
     pub(crate) away: bool,
     pub(crate) hung: bool,
     pub(crate) calls: Vec<Call>,
@@ -71,12 +70,12 @@ impl Fake {
         Self(state, Arc::default())
     }
 
-    /// Another way to the same server.
+    /// Returns another way to the same server.
     pub(crate) fn way(&self) -> Self {
         Self(Arc::clone(&self.0), Arc::default())
     }
 
-    /// Whether this way leads nowhere.
+    /// Sets whether this way is cut off.
     pub(crate) fn cut(&self, cut: bool) {
         self.1.store(cut, Ordering::Relaxed);
     }
@@ -85,7 +84,7 @@ impl Fake {
         self.0.lock().unwrap()
     }
 
-    /// A worker.
+    /// Opens a worker.
     pub(crate) fn open(&self) -> Redis {
         let server = Server::new(Topology::Fake(self.clone()));
         Redis {

@@ -1,4 +1,5 @@
-//! The script in Rust: what properties are checked on, and what the script itself is compared with.
+//! A model of the script in Rust. Properties are checked on the model, and the script is compared
+//! with it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,7 +8,7 @@ use crate::{
     terms::Terms,
 };
 
-/// Idle time beyond this (46 days) earns nothing, so that all counts are exact in a script's
+/// Idle time beyond this (46 days) earns no tokens, so that all counts are exact in a script's
 /// floating point.
 const MAX_CREDIT: u64 = 4_000_000_000_000_000;
 const RATE_SEEN: i64 = 5_000_000;
@@ -42,12 +43,12 @@ fn signed(nanos: u64) -> i64 {
 }
 
 impl Model {
-    /// All is lost, as by `FLUSHALL`.
+    /// Loses all data, as `FLUSHALL` does.
     pub(crate) fn flush(&mut self) {
         *self = Self::default();
     }
 
-    /// How far it is.
+    /// How far the schedule is.
     pub(crate) fn seen(&self) -> Option<Seen> {
         self.state.map(|state| Seen {
             born: state.born,
@@ -204,7 +205,7 @@ impl Seen {
 }
 
 impl Terms {
-    /// How far in the past the first slot of a schedule may be that was left alone.
+    /// How far in the past the first slot of an idle schedule may be.
     pub(crate) fn credit(self) -> u64 {
         let full = u128::from(self.burst() - 1) * u128::from(self.interval());
         let full = u64::try_from(full).unwrap_or(u64::MAX);

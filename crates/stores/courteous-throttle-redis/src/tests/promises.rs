@@ -1,4 +1,4 @@
-//! What is promised, one by one, on the paused clock.
+//! Tests of each promise, on the paused clock.
 
 mod away;
 mod fair;

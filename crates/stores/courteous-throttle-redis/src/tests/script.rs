@@ -18,17 +18,17 @@ use crate::{
 /// What happens between one call and the next.
 #[derive(Clone, Debug)]
 enum Event {
-    /// Redis' clock reads that much more, or less.
+    /// Redis' clock is set forward or back by this much.
     Clock(i64),
-    /// All is lost.
+    /// All data is lost.
     Flush,
     /// A field is lost, or has another value.
     Spoil(usize, &'static str),
-    /// What there is now is kept elsewhere; and what was kept comes back.
+    /// The present state is copied elsewhere, or the copy comes back.
     Keep,
     Restore,
-    /// A call, that states a forward step with the skew of the last answer, or a wrong one; by a
-    /// worker that has seen the last answer, or none.
+    /// A call. It may state a forward step, with the skew of the last answer or with a wrong skew.
+    /// Its worker has seen the last answer, or none.
     Call(Call, Option<(i64, bool)>, bool),
 }
 
@@ -37,7 +37,7 @@ fn nanos(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
 }
 
 fn call() -> impl Strategy<Value = Event> {
-    // Two rates, as a rule the first.
+    // There are two rates, and most calls state the first.
     let terms = prop_oneof![9 => Just((10_000_000, 30)), 1 => Just((33_333_334, 7))];
     let slots = prop_oneof![1 => Just((0, 0)), 3 => Just((1, 1)), 3 => (1_u32..8, 1_u32..40)];
     let step = prop::option::weighted(0.05, (1_i64..30_000_000, any::<bool>()));
@@ -79,7 +79,8 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What other programs, and slips of the hand, leave in a field. Empty: it is lost.
+/// Values that other programs, or mistakes, may leave in a field. An empty value means that the
+/// field is lost.
 const GARBAGE: &[&str] = &[
     "",
     "0",
@@ -143,7 +144,7 @@ fn the_script_and_its_model_answer_alike() {
             let mut connection = connection.borrow_mut();
             let connection = &mut *connection;
             redis::cmd("FLUSHALL").exec(connection).unwrap();
-            // With the fields that the schedule has in it, as long as none is spoiled.
+            // The second part holds the fields of the schedule, as long as none is spoiled.
             let mut model = (Model::default(), BTreeMap::new());
             let mut older = model.clone();
             let mut last: Option<Reply> = None;
@@ -203,12 +204,11 @@ fn the_script_and_its_model_answer_alike() {
                         }
                     }
                 };
-                // The model's workers are numbers, in whose order equals are sorted; so are the
-                // script's.
+                // The model's workers are numbers, and equal entries are sorted by these numbers.
+                // So are equal entries in the script.
                 call.worker += 7;
                 let (model, sound) = &mut model;
-                // Of several values that are written into a field, the last one may be the right
-                // one.
+                // If several values are written into a field, the last value may be the right one.
                 if schedule(connection, &keys) != *sound {
                     model.flush();
                 }
@@ -231,7 +231,7 @@ fn a_server_that_does_not_say_which_run_it_is_is_an_error() {
     };
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
-    // As if `INFO` had no such line.
+    // This is as if `INFO` had no such line.
     let script = redis::Script::new(&SOURCE.replace("'run_id:", "'no_such_id:"));
     let mut invocation = script.prepare_invoke();
     for key in Keys::new("unknown", None).names() {

@@ -1,4 +1,4 @@
-//! What tests send, and count.
+//! A record of what tests send, and its counts.
 
 use std::{
     future::poll_fn,
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::RedisBucket;
 
-/// What was sent when.
+/// The calls that were sent, each with its time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sent(Arc<Mutex<Vec<(Instant, u32)>>>);
 
@@ -32,8 +32,8 @@ impl Sent {
         sent.iter().filter(|&&(at, _)| at >= start).count()
     }
 
-    /// By how many tokens the worst of all windows is above `burst + rate * length`; negative if
-    /// none is.
+    /// By how many tokens the worst of all windows is above `burst + rate * length`. Negative if no
+    /// window is above.
     pub(crate) fn excess(&self, rate: Rate) -> i128 {
         let sent = self.0.lock().unwrap();
         let (tokens, per) = (i128::from(rate.tokens()), i128::from(rate.per()));
@@ -42,8 +42,8 @@ impl Sent {
         let Some(&(start, _)) = sent.first() else {
             return 0;
         };
-        // In tokens times `per`: those sent before a window's first, less what the rate allows
-        // until then, is to be small for all windows; so the least is kept.
+        // All values are in tokens times `per`. A window is worst if few tokens were sent before
+        // it, less the tokens that the rate allows until then. So the least such value is kept.
         for &(at, cost) in sent.iter() {
             let allowed = i128::try_from((at - start).as_nanos()).unwrap() * tokens;
             least = least.min(before * per - allowed);
@@ -70,7 +70,7 @@ pub(crate) async fn send(
                     .await
                     .map_err(|rejected| rejected.reason())?;
                 if !lazy.is_zero() {
-                    // Something else is not ready.
+                    // Another service is not ready.
                     if lazy.as_millis().is_multiple_of(2) {
                         turn.as_mut().pass();
                     }

@@ -1,5 +1,5 @@
-//! Whole workers around the model of the script, on the paused clock: late, lost, restarted, and
-//! counted.
+//! Runs whole workers around the model of the script, on the paused clock. Answers are late or
+//! lost, Redis restarts, and every call that was sent is counted.
 
 use std::{
     num::NonZeroU32,
@@ -53,13 +53,14 @@ fn scene() -> impl Strategy<Value = Scene> {
                 delay: Duration::from_millis(delay),
                 lost,
                 chaos,
-                // Each needs a part of the burst.
+                // Each worker needs a part of the burst.
                 share: share && u64::from(burst) > workers,
             },
         )
 }
 
-/// Callers of one worker: in a crowd or now and then, patient or not, dropped in all states.
+/// Makes the calls of one worker: in a crowd or now and then, patient or not, dropped in all
+/// states.
 async fn calls(bucket: RedisBucket, sent: Sent, seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
     let busy: bool = rng.random();
@@ -89,7 +90,7 @@ async fn calls(bucket: RedisBucket, sent: Sent, seed: u64) {
     }
 }
 
-/// What goes wrong.
+/// Causes faults.
 async fn chaos(redis: Fake, ways: Vec<Fake>, buckets: Vec<RedisBucket>, seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
     loop {
@@ -99,7 +100,7 @@ async fn chaos(redis: Fake, ways: Vec<Fake>, buckets: Vec<RedisBucket>, seed: u6
             1 => redis.restart(),
             2 => redis.state().offset -= rng.random_range(0..20_000_000),
             3 => {
-                // Only who saw the clock before can tell.
+                // Only a worker that saw the clock before can notice the step.
                 let run = redis.state().run;
                 let ready = buckets.iter().all(|bucket| bucket.has_seen(run));
                 if ready {
@@ -130,7 +131,7 @@ async fn chaos(redis: Fake, ways: Vec<Fake>, buckets: Vec<RedisBucket>, seed: u6
                 sleep(Duration::from_millis(rng.random_range(1..1_500))).await;
                 redis.restore(&buckets);
             }
-            // Some are cut off, until the next time.
+            // Some workers are cut off, until the next such fault.
             _ => ways.iter().for_each(|way| way.cut(rng.random())),
         }
     }
@@ -174,8 +175,8 @@ async fn run(scene: Scene) -> (Rate, Sent) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// The promise, for bursts from 1 to 50: whatever is late, lost, dropped, closed, cut off, or
-    /// wrong about the time.
+    /// Checks the promise for bursts from 1 to 50, whatever is late, lost, dropped, closed, cut
+    /// off, or wrong about the time.
     #[test]
     fn no_window_sees_more_than_the_burst_and_the_rate(scene in scene()) {
         let (rate, sent) = paused(run(scene));
@@ -184,16 +185,16 @@ proptest! {
     }
 }
 
-/// What a fault costs at most beyond its own time: a call that is not answered, the longest pause
-/// before the next one, and a cold start, with a lease that is lost.
+/// The most time that a fault costs beyond its own time. This is a call that is not answered, the
+/// longest pause before the next call, and a cold start, with a lease that is lost.
 fn recovery(rate: Rate) -> Duration {
     let terms = Terms::of(rate);
     let cold_start = terms.horizon_time() + terms.lease_time().max(terms.spacing_time());
     Duration::from_millis(500) + Duration::from_secs(1) + cold_start + terms.lease_time()
 }
 
-/// What goes wrong, with pauses; adds to `lost` the time for which each fault may hold the workers
-/// up.
+/// Causes faults, with pauses. Adds to `lost` the time for which each fault may hold up the
+/// workers.
 async fn faults(
     redis: Fake,
     ways: Vec<Fake>,
@@ -287,8 +288,8 @@ async fn under_faults(seed: u64, burst: u32, has_deadlines: bool) -> (u64, f64) 
     (sent.total(), good / effective.interval().as_secs_f64())
 }
 
-/// A burst below `1 + rate * 20 ms` makes the rate slower, and nothing else does for longer than a
-/// fault and its recovery.
+/// A burst below `1 + rate * 20 ms` makes the rate slower. Nothing else makes it slower for longer
+/// than a fault and its recovery.
 #[test]
 fn under_faults_the_effective_rate_is_reached_in_all_of_the_time_between_them() {
     let mut needed = 0.0;

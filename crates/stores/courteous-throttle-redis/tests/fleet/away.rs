@@ -1,4 +1,4 @@
-//! What happens to calls while Redis is away, by each of the three choices.
+//! What happens to calls while Redis is away, with each of the three choices.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -38,10 +38,10 @@ fn calls_are_refused_as_unavailable_while_redis_is_away_and_sent_when_it_is_back
     fleet.stop().assert_within(quota());
 }
 
-/// Calls that ask a Redis that does not answer end by their deadlines, which nothing else in reach
-/// would do: the bucket is more patient than the test. Which reason a call is told depends on what
-/// comes first on a busy machine, its deadline or what shows that Redis is away; sooner or later it
-/// is the latter.
+/// If Redis does not answer, calls end at their deadlines. Nothing else would end them in time, as
+/// the bucket is more patient than the test. The reason of a refusal depends on what comes first on
+/// a busy machine: the deadline, or the sign that Redis is away. Sooner or later the sign comes
+/// first.
 pub(crate) async fn no_call_outlives_its_deadline(bucket: &RedisBucket) {
     let bucket = bucket.clone().with_patience(10 * BOUND);
     let refused_after = async |patience| {
@@ -108,7 +108,7 @@ fn workers_that_are_cut_off_go_on_with_their_share() {
         bucket.with_local_share(shared()).unwrap()
     });
     fleet.each_sends(20);
-    // One by one, until all are.
+    // The workers are cut off one by one, until all of them are.
     while lines.pop().is_some() {
         fleet.each_sends(20);
     }
@@ -155,7 +155,7 @@ fn a_bucket_that_fails_open_limits_nothing_while_redis_is_away_and_all_when_it_i
     fleet.each_sends(100);
     assert!(!since(fleet.sends(), away).worst(slow).unwrap().is_within());
     redis.restart();
-    // All have noticed, and what was let through before is sent.
+    // All workers have noticed, and the calls that were let through before are sent.
     let is_back = |bucket: &RedisBucket| bucket.gauges().is_connected();
     assert!(await_that(|| buckets.iter().all(is_back)));
     fleet.each_sends(load.callers);

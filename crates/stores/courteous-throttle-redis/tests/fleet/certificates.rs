@@ -1,4 +1,4 @@
-//! Certificates of a test's own.
+//! A test's own certificates.
 
 use std::{fs, path::Path};
 
@@ -6,16 +6,16 @@ use courteous_throttle_redis::Tls;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
-/// Whom a test's servers and clients trust.
+/// A certificate authority that a test's servers and clients trust.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    /// One that nobody else knows, whatever its name. Also sees to it that this process can speak
-    /// TLS.
+    /// Makes an authority that no other program knows, whatever its name. Also installs a crypto
+    /// provider, so that this process can use TLS.
     pub(crate) fn new(name: &str) -> Self {
-        // Another test may have done so.
+        // Another test may have installed a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut authority = params(name, &[]);
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -24,7 +24,7 @@ impl Authority {
         }
     }
 
-    /// A folder with what a server needs that is known by `names`.
+    /// Makes a folder with the files of a server that is known by `names`.
     pub(crate) fn server(&self, names: &[&str]) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let (certificate, key) = self.issue("a server", names);
@@ -43,7 +43,7 @@ impl Authority {
         self.issue("a client", &[])
     }
 
-    /// Trusts it, and nobody else.
+    /// Makes settings that trust only this authority.
     pub(crate) fn trusted(&self) -> Tls {
         Tls::new().with_roots(self.issuer.pem())
     }

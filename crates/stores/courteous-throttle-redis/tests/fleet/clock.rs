@@ -1,4 +1,4 @@
-//! Redis' clock is set while the workers work. (What is set is the clock that the script reads, for
+//! Redis' clock is set while the workers work. (The tests set the clock that the script reads, for
 //! each worker in turn.)
 
 use std::time::Duration;

@@ -11,20 +11,21 @@ use crate::support::{
 };
 
 const WORKERS: usize = 4;
-/// In which a worker has surely noticed that Redis is gone, and leases have ended.
+/// After this time, a worker has surely noticed that Redis is gone, and leases have ended.
 const LONG: Duration = Duration::from_millis(700);
 
 fn fleet(url: &str, quota: Rate) -> Fleet {
     Fleet::start(WORKERS, Load::default(), |_| bucket(url, quota))
 }
 
-/// All go on, and never was it too much.
+/// Checks that all workers go on, and that they never sent too much.
 fn end(fleet: Fleet, quota: Rate) {
     fleet.each_sends(20);
     fleet.stop().assert_within(quota);
 }
 
-/// Leases of 250 ms: much more is out when a server is lost than is lost while it comes back.
+/// A rate with leases of 250 ms. When a server is lost, more slots are out than are lost while it
+/// comes back.
 fn long_leases() -> Rate {
     rate(400, 200)
 }
@@ -113,7 +114,8 @@ fn workers_that_stand_still() {
     let Some(redis) = Redis::start() else { return };
     let fleet = fleet(&redis.url(), quota());
     fleet.each_sends(20);
-    // Some, and all: what these have leased and what has come back meanwhile are more than a burst.
+    // First some workers stall, then all. Their leased slots, and the tokens that have come back
+    // meanwhile, are more than a burst.
     for (stalled, time) in [(2, 600), (4, 100), (4, 600)] {
         (0..stalled).for_each(|worker| fleet.stall(worker, Duration::from_millis(time)));
         fleet.each_sends(10);
@@ -129,7 +131,7 @@ fn a_primary_that_becomes_a_replica() {
     let line = Line::to(old.address());
     let fleet = fleet(&line.url(), quota());
     fleet.each_sends(20);
-    // Its connections stay, and refuse to write for ever.
+    // The old primary's connections stay open, and refuse writes for ever.
     new.replicate(&old);
     new.promote();
     old.replicate(&new);
@@ -152,7 +154,7 @@ fn a_replica_that_lost_the_last_writes_and_is_promoted() {
     fleet.each_sends(40);
     line.proxy().divert(new.address());
     old.kill();
-    // And once more, as one burst can hide what one promotion lets through.
+    // This is done once more, as one burst can hide the calls that one promotion lets through.
     last.replicate(&new);
     fleet.each_sends(20);
     last.promote();
@@ -165,8 +167,7 @@ fn a_replica_that_lost_the_last_writes_and_is_promoted() {
 #[test]
 fn connections_that_go_silent() {
     let Some(redis) = Redis::start() else { return };
-    // Each worker's first connections: what is asked, or what is answered, is swallowed after some
-    // calls.
+    // On each worker's first connections, calls or answers are swallowed after some calls.
     let silent = Flow::smooth().black_hole_after(3000);
     let line = Line::with(redis.address(), move |connection| match connection {
         0..WORKERS => Course::smooth().with_down(silent),
@@ -250,14 +251,14 @@ fn a_cluster_of_three_nodes_each_with_some_of_the_keys() {
 #[tokio::test]
 async fn a_connection_that_was_closed_while_idle_is_no_outage() {
     let Some(redis) = Redis::start() else { return };
-    // Leases of a second, and answers may take long: the machine may be busy.
+    // A lease is a second. Answers may take long, as the machine may be busy.
     let link = link(&redis.url()).with_timeouts(BOUND, BOUND);
     let bucket = RedisBucket::new(&link, "fleet", rate(100, 200));
     let ask = Ask::new(NonZeroU32::MIN);
     send(&bucket, &ask).await.unwrap();
     for round in 0..3 {
         assert!(await_that(|| bucket.gauges().leased() == 0));
-        // All but the one that says so.
+        // This kills all connections except its own.
         redis
             .command(&["CLIENT", "KILL", "TYPE", "normal"])
             .unwrap();

@@ -1,4 +1,4 @@
-//! What a server says to one worker counts for all.
+//! A server's answer to one worker counts for all workers.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -20,8 +20,8 @@ use tower::{Layer, ServiceExt};
 use crate::support::{BOUND, Fleet, Load, await_that, bucket, quota, stand_still};
 
 const PAUSE: Duration = Duration::from_secs(4);
-/// A lease and the horizon at 500 per second and burst 50: so long after Redis was told, no worker
-/// uses a slot of before.
+/// A lease and the horizon at 500 per second and burst 50. This long after Redis was told, no
+/// worker uses an earlier slot any more.
 const HEARD: Duration = Duration::from_millis(550);
 
 /// Waits until Redis was told that the bucket is closed.
@@ -32,7 +32,7 @@ fn await_told(redis: &Redis) {
     ));
 }
 
-/// How many were sent for certain from `start` to `end`.
+/// How many calls were certainly sent between `start` and `end`.
 fn between(sends: &Sends, worker: usize, start: u64, end: u64) -> usize {
     let list = sends.all();
     let inside = list
@@ -108,7 +108,7 @@ async fn a_429_that_one_worker_is_sent_holds_up_the_others() {
     calls.shutdown().await;
     for probe in &probes {
         let held = |at: &Instant| (told + HEARD..before + PAUSE).contains(at);
-        // A caller may stand still between its slot and its call: each of them once.
+        // A caller may stand still between its slot and its call. So each caller may send once.
         let sent = probe.instants().iter().filter(|at| held(at)).count();
         assert!(sent <= CALLERS, "{sent}");
     }

@@ -1,4 +1,4 @@
-//! What the quota means for several keys, costs and rates, and for calls that are given up.
+//! The quota holds for several keys, costs and rates, and for calls that are given up.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::support::{
 #[test]
 fn idle_workers_that_all_call_at_once_get_a_burst_and_no_more() {
     let Some(redis) = Redis::start() else { return };
-    // 80 calls at once, and then none for a while.
+    // The workers make 80 calls at once, and then none for a while.
     let load = Load {
         rest: Duration::from_millis(400),
         ..Load::default()
@@ -102,8 +102,8 @@ fn of_workers_that_disagree_the_strictest_is_right_until_it_is_gone() {
         })
     });
     one.assert_within(strict);
-    // In five seconds it is forgotten: then more is sent in a second than it would allow, which is
-    // 120.
+    // In five seconds the strict rate is forgotten. Then more is sent in a second than the 120 that
+    // it would allow.
     let start = machine_clock();
     let faster = await_that(|| {
         let recent = machine_clock() - 1_000_000_000;
@@ -123,8 +123,8 @@ fn slots_of_calls_that_are_given_up_are_used_by_others() {
         .enable_all()
         .build()
         .unwrap();
-    // If their slots were lost, hardly any would be left: of 60 calls, most are given up before
-    // their turn.
+    // Most of the 60 calls are given up before their turn. If their slots were lost, hardly any
+    // slot would be left.
     runtime.block_on(async {
         let mut calls = JoinSet::new();
         for seed in 0..60 {
@@ -132,7 +132,7 @@ fn slots_of_calls_that_are_given_up_are_used_by_others() {
             calls.spawn(async move {
                 let (mut dice, worker) = (Dice::new(seed), 0);
                 loop {
-                    // Dropped wherever it is by then.
+                    // The call is dropped, whatever its state is by then.
                     let patience = dice.time(Duration::from_secs(1));
                     let ask = Ask::new(NonZeroU32::MIN);
                     if let Ok(Ok((after, by))) = timeout(patience, send(&bucket, &ask)).await {

@@ -1,11 +1,11 @@
-//! Many workers, one Redis, and all that can go wrong between them: never is more sent than the
-//! quota allows.
+//! Many workers, one Redis, and all the faults that can occur between them. The workers never send
+//! more than the quota allows.
 //!
-//! Each worker has a thread, a runtime, a store and connections of its own; the Redis is a real
-//! one. What is asserted are numbers of requests: how many were sent in each window of time, and
-//! that each worker goes on. A window counts a request only if the request was sent in it for
-//! certain: the clock is read before and after each decision (see `courteous_test_servers::Sends`),
-//! so a machine under load cannot make a test fail.
+//! Each worker has its own thread, runtime, store and connections. The Redis is a real one. The
+//! tests assert how many requests were sent in each window of time, and that each worker goes on. A
+//! window counts a request only if the request was certainly sent in it: the clock is read before
+//! and after each decision (see `courteous_test_servers::Sends`). So a machine under load cannot
+//! make a test fail.
 //!
 //! Where there is no `redis-server`, these tests are skipped, and say so.
 #![cfg(unix)]

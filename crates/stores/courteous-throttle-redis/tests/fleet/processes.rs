@@ -1,6 +1,5 @@
-//! Workers that are processes, as the machine's own way of stopping one (`SIGSTOP`) stops all of
-//! its threads wherever they are. They report when they sent, on the clock that all processes of a
-//! machine share.
+//! The workers are processes, as `SIGSTOP` stops all threads of a process wherever they are.
+//! Workers report when they sent, by the clock that all processes of a machine share.
 
 use std::{
     env,
@@ -15,7 +14,7 @@ use courteous_test_servers::{Process, Redis, Sends, Sent, machine_clock};
 use crate::support::{Fleet, Load, await_that, bucket, quota, stand_still};
 
 const WORKERS: usize = 4;
-/// Where it is set, the test is one of the workers.
+/// If this variable is set, the test is one of the workers.
 const URL: &str = "COURTEOUS_TEST_WORKER_OF";
 
 #[test]
@@ -59,7 +58,7 @@ fn worker(number: usize, url: &str, sends: &Sends) -> Process {
     let reports = BufReader::new(process.child().stdout.take().unwrap());
     let sends = sends.clone();
     thread::spawn(move || {
-        // What else is said is not ours.
+        // Other lines are not reports of the worker.
         let lines = reports.lines().map_while(Result::ok);
         for (after, by) in lines.filter_map(|line| parsed(&line)) {
             let worker = number;
@@ -80,7 +79,7 @@ fn work(url: &str) {
     let mut reported = 0;
     loop {
         let sends = fleet.sends().all();
-        // Not by a macro, which the test harness would swallow.
+        // This does not use a print macro, as the test harness would swallow its output.
         let mut out = io::stdout().lock();
         for Sent { after, by, .. } in &sends[reported..] {
             if writeln!(out, "{after} {by}").is_err() {

@@ -1,5 +1,5 @@
-//! A primary that Sentinel watches, which is lost, comes back as a replica, and is promoted again;
-//! and Sentinels that are away themselves.
+//! A primary that Sentinel watches is lost, comes back as a replica, and is promoted again. In
+//! other tests, the Sentinels themselves are away.
 
 use std::{
     io::{Read, Write},
@@ -20,7 +20,7 @@ use crate::{
 const WORKERS: usize = 4;
 const NAME: &str = "Main_primary-1.0";
 
-/// A primary, its replica, and who watches them.
+/// Starts a primary, its replica, and a Sentinel that watches them.
 fn watched() -> Option<(Redis, Redis, RedisSentinel)> {
     watched_with(&[])
 }
@@ -33,7 +33,7 @@ fn watched_with(options: &[&str]) -> Option<(Redis, Redis, RedisSentinel)> {
     Some((primary, replica, sentinel))
 }
 
-/// A worker's handle of the bucket that all tests use, with a connection of its own.
+/// Makes a worker's handle of the bucket that all tests use, with its own connection.
 fn bucket(sentinel: &RedisSentinel) -> RedisBucket {
     let link = courteous_throttle_redis::Redis::sentinel([sentinel.url()], NAME);
     RedisBucket::new(&link.unwrap(), "fleet", quota())
@@ -48,7 +48,7 @@ fn fleet(sentinel: &RedisSentinel) -> Fleet {
     Fleet::start(WORKERS, load, |_| bucket(sentinel))
 }
 
-/// Waits until Sentinel has made it a replica.
+/// Waits until Sentinel has made the server a replica.
 fn is_demoted(redis: &Redis) -> bool {
     await_that(|| {
         redis
@@ -88,7 +88,7 @@ fn a_primary_that_hangs_while_its_replica_is_promoted() {
     fleet.refuses(50, RejectReason::Unavailable);
     sentinel.await_promotion(&second);
     fleet.each_sends(20);
-    // For a while it does not know that it is none any more.
+    // For a while, the old primary does not know that it is a primary no longer.
     first.resume();
     fleet.each_sends(20);
     assert!(is_demoted(&first));
@@ -98,7 +98,8 @@ fn a_primary_that_hangs_while_its_replica_is_promoted() {
 
 #[test]
 fn a_primary_that_hands_over_to_its_replica() {
-    // It goes on for a while after its replica was promoted, but not without one.
+    // A primary goes on for a while after its replica was promoted. With these options, it does not
+    // go on without a replica.
     let options = ["--min-replicas-to-write", "1"];
     let Some((first, second, mut sentinel)) = watched_with(&options) else {
         return;
@@ -122,7 +123,7 @@ async fn a_promotion_is_a_cold_start() {
     let before = bucket.gauges().cold_starts();
     first.kill();
     sentinel.await_promotion(&second);
-    // What was leased before is used up.
+    // The slots that were leased before are used up.
     tokio::time::sleep(Duration::from_secs(1)).await;
     send_one(&bucket).await;
     assert!(bucket.gauges().cold_starts() > before);
@@ -177,7 +178,7 @@ async fn one_sentinel_that_answers_is_enough() {
     let (Some(another), Some(stranger)) = (Redis::start(), Redis::start()) else {
         return;
     };
-    // It knows another primary only.
+    // This Sentinel knows only another primary.
     let Some(ignorant) = RedisSentinel::start("another", &another) else {
         return;
     };
@@ -195,14 +196,14 @@ async fn one_sentinel_that_answers_is_enough() {
     send_one(&bucket.with_patience(Duration::ZERO)).await;
 }
 
-/// Says what a Sentinel would that knows only how it once was. Yields its URL.
+/// Starts a server that answers like a Sentinel with outdated knowledge. Returns its URL.
 fn outdated_sentinel(primary: SocketAddr) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let (host, port) = (primary.ip().to_string(), primary.port().to_string());
     let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
     let named = format!("*2\r\n{}{}", bulk(&host), bulk(&port));
-    // It ends with the process.
+    // The thread ends with the process.
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();

@@ -1,4 +1,4 @@
-//! All faults, in an order that chance decides.
+//! All faults, in a random order.
 
 use std::{env, num::NonZeroU32, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::support::{Fleet, Line, Load, link, rate, stand_still};
 
 const WORKERS: usize = 4;
 
-/// `COURTEOUS_SOAK=seconds` makes it longer.
+/// `COURTEOUS_SOAK=seconds` sets how long the test runs.
 #[test]
 fn whatever_happens_no_more_is_sent_than_the_quota_allows() {
     let seconds = env::var("COURTEOUS_SOAK").map_or(3, |text| text.parse().unwrap());
@@ -23,7 +23,7 @@ fn whatever_happens_no_more_is_sent_than_the_quota_allows() {
     }
 }
 
-/// A few faults, at a rate of its own.
+/// Runs a few faults, at a random rate.
 fn round(seed: u64) -> Option<()> {
     let mut dice = Dice::new(seed);
     let burst = [1, 2, 3, 5, 10, 50, 200][dice.below(7) as usize];
@@ -93,7 +93,7 @@ fn round(seed: u64) -> Option<()> {
                 "step"
             }
             7 => {
-                // Of a line whose connections break.
+                // New connections of the line swallow all data.
                 line.set_hole(true);
                 stand_still(time);
                 line.set_hole(false);

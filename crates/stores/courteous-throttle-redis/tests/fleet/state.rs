@@ -1,4 +1,4 @@
-//! What becomes of a schedule whose state in Redis is not what the workers left there.
+//! What happens to a schedule if its state in Redis is not the state that the workers left there.
 
 use std::num::NonZeroU32;
 
@@ -9,26 +9,25 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::support::{BOUND, Fleet, Load, link, quota, send};
 
-/// What another program, or a slip of the hand, leaves behind: commands about the schedule at
-/// `key`.
+/// Commands that spoil the schedule at `key`, as another program or a mistake may do.
 fn accidents(key: &str, fields: &[String]) -> Vec<Vec<Vec<String>>> {
     let words = |text: &str| text.split(' ').map(|word| word.replace('@', key)).collect();
     let steps = |texts: &[&str]| texts.iter().map(|text| words(text)).collect();
     let mut all = vec![
-        // Keys of another type, and another program's hash.
+        // These make keys of another type, and another program's hash.
         steps(&["SET @ text"]),
         steps(&["DEL @", "RPUSH @ one two"]),
         steps(&["DEL @", "HSET @ name value"]),
         steps(&["SET @:seen text"]),
         steps(&["DEL @:line", "HSET @:line name value"]),
         steps(&["SET @ 1", "SET @:seen 2", "SET @:line 3"]),
-        // A field of another program, and rates that are none.
+        // These add another program's field, and rates that are not rates.
         steps(&["HSET @ name value"]),
         steps(&["HSET @ rate: 1 rate:0:0 nan rate:x:y z"]),
-        // Workers that are none, for ever, and before all others.
+        // These add workers that are not workers. They stay for ever, and are before all others.
         steps(&["ZADD @:seen inf a inf b -inf c 1e300 d"]),
         steps(&["ZADD @:line -inf a -inf b 0 c inf d 1e300 e"]),
-        // All of the state but one key.
+        // These delete one key of the state each.
         steps(&["DEL @"]),
         steps(&["DEL @:seen"]),
         steps(&["DEL @:line"]),
@@ -50,7 +49,7 @@ fn field_names(redis: &Redis, key: &str) -> Vec<String> {
     fields.lines().map(str::to_owned).collect()
 }
 
-/// Sends so many calls, one after another.
+/// Sends `calls` calls, one after another.
 async fn sends(bucket: &RedisBucket, calls: usize, sends: &Sends) {
     let (ask, worker) = (Ask::new(NonZeroU32::MIN), 0);
     for _ in 0..calls {
@@ -60,7 +59,7 @@ async fn sends(bucket: &RedisBucket, calls: usize, sends: &Sends) {
     }
 }
 
-/// More than any lease holds, so that Redis has to be asked.
+/// More calls than any lease has slots, so that Redis has to be asked.
 const MANY: usize = 60;
 
 #[tokio::test]
@@ -122,7 +121,8 @@ fn a_state_of_long_ago_that_is_restored_is_noticed_by_the_workers_that_saw_a_lat
     for _ in 0..6 {
         let copy = |from: &str, to: &str| redis.command(&["COPY", from, to, "REPLACE"]).unwrap();
         copy("courteous:{fleet}", "{fleet}:before");
-        // More than each had leased: all of them are ahead of it.
+        // These are more calls than the slots that each worker had leased. So all workers have seen
+        // a later state than the copy.
         fleet.each_sends(30);
         copy("{fleet}:before", "courteous:{fleet}");
         fleet.each_sends(10);

@@ -1,5 +1,5 @@
-//! A fleet of workers, each with a thread, a runtime, a store and connections of its own: a
-//! machine.
+//! A fleet of workers. Each worker stands for a machine: it has its own thread, runtime, store and
+//! connections.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use courteous_test_servers::{ChaosProxy, Course, Flow, Redis, Sends, Sent, machi
 use courteous_throttle_redis::RedisBucket;
 use tokio::{runtime, sync::mpsc, task::JoinSet, time};
 
-/// What is waited for is there after this time, or never.
+/// A condition that a test waits for is true after this time, or never.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
 /// `tokens` per second.
@@ -31,13 +31,13 @@ pub(crate) fn rate(tokens: u32, burst: u32) -> Rate {
         .with_burst(NonZeroU32::new(burst).unwrap())
 }
 
-/// What a fleet has in most tests: 500 per second, burst 50. A lease lasts 50 ms, and a cold start
-/// 550 ms.
+/// The quota of a fleet in most tests: 500 per second, burst 50. A lease lasts 50 ms, and a cold
+/// start 550 ms.
 pub(crate) fn quota() -> Rate {
     rate(500, 50)
 }
 
-/// A way to the Redis at `url`, with a connection of its own.
+/// Makes a handle of the Redis at `url`, with its own connection.
 pub(crate) fn link(url: &str) -> courteous_throttle_redis::Redis {
     courteous_throttle_redis::Redis::open(url).unwrap()
 }
@@ -50,17 +50,17 @@ pub(crate) fn bucket(url: &str, rate: Rate) -> RedisBucket {
 /// How a worker behaves.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
-    /// So many calls at once, each followed by the next.
+    /// How many callers there are. Each makes one call after another.
     pub(crate) callers: usize,
     /// The deadline of each call, from its start.
     pub(crate) patience: Option<Duration>,
-    /// Between a call's end and the next.
+    /// The time between a call's end and the next call.
     pub(crate) rest: Duration,
     pub(crate) cost: u32,
 }
 
 impl Default for Load {
-    /// As many as the store lets through.
+    /// Makes as many calls as the store lets through.
     fn default() -> Self {
         Self {
             callers: 20,
@@ -110,7 +110,7 @@ impl Fleet {
         &self.sends
     }
 
-    /// Waits until each worker has sent `count` more.
+    /// Waits until each worker has sent `count` more calls.
     pub(crate) fn each_sends(&self, count: usize) {
         let since = machine_clock();
         let sent = || self.sends.by_worker(self.workers.len(), since);
@@ -133,18 +133,18 @@ impl Fleet {
         self.refusals.with(|counts| counts.clone())
     }
 
-    /// Has a worker's only thread stand still.
+    /// Makes a worker's only thread stand still.
     pub(crate) fn stall(&self, worker: usize, time: Duration) {
         self.run_on(worker, move || stand_still(time));
     }
 
-    /// Has a worker's thread do something.
+    /// Runs `errand` on a worker's thread.
     pub(crate) fn run_on(&self, worker: usize, errand: impl FnOnce() + Send + 'static) {
         let errands = &self.workers[worker].errands;
         assert!(errands.send(Box::new(errand)).is_ok(), "a worker that runs");
     }
 
-    /// Stops all workers. What was sent is complete.
+    /// Stops all workers, and returns the complete list of calls that were sent.
     pub(crate) fn stop(mut self) -> Sends {
         for worker in &self.workers {
             worker.stopped.store(true, Relaxed);
@@ -206,7 +206,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Not joined, as the test may be panicking.
+        // The thread is not joined, as the test may be panicking.
         self.stopped.store(true, Relaxed);
     }
 }
@@ -235,7 +235,7 @@ impl<S: Store> Caller<S> {
                 }),
                 Err(rejected) => {
                     self.refusals.add(rejected.reason());
-                    // One that is refused at once does not ask again at once.
+                    // A call that is refused at once does not ask again at once.
                     time::sleep(Duration::from_millis(10)).await;
                 }
             }
@@ -248,8 +248,8 @@ impl<S: Store> Caller<S> {
     }
 }
 
-/// What a throttle does with its store before it sends. Yields an instant before the decision to
-/// send now, and one after it.
+/// Does what a throttle does with its store before it sends. Returns an instant before the decision
+/// to send, and an instant after it.
 pub(crate) async fn send<S: Store>(store: &S, ask: &Ask) -> Result<(u64, u64), Rejected> {
     let after = machine_clock();
     let mut turn = match store.take(ask) {
@@ -280,8 +280,8 @@ pub(crate) async fn send_one(bucket: &RedisBucket) {
     }
 }
 
-/// Has calls refused, as there is no way to Redis, until the fault has `text` in it; a busy machine
-/// may be too slow for a connection at first, which is another fault. Yields the fault.
+/// Makes calls that are refused, as there is no way to Redis, until the fault contains `text`.
+/// Returns the fault. On a busy machine a connection may first be too slow, which is another fault.
 pub(crate) async fn fault(bucket: &RedisBucket, text: &str) -> String {
     let end = time::Instant::now() + BOUND;
     loop {
@@ -313,7 +313,8 @@ impl Refusals {
     }
 }
 
-/// Looks again and again, until it is so or the bound is over.
+/// Checks the condition again and again, until it is true or the bound is over. Returns whether it
+/// is true.
 pub(crate) fn await_that(is_so: impl Fn() -> bool) -> bool {
     let end = time::Instant::now() + BOUND;
     while time::Instant::now() < end {
@@ -333,7 +334,7 @@ pub(crate) fn stand_still(time: Duration) {
     thread::sleep(time);
 }
 
-/// A proxy with a runtime of its own.
+/// A proxy with its own runtime.
 pub(crate) struct Line {
     proxy: Option<ChaosProxy>,
     runtime: runtime::Runtime,
@@ -341,12 +342,12 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// One that carries all, and can become a [black hole](Self::set_hole).
+    /// Makes a proxy that carries all data, and can become a [black hole](Self::set_hole).
     pub(crate) fn to(server: SocketAddr) -> Self {
         Self::with(server, |_| Course::smooth())
     }
 
-    /// One that does to the nth connection what `course` says.
+    /// Makes a proxy that treats the nth connection as `course` says.
     pub(crate) fn with(
         server: SocketAddr,
         course: impl Fn(usize) -> Course + Send + Sync + 'static,
@@ -378,7 +379,7 @@ impl Line {
         format!("redis://{}", self.proxy().address())
     }
 
-    /// Whether *new* connections swallow all.
+    /// Sets whether *new* connections swallow all data.
     pub(crate) fn set_hole(&self, is_hole: bool) {
         self.is_hole.store(is_hole, Relaxed);
     }
@@ -395,7 +396,7 @@ impl Drop for Line {
     }
 }
 
-/// What was sent from an instant on.
+/// Returns the calls that were sent from an instant on.
 pub(crate) fn since(sends: &Sends, start: u64) -> Sends {
     let later = Sends::new();
     let all = sends.all().into_iter();

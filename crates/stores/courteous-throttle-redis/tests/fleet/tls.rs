@@ -1,4 +1,4 @@
-//! A Redis by TLS: who is trusted, and who is not.
+//! A Redis with TLS: which servers and clients are trusted, and which are not.
 
 use std::time::Duration;
 

@@ -20,7 +20,7 @@ fn without_redis_a_call_is_refused_at_its_deadline_and_not_before() {
             }
         }
         assert!(bucket.last_fault().is_some());
-        // It comes back by itself.
+        // Redis comes back.
         redis.state().hung = false;
         sleep(ms(1_500)).await;
         timeout(
@@ -44,14 +44,14 @@ fn without_redis_and_without_a_deadline_patience_ends() {
         let refused = send(&bucket, &one(), &Sent::default(), Duration::ZERO).await;
         assert_eq!(refused, Err(RejectReason::Unavailable));
         assert!((ms(2_000)..ms(2_010)).contains(&start.elapsed()));
-        // The next one need not wait for that.
+        // The next call need not wait for that.
         let start = Instant::now();
         let refused = send(&bucket, &one(), &Sent::default(), Duration::ZERO).await;
         assert_eq!(
             (refused, start.elapsed()),
             (Err(RejectReason::Unavailable), ms(0))
         );
-        // Nobody is refused for what was long ago.
+        // No call is refused for an outage that was long ago.
         redis.state().away = false;
         sleep(ms(2_000)).await;
         send(&bucket, &one(), &Sent::default(), Duration::ZERO)
@@ -75,7 +75,7 @@ fn a_bucket_that_fails_open_limits_nothing_while_redis_is_away() {
         assert!(start.elapsed() < ms(10));
         redis.state().away = false;
         sleep(ms(1_500)).await;
-        // The first call finds out.
+        // The first call finds that Redis is away.
         send(&bucket, &one(), &Sent::default(), Duration::ZERO)
             .await
             .unwrap();
@@ -111,7 +111,7 @@ fn with_local_shares_no_partition_exceeds_the_rate() {
         sleep(ms(5_000)).await;
         let start = Instant::now();
         sleep(ms(10_000)).await;
-        // 50/s from Redis, and twice 12.5/s.
+        // Redis grants 50/s, and two workers use 12.5/s each.
         let count = sent.since(start);
         assert!((735..=770).contains(&count), "{count}");
         connected.state().away = true;
@@ -132,7 +132,7 @@ fn a_dropped_waiter_gives_its_local_share_back() {
         let share = LocalShare::new(0.5, NonZeroU32::MIN).unwrap();
         let bucket = RedisBucket::new(&redis.open(), "share", rate(1, 4));
         let bucket = bucket.with_local_share(share).unwrap();
-        // It starts empty, with 1 in 2 s: the first two wait.
+        // The share starts empty, with 1 token in 2 s, so the first two calls wait.
         let waiting = || match bucket.take(&one()) {
             Take::Wait(turn) => Box::pin(turn),
             _ => panic!("it starts empty"),
@@ -200,7 +200,7 @@ fn answers_that_take_longer_than_a_lease_count_as_an_outage() {
         let refused = send(&bucket, &ask, &Sent::default(), Duration::ZERO).await;
         assert_eq!(refused, Err(RejectReason::Unavailable));
         assert!(bucket.gauges().late() > 0);
-        // Nor is Redis asked again and again.
+        // Redis is not asked again and again.
         assert!(
             redis.state().calls.len() < 30,
             "{}",
@@ -234,7 +234,7 @@ fn one_late_answer_is_no_outage() {
             sleep(ms(400)).await;
             assert_eq!(bucket.gauges().late(), 1);
             assert!(sent.excess(rate) <= 0, "{} too many", sent.excess(rate));
-            // No pause either: all but the first 200 ms are used.
+            // There is no pause either: all but the first 200 ms are used.
             assert!(sent.since(start) >= 15, "{} sent", sent.since(start));
             assert!(bucket.gauges().is_connected());
         });

@@ -18,7 +18,7 @@ fn with_a_lease_in_hand_nothing_is_asked_and_nothing_waits() {
         let redis = redis();
         let bucket = warm(&redis, 2_000, 200).await;
         sleep(ms(1_000)).await;
-        // A crowd reserves for all of it, and for as many again.
+        // A crowd reserves slots for all its calls, and for as many calls again.
         let mut tasks = JoinSet::new();
         for _ in 0..20 {
             let bucket = bucket.clone();
@@ -84,8 +84,8 @@ fn nobody_starves_where_not_all_workers_fit_into_the_horizon() {
             "{counts:?}"
         );
         let calls = redis.state().calls.len() - calls;
-        // One that says when there will be room, and one that gets it; and some whose packets were
-        // sent again.
+        // Each send takes two calls: one learns when there will be room, and one gets the slot. A
+        // few more calls are made because packets were sent again.
         assert!(calls <= 2 * 80 + 20, "{calls}");
     });
 }
@@ -117,7 +117,7 @@ fn a_clock_that_is_set_forward_is_noticed_and_costs_one_cold_start() {
             .sum();
         assert!((1..=4).contains(&steps), "{steps}");
         let sent: usize = workers.iter().map(|(_, sent)| sent.since(start)).sum();
-        // A horizon of 500 ms and a lease of 100 ms, and what was leased before.
+        // This is a horizon of 500 ms and a lease of 100 ms, and the slots that were leased before.
         assert!((230..=300).contains(&sent), "{sent}");
     });
 }

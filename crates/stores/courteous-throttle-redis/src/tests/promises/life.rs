@@ -30,7 +30,7 @@ fn a_runtime_that_takes_over_is_a_worker_of_its_own() {
     let ids = [(); 2].map(|()| {
         paused(async {
             let sent = Sent::default();
-            // More than is leased at once, so that Redis is called.
+            // These are more calls than slots are leased at once, so Redis is called.
             for _ in 0..20 {
                 send(&bucket, &one(), &sent, Duration::ZERO).await.unwrap();
             }
@@ -126,7 +126,7 @@ fn keys_have_buckets_of_their_own_and_are_forgotten() {
                 send(&bucket, &one(), &Sent::default(), Duration::ZERO)
                     .await
                     .unwrap();
-                // A key that does not wait is not shown, but says that Redis answers.
+                // A key at which nothing waits is not shown, but it still shows that Redis answers.
                 let snapshot = keyed.snapshot();
                 assert!(snapshot.buckets.is_empty());
                 assert_eq!(snapshot.store.unwrap().connected, Some(true));
@@ -138,7 +138,8 @@ fn keys_have_buckets_of_their_own_and_are_forgotten() {
             .map(|key| select(format!("/held/{key}")))
             .collect();
         assert!(keyed.len() <= 1_000, "{}", keyed.len());
-        // One without room is known for the call alone, and to Redis: it keeps to the rate.
+        // A key without room is known to this process only for the call, but Redis knows it. So it
+        // keeps to the rate.
         let last = || "/one/more".to_owned();
         let sent = Sent::default();
         for _ in 0..20 {

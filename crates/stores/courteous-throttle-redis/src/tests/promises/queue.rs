@@ -1,4 +1,4 @@
-//! Those who wait, and what they are refused for.
+//! Tests of waiters, and of the reasons for which they are refused.
 
 use std::{
     convert::Infallible,
@@ -30,7 +30,7 @@ fn what_costs_more_than_a_lease_can_hold_is_refused_at_once() {
             (Some(most + 1), Some(most))
         );
         assert_eq!(rejected.rate(), Some(bucket.rate()));
-        // The dearest gets through, in its turn, in a crowd of cheap ones.
+        // The dearest call gets through, in its turn, in a crowd of cheap calls.
         let mut tasks = JoinSet::new();
         crowd(&bucket, &Sent::default(), 20, &mut tasks);
         sleep(ms(500)).await;
@@ -64,7 +64,7 @@ fn a_cost_is_addressed_by_the_handle_and_one_of_zero_needs_no_slot() {
         let error = call(Cost::new(most + 1).on(&bucket)).await.unwrap();
         let error = error.unwrap_err().to_string();
         assert!(error.contains(&format!("holds at most {most}")), "{error}");
-        // This one is not for it.
+        // This cost is not addressed to the bucket.
         call(Cost::new(most + 1).on(&other)).await.unwrap().unwrap();
     });
 }

@@ -1,4 +1,4 @@
-//! What a server says: pauses and quotas.
+//! Tests of pauses and quotas that a server states.
 
 use courteous_core::{QuotaName, Target, ToldQuota};
 
@@ -14,13 +14,13 @@ fn a_429_closes_the_bucket_for_all_workers() {
         let start = Instant::now();
         sleep(ms(100)).await;
         assert_eq!(workers[0].1.since(start), 0, "closed here at once");
-        // A lease of 100 ms, and a horizon of 500 ms.
+        // The lease is 100 ms, and the horizon is 500 ms.
         sleep(ms(500)).await;
         let closed = Instant::now();
         sleep(opens - closed).await;
         let sent: usize = workers.iter().map(|(_, sent)| sent.since(closed)).sum();
         assert_eq!(sent, 0, "closed elsewhere");
-        // It opens with one token, not with a burst.
+        // The bucket opens with one token, not with a burst.
         sleep(ms(1_000)).await;
         let sent: usize = workers.iter().map(|(_, sent)| sent.since(opens)).sum();
         assert!((90..=101).contains(&sent), "{sent}");
