@@ -143,9 +143,9 @@ impl SqliteStore {
     ///
     /// The copy has every letter that was acknowledged before the call. It is one state of the
     /// store, whatever is written meanwhile. When this returns, the copy is durable, and was
-    /// checked. The copy is a store itself. To restore it, close the store in every process, put
-    /// the copy in the place of the file, and remove the `-wal`, `-shm` and `-reserve` that are
-    /// left beside it.
+    /// checked. The copy is a store itself. To restore it, close the store in every process, and
+    /// put the copy in the place of the file. Then remove the `-wal`, `-shm` and `-reserve` that
+    /// are left beside it.
     ///
     /// This blocks for as long as the copy takes, and holds up no push. From async code, call it
     /// with `spawn_blocking`.

@@ -1,4 +1,5 @@
-//! A bucket that is told the time: its waiters, its leased slots, and when Redis is called.
+//! The state of a bucket: its waiters, its leased slots, and when Redis is called. The caller
+//! passes it the time.
 //!
 //! ```text
 //!                          its slots are open
@@ -70,7 +71,7 @@ use crate::{
     waiter::{State, Waiter},
 };
 
-/// A bucket that is told the time.
+/// The state of a bucket. The caller passes it the time.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) rate: Rate,

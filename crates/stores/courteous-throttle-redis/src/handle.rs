@@ -58,10 +58,10 @@ impl Redis {
 
     /// Opens the primary that the Redis Sentinels at `sentinels` watch by the name `primary`.
     ///
-    /// If the primary asks for a password, or another database than 0 is used, `primary` is a URL
-    /// with its name as the host, such as `redis://user:password@name/1`. With `rediss://` the
-    /// primary is called by TLS, and its certificate must be for the address that the Sentinels
-    /// announce. The settings in the Sentinels' own URLs hold only for the Sentinels.
+    /// For a password, or a database other than 0, `primary` is a URL with the primary's name as
+    /// the host, such as `redis://user:password@name/1`. With `rediss://` the primary is called by
+    /// TLS, and its certificate must be for the address that the Sentinels announce. The settings
+    /// in the Sentinels' own URLs hold only for the Sentinels.
     ///
     /// All Sentinels are asked at once, and one that answers is enough. A worker asks them only
     /// when it has to connect: a connected worker goes on while all Sentinels are away. After a
