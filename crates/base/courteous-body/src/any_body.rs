@@ -11,14 +11,16 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 
 use crate::{Kept, NotReplayable, Replay};
 
-/// A request body of any kind: the one to choose where a client leaves the choice.
+/// A request body of any kind. Choose it if the client leaves the choice of body type.
 ///
-/// Made of bytes, it is kept for another attempt by a clone that shares them, whatever its size. Made of another body, what
-/// was read of it is kept, up to the limit. [`AnyBodyLayer`](crate::AnyBodyLayer) puts the body of each request into one.
+/// If it is made of bytes, it is kept for another attempt by a clone that shares them, whatever its
+/// size. If it is made of another body, the part that was read is kept, up to the limit.
+/// [`AnyBodyLayer`](crate::AnyBodyLayer) puts the body of each request into an `AnyBody`.
 ///
-/// `UnsyncBoxBody<Bytes, BoxError>` would do, but a client whose type names it, or [`BoxError`] in another way, cannot be
-/// called in a spawned `async` block: the compiler says that an "implementation of `From` is not general enough"
-/// (rust-lang/rust#110338). With this type it can.
+/// `UnsyncBoxBody<Bytes, BoxError>` would also work, with one problem. A client whose type names
+/// it, or names [`BoxError`] in another way, cannot be called in a spawned `async` block: the
+/// compiler says that an "implementation of `From` is not general enough" (rust-lang/rust#110338).
+/// With this type it can.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -39,7 +41,7 @@ enum Kind {
 }
 
 impl AnyBody {
-    /// `body`, boxed if it is not at its end.
+    /// Makes an `AnyBody` of `body`, and boxes it unless it is at its end.
     #[must_use]
     pub fn new<B>(body: B) -> Self
     where
@@ -120,7 +122,7 @@ impl Body for AnyBody {
     }
 }
 
-/// What stays behind of an [`AnyBody`].
+/// The part of an [`AnyBody`] that stays behind.
 #[derive(Debug)]
 pub struct KeptAnyBody(Keeping);
 

@@ -2,10 +2,11 @@ use tower_layer::Layer;
 
 use crate::AnyBodyService;
 
-/// Gives the client inside an [`AnyBody`](crate::AnyBody), whatever body the request has.
+/// Gives the inner client an [`AnyBody`](crate::AnyBody), whatever body the request has.
 ///
-/// For a caller with a request body of its own type, such as kube's or octocrab's: a retry cannot keep that type for another
-/// attempt, and keeps an `AnyBody`. Put this layer directly outside of the retry, or of a whole stack. See [`AnyBodyService`].
+/// For a caller with its own request body type, such as kube's or octocrab's: a retry cannot keep
+/// that type for another attempt, but keeps an `AnyBody`. Put this layer directly outside the
+/// retry, or outside a whole stack. See [`AnyBodyService`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AnyBodyLayer(());
 

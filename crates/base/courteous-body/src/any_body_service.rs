@@ -8,13 +8,15 @@ use tower_service::Service;
 
 use crate::AnyBody;
 
-/// Puts the body of each request into an [`AnyBody`]: the service that [`AnyBodyLayer`](crate::AnyBodyLayer) makes.
+/// Puts the body of each request into an [`AnyBody`]. [`AnyBodyLayer`](crate::AnyBodyLayer) makes
+/// this service.
 ///
-/// The body's frames, trailers, announced length and error come through unchanged, and so do the rest of the request, the
-/// response and the client's errors. An empty body costs no allocation, any other one is boxed.
+/// The body's frames, trailers, announced length and error pass through unchanged. So do the rest
+/// of the request, the response and the client's errors. An empty body costs no allocation; any
+/// other body is boxed.
 ///
-/// A retry inside keeps what was read of the body, up to its limit (64 KiB by default), also of a body that the caller has in
-/// memory: the type does not tell.
+/// A retry inside keeps what was read of the body, up to its limit (64 KiB by default). This also
+/// holds for a body that the caller has in memory, as its type does not show that.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -40,7 +42,7 @@ use crate::AnyBody;
 ///
 /// # Readiness
 ///
-/// That of the inner service: nothing is reserved here.
+/// The inner service's: this service reserves nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct AnyBodyService<S> {
     inner: S,

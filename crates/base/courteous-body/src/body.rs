@@ -11,33 +11,34 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::{Kept, NotReplayable, Replay, hint::Hint, shared::Shared};
 
-/// A body that streams through, and can be given again.
+/// A body that streams through and can be given again.
 ///
-/// Until it is [kept](Replay::keep) it only passes on the frames of its source. From then on a copy of what is read is
-/// held in memory, up to the limit; [`Kept::again`] makes a new body that gives the held bytes first, and goes on with the
-/// source where the body before it stopped.
+/// Until it is [kept](Replay::keep) it only passes on the frames of its source. From then on a copy
+/// of what is read is held in memory, up to the limit. [`Kept::again`] makes a new body that first
+/// gives the held bytes, and then continues with the source where the previous body stopped.
 ///
 /// It is `Unpin` whatever its source is, and `Sync` if its source is `Send`.
 ///
 /// # One reader
 ///
-/// Only the newest of the bodies over one source can be read. An older one fails with [`Overtaken`](crate::Overtaken) when
-/// it is polled, and its task is woken for that if it waits.
+/// Of all bodies over one source, only the newest can be read. An older body fails with
+/// [`Overtaken`](crate::Overtaken) when it is polled, and if its task waits, the task is woken.
 ///
 /// # Length
 ///
-/// [`size_hint`](Body::size_hint) of every copy is that of the source when it was wrapped, less what this copy has given;
-/// and the same holds for [`is_end_stream`](Body::is_end_stream) until the copy is first polled. So each attempt is framed
+/// The [`size_hint`](Body::size_hint) of every copy is the hint that the source had when it was
+/// wrapped, less what this copy has given. The same holds for
+/// [`is_end_stream`](Body::is_end_stream) until the copy is first polled. So each attempt is framed
 /// alike, with the same `Content-Length` or none.
 ///
 /// # Errors
 ///
-/// An error of the source comes through as it is. After it, the body is not given again.
+/// An error of the source passes through unchanged. After it, the body is not given again.
 pub struct ReplayBody<B> {
     /// `None` after the last frame.
     shared: Option<Arc<Shared<B>>>,
     copy: u64,
-    /// The offset in the source of what this copy gives next.
+    /// The offset in the source from which this copy gives next.
     offset: u64,
     polled: bool,
     hint: Hint,
@@ -58,7 +59,7 @@ impl<B: Body> ReplayBody<B> {
 }
 
 impl<B> ReplayBody<B> {
-    /// The copy number `copy`, which begins at `offset`.
+    /// The copy with number `copy`, which begins at `offset`.
     pub(crate) const fn copy(
         shared: Option<Arc<Shared<B>>>,
         copy: u64,

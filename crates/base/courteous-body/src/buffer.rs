@@ -1,16 +1,17 @@
 use bytes::Bytes;
 
-/// The last bytes that were read from a source, from some offset on.
+/// The last bytes that were read from a source, from an offset on.
 ///
 /// Bytes are copied in, so that a small slice of a huge buffer does not keep the huge one alive.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     /// The offset in the source of the first byte that is held.
     base: u64,
-    /// What was there at the last [`freeze`](Self::freeze), shared with the frames of later attempts.
+    /// What was held at the last [`freeze`](Self::freeze), shared with the frames of later
+    /// attempts.
     frozen: Vec<Bytes>,
     frozen_len: usize,
-    /// What came since.
+    /// What was read since then.
     tail: Vec<u8>,
 }
 
@@ -23,7 +24,7 @@ impl Buffer {
         self.frozen_len + self.tail.len()
     }
 
-    /// The offset after the last byte that is held, which is that of the source.
+    /// The offset after the last held byte, which is also the source's offset.
     pub(crate) const fn end(&self) -> u64 {
         self.base + self.len() as u64
     }
@@ -35,7 +36,8 @@ impl Buffer {
             .is_some_and(|total| total <= limit)
     }
 
-    /// Appends `data`, of which `expected` bytes in all may still come. Never allocates more than `limit` in all.
+    /// Appends `data`. `expected` is the number of bytes that may still come in all, including
+    /// `data`. Never allocates more than `limit` in all.
     pub(crate) fn push(&mut self, data: &[u8], expected: u64, limit: usize) {
         let needed = self.tail.len() + data.len();
         if needed > self.tail.capacity() {
@@ -50,13 +52,13 @@ impl Buffer {
         self.tail.extend_from_slice(data);
     }
 
-    /// Passes over `len` bytes that are not held; only when none are.
+    /// Skips `len` bytes that are not held; only allowed when no bytes are held.
     pub(crate) fn skip(&mut self, len: usize) {
         debug_assert_eq!(self.len(), 0, "what is held cannot be skipped");
         self.base += len as u64;
     }
 
-    /// Lets go of all that is held.
+    /// Releases everything that is held.
     pub(crate) fn release(&mut self) {
         *self = Self {
             base: self.end(),
@@ -64,7 +66,7 @@ impl Buffer {
         };
     }
 
-    /// Makes all that is held available to [`chunk`](Self::chunk).
+    /// Makes everything that is held available to [`chunk`](Self::chunk).
     pub(crate) fn freeze(&mut self) {
         if !self.tail.is_empty() {
             self.frozen_len += self.tail.len();

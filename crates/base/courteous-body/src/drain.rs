@@ -7,16 +7,19 @@ use bytes::Buf;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-/// How much of a discarded body is read: more would cost more than the new connection that it saves.
+/// How much of a discarded body is read: reading more would cost more than the new connection that
+/// it saves.
 const DRAIN_BYTES: u64 = 64 * 1024;
 
-/// What a frame counts at least, so that empty ones come to an end too.
+/// The least that a frame counts, so that a stream of empty frames also comes to an end.
 const FRAME_BYTES: u64 = 64;
 
 pin_project! {
-    /// Reads what is left of a discarded response body, within a bound, so that its connection can be used again.
+    /// Reads the rest of a discarded response body, up to a bound, so that its connection can be
+    /// used again.
     ///
-    /// At most 64 KiB are read, of which each frame counts 64 bytes at least; a body that is known to be longer is not read.
+    /// At most 64 KiB are read, and each frame counts at least 64 bytes. A body that is known to be
+    /// longer is not read.
     #[derive(Debug)]
     pub struct Drain<RB> {
         #[pin]
@@ -38,7 +41,7 @@ impl<RB> Drain<RB> {
 impl<RB: Body> Future for Drain<RB> {
     type Output = ();
 
-    /// Ready when the body has ended, and also when it is known to be too long, or has failed.
+    /// Ready when the body has ended, is known to be too long, or has failed.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         while !this.body.is_end_stream() && this.body.size_hint().lower() <= *this.left {
@@ -64,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    /// A body without an end, that does not tell so: all its frames are there at once.
+    /// A body without an end that does not say so: all its frames are there at once.
     struct Endless {
         frame: &'static [u8],
         given: u64,

@@ -6,11 +6,11 @@ use std::{error::Error, fmt};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotReplayable {
-    /// More of it was read than may be kept. With a limit of zero: something of it was read.
+    /// More of the body was read than may be kept. With a limit of zero: some of it was read.
     TooLarge,
-    /// Its source failed while it was being read.
+    /// The source failed while it was being read.
     SourceFailed,
-    /// Bodies of its kind are never kept.
+    /// Bodies of this kind are never kept.
     OneShot,
 }
 
@@ -28,7 +28,8 @@ impl Error for NotReplayable {}
 
 /// The body was given again, and only its newest copy can be read.
 ///
-/// An overtaken copy fails with this, and never just ends: a peer must not take half a body for a whole one.
+/// An overtaken copy fails with this error and never just ends: a peer must not take half a body
+/// for a whole one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overtaken(());
 

@@ -9,12 +9,14 @@ use pin_project_lite::pin_project;
 pin_project! {
     /// A response body that holds a guard until it has ended: a permit, or a count of calls in flight.
     ///
-    /// The guard is dropped with the last frame if the body knows that it is the last, else when the body reports its end, at
-    /// its first error, or when it is dropped. Frames, trailers, errors, size and end are the inner body's. It is `Unpin`,
+    /// The guard is dropped with the last frame, if the body knows that it is the last. Otherwise
+    /// it is dropped when the body reports its end, at the body's first error, or when the body is
+    /// dropped. Frames, trailers, errors, size and end are the inner body's. It is `Unpin`,
     /// `Default` and `Send` if the inner body is.
     #[derive(Debug)]
     pub struct GuardBody<B, G> {
-        // Before the guard, so that a dropped body lets go of its connection before the next call goes out.
+        // Before the guard, so that a dropped body releases its connection before the next call
+        // goes out.
         #[pin]
         inner: B,
         guard: Option<G>,
@@ -22,12 +24,12 @@ pin_project! {
 }
 
 impl<B, G> GuardBody<B, G> {
-    /// `inner`, for which no guard is held.
+    /// `inner` without a guard.
     pub const fn free(inner: B) -> Self {
         Self { inner, guard: None }
     }
 
-    /// The inner body, to be looked at.
+    /// The inner body, for reading.
     #[must_use]
     pub const fn get_ref(&self) -> &B {
         &self.inner
@@ -41,7 +43,8 @@ impl<B, G> GuardBody<B, G> {
 }
 
 impl<B: Body, G> GuardBody<B, G> {
-    /// `inner`, which holds `guard` until it has ended. A body that has ended already drops it at once.
+    /// `inner`, which holds `guard` until it has ended. If the body has already ended, the guard is
+    /// dropped at once.
     pub fn new(inner: B, guard: Option<G>) -> Self {
         let guard = guard.filter(|_| !inner.is_end_stream());
         Self { inner, guard }

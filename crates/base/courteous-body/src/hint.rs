@@ -1,6 +1,6 @@
 use http_body::SizeHint;
 
-/// A size hint that can be copied and made less.
+/// A size hint that can be copied and reduced.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Hint {
     lower: u64,
@@ -20,7 +20,8 @@ impl Hint {
         }
     }
 
-    /// What is left after `len` bytes. A source that gives more than it announced leaves nothing.
+    /// The hint after `len` bytes were given. A source that gives more than it announced has
+    /// nothing left.
     pub(crate) fn after(self, len: u64) -> Self {
         Self {
             lower: self.lower.saturating_sub(len),

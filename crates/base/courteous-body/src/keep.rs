@@ -6,27 +6,27 @@ use http_body::Body;
 
 use crate::{Kept, NotReplayable, Replay, ReplayBody};
 
-/// A way to keep bodies of type `B` for another attempt: what a retry is generic over.
+/// A way to keep bodies of type `B` for another attempt. A retry is generic over it.
 ///
-/// [`Native`] is the way for bodies that are [`Replay`] themselves, [`Via`] for those that can be made of a
-/// [`ReplayBody`], and [`SendOnce`] for the rest.
+/// Use [`Native`] for bodies that are [`Replay`] themselves, [`Via`] for bodies that can be made of
+/// a [`ReplayBody`], and [`SendOnce`] for all other bodies.
 #[diagnostic::on_unimplemented(
     message = "request bodies of type `{B}` cannot be kept for another attempt",
     note = "send `Full`, `Empty`, or any body put into an `AnyBody`",
     note = "for the body of another library, say how to make one of a `ReplayBody`: `RetryLayer::via(..)`"
 )]
 pub trait Keep<B> {
-    /// What stays behind.
+    /// The part that stays behind.
     type Kept;
 
-    /// Makes `body` one that can be given again, and returns what stays behind of it.
+    /// Makes `body` one that can be given again, and returns the part that stays behind.
     ///
-    /// `limit` is the number of bytes that may be copied to memory. At zero, the body can be given again only as long as
-    /// nothing of it was read.
+    /// `limit` is the number of bytes that may be copied to memory. At zero, the body can be given
+    /// again only if nothing of it was read.
     fn keep_in_place(&self, body: &mut B, limit: usize) -> Self::Kept;
 
-    /// The same as [`keep_in_place`](Self::keep_in_place), by value: returns the body that is to be sent in place of
-    /// `body`, and what stays behind.
+    /// The same as [`keep_in_place`](Self::keep_in_place), by value. Returns the body to send in
+    /// place of `body`, and the part that stays behind.
     fn keep(&self, mut body: B, limit: usize) -> (B, Self::Kept) {
         let kept = self.keep_in_place(&mut body, limit);
         (body, kept)
@@ -36,17 +36,18 @@ pub trait Keep<B> {
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The reason, if it cannot be given again.
     fn check(&self, kept: &Self::Kept) -> Result<(), NotReplayable>;
 
-    /// Gives the body again. The earlier one cannot be read any more.
+    /// Gives the body again. The earlier body cannot be read any more.
     ///
     /// # Errors
     ///
-    /// Why that cannot be; the earlier one is left as it is.
+    /// The reason, if that is impossible. The earlier body is left as it is.
     fn again(&self, kept: &Self::Kept) -> Result<B, NotReplayable>;
 
-    /// How the body goes out, and each later copy of it: what reports which frames the client has taken.
+    /// The upload state, to which the body and each later copy report the frames that the client
+    /// has taken.
     ///
     /// `None`, the default, if nothing reports that.
     #[must_use]
@@ -55,7 +56,7 @@ pub trait Keep<B> {
         None
     }
 
-    /// Makes `body` one that reports which frames the client has taken, and keeps nothing of it.
+    /// Makes `body` report which frames the client has taken, and keeps nothing of it.
     ///
     /// `None`, the default, if nothing reports that; `body` is then left as it is.
     fn watch_in_place(&self, body: &mut B) -> Option<Upload> {

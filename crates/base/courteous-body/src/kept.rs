@@ -6,9 +6,9 @@ use http_body::Body;
 
 use crate::{NotReplayable, ReplayBody, hint::Hint, shared::Shared};
 
-/// The half of a [`ReplayBody`] that stays behind, to make the next attempt's body of.
+/// The half of a [`ReplayBody`] that stays behind and makes the next attempt's body.
 ///
-/// Dropping it releases what was kept, except what the newest body has yet to give.
+/// Dropping it releases what was kept, except what the newest body must still give.
 pub struct Kept<B> {
     /// `None` if there was nothing to keep.
     shared: Option<Arc<Shared<B>>>,
@@ -34,7 +34,8 @@ impl<B> Kept<B> {
         }
     }
 
-    /// Puts what `wrap` makes of a [`ReplayBody`] over `body` in its place, and keeps what is read of it.
+    /// Replaces `body` by what `wrap` makes of a [`ReplayBody`] over it, and keeps what is read of
+    /// it.
     pub(crate) fn wrapping(body: &mut B, limit: usize, wrap: impl Fn(ReplayBody<B>) -> B) -> Self
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -43,7 +44,8 @@ impl<B> Kept<B> {
         if body.is_end_stream() {
             return Self::new(None, 0, limit, hint);
         }
-        // The wrapper first, without its source, as there is nothing else to leave in the source's place.
+        // The wrapper is made first, without its source, as there is nothing else to leave in the
+        // source's place.
         let shared = Arc::new(Shared::new(None));
         let wrapper = wrap(ReplayBody::copy(Some(Arc::clone(&shared)), 0, 0, hint));
         shared.fill(mem::replace(body, wrapper));
@@ -52,12 +54,12 @@ impl<B> Kept<B> {
 
     /// Whether the body could be given again now.
     ///
-    /// It may be different a moment later: an earlier copy can still be read, and grow above the limit. Only
-    /// [`again`](Self::again) is certain.
+    /// The answer may change a moment later: an earlier copy can still be read, and exceed the
+    /// limit. Only [`again`](Self::again) is certain.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The reason, if it cannot be given again.
     pub fn check(&self) -> Result<(), NotReplayable> {
         match &self.shared {
             Some(shared) => shared.check(self.start),
@@ -71,9 +73,9 @@ impl<B> Kept<B> {
         self.shared.as_ref().map_or(0, |shared| shared.kept_bytes())
     }
 
-    /// How the body goes out: the state to which all its copies report. `None` for a body without content.
+    /// The upload state, to which all copies of the body report. `None` for a body without content.
     ///
-    /// A body reports only once this was called, which allocates the first time.
+    /// A body reports only once this was called. The first call allocates.
     #[must_use]
     pub fn upload(&self) -> Option<Upload> {
         self.shared.as_ref().map(|shared| shared.upload())
@@ -83,7 +85,7 @@ impl<B> Kept<B> {
     ///
     /// # Errors
     ///
-    /// Why that cannot be. The earlier copies are left as they are.
+    /// The reason, if that is impossible. The earlier copies are left as they are.
     pub fn again(&self) -> Result<ReplayBody<B>, NotReplayable> {
         let copy = match &self.shared {
             Some(shared) => shared.take_over(self.start)?,

@@ -14,10 +14,11 @@
 //!
 //! # Where it goes
 //!
-//! Inside a retry, which is generic over [`Keep`]. Nobody else needs it, unless a client is written by hand.
+//! Inside a retry, which is generic over [`Keep`]. You need it directly only if you write a client
+//! by hand.
 //!
-//! A client such as kube's or octocrab's has a request body of its own type, and takes any service to send it by. For it there
-//! is a layer, [`AnyBodyLayer`], directly outside of the retry.
+//! A client such as kube's or octocrab's has its own request body type, and sends through any
+//! service. For such a client there is a layer, [`AnyBodyLayer`], directly outside the retry.
 //!
 //! # What it does not do
 //!
@@ -58,7 +59,7 @@ pub use replay::Replay;
 #[cfg(feature = "reqwest")]
 pub use reqwest::KeptReqwest;
 
-/// How many bytes of a body to keep, if nothing else was said: 64 KiB.
+/// How many bytes of a body to keep by default: 64 KiB.
 ///
-/// Enough for most calls of an API, and 64 MiB in the worst case for a thousand calls in flight.
+/// Enough for most API calls, and at most 64 MiB for a thousand calls in flight.
 pub const DEFAULT_LIMIT: usize = 64 * 1024;

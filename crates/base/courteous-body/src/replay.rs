@@ -7,7 +7,7 @@ use crate::NotReplayable;
 
 /// A body that can be given again.
 ///
-/// Its type stays the same, so that a client which was made for it needs no other one.
+/// Its type stays the same, so that a client made for that type needs no other.
 ///
 /// | body | what is kept |
 /// |---|---|
@@ -25,47 +25,49 @@ use crate::NotReplayable;
     note = "for the body of another library, say how to make one of a `ReplayBody`: `RetryLayer::via(..)`"
 )]
 pub trait Replay: Body + Sized {
-    /// What stays behind.
+    /// The part that stays behind.
     type Kept;
 
-    /// Makes this body one that can be given again, and returns what stays behind of it.
+    /// Makes this body one that can be given again, and returns the part that stays behind.
     ///
-    /// `limit` is the number of bytes that may be copied to memory. At zero, the body can be given again only as long as
-    /// nothing of it was read.
+    /// `limit` is the number of bytes that may be copied to memory. At zero, the body can be given
+    /// again only if nothing of it was read.
     fn keep_in_place(&mut self, limit: usize) -> Self::Kept;
 
-    /// The same as [`keep_in_place`](Self::keep_in_place), by value: returns the body that is to be sent in place of this
-    /// one, and what stays behind.
+    /// The same as [`keep_in_place`](Self::keep_in_place), by value. Returns the body to send in
+    /// place of this one, and the part that stays behind.
     fn keep(mut self, limit: usize) -> (Self, Self::Kept) {
         let kept = self.keep_in_place(limit);
         (self, kept)
     }
 
-    /// Whether the body could be given again now. It may be different a moment later, as an earlier copy may still be
-    /// read.
+    /// Whether the body could be given again now. The answer may change a moment later, as an
+    /// earlier copy may still be read.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The reason, if it cannot be given again.
     fn check(kept: &Self::Kept) -> Result<(), NotReplayable>;
 
-    /// Gives the body again. The earlier one cannot be read any more.
+    /// Gives the body again. The earlier body cannot be read any more.
     ///
     /// # Errors
     ///
-    /// Why that cannot be; the earlier one is left as it is.
+    /// The reason, if that is impossible. The earlier body is left as it is.
     fn again(kept: &Self::Kept) -> Result<Self, NotReplayable>;
 
-    /// How the body goes out, and each later copy of it: what reports which frames the client has taken.
+    /// The upload state, to which the body and each later copy report the frames that the client
+    /// has taken.
     ///
-    /// `None`, the default, if nothing reports that, as for a body in memory: the client takes that in one frame.
+    /// `None`, the default, if nothing reports that, as for a body in memory: the client takes it
+    /// in one frame.
     #[must_use]
     fn upload(kept: &Self::Kept) -> Option<Upload> {
         let _ = kept;
         None
     }
 
-    /// Makes this body one that reports which frames the client has taken, and keeps nothing of it.
+    /// Makes this body report which frames the client has taken, and keeps nothing of it.
     ///
     /// `None` if nothing reports that, as for a body in memory, which is left as it is.
     fn watch_in_place(&mut self) -> Option<Upload> {

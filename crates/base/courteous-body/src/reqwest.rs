@@ -10,7 +10,7 @@ use reqwest::Body;
 
 use crate::{Kept, NotReplayable, Replay};
 
-/// What stays behind of a reqwest body.
+/// The part of a reqwest body that stays behind.
 #[derive(Debug)]
 pub struct KeptReqwest(Kind);
 
@@ -62,7 +62,7 @@ impl Replay for Body {
     }
 }
 
-/// The bytes that `body` was made of: its only frame, which is there at once.
+/// The bytes that `body` was made of: its only frame, which is ready at once.
 fn take_bytes(body: &mut Body) -> Bytes {
     match Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),

@@ -12,41 +12,41 @@ use http_body::{Body, Frame};
 
 use crate::{NotReplayable, Overtaken, buffer::Buffer};
 
-/// A source, what was kept of it, and who may read it.
+/// A source, what was kept of it, and which copy may read it.
 pub(crate) struct Shared<B> {
     state: Mutex<State<B>>,
-    /// Made when a watcher first asks for it.
+    /// Created when a watcher first asks for it.
     upload: OnceLock<Upload>,
 }
 
 struct State<B> {
     source: Source<B>,
     buffer: Buffer,
-    /// The trailers count too.
+    /// The trailers count, too.
     limit: usize,
-    /// How many [`Kept`](crate::Kept) there are: with none, nothing more has to be kept.
+    /// How many [`Kept`](crate::Kept) exist. If there is none, nothing more has to be kept.
     keepers: usize,
-    /// Whether what is read is kept: there is somebody to keep it for, and it fits so far.
+    /// Whether what is read is kept: a [`Kept`](crate::Kept) exists, and it has fitted so far.
     keeping: bool,
     /// The newest copy, and how far it has read.
     owner: u64,
     read: u64,
-    /// The newest copy's task, if it waits for the source.
+    /// The waker of the newest copy's task, if it waits for the source.
     waker: Option<Waker>,
 }
 
 enum Source<B> {
     Live {
         source: Pin<Box<B>>,
-        /// What it said of itself after it was polled last.
+        /// Whether it said that it had ended, after it was polled last.
         ended: bool,
     },
-    /// Being polled, without the lock.
+    /// The source is being polled, without the lock.
     Away,
     Ended {
         trailers: Option<HeaderMap>,
     },
-    /// Cannot be read, nor given again, any more.
+    /// The source cannot be read or given again any more.
     Lost(NotReplayable),
 }
 
@@ -59,8 +59,8 @@ impl<B> Source<B> {
     }
 }
 
-/// A source that is taken out while it is polled: it may run any code, so that is done without the lock. One that panics is
-/// lost.
+/// A source that is taken out while it is polled. A source may run any code, so it is polled
+/// without the lock. A source that panics is lost.
 struct Polled<'a, B> {
     shared: &'a Shared<B>,
     source: Option<Pin<Box<B>>>,
@@ -85,8 +85,8 @@ fn wake(waker: Option<Waker>) {
 }
 
 impl<B> Shared<B> {
-    /// A source whose first reader is the copy 0, and which is not kept yet. Without one, it cannot be read before it is
-    /// [filled](Self::fill).
+    /// A source whose first reader is the copy 0, and which is not kept yet. If `source` is `None`,
+    /// it cannot be read before it is [filled](Self::fill).
     pub(crate) fn new(source: Option<B>) -> Self {
         Self {
             state: Mutex::new(State {
@@ -103,7 +103,7 @@ impl<B> Shared<B> {
         }
     }
 
-    /// Gives it its source.
+    /// Puts the source in.
     pub(crate) fn fill(&self, source: B) {
         let source = Source::live(source);
         self.lock().source = source;
@@ -121,7 +121,7 @@ impl<B> Shared<B> {
         state.keeping = true;
     }
 
-    /// The opposite of [`keep`](Self::keep).
+    /// The inverse of [`keep`](Self::keep).
     pub(crate) fn forget(&self) {
         let mut state = self.lock();
         state.keepers -= 1;
@@ -131,7 +131,7 @@ impl<B> Shared<B> {
         }
     }
 
-    /// Whether all from `start` on can be read once more.
+    /// Whether everything from `start` on can be read again.
     pub(crate) fn check(&self, start: u64) -> Result<(), NotReplayable> {
         self.lock().check(start)
     }
@@ -141,7 +141,8 @@ impl<B> Shared<B> {
         self.lock().buffer.len()
     }
 
-    /// Makes a new copy, which reads from `start`, the only one that can read; returns its number.
+    /// Makes a new copy, which reads from `start` and is the only one that can read. Returns its
+    /// number.
     pub(crate) fn take_over(&self, start: u64) -> Result<u64, NotReplayable> {
         let mut state = self.lock();
         state.check(start)?;
@@ -151,7 +152,8 @@ impl<B> Shared<B> {
         let owner = state.owner;
         let overtaken = state.waker.take();
         drop(state);
-        // Woken outside the lock, to fail: nothing else would wake it.
+        // The overtaken copy is woken outside the lock, so that it fails: nothing else would wake
+        // it.
         wake(overtaken);
         Ok(owner)
     }
@@ -162,7 +164,7 @@ impl<B> Shared<B> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<B>> {
-        // A source that panicked was lost before; nothing else here panics half-way.
+        // A source that panicked was already lost; nothing else here panics half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -171,7 +173,7 @@ impl<B: Body<Data = Bytes>> Shared<B>
 where
     B::Error: Into<BoxError>,
 {
-    /// What `copy` reads next. Reports it to the [`Upload`], if there is one.
+    /// Reads the next frame for `copy`. Reports it to the [`Upload`], if there is one.
     pub(crate) fn poll_frame(
         &self,
         copy: u64,
@@ -226,7 +228,7 @@ where
         self.poll_source(copy, source, cx)
     }
 
-    /// Reads from the source, without the lock while that runs.
+    /// Reads from the source, without the lock during the poll.
     fn poll_source(
         &self,
         copy: u64,
@@ -246,7 +248,7 @@ where
         let Some(source) = polled.source.take() else {
             return Poll::Pending;
         };
-        // What is not given back is dropped after the lock.
+        // A source that is not put back is dropped after the lock.
         let mut source = Some(source);
         let mut live = || match source.take() {
             Some(source) => Source::Live { source, ended },
@@ -289,7 +291,7 @@ where
                     }
                 };
                 if overtaken {
-                    // Read for the newest copy, which gets it from what is kept, or not at all.
+                    // Read for the newest copy. That copy gets it from what is kept, or not at all.
                     state.buffer.freeze();
                     if !kept {
                         let lost = Source::Lost(NotReplayable::TooLarge);
@@ -301,7 +303,7 @@ where
                 Poll::Ready(Some(Ok(frame)))
             }
         };
-        // The newest copy waits for this poll, and the source knows nothing of its task.
+        // The newest copy waits for this poll, and the source does not know its task.
         let newest = overtaken.then(|| state.waker.take()).flatten();
         drop(state);
         drop(stale);
@@ -323,13 +325,13 @@ where
         state.park(&mut waker);
         drop(state);
         if !away {
-            // It was over meanwhile.
+            // The poll ended in the meantime.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    /// Whether `copy`, which was read in part, has no more frames to give.
+    /// Whether `copy`, which was partly read, has no more frames to give.
     pub(crate) fn is_end_stream(&self, copy: u64) -> bool {
         let state = self.lock();
         state.owner == copy
@@ -352,7 +354,8 @@ impl<B> State<B> {
         }
     }
 
-    /// Keeps `waker`, and leaves the one in its place that it replaces: dropped, that may run any code.
+    /// Stores `waker`, and returns the replaced waker in its place: dropping that one may run any
+    /// code.
     fn park(&mut self, waker: &mut Option<Waker>) {
         let known = match (&self.waker, &*waker) {
             (Some(parked), Some(waker)) => parked.will_wake(waker),
@@ -363,8 +366,8 @@ impl<B> State<B> {
         }
     }
 
-    /// Takes note of `data` that was just read from the source; `expected` bytes or more are still to come. Says whether it
-    /// was kept.
+    /// Records `data` that was just read from the source; at least `expected` more bytes are still
+    /// to come. Returns whether `data` was kept.
     fn take_in(&mut self, data: &[u8], expected: u64) -> bool {
         let keep = self.keeping && self.buffer.has_room(data.len(), self.limit);
         if keep {
@@ -378,14 +381,14 @@ impl<B> State<B> {
         keep
     }
 
-    /// Takes note of a frame of a kind that is not known, and so cannot be kept: it counts as one byte too many.
+    /// Records a frame of an unknown kind, which cannot be kept: it counts as one byte too many.
     fn pass_over(&mut self) {
         self.keeping = false;
         self.buffer.release();
         self.buffer.skip(1);
     }
 
-    /// What becomes of the source after its last frame.
+    /// What happens to the source after its last frame.
     fn end(&mut self, trailers: &HeaderMap) -> Source<B> {
         let len = trailers
             .iter()

@@ -1,4 +1,4 @@
-//! What every layer promises, promised by the one here.
+//! The layer of this crate keeps the promises of every layer.
 
 use courteous_body::AnyBodyLayer;
 use courteous_testkit::{Subject, contract};

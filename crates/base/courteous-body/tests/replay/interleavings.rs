@@ -1,4 +1,4 @@
-//! Attempts that are begun, read, overtaken and dropped in any order, against a model.
+//! Attempts that are begun, read, overtaken and dropped in any order, compared with a model.
 
 use std::task::{Context, Waker};
 
@@ -20,7 +20,7 @@ enum Event {
     Arrive,
     /// The copy with this number, counted from the newest, is polled.
     Poll(usize),
-    /// It is dropped.
+    /// The copy is dropped.
     Drop(usize),
     /// The body is given again.
     Again,
@@ -40,7 +40,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 struct Copy {
     body: task::Spawn<ReplayBody<Source>>,
     read: Read,
-    /// It said that there is nothing now.
+    /// The copy said that there is nothing now.
     parked: bool,
 }
 
@@ -53,7 +53,7 @@ impl Copy {
         }
     }
 
-    /// Whether it gave a frame.
+    /// Whether the copy gave a frame.
     fn poll(&mut self) -> Result<bool, BoxError> {
         let read = &mut self.read;
         let gave = self.body.enter(|cx, body| read.step(body.get_mut(), cx))?;
@@ -130,7 +130,7 @@ proptest! {
                             prop_assert!(find_cause::<Overtaken>(&*error).is_some());
                         }
                         Ok(gave) => {
-                            // An older copy can only learn that it had ended.
+                            // An older copy can only learn that it has ended.
                             prop_assert!(age == 0 || (had_trailers && !gave));
                             taken = taken.max(copy.len());
                         }
@@ -145,7 +145,7 @@ proptest! {
             prop_assert!(kept.kept_bytes() <= limit);
         }
 
-        // Left alone, the newest copy gives all there is.
+        // Left alone, the newest copy gives everything.
         steps.for_each(|step| feed.push(step));
         if let Some(Some(newest)) = copies.last_mut() {
             let mut cx = Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! What a body that is given again promises.
+//! The promises of a body that is given again.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod interleavings;
@@ -44,7 +44,7 @@ enum Stopped {
     AtEnd,
 }
 
-/// The source says `ab`, `cd`, `ef`, and its trailers.
+/// The source gives `ab`, `cd`, `ef`, and its trailers.
 fn each_way_to_stop(stopped: Stopped, all_arrived_before: bool, first_stays_alive: bool) {
     let case = format!("{stopped:?}, {all_arrived_before}, {first_stays_alive}");
     let feed = Feed::default();
@@ -89,7 +89,7 @@ fn each_way_to_stop(stopped: Stopped, all_arrived_before: bool, first_stays_aliv
     assert_eq!(read.data, b"abcdef", "{case}");
     assert_eq!(read.trailers, Some(trailers()), "{case}");
     assert!(second.is_end_stream(), "{case}");
-    // And whatever the second one did, the third does the same.
+    // Whatever the second attempt did, the third does the same.
     let third = Read::all(&mut kept.again().unwrap()).unwrap();
     assert_eq!((third.data, third.trailers), (read.data, read.trailers));
 }
@@ -119,7 +119,8 @@ fn an_attempt_that_waits_is_woken_to_fail_when_it_is_overtaken() {
     assert!(find_cause::<Overtaken>(&*error).is_some());
     assert!(!first.enter(|_, body| body.is_end_stream()));
 
-    // The source still knows only the first one's waker; the second one's is asked for at its first poll.
+    // The source still knows only the first attempt's waker; it gets the second attempt's waker at
+    // its first poll.
     assert_pending!(second.enter(|cx, body| body.poll_frame(cx)));
     feed.push(Step::Data(b"ab"));
     assert!(second.is_woken());
@@ -193,7 +194,7 @@ fn above_the_limit_it_is_sent_once_whole_and_nothing_is_held() {
         (kept.check(), kept.kept_bytes()),
         (Err(NotReplayable::TooLarge), 0)
     );
-    // To ask in vain disturbs nobody.
+    // An `again` that fails disturbs no attempt.
     assert_eq!(kept.again().unwrap_err(), NotReplayable::TooLarge);
     feed.push(Step::Data(b"f"));
     feed.push(Step::Trailers(trailers()));
@@ -242,7 +243,7 @@ fn a_source_that_failed_is_not_asked_again() {
     assert!(!first.is_end_stream());
     assert_eq!(kept.again().unwrap_err(), NotReplayable::SourceFailed);
     assert_eq!(kept.kept_bytes(), 0);
-    // Whoever reads on does not take the failure for the end.
+    // A reader that continues does not take the failure for the end.
     assert!(Read::all(&mut first).is_err());
 }
 
@@ -287,7 +288,7 @@ impl Body for Asking {
     }
 }
 
-/// A source is foreign code: it is not polled under a lock of ours.
+/// A source is foreign code: it is not polled under our lock.
 #[test]
 fn a_source_may_ask_for_the_next_attempt_while_it_is_polled() {
     let (done, finished) = mpsc::channel();
@@ -375,13 +376,13 @@ fn when_nobody_can_ask_again_nothing_more_is_held() {
     Read::all(&mut first).unwrap();
     let mut second = kept.again().unwrap();
     drop(kept);
-    // What the second attempt has yet to give is still there,
+    // What the second attempt must still give is there,
     let mut read = Read::default();
     assert!(read.step(&mut second, &mut noop()).unwrap());
     feed.push(Step::Data(b"ef"));
     assert!(read.step(&mut second, &mut noop()).unwrap());
     assert_eq!(read.data, b"abcdef");
-    // and gone once it was given: whoever keeps the body now starts from here.
+    // and gone once it was given: a `keep` of the body now starts from here.
     let (mut second, kept) = second.keep(1024);
     assert_eq!(kept.kept_bytes(), 0);
     feed.push(Step::Data(b"gh"));
@@ -544,7 +545,8 @@ fn tonic_bodies_keep_their_type_and_their_status() {
 #[test]
 fn reqwest_bodies_keep_their_type() {
     use reqwest::Body;
-    // Made of bytes: the limit does not count, and it can still be told that it was.
+    // Made of bytes: the limit does not count, and the kept half still knows that it was made of
+    // bytes.
     let (body, kept) = Body::from("abc").keep(0);
     for mut body in [body, Body::again(&kept).unwrap()] {
         assert_eq!(body.as_bytes(), Some(&b"abc"[..]));
@@ -560,7 +562,7 @@ fn reqwest_bodies_keep_their_type() {
     assert_eq!(Body::check(&kept), Err(NotReplayable::TooLarge));
 }
 
-/// What `body` gives now; `None` if it has to be waited for.
+/// What `body` gives now; `None` if it is pending.
 fn taken<B>(body: &mut B) -> Option<Option<Result<Frame<Bytes>, BoxError>>>
 where
     B: Body<Data = Bytes, Error = BoxError> + Unpin,
@@ -587,7 +589,7 @@ fn each_frame_that_is_taken_is_reported_by_whichever_copy_is_read() {
     let at_second = upload.last().unwrap();
     assert!(at_first <= at_second);
 
-    // One that is overtaken takes nothing.
+    // An overtaken body takes nothing.
     assert!(taken(&mut first).unwrap().unwrap().is_err());
     assert_eq!(upload.last(), Some(at_second));
 

@@ -12,7 +12,7 @@ use courteous_core::BoxError;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 
-/// What a source says next.
+/// What a source gives next.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Data(&'static [u8]),
@@ -136,7 +136,7 @@ pub(crate) struct Read {
 }
 
 impl Read {
-    /// Takes one frame; `false` if there is none now, or none any more.
+    /// Takes one frame. Returns `false` if there is none now, or no more at all.
     pub(crate) fn step<B>(&mut self, body: &mut B, cx: &mut Context<'_>) -> Result<bool, BoxError>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
@@ -162,7 +162,7 @@ impl Read {
         }
     }
 
-    /// Takes what there is now.
+    /// Takes everything that is there now.
     pub(crate) fn all<B>(body: &mut B) -> Result<Self, BoxError>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
