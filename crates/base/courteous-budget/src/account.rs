@@ -7,15 +7,16 @@ use tokio::time::Instant;
 
 use crate::ledger::Ledger;
 
-/// A ledger that many calls write into at a time.
+/// A ledger that many calls write to at the same time.
 ///
-/// While all is well, every call deposits, and nearly no deposit changes anything: the balance is as high as it may be, and the
-/// slot of the window has seen so many successes that one more does not count. So it is written down beside the ledger until
-/// when that is so, and until then a deposit takes no lock and writes nothing.
+/// In normal operation every call deposits, and nearly no deposit changes anything: the balance is
+/// at its highest, and the window's slot has so many successes that one more does not count. The
+/// time until which this holds is kept next to the ledger. Until then a deposit takes no lock and
+/// writes nothing.
 ///
-/// `sated_until` is only written by who holds the lock, and told by the state that it leaves: a withdrawal revokes it before
-/// anybody can see that there is less. A deposit that reads what is just being revoked came before the withdrawal, and changed
-/// nothing then.
+/// Only the holder of the lock writes `sated_until`, from the state that the holder leaves. A
+/// withdrawal revokes it before other threads can see the lower balance. A deposit that reads a
+/// value that is just being revoked counts as before the withdrawal, and changed nothing then.
 pub(crate) struct Account {
     ledger: Mutex<Ledger>,
     /// In nanoseconds since the epoch; zero if the next deposit counts.
@@ -32,14 +33,15 @@ impl Account {
         }
     }
 
-    /// A ledger on the same terms, as new.
+    /// A new ledger on the same terms.
     pub(crate) fn fresh(&self) -> Ledger {
         self.with(|ledger| ledger.fresh())
     }
 
-    /// A call has succeeded.
+    /// Deposits for a successful call.
     pub(crate) fn deposit(&self, now: Instant) {
-        // What a tick is before, its instant is before, too: the clock's and the counter's ends are not an issue.
+        // If a tick is before another, its instant is, too. So the ends of the clock and of the
+        // counter do not matter.
         if self.tick(now) >= self.sated_until.load(Ordering::Relaxed) {
             self.with(|ledger| ledger.deposit(now));
         }
@@ -50,7 +52,8 @@ impl Account {
         self.with(|ledger| ledger.pass_gate(now, opens_at))
     }
 
-    /// Takes `price` tokens, but 1 at most before the first deposit. Returns what it took, or `None` if that is not there.
+    /// Takes `price` tokens, but at most 1 before the first deposit. Returns what it took, or
+    /// `None` if there are too few tokens.
     pub(crate) fn withdraw(&self, now: Instant, price: u32) -> Option<u32> {
         self.with(|ledger| ledger.withdraw(now, price))
     }
@@ -60,7 +63,7 @@ impl Account {
         self.with(|ledger| ledger.refund(paid));
     }
 
-    /// The tokens that are there.
+    /// The available tokens.
     pub(crate) fn balance(&self, now: Instant) -> f64 {
         self.with(|ledger| ledger.balance(now))
     }
@@ -123,12 +126,13 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, and though the clock may step back: as if each deposit had been written down.
+        /// Whatever happens, and even if the clock steps back: the result is as if each deposit had
+        /// been written down.
         #[test]
         fn it_tells_what_its_ledger_alone_would(
             deposit in prop_oneof![Just(0), Just(TOKEN / 5), 0..=TOKEN],
             highest in 3..12u64,
-            // Many runs have no success for a while, or never one.
+            // Many runs have no success for a while, or none at all.
             quiet in 0..40usize,
             events in proptest::collection::vec((0..7u8, 0..40u8, -500..3_000i64), 1..300),
         ) {

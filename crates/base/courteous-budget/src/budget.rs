@@ -13,12 +13,14 @@ use crate::{
     BudgetBuilder, BudgetSettings, BudgetSnapshot, InvalidBudget, account::Account, ledger::Ledger,
 };
 
-/// How many retries all calls that share it may make, in proportion to the calls that succeed.
+/// Bounds how many retries all calls that share it may make, in proportion to the calls that
+/// succeed.
 ///
-/// A backoff spaces the attempts of one call; it does not bound what a thousand calls do together. While a server is sick
-/// every call fails, and with three attempts each the server gets three times its load at the moment at which it can bear
-/// the least. The budget ends that: each successful call deposits a part of a token, each retry spends some, and with no
-/// token left the call ends with what it has.
+/// A backoff spaces the attempts of one call; it does not bound what a thousand calls do together.
+/// While a server fails, every call fails. With three attempts each, the server gets three times
+/// its load when it can bear the least. The budget ends that: each successful call deposits a part
+/// of a token, and each retry spends tokens. With no token left, the call ends with the result that
+/// it has.
 ///
 /// | | default | why |
 /// |---|---|---|
@@ -27,56 +29,64 @@ use crate::{
 /// | cap | 0.2 x the successes of the last 10 s, held within 3 and 10 | see below |
 /// | price after no response | 2; 1 until the first call succeeds | a timeout holds the server's work and the client's patience the longest |
 /// | price after a server's error | 1 | |
-/// | price after a 429 | 1, or 0 for those that wait at a gate | see below |
+/// | price after a 429 | 1, or 0 for a retry that waits at a gate | see below |
 ///
-/// A retry pays before its backoff. What it paid comes back only if it is certain that it was not sent: the call was dropped
-/// during the backoff, or a limit further in refused the attempt. (A call that is dropped while its attempt is in the queue
-/// of such a limit has paid: that cannot be told from one that is on the wire.) A refused connection is no refund: an outage
-/// of refused connections would otherwise draw every attempt of every call.
+/// A retry pays before its backoff. The payment comes back only if it is certain that the retry was
+/// not sent: the call was dropped during the backoff, or an inner limit rejected the attempt. (A
+/// call that is dropped while its attempt is queued at an inner limit has paid: that cannot be told
+/// from an attempt on the wire.) A refused connection is not refunded: otherwise an outage of
+/// refused connections would draw every attempt of every call.
 ///
-/// What all retries spent is never more than what was deposited plus the start, exactly: amounts are whole millionths.
+/// All retries together never spend more than the deposits plus the start. This is exact: amounts
+/// are whole millionths.
 ///
 /// # In a new process
 ///
-/// Until the first call succeeds, a retry costs 1 at most, whatever its price is; what costs 0 stays free. Four calls that fail
-/// in a new process get 3 attempts each: their eight retries spend the start. Each call after them gets 1. With the first success
-/// the balance falls to the cap, which is 3 in a quiet process, and the prices hold. So a demo, a test or a command-line tool
-/// gets the attempts that were promised, and a server that recovers meets no saved-up retries.
+/// Until the first call succeeds, a retry costs at most 1, whatever its price is; a price of 0
+/// stays free. Four calls that fail in a new process get 3 attempts each: their eight retries spend
+/// the start. Each later call gets 1 attempt. With the first success the balance falls to the cap,
+/// which is 3 in a quiet process, and the prices apply. So a demo, a test or a command-line tool
+/// gets the promised attempts, and a recovering server meets no saved-up retries.
 ///
-/// A process adds at most eight requests by that, once. `courteous-storm` measures a fleet that restarts as a whole, at 700
-/// calls a second. In the middle of an outage, silent or refusing, 5, 100 and 1,000 processes serve as many calls as they would
-/// without retries, and recover as soon. The price is the attempts for each call: 1.00, 1.02 and 1.16, where a start of 3 and
-/// full prices take 1.00, 1.01 and 1.04.
+/// A process thus adds at most eight requests, once. `courteous-storm` measures a fleet that
+/// restarts as a whole, at 700 calls a second. In the middle of an outage, silent or refusing, 5,
+/// 100 and 1,000 processes serve as many calls as they would without retries, and recover as soon.
+/// The price is the attempts for each call: 1.00, 1.02 and 1.16. A start of 3 with full prices
+/// takes 1.00, 1.01 and 1.04.
 ///
-/// A server that is overloaded, and not gone, does all that work. At 20 % of its capacity it takes 49 s to recover without
-/// retries; 53 s after a restart of 100 processes; and 79 s after one of 1,000, whose 8,000 retries are eight seconds of its
-/// whole capacity. Give a fleet of that many small clients a [`start`](BudgetBuilder::start) of 0 or 1.
+/// A server that is overloaded, and not gone, does all that work. At 20 % of its capacity it takes
+/// 49 s to recover without retries; 53 s after a restart of 100 processes; and 79 s after a restart
+/// of 1,000. Their 8,000 retries are eight seconds of its whole capacity. Give a fleet of that many
+/// small clients a [`start`](BudgetBuilder::start) of 0 or 1.
 ///
 /// # Gates
 ///
-/// A 429 that says when to come back closes a [gate](courteous_core::Gate) of a throttle further in, which holds up all calls to
-/// that server. Waiting there adds no load, so the retries of the crowd that waits cost less: where the gate opens in a second or
-/// later, and at no more than ten gates in a row without a success. All others pay the price of a 429. Without the last
-/// condition, a server that answers nothing but 429 could have every call sent as often as a call may be: what it says in a
-/// header must not switch the budget off.
+/// A 429 that says when to come back closes a [gate](courteous_core::Gate) of an inner throttle,
+/// which holds up all calls to that server. Waiting at the gate adds no load, so the retries that
+/// wait there cost less. Two conditions apply: the gate opens in a second or later, and at most ten
+/// gates in a row come without a success. All other retries pay the price of a 429. Without the
+/// last condition, a server that answers nothing but 429 could have every call sent as often as a
+/// call may be. The server's headers must not switch the budget off.
 ///
 /// # Successes
 ///
-/// A call has succeeded if the server did what it was asked. An answer that refuses (4xx, or a gRPC status other than OK in the
-/// head) ends the call, and deposits nothing.
+/// A call has succeeded if the server did what it was asked to do. An answer that refuses (4xx, or
+/// a gRPC status other than OK in the head) ends the call, and deposits nothing.
 ///
 /// # Why there is no floor
 ///
-/// Some budgets grant a few retries a second whatever happens. A thousand clients with a floor of ten a second send ten
-/// thousand requests a second to a server that answers none of them, for as long as it is down: the floor keeps it down.
-/// Here, nothing grows with time alone. The cap follows from the same thought: a fleet of small clients, each with a large
-/// balance saved up in good times, would be able to start a storm together.
+/// Some budgets grant a few retries a second whatever happens. A thousand clients with a floor of
+/// ten a second send ten thousand requests a second to a server that answers none of them, for as
+/// long as it is down: the floor keeps it down. Here, nothing grows with time alone. The cap has
+/// the same reason: many small clients, each with a large balance saved up in good times, could
+/// start a storm together.
 ///
 /// # Sharing
 ///
-/// A clone is a handle on the same budget. Every service that a layer makes draws on the layer's budget; give one budget to
-/// several layers to let them share it, best one for each server. A layer that is built anew for each call starts anew each
-/// time, and bounds nothing.
+/// A clone is a handle on the same budget. Every service that a layer makes draws on the layer's
+/// budget. Several layers share a budget if you give it to all of them; use one budget for each
+/// server. If a layer is rebuilt for each call, its budget starts from the beginning each time, and
+/// bounds nothing.
 ///
 /// # Example
 ///
@@ -93,18 +103,18 @@ pub struct Budget {
 }
 
 struct Shared {
-    /// What it was made by; `None`: unlimited.
+    /// The builder that made the budget; `None`: unlimited.
     builder: Option<BudgetBuilder>,
     prices: Prices,
     /// `None`: unlimited.
     account: Option<Account>,
     paid: AtomicU64,
     refused: AtomicU64,
-    /// Made when the first call is observed.
+    /// Created when the first call is observed.
     observed: OnceLock<Budget>,
 }
 
-/// What a retry costs, by the failure that it follows, in tokens.
+/// The cost of a retry, by the failure that it follows, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Prices {
     pub(crate) no_response: u32,
@@ -125,7 +135,7 @@ impl Budget {
         BudgetBuilder::new()
     }
 
-    /// A budget that never ends, for batches whose attempts are bounded in another way.
+    /// A budget without a bound, for batches whose attempts are bounded in another way.
     #[must_use]
     pub fn unlimited() -> Self {
         Self::with(Prices::DEFAULT, None, None)
@@ -148,7 +158,7 @@ impl Budget {
         }
     }
 
-    /// The tokens that are there now; infinite if the budget is unlimited.
+    /// The available tokens; infinite if the budget is unlimited.
     #[must_use]
     pub fn balance(&self) -> f64 {
         match &self.shared.account {
@@ -157,30 +167,31 @@ impl Budget {
         }
     }
 
-    /// How many retries were paid for and not given back, since the budget was made.
+    /// How many retries were paid for and not refunded, since the budget was made.
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.shared.paid.load(Ordering::Relaxed)
     }
 
-    /// How many retries were refused for want of tokens, since the budget was made.
+    /// How many retries were rejected because there were too few tokens, since the budget was made.
     #[must_use]
     pub fn refusals(&self) -> u64 {
         self.shared.refused.load(Ordering::Relaxed)
     }
 
-    /// All settings that a file can state; none if the budget is unlimited.
+    /// All settings that a file can state; empty if the budget is unlimited.
     #[must_use]
     pub fn settings(&self) -> BudgetSettings {
         let builder = self.shared.builder.as_ref();
         builder.map_or_else(BudgetSettings::default, BudgetBuilder::all)
     }
 
-    /// This budget if it already has what `settings` state, else a new one that shares nothing with it.
+    /// Returns this budget if it already has these `settings`, else a new budget that shares
+    /// nothing with it.
     ///
     /// # Errors
     ///
-    /// When the settings contradict the rules of [`BudgetBuilder::build`].
+    /// If the settings contradict the rules of [`BudgetBuilder::build`].
     pub fn with_settings(&self, settings: &BudgetSettings) -> Result<Self, InvalidBudget> {
         if settings.differs_from(&self.settings()).is_none() {
             return Ok(self.clone());
@@ -189,7 +200,7 @@ impl Budget {
         builder.settings(settings).build()
     }
 
-    /// What is in it now: for a health check, or a support ticket.
+    /// The current state, for a health check or a support ticket.
     #[must_use]
     pub fn snapshot(&self) -> BudgetSnapshot {
         BudgetSnapshot {
@@ -199,10 +210,11 @@ impl Budget {
         }
     }
 
-    /// The same budget as retries that are only observed have charged it.
+    /// The same budget, as charged by retries that are only observed.
     ///
-    /// It has this budget's settings and accounts of its own, so that what is only observed takes nothing from a retry that is
-    /// made. It starts as a new budget does, and so does this one when retries are enforced.
+    /// It has this budget's settings and its own accounts, so that an observed retry takes nothing
+    /// from a real one. It starts as a new budget does, and so does this budget when retries are
+    /// enforced.
     #[must_use]
     pub fn observed(&self) -> Self {
         let new = || {
@@ -217,16 +229,19 @@ impl Budget {
         self.shared.observed.get_or_init(new).clone()
     }
 
-    /// Deposits what a successful call earns: once a call, when its server did what it was asked.
+    /// Deposits what a successful call earns. Call it once per call, when the server did what it
+    /// was asked to do.
     pub fn deposit(&self) {
         if let Some(account) = &self.shared.account {
             account.deposit(Instant::now());
         }
     }
 
-    /// Takes what a retry after `fault` costs. Returns `None`, and counts a refusal, if that is not there.
+    /// Takes the price of a retry after `fault`. Returns `None`, and counts a refusal, if there are
+    /// too few tokens.
     ///
-    /// `gate` is when the gate opens at which the retry will wait, if there is one.
+    /// `gate` is the instant at which the gate opens for which the retry will wait, if there is
+    /// one.
     #[must_use]
     pub fn withdraw(&self, now: Instant, fault: Fault, gate: Option<Instant>) -> Option<Payment> {
         let Shared {
@@ -286,23 +301,23 @@ impl Prices {
             Fault::Throttled if gated => self.gated,
             Fault::Throttled => self.throttled,
             Fault::Server => self.server,
-            // A kind that is not known here yet is priced with caution.
+            // A kind of fault that is not known here yet has the higher price.
             _ => self.no_response,
         }
     }
 }
 
-/// What one retry has paid: given back when it is dropped, unless the retry was sent.
+/// The payment for one retry. It is given back when dropped, unless the retry was sent.
 #[derive(Debug)]
 #[must_use = "a payment that is dropped is given back"]
 pub struct Payment {
-    /// `None` once it was sent.
+    /// `None` once the retry was sent.
     budget: Option<Budget>,
     paid: u32,
 }
 
 impl Payment {
-    /// Says that the retry is on its way: nothing is given back, unless it turns out that it was not sent.
+    /// Marks the retry as sent: nothing is given back, unless it turns out that it was not sent.
     #[must_use]
     pub fn sent(mut self) -> Receipt {
         Receipt {
@@ -320,7 +335,7 @@ impl Drop for Payment {
     }
 }
 
-/// What a retry that is on its way has paid. Dropping it gives nothing back.
+/// The payment for a retry that was sent. Dropping it gives nothing back.
 #[derive(Debug)]
 pub struct Receipt {
     budget: Option<Budget>,
@@ -328,7 +343,8 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Says that the retry was not sent after all: the payment that this returns is given back when it is dropped.
+    /// Says that the retry was not sent after all. The returned payment is given back when it is
+    /// dropped.
     pub fn unsent(self) -> Payment {
         Payment {
             budget: self.budget,

@@ -40,8 +40,9 @@ impl BudgetBuilder {
 
     /// The tokens at the beginning. Default: 8.
     ///
-    /// They are there until the first call succeeds: then the balance falls to the [cap](Self::cap). To keep more than 3 tokens
-    /// of the start, set the lower bound of the cap, too.
+    /// They are there until the first call succeeds: then the balance falls to the
+    /// [cap](Self::cap). To keep more than 3 tokens of the start, also set the lower bound of the
+    /// cap.
     pub const fn start(mut self, tokens: u32) -> Self {
         self.start = tokens;
         self
@@ -61,28 +62,29 @@ impl BudgetBuilder {
         self
     }
 
-    /// What a retry costs that follows a failure without a response: a failed connection, a timeout. Default: 2. Until the
-    /// first call succeeds, 1 at most.
+    /// The cost of a retry that follows a failure without a response: a failed connection, a
+    /// timeout. Default: 2. Until the first call succeeds, 1 at most.
     pub const fn price_after_no_response(mut self, tokens: u32) -> Self {
         self.prices.no_response = tokens;
         self
     }
 
-    /// What a retry costs that follows a server's error. Default: 1. Until the first call succeeds, 1 at most.
+    /// The cost of a retry that follows a server's error. Default: 1. Until the first call
+    /// succeeds, 1 at most.
     pub const fn price_after_server_error(mut self, tokens: u32) -> Self {
         self.prices.server = tokens;
         self
     }
 
-    /// What a retry costs that follows a 429, without a [gate](Budget#gates) and with one. Default: 1 and 0. Until the
-    /// first call succeeds, 1 at most.
+    /// The cost of a retry that follows a 429, without a [gate](Budget#gates) and with one.
+    /// Default: 1 and 0. Until the first call succeeds, 1 at most.
     pub const fn price_after_throttling(mut self, tokens: u32, with_gate: u32) -> Self {
         self.prices.throttled = tokens;
         self.prices.gated = with_gate;
         self
     }
 
-    /// The same with what `settings` state.
+    /// Applies the values that `settings` state.
     pub fn settings(mut self, settings: &BudgetSettings) -> Self {
         self.start = settings.start.unwrap_or(self.start);
         self.deposit = settings.deposit.unwrap_or(self.deposit);
@@ -111,11 +113,12 @@ impl BudgetBuilder {
         }
     }
 
-    /// The budget.
+    /// Builds the budget.
     ///
     /// # Errors
     ///
-    /// When the deposit is not within 0 and 1, the cap's bounds are out of order, or the window is zero.
+    /// If the deposit is not within 0 and 1, the cap's bounds are out of order, or the window is
+    /// zero.
     pub fn build(self) -> Result<Budget, InvalidBudget> {
         let wrong = if !(0.0..=1.0).contains(&self.deposit) {
             Rule::Deposit(self.deposit)
@@ -129,7 +132,7 @@ impl BudgetBuilder {
         Err(InvalidBudget(wrong))
     }
 
-    /// The budget, of settings that are known to be valid.
+    /// Builds the budget from settings that are known to be valid.
     pub(crate) fn build_valid(self) -> Budget {
         let tokens = |n: u32| u64::from(n) * TOKEN;
         #[allow(

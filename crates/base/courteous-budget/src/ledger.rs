@@ -2,22 +2,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// One token, in the unit of account.
+/// One token, in the ledger's unit.
 pub(crate) const TOKEN: u64 = 1_000_000;
 
-/// The window of successes is counted in so many equal parts.
+/// The number of equal slots in which the window of successes is counted.
 const SLOTS: usize = 10;
 
-/// The longest that a slot is: longer than a process lives, and no instant so far off is out of the clock's reach.
+/// The longest slot: longer than a process lives, and short enough for the clock's range.
 const LONGEST_SLOT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A gate that opens sooner does not hold a crowd up.
+/// A gate that opens sooner does not hold up a crowd.
 const SHORTEST_GATE: Duration = Duration::from_secs(1);
 
-/// At so many gates in a row retries cost less without a success. Many small clients that share a quota seldom see more.
+/// At this many gates in a row, retries cost less without a success. Many small clients that share
+/// a quota seldom meet more.
 const GATES: usize = 10;
 
-/// The accounts of a budget: told the time, and never looping over the time that has passed.
+/// The accounts of a budget. It is told the time, and never loops over the time that has passed.
 ///
 /// ```text
 ///           new                     first deposit                    in use
@@ -25,16 +26,19 @@ const GATES: usize = 10;
 ///   a price is 1 at most     balance falls to the cap        prices as they were set
 /// ```
 ///
-/// The invariant: what all retries spent is at most the start plus the deposits. A refund gives back what was *paid*, so a
-/// retry that paid 1 while the ledger was new gets 1 back, also after the first deposit.
+/// The invariant: all retries together spend at most the start plus the deposits. A refund gives
+/// back what was *paid*. So a retry that paid 1 while the ledger was new gets 1 back, also after
+/// the first deposit.
 ///
-/// An example with the defaults: four calls time out in a new process. Their eight retries pay 1 each, and 0 is left. A fifth
-/// call cannot pay for a retry. A sixth succeeds and deposits 0.2, and from now on a retry after a timeout costs 2: ten successes
-/// pay for one. If the first call of the process succeeds instead, the balance falls from 8 to 3, the cap of a quiet process.
+/// An example with the defaults: four calls time out in a new process. Their eight retries pay 1
+/// each, and 0 is left. A fifth call cannot pay for a retry. A sixth call succeeds and deposits
+/// 0.2. From now on a retry after a timeout costs 2: ten successes pay for it. If the first call of
+/// the process succeeds instead, the balance falls from 8 to 3, the cap of a quiet process.
 ///
-/// Why: a process that has just started knows nothing of the server, and each of its first calls is a user's first impression.
-/// The pot is spent once, so it adds at most `start` requests per process. A pot that outlived the first deposit would be a
-/// balance that a quiet process saves up, which the cap is there to prevent.
+/// Why: a process that has just started knows nothing of the server, and each of its first calls is
+/// a user's first impression. The start is spent once, so it adds at most `start` requests per
+/// process. A start that outlived the first deposit would be a balance that a quiet process saves
+/// up, which the cap must prevent.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     terms: Terms,
@@ -42,15 +46,15 @@ pub(crate) struct Ledger {
     /// Whether no call has succeeded yet.
     is_new: bool,
     successes: [u64; SLOTS],
-    /// How long a slot is.
+    /// The length of a slot.
     width: Duration,
-    /// When the newest slot ends, and which one it is. `None` before the first success.
+    /// When the newest slot ends, and its index. `None` before the first success.
     newest: Option<(Instant, usize)>,
     /// When the gates open at which retries have cost less since the last success.
     gates: Vec<Instant>,
 }
 
-/// What does not change: amounts in millionths of a token.
+/// The fixed terms: amounts in millionths of a token.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) deposit: u64,
@@ -73,16 +77,17 @@ impl Ledger {
         }
     }
 
-    /// On the same terms, as new.
+    /// A new ledger on the same terms.
     pub(crate) fn fresh(&self) -> Self {
         Self::new(self.terms)
     }
 
     /// Whether a retry that waits for a gate, which opens at `opens_at`, costs less.
     ///
-    /// The crowd that waits at one gate does, if the gate is closed for long enough to hold it up. Those that are told of one do not
-    /// all hear of it at once: times that are at most a second apart are one gate. A server can name any number of gates, and each
-    /// call can wait for several: so after a few gates, nothing costs less until a call has succeeded.
+    /// Retries that wait at the same gate cost less, if the gate is closed for long enough to hold
+    /// them up. Not all calls hear of a gate at the same time: opening times that are at most a
+    /// second apart are one gate. A server can name any number of gates, and each call can wait for
+    /// several. So after a few gates, nothing costs less until a call has succeeded.
     pub(crate) fn pass_gate(&mut self, now: Instant, opens_at: Instant) -> bool {
         if opens_at.saturating_duration_since(now) < SHORTEST_GATE {
             return false;
@@ -101,7 +106,7 @@ impl Ledger {
         passes
     }
 
-    /// A call has succeeded.
+    /// Deposits for a successful call.
     pub(crate) fn deposit(&mut self, now: Instant) {
         self.advance(now);
         self.is_new = false;
@@ -114,8 +119,8 @@ impl Ledger {
             .min(self.cap());
     }
 
-    /// Until when a deposit would change nothing: as long as its slot has seen all the successes that can count, and the
-    /// balance is as high as it may ever be.
+    /// Until when a deposit would change nothing: as long as its slot has all the successes that
+    /// can count, and the balance is at its highest.
     pub(crate) fn sated_until(&self) -> Option<Instant> {
         let (ends, slot) = self.newest?;
         let enough = self.successes[slot].saturating_mul(self.terms.deposit);
@@ -123,7 +128,8 @@ impl Ledger {
         (self.gates.is_empty() && self.balance == highest && enough >= highest).then_some(ends)
     }
 
-    /// Takes `price` tokens, but 1 at most before the first deposit. Returns what it took, or `None` if that is not there.
+    /// Takes `price` tokens, but at most 1 before the first deposit. Returns what it took, or
+    /// `None` if there are too few tokens.
     pub(crate) fn withdraw(&mut self, now: Instant, price: u32) -> Option<u32> {
         self.advance(now);
         let price = if self.is_new { price.min(1) } else { price };
@@ -137,7 +143,7 @@ impl Ledger {
         self.balance = balance.min(self.cap());
     }
 
-    /// The tokens that are there.
+    /// The available tokens.
     pub(crate) fn balance(&mut self, now: Instant) -> f64 {
         self.advance(now);
         #[allow(
@@ -153,13 +159,13 @@ impl Ledger {
         if self.is_new {
             return self.terms.start;
         }
-        // One by one, no process counts to 2^64.
+        // Counting one by one, no process reaches 2^64.
         let successes: u64 = self.successes.iter().sum();
         let earned = successes.saturating_mul(self.terms.deposit);
         earned.clamp(self.terms.lowest_cap, self.terms.highest_cap)
     }
 
-    /// Forgets the successes that are too old at `now`, and what is above the cap then.
+    /// Forgets the successes that are too old at `now`, and then what is above the cap.
     fn advance(&mut self, now: Instant) {
         let Some((ends, slot)) = self.newest else {
             return;
@@ -199,7 +205,7 @@ mod tests {
         window: Duration::from_secs(10),
     };
 
-    /// A ledger that has had its first deposit, and has nothing left of it.
+    /// A ledger that has had its first deposit, and has no balance left.
     fn empty(now: Instant) -> Ledger {
         let mut ledger = Ledger::new(Terms {
             deposit: 0,
@@ -340,7 +346,8 @@ mod tests {
                 ledger.deposit(start + Duration::from_secs(second));
             }
         }
-        // Ten slots of five successes each: a cap of 10. Each second without one takes a token off.
+        // Ten slots of five successes each: a cap of 10. Each second without a success takes a
+        // token off.
         assert_eq!(ledger.balance(start + Duration::from_millis(9_999)), 10.0);
         assert_eq!(ledger.balance(start + Duration::from_secs(11)), 8.0);
         assert_eq!(ledger.balance(start + Duration::from_secs(14)), 5.0);
@@ -355,7 +362,7 @@ mod tests {
         assert!(!ledger.pass_gate(now, now - second));
         let at = |seconds: u32| now + seconds * second;
         for gate in 0..GATES as u32 {
-            // A crowd. Its last call is refused just before the gate opens.
+            // A crowd of calls. Its last call gets its 429 just before the gate opens.
             let (closed, opens) = (at(10 * gate), at(10 * gate + 5));
             assert!(ledger.pass_gate(closed, opens));
             assert!(ledger.pass_gate(closed, opens));
@@ -374,7 +381,7 @@ mod tests {
         let mut ledger = Ledger::new(TERMS);
         let far = now + 20 * second;
         assert!(ledger.pass_gate(now, far));
-        // While the first is closed, another server names a gate again and again.
+        // While the first gate is closed, another server names a gate again and again.
         for gate in 1..GATES as u32 {
             let now = now + 3 * gate * second / 2;
             assert!(ledger.pass_gate(now, now + second), "{gate}");
@@ -399,7 +406,8 @@ mod tests {
     }
 
     proptest! {
-        /// Spent <= deposits + start, for any start and ratio and any mix of what happens; and never above the cap.
+        /// Spent <= deposits + start, for any start, any ratio and any mix of events; and the
+        /// balance is never above the cap.
         #[test]
         fn what_is_spent_was_deposited(
             deposit in 0..=TOKEN,

@@ -3,8 +3,9 @@ use std::time::Duration;
 use courteous_core::settings;
 
 settings! {
-    /// The settings of a [`Budget`](crate::Budget), as its [`BudgetBuilder`](crate::BudgetBuilder) takes them. An unlimited one
-    /// has none. Until the first call succeeds, a retry costs 1 at most, whatever its price is.
+    /// The settings of a [`Budget`](crate::Budget), as its [`BudgetBuilder`](crate::BudgetBuilder)
+    /// takes them. An unlimited budget has none. Until the first call succeeds, a retry costs at
+    /// most 1, whatever its price is.
     pub struct BudgetSettings {
         /// The tokens at the beginning, which are there until the first call succeeds.
         pub start: Option<u32>,
@@ -16,13 +17,13 @@ settings! {
         pub highest_cap: Option<u32>,
         /// How far back successes count for the cap.
         pub window: Option<Duration>,
-        /// What a retry costs that follows a failure without a response.
+        /// The cost of a retry that follows a failure without a response.
         pub price_after_no_response: Option<u32>,
-        /// What a retry costs that follows a server's error.
+        /// The cost of a retry that follows a server's error.
         pub price_after_server_error: Option<u32>,
-        /// What a retry costs that follows a 429, without a [gate](crate::Budget#gates).
+        /// The cost of a retry that follows a 429, without a [gate](crate::Budget#gates).
         pub price_after_throttling: Option<u32>,
-        /// What a retry costs that waits at a gate.
+        /// The cost of a retry that waits at a gate.
         pub price_at_gate: Option<u32>,
     }
 }
