@@ -1,13 +1,15 @@
-//! An hour of orders on Black Friday, in seconds. The payment provider goes down in the middle of it: at first its answers
-//! are lost though it has booked the orders, then it refuses all. No order may be lost, and none may be charged twice.
+//! An hour of orders on Black Friday, in seconds. The payment provider goes down in the middle of
+//! it. At first its answers are lost although it has booked the orders, and then it refuses all
+//! orders. No order may be lost, and none may be charged twice.
 //!
 //! ```text
 //! cargo run --example black_friday
 //! ```
 //!
-//! What could not be delivered lands in the dead-letter queue, a file here. When the provider is well again, the queue is
-//! redriven, by the same code as that of `courteous-dlq replay`. Who was charged how often is read in the provider's
-//! ledger. Ends with an error if anybody was charged twice, or not at all.
+//! An order that could not be delivered goes into the dead-letter queue, here a file. When the
+//! provider is healthy again, the queue is redriven by the same code that `courteous-dlq replay`
+//! uses. The provider's ledger tells how often each customer was charged. The example ends with an
+//! error if a customer was charged twice, or not at all.
 
 use std::{
     collections::HashMap,
@@ -49,11 +51,12 @@ const ORDERS: u32 = 600;
 const MINUTES: u32 = 60;
 /// A minute of the story.
 const MINUTE: Duration = Duration::from_millis(100);
-/// When the provider's answers begin to get lost, when it refuses all, and when it is well again.
+/// When the provider's answers begin to get lost, when it refuses all orders, and when it is
+/// healthy again.
 const ILL: u32 = 20;
 const DOWN: u32 = 23;
 const WELL: u32 = 42;
-/// What a customer waits for at the longest.
+/// The longest that a customer waits.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 type Shop = IdempotencyKey<DeadLetter<Courteous<Client<HttpConnector, Full<Bytes>>>>>;
@@ -112,7 +115,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-/// The shop's client: the standard stack, with a queue for what it could not deliver.
+/// The shop's client: the standard stack, with a queue for orders that it could not deliver.
 fn shop(provider: SocketAddr, queue: &SqliteStore) -> Result<Shop, Box<dyn Error>> {
     let stack = Stack::new()
         .with_total_timeout(TIMEOUT)
@@ -127,17 +130,17 @@ fn shop(provider: SocketAddr, queue: &SqliteStore) -> Result<Shop, Box<dyn Error
     Ok(shop)
 }
 
-/// What has become of an order, as far as the shop knows.
+/// The state of an order, as far as the shop knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Charged,
-    /// It failed, and is in the queue.
+    /// The order failed, and is in the queue.
     Kept,
-    /// It failed, and is nowhere.
+    /// The order failed, and is nowhere.
     Forgotten,
 }
 
-/// Sends an hour's orders as they come.
+/// Sends an hour's orders as they arrive.
 async fn sell(shop: &Shop, provider: &Provider) -> Vec<Fate> {
     let mut clock = interval(MINUTE * MINUTES / ORDERS);
     let mut orders = Vec::new();
@@ -204,16 +207,16 @@ struct Provider {
     books: Arc<Mutex<Books>>,
 }
 
-/// What it has booked.
+/// What the provider has booked.
 #[derive(Default)]
 struct Books {
     /// The minute of the hour.
     minute: u32,
     /// How often each order was charged.
     charges: HashMap<u32, u32>,
-    /// The orders that came under each key.
+    /// The orders that arrived under each key.
     keys: HashMap<String, u32>,
-    /// Requests under a key that was known.
+    /// Requests under a known key.
     repeated: u32,
 }
 
@@ -229,7 +232,7 @@ impl Provider {
         Ok(Self { address, books })
     }
 
-    /// The hands of the clock move.
+    /// Moves the clock to `minute`.
     fn reach(&self, minute: u32) {
         let before = std::mem::replace(&mut self.books().minute, minute);
         if before != minute {
@@ -250,7 +253,7 @@ impl Provider {
 }
 
 impl Books {
-    /// How many orders were charged so often.
+    /// How many orders were charged `times` times.
     fn charged(&self, times: u32) -> usize {
         self.charges
             .values()
@@ -283,7 +286,7 @@ async fn charge(
     }
     lock(&books).charge(order, key);
     if (ILL..DOWN).contains(&minute) {
-        // Whoever waits for this answer gives up.
+        // A client that waits for this answer gives up.
         sleep(Duration::from_secs(60)).await;
     }
     StatusCode::CREATED.into_response()

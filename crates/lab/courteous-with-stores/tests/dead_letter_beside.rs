@@ -1,5 +1,5 @@
-//! The dead letter beside every other layer: the contract for each pair, in both orders, and what swapping it with its neighbours
-//! does.
+//! The dead-letter layer next to every other layer. The tests run the contract for each pair, in
+//! both orders, and show what swapping neighbours does.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -63,7 +63,7 @@ fn concurrency_limit() -> Subject<ConcurrencyLimitLayer> {
         .gauge("waiting for a permit", move || waiting.waiting())
 }
 
-/// For each layer, the dead letter around it, and it around the dead letter.
+/// For each layer, the dead-letter layer around it, and it around the dead-letter layer.
 macro_rules! beside {
     ($($layer:ident)*) => {
         mod around {
@@ -108,7 +108,7 @@ where
     service.call(request).await.map_err(Into::into)
 }
 
-/// What the letters of a store hold: the key that was sent, if they know it.
+/// The key that was sent, for each letter of a store, if the letter knows it.
 async fn kept(store: &MemoryStore) -> Vec<Option<HeaderValue>> {
     let records = store
         .list(Filter::default(), Page::first(10))

@@ -23,7 +23,8 @@ use rustls::CertificateError;
 use tokio::net::TcpStream;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
-/// One POST with a retry, through a client with this connector; and its record.
+/// Makes one POST with a retry, through a client with this connector. Returns the store and the
+/// record.
 async fn post<C>(connector: C, uri: &str, keyed: bool) -> (MemoryStore, Record)
 where
     C: Connect + Clone + Send + Sync + 'static,

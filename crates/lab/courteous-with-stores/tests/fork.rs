@@ -1,8 +1,11 @@
-//! Processes that were forked from one do not draw alike: not keys, nor ids, nor nonces, nor waits.
+//! Processes that were forked from one process do not draw the same random values: keys, ids,
+//! nonces or waits.
 //!
-//! Here, and not in the workspace's tests, as these would bring the ciphers of encrypted letters into every build.
+//! These tests are here, and not in the workspace's tests, as they would bring the ciphers of
+//! encrypted letters into every build.
 //!
-//! Without the test harness, which has threads: of a process with threads, `fork` copies one, and locks that others hold.
+//! They run without the test harness, which has threads. If a process has threads, `fork` copies
+//! only one of them, and also copies locks that the others hold.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
@@ -37,14 +40,14 @@ mod unix {
     use tower::{Layer, ServiceExt};
 
     const CHILDREN: usize = 4;
-    /// Of each kind, in each process.
+    /// The number of draws of each kind, in each process.
     const DRAWS: usize = 50;
 
     /// Kind and value.
     type Drawn = Vec<(&'static str, String)>;
 
     pub(super) fn main() {
-        // Whatever is kept in memory is there before the fork, and so is copied.
+        // Everything that is kept in memory exists before the fork, and so is copied.
         let before = draw();
         let control = draw_from_memory();
         let mut children = Vec::new();
@@ -99,7 +102,7 @@ mod unix {
         }
     }
 
-    /// What must differ between any two processes.
+    /// Draws the values that must differ between any two processes.
     fn draw() -> Drawn {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -149,7 +152,7 @@ mod unix {
         waits[0].as_nanos().to_string()
     }
 
-    /// The id of a letter, which all processes make in the same moment, and the nonce of its body.
+    /// The id of a letter, which all processes make at the same moment, and the nonce of its body.
     async fn letter() -> (String, String) {
         let id = LetterId::new(SystemTime::UNIX_EPOCH).unwrap();
         let failure = Failure::new(Reason::Attempts, SystemTime::UNIX_EPOCH);
@@ -164,7 +167,7 @@ mod unix {
         (id.to_string(), format!("{:?}", &sealed.bytes()[1..25]))
     }
 
-    /// What a generator in memory draws: the same in each child.
+    /// Draws from a generator in memory: the same value in each child.
     fn draw_from_memory() -> u64 {
         rand::random()
     }

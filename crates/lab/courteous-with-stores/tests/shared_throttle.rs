@@ -1,4 +1,5 @@
-//! Standard stacks, each with connections of its own as in a process of its own, keep to one quota at each origin.
+//! Standard stacks share one quota at each origin. Each stack has its own connections, as if in its
+//! own process.
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 

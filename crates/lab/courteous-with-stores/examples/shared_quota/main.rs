@@ -4,12 +4,14 @@
 //! cargo run --example shared_quota -- --workers 8 --rate 200/s
 //! ```
 //!
-//! It starts a Redis of its own on a free port (`--redis URL` takes another), a server that counts what it receives, and
-//! worker processes, each of which sends as much as the shared throttle lets through. Then it prints what each worker has
-//! sent, the window of time in which all of them together came closest to the quota, and how often they asked Redis.
+//! It starts its own Redis on a free port (`--redis URL` uses another), a server that counts its
+//! requests, and worker processes. Each worker sends as much as the shared throttle allows. Then it
+//! prints what each worker has sent, the window of time in which all workers together came closest
+//! to the quota, and how often they asked Redis.
 //!
-//! The exit code is 0 if in *every* window `w` at most `burst + rate * w` requests were sent, and 1 if not. Without a
-//! `redis-server` there is nothing to show: then it is 0 as well, but 1 with `CI=true`.
+//! The exit code is 0 if in *every* window `w` at most `burst + rate * w` requests were sent, and 1
+//! if not. Without a `redis-server` there is nothing to show: then the exit code is also 0, but 1
+//! with `CI=true`.
 
 mod server;
 mod worker;
@@ -79,7 +81,7 @@ async fn main() -> Outcome<ExitCode> {
     if let Some(redis) = &args.redis {
         return fleet(&args, redis).await;
     }
-    // Where there is none it has said so, and panics with `CI=true`.
+    // If there is no Redis, `start` has printed that, and panics with `CI=true`.
     match panic::catch_unwind(Redis::start) {
         Ok(Some(redis)) => fleet(&args, &redis.url()).await,
         Ok(None) => Ok(ExitCode::SUCCESS),
@@ -97,7 +99,7 @@ impl Args {
         self.rate.with_burst(self.burst.unwrap_or_else(default))
     }
 
-    /// The mean time between two calls of one worker, if that is not as short as can be.
+    /// The mean time between two calls of one worker, unless it sends as fast as possible.
     fn gap(&self) -> Option<Duration> {
         let load = self.load.filter(|load| load.is_finite() && *load > 0.0)?;
         let workers = f64::from(self.workers);
@@ -115,7 +117,7 @@ async fn fleet(args: &Args, redis: &str) -> Outcome<ExitCode> {
     );
 
     let server = CountingServer::start().await?;
-    // A name of its own for each run, as a Redis that is not ours may remember the last one.
+    // A new name for each run, as a Redis that is not ours may remember the previous run.
     let key = format!("shared-quota-{}-{}", std::process::id(), server.address());
     let calls = script_calls(redis).await?;
     let workers = (0..args.workers).map(|number| {
@@ -165,7 +167,7 @@ fn report(args: &Args, server: &CountingServer, calls: u64) -> ExitCode {
     }
 }
 
-/// How many scripts Redis has run, as it counts them itself.
+/// How many scripts Redis has run, by its own count.
 async fn script_calls(redis: &str) -> Outcome<u64> {
     let client = redis::Client::open(redis)?;
     let mut connection = client.get_multiplexed_async_connection().await?;

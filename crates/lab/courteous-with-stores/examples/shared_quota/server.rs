@@ -1,4 +1,4 @@
-//! The server that the workers call: it counts.
+//! The server that the workers call: it counts its requests.
 
 use std::{
     convert::Infallible,
@@ -16,8 +16,8 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// Says of a request who sent it, when the throttle was asked, and two instants between which it was sent: as numbers, with
-/// spaces between.
+/// The header that tells which worker sent a request, when the throttle was asked, and two instants
+/// between which the request was sent: as numbers, separated by spaces.
 pub(crate) const SENT: &str = "x-sent";
 
 /// A running server. It ends with the program.
@@ -58,13 +58,13 @@ impl CountingServer {
         self.address
     }
 
-    /// All requests that it received.
+    /// All requests that the server received.
     pub(crate) const fn sends(&self) -> &Sends {
         &self.sends
     }
 
-    /// How long it took each request from the call to its send, the quickest first. The first two seconds do not count, as
-    /// a new schedule begins empty.
+    /// How long each request took from the call to its send, the quickest first. The first two
+    /// seconds do not count, as a new schedule begins empty.
     pub(crate) fn waits(&self) -> Vec<Duration> {
         let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
         let first = waits.iter().map(|(by, _)| *by).min().unwrap_or(0);

@@ -23,7 +23,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use crate::{Args, Outcome, Role, server::SENT};
 
-/// So many calls at once, where as much is sent as is let through.
+/// This many calls at once, if the worker sends as much as the throttle allows.
 const CALLS: usize = 16;
 
 /// Runs until it is killed.
@@ -43,7 +43,7 @@ pub(crate) async fn run(role: &Role, args: &Args) -> Outcome<ExitCode> {
     let uri = format!("http://{server}/");
     let mut calls = JoinSet::new();
     if let Some(gap) = args.gap() {
-        // Calls that know nothing of each other.
+        // Calls that are independent of each other.
         let mut dice = Dice::new(*number as u64);
         loop {
             let chance = (dice.bits() as f64 + 1.0) / 2.0_f64.powi(64);
@@ -64,7 +64,7 @@ pub(crate) async fn run(role: &Role, args: &Args) -> Outcome<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Calls the server once, or is refused, after which it waits a little.
+/// Calls the server once. If the call is rejected, waits a little.
 async fn call<S, B>(service: S, uri: String) -> Outcome<()>
 where
     S: Service<Request<Empty<Bytes>>, Response = http::Response<B>>,
@@ -79,7 +79,7 @@ where
         sent.as_mut().poll(cx)
     });
     let response = match response.await.map_err(Into::into) {
-        // Redis is away. The worker outlives that.
+        // Redis is away. The worker survives that.
         Err(error) if find_cause::<Rejected>(&*error).is_some() => {
             sleep(Duration::from_millis(50)).await;
             return Ok(());
@@ -99,7 +99,8 @@ thread_local! {
 #[derive(Clone, Copy, Debug)]
 struct Asked(u64);
 
-/// What is between the throttle and the client: it writes on each request when that was sent.
+/// A layer between the throttle and the client. It writes on each request when the request was
+/// sent.
 #[derive(Clone, Debug)]
 struct Stamp<S> {
     inner: S,
