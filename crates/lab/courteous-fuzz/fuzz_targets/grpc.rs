@@ -1,7 +1,8 @@
-//! `grpc-timeout` on a request that somebody else has made, and `grpc-retry-pushback-ms`.
+//! `grpc-timeout` on a request that another client has made, and `grpc-retry-pushback-ms`.
 //!
-//! The input is the time that is left, in eight bytes of nanoseconds, then a line for each field. The server never gets
-//! more time than is left, in each of the formats; and a pushback is what gRFC A6 says.
+//! The input is the time that is left, in eight bytes of nanoseconds, and then a line for each
+//! field. In each format, the server never gets more time than is left; and a pushback means what
+//! gRFC A6 says.
 
 #![no_main]
 
@@ -30,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let nanos = u64::from_le_bytes(*nanos);
     let [stated, pushback] = values(text);
-    // Of all sizes, beyond what eight digits of hours can say, too.
+    // Of all sizes, also beyond what eight digits of hours can express.
     for left in [
         Duration::from_nanos(nanos),
         Duration::from_secs(nanos >> 10),
@@ -57,7 +58,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Nanoseconds, and how many of them the last digit stands for.
+/// Nanoseconds, and how many of them one unit of the last digit is.
 type Time = (u128, u128);
 
 fn check(
@@ -82,13 +83,14 @@ fn check(
         _ => {
             let most = 99_999_999 * 3_600_000_000_000;
             assert!(left - time < digit || time == most, "{sent:?} of {left} ns");
-            // The finest unit that fits: the last digit is worth a millisecond or little of the whole.
+            // The finest unit that fits: the last digit is worth a millisecond, or little of the
+            // whole.
             assert!(digit <= 1_000_000 || left / digit >= 99_999);
         }
     }
 }
 
-/// The field as it is sent with `left` to go, if anything is.
+/// The field as it is sent with `left` to go, if it is sent.
 fn send(
     left: Duration,
     stated: Option<&HeaderValue>,
@@ -109,7 +111,7 @@ fn send(
     Some(value)
 }
 
-/// Answers at once, and has the headers of the last request.
+/// Answers at once, and keeps the headers of the last request.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Option<HeaderMap>>>);
 
@@ -166,7 +168,7 @@ fn seconds(text: &str) -> Option<Time> {
     ))
 }
 
-/// At most as many digits as a `u64` has; leading zeros are let pass.
+/// At most as many digits as a `u64` has; leading zeros are allowed.
 fn number(digits: &str) -> Option<u128> {
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain

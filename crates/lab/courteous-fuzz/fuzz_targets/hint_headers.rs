@@ -1,4 +1,4 @@
-//! All that a response's headers say about waiting, whatever they are.
+//! Everything that a response's headers say about waiting, whatever the headers are.
 //!
 //! The input is a block of header fields. Reading it neither panics nor allocates, the answers fit each other, and the
 //! order of fields with different names does not matter.

@@ -1,7 +1,8 @@
 //! HTTP-dates in `Retry-After` and `Date`.
 //!
-//! The input is eight bytes of a time, and a text. The time is read exactly in each of its three spellings, from either
-//! field; the text is read as the `httpdate` crate reads it, where that takes it for a date in the preferred form.
+//! The input is eight bytes of a time, and a text. The time is read exactly in each of its three
+//! spellings, from either field. If the `httpdate` crate takes the text for a date in the preferred
+//! form, the text is read as that crate reads it.
 
 #![no_main]
 
@@ -30,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
         if is_short(&spelling) && seconds > LAST - 51 * 366 * 86_400 {
             continue;
         }
-        // Counted from the beginning of time, and back to it: exactly the time.
+        // Counted from the earliest time and back to it: exactly the time.
         let from_start = Duration::from_secs(if is_short(&spelling) { 0 } else { seconds });
         assert_eq!(wait(&spelling, None, time - from_start), from_start);
         let year_later = time + Duration::from_secs(365 * 86_400);
@@ -66,7 +67,7 @@ fn last() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(LAST)
 }
 
-/// Whether it is in the form whose year has two digits.
+/// Whether the value is in the form whose year has two digits.
 fn is_short(value: &HeaderValue) -> bool {
     value.as_bytes().contains(&b'-')
 }

@@ -1,7 +1,8 @@
-//! A replay body, against a model: the bytes of its source.
+//! A replay body, compared with a model: the bytes of its source.
 //!
-//! The input is the limit, how the source ends, the number of its chunks and their lengths; and then the events, in any
-//! order: a chunk arrives, a copy is polled or dropped, the body is given again, kept once more, or let go.
+//! The input is the limit, how the source ends, the number of its chunks and their lengths. Then
+//! come the events, in any order: a chunk arrives, a copy is polled or dropped, the body is given
+//! again, kept once more, or released.
 
 #![no_main]
 
@@ -46,14 +47,14 @@ struct World {
     source: Source,
     whole: Vec<u8>,
     last: Step,
-    /// What did not arrive yet.
+    /// What has not arrived yet.
     to_come: VecDeque<Step>,
     kept: Vec<Kept<Source>>,
     copies: Vec<Option<Copy>>,
     /// The most that any copy has read, and whether the source failed.
     taken: usize,
     failed: bool,
-    /// Whether something was read while nobody kept it.
+    /// Whether something was read while no half kept it.
     gone: bool,
 }
 
@@ -159,7 +160,7 @@ impl World {
             if let Some(Some(old)) = self.copies.last() {
                 assert!(!old.parked || old.body.is_woken(), "not told to fail");
             }
-            // The retry of a retry: what is given again can be kept, too.
+            // The retry of a retry: a body that is given again can be kept, too.
             let (body, kept) = body.keep(self.limit);
             if self.kept.len() < 3 {
                 self.kept.push(kept);
@@ -210,7 +211,7 @@ impl World {
         assert!(self.source.lock().polls <= before + 1);
     }
 
-    /// Left alone, the newest copy gives all that there is.
+    /// Left alone, the newest copy gives everything that there is.
     fn finish(&mut self) {
         while !self.to_come.is_empty() {
             self.arrive();
@@ -237,7 +238,7 @@ impl Copy {
         }
     }
 
-    /// Whether it gave a frame.
+    /// Whether the copy gave a frame.
     fn poll(&mut self) -> Result<bool, BoxError> {
         let left = self.body.size_hint();
         let frame = self.body.enter(|cx, body| body.poll_frame(cx));

@@ -1,7 +1,8 @@
 //! `RateLimit` and `RateLimit-Policy`, which are lists of RFC 9651.
 //!
-//! The input is a line for each. They are read as the `sfv` crate, a strict parser, reads them, where they are what the
-//! current draft describes; and whatever else they are, reading them neither panics nor takes long.
+//! The input is a line for each field. If the lines are what the current draft describes, they are
+//! read as the `sfv` crate, a strict parser, reads them. Whatever they are, reading them neither
+//! panics nor takes long.
 
 #![no_main]
 
@@ -13,7 +14,7 @@ use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
 use sfv::{BareItem, List, ListEntry, Parser};
 
-/// So many limits are read.
+/// The number of limits that are read.
 const LIMITS: usize = 16;
 
 fuzz_target!(|data: &[u8]| {
@@ -37,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(quota.map(|quota| quota.remaining()), least);
 });
 
-/// What remains of each limit, and when it resets, if all of the field is as the draft has it.
+/// What remains of each limit, and when it resets, if the whole field has the draft's form.
 fn states(field: &[u8]) -> Option<Vec<(u64, u64)>> {
     let list: List = Parser::new(field).parse().ok()?;
     let state = |entry: &ListEntry| {
@@ -51,7 +52,7 @@ fn states(field: &[u8]) -> Option<Vec<(u64, u64)>> {
             BareItem::Integer(number) => u64::try_from(*number).ok(),
             _ => None,
         };
-        // More than 31 days is a time since 1970, or nonsense.
+        // More than 31 days is a time since 1970, or meaningless.
         let reset = number("t").filter(|&seconds| seconds <= 31 * 86_400)?;
         (named && plain).then_some((number("r")?, reset))
     };

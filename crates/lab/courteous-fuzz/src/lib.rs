@@ -1,8 +1,9 @@
-//! What several fuzz targets need. Inputs are text where that is possible, so that a person can read and write them.
+//! What several fuzz targets need. Inputs are text if possible, so that a person can read and write
+//! them.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The field values in the lines of `data`: at most `N`, and `None` for what is missing or none.
+/// The field values in the lines of `data`: at most `N`, and `None` for a missing or invalid value.
 pub fn values<const N: usize>(data: &[u8]) -> [Option<HeaderValue>; N] {
     let mut lines = data.split(|&byte| byte == b'\n');
     std::array::from_fn(|_| HeaderValue::from_bytes(lines.next()?).ok())
