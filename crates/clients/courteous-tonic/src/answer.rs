@@ -3,9 +3,10 @@ use std::{error::Error, fmt};
 use http::Extensions;
 use tonic::Code;
 
-/// What the server answered before a retry gave up: the source of the [`Retried`](courteous_core::Retried) in such a status.
+/// The server's answer before a retry gave up: the source of the
+/// [`Retried`](courteous_core::Retried) in such a status.
 ///
-/// A status has no place for the extensions of the response that it was made of. They are here.
+/// A status has no place for the extensions of the response that it was made of, so they are here.
 #[derive(Debug)]
 pub struct FailedAnswer {
     code: Code,
@@ -17,7 +18,7 @@ impl FailedAnswer {
         Self { code, extensions }
     }
 
-    /// The extensions of the response, such as the name of a dead letter.
+    /// The extensions of the response, such as the id of a dead letter.
     #[must_use]
     pub const fn extensions(&self) -> &Extensions {
         &self.extensions

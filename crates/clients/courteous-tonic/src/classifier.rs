@@ -4,32 +4,33 @@ use courteous_classify::{HttpClassifier, of_connect_error};
 use courteous_core::{Classified, Classify, Effect, Fault, Outcome, Verdict, find_cause};
 use tonic::{Code, ConnectError, Status};
 
-/// What nothing is known about.
+/// The verdict on an error of which nothing is known.
 const UNKNOWN: Verdict = Verdict::transient(Effect::MaybeProcessed, Fault::NoResponse);
 
 /// The classifier for tonic's channels.
 ///
-/// Judges as [`HttpClassifier`] does, which reads gRPC statuses in the head of a response and the errors of HTTP/2, and knows
-/// two of tonic's own errors besides:
+/// It judges as [`HttpClassifier`] does, which reads gRPC statuses in the head of a response and
+/// the errors of HTTP/2. It also knows two of tonic's own errors:
 ///
 /// | error | verdict |
 /// |---|---|
-/// | [`ConnectError`] | never sent; [unsendable](Verdict::Unsendable) where [that cannot change](of_connect_error), as of a certificate |
+/// | [`ConnectError`] | never sent; [unsendable](Verdict::Unsendable) if [that cannot change](of_connect_error), for example because of a certificate |
 /// | [`TimeoutExpired`](tonic::TimeoutExpired): the channel's own timeout | may pass, maybe processed, as an attempt timeout |
-/// | [`Status`] UNAVAILABLE that somebody made, such as a service of the caller's | may pass, maybe processed |
-/// | any other [`Status`] of the kind | permanent |
+/// | [`Status`] UNAVAILABLE that client code made, such as one of the caller's services | may pass, maybe processed |
+/// | any other [`Status`] that client code made | permanent |
 ///
 /// Only UNAVAILABLE is retryable by default: gRFC A6 leaves the list of codes to configuration, and
-/// `google.rpc.Code` advises to retry the call for this one alone.
+/// `google.rpc.Code` advises to retry the call only for this code.
 ///
-/// A status that comes after messages, in the trailers, is not seen: by then the response belongs to the caller.
+/// A status that comes after messages, in the trailers, is not seen: by then the response belongs
+/// to the caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TonicClassifier {
     http: HttpClassifier,
 }
 
 impl TonicClassifier {
-    /// The classifier, with [`HttpClassifier::new`] for all that is not tonic's.
+    /// The classifier, with [`HttpClassifier::new`] for everything that is not tonic's.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -54,10 +55,10 @@ impl Classify for TonicClassifier {
     }
 }
 
-/// The verdict on an error about which only tonic can know more.
+/// The verdict on an error about which only tonic's types can tell more.
 fn refine(error: &(dyn Error + 'static)) -> Verdict {
     match find_cause::<Status>(error) {
-        // One with a source is a translation; the source was judged already.
+        // A status with a source is a translation; the source was already judged.
         Some(status) if status.source().is_none() => match status.code() {
             Code::Unavailable => Verdict::transient(Effect::MaybeProcessed, Fault::Server),
             _ => Verdict::Permanent,

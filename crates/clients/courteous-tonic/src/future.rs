@@ -12,7 +12,7 @@ use tonic::Status;
 use crate::{StatusBody, status::given_up, to_status};
 
 pin_project! {
-    /// The response of a [`GrpcStatus`](crate::GrpcStatus).
+    /// The response future of a [`GrpcStatus`](crate::GrpcStatus).
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct ResponseFuture<F> {
         #[pin]

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use crate::{GrpcStatus, InvalidMethodName, methods::Methods};
 
-/// Makes gRPC statuses of the errors of the services and layers inside.
+/// Turns the errors of the inner services and layers into gRPC statuses.
 ///
 /// Put it outermost, next to the generated client. `courteous::Stack::grpc()` has it there.
 #[derive(Clone, Debug, Default)]
@@ -19,14 +19,16 @@ impl GrpcStatusLayer {
         Self { idempotent: None }
     }
 
-    /// Names the methods whose calls may be made twice, in place of those that were named before. Default: none.
+    /// Names the methods whose calls may be made twice, in place of all names given before.
+    /// Default: none.
     ///
-    /// All gRPC calls are POSTs, so nothing else tells a retry which of them only read. A name is `/package.Service/Method`, as
-    /// the path on the wire is, or `/package.Service/*` for all methods of a service: the two forms that a gRPC service config
-    /// knows.
+    /// All gRPC calls are POSTs, so nothing else tells a retry which methods only read. A name is
+    /// `/package.Service/Method`, like the path on the wire, or `/package.Service/*` for all
+    /// methods of a service. A gRPC service config knows the same two forms.
     ///
-    /// A call of such a method has [`Idempotent(true)`](courteous_core::Idempotent) among its extensions, unless the caller has
-    /// put [`Idempotent`](courteous_core::Idempotent) there. Retries and dead letters inside go by that.
+    /// A call of such a method has [`Idempotent(true)`](courteous_core::Idempotent) among its
+    /// extensions, unless the caller has put [`Idempotent`](courteous_core::Idempotent) there.
+    /// Inner retries and dead letters use it.
     ///
     /// ```
     /// # use courteous_tonic::GrpcStatusLayer;

@@ -6,17 +6,17 @@
 //! generated client > GrpcStatusLayer > the layers, with a RetryLayer that has the TonicClassifier > Channel
 //! ```
 //!
-//! The status layer goes outermost, as nobody outside of it needs to know anything but statuses.
+//! The status layer goes outermost, so that code outside it only needs to know statuses.
 //!
 //! # What it does not do
 //!
-//! The remaining time is put on the wire (`grpc-timeout`) by the attempt timeout layer, and `grpc-retry-pushback-ms` is obeyed by
-//! the retry layer: both know gRPC by themselves.
+//! The attempt timeout layer puts the remaining time on the wire (`grpc-timeout`), and the retry
+//! layer obeys `grpc-retry-pushback-ms`. Both layers know gRPC themselves.
 //!
 //! # Sources
 //!
-//! gRFC A6, and the gRPC protocol over HTTP/2, for where a status is. Deviation: HTTP/2 REFUSED_STREAM is a retry like any other
-//! here, counted and paid for, where gRFC A6 makes it transparent.
+//! gRFC A6, and the gRPC protocol over HTTP/2, for where a status is. Deviation: here, HTTP/2
+//! REFUSED_STREAM is a retry like any other, counted and paid for; in gRFC A6 it is transparent.
 
 mod answer;
 mod body;

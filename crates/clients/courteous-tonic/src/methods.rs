@@ -1,11 +1,12 @@
 use std::{collections::HashSet, error::Error, fmt};
 
-/// gRPC methods by their full names. A service whose methods all belong to it is kept as `/package.Service/`.
+/// gRPC methods by their full names. If all methods of a service belong to the set, it is kept as
+/// `/package.Service/`.
 #[derive(Debug, Default)]
 pub(crate) struct Methods(HashSet<Box<str>>);
 
 impl Methods {
-    /// The methods that `names` name, each as `/package.Service/Method` or `/package.Service/*`.
+    /// The methods in `names`, each as `/package.Service/Method` or `/package.Service/*`.
     pub(crate) fn named<I>(names: I) -> Result<Self, InvalidMethodName>
     where
         I: IntoIterator,
@@ -16,7 +17,8 @@ impl Methods {
         Ok(Self(methods?))
     }
 
-    /// Whether the method that is called at `path` is one of them. A client's origin may put a prefix before its name.
+    /// Whether the method that is called at `path` is in the set. A client's origin may put a
+    /// prefix before its name.
     pub(crate) fn contain(&self, path: &str) -> bool {
         let Some(method) = path.rfind('/') else {
             return false;
@@ -39,7 +41,7 @@ fn parse(name: &str) -> Result<Box<str>, InvalidMethodName> {
     }
 }
 
-/// A text is not the full name of a gRPC method.
+/// The error for a text that is not the full name of a gRPC method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidMethodName {
     name: Box<str>,

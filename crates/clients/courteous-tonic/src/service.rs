@@ -12,26 +12,29 @@ use tower_service::Service;
 
 use crate::{ResponseFuture, StatusBody, methods::Methods, to_status};
 
-/// Makes gRPC statuses of the errors of `S`, and of those of its response bodies.
+/// Turns the errors of `S`, and of its response bodies, into gRPC statuses.
 ///
-/// A generated client makes a status of every error by itself, but knows ours as UNKNOWN only. See [`to_status`] for what
-/// they become here.
+/// A generated client makes a status of every error itself, but reports our errors only as UNKNOWN.
+/// See [`to_status`] for the statuses that they become here.
 ///
-/// A request's own timeout, which `tonic::Request::set_timeout` writes as `grpc-timeout`, becomes the deadline of the whole
-/// call: all attempts and the pauses between them are within it. It can only shorten what layers further out say.
+/// A request's own timeout, which `tonic::Request::set_timeout` writes as `grpc-timeout`, becomes
+/// the deadline of the whole call, including all attempts and the pauses between them. It can only
+/// shorten the limit of outer layers.
 ///
 /// # Readiness
 ///
-/// That of the inner service.
+/// The inner service's.
 ///
 /// # Errors
 ///
 /// [`Status`], with the error as its source.
 ///
-/// Also where the server has *answered* with a failure, and a retry inside has given up: the server's own status, as it is,
-/// with a [`Retried`](courteous_core::Retried) as its source. Its [`RetryInfo`](courteous_core::RetryInfo) tells why there was no
-/// further attempt, such as a retry budget that is spent. A generated client would make the same status of the response, and
-/// drop the response's extensions, where this is told otherwise. All of them are in [`FailedAnswer`](crate::FailedAnswer).
+/// The same holds if the server has *answered* with a failure and a retry inside has given up. The
+/// error is then the server's own status, unchanged, with a [`Retried`](courteous_core::Retried) as
+/// its source. Its [`RetryInfo`](courteous_core::RetryInfo) tells why there was no further attempt,
+/// for example because the retry budget was spent. A generated client would make the same status of
+/// the response and drop the response's extensions, which hold this information. All of them are in
+/// [`FailedAnswer`](crate::FailedAnswer).
 #[derive(Clone, Debug, Default)]
 pub struct GrpcStatus<S> {
     inner: S,
@@ -39,7 +42,7 @@ pub struct GrpcStatus<S> {
 }
 
 impl<S> GrpcStatus<S> {
-    /// Makes gRPC statuses of the errors of `inner`.
+    /// Turns the errors of `inner` into gRPC statuses.
     #[must_use]
     pub const fn new(inner: S) -> Self {
         Self::with_idempotent(inner, None)

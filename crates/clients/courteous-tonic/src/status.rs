@@ -9,27 +9,29 @@ use tonic::{Code, Status, TimeoutExpired, metadata::MetadataMap};
 
 use crate::FailedAnswer;
 
-/// The gRPC status that says what `error` says.
+/// The gRPC status for `error`.
 ///
 /// | in the error's chain | status |
 /// |---|---|
-/// | a [`Status`] | that one, code and message as they are |
+/// | a [`Status`] | the same status, code and message unchanged |
 /// | [`Elapsed`] | DEADLINE_EXCEEDED |
 /// | [`Rejected`], as the deadline leaves too little time | DEADLINE_EXCEEDED |
 /// | [`Rejected`], as the client is shutting down | UNAVAILABLE |
 /// | [`Rejected`] for any other reason | RESOURCE_EXHAUSTED |
 /// | tonic's own [`TimeoutExpired`], Tokio's and Tower's `Elapsed` | DEADLINE_EXCEEDED |
-/// | all else | as [`Status::from_error`] says |
+/// | every other error | as [`Status::from_error`] says |
 ///
-/// Tonic itself calls an expired timeout CANCELLED. A channel heeds the `grpc-timeout` that an attempt timeout writes, and
-/// may be the first to notice: the same deadline has one status.
+/// Tonic itself calls an expired timeout CANCELLED. A channel enforces the `grpc-timeout` that an
+/// attempt timeout writes, and may be the first to notice the deadline. So the same deadline has
+/// one status.
 ///
-/// A message that is made here says what the last attempt failed of, and then why a retry made no further one:
-/// "transport error; gave up after 2 attempts: the retry budget is spent".
+/// A message that is made here says why the last attempt failed, and then why a retry made no
+/// further attempt: "transport error; gave up after 2 attempts: the retry budget is spent".
 ///
-/// The error stays in the status as its source, so `find_cause::<Rejected>(&status)` still tells when to come back, and
-/// `find_cause::<Retried>(&status)` why there was no further attempt. Nothing of that is put into the metadata: a server that
-/// passes the status on does not tell its own clients what to do.
+/// The error stays in the status as its source. So `find_cause::<Rejected>(&status)` still tells
+/// when to come back, and `find_cause::<Retried>(&status)` tells why there was no further attempt.
+/// None of this is put into the metadata: a server that passes the status on does not tell its own
+/// clients what to do.
 #[must_use]
 pub fn to_status(error: impl Into<BoxError>) -> Status {
     let error = error.into();
@@ -59,8 +61,8 @@ pub fn to_status(error: impl Into<BoxError>) -> Status {
 
 /// The status of an answer after which a retry inside gave up. `None` for every other response.
 ///
-/// It is the status that a generated client would make of the response. The client cannot see the response's extensions, so the
-/// status has as its source what they tell.
+/// It is the status that a generated client would make of the response. The client cannot see the
+/// response's extensions, so their information is in the status's source.
 pub(crate) fn given_up<B>(response: &Response<B>) -> Option<Status> {
     let info = response.extensions().get::<RetryInfo>()?;
     if info.stop_reason() == StopReason::Answered {
@@ -72,7 +74,8 @@ pub(crate) fn given_up<B>(response: &Response<B>) -> Option<Status> {
     Some(status)
 }
 
-/// The failure that the head of a response states. `None` if there may be more to it, or if it states none.
+/// The failure that the head of a response states. `None` if there may be more to it, or if it
+/// states none.
 fn of_head(http: StatusCode, headers: &HeaderMap) -> Option<Status> {
     if headers.contains_key(GRPC_STATUS) {
         let details = || MetadataMap::from_headers(headers.clone());
@@ -83,7 +86,7 @@ fn of_head(http: StatusCode, headers: &HeaderMap) -> Option<Status> {
         let status = if !headers.contains_key(GRPC_DETAILS) || is_readable(details()) {
             Status::from_header_map(headers)
         } else {
-            // Tonic panics where it cannot read them.
+            // Tonic panics if it cannot read them.
             let mut headers = headers.clone();
             headers.remove(GRPC_DETAILS);
             Status::from_header_map(&headers)
@@ -100,7 +103,7 @@ fn of_head(http: StatusCode, headers: &HeaderMap) -> Option<Status> {
     Some(Status::new(of_http(http), message))
 }
 
-/// What an HTTP status means where a proxy or a load balancer has answered that knows no gRPC.
+/// The meaning of an HTTP status from a proxy or a load balancer that does not know gRPC.
 const fn of_http(status: StatusCode) -> Code {
     match status.as_u16() {
         400 => Code::Internal,
@@ -115,7 +118,7 @@ const fn of_http(status: StatusCode) -> Code {
 const GRPC_STATUS: &str = "grpc-status";
 const GRPC_DETAILS: &str = "grpc-status-details-bin";
 
-/// Code and message of an error that tonic knows nothing of, or calls otherwise.
+/// Code and message of an error that tonic does not know, or names differently.
 fn known(error: &(dyn Error + 'static)) -> Option<(Code, String)> {
     if let Some(elapsed) = find_cause::<Elapsed>(error) {
         return Some((Code::DeadlineExceeded, elapsed.to_string()));
@@ -137,7 +140,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<(Code, String)> {
 
 /// Why a retry made no further attempt.
 struct Stopped {
-    /// What the last attempt failed of.
+    /// Why the last attempt failed.
     cause: String,
     why: String,
 }
@@ -265,7 +268,7 @@ mod tests {
             let retried = find_cause::<Retried>(&status).unwrap();
             assert_eq!(retried.info().stop_reason(), StopReason::BudgetExhausted);
         }
-        // A refusal says it all.
+        // A rejection explains itself.
         let refusal = Rejected::new(RejectReason::QueueFull);
         let status = to_status(Retried::new(spent(0), refusal.into()));
         assert_eq!(status.message(), refusal.to_string());
@@ -297,7 +300,7 @@ mod tests {
         let answer = find_cause::<FailedAnswer>(&status).unwrap();
         assert_eq!(answer.to_string(), "the server answered with Unavailable");
         assert_eq!(answer.extensions().get(), Some(&"a letter"));
-        // Again, as by another such layer.
+        // Again, as by a second layer of this kind.
         let again = to_status(status);
         assert_eq!(
             (again.code(), again.message()),
@@ -305,7 +308,7 @@ mod tests {
         );
         assert!(find_cause::<Retried>(&again).is_some());
 
-        // Details that tonic would panic at.
+        // Details at which tonic would panic.
         headers.insert(GRPC_DETAILS, "!".parse().unwrap());
         *response.headers_mut() = headers;
         let status = given_up(&response).unwrap();

@@ -252,7 +252,8 @@ async fn silent() -> SocketAddr {
     address
 }
 
-/// A channel heeds the `grpc-timeout` of a request by itself, and may be the first to notice that the time is up.
+/// A channel enforces the `grpc-timeout` of a request itself, and may be the first to notice that
+/// the time is up.
 #[tokio::test]
 async fn the_channels_own_end_of_the_time_is_deadline_exceeded_too() {
     let mut client = HealthClient::new(GrpcStatus::new(channel(silent().await)));
@@ -370,7 +371,7 @@ async fn a_call_whose_stream_was_refused_is_sent_again_with_its_message() {
     let mut request = tonic::Request::new(HealthCheckRequest {
         service: "hello".into(),
     });
-    // Says that the message may be sent twice, and so is worth keeping.
+    // The key says that the message may be sent twice, and so is worth keeping.
     let key = "k1".parse().unwrap();
     request.metadata_mut().insert("idempotency-key", key);
     let response = HealthClient::new(stack).check(request).await.unwrap();
