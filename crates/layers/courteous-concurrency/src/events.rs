@@ -1,4 +1,4 @@
-//! What a limit tells a subscriber: the table is on the crate's page.
+//! The `tracing` events of a limit. The crate's page has the table.
 
 use courteous_core::{Decision, ObserveOnly, Rejected};
 #[cfg(feature = "tracing")]
@@ -7,7 +7,7 @@ use http::Request;
 
 use crate::limiter::Excess;
 
-/// A call was refused.
+/// A call was rejected.
 #[cfg(feature = "tracing")]
 #[cold]
 pub(crate) fn refused<B>(request: &Request<B>, rejected: &Rejected) {
@@ -17,7 +17,7 @@ pub(crate) fn refused<B>(request: &Request<B>, rejected: &Rejected) {
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn refused<B>(_: &Request<B>, _: &Rejected) {}
 
-/// Counts and tells what would have become of a call that was only observed.
+/// Counts and reports what would have happened to a call that was only observed.
 #[cold]
 pub(crate) fn observed<B>(request: &Request<B>, excess: Excess, observe: &ObserveOnly) {
     observe.record(match excess.rejected {
@@ -41,7 +41,7 @@ pub(crate) fn observed<B>(request: &Request<B>, excess: Excess, observe: &Observ
     let _ = (request, excess.in_flight);
 }
 
-/// With what was `observed`, if the call was sent all the same.
+/// With the `observed` fields, if the call was sent although it would have been rejected.
 #[cfg(feature = "tracing")]
 fn tell_refused<B>(request: &Request<B>, reason: RejectReason, observed: Option<Excess>) {
     tracing::debug!(

@@ -20,11 +20,11 @@ use crate::{
 };
 
 pin_project! {
-    /// The response of a [`ConcurrencyLimit`](crate::ConcurrencyLimit).
+    /// The response future of a [`ConcurrencyLimit`](crate::ConcurrencyLimit).
     ///
     /// # Cancel safety
     ///
-    /// Dropping it gives back all that it holds: its place in the queue, or the call and its
+    /// Dropping it gives back everything that it holds: its place in the queue, or the call and its
     /// permit.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct ResponseFuture<S, B, F, R> {
@@ -38,10 +38,10 @@ pin_project! {
     #[project = StateProj]
     #[project_replace = StateOwned]
     enum State<S, B, F, R> {
-        // Not boxed: in a crowd, a box for each costs more than moving the room for it.
+        // Not boxed: in a crowd, a box for each call costs more than the space for it.
         Waiting { waiting: Waiting<S, B, R> },
         Running {
-            // Before the permit, so that the call has ended when the next one is admitted.
+            // Before the permit, so that the call has ended when the next call is admitted.
             #[pin]
             future: F,
             permit: Option<Permit>,
@@ -106,14 +106,14 @@ where
         let StateProj::Running { future, permit } = this.state.as_mut().project() else {
             return match this.state.project_replace(State::Done) {
                 StateOwned::Refused { rejected, reject } => Poll::Ready(refuse(&reject, rejected)),
-                // Polled again after it has ended.
+                // The future was polled again after it had ended.
                 _ => Poll::Pending,
             };
         };
         let result = ready!(future.poll(cx));
         let permit = permit.take();
-        // The inner future goes before its permit is given on, and at once: a caller may keep this
-        // one.
+        // The inner future is dropped before its permit is given to the next call, and at once: a
+        // caller may keep this future.
         this.state.set(State::Done);
         Poll::Ready(match result {
             Ok(response) => {
@@ -125,7 +125,7 @@ where
     }
 }
 
-/// The outcome of a refused call.
+/// The outcome of a rejected call.
 fn refuse<RB, E, R: Refuse<RB, E>>(
     reject: &R,
     rejected: Rejected,

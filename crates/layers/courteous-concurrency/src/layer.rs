@@ -16,14 +16,14 @@ use crate::{
 
 /// Bounds the calls in flight.
 ///
-/// By default a call waits for as long as it takes, in a queue without bound, and is in flight
-/// until its response body ended.
+/// By default a call waits as long as necessary, in a queue without bound, and is in flight until
+/// its response body has ended.
 ///
 /// # Sharing
 ///
-/// Every service that this layer makes, and every clone of one, draws on the layer's limiter;
-/// `ConcurrencyLimitLayer::from(limiter)` shares it with another stack, whatever that stack's
-/// service is.
+/// Every service that this layer makes, and every clone of such a service, draws on the layer's
+/// limiter. `ConcurrencyLimitLayer::from(limiter)` shares it with another stack, whatever that
+/// stack's service is.
 pub struct ConcurrencyLimitLayer<R = AsError, K = ()> {
     pub(crate) scope: Scope<K>,
     pub(crate) options: Options,
@@ -43,9 +43,10 @@ impl ConcurrencyLimitLayer {
 }
 
 impl ConcurrencyLimitLayer<AsError, Origin> {
-    /// Admits as many calls at a time to each origin (scheme, host and port).
+    /// Admits the same number of calls at a time to each origin (scheme, host and port).
     ///
-    /// Takes [`Limiters`], to be shared or read, or a [`NonZeroUsize`](std::num::NonZeroUsize):
+    /// Takes [`Limiters`], which can be shared or read, or a
+    /// [`NonZeroUsize`](std::num::NonZeroUsize):
     ///
     /// ```
     /// use courteous_concurrency::{ConcurrencyLimitLayer, Limiters};
@@ -65,8 +66,9 @@ impl ConcurrencyLimitLayer<AsError, Origin> {
 }
 
 impl<R> ConcurrencyLimitLayer<R> {
-    /// Admits as many calls at a time for each key, which is what `key` makes of a request, instead
-    /// of that many in all. See [`of`](ConcurrencyLimitLayer::of) for limiters to be shared or read.
+    /// Admits the same number of calls at a time for each key, instead of that number in all. `key`
+    /// makes the key of a request. See [`of`](ConcurrencyLimitLayer::of) for limiters that can be
+    /// shared or read.
     ///
     /// ```
     /// use courteous_concurrency::ConcurrencyLimitLayer;
@@ -93,7 +95,7 @@ impl<R> ConcurrencyLimitLayer<R> {
 }
 
 impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
-    /// Draws on `limiters`, by the key that `key` makes of a request.
+    /// Uses `limiters`. `key` makes the key of a request.
     #[must_use]
     pub fn of<F>(limiters: Limiters<K>, key: F) -> Self
     where
@@ -102,7 +104,7 @@ impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
         Self::with_scope(Scope::keyed(limiters, key))
     }
 
-    /// Answers a call that is refused with `response`, instead of failing it.
+    /// Answers a rejected call with `response`, instead of failing it.
     ///
     /// The service's error is then the inner service's, unchanged:
     /// [`Infallible`](std::convert::Infallible) around an axum router.
@@ -132,66 +134,70 @@ impl<K> ConcurrencyLimitLayer<AsError, K> {
 }
 
 impl<R, K> ConcurrencyLimitLayer<R, K> {
-    /// Refuses a call that is not sent within `max_wait`, with
-    /// [`MaxWait`](courteous_core::RejectReason::MaxWait). By default there is no bound but the
-    /// call's deadline.
+    /// Rejects a call that is not sent within `max_wait`, with
+    /// [`MaxWait`](courteous_core::RejectReason::MaxWait). By default only the call's deadline
+    /// bounds the wait.
     ///
-    /// Counted from the call, and over all that it waits for here: a permit, and the inner
-    /// service's readiness. Zero refuses at once what is not admitted at once; a wait that is too
-    /// long to end at an instant has no bound.
+    /// The time is counted from the call, and covers everything that the call waits for here: a
+    /// permit, and the inner service's readiness. Zero rejects at once a call that is not admitted
+    /// at once. A wait whose end is beyond the clock's range has no bound.
     #[must_use]
     pub fn with_max_wait(mut self, max_wait: Duration) -> Self {
         self.options.max_wait = Some(max_wait);
         self
     }
 
-    /// Refuses a call that would have to wait with `max_waiting` others (of its key), with
+    /// Rejects a call that would have to wait with `max_waiting` other calls (of its key), with
     /// [`QueueFull`](courteous_core::RejectReason::QueueFull). By default there is no bound. Zero
     /// is [`fail_fast`](Self::fail_fast).
     ///
-    /// All calls that wait at the limiter are counted, those of other stacks too.
+    /// All calls that wait at the limiter are counted, also the calls of other stacks.
     #[must_use]
     pub fn with_max_waiting(mut self, max_waiting: usize) -> Self {
         self.options.max_waiting = Some(max_waiting);
         self
     }
 
-    /// Refuses a call that would have to wait, with
+    /// Rejects a call that would have to wait, with
     /// [`AtCapacity`](courteous_core::RejectReason::AtCapacity).
     ///
-    /// Only this limit is tried: it is never refused because the inner service, or the runtime,
+    /// Only this limit counts: a call is never rejected because the inner service or the runtime
     /// makes it wait.
     #[must_use]
     pub fn fail_fast(self) -> Self {
         self.with_max_waiting(0)
     }
 
-    /// Only observes: every call is sent at once, while the switch is on. `true` is a switch of the layer's own; `false` enforces,
-    /// also in a stack that only observes. The default is to enforce.
+    /// Only observes: while the switch is on, every call is sent at once. `true` is a switch of the
+    /// layer's own; `false` enforces, even in a stack that only observes. The default is to
+    /// enforce.
     ///
-    /// Each call that finds the limit full is counted by the switch, and told by an event:
+    /// The switch counts each call that finds the limit full, and an event reports it:
     ///
-    /// - as [`ConcurrencyWait`](courteous_core::Decision::ConcurrencyWait) if it would have waited. It takes a permit beyond the
-    ///   limit, so [`Limiter::in_flight`] may exceed [`Limiter::limit`]. For how long it would have waited is not known, as the
-    ///   calls before it would have started later, too. So whether [`with_max_wait`](Self::with_max_wait) or its deadline
-    ///   would have ended that wait is not known either;
-    /// - as [`ConcurrencyReject`](courteous_core::Decision::ConcurrencyReject) if it would have been rejected at once, as the calls
-    ///   beyond the limit fill the queue. It takes no permit.
+    /// - as [`ConcurrencyWait`](courteous_core::Decision::ConcurrencyWait) if it would have waited.
+    ///   It takes a permit beyond the limit, so [`Limiter::in_flight`] may exceed
+    ///   [`Limiter::limit`]. It is not known how long the call would have waited, as the calls
+    ///   before it would have started later, too. So it is not known either whether
+    ///   [`with_max_wait`](Self::with_max_wait) or the call's deadline would have ended that wait;
+    /// - as [`ConcurrencyReject`](courteous_core::Decision::ConcurrencyReject) if it would have
+    ///   been rejected at once, as the calls beyond the limit fill the queue. It takes no permit.
     ///
-    /// Calls beyond the limit count for other stacks that have the limiter: a limiter is best shared by stacks of one mode.
+    /// Calls beyond the limit also count for other stacks that share the limiter. So share a
+    /// limiter only between stacks of one mode.
     #[must_use]
     pub fn observe_only(mut self, switch: impl Into<ObserveOnly>) -> Self {
         self.observe = Some(switch.into());
         self
     }
 
-    /// The switch that says whether the layer only observes. `None`: it enforces.
+    /// The switch that says whether the layer only observes. `None` if it enforces.
     #[must_use]
     pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
         self.observe.as_ref()
     }
 
-    /// The same with what `settings` state. A limit is set as by [`set_limit`](Self::set_limit).
+    /// Applies the values that `settings` state. A limit is set as by
+    /// [`set_limit`](Self::set_limit).
     #[must_use]
     pub fn with_settings(mut self, settings: &LimitSettings) -> Self {
         let options = &mut self.options;
@@ -229,14 +235,14 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
         }
     }
 
-    /// What is in force now: for a health check, or a support ticket. See [`Limiters::snapshot`].
+    /// What is in force now, for a health check or a support ticket. See [`Limiters::snapshot`].
     #[must_use]
     pub fn snapshot(&self) -> LimitSnapshot {
         self.scope.snapshot()
     }
 
-    /// Sets until when a call is in flight. The default is [`HoldUntil::Body`]. A single request with
-    /// [`LongLived`](courteous_core::LongLived) among its extensions says [`HoldUntil::Headers`].
+    /// Sets how long a call is in flight. The default is [`HoldUntil::Body`]. A single request with
+    /// [`LongLived`](courteous_core::LongLived) among its extensions uses [`HoldUntil::Headers`].
     #[must_use]
     pub fn hold_until(mut self, hold: HoldUntil) -> Self {
         self.options.hold = hold;

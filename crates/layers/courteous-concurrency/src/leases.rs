@@ -9,19 +9,20 @@ use std::{
 
 use tokio::time::Instant;
 
-/// How many parts there are, so that threads seldom wait for each other.
+/// The number of parts, so that threads seldom wait for each other.
 const SHARDS: usize = 4;
 
-/// Until when the permits are held of calls that have a deadline.
+/// Records how long each call with a deadline may hold its permit.
 ///
-/// A permit is given back when its call ends. A body that is kept and not polled never ends, even though the call is over at
-/// its deadline: so a limit that is full looks here for permits to take back. A permit that was taken back is not given back
-/// once more when that body is dropped at last.
+/// A permit is given back when its call ends. A body that is kept and not polled never ends,
+/// although the call is over at its deadline. So a full limit looks here for permits to take back.
+/// A permit that was taken back is not given back a second time when the body is finally dropped.
 ///
-/// Each lease has a slot of its own. The slot counts how often it was used, so that a lease that has ended is not taken for
-/// the next one in its slot.
+/// Each lease has its own slot. The slot counts how often it was used, so that a lease that has
+/// ended is not confused with the next lease in its slot.
 pub(crate) struct Leases {
-    /// Made for the first lease: limits may be many, and some have no call with a deadline.
+    /// Created for the first lease: there may be many limits, and some have no call with a
+    /// deadline.
     shards: OnceLock<Box<[Mutex<Shard>; SHARDS]>>,
 }
 
@@ -36,23 +37,23 @@ pub(crate) struct Lease {
 #[derive(Default)]
 struct Shard {
     slots: Vec<Slot>,
-    /// The first slot without a lease, or as many as there are slots.
+    /// The first slot without a lease, or the number of slots if all have one.
     free: u32,
     /// No lease ends before this.
     soonest: Option<Instant>,
 }
 
 struct Slot {
-    /// When the lease ends; `None` without one.
+    /// When the lease ends; `None` if there is none.
     ends: Option<Instant>,
-    /// That of the lease, or of the next one.
+    /// The generation of the lease, or of the next lease.
     generation: NonZeroU32,
-    /// Of a slot without a lease: the next one of these.
+    /// For a slot without a lease: the next such slot.
     next_free: u32,
 }
 
 thread_local! {
-    /// `SHARDS` if there is none yet.
+    /// `SHARDS` if the thread has no shard yet.
     static SHARD: Cell<usize> = const { Cell::new(SHARDS) };
 }
 
@@ -63,7 +64,7 @@ impl Leases {
         }
     }
 
-    /// Notes that a permit is held until `end` at the longest.
+    /// Records that a permit is held until `end` at the latest.
     #[inline(never)]
     pub(crate) fn begin(&self, end: Instant) -> Lease {
         let shard = own_shard();
@@ -71,7 +72,7 @@ impl Leases {
         lock(&shards[shard % SHARDS]).begin(end, shard)
     }
 
-    /// The permit's call is over: says whether the permit was still held.
+    /// Ends the lease, as the permit's call is over. Returns whether the permit was still held.
     #[inline(never)]
     pub(crate) fn end(&self, lease: Lease) -> bool {
         let shard = lease.at as usize % SHARDS;
@@ -79,7 +80,8 @@ impl Leases {
         shards.is_some_and(|shards| lock(&shards[shard]).end(lease))
     }
 
-    /// Ends all leases whose time has come, and says how many. The clock is read only if there were leases.
+    /// Ends all leases whose time has come, and returns how many. The clock is read only if there
+    /// were leases.
     pub(crate) fn take_back(&self, now: impl FnOnce() -> Instant) -> usize {
         let Some(shards) = self.shards.get() else {
             return 0;
@@ -134,7 +136,8 @@ impl Shard {
         }
     }
 
-    /// Ends leases up to `now`, and says how many. Looks at them only if one may have ended: then at all.
+    /// Ends leases up to `now`, and returns how many. It checks the leases only if one may have
+    /// ended, and then checks all of them.
     fn take_back(&mut self, now: Instant) -> usize {
         let mut ended = 0;
         if self.soonest.is_none_or(|soonest| now < soonest) {
@@ -198,7 +201,7 @@ mod tests {
         let (first, second) = (leases.begin(later(1)), leases.begin(later(2)));
         assert_eq!(leases.take_back(|| now), 0);
         assert_eq!(leases.take_back(|| later(1)), 1);
-        // Its slot is used again.
+        // The slot is used again.
         let third = leases.begin(later(3));
         assert!(!leases.end(first));
         assert!(leases.end(second));

@@ -32,9 +32,9 @@ use crate::{
 ///
 /// # Sharing
 ///
-/// A cheap handle: all clones are the same limiter, whatever stacks and services they are used in.
-/// It needs no runtime to be made, so it can be a `static` behind a `LazyLock`, and can be used
-/// from several runtimes, at once or in turn.
+/// A limiter is a cheap handle: all clones are the same limiter, in whatever stacks and services
+/// they are used. It needs no runtime to be created, so it can be a `static` behind a `LazyLock`.
+/// It can be used from several runtimes, at once or in turn.
 #[derive(Clone)]
 pub struct Limiter {
     core: Arc<Core>,
@@ -50,12 +50,12 @@ pub(crate) enum Admission {
     Observed(Option<Permit>, Excess),
 }
 
-/// What would have become of a call that is only observed, and has found the limit full.
+/// What would have happened to a call that is only observed and has found the limit full.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Excess {
     /// How many other calls were in flight.
     pub(crate) in_flight: usize,
-    /// Why it would have been rejected. Else it would have waited.
+    /// Why the call would have been rejected. `None` if it would have waited.
     pub(crate) rejected: Option<RejectReason>,
 }
 
@@ -90,9 +90,9 @@ impl Limiter {
 
     /// Changes the limit from now on.
     ///
-    /// A higher one admits waiting calls at once. With a lower one than there are calls in flight,
-    /// nothing is taken from any of them: the next call is admitted when fewer than `limit` are
-    /// left.
+    /// A higher limit admits waiting calls at once. If the new limit is lower than the number of
+    /// calls in flight, no call loses its permit: the next call is admitted when fewer than `limit`
+    /// are left.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Limiter {
             .update_into(wakes, |line, _, _| line.set_limit(limit.get()));
     }
 
-    /// What is in force now: for a health check, or a support ticket.
+    /// What is in force now, for a health check or a support ticket.
     #[must_use]
     pub fn snapshot(&self) -> LimitSnapshot {
         let (in_flight, waiting) = self.calls();
@@ -134,7 +134,7 @@ impl Limiter {
     pub(crate) fn is_idle(&self) -> bool {
         let leases = &self.core.shortcut().leases;
         self.core.with(|line| {
-            // No call waits for what is taken back, so none has to be woken.
+            // No call waits for the permits that are taken back, so no call has to be woken.
             if !line.is_idle() && line.waiting() == 0 {
                 line.give_all(leases.take_back(Instant::now));
             }
@@ -148,8 +148,8 @@ impl Limiter {
         self.core.with(|line| line.held() + line.waiting())
     }
 
-    /// A permit if one is free and no call waits: without a lock, unless the call is over at an
-    /// instant, and without the clock.
+    /// Returns a permit if one is free and no call waits. It takes no lock unless the call has a
+    /// deadline, and it does not read the clock.
     #[inline]
     pub(crate) fn try_admit(
         &self,
@@ -160,7 +160,7 @@ impl Limiter {
         taken.then(|| Permit::new(Arc::clone(&self.core), options.end(context)))
     }
 
-    /// A permit, or a place in the queue, or why neither.
+    /// Returns a permit, or a place in the queue, or the reason for neither.
     #[inline]
     pub(crate) fn admit(&self, context: Option<&CallContext>, options: &Options) -> Admission {
         match self.try_admit(context, options) {
@@ -174,8 +174,8 @@ impl Limiter {
         }
     }
 
-    /// As [`admit`](Self::admit), for a call that found no free permit. Permits of calls that are
-    /// over are taken back first; the wakers of the waiters that get them are left in `wakes`.
+    /// Like [`admit`](Self::admit), for a call that found no free permit. First takes back the
+    /// permits of calls that are over. The wakers of the waiters that get them are left in `wakes`.
     #[cold]
     pub(crate) fn admit_or_wait(
         &self,
@@ -184,7 +184,7 @@ impl Limiter {
         wakes: &mut Wakes,
     ) -> Admission {
         let bound = options.bound(context);
-        // A call that may not wait still gets a permit that is free.
+        // A call that may not wait still gets a free permit.
         let max_waiting = match bound {
             Ok(_) => options.max_waiting,
             Err(_) => Some(0),
@@ -223,7 +223,7 @@ impl Limiter {
             (Entry::Place(ticket), Ok(bound)) => {
                 return Admission::Wait(Place::new(core, ticket, end), bound);
             }
-            // Never a place: this call may not wait.
+            // Never a place, as this call may not wait.
             (Entry::Full | Entry::Place(_), Err(reason)) => reason,
             (Entry::Full, Ok(_)) => options.queue_full(),
         };

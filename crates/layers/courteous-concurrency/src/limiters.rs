@@ -14,40 +14,41 @@ use crate::{
     snapshot::LimitSnapshot,
 };
 
-/// One [`Limiter`] for each key, made when the key is first seen.
+/// One [`Limiter`] for each key, created when the key is first seen.
 ///
-/// A partition without calls may be forgotten. With more than 64 keys, each new one looks at four
-/// others for that: so memory is bounded by the keys in use, and a third more, and by
-/// [`with_max_keys`](Self::with_max_keys) in any case.
+/// A partition without calls may be forgotten. With more than 64 keys, each new key looks for such
+/// partitions among four others. So memory is bounded by the keys in use and a third more, and
+/// always by [`with_max_keys`](Self::with_max_keys).
 ///
 /// # Too many keys
 ///
-/// A new key is never refused because others are in use. If there is no room for it, it shares one
-/// of 64 limiters of the same size with other such keys, until that has no more calls: so no key has
-/// more calls in flight than the limit says.
+/// A new key is never rejected because other keys are in use. If there is no room for it, it shares
+/// one of 64 limiters of the same size with other new keys, until that limiter has no more calls.
+/// So no key has more calls in flight than the limit says.
 ///
 /// In a layer for each origin, no group of hosts has more than a quarter of the partitions (rounded
-/// up), and further names of a group share one limiter: so a server with many names leaves room for
-/// others. Hosts are of one group if the last two labels of their names are the same, the first 24 bits of their
-/// IPv4 addresses, or the first 64 bits of their IPv6 addresses. Keys of other kinds have no group.
+/// up), and further names of a group share one limiter. So a server with many names leaves room for
+/// other servers. Hosts are of one group if they share the last two labels of their names, the
+/// first 24 bits of their IPv4 addresses, or the first 64 bits of their IPv6 addresses. Keys of
+/// other kinds have no group.
 ///
 /// # Sharing
 ///
 /// A cheap handle: all clones are the same partitions, in whatever stacks they are. A key's `Hash`
-/// and `Eq` run under their lock: they must not make a call themselves.
+/// and `Eq` run under the partitions' lock: they must not make a call themselves.
 pub struct Limiters<K> {
     shared: Arc<Shared<K>>,
 }
 
 struct Shared<K> {
     partitions: Mutex<Partitions<K>>,
-    /// Held while the limit is changed, so that all partitions end up with the same one. Not
-    /// the lock of the partitions, as it is held for long.
+    /// Held while the limit is changed, so that all partitions end up with the same limit. It is
+    /// not the partitions' lock, as it is held for long.
     resizing: Mutex<()>,
 }
 
-/// Calls enter a limiter under the lock of this map only, so that an idle one stays idle while it
-/// is removed.
+/// Calls enter a limiter only under the lock of this map, so that an idle limiter stays idle while
+/// it is removed.
 struct Partitions<K> {
     map: KeyedMap<K, Limiter>,
     /// For keys without room.
@@ -57,7 +58,8 @@ struct Partitions<K> {
 }
 
 impl<K: Hash + Eq> Limiters<K> {
-    /// For each key, as many calls at a time as `limit`, and at most 10,000 keys. [`From`] takes a [`NonZeroUsize`].
+    /// Admits `limit` calls at a time for each key, with at most 10,000 keys. [`From`] takes a
+    /// [`NonZeroUsize`].
     ///
     /// # Errors
     ///
@@ -66,28 +68,28 @@ impl<K: Hash + Eq> Limiters<K> {
         at_least_one(limit).map(Self::from)
     }
 
-    /// Sets how many keys there may be at a time, for all clones. The default is 10,000, at
-    /// about 200 bytes each and the key's own.
+    /// Sets how many keys there may be at a time, for all clones. The default is 10,000, at about
+    /// 200 bytes each plus the key's own size.
     ///
-    /// What becomes of further keys is told [above](Self#too-many-keys). At the maximum, a new key
-    /// looks at up to 256 others for one without calls, and the next new key goes on from there: of
-    /// 10,000, an idle one is found by one of 40 calls, and counts as in use until then.
+    /// See [above](Self#too-many-keys) for further keys. At the maximum, a new key looks at up to
+    /// 256 other keys for one without calls, and the next new key continues from there. With 10,000
+    /// keys, one of 40 calls finds an idle key, and until then that key counts as in use.
     #[must_use]
     pub fn with_max_keys(self, max_keys: NonZeroUsize) -> Self {
         self.lock().map.set_max(max_keys);
         self
     }
 
-    /// Shows keys in snapshots as `labels` says. The default shows origins in a layer for each origin, and no other keys: they may
-    /// be credentials.
+    /// Shows keys in snapshots as `labels` says. By default, a layer for each origin shows its
+    /// origins. No other keys are shown, as they may be credentials.
     #[must_use]
     pub fn with_labels(self, labels: Labels<K>) -> Self {
         self.lock().labels = Some(labels);
         self
     }
 
-    /// How many calls are in flight, for all keys. Takes one pass over the partitions, as do the
-    /// other sums.
+    /// How many calls are in flight, for all keys. Like the other sums, this takes one pass over
+    /// the partitions.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.sum(Limiter::in_flight)
@@ -111,7 +113,7 @@ impl<K: Hash + Eq> Limiters<K> {
         self.lock().map.get(key).map_or(0, Limiter::waiting)
     }
 
-    /// How many keys have a limiter of their own, some of them idle perhaps.
+    /// How many keys have their own limiter. Some of these may be idle.
     #[must_use]
     pub fn keys(&self) -> usize {
         self.lock().map.len()
@@ -194,9 +196,10 @@ impl<K> Limiters<K> {
         wakes.wake();
     }
 
-    /// What is in force now: for a health check, or a support ticket. Of the keys, the ten busiest.
+    /// What is in force now, for a health check or a support ticket. It includes the ten busiest
+    /// keys.
     ///
-    /// Takes one pass over all keys, with the lock of one at a time: some 2 ms for 10,000.
+    /// Takes one pass over all keys, with the lock of one key at a time: some 2 ms for 10,000.
     #[must_use]
     pub fn snapshot(&self) -> LimitSnapshot {
         let partitions = self.lock();
@@ -207,7 +210,7 @@ impl<K> Limiters<K> {
         drop(partitions);
         let shown = snapshot.add(len, limiters.iter().map(Limiter::calls));
         let shown: Vec<_> = shown.iter().map(|&at| &limiters[at]).collect();
-        // The keys of those: cloned under the lock, and shown without it.
+        // The keys of these limiters: cloned under the lock, and shown without it.
         let place = |limiter: &Limiter| shown.iter().position(|other| other.is(limiter));
         let keys = labels.map(|labels| self.lock().map.keys_of(place, labels.cloning()));
         snapshot.label(labels, keys.unwrap_or_default());
@@ -215,21 +218,22 @@ impl<K> Limiters<K> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Partitions<K>> {
-        // Only a key's own `Hash`, `Eq` or `Clone` can panic under the lock, before anything is changed.
+        // Only a key's own `Hash`, `Eq` or `Clone` can panic under the lock, before anything is
+        // changed.
         (self.shared.partitions.lock()).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<K: Hash + Eq> Partitions<K> {
-    /// The limiter of a key that is not known, and the key, if there is no room for it. What is forgotten is left in
-    /// `forgotten`.
+    /// Returns the limiter of an unknown key, and gives back the key if there is no room for it.
+    /// Forgotten partitions are left in `forgotten`.
     #[cold]
     fn limiter(&mut self, key: K, forgotten: &mut Vec<(K, Limiter)>) -> (Limiter, Option<K>) {
         let Self {
             map, shared, limit, ..
         } = self;
         let place = map.place(&key);
-        // While a limiter that it may have shared has calls, the key may have some of them.
+        // While a limiter that the key may have shared has calls, some of them may be the key's.
         if let Some(shared) = shared.shared_by(place).find(|shared| !shared.is_idle()) {
             return (shared.clone(), Some(key));
         }
@@ -255,7 +259,8 @@ impl<K> Partitions<K> {
 }
 
 impl Limiters<Origin> {
-    /// Lets no group of hosts have more than a quarter of the partitions from now on, and shows origins in snapshots.
+    /// From now on, allows no group of hosts more than a quarter of the partitions, and shows
+    /// origins in snapshots.
     pub(crate) fn are_for_origins(&self) {
         let mut partitions = self.lock();
         partitions.map.group_by_host();

@@ -3,26 +3,26 @@ use std::time::Duration;
 use courteous_core::{CallContext, RejectReason};
 use tokio::time::Instant;
 
-/// Until when a call counts as in flight.
+/// How long a call counts as in flight.
 ///
 /// A request with [`LongLived`](courteous_core::LongLived) among its extensions counts until
-/// [`Headers`](Self::Headers), whatever the layer says.
+/// [`Headers`](Self::Headers), whatever the layer's setting is.
 ///
 /// Exhaustive on purpose: a third end of a call would be a different limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums)]
 pub enum HoldUntil {
-    /// The response body ended, failed or was dropped, or the call's deadline has passed and another
-    /// call needs the permit. The default: until then the server and the
-    /// connection are at work.
+    /// Until the response body has ended, failed or was dropped; or until the call's deadline has
+    /// passed and another call needs the permit. This is the default, as the server and the
+    /// connection are busy until then.
     #[default]
     Body,
-    /// The response head is there. For calls whose bodies stay open for long, such as event
+    /// Until the response head arrives. For calls whose bodies stay open for long, such as event
     /// streams, and for callers that collect responses before they read any.
     Headers,
 }
 
-/// How long, and in which company, a call may wait.
+/// How long a call may wait, and with how many other calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) max_wait: Option<Duration>,
@@ -32,7 +32,7 @@ pub(crate) struct Options {
     pub(crate) observed: bool,
 }
 
-/// The end of a call's wait, and what it is refused for then.
+/// The end of a call's wait, and the reason for which it is then rejected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bound {
     pub(crate) at: Instant,
@@ -40,9 +40,9 @@ pub(crate) struct Bound {
 }
 
 impl Options {
-    /// When a wait that begins now has to end: the clock is read only if it has to.
+    /// When a wait that begins now must end. The clock is read only if necessary.
     ///
-    /// `Err` if that is now, or was earlier.
+    /// `Err` if that is now or in the past.
     pub(crate) fn bound(
         &self,
         context: Option<&CallContext>,
@@ -54,8 +54,8 @@ impl Options {
         bound(Instant::now(), self.max_wait, deadline)
     }
 
-    /// When a call is over that holds a permit, whatever becomes of it: its deadline, if that covers what the permit is held
-    /// for.
+    /// When a call that holds a permit is over, whatever its outcome: at its deadline, if the
+    /// deadline covers what the permit is held for.
     #[inline]
     pub(crate) fn end(&self, context: Option<&CallContext>) -> Option<Instant> {
         let context = context?;
@@ -65,7 +65,7 @@ impl Options {
         }
     }
 
-    /// What a call is refused for when the queue is full.
+    /// The reason for which a call is rejected when the queue is full.
     pub(crate) const fn queue_full(&self) -> RejectReason {
         match self.max_waiting {
             Some(0) => RejectReason::AtCapacity,
@@ -83,7 +83,7 @@ fn bound(
         at,
         reason: RejectReason::Deadline,
     });
-    // A wait whose end cannot be told as an instant has none.
+    // A wait whose end is not a representable instant has no end.
     let max_wait = max_wait
         .and_then(|wait| now.checked_add(wait))
         .map(|at| Bound {

@@ -4,7 +4,8 @@ use tokio::time::Instant;
 
 use crate::{leases::Lease, permits::Core};
 
-/// The right to be in flight, given back when dropped, or taken back after the call's deadline.
+/// The right to be in flight. It is given back when dropped, or taken back after the call's
+/// deadline.
 pub struct Permit {
     core: Arc<Core>,
     lease: Option<Lease>,
@@ -31,7 +32,7 @@ impl Drop for Permit {
         if let Some(lease) = self.lease
             && !permits.leases.end(lease)
         {
-            // It was taken back after the deadline.
+            // The permit was taken back after the deadline.
             return;
         }
         if !permits.slots.try_give() {

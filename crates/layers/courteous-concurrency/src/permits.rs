@@ -32,7 +32,7 @@ impl Shortcut<Line> for Permits {
         line
     }
 
-    /// Unless a call stands in the line.
+    /// Unless a call is in the queue.
     fn open(&self, line: &mut Line) {
         if let Some(free) = line.free() {
             self.slots.unlock(free);

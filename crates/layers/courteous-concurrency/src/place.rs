@@ -41,7 +41,7 @@ impl Place {
             return Poll::Pending;
         };
         let line = &self.core;
-        // Cloned, and what it replaces dropped, without the lock.
+        // The waker is cloned, and the replaced waker dropped, without the lock.
         let mut waker = Some(cx.waker().clone());
         // Nearly all polls need neither the clock nor the timer.
         let found = line.attend(|line, served| line.glance(ticket, called, &mut waker, served));

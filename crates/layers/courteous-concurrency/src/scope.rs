@@ -13,7 +13,7 @@ use crate::{
 /// The limiters of a layer: one for all calls, or one for each key.
 pub(crate) enum Scope<K> {
     One(Limiter),
-    // In one, as it is cloned for each call.
+    // In one `Arc`, as it is cloned for each call.
     Keyed(Arc<Keyed<K>>),
 }
 

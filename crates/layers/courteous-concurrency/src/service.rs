@@ -15,41 +15,41 @@ use crate::{
     limiter::Admission, options::HoldUntil, snapshot::LimitSnapshot, waiting::Waiting,
 };
 
-/// Bounds the calls in flight. Made by [`ConcurrencyLimitLayer`].
+/// Bounds the calls in flight. [`ConcurrencyLimitLayer`] makes it.
 ///
 /// # Readiness
 ///
-/// `poll_ready` asks the inner service only, and reserves no permit: a readied service that is not
-/// used holds up nobody.
+/// `poll_ready` asks only the inner service, and reserves no permit: a readied service that is not
+/// used holds up no other call.
 ///
-/// A call that is admitted at once goes to the very instance that was polled ready. One that has to
-/// wait first gives that readiness back; its future takes a permit in the order of the calls,
-/// readies a clone of its own, and calls that. While that clone is not ready it holds no permit,
-/// and when it is, it asks for one as the oldest.
+/// A call that is admitted at once goes to the same instance that was polled ready. A call that has
+/// to wait first gives that readiness back. Its future takes a permit in the order of the calls,
+/// readies its own clone, and calls that clone. While the clone is not ready, the future holds no
+/// permit; when the clone is ready, the future asks for a permit as the oldest waiter.
 ///
 /// # Cancel safety
 ///
-/// Dropping the response future gives back its place in the queue or its permit, in any state;
-/// dropping the response body gives back its permit. Dropping a readied service gives back the
-/// inner readiness only.
+/// In any state, dropping the response future gives back its place in the queue or its permit.
+/// Dropping the response body gives back its permit. Dropping a readied service gives back only the
+/// inner readiness.
 ///
 /// A response future or body that is kept and not polled holds its permit until the call's deadline
-/// ([`CallContext`](courteous_core::CallContext)): from then on, the next call that finds the limit
-/// full takes the permit back. For a body, that is the earliest deadline that covers bodies. Without
-/// a deadline, it is held until the drop, and lost if there is none
+/// ([`CallContext`](courteous_core::CallContext)). From then on, the next call that finds the limit
+/// full takes the permit back. For a body, the deadline is the earliest one that covers bodies.
+/// Without a deadline, the permit is held until the drop, and lost if there is none
 /// ([`std::mem::forget`]).
 ///
 /// # Errors
 ///
-/// A refused call fails with [`Rejected`](courteous_core::Rejected), boxed; nothing was sent then.
-/// With [`reject_with`](ConcurrencyLimitLayer::reject_with) it is answered instead. The inner
-/// service's errors come through.
+/// A rejected call fails with [`Rejected`](courteous_core::Rejected), boxed; nothing was sent. With
+/// [`reject_with`](ConcurrencyLimitLayer::reject_with) the call is answered instead. The inner
+/// service's errors pass through.
 pub struct ConcurrencyLimit<S, R = AsError, K = ()> {
     inner: S,
     limit: ConcurrencyLimitLayer<R, K>,
 }
 
-// Here, as the service has its layer inside: so `layer` knows nothing of this module.
+// Here, because the service contains its layer; so `layer` does not depend on this module.
 impl<S, R: Clone, K> Layer<S> for ConcurrencyLimitLayer<R, K> {
     type Service = ConcurrencyLimit<S, R, K>;
 
@@ -75,7 +75,7 @@ impl<S, R, K> ConcurrencyLimit<S, R, K> {
         &mut self.inner
     }
 
-    /// The layer that the service has its settings and its limiters from.
+    /// The layer from which the service has its settings and its limiters.
     #[must_use]
     pub const fn layer(&self) -> &ConcurrencyLimitLayer<R, K> {
         &self.limit
@@ -121,7 +121,7 @@ where
         options.observed = observe.is_some();
         let extensions = request.extensions();
         let context = extensions.get::<CallContext>();
-        // Mostly there is nothing else: then nothing else is looked up.
+        // Usually there are no other extensions, and then nothing else is looked up.
         if extensions.len() > usize::from(context.is_some())
             && extensions.get::<LongLived>().is_some()
         {
@@ -135,7 +135,7 @@ where
                 ResponseFuture::running(future, Some(permit), hold)
             }
             Admission::Wait(place, bound) => {
-                // Gives the readiness back: a fresh clone takes the place of the instance that was
+                // Gives the readiness back: a new clone takes the place of the instance that was
                 // polled.
                 self.inner = self.inner.clone();
                 let inner = self.inner.clone();
@@ -176,9 +176,9 @@ impl<S: fmt::Debug, R: fmt::Debug, K> fmt::Debug for ConcurrencyLimit<S, R, K> {
     }
 }
 
-/// The calls in flight and waiting at the limiter, whoever made them: so endpoints that are to be
-/// told apart by their load need a limiter each. With keys, the sum over all of them, which takes
-/// one pass.
+/// The calls in flight and waiting at the limiter, from all its stacks. So endpoints whose loads
+/// must be compared need a limiter each. With keys, it is the sum over all keys, which takes one
+/// pass.
 #[cfg(feature = "load")]
 impl<S, R, K> tower::load::Load for ConcurrencyLimit<S, R, K>
 where

@@ -3,7 +3,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(not(courteous_loom))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// In place of a number: the number is under the lock.
+/// Stands in place of a number while the number is under the lock.
 const LOCKED: usize = usize::MAX;
 
 /// How many permits are free, in one atomic word.

@@ -4,9 +4,9 @@ snapshot! {
     /// What is in force at a concurrency limit, at one instant.
     #[derive(Default)]
     pub struct LimitSnapshot {
-        /// How many calls may be in flight at a time, for each key apart.
+        /// How many calls may be in flight at a time, for each key separately.
         pub limit: usize,
-        /// How many keys have permits of their own; none if all calls share the same permits.
+        /// How many keys have their own permits; none if all calls share the same permits.
         pub keys: Option<usize>,
         /// How many calls are in flight, for all keys.
         pub in_flight: usize,
@@ -14,8 +14,9 @@ snapshot! {
         pub waiting: usize,
         /// How many partitions have no permit left.
         pub full: usize,
-        /// The busiest keys: those where calls wait, then those with the most calls in flight. At most
-        /// [`MAX_PARTITIONS`](LimitSnapshot::MAX_PARTITIONS), and none without a call. Empty if all calls share the same permits.
+        /// The busiest keys: first the keys where calls wait, then the keys with the most calls in
+        /// flight. At most [`MAX_PARTITIONS`](LimitSnapshot::MAX_PARTITIONS), and none without a
+        /// call. Empty if all calls share the same permits.
         pub partitions: Vec<PartitionSnapshot>,
     }
 }
@@ -24,7 +25,8 @@ snapshot! {
     /// The permits of one key, at one instant.
     #[derive(Default)]
     pub struct PartitionSnapshot {
-        /// Whose they are. Origins are shown; all other keys only with [`Labels`], as they may be credentials.
+        /// The key that has the permits. Origins are shown; all other keys only with [`Labels`], as
+        /// they may be credentials.
         pub key: Option<String>,
         /// How many calls are in flight.
         pub in_flight: usize,
@@ -53,8 +55,8 @@ impl LimitSnapshot {
         }
     }
 
-    /// Adds the limiters of `keys` that have one of their own, and then those that further keys share; says which ones are
-    /// shown.
+    /// Adds the limiters of `keys` that have their own, and then the limiters that further keys
+    /// share. Returns which ones are shown.
     pub(crate) fn add(
         &mut self,
         keys: usize,
@@ -81,7 +83,7 @@ impl LimitSnapshot {
         places
     }
 
-    /// Says whose the shown partitions are, by their places among those that are shown.
+    /// Sets the keys of the shown partitions, by their places among the shown partitions.
     pub(crate) fn label<K>(&mut self, labels: Option<Labels<K>>, keys: Vec<(usize, K)>) {
         for (place, key) in keys {
             if let (Some(labels), Some(partition)) = (labels, self.partitions.get_mut(place)) {

@@ -11,17 +11,17 @@ use tower_service::Service;
 
 use crate::{options::Bound, permit::Permit, place::Place};
 
-/// A call that waits to be sent: for a permit, and then for its own clone of the inner service to
-/// be ready.
+/// A call that waits to be sent: first for a permit, and then until its own clone of the inner
+/// service is ready.
 pub(crate) struct Waiting<S, B, R> {
-    // Dropped in this order: the readiness that the clone may have is given back before the place
-    // in the line.
+    // Dropped in this order: the clone's readiness, if any, is given back before the place in the
+    // queue.
     inner: S,
     request: Request<B>,
     place: Place,
     turn: Turn,
     bound: Option<Bound>,
-    /// For the bound; made when the first wait begins.
+    /// The timer for the bound; created when the first wait begins.
     sleep: Option<Pin<Box<Sleep>>>,
     reject: R,
 }
@@ -33,7 +33,7 @@ enum Turn {
     Permit,
     /// Readiness. No permit is held, and none is asked for.
     Readiness,
-    /// A permit that is free now, the clone being ready.
+    /// A permit that is free now, while the clone is ready.
     Both,
 }
 
@@ -65,7 +65,7 @@ where
         }
     }
 
-    /// Waits until the call may be sent, which it has to be at once then.
+    /// Waits until the call may be sent. Then it must be sent at once.
     pub(crate) fn poll_turn(
         &mut self,
         cx: &mut Context<'_>,
@@ -82,7 +82,7 @@ where
         }
     }
 
-    /// Sends the request, after the turn has come. `permit` is given back if that panics.
+    /// Sends the request when its turn has come. `permit` is given back if that panics.
     pub(crate) fn send(self, permit: Permit) -> (S::Future, Permit) {
         let Self {
             mut inner,
@@ -94,7 +94,7 @@ where
         (inner.call(request), permit)
     }
 
-    /// The request, which is not sent yet.
+    /// The request, which has not been sent yet.
     pub(crate) const fn request(&self) -> &Request<B> {
         &self.request
     }
@@ -103,7 +103,7 @@ where
         self.reject
     }
 
-    /// Waits until there are a permit and a ready clone, but never for the one while holding the
+    /// Waits until there are a permit and a ready clone, but never holds one while it waits for the
     /// other.
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, S::Error>> {
         if self.turn == Turn::Readiness {
@@ -119,7 +119,7 @@ where
             return Poll::Pending;
         };
         if !called && self.inner.poll_ready(cx)?.is_pending() {
-            // Without the permit, which is dropped here, but not without the place.
+            // The permit is dropped here, and the place is kept.
             self.turn = Turn::Readiness;
             return Poll::Pending;
         }
@@ -137,7 +137,7 @@ where
             Some(sleep) => ready!(sleep.as_mut().poll(cx)),
             None if bound.at <= Instant::now() => {}
             None => {
-                // Without a runtime, as the queue itself: polled again and again.
+                // Without a runtime, the call is polled again and again, as the queue itself is.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -145,7 +145,8 @@ where
         Poll::Ready(Rejected::new(bound.reason))
     }
 
-    /// The refusal of a call whose wait is over although its turn has come: it was polled too late.
+    /// The rejection of a call whose wait has ended although its turn has come: it was polled too
+    /// late.
     fn rejected(&self) -> Option<Rejected> {
         let bound = self.bound.filter(|bound| bound.at <= Instant::now())?;
         Some(Rejected::new(bound.reason))

@@ -1,4 +1,4 @@
-//! Until when a call is in flight, and what its response body passes through.
+//! How long a call is in flight, and what its response body passes through.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -20,7 +20,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-/// Frames, in turn; an end only when it is asked for, unless the frames tell.
+/// Frames, in turn. The end is reported only when it is asked for, unless the frames report it.
 #[derive(Debug, Default)]
 struct Script {
     frames: Vec<Result<Frame<Bytes>, io::ErrorKind>>,
@@ -67,13 +67,13 @@ fn data(data: &'static [u8]) -> Result<Frame<Bytes>, io::ErrorKind> {
     Ok(Frame::data(Bytes::from_static(data)))
 }
 
-/// The body of an answered call, and the limiter that it is counted by.
+/// The body of an answered call, and the limiter that counts it.
 fn answered<B: Body>(body: B, hold: HoldUntil) -> (PermitBody<B>, Limiter) {
     let limiter = Limiter::new(3).unwrap();
     let mut body = Some(body);
     let service = service_fn(|_| ready(Ok::<_, Infallible>(Response::new(body.take().unwrap()))));
     let layer = ConcurrencyLimitLayer::from(limiter.clone()).hold_until(hold);
-    // `service_fn` with state is no `Clone`: a cell makes it one.
+    // `service_fn` with state is not `Clone`; a cell makes it `Clone`.
     let service = std::rc::Rc::new(std::cell::RefCell::new(service));
     let mut limited = layer.layer(service_fn(move |request| {
         service.borrow_mut().call(request)
@@ -206,7 +206,7 @@ async fn a_call_that_panics_gives_the_permit_back() {
     );
     assert_eq!(limiter.in_flight(), 0);
 
-    // Also if it had to wait before.
+    // Also if the call had to wait before.
     let held = layer.layer(common::Echo).oneshot(request()).await.unwrap();
     let waiting = tokio::spawn(service.oneshot(bad));
     tokio::task::yield_now().await;

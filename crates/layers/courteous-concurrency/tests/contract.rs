@@ -1,4 +1,4 @@
-//! What every layer promises, promised by the limit in each of its forms.
+//! The limit, in each of its forms, keeps the promises of every layer.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use courteous_testkit::{Subject, contract};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A subject that is told of its limiter's gauges: they are zero when all is over.
+/// A subject that also checks its limiter's gauges: they are zero when everything is over.
 fn gauged<L>(layer: L, limiter: &Limiter) -> Subject<L> {
     let (in_flight, waiting) = (limiter.clone(), limiter.clone());
     Subject::new(layer)

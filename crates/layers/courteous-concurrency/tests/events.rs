@@ -1,4 +1,4 @@
-//! What a limit tells to a subscriber.
+//! The events that a limit sends to a subscriber.
 #![cfg(feature = "tracing")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

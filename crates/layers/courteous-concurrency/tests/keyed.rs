@@ -96,7 +96,7 @@ async fn keys_that_are_not_in_use_are_forgotten() {
         most = most.max(limiters.keys());
     }
     assert!(most <= 65, "{most}");
-    // The one that is in use is still there, with its waiter.
+    // The key in use is still there, with its waiter.
     let key = Some(HeaderValue::from(usize::MAX));
     assert_eq!(
         (limiters.in_flight_of(&key), limiters.waiting_of(&key)),
@@ -116,7 +116,7 @@ async fn a_key_with_nothing_but_a_waiter_outside_of_the_line_is_in_use() {
     let mut waiting = task::spawn(layer.layer(gated).call(user(7)));
     assert_pending!(waiting.poll());
     drop(held);
-    // Waits for its clone to be ready now, without a permit.
+    // The call now waits for its clone to be ready, without a permit.
     assert_pending!(waiting.poll());
     for number in 100..300 {
         assert_ready_ok!(task::spawn(service.call(user(number))).poll());
@@ -162,7 +162,7 @@ async fn with_all_keys_in_use_another_one_shares_a_limiter_until_one_is_not() {
     assert_pending!(second.poll());
     assert_eq!((limiters.in_flight(), limiters.waiting()), (101, 1));
     assert_eq!(limiters.keys(), 100);
-    // A key that is known is served as ever.
+    // A known key is served as before.
     let mut waiting = task::spawn(service.call(user(7)));
     assert_pending!(waiting.poll());
     held.remove(7);

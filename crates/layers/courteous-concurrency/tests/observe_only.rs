@@ -1,4 +1,4 @@
-//! A limit that only observes: what it tells, and that it changes nothing.
+//! A limit that only observes: what it reports, and that it changes nothing.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -26,7 +26,7 @@ fn counts(switch: &ObserveOnly) -> (u64, u64) {
     )
 }
 
-/// When each of the calls that come 10 ms apart, in pairs, was sent and answered.
+/// The calls come 10 ms apart, in pairs. Returns when each call was sent and when it was answered.
 async fn run<S>(service: S, probe: &Probe) -> (Vec<Duration>, Vec<Duration>)
 where
     S: tower::Service<Request<Empty<Bytes>>, Error: std::fmt::Debug> + Clone,
@@ -144,7 +144,8 @@ async fn a_limit_is_enforced_from_the_moment_the_switch_is_off() {
     drop(third);
 }
 
-/// Two stacks with one limiter: the calls of the one that observes count, and pass; those of the other wait.
+/// Two stacks with one limiter. Calls of the observing stack count and pass; calls of the other
+/// stack wait.
 #[tokio::test(start_paused = true)]
 async fn an_observed_call_passes_those_that_wait_and_takes_nothing_from_them() {
     let limiter = Limiter::new(1).unwrap();

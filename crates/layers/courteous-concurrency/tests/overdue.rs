@@ -1,4 +1,4 @@
-//! Permits that are still held when their calls' deadlines have passed.
+//! Permits that are still held after their calls' deadlines.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -18,14 +18,14 @@ use tower::{Layer, Service, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A request whose call is over after so long.
+/// A request whose call is over after `timeout`.
 fn within(timeout: Duration) -> Request<()> {
     let mut request = Request::new(());
     CallContext::edit(request.extensions_mut()).tighten(Instant::now() + timeout);
     request
 }
 
-/// One without a deadline.
+/// A request without a deadline.
 fn open_ended() -> Request<()> {
     Request::new(())
 }
@@ -41,7 +41,7 @@ async fn the_next_call_takes_back_the_permit_of_a_body_that_is_not_polled() {
     assert_eq!(limiter.in_flight(), 1);
     let next = assert_ready_ok!(task::spawn(service.call(open_ended())).poll());
     assert_eq!(limiter.in_flight(), 1);
-    // It is not given back once more.
+    // The permit is not given back a second time.
     drop(kept);
     assert_eq!(limiter.in_flight(), 1);
     assert_pending!(task::spawn(service.call(open_ended())).poll());
@@ -74,7 +74,7 @@ async fn a_call_that_waits_already_goes_first() {
     let mut first = task::spawn(service.call(open_ended()));
     assert_pending!(first.poll());
     sleep(SECOND).await;
-    // There is no timer for it.
+    // There is no timer for this.
     assert!(!first.is_woken());
     let mut second = task::spawn(service.call(open_ended()));
     assert_pending!(second.poll());

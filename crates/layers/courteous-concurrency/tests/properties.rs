@@ -1,4 +1,4 @@
-//! What holds whatever the callers do.
+//! Properties that hold whatever the callers do.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -94,7 +94,7 @@ impl World {
         false
     }
 
-    /// Polls all calls until none of them gets anywhere.
+    /// Polls all calls until none of them makes progress.
     fn settle(&mut self) {
         let mut at = 0;
         while at < self.calls.len() {
@@ -145,7 +145,7 @@ proptest! {
                 assert!(now <= most);
                 assert!(now <= held || now <= world.limiter.limit().get());
             }
-            // Whoever is polled when there is room is admitted, oldest first.
+            // A call that is polled when there is room is admitted, oldest first.
             time::sleep(LAPSE).await;
             world.settle();
             world.check();

@@ -1,4 +1,4 @@
-//! What becomes of the inner service's readiness.
+//! What happens to the inner service's readiness.
 
 mod common;
 
@@ -79,7 +79,7 @@ async fn a_waiter_whose_clone_is_not_ready_lets_the_next_one_go_first() {
     assert_pending!(waiting.poll());
     assert_pending!(next.poll());
 
-    // Somebody else takes the only readiness.
+    // Another clone takes the only readiness.
     let mut other = slow.get_ref().clone();
     let mut cx = Context::from_waker(std::task::Waker::noop());
     assert!(other.poll_ready(&mut cx).is_ready());
@@ -93,8 +93,8 @@ async fn a_waiter_whose_clone_is_not_ready_lets_the_next_one_go_first() {
     let mut youngest = call(&mut youngest);
     assert_pending!(youngest.poll());
 
-    // It is ready now, but there is no permit: it waits for that as the oldest, without the
-    // readiness.
+    // The clone is ready now, but there is no permit: the call waits for a permit as the oldest,
+    // without the readiness.
     drop(other);
     assert!(waiting.is_woken());
     assert_pending!(waiting.poll());
@@ -134,7 +134,7 @@ async fn a_waiter_can_be_dropped_in_every_state() {
     let mut quick = layer.layer(common::Echo);
     let state = || (limiter.in_flight(), limiter.waiting());
 
-    // Before its first poll; in the line.
+    // Before its first poll; in the queue.
     let held = assert_ready_ok!(call(&mut quick).poll());
     drop(call(&mut quick));
     let mut waiting = call(&mut quick);
@@ -143,7 +143,7 @@ async fn a_waiter_can_be_dropped_in_every_state() {
     drop(waiting);
     assert_eq!(state(), (1, 0));
 
-    // Promised a permit, which goes to the next one at once.
+    // Promised a permit, which goes to the next call at once.
     let (mut waiting, mut next) = (call(&mut quick), call(&mut quick));
     assert_pending!(waiting.poll());
     assert_pending!(next.poll());
@@ -174,7 +174,7 @@ async fn a_waiter_can_be_dropped_in_every_state() {
     drop(waiting);
     assert_eq!((state(), door.ready()), ((1, 0), 0));
 
-    // After its promise lapsed.
+    // After its promise has lapsed.
     let mut waiting = call(&mut quick);
     assert_pending!(waiting.poll());
     drop(held);

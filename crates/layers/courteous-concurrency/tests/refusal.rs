@@ -1,4 +1,4 @@
-//! Calls that are refused rather than kept waiting.
+//! Calls that are rejected instead of waiting.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -146,7 +146,7 @@ async fn a_wait_ends_at_the_deadline_of_its_call() {
     assert_eq!(reason(refused), Some(RejectReason::Deadline));
     assert_eq!(limiter.waiting(), 0);
 
-    // From now on it is in the past.
+    // From now on the deadline is in the past.
     let refused = assert_ready!(task::spawn(service.call(hurried)).poll());
     assert_eq!(reason(refused), Some(RejectReason::Deadline));
 }

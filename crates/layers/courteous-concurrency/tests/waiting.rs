@@ -23,7 +23,7 @@ async fn calls_are_admitted_in_the_order_in_which_they_were_made() {
     let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
     let (mut second, mut third) = (call(&mut service), call(&mut service));
-    // Polled the other way round.
+    // Polled in the opposite order.
     assert_pending!(third.poll());
     assert_pending!(second.poll());
     drop(first);
@@ -62,7 +62,7 @@ async fn a_waiter_that_is_not_polled_delays_nobody_for_long() {
     assert!(next.is_woken());
     let next = assert_ready_ok!(next.poll());
 
-    // Its place in the line is kept by its age.
+    // Its place in the queue is kept by its age.
     let mut youngest = call(&mut service);
     assert_pending!(youngest.poll());
     assert_pending!(sleepy.poll());
@@ -139,7 +139,7 @@ async fn waiters_that_are_all_polled_late_are_admitted_nevertheless() {
     drop(first);
     time::sleep(2 * LAPSE).await;
     assert!(waiting.iter().all(|waiting| waiting.is_woken()));
-    // The first was promised the permit that is the last one's now.
+    // The first waiter was promised the permit that the last one has now.
     let response = assert_ready_ok!(waiting[0].poll());
     assert_pending!(waiting[1].poll());
     assert_pending!(waiting[2].poll());
@@ -264,7 +264,7 @@ fn a_static_limiter_outlives_its_runtimes() {
             assert!(sleepy.is_woken());
             assert!(next.is_woken());
             drop(assert_ready_ok!(next.poll()));
-            // Lies there, promised a permit, when the runtime is gone.
+            // The waiter has a promised permit and is not polled when the runtime is gone.
             let first = assert_ready_ok!(call(&mut service).poll());
             assert_pending!(sleepy.poll());
             drop(first);
@@ -362,7 +362,7 @@ fn a_waiter_sets_no_timer_until_it_is_promised_a_permit() {
         let first = assert_ready_ok!(call(&mut service).poll());
         let waiting = call(&mut service);
         let start = time::Instant::now();
-        // While nothing is runnable, a paused clock goes to the next timer, whatever that is.
+        // While no task can run, a paused clock jumps to the next timer, whatever it is.
         let other = std::thread::spawn(move || {
             // Some milliseconds, in which the runtime's thread has nothing to do.
             (0..1_000_000).for_each(|_| std::hint::spin_loop());
@@ -370,7 +370,8 @@ fn a_waiter_sets_no_timer_until_it_is_promised_a_permit() {
         });
         waiting.into_inner().await.unwrap();
         other.join().unwrap();
-        // A thread outside of the runtime reads the real clock, so it is not exactly nothing.
+        // A thread outside the runtime reads the real clock, so the elapsed time is not exactly
+        // zero.
         assert!(start.elapsed() < Duration::from_secs(3600));
     });
 }

@@ -19,7 +19,7 @@ use http_body_util::Full;
 use tokio_test::task::{self, Spawn};
 use tower::Service;
 
-/// Longer than any promise holds.
+/// Longer than any promise lasts.
 pub(crate) const LAPSE: Duration = Duration::from_millis(11);
 
 pub(crate) type Body = Full<&'static [u8]>;
@@ -57,7 +57,7 @@ pub(crate) fn call<S: Service<Request<()>>>(service: &mut S) -> Spawn<S::Future>
     task::spawn(service.call(request()))
 }
 
-/// Why a call was refused.
+/// Why a call was rejected.
 pub(crate) fn reason<T>(result: Result<T, BoxError>) -> Option<RejectReason> {
     let error = result.err()?;
     find_cause::<Rejected>(&*error).map(Rejected::reason)
