@@ -1,7 +1,8 @@
-//! Other rules for the retry budget than the one that ships, in the scenarios that a budget decides.
+//! Retry budgets with other rules than the default, in the scenarios that a budget decides.
 //!
-//! Prints, for each rule and each number of clients, the share of calls that were served in S1, S2, S5 and S11, and the attempts
-//! for each call in S5: `cargo run --release -p courteous-storm --example budgets`.
+//! For each rule and each number of clients, prints the share of calls that were served in S1, S2,
+//! S5 and S11, and the attempts for each call in S5: `cargo run --release -p courteous-storm
+//! --example budgets`.
 
 use std::{error::Error, thread, time::Duration};
 
@@ -13,7 +14,7 @@ use courteous_storm::{Report, Scenario, catalogue, run};
 
 type Rule = (&'static str, fn(BudgetBuilder) -> BudgetBuilder);
 
-/// Each differs from what ships in what its name says.
+/// Each rule differs from the default as its name says.
 const RULES: [Rule; 17] = [
     ("as shipped", |it| it),
     ("deposit 0.1", |it| it.deposit(0.1)),
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         print!("  {:<23}", format!("{id}: 5, 100, 1000"));
     }
     println!("  attempts in S5 at M = 100");
-    // Two rules at a time, as many as there are cores on a small machine.
+    // Two rules at a time, one for each core of a small machine.
     for rules in RULES.chunks(2) {
         let lines = thread::scope(|scope| {
             let lines: Vec<_> = rules

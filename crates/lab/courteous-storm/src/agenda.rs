@@ -5,7 +5,8 @@ use std::{
 
 use crate::Tick;
 
-/// What is to happen when: in the order of time, and within a millisecond in the order in which it was planned.
+/// Planned events, in the order of time, and within a millisecond in the order in which they were
+/// planned.
 #[derive(Debug)]
 pub(crate) struct Agenda<E> {
     entries: BinaryHeap<Reverse<Entry<E>>>,
@@ -39,7 +40,7 @@ impl<E> Agenda<E> {
         self.entries.pop().map(|Reverse(entry)| entry.event)
     }
 
-    /// When there is something to do.
+    /// The time of the next event.
     pub(crate) fn next_at(&self) -> Option<Tick> {
         self.entries.peek().map(|Reverse(entry)| entry.at)
     }

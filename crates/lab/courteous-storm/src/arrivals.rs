@@ -4,8 +4,8 @@ use crate::{
     scenario::{Load, Scenario},
 };
 
-/// When calls begin, and whose they are: the same for every stack. A batch's jobs begin as its clients get round to them,
-/// so there are none here.
+/// When calls begin, and which client makes them: the same for every stack. A batch's jobs begin
+/// when its clients are ready for them, so a batch has no arrivals here.
 pub(crate) fn arrivals(scenario: &Scenario) -> Vec<(Tick, usize)> {
     let Load::Open {
         per_second,

@@ -8,7 +8,8 @@ const SECOND: Tick = 1_000;
 /// 30 s of trouble, from 40 s on.
 const TROUBLE: std::ops::Range<Tick> = WARM..WARM + 30 * SECOND;
 
-/// All scenarios of the suite, in their order, with a hundred clients where their number is not a part of them.
+/// All scenarios of the suite, in order, with a hundred clients unless the scenario fixes their
+/// number.
 #[must_use]
 pub fn catalogue() -> Vec<Scenario> {
     let mut all = vec![spike(), brown_out()];
@@ -28,7 +29,7 @@ pub fn catalogue() -> Vec<Scenario> {
 }
 
 impl Scenario {
-    /// Nothing happens for 100 s, at so many calls a second; the server can do 1,000.
+    /// Nothing happens for 100 s, at this many calls a second; the server can do 1,000.
     #[must_use]
     pub fn calm(calls_per_second: f64) -> Self {
         let mut calm = open("calm", "no trouble", 100 * SECOND, Tier::new());
@@ -41,7 +42,7 @@ impl Scenario {
     }
 }
 
-/// 700 calls a second for so long.
+/// 700 calls a second until `end`.
 fn open(id: &'static str, title: &'static str, end: Tick, tier: Tier) -> Scenario {
     Scenario {
         id,
@@ -135,8 +136,8 @@ fn ramp() -> Vec<(Tick, f64)> {
     (15..=50).map(worker).collect()
 }
 
-/// 4,000 jobs in each. With a window, the whole crowd is let in at once: 10 at a time are as many as the server can answer
-/// before an attempt times out, so that it is the quota that is judged.
+/// 4,000 jobs in each. With a window, the whole crowd is let in at once. 10 jobs at a time are
+/// as many as the server can answer before an attempt times out, so that only the quota is judged.
 fn quotas() -> [Scenario; 4] {
     let bucket = QuotaTerms::Bucket { per_second: 100 };
     let window = QuotaTerms::Window {
@@ -289,7 +290,8 @@ fn depths() -> [Scenario; 2] {
             "depth: client, A, B, C, ten processes of A and B; C fails for 30 s",
             10,
         ),
-        // Each process needs 73 calls of the next tier in flight then: its limit must leave room for that.
+        // Each process then needs 73 calls of the next tier in flight, and its limit must leave
+        // room for that.
         depth(
             "S10-narrow",
             "depth: the same, with one process of A and one of B",
@@ -298,7 +300,7 @@ fn depths() -> [Scenario; 2] {
     ]
 }
 
-/// A whole fleet restarts at once: each process is new, and has the start of its budget.
+/// A whole fleet restarts at once: each process is new, and its budget is at the start.
 fn restarts() -> [Scenario; 4] {
     let restart = |at, mut scenario: Scenario| {
         scenario.restart = Some(at);

@@ -2,12 +2,12 @@ use std::f64::consts::TAU;
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
-/// A seeded source of random numbers. Each purpose has a stream of its own, so that two stacks meet the same arrivals
-/// however much they draw elsewhere.
+/// A seeded source of random numbers. Each purpose has its own stream, so that two stacks meet the
+/// same arrivals, however much they draw elsewhere.
 #[derive(Clone, Debug)]
 pub(crate) struct Chance(SmallRng);
 
-/// What the numbers are for.
+/// The purpose of the numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stream {
     Arrivals = 1,
@@ -27,7 +27,7 @@ impl Chance {
         self.0.random()
     }
 
-    /// Draws nothing where the outcome is certain.
+    /// Draws nothing if the outcome is certain.
     pub(crate) fn hits(&mut self, probability: f64) -> bool {
         probability >= 1.0 || (probability > 0.0 && self.unit() < probability)
     }
@@ -54,7 +54,7 @@ impl Chance {
 
 /// A seed for one of many.
 pub(crate) fn mix(seed: u64, n: u64) -> u64 {
-    // SplitMix64: neighbours get seeds that have nothing in common.
+    // SplitMix64: neighbours get unrelated seeds.
     let mut z = seed.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -14,12 +14,12 @@ use crate::{Report, Results, Stack, Tick};
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
 
-/// At most so many retries of a stack are drawn, evenly chosen.
+/// The most retries of a stack that are drawn, evenly chosen.
 const POINTS: usize = 400;
 
 impl Results {
-    /// Draws each scenario into a file of its own in `folder`, which is made if it is not there: goodput, attempts in each
-    /// second, and how long each retry came after the attempt before it.
+    /// Draws each scenario into its own file in `folder`, which is created if it does not exist:
+    /// goodput, attempts in each second, and how long after the previous attempt each retry came.
     ///
     /// # Errors
     ///
@@ -85,7 +85,8 @@ fn lines_in<'a>(
     lines: impl IntoIterator<Item = (&'a str, Vec<u32>)>,
 ) -> Drawn {
     let lines: Vec<_> = lines.into_iter().collect();
-    // One stack that goes through the roof must not flatten the others: what is above is drawn at the edge.
+    // A stack with extreme values must not flatten the others: values above the range are drawn at
+    // the edge.
     let mut peaks: Vec<_> = (lines.iter().filter_map(|(_, line)| line.iter().max())).collect();
     peaks.sort_unstable();
     let median = peaks.get(peaks.len() / 2).map_or(1, |peak| **peak);
@@ -139,14 +140,14 @@ fn points_in(area: &Area<'_>, last: f64, reports: &[Report]) -> Drawn {
         let style = style(report.stack()).filled();
         let step = (report.spacings().len() / POINTS).max(1);
         let chosen = report.spacings().iter().step_by(step);
-        // Log scales have no zero: a retry at once is drawn at a millisecond.
+        // Log scales have no zero: an immediate retry is drawn at a millisecond.
         let point = |&(at, after): &(Tick, Tick)| (at as f64 / 1000.0, after.max(1) as f64);
         chart.draw_series(chosen.map(|it| Circle::new(point(it), 2, style)))?;
     }
     Ok(())
 }
 
-/// The same for a stack in all charts.
+/// The same style for a stack in all charts.
 fn style(name: &str) -> ShapeStyle {
     const COLOURS: [RGBColor; 10] = [
         RGBColor(120, 120, 120),

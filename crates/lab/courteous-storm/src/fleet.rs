@@ -21,13 +21,14 @@ use crate::{
     world::{Forward, Shared},
 };
 
-/// A client's stack, whatever its type: makes a call, and says whether it went well.
+/// A client's stack, whatever its type: it makes a call, and returns whether the call succeeded.
 type Client = Rc<dyn Fn(Request<Full<Bytes>>) -> Pin<Box<dyn Future<Output = bool>>>>;
 
-/// How long after the last arrival a call may go on: one that has no timeout must not keep a run from its end.
+/// How long after the last arrival a call may continue: a call without a timeout must not keep a
+/// run from ending.
 const PATIENCE: Tick = 60_000;
 
-/// Runs `scenario`, each client of which is made by `stack`, and tells what happened.
+/// Runs `scenario` with a `stack` for each client, and returns what happened.
 pub(crate) fn run<F, S, RB>(scenario: &Scenario, stack: F) -> std::io::Result<Log>
 where
     F: Fn(Transport, &Terms) -> S,
@@ -46,7 +47,7 @@ where
             let transport = Transport::new(world.clone(), tier);
             erase(stack(transport, &terms.for_client(seeds.seed())))
         };
-        // A client that restarts goes on as another process, of which no call has been asked yet.
+        // A client that restarts continues as another process, which has not made any call yet.
         let generations = 1 + usize::from(scenario.restart.is_some());
         let processes = (0..generations * scenario.clients).map(|_| client(0));
         let processes: Rc<[_]> = processes.collect();
@@ -69,7 +70,7 @@ where
                 cap,
             } => fleet.batch(parallel, jobs, cap).await,
         }
-        // What is left is that which nobody waits for: work of the servers, and what lapses by itself.
+        // The rest has no waiter: work of the servers, and promises and leases that lapse.
         let mut left = PATIENCE / 100;
         while !world.lock().is_quiet() && left > 0 {
             sleep(Duration::from_millis(100)).await;
@@ -106,7 +107,7 @@ fn request(tag: Option<CallTag>) -> Request<Full<Bytes>> {
     request
 }
 
-/// Moves the world. Each replica of a tier calls the next tier with a stack of its own, in `hops`.
+/// Moves the world. Each replica of a tier calls the next tier with its own stack, in `hops`.
 async fn pump(world: Shared, hops: Vec<Vec<Client>>) {
     let passing = world.clone();
     let forward = move |forward: Forward| {
@@ -123,7 +124,8 @@ async fn pump(world: Shared, hops: Vec<Vec<Client>>) {
 #[derive(Clone)]
 struct Fleet {
     world: Shared,
-    /// One for each client, and after them those that the clients are after their restart.
+    /// One process for each client, followed by the processes that the clients become after their
+    /// restart.
     processes: Rc<[Client]>,
     clients: usize,
     restart: Option<Tick>,
@@ -131,7 +133,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// Calls come when they come.
+    /// Makes the calls when they arrive.
     async fn open(&self, arrivals: Vec<(Tick, usize)>) {
         let start = Instant::now();
         for (at, client) in arrivals {
@@ -146,7 +148,7 @@ impl Fleet {
         self.rest(PATIENCE).await;
     }
 
-    /// Each client does its jobs, so many at a time, one after another.
+    /// Each client does its jobs, `parallel` at a time, one after another.
     async fn batch(&self, parallel: usize, jobs: usize, cap: Tick) {
         for client in 0..self.clients {
             let left = Rc::new(Cell::new(jobs));

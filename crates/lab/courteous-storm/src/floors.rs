@@ -2,7 +2,7 @@ use std::fmt;
 
 use crate::{Report, Results, Stack};
 
-/// Something that this project's stack has to reach.
+/// A floor that this project's stack has to reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floor {
     text: String,
@@ -14,26 +14,26 @@ impl Floor {
         Self { text, met }
     }
 
-    /// `value` is to be `most` at most.
+    /// Requires that `value` is at most `most`.
     fn at_most(report: &Report, what: &str, value: f64, most: f64) -> Self {
         let text = format!("{}: {what} {value:.3}, at most {most:.3}", place(report));
         Self::new(value <= most, text)
     }
 
-    /// `value` is to be `least` at least.
+    /// Requires that `value` is at least `least`.
     fn at_least(report: &Report, what: &str, value: f64, least: f64) -> Self {
         let text = format!("{}: {what} {value:.4}, at least {least:.4}", place(report));
         Self::new(value >= least, text)
     }
 
-    /// Whether it is reached.
+    /// Whether the floor is reached.
     #[must_use]
     pub const fn is_met(&self) -> bool {
         self.met
     }
 }
 
-/// What is asked, of what, and what there is.
+/// The requirement, its scenario, and the measured value.
 impl fmt::Display for Floor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.met { "ok    " } else { "MISSED" };
@@ -111,8 +111,8 @@ pub(crate) fn floors(results: &Results) -> Vec<Floor> {
             }
             ("S11", Some(bare)) => {
                 let many = at.clients() > 100;
-                // A server that is gone loses nothing by retries. One that is overloaded does: a thousand processes with eight
-                // retries each are eight seconds of its whole work.
+                // A server that is gone loses nothing by retries. An overloaded server does: a
+                // thousand processes with eight retries each are eight seconds of its whole work.
                 let (served, slack) = match at.id() {
                     "S11-silent" | "S11-refused" => (0.99, 1.0),
                     _ if many => (0.4, 1.8),
@@ -137,7 +137,7 @@ pub(crate) fn floors(results: &Results) -> Vec<Floor> {
     floors
 }
 
-/// What a stack of ours may take in a herd, by its jitter; `None` for other people's.
+/// How long one of our stacks may take in a herd, by its jitter; `None` for other projects' stacks.
 fn jitter_floor(stack: &str) -> Option<f64> {
     if stack == Stack::Courteous.name() {
         Some(3.8)

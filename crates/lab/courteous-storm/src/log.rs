@@ -6,13 +6,13 @@ pub(crate) struct Log {
     pub(crate) calls: Vec<Call>,
     /// Attempts at the last tier, by the second.
     pub(crate) attempts: Vec<u32>,
-    /// When a retry was sent, and how long after the attempt before it.
+    /// When a retry was sent, and how long after the previous attempt.
     pub(crate) spacings: Vec<(Tick, Tick)>,
     pub(crate) throttled: u64,
-    /// Time of workers, in all and for answers that were of use.
+    /// The workers' time: in all, and for answers that were of use.
     pub(crate) work: Tick,
     pub(crate) useful: Tick,
-    /// What the stacks still held in the end.
+    /// What the stacks still held at the end.
     pub(crate) leaked: u64,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Call {
     pub(crate) start: Tick,
     pub(crate) attempts: u32,
     pub(crate) last_attempt: Tick,
-    /// When it ended, and whether well.
+    /// When the operation ended, and whether it succeeded.
     pub(crate) end: Option<(Tick, bool)>,
 }
 

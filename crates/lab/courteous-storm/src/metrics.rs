@@ -6,38 +6,40 @@ use crate::{
     scenario::{Scenario, TOTAL_TIMEOUT},
 };
 
-/// What a run came to. Counted are the calls that began from the trouble's beginning on (40 s where there is no such
-/// moment); of batches, all.
+/// The result of a run. It counts the calls that began after the trouble's beginning (after 40 s if
+/// there is no such moment), and all calls of batches.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Which share of the calls succeeded.
+    /// The share of the calls that succeeded.
     pub served: f64,
-    /// When 99 % of a batch's jobs were done, in seconds; `None` if they never were, or if it is none.
+    /// When 99 % of a batch's jobs were done, in seconds. `None` if they never were, or if it is
+    /// not a batch.
     pub makespan: Option<f64>,
     /// Attempts for each call.
     pub attempts: f64,
-    /// The same, while there was trouble.
+    /// Attempts for each call while there was trouble.
     pub attempts_in_trouble: f64,
     /// The most attempts in a second.
     pub peak: f64,
-    /// How many seconds after the end of the trouble the first five in a row begin in which 95 % of the calls succeed. The
-    /// rest of the run if there are none; 0 for batches, and where trouble has no end.
+    /// How many seconds after the end of the trouble the first five seconds in a row begin in which
+    /// 95 % of the calls succeed. The rest of the run if there are none; 0 for batches, and for
+    /// trouble without an end.
     pub recovery: f64,
     /// Whether there were such seconds.
     pub recovered: bool,
-    /// Which share of the server's work was of use to nobody.
+    /// The share of the server's work that was of no use to any client.
     pub wasted: f64,
-    /// How long the successful calls took, but for the slowest 1 %; in seconds.
+    /// How long the successful calls took, without the slowest 1 %; in seconds.
     pub p99: f64,
     /// Answers 429 for each success.
     pub throttled: f64,
-    /// Jain's index of the shares of calls that succeeded, or of the speeds at which batches were done, over the clients: 1
-    /// is fair, 1/n is one of n.
+    /// Jain's index over the clients, of the shares of calls that succeeded, or of the speeds at
+    /// which batches were done: 1 is fair, 1/n means that one client of n has everything.
     pub fairness: f64,
     /// Calls that ended after their deadline.
     pub late: u64,
-    /// Permits, tokens and budget that were held when all was over.
+    /// Permits, tokens and budget that were still held when everything was over.
     pub leaked: u64,
 }
 
@@ -84,7 +86,8 @@ impl Metrics {
         }
     }
 
-    /// What several runs came to on average: a batch is done if all are, and what is to be zero is summed up.
+    /// The average result of several runs. A batch is done if it is done in all runs. Values that
+    /// must be zero are summed up.
     pub(crate) fn mean(runs: &[Self]) -> Self {
         let n = runs.len() as f64;
         let mean = |value: fn(&Self) -> f64| runs.iter().map(value).sum::<f64>() / n;
@@ -106,7 +109,7 @@ impl Metrics {
         }
     }
 
-    /// How good it was, against the `oracle`: 1 is as good.
+    /// The score against the `oracle`: 1 is as good.
     #[must_use]
     pub fn score(&self, oracle: &Self) -> f64 {
         let excess = self.peak / oracle.peak.max(1.0);
@@ -114,7 +117,7 @@ impl Metrics {
         self.goodput(oracle) * load * (2.0 / (2.0 + self.recovery)).powf(0.25)
     }
 
-    /// What was served, or how fast, as a share of what the `oracle` reached; a thousandth at least.
+    /// What was served, or how fast, as a share of the `oracle`'s; at least a thousandth.
     #[must_use]
     pub fn goodput(&self, oracle: &Self) -> f64 {
         let goodput = match (oracle.makespan, self.makespan) {
@@ -148,7 +151,7 @@ fn makespan(log: &Log) -> Option<f64> {
     ends.get(enough - 1).map(|end| seconds(*end))
 }
 
-/// The seconds until it was well again, and whether it was.
+/// The seconds until the recovery, and whether the fleet recovered.
 fn recovery(scenario: &Scenario, log: &Log) -> (f64, bool) {
     const RUN: usize = 5;
     let Some(trigger) = scenario.trigger.clone() else {
@@ -229,7 +232,8 @@ mod tests {
         all.find(|scenario| scenario.id() == "S1").unwrap()
     }
 
-    /// A call each 100 ms by each of two clients, of which those at `bad` instants fail; all take 50 ms.
+    /// Each of two clients makes a call every 100 ms. The calls at `bad` instants fail; all calls
+    /// take 50 ms.
     fn log(bad: impl Fn(u32, Tick) -> bool) -> Log {
         let mut log = Log::default();
         for at in (0..180_000).step_by(100) {

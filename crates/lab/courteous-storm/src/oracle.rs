@@ -12,8 +12,9 @@ use crate::{
     scenario::{FaultKind, Load, NETWORK, SERVICE, SPREAD, Scenario, TOTAL_TIMEOUT},
 };
 
-/// The best that a fleet could do: one dispatcher who knows all that happens. It sends only to workers that are idle and
-/// at work, within the quota, and drops calls that cannot make it. It meets no error and no loss.
+/// The best that a fleet could do: one dispatcher that knows everything that happens. It sends only
+/// to workers that are idle and present, and within the quota, and drops calls that cannot make it.
+/// It meets no error and no loss.
 ///
 /// With several tiers, those before the last are a delay.
 pub(crate) fn oracle(scenario: &Scenario) -> Log {
@@ -25,7 +26,7 @@ pub(crate) fn oracle(scenario: &Scenario) -> Log {
     let (mut arrivals, end, timeout) = match scenario.load {
         Load::Open { end, .. } => (arrivals(scenario), end + TOTAL_TIMEOUT, TOTAL_TIMEOUT),
         Load::Batch { jobs, cap, .. } => {
-            // One of each client's, then the next: nobody is served first.
+            // One job of each client, and then the next round: no client is served first.
             let all = (0..jobs).flat_map(|_| (0..scenario.clients).map(|client| (0, client)));
             (all.collect(), cap, Tick::MAX)
         }
@@ -34,7 +35,7 @@ pub(crate) fn oracle(scenario: &Scenario) -> Log {
     let mut chance = Chance::new(scenario.seed, Stream::Ideal);
     let mut quota = tier.quota.map(Quota::new);
     let mut waiting = VecDeque::new();
-    // When the workers that are at work will be idle.
+    // When the present workers will be idle.
     let mut busy = BinaryHeap::new();
     for now in 0..end {
         while busy.peek().is_some_and(|Reverse(until)| *until <= now) {

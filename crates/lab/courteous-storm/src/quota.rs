@@ -1,11 +1,13 @@
 use crate::Tick;
 
-/// What a server grants, and what it says to those who ask for more.
+/// What a server grants, and what it tells clients that ask for more.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum QuotaTerms {
-    /// `per_second` tokens, at most a second's worth saved; says `Retry-After: 1`, whatever the truth.
+    /// `per_second` tokens, at most a second's worth saved; says `Retry-After: 1`, whatever the
+    /// real wait is.
     Bucket { per_second: u32 },
-    /// So many requests in each window; says how long it is to the next, in whole seconds, rounded up.
+    /// `requests` in each window; says how long it is to the next window, in whole seconds, rounded
+    /// up.
     Window { length: Tick, requests: u32 },
 }
 
@@ -13,9 +15,9 @@ pub(crate) enum QuotaTerms {
 #[derive(Clone, Debug)]
 pub(crate) struct Quota {
     terms: QuotaTerms,
-    /// Bucket: thousandths of a token. Window: requests that are left.
+    /// Bucket: thousandths of a token. Window: the remaining requests.
     left: u64,
-    /// Bucket: when `left` was right. Window: when it began.
+    /// Bucket: when `left` was last updated. Window: when it began.
     since: Tick,
 }
 
@@ -32,7 +34,7 @@ impl Quota {
         }
     }
 
-    /// Takes a token, or tells the seconds that the server asks to wait.
+    /// Takes a token, or returns the seconds that the server asks to wait.
     pub(crate) fn take(&mut self, now: Tick) -> Result<(), u64> {
         match self.terms {
             QuotaTerms::Bucket { per_second } => {

@@ -11,7 +11,7 @@ use crate::{
     oracle::oracle,
 };
 
-/// What a stack made of a scenario.
+/// How a stack did in a scenario.
 #[derive(Clone, Debug)]
 pub struct Report {
     scenario: Scenario,
@@ -21,15 +21,16 @@ pub struct Report {
     log: Log,
 }
 
-/// Runs `scenario` with a stack of your own, which `stack` puts around the transport: once for each client process, and in
-/// scenarios with several tiers once for each tier that calls another.
+/// Runs `scenario` with your own stack. `stack` puts it around the transport: once for each client
+/// process, and in scenarios with several tiers once for each tier that calls another.
 ///
-/// The run has a runtime of its own, and so has to be started outside of one. It is the same each time if the stack draws
-/// all its random numbers from the [seed](Terms::seed), and takes its time from Tokio's clock.
+/// The run has its own runtime, so start it outside any runtime. It gives the same result each time
+/// if the stack draws all its random numbers from the [seed](Terms::seed), and takes its time from
+/// Tokio's clock.
 ///
 /// # Errors
 ///
-/// If there can be no runtime.
+/// If no runtime can be created.
 pub fn run<F, S, RB>(scenario: &Scenario, stack: F) -> io::Result<Report>
 where
     F: Fn(Transport, &Terms) -> S,
@@ -46,7 +47,7 @@ where
 }
 
 impl Report {
-    /// The same, under a name.
+    /// The same report, under a name.
     #[must_use]
     pub fn with_stack(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.stack = name.into();
@@ -58,7 +59,7 @@ impl Report {
         self
     }
 
-    /// What was run.
+    /// The scenario that was run.
     #[must_use]
     pub const fn scenario(&self) -> &Scenario {
         &self.scenario
@@ -70,31 +71,32 @@ impl Report {
         &self.stack
     }
 
-    /// What it came to.
+    /// The result.
     #[must_use]
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// What an all-knowing dispatcher would have made of it.
+    /// The result of an all-knowing dispatcher.
     #[must_use]
     pub const fn oracle(&self) -> &Metrics {
         &self.oracle
     }
 
-    /// How good it was: 1 is as good as the oracle.
+    /// The score: 1 is as good as the oracle.
     #[must_use]
     pub fn score(&self) -> f64 {
         self.metrics.score(&self.oracle)
     }
 
-    /// How many attempts were sent in each second of the run; with several tiers, those to the last.
+    /// How many attempts were sent in each second of the run. With several tiers, only attempts to
+    /// the last tier count.
     #[must_use]
     pub fn attempts_per_second(&self) -> &[u32] {
         &self.log.attempts
     }
 
-    /// How many calls ended well in each second.
+    /// How many calls succeeded in each second.
     pub(crate) fn successes(&self) -> Vec<u32> {
         let well = |call: &Call| call.end.filter(|(_, well)| *well).map(|(end, _)| end);
         by_second(self.log.calls.iter().filter_map(well))
@@ -105,7 +107,7 @@ impl Report {
         by_second(self.log.calls.iter().map(|call| call.start))
     }
 
-    /// When each retry was sent, and how long after the attempt before it.
+    /// When each retry was sent, and how long after the previous attempt.
     pub(crate) fn spacings(&self) -> &[(Tick, Tick)] {
         &self.log.spacings
     }

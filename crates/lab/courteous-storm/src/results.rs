@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{Floor, Metrics, Report, Scenario, Stack, floors};
 
-/// What a [`Suite`](crate::Suite) came to. Its text is the table.
+/// The results of a [`Suite`](crate::Suite). Its text is the table.
 #[derive(Clone, Debug)]
 pub struct Results {
     reports: Vec<Report>,
@@ -28,14 +28,16 @@ impl Results {
         })
     }
 
-    /// What this project's stack has to reach, and whether it does, as far as it was run.
+    /// What this project's stack has to reach, and whether it does, for the scenarios that were
+    /// run.
     #[must_use]
     pub fn floors(&self) -> Vec<Floor> {
         floors::floors(self)
     }
 
-    /// A short table in Markdown, of the stacks that were run in all scenarios: which share of the calls was served, or how
-    /// long a batch took; the attempts for each call; and where there was trouble, the recovery. The last line is the score.
+    /// A short table in Markdown, of the stacks that were run in all scenarios. A cell has the
+    /// share of the calls that was served, or how long a batch took; the attempts for each call;
+    /// and the recovery, if there was trouble. The last line is the score.
     #[must_use]
     pub fn summary(&self) -> String {
         let stacks: Vec<_> = self.scores().into_iter().map(|(name, _)| name).collect();
@@ -70,8 +72,8 @@ impl Results {
         lines.join("\n") + "\n"
     }
 
-    /// The suite's number for each stack that was run in all of its scenarios: the geometric mean over S1 to S11, and within
-    /// each of them over its variants.
+    /// The suite's score for each stack that was run in all of its scenarios: the geometric mean
+    /// over S1 to S11, and within each of these over its variants.
     #[must_use]
     pub fn scores(&self) -> Vec<(&str, f64)> {
         let mut groups = BTreeMap::new();

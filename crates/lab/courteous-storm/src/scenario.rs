@@ -2,7 +2,8 @@ use std::ops::Range;
 
 use crate::{Tick, quota::QuotaTerms};
 
-/// What a fleet is put through: a server, its troubles, and what is asked of it. [`catalogue`](crate::catalogue) has them.
+/// What a fleet goes through: a server, its troubles, and the load. [`catalogue`](crate::catalogue)
+/// has the scenarios.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub(crate) id: &'static str,
@@ -10,23 +11,24 @@ pub struct Scenario {
     pub(crate) clients: usize,
     pub(crate) seed: u64,
     pub(crate) load: Load,
-    /// From the one that the clients call to the last.
+    /// The tiers, from the tier that the clients call to the last.
     pub(crate) tiers: Vec<Tier>,
-    /// When the trouble begins and ends. `None` if it is there all the time.
+    /// When the trouble begins and ends. `None` if it lasts all the time.
     pub(crate) trigger: Option<Range<Tick>>,
-    /// When all clients restart at once: their calls in flight end, and each goes on with a stack that is new.
+    /// When all clients restart at once: their calls in flight end, and each client continues with
+    /// a new stack.
     pub(crate) restart: Option<Tick>,
-    /// Whether a budget would hide what the scenario is to show.
+    /// Whether a budget would hide what the scenario must show.
     pub(crate) budget_off: bool,
 }
 
-/// What is asked of the server.
+/// The load on the server.
 #[derive(Clone, Debug)]
 pub(crate) enum Load {
-    /// Calls that come by themselves, whether or not those before them have ended.
+    /// Calls that arrive at their own pace, whether or not earlier calls have ended.
     Open {
         per_second: f64,
-        /// So many times as much for a while.
+        /// The factor by which the load grows for a while.
         surge: Option<(Range<Tick>, f64)>,
         end: Tick,
     },
@@ -38,40 +40,40 @@ pub(crate) enum Load {
     },
 }
 
-/// Equal servers, among which each attempt finds one by chance.
+/// Equal servers; each attempt reaches one of them at random.
 #[derive(Clone, Debug)]
 pub(crate) struct Tier {
     pub(crate) replicas: usize,
-    /// Of each replica.
+    /// The workers of each replica.
     pub(crate) workers: usize,
-    /// Which share of the workers is there, from when on.
+    /// The share of the workers that is present, from each time on.
     pub(crate) capacity: Vec<(Tick, f64)>,
-    /// How many may wait at each replica.
+    /// How many requests may wait at each replica.
     pub(crate) room: Option<usize>,
     /// Whether a full replica says nothing, instead of answering 503.
     pub(crate) full_silent: bool,
     pub(crate) quota: Option<QuotaTerms>,
-    /// Whether work for clients that have given up is done all the same.
+    /// Whether work for clients that have given up is still done.
     pub(crate) does_dead_work: bool,
     pub(crate) faults: Vec<Fault>,
-    /// Which share of the answers is late, and by how much.
+    /// The share of the answers that is late, and by how much.
     pub(crate) straggle: Option<(f64, Tick)>,
-    /// What it takes to connect, before each attempt.
+    /// How long it takes to connect, before each attempt.
     pub(crate) connect: Tick,
 }
 
-/// Something is wrong for a while.
+/// A fault that lasts for a while.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) during: Range<Tick>,
-    /// With this replica only.
+    /// Affects only this replica.
     pub(crate) replica: Option<usize>,
     pub(crate) kind: FaultKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum FaultKind {
-    /// Nothing comes through, either way, and nobody says so.
+    /// Nothing gets through in either direction, and no side is told.
     BlackHole,
     /// Connections are refused.
     Refused,
@@ -81,29 +83,29 @@ pub(crate) enum FaultKind {
     Loss(f64),
 }
 
-/// What one request takes, on average.
+/// How long one request takes, on average.
 pub(crate) const SERVICE: f64 = 50.0;
-/// How much that varies: the deviation of its logarithm.
+/// How much that time varies: the deviation of its logarithm.
 pub(crate) const SPREAD: f64 = 0.5;
-/// What a rejection takes.
+/// How long a rejection takes.
 pub(crate) const REJECTION: Tick = 5;
-/// The way of a message, in either direction.
+/// How long a message takes, in either direction.
 pub(crate) const NETWORK: Tick = 1;
 pub(crate) const ATTEMPT_TIMEOUT: Tick = 500;
 pub(crate) const TOTAL_TIMEOUT: Tick = 2_000;
-/// Of a batch's job.
+/// The most attempts for a batch's job.
 pub(crate) const BATCH_ATTEMPTS: u32 = 50;
-/// When troubles begin, and when counting begins where there is no such moment.
+/// When troubles begin, and when counting begins if there is no trouble.
 pub(crate) const WARM: Tick = 40_000;
 
 impl Scenario {
-    /// Its name, such as `S3-refused`.
+    /// The scenario's name, such as `S3-refused`.
     #[must_use]
     pub const fn id(&self) -> &'static str {
         self.id
     }
 
-    /// The part of its name that its variants share, such as `S3`.
+    /// The part of the name that all variants share, such as `S3`.
     #[must_use]
     pub fn group(&self) -> &'static str {
         self.id.split('-').next().unwrap_or(self.id)
@@ -115,33 +117,34 @@ impl Scenario {
         self.title
     }
 
-    /// How many client processes share the calls, each with a stack of its own.
+    /// How many client processes share the calls, each with its own stack.
     #[must_use]
     pub const fn clients(&self) -> usize {
         self.clients
     }
 
-    /// Where the random numbers of a run begin.
+    /// The seed of a run's random numbers.
     #[must_use]
     pub const fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The same with so many clients; of a batch, each then has as many jobs as before. None counts as one.
+    /// The same scenario with this many clients. In a batch, each client then has as many jobs as
+    /// before. Zero counts as one.
     #[must_use]
     pub fn with_clients(mut self, clients: usize) -> Self {
         self.clients = clients.max(1);
         self
     }
 
-    /// The same with other chances.
+    /// The same scenario with another seed.
     #[must_use]
     pub const fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Whether it is over when its jobs are done.
+    /// Whether the scenario is over when its jobs are done.
     #[must_use]
     pub const fn is_batch(&self) -> bool {
         matches!(self.load, Load::Batch { .. })

@@ -5,16 +5,16 @@ use crate::{
     quota::{Quota, QuotaTerms},
 };
 
-/// Workers before a queue, told what happens when.
+/// Workers in front of a queue. The caller tells them what happens when.
 ///
-/// A rejection is work too: the next free worker does it before anything else.
+/// A rejection is also work: the next free worker does it before anything else.
 #[derive(Debug)]
 pub(crate) struct Server<J> {
     workers: usize,
     busy: usize,
     rejections: usize,
     queue: VecDeque<J>,
-    /// How many may wait; `None` for as many as like.
+    /// How many jobs may wait; `None` if there is no limit.
     room: Option<usize>,
     quota: Option<Quota>,
 }
@@ -26,12 +26,12 @@ pub(crate) enum Task<J> {
     Job(J),
 }
 
-/// Why a job was not taken in.
+/// Why a job was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The queue is full.
     Full,
-    /// The quota is used up, for so many seconds as the server says.
+    /// The quota is used up, for as many seconds as the server says.
     Quota(u64),
 }
 
@@ -47,7 +47,7 @@ impl<J> Server<J> {
         }
     }
 
-    /// A job arrives: it waits, or comes back with the reason.
+    /// A job arrives: it waits, or comes back with the reason for its rejection.
     pub(crate) fn arrive(&mut self, job: J, now: Tick) -> Result<(), (J, Refusal)> {
         let full = self.busy >= self.workers && Some(self.queue.len()) >= self.room;
         let refusal = if self.room.is_some() && full {
@@ -61,12 +61,12 @@ impl<J> Server<J> {
         Err((job, refusal))
     }
 
-    /// Someone is to be told of a refusal, which is work.
+    /// Adds the work of telling a client that it was rejected.
     pub(crate) const fn reject(&mut self) {
         self.rejections += 1;
     }
 
-    /// What a free worker takes up now. To be asked until there is nothing more.
+    /// What a free worker takes up now. Call it until it returns nothing more.
     pub(crate) fn next(&mut self) -> Option<Task<J>> {
         if self.busy >= self.workers {
             return None;
@@ -81,12 +81,12 @@ impl<J> Server<J> {
         Some(task)
     }
 
-    /// A worker is done with what it took up.
+    /// A worker has finished its task.
     pub(crate) const fn done(&mut self) {
         self.busy -= 1;
     }
 
-    /// There are more or fewer workers now. Those who have something in hand finish it.
+    /// Sets the number of workers. Workers that are busy finish their task.
     pub(crate) const fn set_workers(&mut self, workers: usize) {
         self.workers = workers;
     }

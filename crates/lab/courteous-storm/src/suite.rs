@@ -10,7 +10,7 @@ use std::{
 
 use crate::{Metrics, Report, Results, Scenario, Stack, catalogue};
 
-/// Scenarios and stacks to be run against each other.
+/// Scenarios and stacks to compare.
 #[derive(Clone, Debug)]
 pub struct Suite {
     scenarios: Vec<Scenario>,
@@ -18,7 +18,7 @@ pub struct Suite {
     seeds: u64,
 }
 
-/// The numbers of clients that are tried where they matter.
+/// The numbers of clients to try in scenarios where the number matters.
 const CLIENTS: [usize; 3] = [5, 100, 1000];
 
 impl Suite {
@@ -69,7 +69,7 @@ impl Suite {
         self
     }
 
-    /// With so many clients, but for batches, whose shape is a part of them.
+    /// With this many clients, except for batches, whose clients are a part of the scenario.
     #[must_use]
     pub fn with_clients(mut self, clients: usize) -> Self {
         for scenario in self.scenarios.iter_mut().filter(|it| !it.is_batch()) {
@@ -89,18 +89,18 @@ impl Suite {
         self
     }
 
-    /// With so many seeds, from the first one on: the results are means.
+    /// With this many seeds, from the first one on: the results are means.
     #[must_use]
     pub fn with_seeds(mut self, seeds: u64) -> Self {
         self.seeds = seeds.max(1);
         self
     }
 
-    /// Runs all, each on a thread of its own, as many at once as there are processors.
+    /// Runs everything, each run on its own thread, as many at once as there are processors.
     ///
     /// # Errors
     ///
-    /// If there can be no thread or no runtime.
+    /// If no thread or no runtime can be created.
     pub fn run(&self) -> io::Result<Results> {
         let pairs = self.scenarios.iter().flat_map(|scenario| {
             let stacks = self.stacks.iter().filter(|stack| stack.is_for(scenario));
@@ -138,7 +138,7 @@ impl Suite {
     }
 }
 
-/// The thread's own random numbers begin anew with the thread.
+/// The thread's own random numbers start again with each thread.
 fn on_a_thread(scenario: &Scenario, stack: Stack) -> io::Result<Report> {
     thread::scope(|scope| {
         let run = thread::Builder::new().spawn_scoped(scope, || stack.run(scenario))?;
@@ -147,7 +147,7 @@ fn on_a_thread(scenario: &Scenario, stack: Stack) -> io::Result<Report> {
     })
 }
 
-/// One report for the runs of several seeds, with the course of the first.
+/// One report for the runs of several seeds, with the timeline of the first run.
 fn mean(reports: &[Report]) -> Option<Report> {
     let (first, rest) = reports.split_first()?;
     if rest.is_empty() {

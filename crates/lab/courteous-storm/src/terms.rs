@@ -2,7 +2,7 @@ use std::{cell::RefCell, fmt, num::NonZeroU32, rc::Rc, time::Duration};
 
 use crate::scenario::{ATTEMPT_TIMEOUT, BATCH_ATTEMPTS, Scenario, TOTAL_TIMEOUT};
 
-/// What a scenario asks of each client's stack, so that all stacks are judged alike.
+/// What a scenario requires of each client's stack, so that all stacks are judged alike.
 #[derive(Clone)]
 pub struct Terms {
     seed: u64,
@@ -33,13 +33,13 @@ impl Terms {
         }
     }
 
-    /// What has leaked, by the word of all who were asked to look.
+    /// How much has leaked, summed over all registered audits.
     pub(crate) fn audit(&self) -> u64 {
         let audits = self.audits.take();
         audits.into_iter().map(|audit| audit()).sum()
     }
 
-    /// The client's own seed, for all that its stack draws.
+    /// The client's own seed, for everything that its stack draws.
     #[must_use]
     pub const fn seed(&self) -> u64 {
         self.seed
@@ -63,13 +63,14 @@ impl Terms {
         self.attempts
     }
 
-    /// Whether retries are to have no budget, so that backoff is judged alone.
+    /// Whether retries must have no budget, so that backoff is judged alone.
     #[must_use]
     pub const fn is_budget_off(&self) -> bool {
         self.budget_off
     }
 
-    /// Has `audit` called when all calls are over, for the number of permits, tokens and the like that were not given back.
+    /// Registers `audit`, which is called when all calls are over. It returns the number of
+    /// permits, tokens and the like that were not given back.
     pub fn at_end(&self, audit: impl FnOnce() -> u64 + 'static) {
         self.audits.borrow_mut().push(Box::new(audit));
     }

@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use crate::world::{Answer, Shared};
 
-/// The way to the modelled server: what a stack is put around.
+/// The way to the modelled server. A stack is put around it.
 ///
 /// Always ready. A request that the network loses is never answered, so a stack needs a timeout.
 #[derive(Clone)]
@@ -21,8 +21,8 @@ pub struct Transport {
     tier: usize,
 }
 
-/// An extension of the requests of a fleet, by which the attempts of one call are known as such. A stack that does not
-/// pass extensions on has its attempts counted, but not told apart.
+/// An extension of a fleet's requests, which marks the attempts of one call. If a stack does not
+/// pass extensions on, its attempts are counted, but not told apart.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallTag(pub(crate) u32);
 

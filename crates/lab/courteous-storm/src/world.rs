@@ -28,8 +28,8 @@ pub(crate) type Answer = io::Result<Response<Empty<Bytes>>>;
 
 /// The network and the servers behind it, moved by one timer.
 ///
-/// All happens on whole milliseconds of virtual time, and what happens in the same one in the order in which it was
-/// planned, so that a run depends on nothing but its seed.
+/// Everything happens at whole milliseconds of virtual time. Events of the same millisecond happen
+/// in the order in which they were planned. So a run depends only on its seed.
 #[derive(Debug)]
 pub(crate) struct World {
     start: Instant,
@@ -39,11 +39,11 @@ pub(crate) struct World {
     work: Chance,
     network: Chance,
     pub(crate) log: Log,
-    /// Requests that a tier has worked on, and now passes on to the next one.
+    /// Requests that a tier has processed, and now passes on to the next tier.
     forwards: Vec<Forward>,
-    /// How many of these were not answered yet.
+    /// How many of these have not been answered yet.
     passed_on: usize,
-    /// When the timer strikes, and who waits for it.
+    /// When the timer fires, and the task that waits for it.
     armed: Tick,
     pump: Option<Waker>,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Attempt {
     tier: usize,
     replica: usize,
     answer_lost: bool,
-    /// Time of workers that went into it.
+    /// The workers' time that was spent on it.
     work: Tick,
 }
 
@@ -80,7 +80,7 @@ enum Event {
 }
 
 impl Attempt {
-    /// Which one of its tier's replicas has it.
+    /// The replica of its tier that has the attempt.
     pub(crate) const fn replica(&self) -> usize {
         self.replica
     }
@@ -119,7 +119,7 @@ impl World {
         self.start.elapsed().as_millis() as Tick
     }
 
-    /// Sends a request to a tier. The receiver never hears of one that is lost.
+    /// Sends a request to a tier. If the request is lost, the receiver never gets an answer.
     fn send(&mut self, tier: usize, call: Option<u32>) -> oneshot::Receiver<Answer> {
         let now = self.now();
         if tier + 1 == self.tiers.len() {
@@ -162,7 +162,7 @@ impl World {
         answer
     }
 
-    /// Whether nothing is under way.
+    /// Whether nothing is in flight.
     pub(crate) fn is_quiet(&self) -> bool {
         self.events.next_at().is_none() && self.passed_on == 0
     }
@@ -188,7 +188,7 @@ impl World {
         }
     }
 
-    /// Lets everything happen that is due.
+    /// Runs everything that is due.
     fn run(&mut self) {
         let now = self.now();
         while let Some(event) = self.events.due(now) {
@@ -316,7 +316,7 @@ fn refusal() -> io::Error {
 }
 
 impl Shared {
-    /// To be called on the runtime of the run: the world begins now.
+    /// Call it on the run's runtime: the world begins now.
     pub(crate) fn new(scenario: &Scenario) -> Self {
         Self(Arc::new(Mutex::new(World::new(scenario))))
     }
@@ -329,7 +329,7 @@ impl Shared {
         self.lock().send(tier, call)
     }
 
-    /// Moves the world for ever. `forward` is given what a tier passes on to the next.
+    /// Moves the world for ever. `forward` gets the requests that a tier passes on to the next.
     pub(crate) async fn pump(&self, mut forward: impl FnMut(Forward)) {
         let mut timer = pin!(sleep(Duration::ZERO));
         poll_fn(|cx| self.poll_pump(cx, timer.as_mut(), &mut forward)).await

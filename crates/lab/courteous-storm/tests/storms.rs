@@ -1,4 +1,5 @@
-//! What the suite promises: its runs repeat, its stack is the one that ships, and anybody's own can take part.
+//! The promises of the suite: its runs repeat, its stack has the defaults, and any other stack can
+//! take part.
 
 use std::time::Duration;
 

@@ -39,7 +39,7 @@ pub enum Stack {
 }
 
 impl Stack {
-    /// All of them; those of the last two differ from what ships.
+    /// All stacks. The last two differ from the default.
     pub const ALL: [Self; 10] = [
         Self::NoRetry,
         Self::Naive,
@@ -70,7 +70,7 @@ impl Stack {
         }
     }
 
-    /// Whose code it is that runs.
+    /// The project whose code runs.
     #[must_use]
     pub const fn origin(self) -> &'static str {
         match self {
@@ -85,7 +85,8 @@ impl Stack {
         }
     }
 
-    /// Whether it has a place in `scenario`: other jitters than the default one are judged where backoff is alone.
+    /// Whether the stack takes part in `scenario`: jitters other than the default are judged only
+    /// if backoff is judged alone.
     #[must_use]
     pub const fn is_for(self, scenario: &Scenario) -> bool {
         match self {
@@ -94,11 +95,11 @@ impl Stack {
         }
     }
 
-    /// Runs `scenario` with it.
+    /// Runs `scenario` with this stack.
     ///
     /// # Errors
     ///
-    /// If there can be no runtime.
+    /// If no runtime can be created.
     pub fn run(self, scenario: &Scenario) -> io::Result<Report> {
         let report = match self {
             Self::NoRetry => crate::run(scenario, rivals::no_retry),

@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::probe::ProbeLayer;
 use crate::{Terms, Transport, chance::mix};
 
-/// What differs from the defaults.
+/// The differences from the defaults.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) jitter: Option<Jitter>,
@@ -28,8 +28,8 @@ impl Settings {
     }
 }
 
-/// The layers of `courteous::Stack`, in its order and with its defaults, and a probe inside of the retry: `tests/stacks.rs`
-/// holds them against each other.
+/// The layers of `courteous::Stack`, in its order and with its defaults, and a probe inside the
+/// retry. `tests/stacks.rs` compares the two.
 pub(crate) fn client(
     transport: Transport,
     terms: &Terms,
@@ -75,7 +75,7 @@ pub(crate) fn client(
             let taken = Rate::UNLIMITED.burst().get() - bucket.available();
             bucket.waiting() as u64 + u64::from(taken)
         });
-        // Each retry that was paid for, and not given back, has left the retry layer.
+        // Each retry that was paid for and not given back has left the retry layer.
         let budget = retry.budget().retries().abs_diff(probe.retries());
         permits as u64 + tokens + budget
     });

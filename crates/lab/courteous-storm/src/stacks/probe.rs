@@ -10,7 +10,7 @@ use http::Request;
 use tower::Layer;
 use tower_service::Service;
 
-/// Counts the retries that leave a retry layer and are not refused by a limit further in.
+/// Counts the retries that leave a retry layer and are not rejected by an inner limit.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProbeLayer {
     seen: Rc<Seen>,

@@ -1,4 +1,4 @@
-//! When to try again, by other people's rules.
+//! When to retry, by the rules of other projects.
 
 use std::time::Duration;
 
@@ -30,11 +30,11 @@ pub(crate) enum Pause {
     Until(tokio::time::Sleep),
 }
 
-/// What a call has behind it.
+/// The history of a call.
 #[derive(Clone, Default)]
 pub(crate) struct Progress {
     pub(crate) attempts: u32,
-    /// What its last retry has cost.
+    /// What the call's last retry has cost.
     paid: u32,
     backoff: Option<ExponentialBackoff<HasherRng<Seeded>>>,
 }
@@ -45,7 +45,7 @@ pub(crate) enum Failure {
     Status(StatusCode),
 }
 
-/// At once, or exponential with full jitter; no budget.
+/// Immediate, or exponential with full jitter; no budget.
 pub(crate) struct Plain {
     pub(crate) max_attempts: u32,
     pub(crate) base: Duration,
@@ -70,8 +70,8 @@ fn full_jitter(base: Duration, cap: Duration, retry: u32, chance: &mut Chance) -
     })
 }
 
-/// Tower's: a budget of 10 a second and a fifth of the successes, in a window of 10 s, and nothing else to end it. Its
-/// backoff is cloned for each call, random numbers and all.
+/// Tower's rule: a budget of 10 a second and a fifth of the successes, in a window of 10 s, and no
+/// other limit. Its backoff is cloned for each call, including the random numbers.
 pub(crate) struct Tower {
     pub(crate) budget: Option<TpsBudget>,
     pub(crate) backoff: Option<ExponentialBackoffMaker<HasherRng<Seeded>>>,
@@ -113,8 +113,9 @@ impl std::hash::BuildHasher for Seeded {
     }
 }
 
-/// The standard mode of the AWS SDKs: a bucket of 500 tokens; a retry costs 14, after a 429 it costs 5, and comes back
-/// with the success of its call; a call that needs none brings 1.
+/// The standard mode of the AWS SDKs: a bucket of 500 tokens. A retry costs 14, or 5 after a 429,
+/// and the payment comes back with the success of its call. A successful call without a retry adds
+/// 1.
 pub(crate) struct Aws {
     pub(crate) tokens: Option<u32>,
     pub(crate) max_attempts: u32,
@@ -148,8 +149,9 @@ impl Rule for Aws {
     }
 }
 
-/// gRFC A6: each failure takes a token, each success brings a tenth of one, and nobody retries with half of them or fewer
-/// left. Four attempts, 100 ms doubled up to 1 s, full jitter: the example there.
+/// gRFC A6: each failure takes a token, and each success adds a tenth of one. With half of the
+/// tokens or fewer left, no call retries. Four attempts, 100 ms doubled up to 1 s, full jitter, as
+/// in the example there.
 pub(crate) struct Grpc {
     /// In tenths.
     pub(crate) tokens: Option<u32>,
@@ -237,7 +239,7 @@ mod tests {
             chance: Chance::new(1, Stream::Clients),
         };
         assert_eq!(retries(&mut rule, Failure::NoResponse), 4);
-        // The fifth failure has left it with half; ten successes bring one token.
+        // The fifth failure has left half of the tokens; ten successes add one token.
         (0..10).for_each(|_| rule.succeeded(&mut first()));
         assert_eq!(retries(&mut rule, Failure::NoResponse), 0);
         (0..11).for_each(|_| rule.succeeded(&mut first()));
