@@ -1,4 +1,5 @@
-//! Tells the program which compiler made it: instruction counts can be compared under the same one only.
+//! Tells the program which compiler built it: instruction counts can be compared only under the
+//! same compiler.
 
 use std::{env, process::Command};
 

@@ -1,4 +1,4 @@
-//! The guard against layers that grow slower: their instructions, compared with committed ones.
+//! The guard against layers that grow slower: it compares their instructions with committed ones.
 
 use std::{collections::HashMap, fs, io};
 
@@ -8,15 +8,16 @@ use crate::{
     kit::{RUSTC, is_available},
 };
 
-/// The first line names the compiler, each other one a layer and its instructions at the floor and in the realistic case.
+/// The first line names the compiler. Each other line names a layer and its instructions at the
+/// floor and in the realistic case.
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/baseline.txt");
 
-/// How much more is taken to be the same.
+/// How much more still counts as the same.
 const TOLERANCE: f64 = 0.1;
 
 /// Compares the instructions that our layers add with the committed ones.
 ///
-/// Passes without valgrind, and under another compiler than that of the baseline, and says so.
+/// Without valgrind, or under a compiler other than the baseline's, it passes and says so.
 pub(crate) fn check() -> io::Result<()> {
     if !is_available() {
         println!("NOT CHECKED: valgrind is not installed");
@@ -59,7 +60,7 @@ pub(crate) fn check() -> io::Result<()> {
     )))
 }
 
-/// Makes what is measured now the baseline.
+/// Writes the current measurements as the baseline.
 pub(crate) fn write() -> io::Result<()> {
     let mut text = format!("{RUSTC}\n");
     for Instructions { name, counts, .. } in ours()? {

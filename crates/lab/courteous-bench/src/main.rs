@@ -110,7 +110,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     Ok(())
 }
 
-/// What is printed, piece by piece.
+/// The printed text, piece by piece.
 #[derive(Default)]
 struct Report {
     text: String,
@@ -123,7 +123,7 @@ impl Report {
         self.text.push('\n');
     }
 
-    /// Puts it into the README, in place of the last one.
+    /// Writes the text into the README, in place of the previous one.
     fn write(&self) -> io::Result<()> {
         const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
         const BEGIN: &str = "<!-- results -->\n";
@@ -134,7 +134,7 @@ impl Report {
             Some((before, after))
         });
         let (before, after) = parts.ok_or_else(|| io::Error::other("a README without marks"))?;
-        // One level below the section that it is in.
+        // One level below the section that contains it.
         let text = self.text.replace("\n## ", "\n### ");
         fs::write(README, format!("{before}{BEGIN}\n{text}{END}{after}"))
     }

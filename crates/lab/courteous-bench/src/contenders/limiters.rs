@@ -7,7 +7,7 @@ use tower::{Service, service_fn};
 use super::{Kind, Visit, Who};
 use crate::kit::Request;
 
-/// Limiters that are no layers, with the least that makes them one.
+/// Limiters that are not layers, with the least code that makes them layers.
 pub(super) fn visit<V: Visit>(visit: &mut V) {
     visit.visit(Who::new(Kind::Throttle, "governor, by hand"), |inner| {
         let quota = Quota::per_second(RATE);

@@ -58,7 +58,7 @@ impl Kind {
     }
 }
 
-/// Who wants to measure contenders, around a client of its own.
+/// A measurement of contenders around its own client.
 pub(crate) trait Visit {
     type Body: Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
     type Error: Into<BoxError> + fmt::Debug + Send + Sync + 'static;
@@ -71,13 +71,14 @@ pub(crate) trait Visit {
         + Send
         + 'static;
 
-    /// Takes a contender: how to put its layers around the client. That is called inside of a runtime.
+    /// Takes a contender: how to put its layers around the client. `around` is called inside a
+    /// runtime.
     fn visit<S>(&mut self, who: Who, around: impl Fn(Self::Client) -> S)
     where
         S: Measurable;
 }
 
-/// What contenders make of a client.
+/// The services that contenders make of a client.
 pub(crate) trait Measurable:
     Service<
         Request,
@@ -104,7 +105,7 @@ impl<S> Measurable for S where
 
 /// A response that can be read to its end.
 pub(crate) trait Finish {
-    /// Reads all.
+    /// Reads the whole response.
     fn finish(self) -> impl Future<Output = ()> + Send;
 }
 
@@ -122,7 +123,7 @@ impl<B: Body<Data: Send> + Send> Finish for Response<B> {
 pub(crate) struct Who {
     pub(crate) kind: Kind,
     pub(crate) name: &'static str,
-    /// Whether a task of its own takes part, so that only a runtime can poll its calls.
+    /// Whether the contender has its own task, so that only a runtime can poll its calls.
     pub(crate) has_task: bool,
 }
 
@@ -154,7 +155,8 @@ pub(crate) const OURS: &str = "courteous";
 /// The name of the bare transport among the contenders.
 pub(crate) const BARE: &str = "bare";
 
-/// The bare client, polled by hand and by a runtime, for requests that are sent again as they are and for others.
+/// The bare client, polled by hand and by a runtime, for requests that are sent again as they are
+/// and for other requests.
 pub(crate) fn bare<V: Visit>(visit: &mut V) {
     for kind in [Kind::Retry, Kind::Key] {
         visit.visit(Who::new(kind, BARE), |client| client);

@@ -48,10 +48,10 @@ pub(super) fn visit<V: Visit>(visit: &mut V) {
     visit.visit(Who::new(Kind::Stack, OURS), |inner| stack.layer(inner));
 }
 
-/// More than the calls of any group that are in flight at a time: nobody waits.
+/// More than the calls of any group that are in flight at a time: no call waits.
 const LIMIT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-/// One that no round reaches.
+/// A rate that no round reaches.
 fn rate() -> Rate {
     let rate = Rate::new(100_000_000, Duration::from_secs(1));
     let rate = rate.unwrap_or_else(|error| panic!("{error}"));

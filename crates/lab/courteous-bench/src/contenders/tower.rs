@@ -27,7 +27,7 @@ pub(super) fn visit<V: Visit>(visit: &mut V) {
     let attempt = TimeoutLayer::new(Duration::from_secs(10));
     let retry = RetryLayer::new(Standard::new());
     let key = MapRequestLayer::new(with_key);
-    // Without a buffer, each clone would have a rate of its own.
+    // Without a buffer, each clone would have its own rate.
     let shared = RateLimitLayer::new(100_000_000, Duration::from_secs(1));
     let throttle = |inner: V::Client| Buffer::new(shared.layer(inner), 1024);
     visit.visit(Who::new(Kind::Concurrency, WHO), |inner| limit.layer(inner));
@@ -55,7 +55,7 @@ pub(super) fn visit<V: Visit>(visit: &mut V) {
     });
 }
 
-/// What those write who have no layer for it.
+/// What users without a layer for it write.
 pub(super) fn with_key(mut request: Request) -> Request {
     if request.method() == Method::POST && !request.headers().contains_key(KEY) {
         let key = Uuid::new_v4().to_string();

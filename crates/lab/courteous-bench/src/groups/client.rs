@@ -33,7 +33,7 @@ use crate::{
     kit::{BODY, Request, Shape, Spread, Table, cpu_of, to_best},
 };
 
-/// How many requests are under way at a time.
+/// How many requests are in flight at a time.
 const AT_A_TIME: usize = 32;
 
 /// The table of the group.
@@ -81,7 +81,7 @@ type Run = Box<dyn Fn(&Runtime, usize) -> Sample>;
 
 struct Measured {
     who: String,
-    /// Which one it is built on.
+    /// The client that it is built on.
     base: Base,
     is_bare: bool,
     run: Run,
@@ -247,7 +247,8 @@ impl Clients {
         table
     }
 
-    /// The CPU that a client adds to the bare one in the same round: microseconds, or percent if it is to be `relative`.
+    /// The CPU that a client adds to the bare client in the same round: microseconds, or percent if
+    /// `relative`.
     fn added(&self, client: &Measured, relative: bool) -> Spread {
         let bare = self.all.iter();
         let bare = bare.filter(|bare| bare.is_bare && bare.base == client.base);
@@ -278,7 +279,7 @@ async fn read(response: reqwest::Response) {
     }
 }
 
-/// Makes requests by `call`, several at a time.
+/// Makes requests with `call`, several at a time.
 fn runs<C, F>(call: C) -> Run
 where
     C: Fn() -> F + Clone + Send + 'static,
@@ -313,7 +314,7 @@ where
     })
 }
 
-/// Makes one request after the other, and notes the microseconds that each took.
+/// Makes one request after the other, and records the microseconds that each took.
 async fn one_by_one<C, F>(call: C, requests: usize, times: Arc<Mutex<Vec<f64>>>)
 where
     C: Fn() -> F,
@@ -328,7 +329,7 @@ where
     }
 }
 
-/// A server in a thread of its own, for as long as the program runs.
+/// A server in its own thread, for as long as the program runs.
 fn serve() -> io::Result<SocketAddr> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
@@ -340,7 +341,7 @@ fn serve() -> io::Result<SocketAddr> {
                 let connection = http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service_fn(answer));
                 tokio::spawn(async {
-                    // The client ends it as it likes.
+                    // The client may end the connection in any way.
                     let _ = connection.await;
                 });
             }
@@ -350,7 +351,7 @@ fn serve() -> io::Result<SocketAddr> {
 }
 
 async fn answer(request: http::Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    // Its end must be seen, for the connection to be used again.
+    // The body's end must be seen, so that the connection is used again.
     let _ = request.into_body().collect().await;
     Ok(Response::new(Full::from(&b"{\"id\":\"ch_1\"}"[..])))
 }

@@ -1,4 +1,4 @@
-//! The instructions of group 1, which do not depend on what else the machine does.
+//! The instructions of group 1. They do not depend on what else the machine does.
 
 use std::{collections::HashMap, io};
 
@@ -8,23 +8,24 @@ use crate::{
     kit::{Shape, Table, count, profile, uncounted},
 };
 
-/// Calls that are counted.
+/// The number of calls that are counted.
 const CALLS: usize = 128;
 
-/// The argument by which the program is told that it runs under callgrind; then one of these, or the name of a contender
-/// of ours and a shape, as in `throttle@floor`.
+/// The argument that tells the program that it runs under callgrind. It is followed by one of
+/// these, or by the name of one of our contenders and a shape, as in `throttle@floor`.
 const COUNTED: &str = "--counted";
 const OURS_ONLY: &str = "ours";
 const ALL: &str = "all";
 
-/// The instructions of a call, in each shape: those that a contender adds, or all of the bare transport.
+/// The instructions of a call, in each shape: the instructions that a contender adds, or all
+/// instructions of the bare transport.
 pub(crate) struct Instructions {
     pub(crate) name: String,
     pub(crate) who: &'static str,
     pub(crate) counts: [f64; 2],
 }
 
-/// Counts them for all contenders, or for ours.
+/// Counts the instructions of all contenders, or only of ours.
 pub(crate) fn instructions(ours_only: bool) -> io::Result<Vec<Instructions>> {
     let which = if ours_only { OURS_ONLY } else { ALL };
     let counts = count(&[COUNTED, which])?;
@@ -68,7 +69,7 @@ pub(crate) fn instructions_table(instructions: &[Instructions]) -> Table {
     table
 }
 
-/// In which functions one of our layers adds instructions to those of the bare transport.
+/// The functions in which one of our layers adds instructions to those of the bare transport.
 pub(crate) fn profile_table(kind: Kind) -> io::Result<String> {
     let (ours, bare) = {
         let runtime = runtime()?;
@@ -105,7 +106,7 @@ pub(crate) fn profile_table(kind: Kind) -> io::Result<String> {
     Ok(text)
 }
 
-/// What is to be run under callgrind: each contender in each shape, after calls that do not count.
+/// Runs what callgrind counts: each contender in each shape, after calls that do not count.
 pub(crate) fn run_counted(which: &str) -> io::Result<()> {
     let runtime = runtime()?;
     let _entered = runtime.enter();

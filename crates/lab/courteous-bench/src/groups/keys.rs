@@ -1,4 +1,4 @@
-//! Group 5: limits that are kept apart by keys, for tenants or origins.
+//! Group 5: limits with keys, for tenants or origins.
 
 use std::{
     fmt,
@@ -28,7 +28,7 @@ use crate::{
     kit::{Request, Shape, Spread, Table, Transport, cpu_of, heap_left_by, uncounted},
 };
 
-/// Calls to a sample.
+/// Calls per sample.
 const CALLS: u32 = 2048;
 
 /// The table of the group.
@@ -79,8 +79,8 @@ pub(crate) fn run(effort: Effort) -> io::Result<String> {
 struct Contender {
     limit: &'static str,
     who: &'static str,
-    /// A service that reads its keys from the number, has so many at the most, and keeps each in use for so long after its
-    /// call, or for good.
+    /// Opens a service that reads its keys from the number. It has at most `max_keys` keys, and
+    /// keeps each key in use for `in_use` after its call, or for good.
     open: fn(Arc<AtomicU32>, max_keys: u32, in_use: Option<Duration>) -> Box<dyn Tenants>,
     /// Whether a key is kept only while a call is in flight.
     held: bool,
@@ -112,7 +112,7 @@ trait Tenants {
     /// Makes a call for each key.
     fn call(&mut self, keys: &mut dyn Iterator<Item = u32>);
 
-    /// Has room for so many calls in flight. Tells how many bytes that is.
+    /// Makes room for this many calls in flight. Returns how many bytes that takes.
     fn make_room(&mut self, calls: u32) -> usize;
 
     /// Begins a call with the key, and keeps it in flight.
@@ -186,7 +186,8 @@ fn bare() -> Box<dyn Tenants> {
     tenants(TRANSPORT, Arc::default())
 }
 
-/// A token that comes back after so long; or more of them than are used, and none comes back while this runs.
+/// A token that comes back after `in_use`; or more tokens than are used, and none comes back while
+/// this runs.
 fn pace(in_use: Option<Duration>) -> (Duration, NonZeroU32) {
     match in_use {
         Some(in_use) => (in_use, NonZeroU32::MIN),
@@ -215,7 +216,7 @@ fn governor(key: Arc<AtomicU32>, max_keys: u32, in_use: Option<Duration>) -> Box
     let read = Arc::clone(&key);
     let service = service_fn(move |request: Request| {
         let key = read.load(Ordering::Relaxed);
-        // It forgets no key by itself.
+        // The limiter forgets no key on its own.
         if key > 0 && key.is_multiple_of(max_keys) {
             limiter.retain_recent();
         }
@@ -244,7 +245,7 @@ struct Known {
     heap: f64,
 }
 
-/// What a call costs, and what a key does, with so many keys.
+/// What a call costs, and how much heap a key takes, with this many keys.
 fn known(contender: &Contender, keys: u32, bare: &mut Box<dyn Tenants>, rounds: usize) -> Known {
     let mut tenants = (contender.open)(Arc::default(), keys + 1, None);
     let mut calls = 0;
@@ -257,7 +258,7 @@ fn known(contender: &Contender, keys: u32, bare: &mut Box<dyn Tenants>, rounds: 
     });
     let mut samples = Vec::new();
     for round in 0..rounds as u32 {
-        // All over the place, and the same for both.
+        // Spread over all keys, and the same for both.
         let any = (0..CALLS).map(|call| (round * CALLS + call).wrapping_mul(0x9E37_79B1) % keys);
         let with = cpu_of(|| tenants.call(&mut any.clone()));
         let without = cpu_of(|| bare.call(&mut any.clone()));
@@ -291,14 +292,14 @@ impl New {
 }
 
 struct Round {
-    /// Of a call.
+    /// Nanoseconds of a call.
     nanos: f64,
     /// The longest call, in microseconds.
     longest: f64,
 }
 
 impl Round {
-    /// Makes a call for each key, with a look at the clock after each.
+    /// Makes a call for each key, and reads the clock after each call.
     fn of(keys: Range<u32>, mut call: impl FnMut(u32)) -> Self {
         let mut longest = Duration::ZERO;
         let calls = keys.len() as f64;
@@ -319,9 +320,10 @@ impl Round {
     }
 }
 
-/// What calls with new keys cost: until there are as many as there may be, none of them idle; and when all have become idle.
+/// What calls with new keys cost: until there are as many keys as allowed, none of them idle; and
+/// after all have become idle.
 fn new(contender: &Contender, keys: u32, rounds: usize) -> [New; 2] {
-    // More than enough to make all those calls.
+    // More than enough time to make all those calls.
     let in_use = Duration::from_micros(3 * u64::from(keys)).max(Duration::from_millis(20));
     let mut more = Vec::new();
     let mut other = Vec::new();
@@ -345,7 +347,7 @@ fn new(contender: &Contender, keys: u32, rounds: usize) -> [New; 2] {
     [New::of(&more), New::of(&other)]
 }
 
-/// On the clock that all contenders read, while nothing else is done.
+/// Waits by the clock that all contenders read, while nothing else is done.
 #[allow(clippy::disallowed_methods, reason = "there is nobody to hold up")]
 fn wait(time: Duration) {
     thread::sleep(time);

@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-/// Calls to a sample.
+/// Calls per sample.
 const CALLS: usize = 2048;
-/// Calls whose use of the heap is counted.
+/// Calls whose heap use is counted.
 const EXACT: usize = 128;
 
 /// Layers around the transport, in each shape.
@@ -26,7 +26,7 @@ pub(super) struct Contender {
 }
 
 impl Contender {
-    /// The layer's name, or what is polled how of the bare transport.
+    /// The layer's name; for the bare transport, how it is polled.
     pub(super) fn name(&self) -> String {
         if !self.who.is_bare() {
             return self.who.kind.name().to_owned();
@@ -41,34 +41,34 @@ impl Contender {
         }
     }
 
-    /// Whether the two differ in their layers only.
+    /// Whether the two contenders differ only in their layers.
     pub(super) fn is_set_up_like(&self, other: &Self) -> bool {
         let setting = |who: Who| (who.has_task, who.kind.is_keyed());
         setting(self.who) == setting(other.who)
     }
 
-    /// Makes so many calls, which can be told from all else in a profile.
+    /// Makes this many calls, which a profile can tell from all other work.
     pub(super) fn run(&mut self, shape: Shape, times: usize) {
         let keyed = self.who.kind.is_keyed();
         let calls = self.calls[shape as usize].as_mut();
         collected(calls, times, &move || shape.request(keyed));
     }
 
-    /// Makes so many calls that are not to be measured.
+    /// Makes this many calls that are not measured.
     pub(super) fn warm(&mut self, shape: Shape, times: usize) {
         let keyed = self.who.kind.is_keyed();
         self.calls[shape as usize].run(times, &move || shape.request(keyed));
     }
 }
 
-/// All that was asked for, and the bare transport.
+/// All requested contenders, and the bare transport.
 pub(super) struct Contenders {
     runtime: Rc<Runtime>,
     pub(super) all: Vec<Contender>,
 }
 
 impl Contenders {
-    /// Inside of `runtime`, which the caller has entered.
+    /// Makes them inside `runtime`, which the caller has entered.
     pub(super) fn new(runtime: &Rc<Runtime>, with_peers: bool) -> Self {
         let mut new = Self {
             runtime: Rc::clone(runtime),
@@ -79,13 +79,13 @@ impl Contenders {
         if with_peers {
             contenders::peers(&mut new);
         }
-        // In the order of the tables: the bare transport, then by layer, of which ours is the first.
+        // In the order of the tables: the bare transport, then by layer, ours first.
         let order = |contender: &Contender| (!contender.who.is_bare(), contender.who.kind);
         new.all.sort_by_key(order);
         new
     }
 
-    /// Where the bare transport is that is called like `contender`.
+    /// The index of the bare transport that is called like `contender`.
     pub(super) fn bare(&self, contender: &Contender) -> usize {
         let is_it = |bare: &Contender| bare.who.is_bare() && bare.is_set_up_like(contender);
         self.all.iter().position(is_it).unwrap_or(0)
@@ -110,8 +110,8 @@ impl Visit for Contenders {
     }
 }
 
-/// A runtime on which timers can be registered without its driver being woken for each of them, as if others were
-/// earlier: in a busy client there always is one.
+/// A runtime on which timers can be registered without waking its driver for each of them, as if an
+/// earlier timer were pending: in a busy client there always is one.
 pub(super) fn runtime() -> io::Result<Rc<Runtime>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -152,7 +152,7 @@ pub(crate) fn run(effort: Effort) -> io::Result<String> {
     let count = costs.len();
     for round in 0..effort.of(20, 200) {
         primitives.sample();
-        // Nobody is always the first one.
+        // No contender is always the first.
         for index in (0..count).map(|index| (index + round) % count) {
             for shape in Shape::ALL {
                 let sample = nanos(&mut contenders.all[index], shape);
@@ -197,7 +197,7 @@ fn added(contenders: &Contenders, costs: &[Cost]) -> Vec<Added> {
         .map(|(contender, cost)| {
             let bare = &costs[contenders.bare(contender)];
             let nanos = Shape::ALL.map(|shape| {
-                // By rounds, so that what slows down a whole round does not count.
+                // By rounds, so that a slow round does not count.
                 let pairs = cost.nanos[shape as usize].iter();
                 let pairs = pairs.zip(&bare.nanos[shape as usize]);
                 let added: Vec<_> = pairs.map(|(with, without)| with - without).collect();

@@ -1,4 +1,4 @@
-//! What is measured, one group to a file.
+//! The groups of measurements, one group per file.
 
 pub(crate) mod client;
 pub(crate) mod failing;

@@ -18,10 +18,11 @@ use crate::{
     kit::{KEY, Shape, Spread, Table, cpu_of},
 };
 
-/// How often a primitive is done for a sample.
+/// How often a primitive is run for a sample.
 const TIMES: u32 = 2048;
 
-/// What layers are made of. Their sums say what a layer must cost at least on this machine.
+/// The primitives that layers are made of. Their sums tell the least that a layer must cost on this
+/// machine.
 pub(super) struct Primitives {
     primitives: Vec<Primitive>,
 }
@@ -92,7 +93,7 @@ impl Primitives {
     }
 
     fn add_timers(&mut self) {
-        // However long all the rounds take.
+        // Later than the end of all rounds.
         let far = Instant::now() + Duration::from_secs(3600);
         self.add(SLEEP, move || {
             let mut sleep = pin!(sleep_until(far));
@@ -135,7 +136,7 @@ impl Primitives {
         });
     }
 
-    /// Measures each once more.
+    /// Measures each primitive once more.
     pub(super) fn sample(&mut self) {
         for primitive in &mut self.primitives {
             let spent = cpu_of(&mut primitive.run);
@@ -162,23 +163,23 @@ impl Primitives {
                 .find(|primitive| primitive.name == name);
             primitive.map_or(f64::NAN, |primitive| Spread::of(&primitive.samples).median)
         };
-        // A service that is cloned for a call has a handle of its own to what its clones share.
+        // A service that is cloned for a call has its own handle to what its clones share.
         let cloned = |[floor, realistic]: [f64; 2]| [floor, realistic + of(ARC)];
         let both = |nanos| [nanos, nanos];
         Some(match kind {
             // A permit taken, held by the response's body, and given back.
             Kind::Concurrency => cloned(both(2.0 * of(CAS) + of(ARC))),
-            // The level as of now, and the handle by which the response is listened to.
+            // The current level, and the handle that listens to the response.
             Kind::Throttle => cloned(both(of(CLOCK) + of(CAS) + of(ARC))),
-            // The request for another attempt, the settings, the number and the identity that the layers inside are told, and
-            // the deposit into a window of time.
+            // The request for another attempt, the settings, the number and the identity that inner
+            // layers are told, and the deposit into a window of time.
             Kind::Retry => {
                 let deposit = of(CLOCK) + of(CAS);
                 cloned(CLONE.map(|clone| of(clone) + of(ARC) + of(CONTEXT) + deposit))
             }
             Kind::Key => cloned(KEY_WRITTEN.map(of)),
-            // The deadline, which the layers inside are told, another look at the clock before anything is sent, and the timer
-            // if there is a wait.
+            // The deadline that inner layers are told, another clock read before anything is sent,
+            // and the timer if there is a wait.
             Kind::TotalTimeout => {
                 let deadline = 2.0 * of(CLOCK) + of(CONTEXT);
                 [deadline, deadline + of(SLEEP)]
@@ -192,7 +193,7 @@ impl Primitives {
                     Kind::Key,
                     Kind::TotalTimeout,
                 ];
-                // Two of them write the context, but it is made once.
+                // Two of the layers write the context, but it is made once.
                 let saved = of(CONTEXT_AGAIN) - of(CONTEXT);
                 five.into_iter()
                     .filter_map(|kind| self.sum(kind))

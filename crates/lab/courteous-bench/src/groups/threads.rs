@@ -54,7 +54,7 @@ struct Samples {
 struct Crowd<'a> {
     runtime: Runtime,
     threads: usize,
-    /// How many each task makes.
+    /// How many calls each task makes.
     calls: usize,
     samples: &'a mut Vec<Samples>,
 }
@@ -66,7 +66,7 @@ impl Visit for Crowd<'_> {
 
     fn visit<S: Measurable>(&mut self, who: Who, around: impl Fn(Transport) -> S) {
         if who.is_bare() && who.has_task {
-            // Here, all are polled by a runtime.
+            // Here, a runtime polls all contenders.
             return;
         }
         let _entered = self.runtime.enter();

@@ -14,7 +14,8 @@ use super::Request;
 
 /// A way to make calls.
 pub(crate) trait Calls {
-    /// Makes so many calls with requests of `make`'s, one after the other, and drops the responses.
+    /// Makes this many calls with requests from `make`, one after the other, and drops the
+    /// responses.
     fn run(&mut self, times: usize, make: &dyn Fn() -> Request);
 
     /// The size of a response future.
@@ -24,16 +25,16 @@ pub(crate) trait Calls {
 /// The full name of [`collected`].
 pub(super) const COLLECTED: &str = concat!(module_path!(), "::collected");
 
-/// Runs `calls` under a name that a profiler can be told.
+/// Runs `calls` under a name that a profiler can be given.
 #[inline(never)]
 pub(crate) fn collected(calls: &mut dyn Calls, times: usize, make: &dyn Fn() -> Request) {
     calls.run(times, make);
-    // So that this is no tail call, which would end the function before the work.
+    // So that this is not a tail call, which would end the function before the work.
     black_box(());
 }
 
-/// Polls the calls by hand, inside of an entered runtime: nothing is measured but them. With `clone`, each has a clone of
-/// the service of its own.
+/// Polls the calls by hand, inside an entered runtime, so that only the calls are measured. With
+/// `clone`, each call has its own clone of the service.
 pub(crate) fn by_hand<S>(service: S, clone: bool) -> Box<dyn Calls>
 where
     S: Service<Request, Error: fmt::Debug> + Clone + 'static,
@@ -99,7 +100,8 @@ where
     E: fmt::Debug,
 {
     let mut call = pin!(call);
-    // The transport is pending once at the most: whoever is pending for longer would wait for something else.
+    // The transport is pending once at most: a call that is pending for longer would be waiting for
+    // something else.
     for _ in 0..2 {
         if let Poll::Ready(outcome) = call.as_mut().poll(cx) {
             if let Err(error) = black_box(outcome) {
@@ -111,7 +113,7 @@ where
     panic!("the call waits");
 }
 
-/// Lets a runtime poll the calls, for a contender that has a task of its own.
+/// Lets a runtime poll the calls, for a contender that has its own task.
 pub(crate) fn in_runtime<S>(service: S, clone: bool, runtime: Rc<Runtime>) -> Box<dyn Calls>
 where
     S: Service<Request, Error: fmt::Debug> + Clone + 'static,

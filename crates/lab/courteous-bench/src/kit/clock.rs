@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
-/// The CPU time that this thread spends on `work`. Allocations are not counted meanwhile, as that takes time.
+/// The CPU time that this thread spends on `work`. Allocations are not counted meanwhile, as
+/// counting takes time.
 pub(crate) fn cpu_of(work: impl FnOnce()) -> Duration {
     let mut spent = Duration::ZERO;
     uncounted(|| {
@@ -13,7 +14,7 @@ pub(crate) fn cpu_of(work: impl FnOnce()) -> Duration {
     spent
 }
 
-/// Does the work with as little accounting of the heap as there can be.
+/// Does the work with as little heap accounting as possible.
 pub(crate) fn uncounted(work: impl FnOnce()) {
     allocation_counter::opt_out(work);
 }

@@ -8,13 +8,14 @@ pub(crate) fn is_available() -> bool {
     version.is_ok_and(|output| output.status.success())
 }
 
-/// Runs this program with `arguments` under callgrind, and tells how many instructions each call of
+/// Runs this program with `arguments` under callgrind. Returns how many instructions each call of
 /// [`collected`](super::collected) took, in order.
 pub(crate) fn count(arguments: &[&str]) -> io::Result<Vec<u64>> {
     in_folder(|folder| {
         let dump = format!("--dump-after={COLLECTED}");
         run(&dump, arguments, folder)?;
-        // Each call is a profile of its own, numbered from 1; the one of the rest has no number.
+        // Each call has its own profile, numbered from 1; the profile of all other work has no
+        // number.
         (1..)
             .map(|number| folder.join(format!("profile.{number}")))
             .take_while(|profile| profile.exists())
@@ -23,8 +24,8 @@ pub(crate) fn count(arguments: &[&str]) -> io::Result<Vec<u64>> {
     })
 }
 
-/// Runs this program with `arguments` under callgrind, and tells how many instructions were in which function during all
-/// calls of [`collected`](super::collected), most first.
+/// Runs this program with `arguments` under callgrind. Returns how many instructions each function
+/// took during all calls of [`collected`](super::collected), most first.
 pub(crate) fn profile(arguments: &[&str]) -> io::Result<Vec<(u64, String)>> {
     in_folder(|folder| {
         run("--dump-instr=no", arguments, folder)?;

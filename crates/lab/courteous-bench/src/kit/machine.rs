@@ -3,7 +3,7 @@ use std::{fs, thread::available_parallelism};
 /// The compiler that made this program.
 pub(crate) const RUSTC: &str = env!("COURTEOUS_BENCH_RUSTC");
 
-/// What was measured besides courteous.
+/// What was measured in addition to courteous.
 const PEERS: [&str; 12] = [
     "tokio",
     "tower",

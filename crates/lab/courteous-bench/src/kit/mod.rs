@@ -1,4 +1,4 @@
-//! What all groups measure with.
+//! The tools with which all groups measure.
 
 mod calls;
 mod clock;

@@ -32,8 +32,9 @@ impl Shape {
 
     /// A request of this shape.
     ///
-    /// `keyed` asks for one that a retry may send again as it is: at the floor by its method, else by an idempotency key,
-    /// which is one of its 4 fields. One that is not gets a key from a key layer.
+    /// `keyed` asks for a request that a retry may send again as it is: at the floor by its method,
+    /// else by an idempotency key, which is one of its 4 fields. A request that is not keyed gets a
+    /// key from a key layer.
     #[inline(never)]
     pub(crate) fn request(self, keyed: bool) -> Request {
         match self {

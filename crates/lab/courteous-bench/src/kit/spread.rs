@@ -9,7 +9,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of at least one sample.
+    /// The spread of at least one sample.
     pub(crate) fn of(samples: &[f64]) -> Self {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -34,7 +34,7 @@ impl fmt::Display for Spread {
     }
 }
 
-/// Ours in proportion to the least of the peers', for a table; a dash if there is none.
+/// Ours in proportion to the lowest of the peers' values, for a table; a dash if there is none.
 pub(crate) fn to_best(ours: f64, peers: impl IntoIterator<Item = f64>) -> String {
     let best = peers.into_iter().reduce(f64::min);
     best.map_or_else(|| "-".to_owned(), |best| format!("{:.2}", ours / best))

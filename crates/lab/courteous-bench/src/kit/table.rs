@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A markdown table. Columns after the first `names` are numbers, and so on the right.
+/// A markdown table. Columns after the first `names` are numbers, and so are right-aligned.
 #[derive(Debug)]
 pub(crate) struct Table {
     columns: Vec<String>,

@@ -12,10 +12,10 @@ use tower::Service;
 
 use super::Request;
 
-/// The innermost service of all contenders: it costs next to nothing, and is the baseline.
+/// The innermost service of all contenders: it costs almost nothing, and is the baseline.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
-    /// Whether each response is pending once, so that whoever has a timer registers it.
+    /// Whether each response is pending once, so that every layer with a timer registers it.
     pub(crate) pending: bool,
 }
 
@@ -36,7 +36,7 @@ impl Service<Request> for Transport {
 
     #[inline(never)]
     fn call(&mut self, request: Request) -> Answer {
-        // What it was sent must have been made.
+        // The request must really have been made.
         std::hint::black_box(&request);
         Answer {
             pending: self.pending,

@@ -1,4 +1,4 @@
-//! Group 6: what one failed attempt costs besides its wait.
+//! Group 6: what one failed attempt costs in addition to its wait.
 
 mod retries;
 mod sick;
@@ -105,7 +105,7 @@ struct Row<'a> {
 
 impl Row<'_> {
     fn sample(&mut self, runtime: &Runtime, tasks: usize) {
-        // Few large bodies at a time, as they are kept.
+        // Only a few large bodies at a time, as they are kept.
         let tasks = match self.bytes > 64 << 10 {
             true => tasks / 20,
             false => tasks,

@@ -22,23 +22,23 @@ use crate::{
 
 /// The wait before the second attempt.
 const WAIT: Duration = Duration::from_millis(1);
-/// In a budget that is never short.
+/// A budget that never runs short.
 const PLENTY: u32 = 1_000_000;
 
-/// Spawns a task that makes one call, with a body of so many bytes.
+/// Spawns a task that makes one call, with a body of the given number of bytes.
 pub(super) type Spawn = Box<dyn Fn(Failure, usize)>;
 
-/// A way to retry: who, with what kind of a body, and how.
+/// A way to retry: the contender, the kind of body, and how it retries.
 pub(super) struct Contender {
     pub(super) who: &'static str,
     pub(super) body: &'static str,
     pub(super) spawn: Spawn,
 }
 
-/// A body that peers can send again, too.
+/// A body that peers can also send again.
 pub(super) const IN_MEMORY: &str = "in memory";
 
-/// Each with a budget that is never short, so that what it costs is in it.
+/// Each contender has a budget that never runs short, so that the budget's cost is included.
 pub(super) fn contenders() -> Vec<Contender> {
     vec![ours(), ours_streaming(), tower(), resilience()]
 }

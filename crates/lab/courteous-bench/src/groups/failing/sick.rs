@@ -23,9 +23,9 @@ pub(super) enum Failure {
     Unavailable,
     /// With a `Retry-After` of zero.
     WithHint,
-    /// With a body of 1 KiB, which is to be read for the connection's sake.
+    /// With a body of 1 KiB, which must be read so that the connection can be used again.
     WithBody,
-    /// With an error, as if nobody listened.
+    /// With an error, as if no server listened.
     Refused,
 }
 
@@ -96,7 +96,7 @@ where
     })
 }
 
-/// A body of so many bytes that comes in pieces.
+/// A body of a given number of bytes that comes in pieces.
 #[derive(Debug)]
 pub(super) struct Pieces {
     pub(super) left: usize,
@@ -119,7 +119,7 @@ impl Body for Pieces {
         }
         let piece = self.left.min(PIECE);
         self.left -= piece;
-        // As from a connection: bytes of their own.
+        // As from a connection: each piece has its own bytes.
         let piece = Bytes::copy_from_slice(&BYTES[..piece]);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

@@ -13,13 +13,13 @@ use super::{
 };
 use crate::kit::{cpu_of, heap_left_by};
 
-/// Spawns a task that makes one call, with the number in its body.
+/// Spawns a task that makes one call, with the given number in its body.
 pub(super) type Joins = Box<dyn Fn(u32)>;
 
-/// How long a crowd may take before something is taken to be wrong.
+/// How long a crowd may take before the run counts as failed.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Each task makes one call by a clone of `service`.
+/// Each task makes one call with a clone of `service`.
 pub(super) fn joins<S>(service: S) -> Joins
 where
     S: Service<Request<u32>, Future: Send, Response: Send, Error: Send> + Clone + Send + 'static,
@@ -29,8 +29,8 @@ where
     })
 }
 
-/// The bytes that are allocated for one waiter: its task, and what the limit keeps of it, without the request's own size.
-/// So many wait, none of whom gets through.
+/// The bytes that are allocated for one waiter: its task, and what the limit keeps of it, without
+/// the request's own size. `waiters` tasks wait, and none of them gets through.
 pub(super) fn heap_per_waiter(contender: &Contender, waiters: u32) -> io::Result<f64> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
@@ -40,18 +40,18 @@ pub(super) fn heap_per_waiter(contender: &Contender, waiters: u32) -> io::Result
     Ok(heap / f64::from(waiters) - size_of::<Request<u32>>() as f64)
 }
 
-/// How a crowd fared.
+/// How a crowd got through.
 pub(super) struct Outcome {
     /// CPU to spawn a task and to join the queue, in microseconds.
     pub(super) join: f64,
-    /// CPU for one who is let through from then on, in microseconds.
+    /// CPU for each later waiter that gets through, in microseconds.
     pub(super) grant: f64,
     grants: Vec<(u32, Instant)>,
-    /// How many of them were let through before all waited.
+    /// How many waiters got through before all were waiting.
     joined: usize,
 }
 
-/// Lets so many wait, until so many got through.
+/// Makes `waiters` tasks wait, until `grants` of them have got through.
 pub(super) fn drain(contender: &Contender, waiters: u32, grants: u32) -> io::Result<Outcome> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
@@ -75,12 +75,13 @@ pub(super) fn drain(contender: &Contender, waiters: u32, grants: u32) -> io::Res
     })
 }
 
-/// Spawns them all, and lets each be polled once.
+/// Spawns all tasks, and lets each be polled once.
 fn join(runtime: &Runtime, waiters: u32, joins: &Joins) {
     runtime.block_on(async {
-        // From inside, so that they are polled in order, and before anybody who was woken by one of them.
+        // From inside the runtime, so that they are polled in order, and before any task that one
+        // of them woke.
         (0..waiters).for_each(joins);
-        // It fails only if the runtime is gone.
+        // The spawn fails only if the runtime is gone.
         let _ = tokio::spawn(async {}).await;
     });
 }
@@ -90,9 +91,9 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 impl Outcome {
-    /// What was let through while all waited, in percent of what the rate allows.
+    /// What got through while all tasks waited, in percent of what the rate allows.
     pub(super) fn delivered(&self, pace: Pace) -> f64 {
-        // Whatever came back while they joined is spent with the first few.
+        // The tokens that came back while the tasks joined are spent with the first few.
         let steady = self.grants.get(self.joined + 2 * pace.burst as usize..);
         let Some([(_, first), .., (_, last)]) = steady else {
             return f64::NAN;
@@ -101,7 +102,7 @@ impl Outcome {
         100.0 * steady.map_or(0.0, |steady| steady.len() as f64 - 1.0) / allowed
     }
 
-    /// The most that were let through within `window`, wherever that begins.
+    /// The most calls that got through within `window`, wherever it begins.
     pub(super) fn most_in(&self, window: Duration) -> usize {
         let mut within = VecDeque::new();
         let mut most = 0;
@@ -118,7 +119,8 @@ impl Outcome {
         most
     }
 
-    /// The most that were let through within any of several windows, in percent of what the pace allows for it.
+    /// The most calls that got through within any of several windows, in percent of what the pace
+    /// allows for the window.
     pub(super) fn excess(&self, pace: Pace) -> f64 {
         let percent = |millis| {
             let window = Duration::from_millis(millis);
@@ -131,7 +133,7 @@ impl Outcome {
             .fold(0.0, f64::max)
     }
 
-    /// The most places that a waiter lost to others who came later.
+    /// The most places that a waiter lost to waiters that came later.
     pub(super) fn places_lost(&self) -> u32 {
         let places = self.grants.iter().zip(0_u32..);
         let lost = places.map(|((index, _), place)| place.saturating_sub(*index));

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::contenders::OURS;
 
-/// How many may be in flight.
+/// How many calls may be in flight.
 pub(super) const LIMIT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 pub(super) fn contenders() -> Vec<Contender> {

@@ -12,7 +12,7 @@ use http_body_util::Empty;
 use tokio::{sync::Notify, time::Instant};
 use tower::Service;
 
-/// The innermost service: notes who got through, and when.
+/// The innermost service: it records which waiter got through, and when.
 #[derive(Clone, Debug)]
 pub(super) struct Recorder {
     log: Arc<Log>,
@@ -28,7 +28,7 @@ pub(super) enum Answers {
     Never,
 }
 
-/// Who got through, in order.
+/// The waiters that got through, in order.
 #[derive(Debug)]
 pub(super) struct Log {
     grants: Mutex<Vec<(u32, Instant)>>,
@@ -37,7 +37,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Is done when `enough` got through.
+    /// A log that is done when `enough` waiters have got through.
     pub(super) fn new(enough: u32) -> Self {
         let enough = enough as usize;
         Self {
@@ -47,12 +47,12 @@ impl Log {
         }
     }
 
-    /// Until enough got through.
+    /// Waits until enough waiters have got through.
     pub(super) async fn done(&self) {
         self.done.notified().await;
     }
 
-    /// The first ones who got through.
+    /// The first waiters that got through.
     pub(super) fn take(&self) -> Vec<(u32, Instant)> {
         let mut grants = std::mem::take(&mut *self.lock());
         grants.truncate(self.enough);

@@ -17,7 +17,7 @@ use crate::{
     kit::{Spread, Table, to_best},
 };
 
-/// What a throttle is to keep to.
+/// The pace that a throttle must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pace {
     per_second: u32,
@@ -25,22 +25,23 @@ struct Pace {
 }
 
 impl Pace {
-    /// The one that is measured.
+    /// The pace that is measured.
     const FAST: Self = Self {
         per_second: 20_000,
         burst: 200,
     };
-    /// How long one waits for a token when nobody is to be let through.
+    /// How long a waiter waits for a token when no waiter may get through.
     const PARKED: Duration = Duration::from_secs(10_000);
 }
 
-/// A way to wait: a name, and what makes a service of it, around the recorder, that lets everybody wait or not.
+/// A way to wait: a name, and a function that makes a service of it around the recorder. The
+/// service lets all tasks wait, or not.
 struct Contender {
     who: &'static str,
     open: fn(parked: bool, Recorder) -> Joins,
 }
 
-/// How many wait, and how often that is measured.
+/// How many tasks wait, and how often that is measured.
 struct Size {
     waiters: u32,
     rounds: usize,
@@ -67,7 +68,8 @@ pub(crate) fn run(effort: Effort) -> io::Result<String> {
         limits::LIMIT,
         limit_table(&measure(&limits, &size, size.waiters)?),
     );
-    // Ours alone, with ten times as many; as many are let through as before, so that nearly all wait all the time.
+    // Only ours, with ten times as many tasks. The same number gets through as before, so that
+    // nearly all tasks wait all the time.
     let million = Size {
         waiters: 10 * size.waiters,
         rounds: 1,
@@ -114,7 +116,8 @@ fn measure(contenders: &[Contender], size: &Size, grants: u32) -> io::Result<Vec
 }
 
 impl Measured {
-    /// Whether it keeps to the pace: never more than is allowed, and nearly all of it, by those who came first.
+    /// Whether the contender keeps the pace: never more than is allowed, and nearly all of it, in
+    /// the order of arrival.
     fn keeps(&self, pace: Pace) -> bool {
         self.of(|outcome| outcome.excess(pace)).median <= 100.0
             && self.of(|outcome| outcome.delivered(pace)).median >= 95.0
@@ -126,7 +129,7 @@ impl Measured {
         Spread::of(&samples)
     }
 
-    /// What both tables begin with.
+    /// The columns with which both tables begin.
     fn costs(&self) -> [String; 4] {
         [
             self.who.to_owned(),
@@ -137,7 +140,7 @@ impl Measured {
     }
 }
 
-/// What ours costs in proportion to the least of those peers' that do what it is for.
+/// Our costs in proportion to the lowest cost of the peers that do the job.
 fn ratios(all: &[Measured], does_it: impl Fn(&&Measured) -> bool) -> String {
     let Some((ours, peers)) = all.split_first().filter(|(_, peers)| !peers.is_empty()) else {
         return String::new();

@@ -52,7 +52,8 @@ fn ours(parked: bool, inner: Recorder) -> Joins {
     joins(layer.layer(inner))
 }
 
-/// What one would write by hand: permits that are used up, and a task that gives back what is due.
+/// What one would write by hand: permits that are used up, and a task that returns the permits that
+/// are due.
 fn semaphore(parked: bool, inner: Recorder) -> Joins {
     let (_, _, burst) = pace(parked);
     let permits = Arc::new(Semaphore::new(burst as usize));
@@ -95,7 +96,7 @@ fn tower(parked: bool, inner: Recorder) -> Joins {
 
 fn resilience(parked: bool, inner: Recorder) -> Joins {
     let (tokens, per, burst) = pace(parked);
-    // Its bucket holds the tokens of one period besides the burst.
+    // Its bucket holds the tokens of one period in addition to the burst.
     let layer = RateLimiterLayer::builder()
         .limit_for_period(tokens as usize)
         .refresh_period(per)
@@ -125,7 +126,7 @@ fn governor(parked: bool, inner: Recorder) -> Joins {
 
 fn leaky(parked: bool, inner: Recorder) -> Joins {
     let (tokens, per, burst) = pace(parked);
-    // It sleeps for each interval, and so misses much of the rate with short ones.
+    // It sleeps for each interval, and so loses much of the rate if intervals are short.
     let (tokens, per) = match parked {
         true => (tokens, per),
         false => (10 * tokens, 10 * per),
