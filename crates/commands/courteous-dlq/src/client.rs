@@ -17,7 +17,7 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// The standard stack around a new client.
 ///
-/// There is no key layer: a letter has the key with which it was first sent, or none.
+/// There is no key layer: a letter keeps the key of its first send, or has none.
 pub(crate) fn client(
     timeout: Duration,
     rate: Option<Rate>,
