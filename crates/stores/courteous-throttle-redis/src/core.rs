@@ -514,12 +514,18 @@ impl Core {
 
     /// Puts a waiter back into the queue, at the place of its age.
     fn rejoin(&mut self, ticket: &Ticket, now: Instant) {
+        let max_cost = self.calls.terms().max_cost();
         let release = self.closing.until().map(|opens| later(opens, self.draw()));
         let waiter = self.queue.get_mut(ticket);
         if let Some(release) = release
             && waiter.retried
         {
             waiter.state = State::Rejected(RejectReason::Closed, release);
+            return;
+        }
+        // The rate was changed since, while the waiter was out of the queue.
+        if waiter.cost > max_cost {
+            waiter.state = State::Rejected(RejectReason::CostAboveBurst, now);
             return;
         }
         waiter.state = State::Waiting;

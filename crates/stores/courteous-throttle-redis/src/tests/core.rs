@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use courteous_core::Ask;
+use courteous_core::{Ask, RejectReason};
 use courteous_queue::{Serve, Ticket, Wakes};
 use tokio::time::Instant;
 
@@ -68,5 +68,38 @@ fn the_example_of_the_diagram() {
         assert!(core.spend(&a, at(139)));
         assert_eq!(core.leave(a, true, at(139)).0, 1);
         assert_eq!(core.waiting(), 0);
+    });
+}
+
+#[test]
+fn a_waiter_that_costs_more_than_the_new_burst_is_rejected_and_blocks_no_other() {
+    let start = Instant::now();
+    let shared = Core::shared(
+        rate(100, 20),
+        Outage::DEFAULT,
+        Duration::from_secs(3),
+        &Arc::new(PendingCalls::new()),
+        Keys::new("lowered", None),
+        start,
+    );
+    let mut wakes = Wakes::new();
+    shared.with(|core| {
+        let ready = start + ms(20);
+        assert_eq!(core.leased.add(&granted(2), 1, start, start), 2);
+        let ticket = waits(core, 2, start);
+        core.serve(ready, &mut wakes);
+        assert!(core.is_granted(&ticket));
+        // It is not ready to send, and waits outside of the queue meanwhile.
+        core.pass(&ticket, ready);
+        core.set(rate(100, 1), Outage::DEFAULT, ready);
+        core.look(ready, &mut wakes);
+        assert_eq!(core.calls.terms().max_cost(), 1);
+        let found = core.poll_waiter(&ticket, &mut None, ready + ms(1), &mut wakes);
+        let Polled::Rejected(rejected) = found else {
+            panic!("it waits for ever");
+        };
+        assert_eq!(rejected.reason(), RejectReason::CostAboveBurst);
+        assert_eq!(core.queued_cost, 0);
+        let _ = core.leave(ticket, false, ready + ms(2));
     });
 }
