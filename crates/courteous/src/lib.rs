@@ -140,7 +140,8 @@
 //!
 //! # Features
 //!
-//! `concurrency`, `idempotency`, `retry`, `throttle`, `timeout`: the layers. On by default.
+//! `concurrency`, `idempotency`, `retry`, `throttle`, `timeout`: one for each layer. `stack` (default): all five, with [`Stack`] and
+//! its client.
 //!
 //! `hyper-util` (default), `reqwest`, `reqwest-http2`, `tonic`: that client's errors are read, with those of HTTP/2 and of TLS by
 //! rustls, and its bodies can be sent again. `axum`: its bodies. Nothing warns of a feature that is missing: then every error of
@@ -161,21 +162,9 @@
 //! [`classify`]. `serde`: [`Settings`] are read from a file, and a [`Snapshot`] is written. `tracing`: the layers tell what they
 //! decide, as events with plain fields under targets such as `courteous::retry`; each layer's page has a table of them.
 
-#[cfg(all(
-    feature = "concurrency",
-    feature = "idempotency",
-    feature = "retry",
-    feature = "throttle",
-    feature = "timeout"
-))]
+#[cfg(feature = "stack")]
 mod box_body;
-#[cfg(all(
-    feature = "concurrency",
-    feature = "idempotency",
-    feature = "retry",
-    feature = "throttle",
-    feature = "timeout"
-))]
+#[cfg(feature = "stack")]
 mod box_client;
 mod builder;
 #[cfg(feature = "retry")]
@@ -186,45 +175,15 @@ mod error;
 mod into_response;
 #[cfg(feature = "tonic")]
 mod into_status;
-#[cfg(all(
-    feature = "concurrency",
-    feature = "idempotency",
-    feature = "retry",
-    feature = "throttle",
-    feature = "timeout"
-))]
+#[cfg(feature = "stack")]
 mod sending;
-#[cfg(all(
-    feature = "concurrency",
-    feature = "idempotency",
-    feature = "retry",
-    feature = "throttle",
-    feature = "timeout"
-))]
+#[cfg(feature = "stack")]
 mod service;
-#[cfg(all(
-    feature = "concurrency",
-    feature = "idempotency",
-    feature = "retry",
-    feature = "throttle",
-    feature = "timeout"
-))]
+#[cfg(feature = "stack")]
 mod settings;
-#[cfg(all(
-    feature = "concurrency",
-    feature = "idempotency",
-    feature = "retry",
-    feature = "throttle",
-    feature = "timeout"
-))]
+#[cfg(feature = "stack")]
 mod snapshot;
-#[cfg(all(
-    feature = "concurrency",
-    feature = "idempotency",
-    feature = "retry",
-    feature = "throttle",
-    feature = "timeout"
-))]
+#[cfg(feature = "stack")]
 mod stack;
 mod timeout_error;
 
@@ -241,13 +200,7 @@ pub use courteous_core::{
     ResponseHead, Retried, RetryInfo, Scope, StopReason, Verdict, find_cause, random_bytes,
 };
 pub use error::Error;
-#[cfg(all(
-    feature = "concurrency",
-    feature = "idempotency",
-    feature = "retry",
-    feature = "throttle",
-    feature = "timeout"
-))]
+#[cfg(feature = "stack")]
 pub use {
     box_body::BoxBody,
     box_client::BoxClient,

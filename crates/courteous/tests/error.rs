@@ -1,11 +1,5 @@
 //! What the text of an error tells: why the call ended, once, on one line.
-#![cfg(all(
-    feature = "concurrency",
-    feature = "idempotency",
-    feature = "retry",
-    feature = "throttle",
-    feature = "timeout"
-))]
+#![cfg(feature = "stack")]
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
 use std::{error, io, time::Duration};

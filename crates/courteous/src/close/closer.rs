@@ -87,14 +87,7 @@ impl Closer {
     }
 
     /// As [`new`](Self::new), and what is closed flushes its letters, too.
-    #[cfg(all(
-        feature = "concurrency",
-        feature = "dead-letter",
-        feature = "idempotency",
-        feature = "retry",
-        feature = "throttle",
-        feature = "timeout"
-    ))]
+    #[cfg(all(feature = "dead-letter", feature = "stack"))]
     pub(crate) fn with_letters(letters: Option<DeadLetterLayer>) -> Self {
         let mut closer = Self::new();
         if let Some(shared) = Arc::get_mut(&mut closer.shared) {
@@ -162,13 +155,7 @@ impl Closer {
     }
 
     /// Counts a call. `None` if the client is closed, and the call has no letter to be waited for: the gate refuses it.
-    #[cfg(all(
-        feature = "concurrency",
-        feature = "idempotency",
-        feature = "retry",
-        feature = "throttle",
-        feature = "timeout"
-    ))]
+    #[cfg(feature = "stack")]
     #[inline]
     pub(crate) fn enter(&self) -> Option<InFlight> {
         let entered = self.enter_unless_closing();
