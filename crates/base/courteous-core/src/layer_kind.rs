@@ -71,10 +71,17 @@ impl LayerKind {
                 target: "courteous::order",
                 outer = %self,
                 inner = %inner,
-                order = ORDER,
+                order = Self::recommended(),
                 "layers are not in the recommended order: the inner one belongs outside"
             );
         }
+    }
+
+    /// The recommended order as text, for the event.
+    #[cfg(feature = "tracing")]
+    fn recommended() -> String {
+        let names: Vec<_> = Self::ORDER.iter().map(Self::to_string).collect();
+        names.join(" > ")
     }
 
     /// Where the service of such a layer is named in the name of a type.
@@ -102,10 +109,6 @@ impl LayerKind {
         }
     }
 }
-
-/// For the event.
-#[cfg(feature = "tracing")]
-const ORDER: &str = "idempotency key > dead letter > total timeout > retry > concurrency limit > throttle > attempt timeout";
 
 impl fmt::Display for LayerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
