@@ -624,6 +624,16 @@ impl SerializeStruct for Counting {
 }
 
 #[test]
+fn a_duration_without_end_is_shown_by_the_word_that_a_file_has_for_it() {
+    let mut settings = Settings::default();
+    settings.idle_timeout = Some(Duration::MAX);
+    assert_eq!(
+        format!("{settings:?}"),
+        "Settings { idle_timeout: unlimited }"
+    );
+}
+
+#[test]
 fn as_many_fields_are_written_as_are_announced() {
     let client = Stack::new().build().unwrap().layer(());
     let mut stated = Settings::default();

@@ -51,7 +51,17 @@ macro_rules! leaves {
 }
 
 leaves! {
-    bool, f64, u32, u64, usize, NonZeroU32, NonZeroUsize, String, Duration, Rate, HeaderName, Method,
+    bool, f64, u32, u64, usize, NonZeroU32, NonZeroUsize, String, Rate, HeaderName, Method,
+}
+
+impl Plain for Duration {
+    /// Shows the longest one by the word that a file has for it.
+    fn show(&self, name: &str, to: &mut fmt::DebugStruct<'_, '_>) {
+        match *self {
+            Self::MAX => to.field(name, &format_args!("unlimited")),
+            _ => to.field(name, self),
+        };
+    }
 }
 
 impl<T: Plain> Plain for Vec<T> {}
