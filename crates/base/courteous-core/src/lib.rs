@@ -100,7 +100,7 @@ pub use key_claim::{ClaimedKey, KeyClaim};
 pub use key_field::KeyField;
 pub use keyed_map::{KeyedMap, NoRoom, Place};
 pub use layer_kind::LayerKind;
-pub use limit_id::{LimitId, Receipt};
+pub use limit_id::{ChargeId, LimitId};
 pub use long_lived::LongLived;
 pub use observe_only::{Decision, ObserveOnly};
 pub use overflow::Overflow;

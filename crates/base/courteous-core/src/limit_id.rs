@@ -14,7 +14,7 @@ pub struct LimitId {
 
 /// Names one call, which a [`Store`](crate::Store) remembers until its true cost is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Receipt(NonZeroU64);
+pub struct ChargeId(NonZeroU64);
 
 impl LimitId {
     /// How many limits one store can have.
@@ -48,8 +48,8 @@ impl LimitId {
     }
 }
 
-impl Receipt {
-    /// A receipt that no other call of this process has.
+impl ChargeId {
+    /// An id that no other call of this process has.
     #[must_use]
     #[allow(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Self {

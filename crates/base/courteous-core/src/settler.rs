@@ -1,19 +1,19 @@
-use crate::Receipt;
+use crate::ChargeId;
 
 /// Where a [`Store`](crate::Store) is told what a call really cost.
 pub trait Settler: Send + Sync {
-    /// Counts the call with this `receipt` as `actual` tokens of the limit with number `limit`, instead of what was counted
+    /// Counts the call with this `charge` as `actual` tokens of the limit with number `limit`, instead of what was counted
     /// until now. May be called again, with a newer number.
     ///
     /// `None` if the call was not sent, or the store has no such limit: then nothing changes.
-    fn settle(&self, receipt: Receipt, limit: usize, actual: u32) -> Option<Settled>;
+    fn settle(&self, charge: ChargeId, limit: usize, actual: u32) -> Option<Settled>;
 
     /// Counts the call as `tokens` of the limit, unless it counts as more already. Else as
     /// [`settle`](Self::settle).
-    fn settle_at_least(&self, receipt: Receipt, limit: usize, tokens: u32) -> Option<Settled>;
+    fn settle_at_least(&self, charge: ChargeId, limit: usize, tokens: u32) -> Option<Settled>;
 
     /// Forgets the call: no more will be told. What was counted last stands.
-    fn close(&self, receipt: Receipt);
+    fn close(&self, charge: ChargeId);
 }
 
 /// What a call's true cost changed.

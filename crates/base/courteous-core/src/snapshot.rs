@@ -34,8 +34,10 @@ impl ThrottleSnapshot {
     /// How many buckets are shown.
     pub const MAX_BUCKETS: usize = 10;
 
-    /// Adds buckets, when the rates are known: those of `keys` that have one of their own, and then those that further keys share; for a partition without
-    /// keys, its only one. Returns the places, among `buckets`, of those that are shown.
+    /// Adds `buckets`, and returns the places among them of those that are shown. The rates have to be there already.
+    ///
+    /// The buckets of the `keys` that have one of their own come first, then those that further keys share. A partition without
+    /// keys has one bucket.
     pub fn add(
         &mut self,
         keys: Option<usize>,

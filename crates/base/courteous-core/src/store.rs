@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    InvalidRates, LimitId, Rate, Receipt, RejectReason, Rejected, RequestView, Settler, Target,
+    ChargeId, InvalidRates, LimitId, Rate, RejectReason, Rejected, RequestView, Settler, Target,
     ThrottleSnapshot, ToldQuota,
 };
 
@@ -96,7 +96,7 @@ pub trait Store {
     }
 
     /// Where the true cost of a call is told, if the store can change what it has counted. Asked only for calls with an
-    /// addressed cost, whose [`Ask`] has a [`Receipt`] then. The default is `None`: the estimate stands.
+    /// addressed cost, whose [`Ask`] has a [`ChargeId`] then. The default is `None`: the estimate stands.
     fn settler(&self) -> Option<Arc<dyn Settler>> {
         None
     }
@@ -174,7 +174,7 @@ pub struct Ask {
     max_waiting: usize,
     retried: bool,
     target: Option<Target>,
-    receipt: Option<Receipt>,
+    charge: Option<ChargeId>,
 }
 
 impl Ask {
@@ -190,7 +190,7 @@ impl Ask {
             max_waiting: usize::MAX,
             retried: false,
             target: None,
-            receipt: None,
+            charge: None,
         }
     }
 
@@ -206,15 +206,15 @@ impl Ask {
 
     /// Has the call remembered, once it is sent, until its true cost is told or the [`Settler`] is told to close it.
     #[must_use]
-    pub const fn with_receipt(mut self, receipt: Receipt) -> Self {
-        self.receipt = Some(receipt);
+    pub const fn with_charge(mut self, charge: ChargeId) -> Self {
+        self.charge = Some(charge);
         self
     }
 
     /// Has the call forgotten once it is sent.
     #[must_use]
-    pub const fn without_receipt(mut self) -> Self {
-        self.receipt = None;
+    pub const fn without_charge(mut self) -> Self {
+        self.charge = None;
         self
     }
 
@@ -264,8 +264,8 @@ impl Ask {
 
     /// Under what the call is to be remembered, if its true cost may be told.
     #[must_use]
-    pub const fn receipt(&self) -> Option<Receipt> {
-        self.receipt
+    pub const fn charge(&self) -> Option<ChargeId> {
+        self.charge
     }
 
     /// The instant up to which the call may wait, if there is one, and why a longer wait is refused.

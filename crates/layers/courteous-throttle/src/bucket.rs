@@ -7,7 +7,7 @@ use std::{
 };
 
 use courteous_core::{
-    BucketSnapshot, Dice, InvalidRates, LimitId, Observed, ObservedStore, Receipt, Rejected,
+    BucketSnapshot, ChargeId, Dice, InvalidRates, LimitId, Observed, ObservedStore, Rejected,
     RequestView, Settled, Settler, Target, ThrottleSnapshot, ToldQuota,
 };
 use courteous_queue::{Nap, Shared, Ticket, Wakes};
@@ -435,7 +435,7 @@ impl Store for Bucket {
     #[inline]
     fn take(&self, ask: &Ask) -> Take<BucketTurn> {
         let now = Instant::now();
-        if ask.receipt().is_none() && self.shared.shortcut().try_take(ask.cost(), now) {
+        if ask.charge().is_none() && self.shared.shortcut().try_take(ask.cost(), now) {
             return Take::Taken;
         }
         self.take_or_wait(ask, now)
@@ -504,18 +504,18 @@ impl ObservedStore for Bucket {
 }
 
 impl Settler for Bucket {
-    fn settle(&self, receipt: Receipt, limit: usize, actual: u32) -> Option<Settled> {
+    fn settle(&self, charge: ChargeId, limit: usize, actual: u32) -> Option<Settled> {
         self.shared
-            .update(|core, now, wakes| core.settle(receipt, limit, actual, now, wakes))
+            .update(|core, now, wakes| core.settle(charge, limit, actual, now, wakes))
     }
 
-    fn settle_at_least(&self, receipt: Receipt, limit: usize, tokens: u32) -> Option<Settled> {
+    fn settle_at_least(&self, charge: ChargeId, limit: usize, tokens: u32) -> Option<Settled> {
         self.shared
-            .update(|core, now, wakes| core.settle_at_least(receipt, limit, tokens, now, wakes))
+            .update(|core, now, wakes| core.settle_at_least(charge, limit, tokens, now, wakes))
     }
 
-    fn close(&self, receipt: Receipt) {
-        self.shared.with(|core| core.forget(receipt));
+    fn close(&self, charge: ChargeId) {
+        self.shared.with(|core| core.forget(charge));
     }
 }
 

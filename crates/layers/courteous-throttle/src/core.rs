@@ -1,7 +1,7 @@
 use std::{num::NonZeroU32, sync::Arc, task::Waker, time::Duration};
 
 use courteous_core::{
-    Admission, BucketSnapshot, Dice, LimitId, Observed, Quotas, Receipt, RejectReason, Rejected,
+    Admission, BucketSnapshot, ChargeId, Dice, LimitId, Observed, Quotas, RejectReason, Rejected,
     Settled, Target, ToldQuota,
 };
 use courteous_queue::{Next, Serve, Ticket, Wakes};
@@ -109,7 +109,7 @@ impl Core {
             Admission::Held { until, paced } => return (Some(Entry::Held(until)), paced),
             Admission::Refused(rejected) => return (Some(Entry::Refused(rejected)), false),
         };
-        if self.try_take(&ask.costs(), ask.receipt(), now) {
+        if self.try_take(&ask.costs(), ask.charge(), now) {
             return (None, paced);
         }
         let entry = self.enter(ask, now);
@@ -232,14 +232,14 @@ impl Core {
 
     /// Takes tokens, if they are there and no waiter is in the line.
     #[inline]
-    fn try_take(&mut self, costs: &Costs, receipt: Option<Receipt>, now: Instant) -> bool {
+    fn try_take(&mut self, costs: &Costs, charge: Option<ChargeId>, now: Instant) -> bool {
         self.levels.fill(now);
         let free = self.levels.closed_until.is_none()
             && self.line.is_empty()
             && self.levels.can_plan(costs, now);
         if free {
             self.levels.plan(costs, now);
-            self.levels.send(costs, receipt);
+            self.levels.send(costs, charge);
         }
         free
     }
@@ -386,8 +386,8 @@ impl Core {
         for (limit, &cost) in costs.iter().enumerate() {
             ask = ask.with_cost(limit, cost);
         }
-        if let Some(receipt) = waiter.receipt() {
-            ask = ask.with_receipt(receipt);
+        if let Some(charge) = waiter.charge() {
+            ask = ask.with_charge(charge);
         }
         if let Some((latest, reason)) = waiter.latest() {
             ask = ask.with_latest(latest, reason);
@@ -412,12 +412,12 @@ impl Core {
     pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
         self.levels.fill(now);
         let waiter = self.line.get_mut(ticket);
-        let (costs, receipt) = (waiter.costs(), waiter.receipt());
+        let (costs, charge) = (waiter.costs(), waiter.charge());
         let granted = waiter.state == State::Granted;
         // The call is not sent before an older one that came too late for its own grant.
         let sent = granted && self.levels.can_send(&costs) && !self.line.is_behind(ticket);
         if sent {
-            self.levels.send(&costs, receipt);
+            self.levels.send(&costs, charge);
         } else if granted {
             self.levels.unplan(&costs);
             if self.levels.recall() {
@@ -504,14 +504,14 @@ impl Core {
     /// Counts a call that was sent as `actual` tokens of a limit.
     pub(crate) fn settle(
         &mut self,
-        receipt: Receipt,
+        charge: ChargeId,
         limit: usize,
         actual: u32,
         now: Instant,
         wakes: &mut Wakes,
     ) -> Option<Settled> {
         self.levels.fill(now);
-        let settled = self.levels.settle(receipt, limit, actual);
+        let settled = self.levels.settle(charge, limit, actual);
         if self.line.bounded && settled.is_some_and(|settled| settled.charged() > 0) {
             // All waiters wait longer now.
             self.look(now, wakes);
@@ -522,19 +522,19 @@ impl Core {
     /// Counts a call that was sent as `tokens` of a limit, if it counts as fewer so far.
     pub(crate) fn settle_at_least(
         &mut self,
-        receipt: Receipt,
+        charge: ChargeId,
         limit: usize,
         tokens: u32,
         now: Instant,
         wakes: &mut Wakes,
     ) -> Option<Settled> {
-        let counted = self.levels.counted(receipt, limit)?;
-        self.settle(receipt, limit, counted.max(tokens), now, wakes)
+        let counted = self.levels.counted(charge, limit)?;
+        self.settle(charge, limit, counted.max(tokens), now, wakes)
     }
 
     /// Forgets a call that was sent. The last number that was counted for it stands.
-    pub(crate) fn forget(&mut self, receipt: Receipt) {
-        self.levels.forget(receipt);
+    pub(crate) fn forget(&mut self, charge: ChargeId) {
+        self.levels.forget(charge);
     }
 
     /// Sets other rates of a limit. The tokens that are there stay.

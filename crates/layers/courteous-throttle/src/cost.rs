@@ -1,4 +1,4 @@
-use courteous_core::{LimitId, Receipt};
+use courteous_core::{ChargeId, LimitId};
 
 use crate::{Ask, Settle, Store};
 
@@ -119,8 +119,8 @@ impl Cost {
         }
         let limit = first?;
         let settler = store.settler()?;
-        let receipt = Receipt::new();
-        *ask = ask.with_receipt(receipt);
-        Some(Settle::new(settler, limit, receipt))
+        let charge = ChargeId::new();
+        *ask = ask.with_charge(charge);
+        Some(Settle::new(settler, limit, charge))
     }
 }

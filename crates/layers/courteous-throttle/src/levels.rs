@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use courteous_core::{LimitId, Pace, Receipt, Settled};
+use courteous_core::{ChargeId, LimitId, Pace, Settled};
 use tokio::time::Instant;
 
 use crate::{
@@ -41,7 +41,7 @@ const MOST_PAYMENTS: usize = 8;
 /// What a call paid when it was sent, or what it was charged on top later, at one time.
 #[derive(Clone, Debug)]
 struct Payment {
-    receipt: Receipt,
+    charge: ChargeId,
     /// What the call costs as far as is known. Only valid in its first payment.
     costs: Costs,
 }
@@ -262,13 +262,13 @@ impl Levels {
         }
     }
 
-    /// Pays for a send. Remembers the payment if it has a receipt.
-    pub(crate) fn send(&mut self, costs: &Costs, receipt: Option<Receipt>) {
+    /// Pays for a send. Remembers the payment if it has a charge.
+    pub(crate) fn send(&mut self, costs: &Costs, charge: Option<ChargeId>) {
         self.each(|meter| meter.send(costs));
-        if let Some(receipt) = receipt {
+        if let Some(charge) = charge {
             self.each(|meter| meter.remember(meter.cost(costs)));
             let costs = *costs;
-            self.unsettled.push(Payment { receipt, costs });
+            self.unsettled.push(Payment { charge, costs });
         }
     }
 
@@ -276,26 +276,26 @@ impl Levels {
     /// such limit.
     pub(crate) fn settle(
         &mut self,
-        receipt: Receipt,
+        charge: ChargeId,
         limit: usize,
         actual: u32,
     ) -> Option<Settled> {
         let sent = self
             .unsettled
             .iter()
-            .position(|paid| paid.receipt == receipt)?;
+            .position(|paid| paid.charge == charge)?;
         let number = u8::try_from(limit).ok()?;
         self.of(number).next()?;
         let payment = self.unsettled.get_mut(sent)?;
         let costs = payment.costs;
         let before = std::mem::replace(payment.costs.get_mut(limit)?, actual);
         let Some(more) = actual.checked_sub(before) else {
-            return Some(Settled::less(self.give_back(receipt, number, actual)));
+            return Some(Settled::less(self.give_back(charge, number, actual)));
         };
         // Each rate is charged separately. The strictest one decides what is returned.
         let mut charged = more;
         if more > 0 {
-            let (last, is_new) = self.last_payment(receipt)?;
+            let (last, is_new) = self.last_payment(charge)?;
             self.each(|meter| {
                 let of_limit = meter.limit() == number;
                 let tokens = if of_limit { meter.charge(more) } else { 0 };
@@ -308,7 +308,7 @@ impl Levels {
                 }
             });
             if is_new {
-                self.unsettled.push(Payment { receipt, costs });
+                self.unsettled.push(Payment { charge, costs });
             }
         }
         Some(Settled::more(charged, more - charged))
@@ -316,27 +316,27 @@ impl Levels {
 
     /// What a call counts as in a limit. `None` if the call is not known, or there is no such
     /// limit.
-    pub(crate) fn counted(&self, receipt: Receipt, limit: usize) -> Option<u32> {
-        let paid = self.unsettled.iter().find(|paid| paid.receipt == receipt)?;
+    pub(crate) fn counted(&self, charge: ChargeId, limit: usize) -> Option<u32> {
+        let paid = self.unsettled.iter().find(|paid| paid.charge == charge)?;
         paid.costs.get(limit).copied()
     }
 
     /// The last payment of a call, and whether its next payment is remembered separately.
-    fn last_payment(&self, receipt: Receipt) -> Option<(usize, bool)> {
+    fn last_payment(&self, charge: ChargeId) -> Option<(usize, bool)> {
         let payments = self.unsettled.iter().enumerate();
-        let mut own = payments.filter(|(_, paid)| paid.receipt == receipt);
+        let mut own = payments.filter(|(_, paid)| paid.charge == charge);
         let (first, _) = own.next()?;
         let (count, last) = own.fold((1, first), |(count, _), (at, _)| (count + 1, at));
         Some((last, count < MOST_PAYMENTS))
     }
 
     /// Takes back what a call paid above `actual`, beginning with its last charge.
-    fn give_back(&mut self, receipt: Receipt, limit: u8, actual: u32) -> u32 {
+    fn give_back(&mut self, charge: ChargeId, limit: u8, actual: u32) -> u32 {
         let mut most = 0;
         let unsettled = std::mem::take(&mut self.unsettled);
         let own = || {
             let payments = unsettled.iter().enumerate().rev();
-            payments.filter(|(_, paid)| paid.receipt == receipt)
+            payments.filter(|(_, paid)| paid.charge == charge)
         };
         self.each(|meter| {
             if meter.limit() != limit {
@@ -357,11 +357,11 @@ impl Levels {
     }
 
     /// Forgets a call. The last number that was counted for it stands.
-    pub(crate) fn forget(&mut self, receipt: Receipt) {
+    pub(crate) fn forget(&mut self, charge: ChargeId) {
         while let Some(at) = self
             .unsettled
             .iter()
-            .rposition(|paid| paid.receipt == receipt)
+            .rposition(|paid| paid.charge == charge)
         {
             self.unsettled.remove(at);
             self.each(|meter| meter.forget(at));

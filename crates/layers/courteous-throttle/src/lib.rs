@@ -25,8 +25,8 @@ mod waiting;
 pub use bucket::{Bucket, BucketTurn};
 pub use cost::Cost;
 pub use courteous_core::{
-    AsError, AsResponse, Ask, BucketSnapshot, InvalidRate, InvalidRates, InvalidSettings, Labels,
-    LimitId, Observed, ObservedStore, Partition, QuotaName, Quotas, Rate, Receipt, Refuse, Settled,
+    AsError, AsResponse, Ask, BucketSnapshot, ChargeId, InvalidRate, InvalidRates, InvalidSettings,
+    Labels, LimitId, Observed, ObservedStore, Partition, QuotaName, Quotas, Rate, Refuse, Settled,
     Settler, Store, StoreSnapshot, Take, Target, ThrottleSnapshot, ToldQuota, Turn,
 };
 pub use future::ResponseFuture;

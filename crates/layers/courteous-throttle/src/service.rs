@@ -162,7 +162,7 @@ fn observe<B>(request: &Request<B>, store: &impl Store, ask: &Ask, switch: &Obse
     let Some(store) = store.observed() else {
         return;
     };
-    match store.take(&ask.without_receipt()) {
+    match store.take(&ask.without_charge()) {
         Observed::Now => {}
         Observed::Wait(wait) => {
             switch.record_wait(Decision::ThrottleWait, wait);

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use courteous_core::{LimitId, Receipt, Settled, Settler};
+use courteous_core::{ChargeId, LimitId, Settled, Settler};
 use http::Response;
 
 /// Tells the throttle what a call really cost: an extension of the response to a request with an
@@ -74,7 +74,7 @@ pub struct Settle {
 
 struct Call {
     settler: Arc<dyn Settler>,
-    receipt: Receipt,
+    charge: ChargeId,
     /// The limit to which the first of its addressed costs went.
     limit: LimitId,
     /// The same call at a throttle further in.
@@ -82,11 +82,11 @@ struct Call {
 }
 
 impl Settle {
-    pub(crate) fn new(settler: Arc<dyn Settler>, limit: LimitId, receipt: Receipt) -> Self {
+    pub(crate) fn new(settler: Arc<dyn Settler>, limit: LimitId, charge: ChargeId) -> Self {
         let inner = None;
         let call = Arc::new(Call {
             settler,
-            receipt,
+            charge,
             limit,
             inner,
         });
@@ -126,7 +126,7 @@ impl Settle {
     /// [`actual_on`](Self::actual_on).
     pub fn at_least_on(&self, limit: impl Into<LimitId>, tokens: u32) -> Option<Settled> {
         let (call, limit) = self.of_limit(limit.into())?;
-        call.settler.settle_at_least(call.receipt, limit, tokens)
+        call.settler.settle_at_least(call.charge, limit, tokens)
     }
 
     /// Counts the call as `tokens` in `limit`, the handle to which a cost of the request was
@@ -136,7 +136,7 @@ impl Settle {
     /// addressed costs.
     pub fn actual_on(&self, limit: impl Into<LimitId>, tokens: u32) -> Option<Settled> {
         let (call, limit) = self.of_limit(limit.into())?;
-        call.settler.settle(call.receipt, limit, tokens)
+        call.settler.settle(call.charge, limit, tokens)
     }
 
     /// The call at the throttle that has `limit`, and the number of that limit.
@@ -163,7 +163,7 @@ impl Settle {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.settler.close(self.receipt);
+        self.settler.close(self.charge);
     }
 }
 

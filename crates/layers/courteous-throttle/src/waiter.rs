@@ -1,6 +1,6 @@
 use std::task::Waker;
 
-use courteous_core::{LimitId, Receipt, RejectReason};
+use courteous_core::{ChargeId, LimitId, RejectReason};
 use tokio::time::Instant;
 
 use crate::{Ask, meter::Costs};
@@ -30,11 +30,11 @@ pub(crate) struct Waiter {
     pub(crate) retried: bool,
 }
 
-/// The costs and the receipt of a waiter with an addressed cost.
+/// The costs and the charge of a waiter with an addressed cost.
 #[derive(Clone, Copy, Debug)]
 struct Priced {
     costs: Costs,
-    receipt: Option<Receipt>,
+    charge: Option<ChargeId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub(crate) enum State {
 impl Waiter {
     pub(crate) fn new(ask: &Ask, release: Option<Instant>) -> Self {
         let (at, reason) = ask.latest().unzip();
-        let (costs, receipt) = (ask.costs(), ask.receipt());
-        let plain = costs == simple(ask.cost()) && receipt.is_none();
+        let (costs, charge) = (ask.costs(), ask.charge());
+        let plain = costs == simple(ask.cost()) && charge.is_none();
         Self {
             waker: None,
             release,
@@ -64,7 +64,7 @@ impl Waiter {
             state: State::Waiting,
             returned: false,
             cost: ask.cost(),
-            priced: (!plain).then(|| Box::new(Priced { costs, receipt })),
+            priced: (!plain).then(|| Box::new(Priced { costs, charge })),
             grant: 0,
             retried: ask.is_retried(),
         }
@@ -75,8 +75,8 @@ impl Waiter {
         priced.map_or_else(|| simple(self.cost), |priced| priced.costs)
     }
 
-    pub(crate) fn receipt(&self) -> Option<Receipt> {
-        self.priced.as_ref()?.receipt
+    pub(crate) fn charge(&self) -> Option<ChargeId> {
+        self.priced.as_ref()?.charge
     }
 
     /// Keeps `waker`, as the task has to wait. Afterwards `waker` holds the waker that it replaced.
