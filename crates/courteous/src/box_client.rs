@@ -137,7 +137,7 @@ impl<B> fmt::Debug for BoxClient<B> {
 impl<B> Service<Request<B>> for BoxClient<B> {
     type Response = Response<BoxBody>;
     type Error = Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<BoxBody>, Error>> + Send>>;
+    type Future = BoxFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))

@@ -46,7 +46,7 @@
 //! # Calls that have not ended at the deadline
 //!
 //! They are counted in [`Unfinished`], and otherwise left alone, as hyper and axum leave theirs: whether a call that is cut off
-//! had an effect is known to nobody, and its caller may still have a use for the answer. They end when their callers drop them;
+//! had an effect cannot be known, and its caller may still have a use for the answer. They end when their callers drop them;
 //! a runtime that ends drops all. A dead letter layer with
 //! [`Reason::Abandoned`](https://docs.rs/courteous-dead-letter/latest/courteous_dead_letter/enum.Reason.html) keeps a call
 //! that was dropped. Abort the tasks that have not ended, and close once more, so that their letters are durable:

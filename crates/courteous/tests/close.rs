@@ -176,7 +176,7 @@ async fn at_the_deadline_it_tells_how_many_are_left_and_leaves_them_alone() {
     for call in calls {
         assert_eq!(call.await.unwrap().unwrap().status(), 200);
     }
-    // Whoever closes again waits for the rest; a deadline in the past looks only.
+    // A second close waits for the rest. With a deadline in the past it only looks.
     client.close(start).await.unwrap();
 }
 

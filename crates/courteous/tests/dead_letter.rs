@@ -151,7 +151,7 @@ async fn a_redrive_through_the_same_stack_sends_the_same_key_and_makes_no_second
     assert_eq!(store.stats().await.unwrap().undelivered(), 0);
 }
 
-/// A sink whose letters are durable after a second, also if nobody waits for that.
+/// A sink whose letters are durable after a second, whether or not that is waited for.
 #[derive(Clone, Debug)]
 struct Slow {
     store: MemoryStore,

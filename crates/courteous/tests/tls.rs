@@ -123,7 +123,7 @@ async fn a_scheme_that_the_connector_does_not_take_is_tried_once() {
     assert_eq!(error.stop_reason(), Some(StopReason::Permanent));
 }
 
-/// A server with a certificate for `name` that nobody but itself has signed, and how many connections it has had.
+/// A server with a certificate for `name` that is signed by itself alone, and how many connections it has had.
 fn serve_tls(name: &str) -> (SocketAddr, Arc<AtomicUsize>, CertificateDer<'static>) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed([name.to_owned()]).unwrap();

@@ -56,7 +56,7 @@ impl Backoff {
         )
     }
 
-    /// The cap is 20 s, or the base where that is longer: a base is somebody's choice, the default
+    /// The cap is 20 s, or the base where that is longer: a base was chosen, the default
     /// is not.
     const fn new(growth: Growth, base: Duration) -> Self {
         let cap = if base.as_nanos() > DEFAULT_CAP.as_nanos() {

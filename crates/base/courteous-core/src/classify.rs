@@ -5,7 +5,7 @@ use http_body::Body;
 
 use crate::{BoxError, RequestLine};
 
-/// Judges what came of an attempt.
+/// Judges the outcome of an attempt.
 ///
 /// One trait for responses and errors, and one verdict, so that a retry, a breaker and a trace agree on what a failure is.
 /// Closures `Fn(Outcome<'_>) -> Verdict` are classifiers.
@@ -52,7 +52,7 @@ impl<C: Classify + ?Sized> Classify for Arc<C> {
     }
 }
 
-/// What came of an attempt, as a classifier sees it: a response or an error, and which request that is about.
+/// The outcome of an attempt, as a classifier sees it: a response or an error, and the line of its request.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
     request: Option<&'a RequestLine>,

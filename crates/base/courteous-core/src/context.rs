@@ -57,7 +57,7 @@ impl CallContext {
             .map(|deadline| deadline.saturating_duration_since(now))
     }
 
-    /// The timeout that ends at the deadline, for errors to tell. `None` if the deadline is nobody's timeout, or was set
+    /// The timeout that ends at the deadline, for errors to tell. `None` if no timeout made the deadline, or it was set
     /// without telling.
     #[must_use]
     pub const fn timeout(&self) -> Option<Duration> {

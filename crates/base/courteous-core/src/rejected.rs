@@ -39,7 +39,7 @@ pub enum RejectReason {
     Closed,
     /// The request costs more than the limit can ever hold.
     CostAboveBurst,
-    /// What several machines share could not be reached in time, so that nobody knows whether the limit allows it.
+    /// What several machines share could not be reached in time. Whether the limit allows the call is not known.
     Unavailable,
     /// The caller's idempotency key is none: see [`KeyField::Malformed`](crate::KeyField::Malformed).
     MalformedKey,

@@ -129,7 +129,7 @@ snapshot! {
         pub recorded: u64,
         /// Letters that are not kept, or not known to be.
         pub not_recorded: u64,
-        /// Letters of calls that were dropped: the sink has them, and nobody waits.
+        /// Letters of calls that were dropped: the sink has them, and no caller waits.
         pub handed_over: u64,
     }
 }

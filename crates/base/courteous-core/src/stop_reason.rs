@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn all_reasons_are_listed() {
-        // The one that is declared last: replace it by one that is added after it.
+        // The last variant that is declared: a variant that is added after it goes here.
         assert_eq!(StopReason::ALL.last(), Some(&StopReason::Rejected));
         for (index, reason) in StopReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index);

@@ -53,13 +53,13 @@ pub trait Partition {
 /// A store is a handle, cheap to clone. One that has to ask another machine answers [`Take::Wait`] unless it has tokens at
 /// hand, and does the asking when its [`Turn`] is polled, or by itself.
 pub trait Store {
-    /// A place among those who wait.
+    /// A place in the queue.
     type Turn: Turn;
 
     /// Takes tokens now, or refuses, or else gives a place in the queue. The order of the calls is the order of the queue.
     fn take(&self, ask: &Ask) -> Take<Self::Turn>;
 
-    /// Lets nobody pass before `opens`, however many tokens there are. A bucket that opens later already stays so.
+    /// Lets no call pass before `opens`, however many tokens there are. A bucket that opens later stays closed until then.
     fn close_until(&self, opens: Instant);
 
     /// The server said that it will take `remaining` more requests within `reset` from now. A store that can slows down so
@@ -137,8 +137,8 @@ pub enum Observed {
 ///
 /// Dropped, it gives everything back that it was granted and has not spent.
 pub trait Turn {
-    /// Waits until the tokens are there. They are set aside then, for a call that is made in this very poll; who comes
-    /// later may find them gone.
+    /// Waits until the tokens are there. They are set aside then, for a call that is made in this very poll. In a later
+    /// poll they may be gone.
     ///
     /// # Errors
     ///
@@ -178,8 +178,8 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Asks for `cost` tokens of the store's first limit, and one of each other, however long it takes, and whoever waits
-    /// before.
+    /// Asks for `cost` tokens of the store's first limit, and one of each other, however long that takes, and
+    /// however many calls wait before.
     #[must_use]
     pub const fn new(cost: NonZeroU32) -> Self {
         let mut costs = [1; LimitId::MOST];

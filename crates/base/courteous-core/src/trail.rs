@@ -79,7 +79,7 @@ impl Trail {
         self.lock().followed
     }
 
-    /// How many attempts were made, with the one that is under way.
+    /// How many attempts were made, the current one included.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.lock().attempts

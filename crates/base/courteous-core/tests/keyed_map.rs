@@ -12,7 +12,7 @@ use courteous_core::{KeyedMap, NoRoom, Origin, Overflow, RequestView};
 use http::Request;
 use proptest::{collection::vec, prelude::*};
 
-/// In use by whoever has it too.
+/// In use while it has another owner.
 type Value = Arc<u32>;
 
 fn is_spare(value: &Value) -> bool {
@@ -122,7 +122,7 @@ proptest! {
                         (Some(known), Ok(given)) => assert!(Arc::ptr_eq(known, given)),
                         (Some(_), Err(_)) => panic!("no room for a known key"),
                         (None, Ok(given)) => {
-                            // If it was known before, nobody had it any more.
+                            // If it was known before, it had no other owner any more.
                             assert!(!held.contains_key(&key) && **given == made);
                             assert!(map.len() <= most);
                         }

@@ -21,7 +21,7 @@ use crate::{Generator, KeySettings, RandomUuid, ResponseFuture, events, layer::S
 /// request. Responses and errors are the inner service's own.
 ///
 /// The header value is not marked as sensitive, so that it can be seen in logs, where one looks for
-/// what became of an operation. It gives nobody access to anything.
+/// what became of an operation. It gives access to nothing.
 ///
 /// A key is for one operation. A service further in that makes several requests out of one would send
 /// them all under its key: a retry inside of that service refuses the second one, with [`Rejected`]

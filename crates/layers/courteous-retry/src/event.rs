@@ -47,7 +47,7 @@ impl<'a> RetryEvent<'a> {
         self.outcome.status()
     }
 
-    /// What came of it.
+    /// The outcome of that attempt.
     #[must_use]
     pub const fn outcome(&self) -> Outcome<'a> {
         self.outcome

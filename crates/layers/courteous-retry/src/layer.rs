@@ -138,7 +138,7 @@ impl<K> RetryLayer<K> {
     }
 
     /// What judges responses and errors if [`with_classifier`](Self::with_classifier) was not called: for presets, which bring
-    /// the classifier of a client, and keep the one that their user has chosen.
+    /// the classifier of a client, and keep a classifier that their user has chosen.
     #[must_use]
     pub fn with_default_classifier<C>(self, classifier: C) -> Self
     where

@@ -7,7 +7,7 @@
 //!               decided: idempotent? body there? deadline? waits in sum? budget?
 //! ```
 //!
-//! What came of an attempt is judged by a classifier, and then one decision is made, with everything known: whether the
+//! A classifier judges the outcome of an attempt. Then one decision is made, with everything known: whether the
 //! request may be sent again, when, and whether the budget allows it. Only then is the response let go. The last response or
 //! error is what the caller gets: there is no made-up one.
 //!
@@ -144,7 +144,7 @@
 //!
 //! | event | level | fields |
 //! |---|---|---|
-//! | `retry` | debug | `attempt` (the one that failed), `wait_ms`, `fault`, `status`, `method`, `origin` |
+//! | `retry` | debug | `attempt` (its number, which failed), `wait_ms`, `fault`, `status`, `method`, `origin` |
 //! | `stopped` | debug | `attempts`, `reason`, `waited_ms`, `wait_ms` (until the server wants the next call), `fault`, `status`, `method`, `origin` |
 //!
 //! A call that ends with an answer makes no event. `reason` is [`StopReason::as_str`], `fault` is

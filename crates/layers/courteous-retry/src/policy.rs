@@ -54,7 +54,7 @@ pub(crate) struct Progress {
     pub(crate) attempts: u32,
     /// The attempts that are allowed.
     pub(crate) max_attempts: Allowance,
-    /// How far the backoff has grown: the attempts since it last began anew.
+    /// How far the backoff has grown: the attempts since it last started over.
     pub(crate) growth: u32,
     /// The last backoff.
     pub(crate) last_backoff: Duration,
@@ -260,7 +260,7 @@ impl Policy {
             });
         }
         if let Some(pushback) = pushback {
-            // gRFC A6: exactly so long, and the backoff begins anew.
+            // gRFC A6: exactly as long as it says, and the backoff starts over.
             let until = situation.now.checked_add(pushback)?;
             return Some(Wait {
                 until,

@@ -21,7 +21,7 @@ impl Observer {
         Some(Self { switch, decision })
     }
 
-    /// What there is to observe of a call that begins `now`. If its limit has passed, that is told, and there is nothing more to
+    /// Begins to observe a call at `now`. If its limit has passed already, that is told, and there is nothing more to
     /// observe: without an observer, no other limit may be enforced either.
     #[inline]
     pub(crate) fn begin(
