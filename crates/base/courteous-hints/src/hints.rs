@@ -167,8 +167,8 @@ impl<'a> Hints<'a> {
         })
     }
 
-    /// What is left of the server's limits; of several, the one with the least left, and of equals
-    /// the one that resets last.
+    /// What is left of the server's limits. Of several limits, the least that is left counts; of
+    /// equal ones, the latest reset.
     ///
     /// Meant for every response, also a good one: a caller that slows down in time is never
     /// refused. Where no such field is there, that costs one pass over the names of the headers.

@@ -113,7 +113,7 @@ mod tests {
         );
     }
 
-    // All of these are numbers to `f64::from_str`, or to somebody.
+    // All of these are numbers to `f64::from_str`, or to another parser.
     #[test]
     fn signs_exponents_and_words_are_no_number() {
         for text in [

@@ -137,8 +137,8 @@ impl<'a> Item<'a> {
         Number::parse(self.parameter(names)?).map(|number| number.duration(Unit::Seconds))
     }
 
-    /// Whether this policy is the one that `item` tells the state of: the same name and, where both
-    /// tell one, partition.
+    /// Whether `item` tells the state of this policy: the names are equal and, where both have a
+    /// partition, the partitions too.
     fn is_of(&self, item: &Self) -> bool {
         let partitions = (self.parameter(&["pk"]), item.parameter(&["pk"]));
         let apart = matches!(partitions, (Some(one), Some(other)) if one != other);

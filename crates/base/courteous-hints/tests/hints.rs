@@ -145,7 +145,7 @@ mod retry_after {
         }
     }
 
-    // A field that may come once: two of them are an error of somebody's, and adding up would be
+    // A field that may come once: two of them are an error already, and adding them up would be
     // another one.
     #[test]
     fn of_several_the_longest_valid_one_counts() {

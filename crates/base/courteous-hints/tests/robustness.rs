@@ -201,7 +201,7 @@ proptest! {
         prop_assert_eq!(Hints::at(&headers, received).quota(), None);
     }
 
-    // What is more than a year old or a year ahead is nobody's reset.
+    // What is more than a year old or a year ahead is no reset.
     #[test]
     fn a_reset_is_never_longer_than_a_year_where_its_unit_had_to_be_guessed(number in any::<u64>(), now in 100_000_000_u32..) {
         let mut headers = HeaderMap::new();
