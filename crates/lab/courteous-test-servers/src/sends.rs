@@ -173,8 +173,8 @@ fn parts(rate: Rate) -> (i128, i128) {
     (i128::from(rate.tokens()), i128::from(rate.per()))
 }
 
-/// For a window from `a` to `b`, the excess is (requests with both instants in it) * per - (b - a)
-/// * tokens. The loop visits the starts from the latest to the earliest. Each start adds its
+/// For a window from `a` to `b`, the excess is `requests * per - (b - a) * tokens`, of the requests
+/// with both instants in it. The loop visits the starts from the latest to the earliest. Each start adds its
 /// request to all ends that are not before it. The loop then takes the best of the ends that are
 /// not before the start.
 fn worst(mut list: Vec<Sent>, rate: Rate) -> Option<Window> {
