@@ -262,7 +262,7 @@ impl Levels {
         }
     }
 
-    /// Pays for a send. Remembers the payment if it has a charge.
+    /// Pays for a send. Remembers the payment under `charge`, if its true cost will be told.
     pub(crate) fn send(&mut self, costs: &Costs, charge: Option<ChargeId>) {
         self.each(|meter| meter.send(costs));
         if let Some(charge) = charge {
