@@ -1,7 +1,7 @@
 //! The permits of a concurrency limit: one atomic word in front of a mutex, which has the permits
 //! whenever a call waits.
 //!
-//! `locked` models that of `courteous-queue/src/shared.rs`, with the shortcut of
+//! `locked` models that of `courteous-limit/src/shared.rs`, with the shortcut of
 //! `courteous-concurrency/src/line.rs`. The line models the one there, without promises that lapse:
 //! a waiter that is called out of the line has the permit.
 

@@ -1,7 +1,7 @@
 //! The tokens of a throttle: one atomic word in front of a mutex, which has the tokens whenever the
 //! bucket has other state.
 //!
-//! `locked` models that of `courteous-queue/src/shared.rs`, with the shortcut of
+//! `locked` models that of `courteous-limit/src/shared.rs`, with the shortcut of
 //! `courteous-throttle/src/fast_path.rs`. A token is one unit, and comes back in one unit of time.
 
 use std::collections::VecDeque;

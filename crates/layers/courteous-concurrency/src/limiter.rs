@@ -1,7 +1,7 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use courteous_core::{CallContext, InvalidCount, RejectReason, Rejected};
-use courteous_queue::Wakes;
+use courteous_limit::Wakes;
 use tokio::time::Instant;
 
 use crate::{

@@ -6,7 +6,7 @@ use std::{
 };
 
 use courteous_core::{CallContext, InvalidCount, KeyedMap, Labels, Origin, Overflow};
-use courteous_queue::Wakes;
+use courteous_limit::Wakes;
 
 use crate::{
     limiter::{Admission, Limiter, at_least_one},

@@ -39,7 +39,7 @@
 
 use std::{task::Waker, time::Duration};
 
-use courteous_queue::{Next, Queue, Serve, Ticket, Wakes};
+use courteous_limit::{Next, Queue, Serve, Ticket, Wakes};
 use tokio::time::Instant;
 
 /// The time between two looks at the promises. A promise that is not redeemed lapses at the second

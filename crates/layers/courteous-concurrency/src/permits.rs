@@ -1,4 +1,4 @@
-use courteous_queue::{Shared, Shortcut};
+use courteous_limit::{Shared, Shortcut};
 
 use crate::{leases::Leases, line::Line, slots::Slots};
 

@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_queue::Ticket;
+use courteous_limit::Ticket;
 use tokio::time::Instant;
 
 use crate::{permit::Permit, permits::Core};

@@ -1,5 +1,5 @@
 use courteous_core::{Ask, Rejected};
-use courteous_queue::Ticket;
+use courteous_limit::Ticket;
 use tokio::time::Instant;
 
 /// What a polled waiter finds.

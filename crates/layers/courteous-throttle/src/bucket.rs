@@ -10,7 +10,7 @@ use courteous_core::{
     BucketSnapshot, ChargeId, Dice, InvalidRates, LimitId, Observed, ObservedStore, Rejected,
     RequestView, Settled, Settler, Target, ThrottleSnapshot, ToldQuota,
 };
-use courteous_queue::{Nap, Shared, Ticket, Wakes};
+use courteous_limit::{Nap, Shared, Ticket, Wakes};
 use tokio::time::Instant;
 
 use crate::{

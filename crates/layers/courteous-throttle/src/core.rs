@@ -4,7 +4,7 @@ use courteous_core::{
     Admission, BucketSnapshot, ChargeId, Dice, LimitId, Observed, Quotas, RejectReason, Rejected,
     Settled, Target, ToldQuota,
 };
-use courteous_queue::{Next, Serve, Ticket, Wakes};
+use courteous_limit::{Next, Serve, Ticket, Wakes};
 use tokio::time::Instant;
 
 use crate::{

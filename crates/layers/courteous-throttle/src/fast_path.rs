@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use courteous_core::LimitId;
-use courteous_queue::Shortcut;
+use courteous_limit::Shortcut;
 use tokio::time::Instant;
 
 use crate::{

@@ -9,7 +9,7 @@ use courteous_core::{
     BucketSnapshot, InvalidRates, KeyedMap, Labels, LimitId, Origin, Overflow, RequestView,
     ThrottleSnapshot,
 };
-use courteous_queue::Wakes;
+use courteous_limit::Wakes;
 use tokio::time::Instant;
 
 use crate::{Bucket, Partition, Rate, bucket::WeakBucket};

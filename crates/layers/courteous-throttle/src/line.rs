@@ -1,5 +1,5 @@
 use courteous_core::{LimitId, RejectReason};
-use courteous_queue::{Queue, Ticket, Wakes};
+use courteous_limit::{Queue, Ticket, Wakes};
 use tokio::time::Instant;
 
 use crate::{

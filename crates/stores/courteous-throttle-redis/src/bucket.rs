@@ -4,7 +4,7 @@ use courteous_core::{
     Ask, BucketSnapshot, Dice, InvalidRates, LimitId, Partition, Rate, RequestView, Store,
     StoreSnapshot, Take, Target, ThrottleSnapshot, ToldQuota,
 };
-use courteous_queue::Shared;
+use courteous_limit::Shared;
 use tokio::time::Instant;
 
 use crate::{
@@ -312,7 +312,7 @@ impl RedisBucket {
         Arc::strong_count(&self.shared) == 1 && self.shared.with(|core| core.is_idle(now))
     }
 
-    fn change<R>(&self, f: impl FnOnce(&mut Core, &mut courteous_queue::Wakes, Instant) -> R) -> R {
+    fn change<R>(&self, f: impl FnOnce(&mut Core, &mut courteous_limit::Wakes, Instant) -> R) -> R {
         let result = self.shared.update(|core, now, wakes| f(core, wakes, now));
         self.worker.ensure_task();
         result

@@ -57,7 +57,7 @@ use std::{
 use courteous_core::{
     Admission, Ask, Dice, Quotas, Rate, RejectReason, Rejected, Target, ToldQuota,
 };
-use courteous_queue::{Next, Queue, Serve, Shared, Ticket, Wakes};
+use courteous_limit::{Next, Queue, Serve, Shared, Ticket, Wakes};
 use tokio::time::Instant;
 
 use self::{closing::Closing, looks::Looks};

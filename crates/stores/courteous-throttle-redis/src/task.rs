@@ -5,7 +5,7 @@ use std::{
     task::Poll,
 };
 
-use courteous_queue::Shared;
+use courteous_limit::Shared;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep_until};
 

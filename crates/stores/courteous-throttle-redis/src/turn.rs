@@ -4,7 +4,7 @@ use std::{
 };
 
 use courteous_core::{Ask, Rejected, Target, Turn};
-use courteous_queue::{Nap, Ticket};
+use courteous_limit::{Nap, Ticket};
 use tokio::time::Instant;
 
 use crate::{

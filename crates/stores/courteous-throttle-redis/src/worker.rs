@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use courteous_queue::Shared;
+use courteous_limit::Shared;
 use tokio::{
     runtime::{self, Handle},
     task::AbortHandle,

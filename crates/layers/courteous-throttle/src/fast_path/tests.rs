@@ -1,7 +1,7 @@
 use std::{num::NonZeroU32, sync::Arc, task::Waker};
 
 use courteous_core::{Ask, QuotaName, Rejected, RequestView, Target, ToldQuota};
-use courteous_queue::{Serve, Ticket, Wakes};
+use courteous_limit::{Serve, Ticket, Wakes};
 use proptest::prelude::*;
 
 use super::*;
@@ -377,7 +377,7 @@ fn threads_take_as_much_as_there_is() {
 /// With the two counts of its `Arc`, a bucket takes one cache line: there may be a million.
 #[test]
 fn a_bucket_at_rest_is_small() {
-    let size = size_of::<courteous_queue::Shared<Kept, FastPath>>();
+    let size = size_of::<courteous_limit::Shared<Kept, FastPath>>();
     assert!(size <= 48, "{size} bytes");
 }
 

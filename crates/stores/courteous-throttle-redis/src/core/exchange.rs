@@ -1,6 +1,6 @@
 //! The effects of a call to Redis on the bucket.
 
-use courteous_queue::Wakes;
+use courteous_limit::Wakes;
 use tokio::time::Instant;
 
 use super::Core;

@@ -1,7 +1,7 @@
 //! Which calls and waiters are refused, because they cannot be served in time.
 
 use courteous_core::{Ask, RejectReason, Rejected};
-use courteous_queue::Wakes;
+use courteous_limit::Wakes;
 use tokio::time::Instant;
 
 use super::Core;

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_core::{Ask, RejectReason};
-use courteous_queue::{Serve, Ticket, Wakes};
+use courteous_limit::{Serve, Ticket, Wakes};
 use tokio::time::Instant;
 
 use super::{

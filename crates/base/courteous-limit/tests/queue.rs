@@ -1,6 +1,6 @@
 //! The guarantees of the line.
 
-use courteous_queue::{Queue, Ticket};
+use courteous_limit::{Queue, Ticket};
 use proptest::prelude::*;
 
 #[test]

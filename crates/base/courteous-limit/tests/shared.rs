@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use courteous_queue::{Next, Queue, Serve, Shared, Ticket, Wakes};
+use courteous_limit::{Next, Queue, Serve, Shared, Ticket, Wakes};
 use tokio::{
     runtime::{Builder, Runtime},
     time::{self, Instant},
