@@ -627,10 +627,8 @@ impl SerializeStruct for Counting {
 fn a_duration_without_end_is_shown_by_the_word_that_a_file_has_for_it() {
     let mut settings = Settings::default();
     settings.idle_timeout = Some(Duration::MAX);
-    assert_eq!(
-        format!("{settings:?}"),
-        "Settings { idle_timeout: unlimited }"
-    );
+    let shown = format!("{settings:?}");
+    assert!(shown.contains("idle_timeout: unlimited,"), "{shown}");
 }
 
 #[test]
