@@ -195,10 +195,12 @@ pub use check::{CloneService, HttpService, ServiceError, check};
 pub use close::{CloseLayer, Closer, Unfinished};
 pub use courteous_core::{
     Attempt, BoxError, CallContext, CallId, Classified, Classify, Decision, Dice, Effect, Elapsed,
-    Fault, Gate, History, InvalidCount, InvalidSettings, Labels, LayerKind, LongLived,
-    NoRandomBytes, NoRuntime, ObserveOnly, Origin, Outcome, RejectReason, Rejected, RequestView,
-    ResponseHead, Retried, RetryInfo, Scope, StopReason, Verdict, find_cause, random_bytes,
+    Fault, Gate, History, InvalidCount, InvalidSettings, LayerKind, LongLived, NoRandomBytes,
+    NoRuntime, ObserveOnly, Origin, Outcome, RejectReason, Rejected, RequestView, ResponseHead,
+    Retried, RetryInfo, Scope, StopReason, Verdict, find_cause, random_bytes,
 };
+#[cfg(feature = "stack")]
+pub use courteous_limit::Labels;
 pub use error::Error;
 #[cfg(feature = "stack")]
 pub use {

@@ -6,10 +6,11 @@ use std::{
 
 use bytes::Bytes;
 use courteous_concurrency::{AsError, ConcurrencyLimit, ConcurrencyLimitLayer};
-use courteous_core::{BoxError, InvalidSettings, LongLived, ObserveOnly, Origin, Partition};
+use courteous_core::{BoxError, InvalidSettings, LongLived, ObserveOnly, Origin};
 #[cfg(feature = "dead-letter")]
 use courteous_dead_letter::{DeadLetter, DeadLetterLayer};
 use courteous_idempotency::{IdempotencyKey, IdempotencyKeyLayer, RandomUuid};
+use courteous_limit::Partition;
 use courteous_retry::{Budget, Retry, RetryLayer};
 use courteous_throttle::{PerOrigin, Throttle, ThrottleLayer};
 use courteous_timeout::{AttemptTimeout, AttemptTimeoutLayer, TotalTimeout, TotalTimeoutLayer};

@@ -1,8 +1,8 @@
 use courteous_concurrency::{ConcurrencyLimitLayer, LimitSnapshot};
 use courteous_core::{
-    AsError, Decision, InvalidSettings, LettersSnapshot, ObserveOnly, Origin, Partition,
-    ThrottleSnapshot, snapshot,
+    AsError, Decision, InvalidSettings, LettersSnapshot, ObserveOnly, Origin, snapshot,
 };
+use courteous_limit::{Partition, ThrottleSnapshot};
 use courteous_retry::{BudgetSnapshot, RetryLayer};
 
 use crate::{Closer, Settings};
@@ -11,7 +11,7 @@ snapshot! {
     /// What is in force in a client, at one instant: for a health check, or a support ticket.
     ///
     /// It holds no secret: no header field, no path and no body. Of keys, only origins are shown, and others as
-    /// [`Labels`](courteous_core::Labels) say. Of each table of keys, the ten that hold up most are shown, and all are counted. Times
+    /// [`Labels`](courteous_limit::Labels) say. Of each table of keys, the ten that hold up most are shown, and all are counted. Times
     /// are told as what is left of them.
     ///
     /// `Debug` leaves out what is not there; `{:#?}` is a page. With the feature `serde` it can be serialized.

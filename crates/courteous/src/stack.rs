@@ -1,10 +1,11 @@
 use std::{error, fmt, num::NonZeroUsize, time::Duration};
 
 use courteous_concurrency::{AsError, ConcurrencyLimitLayer};
-use courteous_core::{InvalidSettings, ObserveOnly, Origin, Partition};
+use courteous_core::{InvalidSettings, ObserveOnly, Origin};
 #[cfg(feature = "dead-letter")]
 use courteous_dead_letter::DeadLetterLayer;
 use courteous_idempotency::{IdempotencyKeyLayer, RandomUuid};
+use courteous_limit::Partition;
 use courteous_retry::{Budget, RetryLayer};
 use courteous_throttle::{PerOrigin, Rate, ThrottleLayer};
 #[cfg(feature = "tonic")]

@@ -66,7 +66,8 @@ impl<'a> Host<'a> {
 
     /// What hosts of one owner have in common, as far as can be told: the last two labels of a name, or the network of an
     /// address.
-    pub(crate) fn group(self) -> Self {
+    #[must_use]
+    pub fn group(self) -> Self {
         Self(match self.0 {
             Kind::Name(name) => {
                 let dots = name.bytes().enumerate().rev();

@@ -52,16 +52,12 @@ mod invalid_count;
 mod invalid_settings;
 mod key_claim;
 mod key_field;
-mod keyed_map;
 mod layer_kind;
-mod limit_id;
+mod letters_snapshot;
 mod long_lived;
 mod observe_only;
-mod overflow;
-mod pages;
 #[doc(hidden)]
 pub mod plain;
-mod quotas;
 mod random;
 mod rate;
 mod refuse;
@@ -71,11 +67,7 @@ mod request;
 mod request_line;
 mod retried;
 mod retry_info;
-mod settler;
-mod snapshot;
 mod stop_reason;
-mod store;
-mod table;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod timer;
@@ -98,13 +90,10 @@ pub use invalid_count::InvalidCount;
 pub use invalid_settings::InvalidSettings;
 pub use key_claim::{ClaimedKey, KeyClaim};
 pub use key_field::KeyField;
-pub use keyed_map::{KeyedMap, NoRoom, Place};
 pub use layer_kind::LayerKind;
-pub use limit_id::{ChargeId, LimitId};
+pub use letters_snapshot::LettersSnapshot;
 pub use long_lived::LongLived;
 pub use observe_only::{Decision, ObserveOnly};
-pub use overflow::Overflow;
-pub use quotas::{Admission, Pace, QuotaName, Quotas, Target, ToldQuota};
 pub use random::{NoRandomBytes, random_bytes};
 pub use rate::{InvalidRate, Rate};
 pub use refuse::{AsError, AsResponse, Refuse};
@@ -114,13 +103,7 @@ pub use request::{Origin, RequestView};
 pub use request_line::RequestLine;
 pub use retried::Retried;
 pub use retry_info::RetryInfo;
-pub use settler::{Settled, Settler};
-pub use snapshot::{
-    BucketSnapshot, Busiest, InvalidRates, Labels, LettersSnapshot, StoreSnapshot,
-    ThrottleSnapshot, WITHOUT_ROOM,
-};
 pub use stop_reason::StopReason;
-pub use store::{Ask, Observed, ObservedStore, Partition, Store, Take, Turn};
 pub use timer::{NoRuntime, timer};
 pub use trail::Trail;
 pub use upload::Upload;

@@ -63,6 +63,16 @@ impl<'a> RequestView<'a> {
     pub fn origin(&self) -> Origin {
         Origin::of(self.uri, self.headers)
     }
+
+    /// The authority of that server as the request spells it: the target's, or the `Host` field. Empty if there is neither.
+    #[must_use]
+    #[inline]
+    pub fn authority_as_spelled(&self) -> &'a [u8] {
+        match self.uri.authority() {
+            Some(authority) => authority.as_str().as_bytes(),
+            None => host_field(self.headers).map_or(&[], HeaderValue::as_bytes),
+        }
+    }
 }
 
 impl fmt::Debug for RequestView<'_> {

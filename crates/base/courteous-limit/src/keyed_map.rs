@@ -4,10 +4,9 @@ use std::{
     num::NonZeroUsize,
 };
 
-use crate::{
-    Origin,
-    table::{NIL, Table},
-};
+use courteous_core::Origin;
+
+use crate::table::{NIL, Table};
 
 /// How many keys there may be, by default.
 const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();

@@ -3,7 +3,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Names one limit of a [`Store`](crate::Store): what a cost is addressed to.
+/// Names one limit of a [`TokenStore`](crate::TokenStore): what a cost is addressed to.
 ///
 /// All clones of a handle name the same limit, and so do all the stores that a keyed one makes from one template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,7 +12,7 @@ pub struct LimitId {
     index: u8,
 }
 
-/// Names one call, which a [`Store`](crate::Store) remembers until its true cost is told.
+/// Names one call, which a [`TokenStore`](crate::TokenStore) remembers until its true cost is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChargeId(NonZeroU64);
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{Ask, RejectReason, Rejected};
+use courteous_core::{RejectReason, Rejected};
+
+use crate::Ask;
 
 use self::recent::Recent;
 pub use self::{

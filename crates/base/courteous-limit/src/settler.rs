@@ -1,6 +1,6 @@
 use crate::ChargeId;
 
-/// Where a [`Store`](crate::Store) is told what a call really cost.
+/// Where a [`TokenStore`](crate::TokenStore) is told what a call really cost.
 pub trait Settler: Send + Sync {
     /// Counts the call with this `charge` as `actual` tokens of the limit with number `limit`, instead of what was counted
     /// until now. May be called again, with a newer number.

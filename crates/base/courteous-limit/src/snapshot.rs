@@ -2,7 +2,7 @@ use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{Origin, Rate, snapshot};
+use courteous_core::{Origin, Rate, snapshot};
 
 /// How many characters of a key are shown.
 const SHOWN: usize = 300;
@@ -118,19 +118,6 @@ snapshot! {
         pub workers: Option<u32>,
         /// What went wrong last.
         pub last_fault: Option<String>,
-    }
-}
-
-snapshot! {
-    /// How many letters a dead-letter layer has made, since it was made. Not how many are in its store.
-    #[derive(Default)]
-    pub struct LettersSnapshot {
-        /// Letters that are durable.
-        pub recorded: u64,
-        /// Letters that are not kept, or not known to be.
-        pub not_recorded: u64,
-        /// Letters of calls that were dropped: the sink has them, and no caller waits.
-        pub handed_over: u64,
     }
 }
 

@@ -8,17 +8,16 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{
-    ChargeId, InvalidRates, LimitId, Rate, RejectReason, Rejected, RequestView, Settler, Target,
-    ThrottleSnapshot, ToldQuota,
-};
+use courteous_core::{Rate, RejectReason, Rejected, RequestView};
+
+use crate::{ChargeId, InvalidRates, LimitId, Settler, Target, ThrottleSnapshot, ToldQuota};
 
 /// Chooses the tokens that a request draws on.
 ///
 /// One store is itself, for all requests; a keyed one has a store for each host, or each credential.
 pub trait Partition {
     /// What keeps the tokens.
-    type Store: Store;
+    type Store: TokenStore;
 
     /// The tokens that the request with this `head` draws on. Never fails: a keyed store whose memory is used up has the
     /// request share tokens, or lets it pass.
@@ -52,7 +51,7 @@ pub trait Partition {
 ///
 /// A store is a handle, cheap to clone. One that has to ask another machine answers [`Take::Wait`] unless it has tokens at
 /// hand, and does the asking when its [`Turn`] is polled, or by itself.
-pub trait Store {
+pub trait TokenStore {
     /// A place in the queue.
     type Turn: Turn;
 
@@ -102,11 +101,11 @@ pub trait Store {
     }
 }
 
-/// Tells what would become of calls that are only observed, as [`ObserveOnly`](crate::ObserveOnly) says.
+/// Tells what would become of calls that are only observed, as [`ObserveOnly`](courteous_core::ObserveOnly) says.
 ///
 /// It has tokens of its own, which are taken at the instants at which the calls would have been sent. So each call finds what it
 /// would have found if all were enforced, and those that *are* enforced are told nothing of it. Each method is that of
-/// [`Store`] with the same name.
+/// [`TokenStore`] with the same name.
 pub trait ObservedStore {
     /// What would become of a call, which is sent at once.
     fn take(&self, ask: &Ask) -> Observed;
@@ -121,7 +120,7 @@ pub trait ObservedStore {
     fn hear(&self, target: Target, told: &[ToldQuota]);
 }
 
-/// What would have become of a call, had it asked a [`Store`] for tokens.
+/// What would have become of a call, had it asked a [`TokenStore`] for tokens.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::exhaustive_enums, reason = "a store can do nothing else")]
 pub enum Observed {
@@ -154,7 +153,7 @@ pub trait Turn {
     fn pass(self: Pin<&mut Self>);
 }
 
-/// What became of asking a [`Store`] for tokens.
+/// What became of asking a [`TokenStore`] for tokens.
 #[derive(Debug)]
 #[allow(clippy::exhaustive_enums, reason = "a store can do nothing else")]
 pub enum Take<T> {
@@ -166,7 +165,7 @@ pub enum Take<T> {
     Refused(Rejected),
 }
 
-/// What a call asks a [`Store`] for.
+/// What a call asks a [`TokenStore`] for.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
     costs: [u32; LimitId::MOST],

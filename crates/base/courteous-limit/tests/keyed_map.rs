@@ -8,7 +8,8 @@ use std::{
     sync::Arc,
 };
 
-use courteous_core::{KeyedMap, NoRoom, Origin, Overflow, RequestView};
+use courteous_core::{Origin, RequestView};
+use courteous_limit::{KeyedMap, NoRoom, Overflow};
 use http::Request;
 use proptest::{collection::vec, prelude::*};
 

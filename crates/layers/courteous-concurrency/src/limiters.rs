@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use courteous_core::{CallContext, InvalidCount, KeyedMap, Labels, Origin, Overflow};
+use courteous_core::{CallContext, InvalidCount, Origin};
 use courteous_limit::Wakes;
+use courteous_limit::{KeyedMap, Labels, Overflow};
 
 use crate::{
     limiter::{Admission, Limiter, at_least_one},

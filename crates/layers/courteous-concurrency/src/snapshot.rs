@@ -1,4 +1,5 @@
-use courteous_core::{Busiest, Labels, WITHOUT_ROOM, snapshot};
+use courteous_core::snapshot;
+use courteous_limit::{Busiest, Labels, WITHOUT_ROOM};
 
 snapshot! {
     /// What is in force at a concurrency limit, at one instant.

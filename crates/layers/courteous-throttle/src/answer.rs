@@ -1,4 +1,5 @@
-use courteous_core::{Ask, Rejected};
+use courteous_core::Rejected;
+use courteous_limit::Ask;
 use courteous_limit::Ticket;
 use tokio::time::Instant;
 

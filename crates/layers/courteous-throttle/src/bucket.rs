@@ -6,15 +6,16 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{
-    BucketSnapshot, ChargeId, Dice, InvalidRates, LimitId, Observed, ObservedStore, Rejected,
-    RequestView, Settled, Settler, Target, ThrottleSnapshot, ToldQuota,
+use courteous_core::{Dice, Rejected, RequestView};
+use courteous_limit::{
+    BucketSnapshot, ChargeId, InvalidRates, LimitId, Observed, ObservedStore, Settled, Settler,
+    Target, ThrottleSnapshot, ToldQuota,
 };
 use courteous_limit::{Nap, Shared, Ticket, Wakes};
 use tokio::time::Instant;
 
 use crate::{
-    Ask, Partition, Rate, Store, Take, Turn,
+    Ask, Partition, Rate, Take, TokenStore, Turn,
     answer::{Entry, Find},
     core::Core,
     fast_path::{FastPath, Kept},
@@ -429,7 +430,7 @@ impl Partition for Bucket {
     }
 }
 
-impl Store for Bucket {
+impl TokenStore for Bucket {
     type Turn = BucketTurn;
 
     #[inline]

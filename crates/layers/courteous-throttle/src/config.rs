@@ -1,6 +1,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
-use courteous_core::{Ask, CallContext, RejectReason, RequestView, Target};
+use courteous_core::{CallContext, RejectReason, RequestView};
+use courteous_limit::{Ask, Target};
 use http::{Request, StatusCode};
 use tokio::time::Instant;
 

@@ -1,8 +1,8 @@
 use std::{num::NonZeroU32, sync::Arc, task::Waker, time::Duration};
 
-use courteous_core::{
-    Admission, BucketSnapshot, ChargeId, Dice, LimitId, Observed, Quotas, RejectReason, Rejected,
-    Settled, Target, ToldQuota,
+use courteous_core::{Dice, RejectReason, Rejected};
+use courteous_limit::{
+    Admission, BucketSnapshot, ChargeId, LimitId, Observed, Quotas, Settled, Target, ToldQuota,
 };
 use courteous_limit::{Next, Serve, Ticket, Wakes};
 use tokio::time::Instant;

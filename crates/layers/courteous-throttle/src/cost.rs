@@ -1,6 +1,6 @@
-use courteous_core::{ChargeId, LimitId};
+use courteous_limit::{ChargeId, LimitId};
 
-use crate::{Ask, Settle, Store};
+use crate::{Ask, Settle, TokenStore};
 
 /// What one request costs, in tokens. It is an extension of the request, and takes precedence over
 /// the layer's own [`with_cost`](crate::ThrottleLayer::with_cost).
@@ -105,7 +105,7 @@ impl Cost {
     /// settle it.
     #[cold]
     #[inline(never)]
-    pub(crate) fn price(&self, ask: &mut Ask, store: &impl Store) -> Option<Settle> {
+    pub(crate) fn price(&self, ask: &mut Ask, store: &impl TokenStore) -> Option<Settle> {
         for part in self.parts().filter(|part| part.limit.is_none()) {
             *ask = ask.with_cost(0, part.tokens);
         }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use courteous_core::LimitId;
+use courteous_limit::LimitId;
 use courteous_limit::Shortcut;
 use tokio::time::Instant;
 

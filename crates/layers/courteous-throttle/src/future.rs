@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    Refuse, Settle, Store, Turn, events,
+    Refuse, Settle, TokenStore, Turn, events,
     listen::Listen,
     waiting::{Failure, Waiting},
 };
@@ -85,7 +85,7 @@ impl<F, S, B, St, T, R> ResponseFuture<F, S, B, St, T, R> {
 impl<S, B, RB, St, T, R> Future for ResponseFuture<S::Future, S, B, St, T, R>
 where
     S: Service<Request<B>, Response = Response<RB>> + Clone,
-    St: Store,
+    St: TokenStore,
     T: Turn,
     R: Refuse<RB, S::Error>,
 {

@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use courteous_core::{
-    BucketSnapshot, InvalidRates, KeyedMap, Labels, LimitId, Origin, Overflow, RequestView,
-    ThrottleSnapshot,
-};
+use courteous_core::{Origin, RequestView};
 use courteous_limit::Wakes;
+use courteous_limit::{
+    BucketSnapshot, InvalidRates, KeyedMap, Labels, LimitId, Overflow, ThrottleSnapshot,
+};
 use tokio::time::Instant;
 
 use crate::{Bucket, Partition, Rate, bucket::WeakBucket};

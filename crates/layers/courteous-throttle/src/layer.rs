@@ -226,9 +226,9 @@ impl<P, R> ThrottleLayer<P, R> {
     ///
     /// Another stack on the same bucket may enforce. Its calls are sent as if no call were
     /// observed. While there are virtual calls, each call of that stack takes the bucket's lock,
-    /// and virtually sends the calls whose turn has come. A [`Store`](crate::Store) of another kind
+    /// and virtually sends the calls whose turn has come. A [`TokenStore`](crate::TokenStore) of another kind
     /// than [`Bucket`] lets its calls pass and tells nothing, unless it is [able
-    /// to](crate::Store::observed).
+    /// to](crate::TokenStore::observed).
     ///
     /// ```
     /// # use std::time::Duration;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use courteous_core::{ChargeId, LimitId, Pace, Settled};
+use courteous_limit::{ChargeId, LimitId, Pace, Settled};
 use tokio::time::Instant;
 
 use crate::{

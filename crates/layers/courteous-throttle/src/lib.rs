@@ -24,10 +24,11 @@ mod waiting;
 
 pub use bucket::{Bucket, BucketTurn};
 pub use cost::Cost;
-pub use courteous_core::{
-    AsError, AsResponse, Ask, BucketSnapshot, ChargeId, InvalidRate, InvalidRates, InvalidSettings,
-    Labels, LimitId, Observed, ObservedStore, Partition, QuotaName, Quotas, Rate, Refuse, Settled,
-    Settler, Store, StoreSnapshot, Take, Target, ThrottleSnapshot, ToldQuota, Turn,
+pub use courteous_core::{AsError, AsResponse, InvalidRate, InvalidSettings, Rate, Refuse};
+pub use courteous_limit::{
+    Ask, BucketSnapshot, ChargeId, InvalidRates, Labels, LimitId, Observed, ObservedStore,
+    Partition, QuotaName, Quotas, Settled, Settler, StoreSnapshot, Take, Target, ThrottleSnapshot,
+    TokenStore, ToldQuota, Turn,
 };
 pub use future::ResponseFuture;
 pub use keyed::{Keyed, PerOrigin};

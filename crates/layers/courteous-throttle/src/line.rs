@@ -1,4 +1,5 @@
-use courteous_core::{LimitId, RejectReason};
+use courteous_core::RejectReason;
+use courteous_limit::LimitId;
 use courteous_limit::{Queue, Ticket, Wakes};
 use tokio::time::Instant;
 

@@ -1,13 +1,14 @@
 use std::{cmp::Reverse, time::Duration};
 
 use courteous_classify::Refusal;
-use courteous_core::{Gate, QuotaName, Target, ToldQuota};
+use courteous_core::Gate;
 use courteous_hints::{Hints, Quota};
+use courteous_limit::{QuotaName, Target, ToldQuota};
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
-    Store,
+    TokenStore,
     config::{Config, HintConfig, Pacing},
     events::{self, About, Closed, Subject},
     levels::later,
@@ -28,7 +29,7 @@ pub(crate) struct Listen<St> {
     subject: Subject,
 }
 
-impl<St: Store> Listen<St> {
+impl<St: TokenStore> Listen<St> {
     /// `None` if responses are to be ignored. If the call is only `observed`, what is heard is only
     /// observed, too.
     #[inline]

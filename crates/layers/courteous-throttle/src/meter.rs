@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use courteous_core::LimitId;
+use courteous_limit::LimitId;
 
 use crate::Rate;
 

@@ -3,13 +3,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{Decision, ObserveOnly, Observed, RequestView};
+use courteous_core::{Decision, ObserveOnly, RequestView};
+use courteous_limit::Observed;
 use http::{Request, Response};
 use tower_service::Service;
 
 use crate::{
-    AsError, Ask, Bucket, Cost, Partition, Refuse, ResponseFuture, Store, Take, ThrottleSettings,
-    ThrottleSnapshot,
+    AsError, Ask, Bucket, Cost, Partition, Refuse, ResponseFuture, Take, ThrottleSettings,
+    ThrottleSnapshot, TokenStore,
     config::Config,
     events::{self, Subject},
     listen::Listen,
@@ -110,7 +111,7 @@ where
 {
     type Response = Response<RB>;
     type Error = R::Error;
-    type Future = ResponseFuture<S::Future, S, B, P::Store, <P::Store as Store>::Turn, R>;
+    type Future = ResponseFuture<S::Future, S, B, P::Store, <P::Store as TokenStore>::Turn, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
         self.inner.poll_ready(cx).map_err(R::error)
@@ -158,7 +159,7 @@ where
 
 /// Counts what would have become of a call that is only observed, and tells of it.
 #[cold]
-fn observe<B>(request: &Request<B>, store: &impl Store, ask: &Ask, switch: &ObserveOnly) {
+fn observe<B>(request: &Request<B>, store: &impl TokenStore, ask: &Ask, switch: &ObserveOnly) {
     let Some(store) = store.observed() else {
         return;
     };

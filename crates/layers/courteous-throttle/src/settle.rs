@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use courteous_core::{ChargeId, LimitId, Settled, Settler};
+use courteous_limit::{ChargeId, LimitId, Settled, Settler};
 use http::Response;
 
 /// Tells the throttle what a call really cost: an extension of the response to a request with an

@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, time::Duration};
 
-use courteous_core::{Observed, Target, ToldQuota};
 use courteous_limit::{Next, Serve, Ticket, Wakes};
+use courteous_limit::{Observed, Target, ToldQuota};
 use tokio::time::Instant;
 
 use crate::{

@@ -1,6 +1,7 @@
 use std::task::Waker;
 
-use courteous_core::{ChargeId, LimitId, RejectReason};
+use courteous_core::RejectReason;
+use courteous_limit::{ChargeId, LimitId};
 use tokio::time::Instant;
 
 use crate::{Ask, meter::Costs};

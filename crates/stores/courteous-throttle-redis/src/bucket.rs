@@ -1,10 +1,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use courteous_core::{
-    Ask, BucketSnapshot, Dice, InvalidRates, LimitId, Partition, Rate, RequestView, Store,
-    StoreSnapshot, Take, Target, ThrottleSnapshot, ToldQuota,
-};
+use courteous_core::{Dice, Rate, RequestView};
 use courteous_limit::Shared;
+use courteous_limit::{
+    Ask, BucketSnapshot, InvalidRates, LimitId, Partition, StoreSnapshot, Take, Target,
+    ThrottleSnapshot, TokenStore, ToldQuota,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -348,7 +349,7 @@ impl Partition for RedisBucket {
     }
 }
 
-impl Store for RedisBucket {
+impl TokenStore for RedisBucket {
     type Turn = RedisTurn;
 
     fn take(&self, ask: &Ask) -> Take<RedisTurn> {

@@ -54,9 +54,8 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{
-    Admission, Ask, Dice, Quotas, Rate, RejectReason, Rejected, Target, ToldQuota,
-};
+use courteous_core::{Dice, Rate, RejectReason, Rejected};
+use courteous_limit::{Admission, Ask, Quotas, Target, ToldQuota};
 use courteous_limit::{Next, Queue, Serve, Shared, Ticket, Wakes};
 use tokio::time::Instant;
 

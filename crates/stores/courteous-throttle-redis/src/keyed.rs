@@ -5,9 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use courteous_core::{
-    InvalidRates, KeyedMap, Labels, Origin, Partition, Rate, RequestView, ThrottleSnapshot,
-};
+use courteous_core::{Origin, Rate, RequestView};
+use courteous_limit::{InvalidRates, KeyedMap, Labels, Partition, ThrottleSnapshot};
 use tokio::time::Instant;
 
 use crate::{InvalidShare, RedisBucket};

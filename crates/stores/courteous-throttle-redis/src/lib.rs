@@ -31,9 +31,10 @@ mod waiter;
 mod worker;
 
 pub use bucket::RedisBucket;
-pub use courteous_core::{
-    Ask, BucketSnapshot, InvalidRate, InvalidRates, Labels, Partition, Rate, Store, StoreSnapshot,
-    Take, ThrottleSnapshot, Turn,
+pub use courteous_core::{InvalidRate, Rate};
+pub use courteous_limit::{
+    Ask, BucketSnapshot, InvalidRates, Labels, Partition, StoreSnapshot, Take, ThrottleSnapshot,
+    TokenStore, Turn,
 };
 pub use gauges::Gauges;
 pub use handle::Redis;

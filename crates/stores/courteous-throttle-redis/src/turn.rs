@@ -3,7 +3,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use courteous_core::{Ask, Rejected, Target, Turn};
+use courteous_core::Rejected;
+use courteous_limit::{Ask, Target, Turn};
 use courteous_limit::{Nap, Ticket};
 use tokio::time::Instant;
 

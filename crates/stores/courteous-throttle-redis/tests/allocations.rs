@@ -5,7 +5,7 @@
 use std::{alloc::System, future::poll_fn, num::NonZeroU32, pin::pin, time::Duration};
 
 use courteous_test_servers::Redis;
-use courteous_throttle_redis::{Ask, Rate, RedisBucket, Store, Take, Turn};
+use courteous_throttle_redis::{Ask, Rate, RedisBucket, Take, TokenStore, Turn};
 use futures_util::future::join_all;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 

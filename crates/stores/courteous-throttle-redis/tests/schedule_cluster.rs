@@ -4,7 +4,8 @@
 
 use std::{future::poll_fn, num::NonZeroU32, pin::pin, time::Duration};
 
-use courteous_core::{Ask, RejectReason, Store, Take, Turn};
+use courteous_core::RejectReason;
+use courteous_limit::{Ask, Take, TokenStore, Turn};
 use courteous_test_servers::RedisCluster;
 use courteous_throttle_redis::{Rate, Redis, RedisBucket};
 use tokio::{task::JoinSet, time::Instant};

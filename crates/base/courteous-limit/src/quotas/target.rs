@@ -4,9 +4,7 @@ use std::{
     sync::LazyLock,
 };
 
-use http::HeaderValue;
-
-use crate::{RequestView, request::host_field};
+use courteous_core::RequestView;
 
 /// Which requests a server is taken to count alike: those of one method to one path of one origin.
 ///
@@ -26,12 +24,8 @@ impl Target {
     #[must_use]
     pub fn of(head: RequestView<'_>) -> Self {
         let uri = head.uri();
-        let authority = match uri.authority() {
-            Some(authority) => authority.as_str().as_bytes(),
-            None => host_field(head.headers()).map_or(&[][..], HeaderValue::as_bytes),
-        };
         let scheme = uri.scheme_str().unwrap_or_default().len() as u64;
-        let origin = Hash::new(scheme).with_lower_case(authority);
+        let origin = Hash::new(scheme).with_lower_case(head.authority_as_spelled());
         let request = origin
             .with(head.method().as_str().as_bytes())
             .with(uri.path().as_bytes());

@@ -1,7 +1,7 @@
 use http::{Method, Request};
 
 use super::*;
-use crate::RequestView;
+use courteous_core::RequestView;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,7 @@
 use std::{num::NonZeroU32, sync::Arc, task::Waker};
 
-use courteous_core::{Ask, QuotaName, Rejected, RequestView, Target, ToldQuota};
+use courteous_core::{Rejected, RequestView};
+use courteous_limit::{Ask, QuotaName, Target, ToldQuota};
 use courteous_limit::{Serve, Ticket, Wakes};
 use proptest::prelude::*;
 

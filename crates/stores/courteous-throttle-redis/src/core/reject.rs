@@ -1,6 +1,7 @@
 //! Which calls and waiters are refused, because they cannot be served in time.
 
-use courteous_core::{Ask, RejectReason, Rejected};
+use courteous_core::{RejectReason, Rejected};
+use courteous_limit::Ask;
 use courteous_limit::Wakes;
 use tokio::time::Instant;
 

@@ -2,7 +2,8 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use courteous_core::{Ask, RejectReason};
+use courteous_core::RejectReason;
+use courteous_limit::Ask;
 use courteous_limit::{Serve, Ticket, Wakes};
 use tokio::time::Instant;
 

@@ -8,7 +8,8 @@ mod told;
 
 use std::{num::NonZeroU32, pin::pin, time::Duration};
 
-use courteous_core::{Ask, RejectReason, Store, Take, Turn};
+use courteous_core::RejectReason;
+use courteous_limit::{Ask, Take, TokenStore, Turn};
 use courteous_test_servers::jain_index;
 use tokio::{
     task::JoinSet,

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{Ask, Rate, RejectReason, Store, Take, Turn};
+use courteous_core::{Rate, RejectReason};
+use courteous_limit::{Ask, Take, TokenStore, Turn};
 use tokio::time::{Instant, sleep};
 
 use crate::RedisBucket;

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{Ask, Rate, RejectReason, Store};
+use courteous_core::{Rate, RejectReason};
+use courteous_limit::{Ask, TokenStore};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::{Instant, sleep, timeout};
@@ -124,7 +125,7 @@ async fn chaos(redis: Fake, ways: Vec<Fake>, buckets: Vec<RedisBucket>, seed: u6
             }
             7 => {
                 let reset = Duration::from_millis(rng.random_range(1..2_000));
-                Store::pace(&buckets[0], rng.random_range(1..100), reset);
+                TokenStore::pace(&buckets[0], rng.random_range(1..100), reset);
             }
             8 => {
                 redis.keep();

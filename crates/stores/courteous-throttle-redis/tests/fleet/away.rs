@@ -2,7 +2,8 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use courteous_core::{Ask, RejectReason};
+use courteous_core::RejectReason;
+use courteous_limit::Ask;
 use courteous_test_servers::{Redis, machine_clock};
 use courteous_throttle_redis::{LocalShare, RedisBucket};
 use tokio::time::{Instant, timeout};

@@ -2,7 +2,8 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use courteous_core::{Ask, Rate};
+use courteous_core::Rate;
+use courteous_limit::Ask;
 use courteous_test_servers::{Course, Flow, Redis};
 use courteous_throttle_redis::RedisBucket;
 

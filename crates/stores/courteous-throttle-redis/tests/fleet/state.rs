@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use courteous_core::Ask;
+use courteous_limit::Ask;
 use courteous_test_servers::{Redis, Sends, Sent};
 use courteous_throttle_redis::RedisBucket;
 use tokio::{task::JoinSet, time::timeout};

@@ -16,7 +16,8 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{Ask, Rate, RejectReason, Rejected, Store, Take, Turn};
+use courteous_core::{Rate, RejectReason, Rejected};
+use courteous_limit::{Ask, Take, TokenStore, Turn};
 use courteous_test_servers::{ChaosProxy, Course, Flow, Redis, Sends, Sent, machine_clock};
 use courteous_throttle_redis::RedisBucket;
 use tokio::{runtime, sync::mpsc, task::JoinSet, time};
@@ -92,7 +93,7 @@ impl Fleet {
     /// Starts `workers` workers, each with the store that `store` makes for it.
     pub(crate) fn start<S>(workers: usize, load: Load, store: impl Fn(usize) -> S) -> Self
     where
-        S: Store + Clone + Send + Sync + 'static,
+        S: TokenStore + Clone + Send + Sync + 'static,
         S::Turn: Send,
     {
         let (sends, refusals) = (Sends::new(), Refusals::default());
@@ -159,7 +160,7 @@ impl Fleet {
 impl Worker {
     fn start<S>(number: usize, load: Load, store: S, sends: &Sends, refusals: &Refusals) -> Self
     where
-        S: Store + Clone + Send + Sync + 'static,
+        S: TokenStore + Clone + Send + Sync + 'static,
         S::Turn: Send,
     {
         let (errands, mut inbox) = mpsc::unbounded_channel::<Errand>();
@@ -220,7 +221,7 @@ struct Caller<S> {
     refusals: Refusals,
 }
 
-impl<S: Store> Caller<S> {
+impl<S: TokenStore> Caller<S> {
     async fn call_for_ever(self) {
         loop {
             let mut ask = Ask::new(NonZeroU32::new(self.load.cost).unwrap());
@@ -250,7 +251,7 @@ impl<S: Store> Caller<S> {
 
 /// Does what a throttle does with its store before it sends. Returns an instant before the decision
 /// to send, and an instant after it.
-pub(crate) async fn send<S: Store>(store: &S, ask: &Ask) -> Result<(u64, u64), Rejected> {
+pub(crate) async fn send<S: TokenStore>(store: &S, ask: &Ask) -> Result<(u64, u64), Rejected> {
     let after = machine_clock();
     let mut turn = match store.take(ask) {
         Take::Taken => return Ok((after, machine_clock())),

@@ -118,7 +118,7 @@ fn keys_have_buckets_of_their_own_and_are_forgotten() {
         let keyed = RedisKeyed::new(template, key_of).with_max_keys(1_000.try_into().unwrap());
         let select = |path: String| {
             let request = http::Request::builder().uri(path).body(()).unwrap();
-            courteous_core::Partition::select(&keyed, courteous_core::RequestView::of(&request))
+            courteous_limit::Partition::select(&keyed, courteous_core::RequestView::of(&request))
         };
         for key in 0..3_000 {
             let bucket = select(format!("/{key}"));

@@ -1,6 +1,6 @@
 //! Tests of pauses and quotas that a server states.
 
-use courteous_core::{QuotaName, Target, ToldQuota};
+use courteous_limit::{QuotaName, Target, ToldQuota};
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn a_429_closes_the_bucket_for_all_workers() {
         let redis = redis();
         let (_tasks, workers) = crowds(&redis, 4, 100, 20).await;
         let opens = Instant::now() + ms(5_000);
-        Store::close_until(&workers[0].0, opens);
+        TokenStore::close_until(&workers[0].0, opens);
         let start = Instant::now();
         sleep(ms(100)).await;
         assert_eq!(workers[0].1.since(start), 0, "closed here at once");
@@ -33,7 +33,7 @@ fn a_429_is_told_though_redis_was_away_and_nobody_waits() {
         let redis = redis();
         let (one_bucket, other) = (warm(&redis, 10, 1).await, warm(&redis, 10, 1).await);
         redis.state().away = true;
-        Store::close_until(&one_bucket, Instant::now() + ms(60_000));
+        TokenStore::close_until(&one_bucket, Instant::now() + ms(60_000));
         sleep(ms(3_000)).await;
         redis.state().away = false;
         sleep(ms(3_000)).await;
@@ -63,7 +63,7 @@ fn a_retry_outside_waits_there_for_a_closed_bucket() {
         });
         tokio::task::yield_now().await;
         assert_eq!(bucket.waiting(), 1);
-        Store::close_until(&bucket, Instant::now() + ms(1_000));
+        TokenStore::close_until(&bucket, Instant::now() + ms(1_000));
         assert_eq!(waiter.await.unwrap(), Err(RejectReason::Closed));
         let Take::Refused(rejected) = bucket.take(&one().with_retried(true)) else {
             panic!("it is closed");
@@ -77,7 +77,7 @@ fn a_quota_that_runs_out_slows_all_workers_down() {
     paused(async {
         let redis = redis();
         let (_tasks, workers) = crowds(&redis, 4, 100, 10).await;
-        Store::pace(&workers[0].0, 50, ms(5_000));
+        TokenStore::pace(&workers[0].0, 50, ms(5_000));
         sleep(ms(1_000)).await;
         let start = Instant::now();
         sleep(ms(3_000)).await;
@@ -99,7 +99,7 @@ fn a_pace_whose_call_is_lost_is_told_with_the_next_one() {
         sleep(ms(1_000)).await;
         let told = || redis.state().calls.iter().any(|call| !call.pace.is_zero());
         redis.state().hung = true;
-        Store::pace(&bucket, 1, ms(60_000));
+        TokenStore::pace(&bucket, 1, ms(60_000));
         let ask = one().with_latest(Instant::now() + ms(1_000), RejectReason::Deadline);
         let refused = send(&bucket, &ask, &Sent::default(), Duration::ZERO).await;
         assert_eq!(refused, Err(RejectReason::Unavailable));
@@ -123,9 +123,9 @@ fn a_key_whose_pace_redis_was_not_told_is_kept() {
         let select = |path: String| {
             let request = http::Request::builder().uri(path).body(()).unwrap();
             let head = courteous_core::RequestView::of(&request);
-            courteous_core::Partition::select(&keyed, head)
+            courteous_limit::Partition::select(&keyed, head)
         };
-        Store::pace(&select("/paced".into()), 1, ms(60_000));
+        TokenStore::pace(&select("/paced".into()), 1, ms(60_000));
         for key in 0..64 {
             select(format!("/{key}"));
         }
@@ -163,9 +163,9 @@ fn a_used_up_quota_holds_up_only_calls_that_are_known_to_count_against_it() {
         let bucket = warm(&redis, 1_000, 100).await.with_jitter(Duration::ZERO);
         sleep(ms(2_000)).await;
         let name = |name| QuotaName::new(target("/"), &[Some(name)]);
-        Store::hear(&bucket, target("/core"), &[ToldQuota::named(name("core"))]);
+        TokenStore::hear(&bucket, target("/core"), &[ToldQuota::named(name("core"))]);
         let used_up = ToldQuota::used_up(name("search"), Instant::now() + ms(9_000));
-        Store::hear(&bucket, target("/search"), &[used_up]);
+        TokenStore::hear(&bucket, target("/search"), &[used_up]);
         for path in ["/core", "/unknown"] {
             assert!(sent_after(&bucket, &to(path)).await < ms(500), "{path}");
         }
@@ -197,7 +197,7 @@ fn a_queued_call_is_not_sent_once_its_quota_is_used_up() {
         assert_eq!(bucket.waiting(), 1);
         let name = QuotaName::new(target("/"), &[Some("search")]);
         let used_up = ToldQuota::used_up(name, start + ms(20_000));
-        Store::hear(&bucket, target("/search"), &[used_up]);
+        TokenStore::hear(&bucket, target("/search"), &[used_up]);
         assert!(sent_after(&bucket, &to("/other")).await < ms(5_000));
         assert!(queued.await.unwrap() >= ms(20_000));
     });
@@ -211,7 +211,7 @@ fn a_named_quota_that_is_left_is_spread_over_its_time() {
         sleep(ms(2_000)).await;
         let name = QuotaName::new(target("/"), &[Some("search")]);
         let left = ToldQuota::left(name, 10, ms(20_000));
-        Store::hear(&bucket, target("/search"), &[left]);
+        TokenStore::hear(&bucket, target("/search"), &[left]);
         let start = Instant::now();
         for _ in 0..5 {
             sent_after(&bucket, &to("/search")).await;
@@ -228,7 +228,7 @@ fn a_pause_of_two_hours_closes_the_bucket_for_all_workers() {
         let (bucket, other) = (warm(&redis, 10, 1).await, warm(&redis, 10, 1).await);
         let two_hours = ms(2 * 60 * 60 * 1_000);
         let start = Instant::now();
-        Store::close_until(&bucket, start + two_hours);
+        TokenStore::close_until(&bucket, start + two_hours);
         sleep(ms(1_000)).await;
         let mut tries = 0;
         while start.elapsed() < two_hours - ms(60_000) {
