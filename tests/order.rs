@@ -127,7 +127,7 @@ async fn a_key_layer_in_a_retry_by_the_callers_word_sends_no_operation_under_two
     };
     let key = |seen: &courteous_testkit::Seen| seen.headers.get("idempotency-key").cloned();
     let closed =
-        || Reply::fail(Rejected::new(RejectReason::Closed).with_wait(Instant::now(), SECOND));
+        || Reply::fail(Rejected::new(RejectReason::Paused).with_wait(Instant::now(), SECOND));
 
     // A limit rejects the first attempt, and the second attempt has the same number.
     let probe = Probe::new().replies([closed(), Reply::error()]);

@@ -86,7 +86,7 @@ fn reason(error: &Error) -> String {
     }
     if let Some(rejected) = error.find::<Rejected>() {
         return match rejected.reason() {
-            RejectReason::Closed => "the host asks for a long pause".into(),
+            RejectReason::Paused => "the host asks for a long pause".into(),
             other => format!("not sent: {other:?}"),
         };
     }

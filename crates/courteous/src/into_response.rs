@@ -110,7 +110,7 @@ mod tests {
             (RejectReason::QueueFull, 503),
             (RejectReason::MaxWait, 503),
             (RejectReason::Deadline, 503),
-            (RejectReason::Closed, 503),
+            (RejectReason::Paused, 503),
             (RejectReason::Unavailable, 503),
             (RejectReason::NoKey, 503),
             (RejectReason::ShuttingDown, 503),
@@ -121,7 +121,7 @@ mod tests {
             assert_eq!(status_of(Rejected::new(reason)), status, "{reason:?}");
         }
         for (last, status) in [(429, 429), (503, 503)] {
-            let closed = Rejected::new(RejectReason::Closed);
+            let closed = Rejected::new(RejectReason::Paused);
             let last = StatusCode::from_u16(last).unwrap();
             let error = Retried::new(retried(None), closed.into());
             assert_eq!(status_of(error.with_last(last, HeaderMap::new())), status);
@@ -131,7 +131,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn retry_after_is_in_whole_seconds_and_never_too_early() {
         let retry_after = |wait| {
-            let rejected = Rejected::new(RejectReason::Closed).with_wait(Instant::now(), wait);
+            let rejected = Rejected::new(RejectReason::Paused).with_wait(Instant::now(), wait);
             let response = Error::new(rejected).into_response();
             let value = response.headers().get(RETRY_AFTER).cloned();
             value.map(|value| value.to_str().unwrap().to_owned())

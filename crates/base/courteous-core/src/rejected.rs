@@ -36,7 +36,7 @@ pub enum RejectReason {
     /// The wait would end after the call's deadline.
     Deadline,
     /// The server asked for a pause that is not over.
-    Closed,
+    Paused,
     /// The request costs more than the limit can ever hold.
     CostAboveBurst,
     /// What several machines share could not be reached in time. Whether the limit allows the call is not known.
@@ -61,7 +61,7 @@ impl RejectReason {
             Self::QueueFull => "queue_full",
             Self::MaxWait => "max_wait",
             Self::Deadline => "deadline",
-            Self::Closed => "closed",
+            Self::Paused => "paused",
             Self::CostAboveBurst => "cost_above_burst",
             Self::Unavailable => "unavailable",
             Self::MalformedKey => "malformed_key",
@@ -154,7 +154,7 @@ impl Rejected {
     #[must_use]
     pub fn gate(&self) -> Option<Gate> {
         match self.reason {
-            RejectReason::Closed => self.not_before.map(Gate::new),
+            RejectReason::Paused => self.not_before.map(Gate::new),
             _ => None,
         }
     }
@@ -179,7 +179,7 @@ impl fmt::Display for Rejected {
             RejectReason::QueueFull => "the limit's queue is full",
             RejectReason::MaxWait => "the wait is longer than the limit allows",
             RejectReason::Deadline => "the wait would outlast the deadline",
-            RejectReason::Closed => "the server asked for a pause",
+            RejectReason::Paused => "the server asked for a pause",
             RejectReason::CostAboveBurst => "it costs more than the limit can hold",
             RejectReason::Unavailable => "the limit's shared store could not be reached",
             RejectReason::MalformedKey => "its idempotency key is malformed",
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_refusal_tells_when_to_come_back() {
         let now = Instant::now();
-        let rejected = Rejected::new(RejectReason::Closed).with_wait(now, Duration::from_secs(2));
+        let rejected = Rejected::new(RejectReason::Paused).with_wait(now, Duration::from_secs(2));
         assert_eq!(rejected.not_before(), Some(now + Duration::from_secs(2)));
         assert_eq!(
             rejected.gate(),

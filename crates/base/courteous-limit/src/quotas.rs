@@ -297,8 +297,8 @@ impl Quotas {
         let opens = self.closed_until(ask.target(), now)?;
         let until = pace::later(opens, jitter());
         let reason = match ask.is_retried() {
-            true => Some(RejectReason::Closed),
-            false => refusal(ask, until, waiting, RejectReason::Closed),
+            true => Some(RejectReason::Paused),
+            false => refusal(ask, until, waiting, RejectReason::Paused),
         };
         if let Some(reason) = reason {
             return Some(refused(reason, until, now));

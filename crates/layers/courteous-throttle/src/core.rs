@@ -259,7 +259,7 @@ impl Core {
         if let Some(release) = release
             && ask.is_retried()
         {
-            let rejected = Rejected::new(RejectReason::Closed);
+            let rejected = Rejected::new(RejectReason::Paused);
             return Entry::Refused(rejected.with_wait(now, release.duration_since(now)));
         }
         let full = self.line.len() >= ask.max_waiting();
@@ -270,7 +270,7 @@ impl Core {
                 .max(release.unwrap_or(now))
                 .max(self.line.released().unwrap_or(now));
             let refused = match (full, ask.max_waiting(), release) {
-                (true, 0, Some(_)) => Some(RejectReason::Closed),
+                (true, 0, Some(_)) => Some(RejectReason::Paused),
                 (true, 0, None) => Some(RejectReason::AtCapacity),
                 (true, ..) => Some(RejectReason::QueueFull),
                 _ => latest
@@ -480,7 +480,7 @@ impl Core {
         self.line.release_at(self.draws(opens));
         self.line.refuse(wakes, |waiter, _| {
             let at = waiter.release.unwrap_or(opens);
-            waiter.retried.then_some((RejectReason::Closed, at))
+            waiter.retried.then_some((RejectReason::Paused, at))
         });
         self.look(now, wakes);
     }
@@ -683,7 +683,7 @@ impl Core {
         if let Some(at) = release
             && waiter.retried
         {
-            waiter.refuse(RejectReason::Closed, at);
+            waiter.refuse(RejectReason::Paused, at);
             return;
         }
         if self.levels.above_burst(&waiter.costs()).is_some() {

@@ -104,7 +104,7 @@ impl<P, R> ThrottleLayer<P, R> {
 
     /// Refuses a call at once if it would have to wait. The reason is
     /// [`AtCapacity`](courteous_core::RejectReason::AtCapacity), or
-    /// [`Closed`](courteous_core::RejectReason::Closed).
+    /// [`Paused`](courteous_core::RejectReason::Paused).
     #[must_use]
     pub const fn fail_fast(self) -> Self {
         self.with_max_waiting(0)

@@ -283,7 +283,7 @@ async fn a_call_with_a_retry_outside_is_refused_by_a_closed_bucket_at_once() {
     for mut call in [queued, task::spawn(ready_call(&mut service, retried(3, 2)))] {
         let error = assert_ready_err!(call.poll());
         let rejected = rejected(&error);
-        assert_eq!(rejected.reason(), RejectReason::Closed);
+        assert_eq!(rejected.reason(), RejectReason::Paused);
         let opens = rejected.gate().unwrap().opens_at();
         assert!(opens >= start + sec(20) && opens <= start + sec(21));
     }
@@ -306,7 +306,7 @@ async fn a_granted_call_does_not_pass_a_bucket_that_was_closed_meanwhile() {
     service.partition().close_until(Instant::now() + sec(5));
     assert_pending!(plain.poll());
     let error = assert_ready_err!(with_retry.poll());
-    assert_eq!(rejected(&error).reason(), RejectReason::Closed);
+    assert_eq!(rejected(&error).reason(), RejectReason::Paused);
     assert_eq!(sends.all().len(), 1);
     time::sleep(sec(6)).await;
     assert!(plain.is_woken());
@@ -333,7 +333,7 @@ async fn a_closed_bucket_refuses_those_who_cannot_wait_that_long() {
     let mut failing = ThrottleLayer::from(bucket).fail_fast().layer(sends);
     let mut call = task::spawn(ready_call(&mut failing, request(3)));
     let error = assert_ready_err!(call.poll());
-    assert_eq!(rejected(&error).reason(), RejectReason::Closed);
+    assert_eq!(rejected(&error).reason(), RejectReason::Paused);
 }
 
 #[tokio::test(start_paused = true)]
@@ -658,7 +658,7 @@ mod named {
         let now = Instant::now();
         let call = task::spawn(ready_call(&mut service, retried(SEARCH, 1))).poll();
         let rejected = rejected(&assert_ready_err!(call));
-        assert_eq!(rejected.reason(), RejectReason::Closed);
+        assert_eq!(rejected.reason(), RejectReason::Paused);
         let opens = rejected.gate().unwrap().opens_at();
         assert!(opens >= now + sec(60) && opens <= now + sec(61));
         assert_ready_ok!(task::spawn(ready_call(&mut service, retried(CORE, 1))).poll());
@@ -688,7 +688,7 @@ mod named {
         let too_long = layer.clone().with_max_wait(sec(59));
         assert_eq!(refused(too_long), expected(RejectReason::MaxWait));
         let failing = layer.clone().fail_fast();
-        assert_eq!(refused(failing), expected(RejectReason::Closed));
+        assert_eq!(refused(failing), expected(RejectReason::Paused));
         let mut waiting = task::spawn(ready_call(&mut service, request(SEARCH)));
         assert_pending!(waiting.poll());
         assert_eq!(bucket.waiting(), 1);
@@ -762,7 +762,7 @@ mod named {
         time::sleep(Duration::from_millis(10)).await;
         assert!(with_retry.is_woken());
         let refused = rejected(&assert_ready_err!(with_retry.poll()));
-        assert_eq!(refused.reason(), RejectReason::Closed);
+        assert_eq!(refused.reason(), RejectReason::Paused);
         time::sleep(Duration::from_millis(10)).await;
         assert!(core.is_woken());
         assert_ready_ok!(core.poll());

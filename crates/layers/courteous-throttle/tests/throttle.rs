@@ -852,7 +852,7 @@ async fn a_call_that_was_refused_holds_nothing_of_the_inner_services_any_more() 
     assert_pending!(waiting.poll());
     service.partition().close_until(Instant::now() + sec(9));
     let error = assert_ready_err!(waiting.poll());
-    assert_eq!(rejected(&error).reason(), RejectReason::Closed);
+    assert_eq!(rejected(&error).reason(), RejectReason::Paused);
     assert_eq!(readied.load(Ordering::Relaxed), 0);
     assert_eq!(service.partition().waiting(), 0);
 }

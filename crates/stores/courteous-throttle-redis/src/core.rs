@@ -462,7 +462,7 @@ impl Core {
         queue.retain(|waiter| {
             if waiter.retried {
                 let release = later(opens, draw(*jitter, roll()));
-                waiter.state = State::Rejected(RejectReason::Closed, release);
+                waiter.state = State::Rejected(RejectReason::Paused, release);
                 *queued_cost -= u64::from(waiter.cost);
                 wakes.extend(waiter.waker.take());
             }
@@ -519,7 +519,7 @@ impl Core {
         if let Some(release) = release
             && waiter.retried
         {
-            waiter.state = State::Rejected(RejectReason::Closed, release);
+            waiter.state = State::Rejected(RejectReason::Paused, release);
             return;
         }
         // The rate was changed since, while the waiter was out of the queue.

@@ -420,7 +420,7 @@ mod tests {
     fn what_a_limit_refused_was_not_sent_and_may_be_later() {
         let wait = Duration::from_secs(9);
         let now = Instant::now();
-        let rejected = Rejected::new(RejectReason::Closed).with_wait(now, wait);
+        let rejected = Rejected::new(RejectReason::Paused).with_wait(now, wait);
         let failed = of_error(rejected, &Trail::new()).unwrap();
         assert_eq!(
             (failed.reason, failed.attempts, failed.maybe_sent),

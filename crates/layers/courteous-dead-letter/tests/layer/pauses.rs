@@ -94,7 +94,7 @@ async fn a_call_that_was_only_refused_is_sent_after_any_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_was_never_sent_is_sent_after_any_pause() {
-    let closed = || Rejected::new(RejectReason::Closed).with_wait(Instant::now(), 24 * HOUR);
+    let closed = || Rejected::new(RejectReason::Paused).with_wait(Instant::now(), 24 * HOUR);
     let nothing: [fn() -> Verdict; 2] = [|| NEVER_SENT, || Verdict::Unsendable];
     let mut errors: Vec<courteous_core::BoxError> = vec![closed().into()];
     errors.extend(nothing.map(|verdict| Classified::new(verdict(), "no connection").into()));

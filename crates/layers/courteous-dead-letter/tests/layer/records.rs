@@ -356,7 +356,7 @@ async fn not_before_is_what_the_server_or_a_limit_has_said() {
 
     let (clock, store, layer) = crate::support::layer();
     call(&layer, post(), async |_| {
-        let rejected = Rejected::new(RejectReason::Closed);
+        let rejected = Rejected::new(RejectReason::Paused);
         Err(rejected.with_wait(Instant::now(), 30 * SECOND))
     })
     .await

@@ -58,5 +58,5 @@ pub(crate) fn retried(error: &BoxError) -> &Retried {
 pub(crate) fn closed_until(opens_at: Instant) -> Reply {
     let now = Instant::now();
     let wait = opens_at.saturating_duration_since(now);
-    Reply::fail(Rejected::new(RejectReason::Closed).with_wait(now, wait))
+    Reply::fail(Rejected::new(RejectReason::Paused).with_wait(now, wait))
 }

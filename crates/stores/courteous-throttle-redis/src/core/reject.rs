@@ -22,12 +22,12 @@ impl Core {
             && ask.is_retried()
         {
             let release = later(opens, self.draw());
-            return Some(self.rejected(RejectReason::Closed, release, now));
+            return Some(self.rejected(RejectReason::Paused, release, now));
         }
         let at = self.turn(self.queued_cost, ask.cost(), now);
         let reason = if self.queue.len() >= ask.max_waiting() {
             match (ask.max_waiting(), self.closing.until()) {
-                (0, Some(_)) => RejectReason::Closed,
+                (0, Some(_)) => RejectReason::Paused,
                 (0, None) if self.is_unavailable(now) => RejectReason::Unavailable,
                 (0, None) => RejectReason::AtCapacity,
                 _ => RejectReason::QueueFull,

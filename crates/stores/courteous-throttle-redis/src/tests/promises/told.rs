@@ -64,7 +64,7 @@ fn a_retry_outside_waits_there_for_a_closed_bucket() {
         tokio::task::yield_now().await;
         assert_eq!(bucket.waiting(), 1);
         TokenStore::close_until(&bucket, Instant::now() + ms(1_000));
-        assert_eq!(waiter.await.unwrap(), Err(RejectReason::Closed));
+        assert_eq!(waiter.await.unwrap(), Err(RejectReason::Paused));
         let Take::Refused(rejected) = bucket.take(&one().with_retried(true)) else {
             panic!("it is closed");
         };
@@ -172,7 +172,7 @@ fn a_used_up_quota_holds_up_only_calls_that_are_known_to_count_against_it() {
         let Take::Refused(rejected) = bucket.take(&to("/search").with_retried(true)) else {
             panic!("it is used up");
         };
-        assert_eq!(rejected.reason(), RejectReason::Closed);
+        assert_eq!(rejected.reason(), RejectReason::Paused);
         let waiting = bucket.take(&to("/search"));
         assert_eq!(bucket.waiting(), 1);
         drop(waiting);
