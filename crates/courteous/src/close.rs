@@ -30,10 +30,10 @@
 //! let response = client.clone().oneshot(request()).await?;
 //! let closing = closer.close(Instant::now() + Duration::from_secs(10));
 //!
-//! // A new call is refused, before anything is sent.
+//! // A new call is rejected, before anything is sent.
 //! let error = client.oneshot(request()).await.unwrap_err();
-//! let refused = find_cause::<Rejected>(&*error).map(Rejected::reason);
-//! assert_eq!(refused, Some(RejectReason::ShuttingDown));
+//! let rejected = find_cause::<Rejected>(&*error).map(Rejected::reason);
+//! assert_eq!(rejected, Some(RejectReason::ShuttingDown));
 //!
 //! // A call in flight goes on: to the end of its response body.
 //! assert_eq!(closer.in_flight(), 1);

@@ -52,13 +52,13 @@ impl Error {
     /// [rejected](Self::is_rejected).
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        let refused = || self.find::<Rejected>().map(Rejected::reason);
+        let rejected = || self.find::<Rejected>().map(Rejected::reason);
         self.find::<Elapsed>().is_some()
-            || refused() == Some(RejectReason::Deadline)
+            || rejected() == Some(RejectReason::Deadline)
             || causes(&*self.source).any(timeout_error::is_timeout)
     }
 
-    /// Whether the last attempt was refused by a layer of ours, mostly a limit, and so was not sent.
+    /// Whether the last attempt was rejected by a layer of ours, mostly a limit, and so was not sent.
     #[must_use]
     pub fn is_rejected(&self) -> bool {
         self.find::<Rejected>().is_some()
@@ -129,9 +129,9 @@ impl fmt::Display for Error {
         let attempts = self.attempts();
         f.write_str(match (self.is_rejected(), self.is_timeout()) {
             (true, _) if attempts.is_none_or(|attempts| attempts == 0) => {
-                "call refused before it was sent"
+                "call rejected before it was sent"
             }
-            (true, _) => "call refused",
+            (true, _) => "call rejected",
             (false, true) => "call timed out",
             (false, false) => "call failed",
         })?;

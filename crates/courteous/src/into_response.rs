@@ -19,9 +19,9 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 ///
 /// | the call | status |
 /// |---|---|
-/// | was refused by a limit of ours, after the server's last answer to it had been 429 | 429 |
-/// | was refused by a limit of ours: full, closed as the server asked for a pause, or not free before the deadline; or as the client is shutting down | 503 |
-/// | was refused for what would be refused again: a malformed or reused idempotency key, a cost above the limit | 500 |
+/// | was rejected by a limit of ours, after the server's last answer to it had been 429 | 429 |
+/// | was rejected by a limit of ours: full, closed as the server asked for a pause, or not free before the deadline; or as the client is shutting down | 503 |
+/// | was rejected for what would be rejected again: a malformed or reused idempotency key, a cost above the limit | 500 |
 /// | [timed out](Error::is_timeout) | 504 |
 /// | failed otherwise: no connection, a connection that was lost | 502 |
 ///

@@ -6,7 +6,7 @@ use crate::Error;
 
 /// What a tonic server answers that makes a call of its own, and ends by `?` as the call has failed. With the feature `tonic`.
 ///
-/// The code is that of [`to_status`](courteous_tonic::to_status): DEADLINE_EXCEEDED for a timeout, RESOURCE_EXHAUSTED for a refusal
+/// The code is that of [`to_status`](courteous_tonic::to_status): DEADLINE_EXCEEDED for a timeout, RESOURCE_EXHAUSTED for a rejection
 /// by a limit of ours. A status among the causes keeps its code, message and metadata. The message of any other one is the
 /// error's `Display`, which tells nothing of the other server, of addresses or of causes. The error is the status's source.
 ///

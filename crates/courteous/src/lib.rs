@@ -135,7 +135,7 @@
 //! | another attempt would fail in the same way | `Permanent` | a certificate that is not trusted, a URL that cannot be called, a 501 and its like | what the last error names. A retry that knows your client's errors only as *unknown* never says this: see the features |
 //! | the server asked for no further attempt | `Vetoed` | `x-should-retry: false`, `x-envoy-ratelimited`, a negative `grpc-retry-pushback-ms`, or a replayed answer | what the server's documentation says |
 //! | retries are off for this request | `Disabled` | the request has the extension `NoRetry` | leave it out |
-//! | a layer of this client refused the attempt | `Rejected` | a limit, a throttle or a key: the attempt was not sent | the source names the rule; call again at `not_before`, or give that limit more room |
+//! | a layer of this client rejected the attempt | `Rejected` | a limit, a throttle or a key: the attempt was not sent | the source names the rule; call again at `not_before`, or give that limit more room |
 //! | the server answered | `Answered` | a success, or a status that is an answer, such as 404 | a classifier of your own (`RetryLayer::with_classifier`), if the server means it otherwise |
 //!
 //! # Features

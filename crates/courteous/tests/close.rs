@@ -59,7 +59,7 @@ fn within(time: Duration) -> Instant {
     Instant::now() + time
 }
 
-fn is_refused(error: &Error) -> bool {
+fn is_rejected(error: &Error) -> bool {
     let reason = error.find::<Rejected>().map(Rejected::reason);
     reason == Some(RejectReason::ShuttingDown)
 }
@@ -70,7 +70,7 @@ async fn a_closed_client_sends_nothing_and_says_why() {
     let client = client(&probe);
     client.close(within(SECOND)).await.unwrap();
     let error = client.oneshot(put()).await.map(drop).unwrap_err();
-    assert!(is_refused(&error) && error.is_rejected() && !error.is_timeout());
+    assert!(is_rejected(&error) && error.is_rejected() && !error.is_timeout());
     assert_eq!((error.attempts(), error.not_before()), (None, None));
     let source = error.into_source().to_string();
     assert_eq!(source, "request not sent: its client is shutting down");
@@ -89,7 +89,7 @@ async fn all_clones_and_all_services_of_the_layer_are_closed_and_no_others() {
     clone.close(within(SECOND)).await.unwrap();
     for closed in [one, two, clone, layer.layer(probe.clone())] {
         assert!(closed.closer().is_closing());
-        assert!(is_refused(
+        assert!(is_rejected(
             &closed.oneshot(put()).await.map(drop).unwrap_err()
         ));
     }
@@ -99,14 +99,14 @@ async fn all_clones_and_all_services_of_the_layer_are_closed_and_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_outside_does_not_repeat_a_refused_call() {
+async fn a_retry_outside_does_not_repeat_a_rejected_call() {
     let probe = Probe::new();
     let client = client(&probe);
     client.close(within(SECOND)).await.unwrap();
     let start = Instant::now();
     let error = RetryLayer::new().layer(client).oneshot(put()).await;
     let error = Error::new(error.map(drop).unwrap_err());
-    assert!(is_refused(&error));
+    assert!(is_rejected(&error));
     assert_eq!(
         (error.attempts(), start.elapsed()),
         (Some(0), Duration::ZERO)
@@ -227,12 +227,12 @@ async fn a_close_that_is_dropped_or_never_polled_leaves_the_client_closed() {
     let call = tokio::spawn(client.clone().oneshot(put()));
     sleep(SECOND).await;
     drop(client.close(within(SECOND)));
-    assert!(is_refused(
+    assert!(is_rejected(
         &client.clone().oneshot(put()).await.map(drop).unwrap_err()
     ));
     let polled = tokio::time::timeout(SECOND, client.close(within(9 * SECOND)));
     assert!(polled.await.is_err());
-    assert!(is_refused(
+    assert!(is_rejected(
         &client.clone().oneshot(put()).await.map(drop).unwrap_err()
     ));
     client.close(within(9 * SECOND)).await.unwrap();
@@ -312,8 +312,8 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_calls_do_not_keep_a_close_waiting() {
-    async fn ends_with_its_last_call<S>(client: S, closer: &Closer, refused: Duration)
+async fn rejected_calls_do_not_keep_a_close_waiting() {
+    async fn ends_with_its_last_call<S>(client: S, closer: &Closer, rejected: Duration)
     where
         S: Service<Request<Full<Bytes>>, Error: Debug + Send, Response: Send, Future: Send>,
         S: Clone + Send + 'static,
@@ -326,7 +326,7 @@ async fn refused_calls_do_not_keep_a_close_waiting() {
             closed = closing => closed.unwrap(),
             () = call_again_and_again(client) => {}
         }
-        assert_eq!(start.elapsed(), 99 * MS + refused);
+        assert_eq!(start.elapsed(), 99 * MS + rejected);
         drop(call.await.unwrap().unwrap());
     }
 
@@ -342,7 +342,7 @@ async fn refused_calls_do_not_keep_a_close_waiting() {
         let letters = courteous::dead_letter::MemoryStore::new();
         let stack = Stack::new().with_dead_letter(courteous::DeadLetterLayer::new(letters));
         let layer = stack.build().unwrap();
-        // The last refused call that may have a letter began after 95 ms, and is dropped after 105 ms.
+        // The last rejected call that may have a letter began after 95 ms, and is dropped after 105 ms.
         let client = layer.layer(probe);
         ends_with_its_last_call(client, layer.closer(), 6 * MS).await;
     }
@@ -367,15 +367,15 @@ impl<B> Service<Request<B>> for NeverReady {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_client_refuses_at_once_though_its_inner_service_is_not_ready() {
+async fn a_closed_client_rejects_at_once_though_its_inner_service_is_not_ready() {
     let layer = CloseLayer::new();
     let client = layer.layer(NeverReady);
     layer.closer().close(within(SECOND)).await.unwrap();
-    let refused = timeout(SECOND, client.oneshot(put())).await.unwrap();
-    assert!(is_refused(&Error::new(refused.map(drop).unwrap_err())));
+    let rejected = timeout(SECOND, client.oneshot(put())).await.unwrap();
+    assert!(is_rejected(&Error::new(rejected.map(drop).unwrap_err())));
 }
 
-/// Many threads enter and leave while another one closes: every call is either refused or waited for.
+/// Many threads enter and leave while another one closes: every call is either rejected or waited for.
 #[test]
 fn no_call_slips_through_a_close() {
     let mut builder = runtime::Builder::new_multi_thread();
@@ -396,7 +396,7 @@ fn no_call_slips_through_a_close() {
             for call in calls {
                 match call.await.unwrap() {
                     Ok(_) => answered += 1,
-                    Err(error) => assert!(is_refused(&error)),
+                    Err(error) => assert!(is_rejected(&error)),
                 }
             }
             assert_eq!((probe.calls(), answered), (sent, sent));

@@ -88,13 +88,16 @@ fn a_refusal_says_whether_anything_was_sent_before() {
         let rejected = Rejected::new(RejectReason::QueueFull);
         chain(&Error::new(Retried::new(info, rejected.into())))
     };
-    let ends = "a layer of this client refused the attempt: \
+    let ends = "a layer of this client rejected the attempt: \
         the last error: request not sent: the limit's queue is full";
     assert_eq!(
         refused(0),
-        format!("call refused before it was sent: {ends}")
+        format!("call rejected before it was sent: {ends}")
     );
-    assert_eq!(refused(2), format!("call refused after 2 attempts: {ends}"));
+    assert_eq!(
+        refused(2),
+        format!("call rejected after 2 attempts: {ends}")
+    );
 }
 
 #[cfg(feature = "dead-letter")]

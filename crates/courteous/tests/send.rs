@@ -153,7 +153,7 @@ async fn a_boxed_client_retries_and_keeps_what_it_was_made_of() {
     client.close(Instant::now()).await.unwrap();
     let error = boxed.clone().send(request()).await.unwrap_err();
     assert!(error.is_rejected());
-    assert_eq!(error.to_string(), "call refused before it was sent");
+    assert_eq!(error.to_string(), "call rejected before it was sent");
     // Not boxed in another one of its kind.
     assert!(error.find::<Error>().is_none());
 }

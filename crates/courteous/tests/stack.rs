@@ -475,7 +475,7 @@ async fn a_malformed_key_is_refused_and_said_so() {
     }
     let error = client.oneshot(post).await.map(drop).unwrap_err();
     assert!(error.is_rejected() && !error.is_timeout());
-    assert_eq!(error.to_string(), "call refused before it was sent");
+    assert_eq!(error.to_string(), "call rejected before it was sent");
     assert_eq!(probe.calls(), 0);
 }
 

@@ -3,7 +3,7 @@ use tokio::time::Instant;
 /// A closed limit's opening instant, as seen by one waiting call.
 ///
 /// A throttle that closed a partition because of a response puts the gate on that response; a [`Rejected`] that was
-/// refused by a closed partition carries one too. A retry outside sleeps until the gate opens *instead of* its own
+/// rejected by a closed partition carries one too. A retry outside sleeps until the gate opens *instead of* its own
 /// backoff, hint and jitter.
 ///
 /// The instant is never before the server's hint. It holds one draw of jitter that was made for this call alone, so that

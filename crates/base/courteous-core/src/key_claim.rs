@@ -10,7 +10,7 @@ use std::{
 ///
 /// A key layer puts one beside each key. A service further in may make several requests out of one, by
 /// copying its header fields and extensions. They would have one key, and the server would take the second for the first, sent
-/// again. A retry claims the key for the first of them, and refuses the others.
+/// again. A retry claims the key for the first of them, and rejects the others.
 ///
 /// # Sharing
 ///

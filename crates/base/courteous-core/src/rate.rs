@@ -139,7 +139,7 @@ impl Rate {
     }
 
     /// Lets a bucket that was left alone hold `burst` tokens, which may then be spent at once. A call that costs more than
-    /// that is refused.
+    /// that is rejected.
     #[must_use]
     pub const fn with_burst(mut self, burst: NonZeroU32) -> Self {
         self.burst = burst;

@@ -4,9 +4,9 @@ use tokio::time::Instant;
 
 use crate::{Gate, Rate};
 
-/// A layer of ours refused the request: mostly a limit. It was not sent.
+/// A layer of ours rejected the request: mostly a limit. It was not sent.
 ///
-/// A refusal is made as soon as it is certain, not after the wait that it would have taken.
+/// A rejection is made as soon as it is certain, not after the wait that it would have taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejected {
     reason: RejectReason,
@@ -23,7 +23,7 @@ struct AboveBurst {
     rate: Rate,
 }
 
-/// Why a layer refused a request.
+/// Why a layer rejected a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectReason {
@@ -71,7 +71,7 @@ impl RejectReason {
         }
     }
 
-    /// Whether the same request would be refused again at any time.
+    /// Whether the same request would be rejected again at any time.
     #[must_use]
     pub const fn is_final(self) -> bool {
         matches!(
@@ -82,7 +82,7 @@ impl RejectReason {
 }
 
 impl Rejected {
-    /// A refusal for `reason`, without a time at which another try would do better.
+    /// A rejection for `reason`, without a time at which another try would do better.
     #[must_use]
     pub const fn new(reason: RejectReason) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl Rejected {
         self
     }
 
-    /// A refusal of a request that costs `cost` tokens of a limit with this `rate`, which never has more than `max_cost`.
+    /// A rejection of a request that costs `cost` tokens of a limit with this `rate`, which never has more than `max_cost`.
     #[must_use]
     pub const fn above_burst(cost: u32, max_cost: u32, rate: Rate) -> Self {
         let mut rejected = Self::new(RejectReason::CostAboveBurst);
@@ -113,7 +113,7 @@ impl Rejected {
         rejected
     }
 
-    /// Why the request was refused.
+    /// Why the request was rejected.
     #[must_use]
     pub const fn reason(&self) -> RejectReason {
         self.reason
@@ -125,7 +125,7 @@ impl Rejected {
         self.not_before
     }
 
-    /// How long the request would have had to wait from the refusal on, where the limit knows: what a server would
+    /// How long the request would have had to wait from the rejection on, where the limit knows: what a server would
     /// state as `Retry-After`.
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {
@@ -150,7 +150,7 @@ impl Rejected {
         self.above.map(|above| above.rate)
     }
 
-    /// The gate at which the request was refused, if a closed one was the reason.
+    /// The gate at which the request was rejected, if a closed one was the reason.
     #[must_use]
     pub fn gate(&self) -> Option<Gate> {
         match self.reason {
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_tells_when_to_come_back() {
+    fn a_rejection_tells_when_to_come_back() {
         let now = Instant::now();
         let rejected = Rejected::new(RejectReason::Paused).with_wait(now, Duration::from_secs(2));
         assert_eq!(rejected.not_before(), Some(now + Duration::from_secs(2)));

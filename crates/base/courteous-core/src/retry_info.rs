@@ -50,7 +50,7 @@ impl RetryInfo {
         ))
     }
 
-    /// How many attempts were made, the first included. Zero if a limit refused the first one.
+    /// How many attempts were made, the first included. Zero if a limit rejected the first one.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
         self.attempts

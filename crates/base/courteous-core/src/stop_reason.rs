@@ -35,7 +35,7 @@ pub enum StopReason {
     Deadline,
     /// The budget has not the price of another attempt.
     BudgetExhausted,
-    /// A layer further in refused the attempt: mostly a limit.
+    /// A layer further in rejected the attempt: mostly a limit.
     Rejected,
 }
 
@@ -94,7 +94,7 @@ impl fmt::Display for StopReason {
             Self::WaitTooLong => "the next wait is longer than a call may wait",
             Self::Deadline => "the deadline leaves no time for another attempt",
             Self::BudgetExhausted => "the retry budget is spent",
-            Self::Rejected => "a layer of this client refused the attempt",
+            Self::Rejected => "a layer of this client rejected the attempt",
         })
     }
 }

@@ -55,8 +55,8 @@ impl Trail {
         state.history.append(inner.history(), before);
     }
 
-    /// A limit has refused the attempt that was under way: it was none.
-    pub fn refuse(&self) {
+    /// A limit has rejected the attempt that was under way: it was none.
+    pub fn reject(&self) {
         let mut state = self.lock();
         state.under_way = false;
         state.attempts = state.attempts.saturating_sub(1);
@@ -124,7 +124,7 @@ mod tests {
         let trail = Trail::new();
         assert!(!trail.is_followed() && trail.is_maybe_sent());
         trail.begin(1);
-        trail.refuse();
+        trail.reject();
         assert_eq!((trail.attempts(), trail.is_maybe_sent()), (0, false));
         trail.begin(1);
         assert!(trail.is_maybe_sent());
@@ -132,7 +132,7 @@ mod tests {
         trail.fail(Attempt::new(1, Instant::now(), verdict, None));
         assert!(!trail.is_maybe_sent());
         trail.begin(2);
-        trail.refuse();
+        trail.reject();
         assert_eq!((trail.attempts(), trail.is_maybe_sent()), (1, false));
         trail.begin(2);
         assert_eq!((trail.attempts(), trail.is_maybe_sent()), (2, true));

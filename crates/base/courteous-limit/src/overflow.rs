@@ -9,7 +9,7 @@ const GROUPS: usize = 8;
 
 /// What keys share that find no room in a [`KeyedMap`](crate::KeyedMap).
 ///
-/// So a key without room keeps to a limit, which it shares, and is not refused. A key whose group is full shares one
+/// So a key without room keeps to a limit, which it shares, and is not rejected. A key whose group is full shares one
 /// value with all such keys of its group, and with no other. In a map that is full, a key has one of 64 values, as its hash
 /// says: that has random state, so an outsider cannot choose with whom a key shares.
 ///

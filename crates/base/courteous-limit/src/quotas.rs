@@ -79,7 +79,7 @@ pub enum Admission {
         paced: bool,
     },
     /// It must not wait.
-    Refused(Rejected),
+    Rejected(Rejected),
 }
 
 /// What a response said of one quota that it names.
@@ -239,7 +239,7 @@ impl Quotas {
     /// Lets a call in that comes to the store, where `waiting` others are in the queue. `jitter` draws what a call adds to
     /// the opening of a used-up quota.
     ///
-    /// At a used-up quota, a call with a retry outside is refused, as at a closed bucket. Others wait, if their time and
+    /// At a used-up quota, a call with a retry outside is rejected, as at a closed bucket. Others wait, if their time and
     /// the queue allow it.
     pub fn admit(
         &mut self,
@@ -258,9 +258,9 @@ impl Quotas {
             return Admission::Free { paced: false };
         };
         if turn > now
-            && let Some(reason) = refusal(ask, turn, waiting, RejectReason::AtCapacity)
+            && let Some(reason) = rejection(ask, turn, waiting, RejectReason::AtCapacity)
         {
-            return refused(reason, turn, now);
+            return rejected(reason, turn, now);
         }
         self.spend(target, cost, now);
         if turn <= now {
@@ -298,10 +298,10 @@ impl Quotas {
         let until = pace::later(opens, jitter());
         let reason = match ask.is_retried() {
             true => Some(RejectReason::Paused),
-            false => refusal(ask, until, waiting, RejectReason::Paused),
+            false => rejection(ask, until, waiting, RejectReason::Paused),
         };
         if let Some(reason) = reason {
-            return Some(refused(reason, until, now));
+            return Some(rejected(reason, until, now));
         }
         self.waiting += 1;
         Some(Admission::Held {
@@ -365,7 +365,7 @@ impl Default for Quotas {
 }
 
 /// Why a call cannot wait until `at`; `none` if it must not wait at all.
-fn refusal(ask: &Ask, at: Instant, waiting: usize, none: RejectReason) -> Option<RejectReason> {
+fn rejection(ask: &Ask, at: Instant, waiting: usize, none: RejectReason) -> Option<RejectReason> {
     match ask.max_waiting() {
         0 => Some(none),
         max if waiting >= max => Some(RejectReason::QueueFull),
@@ -376,8 +376,8 @@ fn refusal(ask: &Ask, at: Instant, waiting: usize, none: RejectReason) -> Option
     }
 }
 
-fn refused(reason: RejectReason, at: Instant, now: Instant) -> Admission {
-    Admission::Refused(Rejected::new(reason).with_wait(now, at.duration_since(now)))
+fn rejected(reason: RejectReason, at: Instant, now: Instant) -> Admission {
+    Admission::Rejected(Rejected::new(reason).with_wait(now, at.duration_since(now)))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub trait Partition {
     ///
     /// # Errors
     ///
-    /// If the tokens do not come back at such rates; then nothing has changed. The default refuses all.
+    /// If the tokens do not come back at such rates; then nothing has changed. The default rejects all.
     fn set_rates(&self, rates: &[Rate]) -> Result<(), InvalidRates> {
         let _ = rates;
         Err(InvalidRates::new(
@@ -55,7 +55,7 @@ pub trait TokenStore {
     /// A place in the queue.
     type Turn: Turn;
 
-    /// Takes tokens now, or refuses, or else gives a place in the queue. The order of the calls is the order of the queue.
+    /// Takes tokens now, or rejects, or else gives a place in the queue. The order of the calls is the order of the queue.
     fn take(&self, ask: &Ask) -> Take<Self::Turn>;
 
     /// Lets no call pass before `opens`, however many tokens there are. A bucket that opens later stays closed until then.
@@ -162,7 +162,7 @@ pub enum Take<T> {
     /// They have to be waited for.
     Wait(T),
     /// They would come too late, or never.
-    Refused(Rejected),
+    Rejected(Rejected),
 }
 
 /// What a call asks a [`TokenStore`] for.
@@ -217,7 +217,7 @@ impl Ask {
         self
     }
 
-    /// Waits until `latest` at the longest; a longer wait is refused for `reason`. The earliest such instant counts.
+    /// Waits until `latest` at the longest; a longer wait is rejected for `reason`. The earliest such instant counts.
     #[must_use]
     #[inline]
     pub fn with_latest(mut self, latest: Instant, reason: RejectReason) -> Self {
@@ -227,7 +227,7 @@ impl Ask {
         self
     }
 
-    /// Is refused if it would have to wait behind `max_waiting` others.
+    /// Is rejected if it would have to wait behind `max_waiting` others.
     #[must_use]
     pub const fn with_max_waiting(mut self, max_waiting: usize) -> Self {
         self.max_waiting = max_waiting;
@@ -267,13 +267,13 @@ impl Ask {
         self.charge
     }
 
-    /// The instant up to which the call may wait, if there is one, and why a longer wait is refused.
+    /// The instant up to which the call may wait, if there is one, and why a longer wait is rejected.
     #[must_use]
     pub const fn latest(&self) -> Option<(Instant, RejectReason)> {
         self.latest
     }
 
-    /// How many may be in the queue before the call. With zero it must be refused if it would have to wait.
+    /// How many may be in the queue before the call. With zero it must be rejected if it would have to wait.
     #[must_use]
     pub const fn max_waiting(&self) -> usize {
         self.max_waiting

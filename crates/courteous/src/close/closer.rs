@@ -38,13 +38,13 @@ struct Shared {
     letters: Option<Letters>,
 }
 
-/// With letters, a refused call still has its letter to be recorded.
+/// With letters, a rejected call still has its letter to be recorded.
 #[cfg(feature = "dead-letter")]
 #[allow(dead_code, reason = "only a whole stack makes one")]
 struct Letters {
     layer: DeadLetterLayer,
-    /// The refused calls. Apart from those in flight: refused calls may come without an end, and never let one count be zero.
-    refused: Count,
+    /// The rejected calls. Apart from those in flight: rejected calls may come without an end, and never let one count be zero.
+    rejected: Count,
 }
 
 /// A count of calls that can be closed: then it takes no new call, and `ended` tells that it is zero.
@@ -91,20 +91,20 @@ impl Closer {
     pub(crate) fn with_letters(letters: Option<DeadLetterLayer>) -> Self {
         let mut closer = Self::new();
         if let Some(shared) = Arc::get_mut(&mut closer.shared) {
-            let refused = Count::new();
-            shared.letters = letters.map(|layer| Letters { layer, refused });
+            let rejected = Count::new();
+            shared.letters = letters.map(|layer| Letters { layer, rejected });
         }
         closer
     }
 
-    /// Refuses new calls from now on, then waits until those in flight have ended and their dead letters are durable, or until
+    /// Rejects new calls from now on, then waits until those in flight have ended and their dead letters are durable, or until
     /// `deadline`.
     ///
     /// It is closed when this returns, also if the future is never polled. A call is in flight until its response body has ended
     /// or was dropped. Calls that wait in a queue or a backoff go on, and may be sent.
     ///
     /// A new call fails with [`Rejected`](crate::Rejected) for [`ShuttingDown`](crate::RejectReason::ShuttingDown), and no retry
-    /// repeats it. There is no way back. Refused calls do not keep `close` waiting, however many come; only the letter of one
+    /// repeats it. There is no way back. Rejected calls do not keep `close` waiting, however many come; only the letter of one
     /// that began before the last call in flight ended is waited for.
     ///
     /// Further calls of `close` join the first: all wait for the same calls, each until its own deadline.
@@ -138,46 +138,46 @@ impl Closer {
 
     /// How many calls are in flight: begun, and neither failed nor at the end of their response body, nor dropped.
     ///
-    /// A call whose dead letter is being recorded is one of them. So is a refused one, if it began before the last other call
+    /// A call whose dead letter is being recorded is one of them. So is a rejected one, if it began before the last other call
     /// ended.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         let calls = self.shared.calls.get();
         #[cfg(feature = "dead-letter")]
-        let calls = calls + self.refused().map_or(0, Count::get);
+        let calls = calls + self.rejected().map_or(0, Count::get);
         calls
     }
 
-    /// Counts a call. `None` if the client is closed: the call is to be refused.
+    /// Counts a call. `None` if the client is closed: the call is to be rejected.
     #[inline]
     pub(crate) fn enter_unless_closing(&self) -> Option<InFlight> {
         self.shared.calls.enter()
     }
 
-    /// Counts a call. `None` if the client is closed, and the call has no letter to be waited for: the gate refuses it.
+    /// Counts a call. `None` if the client is closed, and the call has no letter to be waited for: the gate rejects it.
     #[cfg(feature = "stack")]
     #[inline]
     pub(crate) fn enter(&self) -> Option<InFlight> {
         let entered = self.enter_unless_closing();
         #[cfg(feature = "dead-letter")]
-        let entered = entered.or_else(|| self.refused()?.enter());
+        let entered = entered.or_else(|| self.rejected()?.enter());
         entered
     }
 
     #[cfg(feature = "dead-letter")]
-    fn refused(&self) -> Option<&Count> {
-        Some(&self.shared.letters.as_ref()?.refused)
+    fn rejected(&self) -> Option<&Count> {
+        Some(&self.shared.letters.as_ref()?.rejected)
     }
 
     async fn wait(self, deadline: Instant) -> Result<(), Unfinished> {
         let has_ended = is_done_by(deadline, self.shared.calls.ended()).await;
         #[cfg(feature = "dead-letter")]
         let has_ended = has_ended
-            && match self.refused() {
-                Some(refused) => {
-                    // Calls that are refused from now on are not waited for: there may always be another one.
-                    refused.close();
-                    is_done_by(deadline, refused.ended()).await
+            && match self.rejected() {
+                Some(rejected) => {
+                    // Calls that are rejected from now on are not waited for: there may always be another one.
+                    rejected.close();
+                    is_done_by(deadline, rejected.ended()).await
                 }
                 None => true,
             };

@@ -10,14 +10,14 @@ use tower_service::Service;
 
 use super::Closer;
 
-/// Refuses the calls of a client that is closed: the inner part of a [`Stack`](crate::Stack)'s close.
+/// Rejects the calls of a client that is closed: the inner part of a [`Stack`](crate::Stack)'s close.
 ///
-/// It is inside of the dead letter, so that a refused call is kept as any other that was not sent.
+/// It is inside of the dead letter, so that a rejected call is kept as any other that was not sent.
 ///
 /// # Readiness
 ///
-/// The inner service's. Once the client is closed, always ready, so that a call is refused at once; but a task that already
-/// waits for the inner service is not woken by the close. A call that is refused gives the readiness back.
+/// The inner service's. Once the client is closed, always ready, so that a call is rejected at once; but a task that already
+/// waits for the inner service is not woken by the close. A call that is rejected gives the readiness back.
 ///
 /// # Errors
 ///
@@ -38,16 +38,16 @@ impl<S> Gate<S> {
         &self.closer
     }
 
-    /// Calls the inner service, unless the call is refused.
+    /// Calls the inner service, unless the call is rejected.
     #[inline]
-    pub(crate) fn pass<R>(&mut self, request: R, is_refused: bool) -> GateFuture<S::Future>
+    pub(crate) fn pass<R>(&mut self, request: R, is_rejected: bool) -> GateFuture<S::Future>
     where
         S: Service<R> + Clone,
     {
-        if is_refused {
+        if is_rejected {
             // Gives the readiness back.
             self.inner = self.inner.clone();
-            let state = State::Refused;
+            let state = State::Rejected;
             return GateFuture { state };
         }
         // In one step, so that the future is made in its place, and not moved there.
@@ -89,15 +89,15 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         match self.inner.poll_ready(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-            // The call is refused without the inner service.
+            // The call is rejected without the inner service.
             _ if self.closer.is_closing() => Poll::Ready(Ok(())),
             not_ready => not_ready.map_err(Into::into),
         }
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let is_refused = self.closer.is_closing();
-        self.pass(request, is_refused)
+        let is_rejected = self.closer.is_closing();
+        self.pass(request, is_rejected)
     }
 }
 
@@ -123,7 +123,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F> {
         Passed { #[pin] call: F },
-        Refused,
+        Rejected,
     }
 }
 
@@ -137,7 +137,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProj::Passed { call } => call.poll(cx).map_err(Into::into),
-            StateProj::Refused => {
+            StateProj::Rejected => {
                 Poll::Ready(Err(Rejected::new(RejectReason::ShuttingDown).into()))
             }
         }
@@ -147,7 +147,7 @@ where
 impl<F> fmt::Debug for GateFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GateFuture")
-            .field("is_refused", &matches!(self.state, State::Refused))
+            .field("is_rejected", &matches!(self.state, State::Rejected))
             .finish_non_exhaustive()
     }
 }

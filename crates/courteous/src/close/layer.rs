@@ -13,7 +13,7 @@ use super::{CloseBody, Closer, Gate, GateFuture, ResponseFuture};
 
 /// Lets a stack that was composed by hand be closed by a [`Closer`]. A [`Stack`](crate::Stack) has it.
 ///
-/// It goes outermost, where it counts all that a call does, to the end of the response body. A call that it refuses reaches no
+/// It goes outermost, where it counts all that a call does, to the end of the response body. A call that it rejects reaches no
 /// layer inside, so a dead letter layer inside keeps none of these; that of a `Stack` does.
 ///
 /// # Sharing
@@ -59,8 +59,8 @@ impl<S> Layer<S> for CloseLayer {
 ///
 /// # Readiness
 ///
-/// The inner service's. Once it is closed, always ready, so that a call is refused at once; but a task that already waits for
-/// the inner service is not woken by the close. A call that is refused gives the readiness back.
+/// The inner service's. Once it is closed, always ready, so that a call is rejected at once; but a task that already waits for
+/// the inner service is not woken by the close. A call that is rejected gives the readiness back.
 ///
 /// # Cancel safety
 ///

@@ -10,12 +10,12 @@ use crate::limiter::Excess;
 /// A call was rejected.
 #[cfg(feature = "tracing")]
 #[cold]
-pub(crate) fn refused<B>(request: &Request<B>, rejected: &Rejected) {
-    tell_refused(request, rejected.reason(), None);
+pub(crate) fn rejected<B>(request: &Request<B>, rejected: &Rejected) {
+    tell_rejected(request, rejected.reason(), None);
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) const fn refused<B>(_: &Request<B>, _: &Rejected) {}
+pub(crate) const fn rejected<B>(_: &Request<B>, _: &Rejected) {}
 
 /// Counts and reports what would have happened to a call that was only observed.
 #[cold]
@@ -26,7 +26,7 @@ pub(crate) fn observed<B>(request: &Request<B>, excess: Excess, observe: &Observ
     });
     #[cfg(feature = "tracing")]
     match excess.rejected {
-        Some(reason) => tell_refused(request, reason, Some(excess)),
+        Some(reason) => tell_rejected(request, reason, Some(excess)),
         None => tracing::debug!(
             name: "waiting",
             target: "courteous::concurrency",
@@ -43,15 +43,15 @@ pub(crate) fn observed<B>(request: &Request<B>, excess: Excess, observe: &Observ
 
 /// With the `observed` fields, if the call was sent although it would have been rejected.
 #[cfg(feature = "tracing")]
-fn tell_refused<B>(request: &Request<B>, reason: RejectReason, observed: Option<Excess>) {
+fn tell_rejected<B>(request: &Request<B>, reason: RejectReason, observed: Option<Excess>) {
     tracing::debug!(
-        name: "refused",
+        name: "rejected",
         target: "courteous::concurrency",
         observed = observed.map(|_| true),
         reason = reason.as_str(),
         in_flight = observed.map(|excess| excess.in_flight),
         method = request.method().as_str(),
         origin = RequestView::of(request).origin().named().map(tracing::field::display),
-        "refused"
+        "rejected"
     );
 }

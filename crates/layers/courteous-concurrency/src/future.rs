@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use courteous_core::{Refuse, Rejected};
+use courteous_core::{Reject, Rejected};
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -46,7 +46,7 @@ pin_project! {
             future: F,
             permit: Option<Permit>,
         },
-        Refused { rejected: Rejected, reject: R },
+        Rejected { rejected: Rejected, reject: R },
         Done,
     }
 }
@@ -66,9 +66,9 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
         }
     }
 
-    pub(crate) const fn refused(rejected: Rejected, reject: R) -> Self {
+    pub(crate) const fn rejected(rejected: Rejected, reject: R) -> Self {
         Self {
-            state: State::Refused { rejected, reject },
+            state: State::Rejected { rejected, reject },
             hold: HoldUntil::Headers,
         }
     }
@@ -79,7 +79,7 @@ where
     S: Service<Request<B>, Response = Response<RB>, Future = F> + Clone,
     F: Future<Output = Result<Response<RB>, S::Error>>,
     RB: Body,
-    R: Refuse<RB, S::Error>,
+    R: Reject<RB, S::Error>,
 {
     type Output = Result<Response<PermitBody<RB>>, R::Error>;
 
@@ -95,8 +95,8 @@ where
                 Ok(permit) => permit,
                 Err(Failure::Inner(error)) => return Poll::Ready(Err(R::error(error))),
                 Err(Failure::Rejected(rejected)) => {
-                    events::refused(waiting.request(), &rejected);
-                    return Poll::Ready(refuse(&waiting.into_reject(), rejected));
+                    events::rejected(waiting.request(), &rejected);
+                    return Poll::Ready(reject_call(&waiting.into_reject(), rejected));
                 }
             };
             let (future, permit) = waiting.send(permit);
@@ -105,7 +105,9 @@ where
         }
         let StateProj::Running { future, permit } = this.state.as_mut().project() else {
             return match this.state.project_replace(State::Done) {
-                StateOwned::Refused { rejected, reject } => Poll::Ready(refuse(&reject, rejected)),
+                StateOwned::Rejected { rejected, reject } => {
+                    Poll::Ready(reject_call(&reject, rejected))
+                }
                 // The future was polled again after it had ended.
                 _ => Poll::Pending,
             };
@@ -126,11 +128,11 @@ where
 }
 
 /// The outcome of a rejected call.
-fn refuse<RB, E, R: Refuse<RB, E>>(
+fn reject_call<RB, E, R: Reject<RB, E>>(
     reject: &R,
     rejected: Rejected,
 ) -> Result<Response<PermitBody<RB>>, R::Error> {
-    let response = reject.refuse(rejected)?;
+    let response = reject.reject(rejected)?;
     Ok(response.map(PermitBody::free))
 }
 
@@ -139,7 +141,7 @@ impl<S, B, F, R> fmt::Debug for ResponseFuture<S, B, F, R> {
         let state = match &self.state {
             State::Waiting { .. } => "waiting",
             State::Running { .. } => "running",
-            State::Refused { .. } => "refused",
+            State::Rejected { .. } => "rejected",
             State::Done => "done",
         };
         f.debug_struct("ResponseFuture")

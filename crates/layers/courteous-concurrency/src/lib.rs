@@ -20,7 +20,7 @@ mod snapshot;
 mod waiting;
 
 pub use body::PermitBody;
-pub use courteous_core::{AsError, AsResponse, InvalidCount, ObserveOnly, Refuse};
+pub use courteous_core::{AsError, AsResponse, InvalidCount, ObserveOnly, Reject};
 pub use courteous_limit::Labels;
 pub use future::ResponseFuture;
 pub use layer::ConcurrencyLimitLayer;

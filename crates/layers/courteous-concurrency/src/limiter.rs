@@ -44,7 +44,7 @@ pub struct Limiter {
 pub(crate) enum Admission {
     Now(Permit),
     Wait(Place, Option<Bound>),
-    Refused(Rejected),
+    Rejected(Rejected),
     /// The call is only observed, and has found the limit full. It has a permit beyond the limit if
     /// it would have waited.
     Observed(Option<Permit>, Excess),
@@ -227,7 +227,7 @@ impl Limiter {
             (Entry::Full | Entry::Place(_), Err(reason)) => reason,
             (Entry::Full, Ok(_)) => options.queue_full(),
         };
-        Admission::Refused(Rejected::new(reason))
+        Admission::Rejected(Rejected::new(reason))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{AsError, CallContext, LayerKind, LongLived, ObserveOnly, Refuse};
+use courteous_core::{AsError, CallContext, LayerKind, LongLived, ObserveOnly, Reject};
 use http::{Request, Response};
 use http_body::Body;
 use tower_layer::Layer;
@@ -98,7 +98,7 @@ impl<S, B, RB, R, K> Service<Request<B>> for ConcurrencyLimit<S, R, K>
 where
     S: Service<Request<B>, Response = Response<RB>> + Clone,
     RB: Body,
-    R: Refuse<RB, S::Error> + Clone,
+    R: Reject<RB, S::Error> + Clone,
     K: Hash + Eq,
 {
     type Response = Response<PermitBody<RB>>;
@@ -149,10 +149,10 @@ where
                 let future = self.inner.call(request);
                 ResponseFuture::running(future, permit, hold)
             }
-            Admission::Refused(rejected) => {
+            Admission::Rejected(rejected) => {
                 self.inner = self.inner.clone();
-                events::refused(&request, &rejected);
-                ResponseFuture::refused(rejected, reject.clone())
+                events::rejected(&request, &rejected);
+                ResponseFuture::rejected(rejected, reject.clone())
             }
         }
     }

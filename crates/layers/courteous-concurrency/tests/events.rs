@@ -16,7 +16,7 @@ fn request() -> Request<Empty<&'static [u8]>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_names_reason_method_and_origin() {
+async fn a_rejection_names_reason_method_and_origin() {
     let events = Events::listen();
     let told = |fields: &str| {
         format!("DEBUG courteous::concurrency {fields} method=POST origin=https://api.example")
@@ -24,10 +24,10 @@ async fn a_refusal_names_reason_method_and_origin() {
     let layer = || ConcurrencyLimitLayer::new(1).unwrap();
     let probe = || Probe::new().otherwise(|_| Reply::ok().after(Duration::from_secs(5)));
     for (layer, expected) in [
-        (layer().with_max_waiting(0), "refused reason=at_capacity"),
+        (layer().with_max_waiting(0), "rejected reason=at_capacity"),
         (
             layer().with_max_wait(Duration::from_secs(1)),
-            "refused reason=max_wait",
+            "rejected reason=max_wait",
         ),
         (
             layer().observe_only(true),
@@ -35,7 +35,7 @@ async fn a_refusal_names_reason_method_and_origin() {
         ),
         (
             layer().with_max_waiting(0).observe_only(true),
-            "refused observed=true reason=at_capacity in_flight=1",
+            "rejected observed=true reason=at_capacity in_flight=1",
         ),
     ] {
         let service = layer.layer(probe());

@@ -62,8 +62,8 @@ async fn one_set_of_limiters_serves_several_stacks() {
             .fail_fast()
             .layer(Echo);
     let _first = assert_ready_ok!(task::spawn(one.call(user(1))).poll());
-    let refused = assert_ready!(task::spawn(two.call(user(1))).poll());
-    assert_eq!(reason(refused), Some(RejectReason::AtCapacity));
+    let rejected = assert_ready!(task::spawn(two.call(user(1))).poll());
+    assert_eq!(reason(rejected), Some(RejectReason::AtCapacity));
     assert_ready_ok!(task::spawn(two.call(user(2))).poll());
 }
 
@@ -197,8 +197,8 @@ fn keys_leave_what_else_was_set() {
         .keyed_by(user_of)
         .layer(Echo);
     let _first = assert_ready_ok!(task::spawn(service.call(user(1))).poll());
-    let refused = assert_ready_ok!(task::spawn(service.call(user(1))).poll());
-    assert_eq!(refused.status(), 503);
+    let rejected = assert_ready_ok!(task::spawn(service.call(user(1))).poll());
+    assert_eq!(rejected.status(), 503);
     assert_ready_ok!(task::spawn(service.call(user(2))).poll());
 }
 

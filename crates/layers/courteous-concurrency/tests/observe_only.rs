@@ -187,6 +187,6 @@ async fn a_layer_may_say_that_it_enforces() {
     let layer = ConcurrencyLimitLayer::new(1).unwrap().fail_fast();
     let mut service = layer.observe_only(false).layer(Echo);
     let _first = assert_ready_ok!(call(&mut service).poll());
-    let refused = assert_ready!(call(&mut service).poll());
-    assert_eq!(reason(refused), Some(RejectReason::AtCapacity));
+    let rejected = assert_ready!(call(&mut service).poll());
+    assert_eq!(reason(rejected), Some(RejectReason::AtCapacity));
 }

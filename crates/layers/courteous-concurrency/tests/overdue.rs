@@ -58,8 +58,8 @@ async fn a_call_that_may_not_wait_takes_it_back_too() {
     let short = assert_ready_ok!(task::spawn(service.call(within(SECOND))).poll());
     sleep(SECOND).await;
     let third = assert_ready_ok!(task::spawn(service.call(open_ended())).poll());
-    let refused = assert_ready!(task::spawn(service.call(open_ended())).poll());
-    assert_eq!(reason(refused), Some(RejectReason::AtCapacity));
+    let rejected = assert_ready!(task::spawn(service.call(open_ended())).poll());
+    assert_eq!(reason(rejected), Some(RejectReason::AtCapacity));
     drop((long, short));
     assert_eq!(limiter.in_flight(), 1);
     drop(third);

@@ -54,15 +54,15 @@ async fn a_call_that_waits_holds_no_readiness_and_calls_a_clone_that_it_readied(
 }
 
 #[test]
-fn a_call_that_is_refused_gives_the_readiness_back() {
+fn a_call_that_is_rejected_gives_the_readiness_back() {
     let (gated, door) = Gated::new(9);
     let mut service = ConcurrencyLimitLayer::new(1)
         .unwrap()
         .fail_fast()
         .layer(gated);
     let _first = assert_ready_ok!(call(&mut service).poll());
-    let refused = assert_ready!(call(&mut service).poll());
-    assert_eq!(reason(refused), Some(RejectReason::AtCapacity));
+    let rejected = assert_ready!(call(&mut service).poll());
+    assert_eq!(reason(rejected), Some(RejectReason::AtCapacity));
     assert_eq!(door.ready(), 0);
 }
 

@@ -25,7 +25,7 @@ impl InvalidMethods {
         Self { method }
     }
 
-    /// The first method that was refused.
+    /// The first method that was rejected.
     #[must_use]
     pub const fn method(&self) -> &Method {
         &self.method
@@ -57,7 +57,7 @@ impl InvalidHosts {
         }
     }
 
-    /// The first text that was refused.
+    /// The first text that was rejected.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host

@@ -17,18 +17,18 @@ pub(crate) fn key_added(request: RequestView<'_>, key: Option<&HeaderValue>) {
     );
 }
 
-/// A request was refused; or it would have been, if it was not only `observed`.
+/// A request was rejected; or it would have been, if it was not only `observed`.
 #[cfg(feature = "tracing")]
 #[cold]
-pub(crate) fn refused(request: RequestView<'_>, reason: RejectReason, observed: bool) {
+pub(crate) fn rejected(request: RequestView<'_>, reason: RejectReason, observed: bool) {
     tracing::debug!(
-        name: "refused",
+        name: "rejected",
         target: "courteous::idempotency",
         observed = observed.then_some(true),
         reason = reason.as_str(),
         method = request.method().as_str(),
         origin = request.origin().named().map(tracing::field::display),
-        "refused"
+        "rejected"
     );
 }
 
@@ -36,4 +36,4 @@ pub(crate) fn refused(request: RequestView<'_>, reason: RejectReason, observed: 
 pub(crate) const fn key_added(_: RequestView<'_>, _: Option<&HeaderValue>) {}
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) const fn refused(_: RequestView<'_>, _: RejectReason, _: bool) {}
+pub(crate) const fn rejected(_: RequestView<'_>, _: RejectReason, _: bool) {}

@@ -20,7 +20,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<F> {
         Call { #[pin] call: F },
-        Refused { rejected: Rejected },
+        Rejected { rejected: Rejected },
     }
 }
 
@@ -31,9 +31,9 @@ impl<F> ResponseFuture<F> {
         }
     }
 
-    pub(crate) const fn refused(rejected: Rejected) -> Self {
+    pub(crate) const fn rejected(rejected: Rejected) -> Self {
         Self {
-            state: State::Refused { rejected },
+            state: State::Rejected { rejected },
         }
     }
 }
@@ -48,7 +48,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjection::Call { call } => call.poll(cx).map_err(Into::into),
-            StateProjection::Refused { rejected } => Poll::Ready(Err((*rejected).into())),
+            StateProjection::Rejected { rejected } => Poll::Ready(Err((*rejected).into())),
         }
     }
 }

@@ -67,11 +67,11 @@ impl IntoKey for Result<Option<Key>, NoRandomBytes> {
 ///
 /// - It mostly repeats only what no server has acted on. The requests of an attempt have a key each, and
 ///   the next attempt's have the same ones: they are told apart by method, target, and order. If too many
-///   others came between, or a limit has refused the attempt, they have new keys.
+///   others came between, or a limit has rejected the attempt, they have new keys.
 /// - A request that the caller calls idempotent is repeated also where it may have been processed.
 ///   Then the key follows from the call, the method and the target, and is the same on all attempts.
 ///   A second request of one attempt with the same method and target cannot be told from the first:
-///   it is refused for [`KeyReused`](courteous_core::RejectReason::KeyReused).
+///   it is rejected for [`KeyReused`](courteous_core::RejectReason::KeyReused).
 /// - A request that is idempotent by its method, or that the retry takes to be keyed already, gets no
 ///   key, as each attempt would get another one. Nor does a request inside two retries, the outer one of
 ///   which repeats what may have been processed.

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn what_is_no_host_is_rejected() {
         for wrong in [
             "",
             "*",

@@ -169,10 +169,10 @@ impl<G> IdempotencyKeyLayer<G> {
     ///
     /// Inside a retry, against the recommended order, `generate` is asked again for each attempt.
     /// The retry has then seen a request without a key. It sends that again only if the last
-    /// attempt was never sent, or was refused, so no two keys are processed. But
+    /// attempt was never sent, or was rejected, so no two keys are processed. But
     /// if the caller calls the request idempotent, it is sent again also where it may have been
     /// processed: then the key has to follow from the request. Two requests of one attempt under
-    /// one key are refused there, for [`KeyReused`](courteous_core::RejectReason::KeyReused).
+    /// one key are rejected there, for [`KeyReused`](courteous_core::RejectReason::KeyReused).
     #[must_use]
     pub fn with_generator<F, K>(self, generate: F) -> IdempotencyKeyLayer<F>
     where

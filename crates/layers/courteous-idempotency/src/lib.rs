@@ -9,7 +9,7 @@
 //! A server that knows of such keys answers the second attempt with the first one's result, and
 //! takes no second payment. `POST` and `PATCH` requests get a key, as these are the methods that
 //! are not idempotent by themselves. A key that the caller has set is never touched. A blank field is
-//! no key, and is replaced. A field that holds anything else is refused before anything is sent.
+//! no key, and is replaced. A field that holds anything else is rejected before anything is sent.
 //!
 //! # Example
 //!
@@ -80,7 +80,7 @@
 //! another payload.
 //!
 //! What makes several requests of one belongs outside, too, as a key is for one operation. A retry
-//! refuses a second operation under one key; where none is inside of the service that makes them, it
+//! rejects a second operation under one key; where none is inside of the service that makes them, it
 //! cannot be seen.
 //!
 //! In the wrong place it is still safe. Inside a retry, the default generator gives all attempts of
@@ -101,7 +101,7 @@
 //! | event | level | fields |
 //! |---|---|---|
 //! | `key_added` | debug | `key`, `method`, `origin` |
-//! | `refused` | debug | `reason`, `method`, `origin` |
+//! | `rejected` | debug | `reason`, `method`, `origin` |
 //!
 //! `reason` is [`RejectReason::as_str`](courteous_core::RejectReason::as_str). `observed=true` marks what a layer that only
 //! observes would have done, and then there is no `key`.

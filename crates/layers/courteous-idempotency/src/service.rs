@@ -24,12 +24,12 @@ use crate::{Generator, KeySettings, RandomUuid, ResponseFuture, events, layer::S
 /// what became of an operation. It gives access to nothing.
 ///
 /// A key is for one operation. A service further in that makes several requests out of one would send
-/// them all under its key: a retry inside of that service refuses the second one, with [`Rejected`]
+/// them all under its key: a retry inside of that service rejects the second one, with [`Rejected`]
 /// for [`RejectReason::KeyReused`]. Where no retry is, the second request cannot be seen. So whatever
 /// makes several requests of one goes outside of this layer.
 ///
 /// # Readiness
-/// The inner service's. A call that is refused leaves what that has reserved for the next call.
+/// The inner service's. A call that is rejected leaves what that has reserved for the next call.
 ///
 /// # Errors
 /// [`Rejected`] for [`RejectReason::MalformedKey`] if the caller has set a field that holds no key:
@@ -92,7 +92,7 @@ enum Change {
     Claim,
     Add(HeaderValue),
     Remove,
-    Refuse(RejectReason),
+    Reject(RejectReason),
 }
 
 impl<S, G: Generator> IdempotencyKey<S, G> {
@@ -107,18 +107,18 @@ impl<S, G: Generator> IdempotencyKey<S, G> {
         }
         match field {
             KeyField::Key(_) => return Change::Claim,
-            KeyField::Malformed => return Change::Refuse(RejectReason::MalformedKey),
+            KeyField::Malformed => return Change::Reject(RejectReason::MalformedKey),
             KeyField::Missing | KeyField::Blank => {}
         }
         let Ok(key) = self.generator.key(request) else {
-            return Change::Refuse(RejectReason::NoKey);
+            return Change::Reject(RejectReason::NoKey);
         };
         match key.and_then(|key| settings.format.write(key)) {
             Some(key) => {
                 let sent = request.extensions().get::<CallKeys>();
                 match sent.is_none_or(|sent| sent.add(&key)) {
                     true => Change::Add(key),
-                    false => Change::Refuse(RejectReason::KeyReused),
+                    false => Change::Reject(RejectReason::KeyReused),
                 }
             }
             None if field == KeyField::Blank => Change::Remove,
@@ -141,7 +141,7 @@ impl Settings {
         };
         switch.record(decision);
         match decision {
-            Decision::KeyReject => events::refused(request, RejectReason::MalformedKey, true),
+            Decision::KeyReject => events::rejected(request, RejectReason::MalformedKey, true),
             _ => events::key_added(request, None),
         }
     }
@@ -183,9 +183,9 @@ where
             Change::Remove => {
                 request.headers_mut().remove(name);
             }
-            Change::Refuse(reason) => {
-                events::refused(RequestView::of(&request), reason, false);
-                return ResponseFuture::refused(Rejected::new(reason));
+            Change::Reject(reason) => {
+                events::rejected(RequestView::of(&request), reason, false);
+                return ResponseFuture::rejected(Rejected::new(reason));
             }
         }
         ResponseFuture::call(self.inner.call(request))

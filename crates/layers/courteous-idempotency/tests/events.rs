@@ -10,7 +10,7 @@ use http::Request;
 use tower::{Layer, ServiceExt, service_fn};
 
 #[tokio::test]
-async fn a_key_and_a_refusal_name_method_and_origin() {
+async fn a_key_and_a_rejection_name_method_and_origin() {
     let request = |key: Option<&str>| {
         let mut request = Request::post("https://me:word@api.example/t0ken?key=k3y");
         if let Some(key) = key {
@@ -32,12 +32,12 @@ async fn a_key_and_a_refusal_name_method_and_origin() {
     assert!(service.clone().oneshot(request(Some("mine"))).await.is_ok());
     assert!(events.take().is_empty());
     assert!(service.oneshot(request(Some("two keys"))).await.is_err());
-    assert_eq!(events.take(), [told("refused reason=malformed_key")]);
+    assert_eq!(events.take(), [told("rejected reason=malformed_key")]);
     assert!(observing.clone().oneshot(request(None)).await.is_ok());
     assert!(observing.oneshot(request(Some("two keys"))).await.is_ok());
     let expected = [
         told("key_added observed=true"),
-        told("refused observed=true reason=malformed_key"),
+        told("rejected observed=true reason=malformed_key"),
     ];
     assert_eq!(events.take(), expected);
 }

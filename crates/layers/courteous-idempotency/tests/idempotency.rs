@@ -82,7 +82,7 @@ fn post_and_patch_get_a_key_and_no_other_method_does() {
 }
 
 #[test]
-fn other_methods_can_be_chosen_and_safe_ones_are_refused() {
+fn other_methods_can_be_chosen_and_safe_ones_are_rejected() {
     let chosen = [Method::PUT, Method::from_bytes(b"MERGE").unwrap()];
     let layer = IdempotencyKeyLayer::new()
         .with_methods(chosen.clone())
@@ -134,7 +134,7 @@ fn a_blank_field_is_replaced_or_taken_out() {
 }
 
 #[test]
-fn a_malformed_key_is_refused_before_anything_is_sent() {
+fn a_malformed_key_is_rejected_before_anything_is_sent() {
     let malformed: [&[&[u8]]; 6] = [
         &[b"one", b"two"],
         &[b"one", b"one"],
@@ -240,7 +240,7 @@ fn the_drafts_form_is_quoted() {
 }
 
 #[test]
-fn a_generator_sees_the_request_and_may_refuse() {
+fn a_generator_sees_the_request_and_may_reject() {
     #[derive(Clone)]
     struct Order(u32);
     let layer = IdempotencyKeyLayer::new().with_generator(|request| {
@@ -303,7 +303,7 @@ impl Repeated {
 fn inside_a_retry_that_repeats_what_may_have_been_processed_all_attempts_have_one_key() {
     let layer = IdempotencyKeyLayer::new();
     let (one, other) = (Repeated::new(), Repeated::new());
-    // An attempt that a limit has refused is sent again under its number.
+    // An attempt that a limit has rejected is sent again under its number.
     let keys = [1, 1, 2, 3].map(|number| sent(&layer, one.attempt(number)));
     for headers in &keys[1..] {
         assert_eq!(key(&keys[0]), key(headers));
@@ -340,10 +340,10 @@ fn inside_two_retries_of_which_the_outer_one_repeats_what_may_have_been_processe
 }
 
 #[test]
-fn a_request_whose_key_cannot_be_drawn_is_refused_before_anything_is_sent() {
+fn a_request_whose_key_cannot_be_drawn_is_rejected_before_anything_is_sent() {
     let (inner, mut handle) = tower_test::mock::pair::<Request<()>, ()>();
     handle.allow(100);
-    let refused = |error: BoxError| {
+    let rejected = |error: BoxError| {
         let rejected = find_cause::<Rejected>(&*error).unwrap();
         assert_eq!(rejected.reason(), RejectReason::NoKey);
         let expected = "request not sent: no idempotency key could be drawn for it";
@@ -352,14 +352,14 @@ fn a_request_whose_key_cannot_be_drawn_is_refused_before_anything_is_sent() {
     let mut service = task::spawn(IdempotencyKeyLayer::new().layer(inner.clone()));
     assert_ready_ok!(service.enter(|cx, mut service| service.poll_ready(cx)));
     let call = test_util::without_random_bytes(|| service.call(post()));
-    refused(assert_ready_err!(task::spawn(call).poll()));
+    rejected(assert_ready_err!(task::spawn(call).poll()));
 
     // Also where a closure asks for it.
     let layer = IdempotencyKeyLayer::new().with_generator(|request| RandomUuid.key(request));
     let mut service = task::spawn(layer.layer(inner));
     assert_ready_ok!(service.enter(|cx, mut service| service.poll_ready(cx)));
     let call = test_util::without_random_bytes(|| service.call(post()));
-    refused(assert_ready_err!(task::spawn(call).poll()));
+    rejected(assert_ready_err!(task::spawn(call).poll()));
     assert_pending!(task::spawn(handle.next_request()).poll());
 }
 
@@ -401,14 +401,14 @@ fn inside_a_retry_each_operation_of_an_attempt_has_its_own_key_and_keeps_it() {
 }
 
 #[test]
-fn inside_a_retry_a_second_request_that_would_have_the_key_of_the_first_is_refused() {
+fn inside_a_retry_a_second_request_that_would_have_the_key_of_the_first_is_rejected() {
     fn check<G: Generator + Clone>(layer: &IdempotencyKeyLayer<G>) {
         let call = Repeated::new();
         for number in 1..3 {
             let made_of = call.attempt(number);
             assert!(!sent(layer, made_of.clone()).is_empty());
-            let refused = layer.layer(Echo).call(made_of);
-            let error = assert_ready_err!(task::spawn(refused).poll());
+            let rejected = layer.layer(Echo).call(made_of);
+            let error = assert_ready_err!(task::spawn(rejected).poll());
             let rejected = find_cause::<Rejected>(&*error).unwrap();
             assert_eq!(rejected.reason(), RejectReason::KeyReused);
         }

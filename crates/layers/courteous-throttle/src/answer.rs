@@ -13,7 +13,7 @@ pub(crate) enum Find {
     /// Granted, but a quota that its call counts against is used up until this instant. The waiter
     /// leaves the queue.
     Held(Instant, Ask),
-    Refused(Rejected),
+    Rejected(Rejected),
 }
 
 /// What a call finds if it cannot be let through at once.
@@ -22,5 +22,5 @@ pub(crate) enum Entry {
     /// It waits outside of the queue, because a quota that its call counts against is used up, or
     /// is to be spread.
     Held(Instant),
-    Refused(Rejected),
+    Rejected(Rejected),
 }

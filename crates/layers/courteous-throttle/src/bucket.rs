@@ -195,7 +195,7 @@ impl Bucket {
     }
 
     /// Sets `rate`, which replaces all rates that the limit had. The tokens stay, up to the new
-    /// burst. Each waiter gets its new turn. A waiter is refused if its wait has become too long,
+    /// burst. Each waiter gets its new turn. A waiter is rejected if its wait has become too long,
     /// or if it costs more than the burst.
     pub fn set_rate(&self, rate: Rate) {
         self.set_rates(&[rate]);
@@ -223,7 +223,7 @@ impl Bucket {
     /// Lets no call pass before `opens`. A bucket that already opens later than that is not
     /// changed. It opens with at most one token.
     ///
-    /// A waiter with a retry outside is refused at once, so that the retry waits instead.
+    /// A waiter with a retry outside is rejected at once, so that the retry waits instead.
     pub fn close_until(&self, opens: Instant) {
         self.shared
             .update(|core, now, wakes| core.close_until(opens, now, wakes));
@@ -394,7 +394,7 @@ impl Bucket {
         let (entry, paced) = self.shared.with(|core| core.take(ask, now));
         let place = match entry {
             None => return Take::Taken,
-            Some(Entry::Refused(rejected)) => return Take::Refused(rejected),
+            Some(Entry::Rejected(rejected)) => return Take::Rejected(rejected),
             Some(Entry::Place(ticket)) => Place::Queue(ticket),
             Some(Entry::Held(until)) => Place::held(until, *ask),
         };
@@ -562,7 +562,7 @@ enum Place {
     Queue(Ticket),
     /// Outside of the queue, until a quota lets the call in.
     Held(Box<Held>),
-    /// The turn is spent, or was refused outside of the queue.
+    /// The turn is spent, or was rejected outside of the queue.
     None,
 }
 
@@ -589,7 +589,7 @@ impl BucketTurn {
             self.place = match shared.update(|core, now, _| core.release(&ask, now)) {
                 Entry::Place(ticket) => Place::Queue(ticket),
                 Entry::Held(until) => Place::held(until, ask),
-                Entry::Refused(rejected) => {
+                Entry::Rejected(rejected) => {
                     self.place = Place::None;
                     self.unspend(ask.cost());
                     return Poll::Ready(Err(rejected));
@@ -639,7 +639,7 @@ impl Turn for BucketTurn {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Find::Refused(rejected) => return Poll::Ready(Err(rejected)),
+                Find::Rejected(rejected) => return Poll::Ready(Err(rejected)),
                 Find::Held(until, ask) => {
                     let place = std::mem::replace(&mut this.place, Place::held(until, ask));
                     if let Place::Queue(ticket) = place {

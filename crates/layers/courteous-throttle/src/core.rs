@@ -49,8 +49,8 @@ pub(crate) struct Core {
 pub(crate) enum Virtual {
     Waits,
     Sent,
-    /// It would have been refused after all.
-    Refused,
+    /// It would have been rejected after all.
+    Rejected,
 }
 
 /// How a closed bucket spreads the instants at which it lets calls through.
@@ -107,13 +107,13 @@ impl Core {
         let paced = match self.admit(ask, now) {
             Admission::Free { paced } => paced,
             Admission::Held { until, paced } => return (Some(Entry::Held(until)), paced),
-            Admission::Refused(rejected) => return (Some(Entry::Refused(rejected)), false),
+            Admission::Rejected(rejected) => return (Some(Entry::Rejected(rejected)), false),
         };
         if self.try_take(&ask.costs(), ask.charge(), now) {
             return (None, paced);
         }
         let entry = self.enter(ask, now);
-        if paced && matches!(entry, Entry::Refused(_)) {
+        if paced && matches!(entry, Entry::Rejected(_)) {
             self.unspend(ask.target(), ask.cost());
             return (Some(entry), false);
         }
@@ -161,7 +161,7 @@ impl Core {
     pub(crate) fn settle_virtual(&mut self, ticket: &Ticket, now: Instant) -> Virtual {
         let state = self.line.get_mut(ticket).state;
         match state {
-            State::Refused => Virtual::Refused,
+            State::Rejected => Virtual::Rejected,
             State::Granted if self.spend(ticket, now) => Virtual::Sent,
             State::Away | State::Recalled => {
                 self.rejoin(ticket, now);
@@ -199,7 +199,7 @@ impl Core {
         self.leave_quota();
         match self.readmit(ask, now) {
             Admission::Held { until, .. } => Entry::Held(until),
-            Admission::Refused(rejected) => Entry::Refused(rejected),
+            Admission::Rejected(rejected) => Entry::Rejected(rejected),
             Admission::Free { .. } => {
                 self.levels.fill(now);
                 // The call was let in before, so no queue is too long for it now.
@@ -250,7 +250,7 @@ impl Core {
     pub(crate) fn enter(&mut self, ask: &Ask, now: Instant) -> Entry {
         let (costs, latest) = (ask.costs(), ask.latest());
         if self.levels.above_burst(&costs).is_some() {
-            return Entry::Refused(self.above_burst(&costs));
+            return Entry::Rejected(self.above_burst(&costs));
         }
         let release = self
             .levels
@@ -260,7 +260,7 @@ impl Core {
             && ask.is_retried()
         {
             let rejected = Rejected::new(RejectReason::Paused);
-            return Entry::Refused(rejected.with_wait(now, release.duration_since(now)));
+            return Entry::Rejected(rejected.with_wait(now, release.duration_since(now)));
         }
         let full = self.line.len() >= ask.max_waiting();
         if full || latest.is_some() {
@@ -269,7 +269,7 @@ impl Core {
                 .turn(now, self.line.costs(), &costs)
                 .max(release.unwrap_or(now))
                 .max(self.line.released().unwrap_or(now));
-            let refused = match (full, ask.max_waiting(), release) {
+            let rejected = match (full, ask.max_waiting(), release) {
                 (true, 0, Some(_)) => Some(RejectReason::Paused),
                 (true, 0, None) => Some(RejectReason::AtCapacity),
                 (true, ..) => Some(RejectReason::QueueFull),
@@ -277,15 +277,15 @@ impl Core {
                     .filter(|&(latest, _)| at > latest)
                     .map(|(_, reason)| reason),
             };
-            if let Some(reason) = refused {
+            if let Some(reason) = rejected {
                 let rejected = Rejected::new(reason).with_wait(now, at.duration_since(now));
-                return Entry::Refused(rejected);
+                return Entry::Rejected(rejected);
             }
         }
         Entry::Place(self.line.push(Waiter::new(ask, release)))
     }
 
-    /// The refusal of a call that costs more than a limit can ever hold.
+    /// The rejection of a call that costs more than a limit can ever hold.
     fn above_burst(&self, costs: &Costs) -> Rejected {
         match self.levels.above_burst(costs) {
             Some((cost, rate)) => Rejected::above_burst(cost, rate.burst().get(), rate),
@@ -346,9 +346,9 @@ impl Core {
         }
         self.serve(now, wakes);
         let waiter = self.line.get_mut(ticket);
-        if let Some((reason, at)) = waiter.refusal() {
+        if let Some((reason, at)) = waiter.rejection() {
             let costs = waiter.costs();
-            return Find::Refused(match reason {
+            return Find::Rejected(match reason {
                 RejectReason::CostAboveBurst => self.above_burst(&costs),
                 _ => Rejected::new(reason).with_wait(now, at.saturating_duration_since(now)),
             });
@@ -365,10 +365,10 @@ impl Core {
             return self.find_granted(ticket);
         };
         // The waiter is polled too late.
-        waiter.refuse(reason, now);
+        waiter.reject(reason, now);
         let costs = waiter.costs();
         self.levels.unplan(&costs);
-        Find::Refused(Rejected::new(reason).with_wait(now, Duration::ZERO))
+        Find::Rejected(Rejected::new(reason).with_wait(now, Duration::ZERO))
     }
 
     /// Whether a waiter that was [granted](Find::Granted) its turn has to wait for a quota after
@@ -398,11 +398,11 @@ impl Core {
         match self.readmit(&ask, now) {
             Admission::Free { .. } => None,
             Admission::Held { until, .. } => Some(Find::Held(until, ask)),
-            Admission::Refused(rejected) => {
+            Admission::Rejected(rejected) => {
                 let at = rejected.not_before().unwrap_or(now);
-                self.line.get_mut(ticket).refuse(rejected.reason(), at);
+                self.line.get_mut(ticket).reject(rejected.reason(), at);
                 self.levels.unplan(&costs);
-                Some(Find::Refused(rejected))
+                Some(Find::Rejected(rejected))
             }
         }
     }
@@ -478,7 +478,7 @@ impl Core {
         }
         self.levels.close_until(opens);
         self.line.release_at(self.draws(opens));
-        self.line.refuse(wakes, |waiter, _| {
+        self.line.reject(wakes, |waiter, _| {
             let at = waiter.release.unwrap_or(opens);
             waiter.retried.then_some((RejectReason::Paused, at))
         });
@@ -670,7 +670,7 @@ impl Core {
         at.max(gathered.min(later(at, GATHER)))
     }
 
-    /// Puts a waiter back into the line, at the place that its age gives it. Refuses it if the
+    /// Puts a waiter back into the line, at the place that its age gives it. Rejects it if the
     /// bucket is closed and the call has a retry outside, or if it costs more than the burst. The
     /// burst may have been lowered while the waiter was not in the queue. At the front, such a
     /// waiter would wait for ever, together with all waiters behind it.
@@ -683,11 +683,11 @@ impl Core {
         if let Some(at) = release
             && waiter.retried
         {
-            waiter.refuse(RejectReason::Paused, at);
+            waiter.reject(RejectReason::Paused, at);
             return;
         }
         if self.levels.above_burst(&waiter.costs()).is_some() {
-            waiter.refuse(RejectReason::CostAboveBurst, now);
+            waiter.reject(RejectReason::CostAboveBurst, now);
             return;
         }
         self.line.requeue(ticket, release);
@@ -700,11 +700,11 @@ impl Core {
         self.look_at.get_or_insert(next.max(now));
     }
 
-    /// Refuses all waiters whose wait has become too long.
+    /// Rejects all waiters whose wait has become too long.
     fn look(&mut self, now: Instant, wakes: &mut Wakes) {
         self.look_at = None;
         self.looked = Some(now);
-        self.line.refuse(wakes, |waiter, ahead| {
+        self.line.reject(wakes, |waiter, ahead| {
             let costs = waiter.costs();
             if self.levels.above_burst(&costs).is_some() {
                 return Some((RejectReason::CostAboveBurst, now));

@@ -6,7 +6,7 @@ use crate::{Ask, Settle, TokenStore};
 /// the layer's own [`with_cost`](crate::ThrottleLayer::with_cost).
 ///
 /// Without either, a request costs one token in each limit. A request that costs more than a bucket
-/// can hold is refused at once. A request with a cost of zero needs no token, but it still waits
+/// can hold is rejected at once. A request with a cost of zero needs no token, but it still waits
 /// behind others, and at a closed bucket.
 ///
 /// # Address

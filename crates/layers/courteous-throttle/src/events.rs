@@ -48,19 +48,19 @@ impl Subject {
     }
 }
 
-/// A call was refused. If it was only `observed`, it would have been refused.
+/// A call was rejected. If it was only `observed`, it would have been rejected.
 #[cfg(feature = "tracing")]
 #[cold]
-pub(crate) fn refused(request: RequestView<'_>, rejected: &Rejected, observed: bool) {
+pub(crate) fn rejected(request: RequestView<'_>, rejected: &Rejected, observed: bool) {
     tracing::debug!(
-        name: "refused",
+        name: "rejected",
         target: "courteous::throttle",
         observed = observed.then_some(true),
         reason = rejected.reason().as_str(),
         wait_ms = rejected.wait().map(millis),
         method = request.method().as_str(),
         origin = request.origin().named().map(tracing::field::display),
-        "refused"
+        "rejected"
     );
 }
 
@@ -111,7 +111,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) const fn refused(_: RequestView<'_>, _: &Rejected, _: bool) {}
+pub(crate) const fn rejected(_: RequestView<'_>, _: &Rejected, _: bool) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn waiting(_: RequestView<'_>, _: Duration) {}

@@ -11,13 +11,13 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    Refuse, Settle, TokenStore, Turn, events,
+    Reject, Settle, TokenStore, Turn, events,
     listen::Listen,
     waiting::{Failure, Waiting},
 };
 
 pin_project! {
-    /// The response of a [`Throttle`](crate::Throttle), or its refusal.
+    /// The response of a [`Throttle`](crate::Throttle), or its rejection.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct ResponseFuture<F, S, B, St, T, R> {
         #[pin]
@@ -40,9 +40,9 @@ pin_project! {
             #[pin]
             waiting: Waiting<S, B, T, R>,
         },
-        Refused {
+        Rejected {
             rejected: Rejected,
-            refuse: R,
+            reject: R,
         },
         Done,
     }
@@ -73,9 +73,9 @@ impl<F, S, B, St, T, R> ResponseFuture<F, S, B, St, T, R> {
         }
     }
 
-    pub(crate) const fn refused(rejected: Rejected, refuse: R) -> Self {
+    pub(crate) const fn rejected(rejected: Rejected, reject: R) -> Self {
         Self {
-            state: State::Refused { rejected, refuse },
+            state: State::Rejected { rejected, reject },
             listen: None,
             settle: None,
         }
@@ -87,7 +87,7 @@ where
     S: Service<Request<B>, Response = Response<RB>> + Clone,
     St: TokenStore,
     T: Turn,
-    R: Refuse<RB, S::Error>,
+    R: Reject<RB, S::Error>,
 {
     type Output = Result<Response<RB>, R::Error>;
 
@@ -103,9 +103,9 @@ where
                 Err(Failure::Inner(error)) => Some(Err(R::error(error))),
                 Err(Failure::Rejected(rejected)) => {
                     if let Some(request) = waiting.request() {
-                        events::refused(RequestView::of(request), &rejected, false);
+                        events::rejected(RequestView::of(request), &rejected, false);
                     }
-                    Some(waiting.refuse().refuse(rejected))
+                    Some(waiting.reject().reject(rejected))
                 }
             };
             if let Some(outcome) = outcome {
@@ -126,7 +126,7 @@ where
                 }
                 Poll::Ready(outcome.map_err(R::error))
             }
-            StateProj::Refused { rejected, refuse } => Poll::Ready(refuse.refuse(*rejected)),
+            StateProj::Rejected { rejected, reject } => Poll::Ready(reject.reject(*rejected)),
             // The future is polled again after it has ended.
             StateProj::Waiting { .. } | StateProj::Done => Poll::Pending,
         }
@@ -146,7 +146,7 @@ impl<F, S, B, St, T, R> fmt::Debug for ResponseFuture<F, S, B, St, T, R> {
         let state = match &self.state {
             State::Called { .. } => "called",
             State::Waiting { .. } => "waiting",
-            State::Refused { .. } => "refused",
+            State::Rejected { .. } => "rejected",
             State::Done => "done",
         };
         f.debug_struct("ResponseFuture")

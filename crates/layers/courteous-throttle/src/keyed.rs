@@ -24,7 +24,7 @@ use crate::{Bucket, Partition, Rate, bucket::WeakBucket};
 ///
 /// # Too many keys
 ///
-/// A new key is never refused because others are in use. If there is no room for it, it draws on
+/// A new key is never rejected because others are in use. If there is no room for it, it draws on
 /// one of 64 buckets that such keys share, at the template's rates. So each of these keys still
 /// keeps to its rate, and some get less than that. If no rate is set, the key passes at once. What
 /// a server says to one of these keys is not kept, as it does not hold for the others. A retry

@@ -23,12 +23,12 @@ use crate::{
 ///
 /// # Errors
 ///
-/// A call that cannot be sent in time is refused with a [`Rejected`], in a
+/// A call that cannot be sent in time is rejected with a [`Rejected`], in a
 /// [`BoxError`](courteous_core::BoxError), or as [`reject_with`](Self::reject_with) says.
 #[derive(Clone)]
 pub struct ThrottleLayer<P = Bucket, R = AsError> {
     partition: P,
-    refuse: R,
+    reject: R,
     config: Config,
     observe: Option<ObserveOnly>,
 }
@@ -55,7 +55,7 @@ impl<P> ThrottleLayer<P> {
     pub const fn of(partition: P) -> Self {
         Self {
             partition,
-            refuse: AsError,
+            reject: AsError,
             config: Config::DEFAULT,
             observe: None,
         }
@@ -78,7 +78,7 @@ impl<R> ThrottleLayer<Bucket, R> {
     {
         ThrottleLayer {
             partition: Keyed::new(self.partition, key_of),
-            refuse: self.refuse,
+            reject: self.reject,
             config: self.config,
             observe: self.observe,
         }
@@ -86,7 +86,7 @@ impl<R> ThrottleLayer<Bucket, R> {
 }
 
 impl<P, R> ThrottleLayer<P, R> {
-    /// Refuses a call at once if its turn would come later than `max_wait` from now. By default,
+    /// Rejects a call at once if its turn would come later than `max_wait` from now. By default,
     /// only the call's own deadline limits its wait. With zero, no call waits.
     #[must_use]
     pub const fn with_max_wait(mut self, max_wait: Duration) -> Self {
@@ -94,7 +94,7 @@ impl<P, R> ThrottleLayer<P, R> {
         self
     }
 
-    /// Refuses a call at once if `max_waiting` others are in its queue. The default is no limit.
+    /// Rejects a call at once if `max_waiting` others are in its queue. The default is no limit.
     /// Zero is the same as [`fail_fast`](Self::fail_fast).
     #[must_use]
     pub const fn with_max_waiting(mut self, max_waiting: usize) -> Self {
@@ -102,7 +102,7 @@ impl<P, R> ThrottleLayer<P, R> {
         self
     }
 
-    /// Refuses a call at once if it would have to wait. The reason is
+    /// Rejects a call at once if it would have to wait. The reason is
     /// [`AtCapacity`](courteous_core::RejectReason::AtCapacity), or
     /// [`Paused`](courteous_core::RejectReason::Paused).
     #[must_use]
@@ -123,7 +123,7 @@ impl<P, R> ThrottleLayer<P, R> {
     ///
     /// The default is 24 hours. It is that long because a server that asks for two hours locks out
     /// a client that comes back earlier, for even longer. A call that cannot wait that long is
-    /// refused at once, and told when to come again. A retry outside is told what the server said.
+    /// rejected at once, and told when to come again. A retry outside is told what the server said.
     #[must_use]
     pub const fn with_max_pause(mut self, max_pause: Duration) -> Self {
         self.config.hints.max_pause = max_pause;
@@ -183,7 +183,7 @@ impl<P, R> ThrottleLayer<P, R> {
         self
     }
 
-    /// Answers a refused call with a response. So the error type stays that of the inner service,
+    /// Answers a rejected call with a response. So the error type stays that of the inner service,
     /// such as `Infallible` on a server.
     #[must_use]
     pub fn reject_with<F, B>(self, respond: F) -> ThrottleLayer<P, AsResponse<F>>
@@ -192,7 +192,7 @@ impl<P, R> ThrottleLayer<P, R> {
     {
         ThrottleLayer {
             partition: self.partition,
-            refuse: AsResponse::new(respond),
+            reject: AsResponse::new(respond),
             config: self.config,
             observe: self.observe,
         }
@@ -342,7 +342,7 @@ impl<S, P: Clone, R: Clone> Layer<S> for ThrottleLayer<P, R> {
         Throttle::new(
             inner,
             self.partition.clone(),
-            self.refuse.clone(),
+            self.reject.clone(),
             self.config,
             self.observe.clone(),
         )

@@ -24,7 +24,7 @@ mod waiting;
 
 pub use bucket::{Bucket, BucketTurn};
 pub use cost::Cost;
-pub use courteous_core::{AsError, AsResponse, InvalidRate, InvalidSettings, Rate, Refuse};
+pub use courteous_core::{AsError, AsResponse, InvalidRate, InvalidSettings, Rate, Reject};
 pub use courteous_limit::{
     Ask, BucketSnapshot, ChargeId, InvalidRates, Labels, LimitId, Observed, ObservedStore,
     Partition, QuotaName, Quotas, Settled, Settler, StoreSnapshot, Take, Target, ThrottleSnapshot,

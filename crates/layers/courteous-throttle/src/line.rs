@@ -168,17 +168,17 @@ impl Line {
         waiter
     }
 
-    /// Refuses each waiter in the line for which `refusal` returns a reason. `refusal` is told what
+    /// Rejects each waiter in the line for which `rejection` returns a reason. `rejection` is told what
     /// the waiters before it cost.
-    pub(crate) fn refuse(
+    pub(crate) fn reject(
         &mut self,
         wakes: &mut Wakes,
-        mut refusal: impl FnMut(&Waiter, &Totals) -> Option<(RejectReason, Instant)>,
+        mut rejection: impl FnMut(&Waiter, &Totals) -> Option<(RejectReason, Instant)>,
     ) {
         let mut ahead = [0; LimitId::MOST];
         self.queue.retain(|waiter| {
-            if let Some((reason, at)) = refusal(waiter, &ahead) {
-                waiter.refuse(reason, at);
+            if let Some((reason, at)) = rejection(waiter, &ahead) {
+                waiter.reject(reason, at);
                 wakes.extend(waiter.waker.take());
                 return false;
             }

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::{
-    AsError, Ask, Bucket, Cost, Partition, Refuse, ResponseFuture, Take, ThrottleSettings,
+    AsError, Ask, Bucket, Cost, Partition, Reject, ResponseFuture, Take, ThrottleSettings,
     ThrottleSnapshot, TokenStore,
     config::Config,
     events::{self, Subject},
@@ -22,7 +22,7 @@ use crate::{
 /// # Readiness
 ///
 /// `poll_ready` asks only the inner service. If a call finds a token, and no other call waits, it
-/// calls the very instance that was polled ready. If a call has to wait or is refused, it first
+/// calls the very instance that was polled ready. If a call has to wait or is rejected, it first
 /// gives that readiness back: it replaces the instance by a fresh clone. When its turn comes, it
 /// readies a clone of its own. So a waiting call holds nothing of the inner service.
 ///
@@ -35,7 +35,7 @@ use crate::{
 pub struct Throttle<S, P = Bucket, R = AsError> {
     inner: S,
     partition: P,
-    refuse: R,
+    reject: R,
     config: Config,
     observe: Option<ObserveOnly>,
 }
@@ -44,14 +44,14 @@ impl<S, P, R> Throttle<S, P, R> {
     pub(crate) const fn new(
         inner: S,
         partition: P,
-        refuse: R,
+        reject: R,
         config: Config,
         observe: Option<ObserveOnly>,
     ) -> Self {
         Self {
             inner,
             partition,
-            refuse,
+            reject,
             config,
             observe,
         }
@@ -107,7 +107,7 @@ impl<S, P, R, B, RB> Service<Request<B>> for Throttle<S, P, R>
 where
     S: Service<Request<B>, Response = Response<RB>> + Clone,
     P: Partition,
-    R: Refuse<RB, S::Error> + Clone,
+    R: Reject<RB, S::Error> + Clone,
 {
     type Response = Response<RB>;
     type Error = R::Error;
@@ -145,13 +145,13 @@ where
                 let subject = Subject::of(&request);
                 let listen = Listen::new(store, target, &self.config, false, subject);
                 let service = self.inner.clone();
-                let waiting = Waiting::new(turn, service, request, self.refuse.clone());
+                let waiting = Waiting::new(turn, service, request, self.reject.clone());
                 ResponseFuture::waiting(waiting, listen, settle)
             }
-            Take::Refused(rejected) => {
+            Take::Rejected(rejected) => {
                 self.inner = self.inner.clone();
-                events::refused(RequestView::of(&request), &rejected, false);
-                ResponseFuture::refused(rejected, self.refuse.clone())
+                events::rejected(RequestView::of(&request), &rejected, false);
+                ResponseFuture::rejected(rejected, self.reject.clone())
             }
         }
     }
@@ -171,7 +171,7 @@ fn observe<B>(request: &Request<B>, store: &impl TokenStore, ask: &Ask, switch: 
         }
         Observed::Rejected(rejected) => {
             switch.record(Decision::ThrottleReject);
-            events::refused(RequestView::of(request), &rejected, true);
+            events::rejected(RequestView::of(request), &rejected, true);
         }
     }
 }

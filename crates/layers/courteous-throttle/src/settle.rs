@@ -39,7 +39,7 @@ use http::Response;
 /// - A call that cost more: the difference is charged now. The level may fall below zero, by one
 ///   burst at most. So one wrong number holds up calls for no longer than two bursts take to come
 ///   back. What is above that is [forgotten](Settled::forgotten). Waiters wait longer, and are
-///   refused if that is too long.
+///   rejected if that is too long.
 ///
 /// In any window, calls are charged `burst + rate * w` at most. Only the differences by which a
 /// call's number rises come on top of that. This holds however many calls settle at once.

@@ -50,7 +50,7 @@ impl Shadow {
         self.advance(now);
         match self.core.take(ask, now).0 {
             None => Observed::Now,
-            Some(Entry::Refused(rejected)) => Observed::Rejected(rejected),
+            Some(Entry::Rejected(rejected)) => Observed::Rejected(rejected),
             Some(Entry::Held(until)) => {
                 // The call is not followed any further: what comes after a named quota is not
                 // counted.
@@ -126,7 +126,7 @@ impl Shadow {
                 let sent = match self.core.settle_virtual(front, at) {
                     Virtual::Waits => break,
                     Virtual::Sent => true,
-                    Virtual::Refused => false,
+                    Virtual::Rejected => false,
                 };
                 if let Some(ticket) = self.waiting.pop_front() {
                     drop(self.core.leave(ticket, sent));

@@ -14,7 +14,7 @@ pub(crate) struct Waiter {
     pub(crate) waker: Option<Waker>,
     /// The waiter is not let through before this instant, because the bucket was closed.
     pub(crate) release: Option<Instant>,
-    /// Until when it waits at most. Once it is refused, this is when it would have been let
+    /// Until when it waits at most. Once it is rejected, this is when it would have been let
     /// through.
     at: Option<Instant>,
     /// Why it waits no longer.
@@ -49,7 +49,7 @@ pub(crate) enum State {
     Recalled,
     /// It gave its tokens back, and will come again.
     Away,
-    Refused,
+    Rejected,
 }
 
 impl Waiter {
@@ -101,23 +101,23 @@ impl Waiter {
         }
     }
 
-    /// Until when it waits at most, and why it then waits no longer. Also `None` if it is refused.
+    /// Until when it waits at most, and why it then waits no longer. Also `None` if it is rejected.
     pub(crate) fn latest(&self) -> Option<(Instant, RejectReason)> {
-        let at = self.at.filter(|_| self.state != State::Refused)?;
+        let at = self.at.filter(|_| self.state != State::Rejected)?;
         Some((at, self.reason))
     }
 
-    /// Refuses it. `at` is when it would have been let through. `Rejected` states the time until
+    /// Rejects it. `at` is when it would have been let through. `Rejected` states the time until
     /// then, from the moment when the waiter is told.
-    pub(crate) const fn refuse(&mut self, reason: RejectReason, at: Instant) {
-        self.state = State::Refused;
+    pub(crate) const fn reject(&mut self, reason: RejectReason, at: Instant) {
+        self.state = State::Rejected;
         self.reason = reason;
         self.at = Some(at);
     }
 
-    /// Why it is refused, and when it would have been let through.
-    pub(crate) fn refusal(&self) -> Option<(RejectReason, Instant)> {
-        let at = self.at.filter(|_| self.state == State::Refused)?;
+    /// Why it is rejected, and when it would have been let through.
+    pub(crate) fn rejection(&self) -> Option<(RejectReason, Instant)> {
+        let at = self.at.filter(|_| self.state == State::Rejected)?;
         Some((self.reason, at))
     }
 }

@@ -20,7 +20,7 @@ pin_project! {
         service: S,
         // Taken when the request is sent.
         request: Option<Request<B>>,
-        refuse: R,
+        reject: R,
         phase: Phase,
         // Whether the call was ready once, and then had no token any more.
         missed: bool,
@@ -43,12 +43,12 @@ pub(crate) enum Failure<E> {
 }
 
 impl<S, B, T, R> Waiting<S, B, T, R> {
-    pub(crate) const fn new(turn: T, service: S, request: Request<B>, refuse: R) -> Self {
+    pub(crate) const fn new(turn: T, service: S, request: Request<B>, reject: R) -> Self {
         Self {
             turn,
             service,
             request: Some(request),
-            refuse,
+            reject,
             phase: Phase::Queued,
             missed: false,
         }
@@ -59,8 +59,8 @@ impl<S, B, T, R> Waiting<S, B, T, R> {
         self.request.as_ref()
     }
 
-    pub(crate) const fn refuse(&self) -> &R {
-        &self.refuse
+    pub(crate) const fn reject(&self) -> &R {
+        &self.reject
     }
 }
 

@@ -25,17 +25,17 @@ fn told(fields: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_names_reason_wait_method_and_origin_when_it_is_made() {
+async fn a_rejection_names_reason_wait_method_and_origin_when_it_is_made() {
     let events = Events::listen();
     let layer = ThrottleLayer::from(bucket()).with_max_wait(Duration::from_secs(1));
     let service = layer.layer(Probe::new());
     assert!(service.clone().oneshot(request()).await.is_ok());
     assert!(events.take().is_empty());
-    let mut refused = Task::new(service.oneshot(request()));
-    assert!(refused.settle().await.is_ready());
+    let mut rejected = Task::new(service.oneshot(request()));
+    assert!(rejected.settle().await.is_ready());
     assert_eq!(
         events.take(),
-        [told("refused reason=max_wait wait_ms=10000")]
+        [told("rejected reason=max_wait wait_ms=10000")]
     );
 }
 
@@ -75,7 +75,7 @@ async fn what_a_response_closes_names_pause_cause_and_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_for_a_bucket_that_closes_meanwhile_is_told_as_refused() {
+async fn a_call_that_waits_for_a_bucket_that_closes_meanwhile_is_told_as_rejected() {
     let events = Events::listen();
     let bucket = bucket();
     let layer = ThrottleLayer::from(bucket).with_max_wait(Duration::from_secs(15));
@@ -97,7 +97,7 @@ async fn a_call_that_waits_for_a_bucket_that_closes_meanwhile_is_told_as_refused
         told("closed pause_ms=60000 cause=refusal status=429")
     );
     assert!(
-        events[1].starts_with("DEBUG courteous::throttle refused reason="),
+        events[1].starts_with("DEBUG courteous::throttle rejected reason="),
         "{events:?}"
     );
     assert!(
@@ -121,7 +121,7 @@ async fn a_throttle_that_only_observes_tells_what_it_would_have_done() {
     }
     let expected = [
         told("waiting observed=true wait_ms=10000"),
-        told("refused observed=true reason=max_wait wait_ms=20000"),
+        told("rejected observed=true reason=max_wait wait_ms=20000"),
         told("closed observed=true pause_ms=60000 cause=refusal status=429"),
     ];
     assert_eq!(events.take(), expected);

@@ -267,7 +267,7 @@ async fn the_draws_at_a_closed_bucket_differ() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_with_a_retry_outside_is_refused_by_a_closed_bucket_at_once() {
+async fn a_call_with_a_retry_outside_is_rejected_by_a_closed_bucket_at_once() {
     let (sends, mut service) = throttle(rate("1/s", 1));
     let mut queued = {
         ready_call(&mut service, request(0)).await.unwrap();
@@ -278,7 +278,7 @@ async fn a_call_with_a_retry_outside_is_refused_by_a_closed_bucket_at_once() {
     assert_pending!(patient.poll());
     let start = Instant::now();
     service.partition().close_until(start + sec(20));
-    // A call that already waited is refused, too.
+    // A call that already waited is rejected, too.
     assert!(queued.is_woken() && !patient.is_woken());
     for mut call in [queued, task::spawn(ready_call(&mut service, retried(3, 2)))] {
         let error = assert_ready_err!(call.poll());
@@ -314,7 +314,7 @@ async fn a_granted_call_does_not_pass_a_bucket_that_was_closed_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_bucket_refuses_those_who_cannot_wait_that_long() {
+async fn a_closed_bucket_rejects_those_who_cannot_wait_that_long() {
     let sends = Sends::default();
     let bucket = Bucket::new(rate("1/s", 1)).with_jitter(Duration::ZERO);
     let mut service = ThrottleLayer::from(bucket.clone())
@@ -645,7 +645,7 @@ mod named {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn with_a_retry_outside_a_held_up_call_is_refused_at_once() {
+    async fn with_a_retry_outside_a_held_up_call_is_rejected_at_once() {
         let (sends, mut service) = listener();
         heard(
             &sends,
@@ -665,7 +665,7 @@ mod named {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_held_up_call_that_cannot_wait_is_refused_at_once() {
+    async fn a_held_up_call_that_cannot_wait_is_rejected_at_once() {
         let sends = Sends::default();
         let bucket = Bucket::new(Rate::UNLIMITED).with_jitter(Duration::ZERO);
         let layer = ThrottleLayer::from(bucket.clone());
@@ -678,7 +678,7 @@ mod named {
             &github("search", "0", "60"),
         )
         .await;
-        let refused = |layer: ThrottleLayer| {
+        let rejected = |layer: ThrottleLayer| {
             let mut service = layer.layer(sends.clone());
             let call = task::spawn(ready_call(&mut service, request(SEARCH))).poll();
             rejected(&assert_ready_err!(call))
@@ -686,14 +686,14 @@ mod named {
         let now = Instant::now();
         let expected = |reason| Rejected::new(reason).with_wait(now, sec(60));
         let too_long = layer.clone().with_max_wait(sec(59));
-        assert_eq!(refused(too_long), expected(RejectReason::MaxWait));
+        assert_eq!(rejected(too_long), expected(RejectReason::MaxWait));
         let failing = layer.clone().fail_fast();
-        assert_eq!(refused(failing), expected(RejectReason::Paused));
+        assert_eq!(rejected(failing), expected(RejectReason::Paused));
         let mut waiting = task::spawn(ready_call(&mut service, request(SEARCH)));
         assert_pending!(waiting.poll());
         assert_eq!(bucket.waiting(), 1);
         let full = layer.with_max_waiting(1);
-        assert_eq!(refused(full), expected(RejectReason::QueueFull));
+        assert_eq!(rejected(full), expected(RejectReason::QueueFull));
         drop(waiting);
         assert_eq!(bucket.waiting(), 0);
     }
@@ -758,11 +758,11 @@ mod named {
         time::sleep(sec(1)).await;
         assert!(plain.is_woken());
         assert_pending!(plain.poll());
-        // The token of `plain` goes to `with_retry`, which is refused, and so to `core`.
+        // The token of `plain` goes to `with_retry`, which is rejected, and so to `core`.
         time::sleep(Duration::from_millis(10)).await;
         assert!(with_retry.is_woken());
-        let refused = rejected(&assert_ready_err!(with_retry.poll()));
-        assert_eq!(refused.reason(), RejectReason::Paused);
+        let rejected = rejected(&assert_ready_err!(with_retry.poll()));
+        assert_eq!(rejected.reason(), RejectReason::Paused);
         time::sleep(Duration::from_millis(10)).await;
         assert!(core.is_woken());
         assert_ready_ok!(core.poll());
@@ -882,7 +882,7 @@ mod named {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_paced_call_that_cannot_wait_is_refused_at_once() {
+    async fn a_paced_call_that_cannot_wait_is_rejected_at_once() {
         let sends = Sends::default();
         let layer = ThrottleLayer::new(rate("1000/s", 10));
         let mut service = layer.clone().with_max_wait(sec(5)).layer(sends.clone());
@@ -931,8 +931,8 @@ mod long_pauses {
                 Some(attempt) => retried(7, attempt),
                 None => request(7),
             };
-            let refused = ready_call(service, request).await.unwrap_err();
-            let not_before = rejected(&refused).not_before().unwrap();
+            let error = ready_call(service, request).await.unwrap_err();
+            let not_before = rejected(&error).not_before().unwrap();
             assert!(not_before >= opens && not_before <= opens + sec(1));
             time::sleep(sec(20)).await;
         }

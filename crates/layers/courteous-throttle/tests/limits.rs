@@ -405,7 +405,7 @@ async fn what_a_call_cost_more_is_owed_up_to_one_burst() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_debt_refuses_a_waiter_for_whom_it_is_too_long() {
+async fn a_debt_rejects_a_waiter_for_whom_it_is_too_long() {
     let tokens = Bucket::new(rate("1/s", 10));
     let mut service = ThrottleLayer::from(tokens.clone())
         .with_max_wait(sec(3))
@@ -562,7 +562,7 @@ fn many_threads_settle_and_nothing_is_lost() {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A call that is sent now, or refused.
+    /// A call that is sent now, or rejected.
     Call(u32),
     /// Counts one of the calls as this number.
     Settle(usize, u32),

@@ -201,7 +201,7 @@ async fn a_server_that_refuses_closes_the_bucket_virtually() {
     service.clone().oneshot(request(1)).await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(switch.longest_wait(Decision::ThrottleWait), 5 * SECOND);
-    // If the throttle enforced, a call with a retry outside would have been refused, and told to
+    // If the throttle enforced, a call with a retry outside would have been rejected, and told to
     // wait.
     let mut again = request(1);
     CallContext::edit(again.extensions_mut()).set_attempt(NonZeroU32::MIN);

@@ -33,7 +33,7 @@ fn a_rate_is_read_as_it_is_written() {
 }
 
 #[test]
-fn what_is_no_rate_is_refused_with_its_rule() {
+fn what_is_no_rate_is_rejected_with_its_rule() {
     for (text, rule) in [
         ("10", "it must read like `10/s`"),
         ("10/w", "its unit must be `ms`, `s`, `min`, `h` or `d`"),

@@ -468,7 +468,7 @@ async fn one_that_has_no_time_to_lose_is_not_kept_for_a_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_would_wait_too_long_is_refused_at_once_with_its_exact_wait() {
+async fn a_call_that_would_wait_too_long_is_rejected_at_once_with_its_exact_wait() {
     let sends = Sends::default();
     let mut service = ThrottleLayer::new(rate("1/s"))
         .with_max_wait(Duration::from_millis(1500))
@@ -490,7 +490,7 @@ async fn a_call_that_would_wait_too_long_is_refused_at_once_with_its_exact_wait(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_whose_turn_comes_after_its_deadline_is_refused_at_once() {
+async fn a_call_whose_turn_comes_after_its_deadline_is_rejected_at_once() {
     let sends = Sends::default();
     let mut service = ThrottleLayer::new(rate("1/m"))
         .with_max_wait(sec(600))
@@ -517,7 +517,7 @@ async fn a_call_whose_turn_comes_after_its_deadline_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_a_late_waiter_makes_too_long_is_refused_when_that_happens() {
+async fn a_wait_that_a_late_waiter_makes_too_long_is_rejected_when_that_happens() {
     let sends = Sends::default();
     let bucket = Bucket::new(rate("1/s"));
     let mut patient = ThrottleLayer::from(bucket.clone()).layer(sends.clone());
@@ -566,7 +566,7 @@ async fn the_queue_can_be_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failing_fast_refuses_only_when_nothing_is_there() {
+async fn failing_fast_rejects_only_when_nothing_is_there() {
     let sends = Sends::default();
     let mut service = ThrottleLayer::new(burst("1/s", 10_000))
         .fail_fast()
@@ -608,7 +608,7 @@ async fn a_new_rate_gives_those_who_wait_a_new_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_a_new_rate_makes_too_long_is_refused_at_once() {
+async fn a_wait_that_a_new_rate_makes_too_long_is_rejected_at_once() {
     let sends = Sends::default();
     let bucket = Bucket::new(burst("1/s", 2));
     let mut service = ThrottleLayer::from(bucket.clone())
@@ -634,7 +634,7 @@ async fn a_wait_that_a_new_rate_makes_too_long_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_smaller_burst_refuses_those_who_cost_more() {
+async fn a_smaller_burst_rejects_those_who_cost_more() {
     let sends = Sends::default();
     let bucket = Bucket::new(burst("1/s", 5));
     let mut service = ThrottleLayer::from(bucket.clone()).layer(sends.clone());
@@ -656,7 +656,7 @@ async fn a_smaller_burst_refuses_those_who_cost_more() {
 
 /// A waiter with a grant is not in the queue when the burst changes.
 #[tokio::test(start_paused = true)]
-async fn a_granted_waiter_that_a_smaller_burst_cannot_pay_is_refused_and_blocks_no_others() {
+async fn a_granted_waiter_that_a_smaller_burst_cannot_pay_is_rejected_and_blocks_no_others() {
     let bucket = Bucket::new(burst("10/s", 10));
     let mut service = ThrottleLayer::from(bucket.clone()).layer(Sends::default());
     let mut call = |cost| {
@@ -672,8 +672,8 @@ async fn a_granted_waiter_that_a_smaller_burst_cannot_pay_is_refused_and_blocks_
     time::sleep(Duration::from_millis(500)).await;
     assert!(dear.is_woken());
     bucket.set_rate(burst("10/s", 2));
-    let refused = rejected(&assert_ready_err!(dear.poll()));
-    assert_eq!(refused.reason(), RejectReason::CostAboveBurst);
+    let rejected = rejected(&assert_ready_err!(dear.poll()));
+    assert_eq!(rejected.reason(), RejectReason::CostAboveBurst);
     time::sleep(sec(1)).await;
     assert_ready_ok!(cheap.poll());
     assert_ready_ok!(call(1).poll());
@@ -722,7 +722,7 @@ async fn ready<S: tower::Service<Request<()>>>(service: &mut S) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_can_be_a_response_and_the_error_stays_infallible() {
+async fn a_rejection_can_be_a_response_and_the_error_stays_infallible() {
     let sends = Sends::default();
     let mut service = ThrottleLayer::new(rate("1/m"))
         .fail_fast()
@@ -832,7 +832,7 @@ impl tower::Service<Request<()>> for Slow {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_was_refused_holds_nothing_of_the_inner_services_any_more() {
+async fn a_call_that_was_rejected_holds_nothing_of_the_inner_services_any_more() {
     let readied = Arc::new(AtomicUsize::new(0));
     let inner = Slow {
         readied: Arc::clone(&readied),

@@ -368,7 +368,7 @@ impl TokenStore for RedisBucket {
                 Take::Wait(RedisTurn::queued(self.clone(), ticket, ask.target(), paced))
             }
             Answer::Held(until) => Take::Wait(RedisTurn::held(self.clone(), until, *ask, paced)),
-            Answer::Rejected(rejected) => Take::Refused(rejected),
+            Answer::Rejected(rejected) => Take::Rejected(rejected),
         }
     }
 

@@ -177,7 +177,7 @@ impl Core {
         let paced = match admission {
             Admission::Free { paced } => paced,
             Admission::Held { until, paced } => return (Answer::Held(until), paced),
-            Admission::Refused(rejected) => return (Answer::Rejected(rejected), false),
+            Admission::Rejected(rejected) => return (Answer::Rejected(rejected), false),
         };
         let answer = self.enter(ask, now);
         if paced && matches!(answer, Answer::Rejected(_)) {
@@ -193,7 +193,7 @@ impl Core {
         self.leave_quota();
         match self.readmit(ask, now) {
             Admission::Held { until, .. } => Answer::Held(until),
-            Admission::Refused(rejected) => Answer::Rejected(rejected),
+            Admission::Rejected(rejected) => Answer::Rejected(rejected),
             // The call was let in before, so no queue is too long for it now.
             Admission::Free { .. } => {
                 let ask = ask.with_max_waiting(usize::MAX);
@@ -245,7 +245,7 @@ impl Core {
         match self.readmit(&ask, now) {
             Admission::Free { .. } => None,
             Admission::Held { until, .. } => Some(Polled::Held(until, ask)),
-            Admission::Refused(rejected) => {
+            Admission::Rejected(rejected) => {
                 let at = rejected.not_before().unwrap_or(now);
                 self.queue.get_mut(ticket).state = State::Rejected(rejected.reason(), at);
                 self.put_back(grant, now);

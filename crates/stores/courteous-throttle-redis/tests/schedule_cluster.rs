@@ -15,7 +15,7 @@ async fn sends(bucket: &RedisBucket, limit: Duration) -> bool {
     let ask = Ask::new(NonZeroU32::MIN).with_latest(Instant::now() + limit, RejectReason::Deadline);
     match bucket.take(&ask) {
         Take::Taken => true,
-        Take::Refused(_) => false,
+        Take::Rejected(_) => false,
         Take::Wait(turn) => {
             let mut turn = pin!(turn);
             while poll_fn(|cx| turn.as_mut().poll(cx)).await.is_ok() {

@@ -405,7 +405,7 @@ mod tests {
     fn a_call_that_ended_before_its_first_attempt_was_not_sent() {
         let trail = Trail::new();
         trail.begin(1);
-        trail.refuse();
+        trail.reject();
         let elapsed = Elapsed::new(Duration::from_secs(1), Scope::Total);
         for failed in [
             of_error(elapsed, &trail).unwrap(),

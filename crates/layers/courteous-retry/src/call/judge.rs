@@ -126,7 +126,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
                         not_before: None,
                     })
                 }
-                _ => self.refused(now, rejected),
+                _ => self.rejected(now, rejected),
             }
         } else if find_cause::<Elapsed>(&*error)
             .is_some_and(|elapsed| elapsed.scope() == Scope::Total)

@@ -4,9 +4,9 @@
 //! in sum, deadline), the budget, and the body. The first "no" ends the call with its reason. Only
 //! after the last "yes" are hooks and events told.
 //!
-//! A *refused* attempt was rejected by a limit of this client, so nothing was sent. It is not
+//! A *rejected* attempt is one that a limit of this client rejected, so nothing was sent. It is not
 //! counted, and its payment is kept for the attempt that replaces it. With three attempts allowed
-//! and a throttle that refuses the second one until 5 s, the call waits until 5 s, holds nothing of
+//! and a throttle that rejects the second one until 5 s, the call waits until 5 s, holds nothing of
 //! the layers inside meanwhile, and then makes its second attempt of three.
 
 use std::time::Duration;
@@ -75,24 +75,24 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         Ok(self.schedule(now, wait, body, Some(payment)))
     }
 
-    /// The next attempt after one that a limit further in has refused, which does not count as an
+    /// The next attempt after one that a limit further in has rejected, which does not count as an
     /// attempt. If the limit says when it opens, this call waits until then, and holds nothing of
     /// the layers inside.
-    pub(super) fn refused(&mut self, now: Instant, rejected: &Rejected) -> Result<Next<B>, Stop> {
+    pub(super) fn rejected(&mut self, now: Instant, rejected: &Rejected) -> Result<Next<B>, Stop> {
         let stop = |reason| Stop {
             reason,
             not_before: rejected.not_before(),
         };
-        let refused = stop(StopReason::Rejected);
+        let cause = stop(StopReason::Rejected);
         let so_far = self.so_far();
         so_far.progress.attempts = so_far.progress.attempts.saturating_sub(1);
         let progress = so_far.progress;
         let payment = so_far.receipt.take().map(Receipt::unsent);
         if let Some(trail) = &self.trail {
-            trail.refuse();
+            trail.reject();
         }
-        let gate = rejected.gate().ok_or(refused)?;
-        let kept = self.snapshot.as_ref().ok_or(refused)?.body();
+        let gate = rejected.gate().ok_or(cause)?;
+        let kept = self.snapshot.as_ref().ok_or(cause)?.body();
         let wait = Wait {
             until: gate.opens_at().max(now + SHORTEST_WAIT),
             hinted: true,

@@ -20,7 +20,7 @@ struct Bucket {
 enum Seen {
     Taken,
     Waits,
-    Refused(Option<Duration>),
+    Rejected(Option<Duration>),
     Sent(bool),
     State {
         available: u32,
@@ -106,7 +106,7 @@ impl Bucket {
                 tickets.push(ticket);
                 Seen::Waits
             }
-            Some(Entry::Refused(rejected)) => Seen::Refused(Rejected::wait(&rejected)),
+            Some(Entry::Rejected(rejected)) => Seen::Rejected(Rejected::wait(&rejected)),
             Some(Entry::Held(_)) => panic!("no call counts against a quota"),
         })
     }
@@ -244,7 +244,7 @@ fn a_bucket_that_has_heard_of_quotas_comes_to_rest_and_remembers_them() {
     assert_eq!(bucket.take(1, 0, later), Seen::Taken);
     assert!(at_rest(&bucket));
     assert_eq!(bucket.take(1, 0, later), Seen::Taken);
-    assert!(matches!(bucket.take(1, 0, later), Seen::Refused(_)));
+    assert!(matches!(bucket.take(1, 0, later), Seen::Rejected(_)));
     bucket.step(Step::Hear(second), rate, later);
     let core = bucket.kept.core.as_ref().unwrap();
     let quotas = core.quotas.as_ref().unwrap();

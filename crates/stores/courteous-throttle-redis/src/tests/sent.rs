@@ -63,7 +63,7 @@ pub(crate) async fn send(
 ) -> Result<(), RejectReason> {
     match bucket.take(ask) {
         Take::Taken => {}
-        Take::Refused(rejected) => return Err(rejected.reason()),
+        Take::Rejected(rejected) => return Err(rejected.reason()),
         Take::Wait(turn) => {
             let mut turn = pin!(turn);
             loop {

@@ -255,7 +255,7 @@ pub(crate) async fn send<S: TokenStore>(store: &S, ask: &Ask) -> Result<(u64, u6
     let after = machine_clock();
     let mut turn = match store.take(ask) {
         Take::Taken => return Ok((after, machine_clock())),
-        Take::Refused(rejected) => return Err(rejected),
+        Take::Rejected(rejected) => return Err(rejected),
         Take::Wait(turn) => pin!(turn),
     };
     poll_fn(|cx| {

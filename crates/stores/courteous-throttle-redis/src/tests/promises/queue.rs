@@ -21,7 +21,7 @@ fn what_costs_more_than_a_lease_can_hold_is_refused_at_once() {
         let most = bucket.max_cost();
         assert_eq!(most, 8);
         let ask = |cost| Ask::new(NonZeroU32::new(cost).unwrap());
-        let Take::Refused(rejected) = bucket.take(&ask(most + 1)) else {
+        let Take::Rejected(rejected) = bucket.take(&ask(most + 1)) else {
             panic!("too dear");
         };
         assert_eq!(rejected.reason(), RejectReason::CostAboveBurst);
@@ -153,7 +153,7 @@ fn failing_fast_gets_through_all_the_same() {
         while start.elapsed() < ms(5_000) {
             match bucket.take(&one().with_max_waiting(0)) {
                 Take::Taken => sent += 1,
-                Take::Refused(rejected) => assert_eq!(rejected.reason(), RejectReason::AtCapacity),
+                Take::Rejected(rejected) => assert_eq!(rejected.reason(), RejectReason::AtCapacity),
                 Take::Wait(_) => panic!("it must not wait"),
             }
             sleep(ms(10)).await;

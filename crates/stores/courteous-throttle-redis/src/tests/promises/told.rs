@@ -65,7 +65,7 @@ fn a_retry_outside_waits_there_for_a_closed_bucket() {
         assert_eq!(bucket.waiting(), 1);
         TokenStore::close_until(&bucket, Instant::now() + ms(1_000));
         assert_eq!(waiter.await.unwrap(), Err(RejectReason::Paused));
-        let Take::Refused(rejected) = bucket.take(&one().with_retried(true)) else {
+        let Take::Rejected(rejected) = bucket.take(&one().with_retried(true)) else {
             panic!("it is closed");
         };
         assert!((ms(1_000)..=ms(2_000)).contains(&rejected.wait().unwrap()));
@@ -169,7 +169,7 @@ fn a_used_up_quota_holds_up_only_calls_that_are_known_to_count_against_it() {
         for path in ["/core", "/unknown"] {
             assert!(sent_after(&bucket, &to(path)).await < ms(500), "{path}");
         }
-        let Take::Refused(rejected) = bucket.take(&to("/search").with_retried(true)) else {
+        let Take::Rejected(rejected) = bucket.take(&to("/search").with_retried(true)) else {
             panic!("it is used up");
         };
         assert_eq!(rejected.reason(), RejectReason::Paused);

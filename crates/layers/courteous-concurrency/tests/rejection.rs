@@ -17,20 +17,20 @@ use tower::{Layer, Service, ServiceExt};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn fail_fast_refuses_at_once_and_only_at_capacity() {
+async fn fail_fast_rejects_at_once_and_only_at_capacity() {
     let mut service = ConcurrencyLimitLayer::new(1)
         .unwrap()
         .fail_fast()
         .layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
-    let refused = assert_ready!(call(&mut service).poll());
-    assert_eq!(reason(refused), Some(RejectReason::AtCapacity));
+    let rejected = assert_ready!(call(&mut service).poll());
+    assert_eq!(reason(rejected), Some(RejectReason::AtCapacity));
     drop(first);
     assert_ready_ok!(call(&mut service).poll());
 }
 
 #[tokio::test]
-async fn fail_fast_refuses_nothing_while_there_is_room_however_long_the_task_runs() {
+async fn fail_fast_rejects_nothing_while_there_is_room_however_long_the_task_runs() {
     let service = ConcurrencyLimitLayer::new(1)
         .unwrap()
         .fail_fast()
@@ -41,7 +41,7 @@ async fn fail_fast_refuses_nothing_while_there_is_room_however_long_the_task_run
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_refuses_at_once() {
+async fn a_full_queue_rejects_at_once() {
     let mut service = ConcurrencyLimitLayer::new(1)
         .unwrap()
         .with_max_waiting(2)
@@ -49,8 +49,8 @@ async fn a_full_queue_refuses_at_once() {
     let first = assert_ready_ok!(call(&mut service).poll());
     let (mut second, third) = (call(&mut service), call(&mut service));
     assert_pending!(second.poll());
-    let refused = assert_ready!(call(&mut service).poll());
-    assert_eq!(reason(refused), Some(RejectReason::QueueFull));
+    let rejected = assert_ready!(call(&mut service).poll());
+    assert_eq!(reason(rejected), Some(RejectReason::QueueFull));
     drop(third);
     let mut third = call(&mut service);
     assert_pending!(third.poll());
@@ -66,9 +66,9 @@ async fn a_wait_ends_at_exactly_max_wait() {
         .layer(Echo);
     let _first = assert_ready_ok!(call(&mut service).poll());
     let start = Instant::now();
-    let refused = service.call(request()).await;
+    let rejected = service.call(request()).await;
     assert_eq!(start.elapsed(), SECOND);
-    assert_eq!(reason(refused), Some(RejectReason::MaxWait));
+    assert_eq!(reason(rejected), Some(RejectReason::MaxWait));
     assert_eq!((limiter.in_flight(), limiter.waiting()), (1, 0));
 }
 
@@ -98,20 +98,20 @@ async fn a_call_that_is_polled_after_its_wait_is_not_sent_although_a_permit_is_t
     assert_pending!(late.poll());
     drop(first);
     time::sleep(2 * SECOND).await;
-    let refused = assert_ready!(late.poll());
-    assert_eq!(reason(refused), Some(RejectReason::MaxWait));
+    let rejected = assert_ready!(late.poll());
+    assert_eq!(reason(rejected), Some(RejectReason::MaxWait));
     assert_eq!(limiter.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_time_to_wait_a_call_is_refused_at_once() {
+async fn without_time_to_wait_a_call_is_rejected_at_once() {
     let mut service = ConcurrencyLimitLayer::new(1)
         .unwrap()
         .with_max_wait(Duration::ZERO)
         .layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
-    let refused = assert_ready!(call(&mut service).poll());
-    assert_eq!(reason(refused), Some(RejectReason::MaxWait));
+    let rejected = assert_ready!(call(&mut service).poll());
+    assert_eq!(reason(rejected), Some(RejectReason::MaxWait));
     drop(first);
     assert_ready_ok!(call(&mut service).poll());
 }
@@ -141,18 +141,18 @@ async fn a_wait_ends_at_the_deadline_of_its_call() {
     let start = Instant::now();
     let mut hurried = request();
     CallContext::edit(hurried.extensions_mut()).tighten(start + SECOND);
-    let refused = service.call(hurried.clone()).await;
+    let rejected = service.call(hurried.clone()).await;
     assert_eq!(start.elapsed(), SECOND);
-    assert_eq!(reason(refused), Some(RejectReason::Deadline));
+    assert_eq!(reason(rejected), Some(RejectReason::Deadline));
     assert_eq!(limiter.waiting(), 0);
 
     // From now on the deadline is in the past.
-    let refused = assert_ready!(task::spawn(service.call(hurried)).poll());
-    assert_eq!(reason(refused), Some(RejectReason::Deadline));
+    let rejected = assert_ready!(task::spawn(service.call(hurried)).poll());
+    assert_eq!(reason(rejected), Some(RejectReason::Deadline));
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_response_for_those_refused_the_error_stays_the_inner_services() {
+async fn with_a_response_for_those_rejected_the_error_stays_the_inner_services() {
     fn unavailable(rejected: &Rejected) -> Response<Body> {
         assert_eq!(rejected.reason(), RejectReason::MaxWait);
         let mut response = Response::new(Full::new(&b"busy"[..]));
@@ -165,8 +165,8 @@ async fn with_a_response_for_those_refused_the_error_stays_the_inner_services() 
         .reject_with(unavailable)
         .layer(Echo);
     let first = assert_ready_ok!(call(&mut service).poll());
-    let refused: Result<_, Infallible> = service.call(request()).await;
-    assert_eq!(refused.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    let rejected: Result<_, Infallible> = service.call(request()).await;
+    assert_eq!(rejected.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(limiter.in_flight(), 1);
     drop(first);
     let response = service.call(request()).await.unwrap();
@@ -174,7 +174,7 @@ async fn with_a_response_for_those_refused_the_error_stays_the_inner_services() 
 }
 
 #[test]
-fn a_closure_answers_those_refused_without_a_type_being_named() {
+fn a_closure_answers_those_rejected_without_a_type_being_named() {
     let mut service = ConcurrencyLimitLayer::new(1)
         .unwrap()
         .fail_fast()
@@ -187,12 +187,12 @@ fn a_closure_answers_those_refused_without_a_type_being_named() {
         })
         .layer(Echo);
     let _first = assert_ready_ok!(call(&mut service).poll());
-    let refused = assert_ready_ok!(call(&mut service).poll());
-    assert_eq!(refused.headers()["x-reason"], "AtCapacity");
+    let rejected = assert_ready_ok!(call(&mut service).poll());
+    assert_eq!(rejected.headers()["x-reason"], "AtCapacity");
 }
 
 #[test]
-fn a_limit_of_zero_is_refused_where_it_is_written() {
+fn a_limit_of_zero_is_rejected_where_it_is_written() {
     let error = ConcurrencyLimitLayer::new(0).unwrap_err();
     assert_eq!(error.to_string(), "`limit` must be at least 1, not 0");
     assert_eq!(Limiters::<()>::new(0).unwrap_err(), error);
