@@ -29,8 +29,8 @@
 //! # }
 //! ```
 //!
-//! How the project is built, for its maintainers: [`architecture`]. Recipes for hyper-util, reqwest, tonic,
-//! kube, octocrab and axum are in the project's README.
+//! Recipes for hyper-util, reqwest, tonic, axum and others, and answers to questions: [`guide`]. How the
+//! project is built, for its maintainers: [`guide::architecture`].
 //!
 //! # The order
 //!
@@ -250,10 +250,6 @@ pub use courteous_tonic::{
     FailedAnswer, GrpcStatus, GrpcStatusLayer, InvalidMethodName, TonicClassifier,
 };
 
-#[cfg(doc)]
-#[doc = include_str!("../docs/architecture.md")]
-pub mod architecture {}
-
 /// The dead letter, and the stores whose features are on.
 #[cfg(feature = "dead-letter")]
 pub mod dead_letter {
@@ -276,3 +272,19 @@ pub mod dead_letter {
 ))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+// In any documentation; its code is tested where all that it uses is there.
+#[cfg(any(
+    all(doc, not(doctest)),
+    all(
+        doctest,
+        feature = "axum",
+        feature = "dead-letter-sqlite",
+        feature = "hyper-util",
+        feature = "reqwest",
+        feature = "serde",
+        feature = "throttle-redis",
+        feature = "tonic"
+    )
+))]
+pub mod guide;
