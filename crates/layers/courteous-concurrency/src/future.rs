@@ -14,8 +14,8 @@ use tower_service::Service;
 use crate::{
     body::PermitBody,
     events,
-    options::HoldUntil,
     permit::Permit,
+    settings::HoldUntil,
     waiting::{Failure, Waiting},
 };
 

@@ -9,8 +9,8 @@ use crate::{
     limit_settings::LimitSettings,
     limiter::{Limiter, at_least_one},
     limiters::Limiters,
-    options::{HoldUntil, Options},
     scope::Scope,
+    settings::{HoldUntil, Options},
     snapshot::LimitSnapshot,
 };
 

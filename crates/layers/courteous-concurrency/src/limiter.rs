@@ -5,11 +5,11 @@ use courteous_limit::Wakes;
 use tokio::time::Instant;
 
 use crate::{
-    line::{BeyondEntry, Entry, Line},
-    options::{Bound, Options},
     permit::Permit,
+    permit_queue::{BeyondEntry, Entry, Line},
     permits::{Core, Permits},
-    place::Place,
+    queue_place::Place,
+    settings::{Bound, Options},
     snapshot::LimitSnapshot,
 };
 

@@ -11,7 +11,7 @@ use courteous_limit::{KeyedMap, Labels, Overflow};
 
 use crate::{
     limiter::{Admission, Limiter, at_least_one},
-    options::Options,
+    settings::Options,
     snapshot::LimitSnapshot,
 };
 

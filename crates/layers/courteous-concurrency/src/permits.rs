@@ -1,6 +1,6 @@
 use courteous_limit::{Shared, Shortcut};
 
-use crate::{leases::Leases, line::Line, slots::Slots};
+use crate::{leases::Leases, permit_queue::Line, slots::Slots};
 
 /// The state of one limit, shared by its handles, its permits and its waiters: the queue behind a
 /// lock, and the permits that are taken and given back without the lock.

@@ -6,7 +6,7 @@ use http::Request;
 use crate::{
     limiter::{Admission, Limiter},
     limiters::Limiters,
-    options::Options,
+    settings::Options,
     snapshot::LimitSnapshot,
 };
 

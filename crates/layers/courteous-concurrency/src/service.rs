@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use crate::{
     body::PermitBody, events, future::ResponseFuture, layer::ConcurrencyLimitLayer,
-    limiter::Admission, options::HoldUntil, snapshot::LimitSnapshot, waiting::Waiting,
+    limiter::Admission, settings::HoldUntil, snapshot::LimitSnapshot, waiting::Waiting,
 };
 
 /// Bounds the calls in flight. [`ConcurrencyLimitLayer`] makes it.

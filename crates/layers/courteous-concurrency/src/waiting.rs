@@ -9,7 +9,7 @@ use http::Request;
 use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
-use crate::{options::Bound, permit::Permit, place::Place};
+use crate::{permit::Permit, queue_place::Place, settings::Bound};
 
 /// A call that waits to be sent: first for a permit, and then until its own clone of the inner
 /// service is ready.

@@ -4,10 +4,10 @@ mod event;
 mod events;
 mod future;
 mod outcome;
+mod pending_call;
 mod recording;
 mod service;
 mod settings;
-mod ticket;
 
 use std::{fmt, sync::Arc, time::Duration};
 

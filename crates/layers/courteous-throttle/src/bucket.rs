@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 use crate::{
     Ask, Partition, Rate, Take, TokenStore, Turn,
-    answer::{Entry, Find},
-    core::Core,
+    bucket_state::Core,
     fast_path::{FastPath, Kept},
+    outcome::{Entry, Find},
 };
 
 /// The tokens of one limit, and the calls that wait for them.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     Rate,
-    core::{Core, Spread},
+    bucket_state::{Core, Spread},
     horizon::{END, Horizon},
     levels::later,
 };

@@ -7,7 +7,7 @@ use tower_layer::Layer;
 use crate::{
     AsError, AsResponse, Bucket, InvalidSettings, Keyed, Partition, PerOrigin, Rate, Throttle,
     ThrottleSettings, ThrottleSnapshot,
-    config::{Config, Pacing},
+    settings::{Config, Pacing},
 };
 
 /// Makes every call wait for its token. All clones together keep to the rate.

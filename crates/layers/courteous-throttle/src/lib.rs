@@ -1,9 +1,7 @@
 #![doc = include_str!("../README.md")]
 
-mod answer;
 mod bucket;
-mod config;
-mod core;
+mod bucket_state;
 mod cost;
 mod events;
 mod fast_path;
@@ -12,14 +10,16 @@ mod horizon;
 mod keyed;
 mod layer;
 mod levels;
-mod line;
 mod listen;
 mod meter;
+mod outcome;
 mod service;
+mod settings;
 mod settle;
 mod shadow;
 mod throttle_settings;
 mod waiter;
+mod waiters;
 mod waiting;
 
 pub use bucket::{Bucket, BucketTurn};

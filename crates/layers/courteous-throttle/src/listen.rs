@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use crate::{
     TokenStore,
-    config::{Config, HintConfig, Pacing},
     events::{self, About, Closed, Subject},
     levels::later,
+    settings::{Config, HintConfig, Pacing},
 };
 
 /// How many named quotas of one response are listened to.

@@ -11,9 +11,9 @@ use tower_service::Service;
 use crate::{
     AsError, Ask, Bucket, Cost, Partition, Reject, ResponseFuture, Take, ThrottleSettings,
     ThrottleSnapshot, TokenStore,
-    config::Config,
     events::{self, Subject},
     listen::Listen,
+    settings::Config,
     waiting::Waiting,
 };
 

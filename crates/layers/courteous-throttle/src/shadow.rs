@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::{
     Ask, Rate,
-    answer::Entry,
-    core::{Core, Virtual},
+    bucket_state::{Core, Virtual},
+    outcome::Entry,
 };
 
 /// How many calls can wait virtually, at some 100 bytes each: there may be a bucket for each of

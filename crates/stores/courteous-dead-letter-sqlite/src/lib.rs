@@ -6,16 +6,16 @@ mod error;
 mod file;
 mod job;
 mod lock;
-mod options;
 mod queue;
 mod reader;
 mod reserve;
 mod rights;
 mod schema;
+mod settings;
 mod statements;
 mod store;
 mod writer;
 
 pub use error::{SqliteError, SqliteFault};
-pub use options::SqliteOptions;
+pub use settings::SqliteOptions;
 pub use store::SqliteStore;

@@ -11,8 +11,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::{
+    pending_call::Ticket,
     recording::{Recorded, Recording},
-    ticket::Ticket,
 };
 use crate::NotRecorded;
 

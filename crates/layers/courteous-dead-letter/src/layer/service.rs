@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{settings::Settings, ticket::Ticket};
+use super::{pending_call::Ticket, settings::Settings};
 use crate::ResponseFuture;
 
 /// The service that [`DeadLetterLayer`](crate::DeadLetterLayer) makes.

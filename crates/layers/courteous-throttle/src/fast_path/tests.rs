@@ -6,7 +6,7 @@ use courteous_limit::{Serve, Ticket, Wakes};
 use proptest::prelude::*;
 
 use super::*;
-use crate::answer::{Entry, Find};
+use crate::outcome::{Entry, Find};
 
 /// A bucket with the fast path in front of it, as `Shared` puts it there, or without a fast path.
 struct Bucket {

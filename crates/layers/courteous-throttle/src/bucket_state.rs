@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use crate::{
     Ask, Rate,
-    answer::{Entry, Find},
     levels::{Levels, later},
-    line::Line,
     meter::Costs,
+    outcome::{Entry, Find},
     shadow::Shadow,
     waiter::{State, Waiter},
+    waiters::Line,
 };
 
 /// How long a look at one waiter is assumed to take. The next look at all waiters starts no sooner
