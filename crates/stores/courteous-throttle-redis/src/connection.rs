@@ -12,8 +12,9 @@ use tokio::{
 
 use crate::{
     keys::Keys,
-    script::{Call, Reply, SOURCE},
-    server::{Server, ServerConnection},
+    script::{Call, Reply},
+    server::Server,
+    topology::ServerConnection,
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -28,14 +29,13 @@ const CLUSTER_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Connection {
     server: Arc<Server>,
-    script: redis::Script,
     worker: OnceLock<u64>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    open: Option<ServerConnection>,
+    open: Option<Arc<dyn ServerConnection>>,
     /// The number of the connection.
     generation: u64,
     /// When it answered last, or was made, and whether it ever answered.
@@ -65,7 +65,6 @@ impl Connection {
     pub(crate) fn new(server: Arc<Server>) -> Self {
         Self {
             server,
-            script: redis::Script::new(SOURCE),
             worker: OnceLock::new(),
             state: Mutex::default(),
         }
@@ -108,11 +107,10 @@ impl Connection {
         call: &Call,
         first: bool,
     ) -> Result<Option<(Reply, Instant)>, Fault> {
-        let (mut open, generation, proven) = self.open().await?;
+        let (open, generation, proven) = self.open().await?;
         let before = Instant::now();
-        let limit = self.server.response_timeout;
-        let clock = self.server.clock();
-        let answer = timeout(limit, open.call(&self.script, keys, call, &clock)).await;
+        let limit = self.server.timeouts().response;
+        let answer = timeout(limit, open.call(keys, call)).await;
         let mut state = self.state.lock().await;
         let (text, blame) = match answer {
             Ok(Ok(values)) => match Reply::read(&values) {
@@ -156,22 +154,22 @@ impl Connection {
     }
 
     /// Returns a connection, its number, and whether it ever answered.
-    async fn open(&self) -> Result<(ServerConnection, u64, bool), Fault> {
+    async fn open(&self) -> Result<(Arc<dyn ServerConnection>, u64, bool), Fault> {
         let mut state = self.state.lock().await;
         if let Some(open) = &state.open {
-            return Ok((open.clone(), state.generation, state.proven));
+            return Ok((Arc::clone(open), state.generation, state.proven));
         }
         if let Some(retry_at) = state.retry_at.filter(|&at| at > Instant::now()) {
             let text = "not connected".into();
             return Err(Fault { text, retry_at });
         }
-        let limit = self.server.connect_timeout;
+        let limit = self.server.timeouts().connect;
         let text = match timeout(limit, self.server.connect()).await {
             Ok(Ok(open)) => {
                 state.generation += 1;
                 state.answered = Some(Instant::now());
                 state.proven = false;
-                state.open = Some(open.clone());
+                state.open = Some(Arc::clone(&open));
                 return Ok((open, state.generation, false));
             }
             Ok(Err(error)) => describe(&error),

@@ -8,7 +8,8 @@ use crate::sentinels::Sentinels;
 use crate::{InvalidTls, Tls};
 use crate::{
     InvalidUrl,
-    server::{Server, Topology},
+    server::Server,
+    topology::{Single, Topology},
     url,
     worker::Worker,
 };
@@ -40,7 +41,7 @@ impl Redis {
     /// `rustls::crypto::ring::default_provider().install_default()`.
     pub fn open(url: &str) -> Result<Self, InvalidUrl> {
         let client = redis::Client::open(url::read(url)?).map_err(InvalidUrl::new)?;
-        Ok(Self::at(Topology::Single(client)))
+        Ok(Self::at(Single(client)))
     }
 
     /// Opens a cluster. `urls` are those of some of its nodes, which know the others.
@@ -53,7 +54,7 @@ impl Redis {
         let nodes = urls.into_iter().map(|url| url::read(url.as_ref()));
         let nodes = nodes.collect::<Result<_, _>>()?;
         let cluster = Cluster::new(nodes).map_err(InvalidUrl::new)?;
-        Ok(Self::at(Topology::Cluster(cluster)))
+        Ok(Self::at(cluster))
     }
 
     /// Opens the primary that the Redis Sentinels at `sentinels` watch by the name `primary`.
@@ -84,10 +85,10 @@ impl Redis {
             url::read(&format!("redis://{primary}"))?
         };
         let sentinels = Sentinels::new(sentinels, primary).map_err(InvalidUrl::new)?;
-        Ok(Self::at(Topology::Sentinel(sentinels)))
+        Ok(Self::at(sentinels))
     }
 
-    fn at(topology: Topology) -> Self {
+    fn at(topology: impl Topology + 'static) -> Self {
         Self {
             worker: Arc::new(Worker::new(Server::new(topology))),
         }
@@ -101,7 +102,9 @@ impl Redis {
     #[must_use]
     pub fn with_timeouts(self, connect: Duration, response: Duration) -> Self {
         Self {
-            worker: Arc::new(Worker::new(self.worker.server().set(connect, response))),
+            worker: Arc::new(Worker::new(
+                self.worker.server().with_timeouts(connect, response),
+            )),
         }
     }
 
@@ -122,16 +125,6 @@ impl Redis {
         Ok(Self {
             worker: Arc::new(Worker::new(server)),
         })
-    }
-
-    /// Sets the clock that the script reads forward, by microseconds. For this crate's own tests.
-    #[cfg(feature = "test-util")]
-    #[doc(hidden)]
-    pub fn step_clock(&self, micros: i64) {
-        self.worker
-            .server()
-            .step
-            .store(micros, std::sync::atomic::Ordering::Relaxed);
     }
 }
 

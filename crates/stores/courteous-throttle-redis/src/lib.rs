@@ -24,6 +24,7 @@ mod terms;
 mod tests;
 #[cfg(feature = "tls")]
 mod tls;
+mod topology;
 mod transitions;
 mod turn;
 mod url;

@@ -3,7 +3,6 @@
 -- KEYS: the schedule (hash), who was here lately (sorted set), who waits for room (sorted set).
 -- ARGV: 1 worker  2 interval  3 burst  4 need  5 want  6 closed for  7 pace  8 paced for
 --       9 skew seen  10 step  11 born  12 read at  13 ends: the latest schedule that the worker has seen
---       14 clock (tests only: '+us' is added to the clock, '=us' replaces it)
 -- Clocks, skew, step and births are in microseconds; all else is in nanoseconds, relative to now.
 -- Every number is an integer below 2^53, and so is exact.
 
@@ -15,7 +14,7 @@ local LONGEST_STAY = 3.6e9
 local worker = ARGV[1]
 local need, want = tonumber(ARGV[4]), tonumber(ARGV[5])
 local closing, pacing, paced_for = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local step, clock = tonumber(ARGV[10]), ARGV[14]
+local step = tonumber(ARGV[10])
 local seen_born, seen_at, seen_ends = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 
 local function text(number)
@@ -35,11 +34,6 @@ end
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1e6 + tonumber(time[2])
-if clock:sub(1, 1) == '=' then
-  now = tonumber(clock:sub(2))
-elseif clock ~= '' then
-  now = now + tonumber(clock)
-end
 local run = redis.call('INFO', 'server'):match('run_id:(%x+)')
 if not run then
   -- Without it, lost data would be taken for an idle bucket.

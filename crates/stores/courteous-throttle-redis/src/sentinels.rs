@@ -1,15 +1,18 @@
-use futures_util::future::select_ok;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, select_ok};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError,
     Value, aio::MultiplexedConnection,
 };
+
+use crate::topology::{ClientConnection, ServerConnection, Timeouts, Topology, without_timeouts};
 
 /// A primary that Sentinels watch, and know where to find.
 ///
 /// This is the protocol of Redis' own page for clients of Sentinel, with one difference: all
 /// Sentinels are asked at once. If they were asked one after another, the first Sentinel that hangs
 /// would use up all the time.
-#[derive(Clone)]
 pub(crate) struct Sentinels {
     /// There is at least one.
     sentinels: Vec<Client>,
@@ -40,36 +43,8 @@ impl Sentinels {
         })
     }
 
-    /// The primary's name, and the Sentinels, without users and passwords.
-    pub(crate) fn addresses(&self) -> String {
-        let addresses = self.sentinels.iter();
-        let addresses = addresses.map(|client| client.get_connection_info().addr().to_string());
-        let addresses = addresses.collect::<Vec<_>>().join(", ");
-        format!("{} by Sentinels at {addresses}", self.name)
-    }
-
-    /// The same with these certificates. `None` if neither the primary nor any Sentinel uses TLS.
-    #[cfg(feature = "tls")]
-    pub(crate) fn secured(&self, certificates: &redis::TlsCertificates) -> Option<Self> {
-        let secured = |info: &ConnectionInfo| crate::url::secured(info.clone(), certificates);
-        let by_tls = |client: &Client| secured(client.get_connection_info());
-        let primary = secured(&self.primary).map(|client| client.get_connection_info().clone());
-        let sentinels: Vec<_> = self.sentinels.iter().map(by_tls).collect();
-        if primary.is_none() && sentinels.iter().all(Option::is_none) {
-            return None;
-        }
-        let sentinels = sentinels.into_iter().zip(&self.sentinels);
-        Some(Self {
-            sentinels: sentinels
-                .map(|(secured, plain)| secured.unwrap_or_else(|| plain.clone()))
-                .collect(),
-            name: self.name.clone(),
-            primary: primary.unwrap_or_else(|| self.primary.clone()),
-        })
-    }
-
     /// Connects to the primary. The first Sentinel whose answer is right names it.
-    pub(crate) async fn connect(
+    async fn connect_to_primary(
         &self,
         config: &AsyncConnectionConfig,
     ) -> Result<MultiplexedConnection, RedisError> {
@@ -117,5 +92,42 @@ impl Sentinels {
             (*host, *port) = (named, at);
         }
         self.primary.clone().set_addr(address)
+    }
+}
+
+impl Topology for Sentinels {
+    /// The primary's name, and the Sentinels, without users and passwords.
+    fn address(&self) -> String {
+        let addresses = self.sentinels.iter();
+        let addresses = addresses.map(|client| client.get_connection_info().addr().to_string());
+        let addresses = addresses.collect::<Vec<_>>().join(", ");
+        format!("{} by Sentinels at {addresses}", self.name)
+    }
+
+    fn connect(&self, _: Timeouts) -> BoxFuture<'_, Result<Arc<dyn ServerConnection>, RedisError>> {
+        Box::pin(async {
+            let open = self.connect_to_primary(&without_timeouts()).await?;
+            Ok(ClientConnection::shared(open, false))
+        })
+    }
+
+    /// The same with these certificates. `None` if neither the primary nor any Sentinel uses TLS.
+    #[cfg(feature = "tls")]
+    fn secured(&self, certificates: &redis::TlsCertificates) -> Option<Arc<dyn Topology>> {
+        let secured = |info: &ConnectionInfo| crate::url::secured(info.clone(), certificates);
+        let by_tls = |client: &Client| secured(client.get_connection_info());
+        let primary = secured(&self.primary).map(|client| client.get_connection_info().clone());
+        let sentinels: Vec<_> = self.sentinels.iter().map(by_tls).collect();
+        if primary.is_none() && sentinels.iter().all(Option::is_none) {
+            return None;
+        }
+        let sentinels = sentinels.into_iter().zip(&self.sentinels);
+        Some(Arc::new(Self {
+            sentinels: sentinels
+                .map(|(secured, plain)| secured.unwrap_or_else(|| plain.clone()))
+                .collect(),
+            name: self.name.clone(),
+            primary: primary.unwrap_or_else(|| self.primary.clone()),
+        }))
     }
 }

@@ -2,10 +2,17 @@
 //! Redis in this process.
 
 mod calls;
+#[cfg(unix)]
+mod clock;
 mod core;
 pub(crate) mod fake;
 mod model;
 mod promises;
+#[cfg(unix)]
 mod script;
 pub(crate) mod sent;
+#[cfg(unix)]
+mod set_clock;
 mod simulation;
+#[cfg(unix)]
+mod soak;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use redis::RedisError;
 use tokio::time::{Instant, sleep};
@@ -18,8 +19,9 @@ use crate::{
     Redis, RedisBucket,
     keys::Keys,
     script::{Call, Reply, Seen},
-    server::{Server, Topology},
+    server::Server,
     tests::model::Model,
+    topology::{ServerConnection, Timeouts, Topology},
     worker::Worker,
 };
 
@@ -86,7 +88,7 @@ impl Fake {
 
     /// Opens a worker.
     pub(crate) fn open(&self) -> Redis {
-        let server = Server::new(Topology::Fake(self.clone()));
+        let server = Server::new(self.clone());
         Redis {
             worker: Arc::new(Worker::new(server)),
         }
@@ -116,7 +118,7 @@ impl Fake {
         self.state().run += 1;
     }
 
-    pub(crate) async fn call(&self, keys: &Keys, call: &Call) -> Result<Vec<i64>, RedisError> {
+    async fn answer(&self, keys: &Keys, call: &Call) -> Result<Vec<i64>, RedisError> {
         let refused = || Err(io::Error::from(io::ErrorKind::ConnectionReset).into());
         let way = self.delay();
         sleep(way).await;
@@ -149,6 +151,37 @@ impl Fake {
         } else {
             delay.mul_f64(state.rng.random())
         }
+    }
+}
+
+impl Topology for Fake {
+    fn address(&self) -> String {
+        "fake".to_owned()
+    }
+
+    fn connect(&self, _: Timeouts) -> BoxFuture<'_, Result<Arc<dyn ServerConnection>, RedisError>> {
+        let connection: Arc<dyn ServerConnection> = Arc::new(self.clone());
+        Box::pin(async { Ok(connection) })
+    }
+
+    #[cfg(feature = "tls")]
+    fn secured(&self, _: &redis::TlsCertificates) -> Option<Arc<dyn Topology>> {
+        None
+    }
+}
+
+impl ServerConnection for Fake {
+    fn is_cluster(&self) -> bool {
+        false
+    }
+
+    fn call<'a>(
+        &self,
+        keys: &'a Keys,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Vec<i64>, RedisError>> {
+        let fake = self.clone();
+        Box::pin(async move { fake.answer(keys, call).await })
     }
 }
 

@@ -4,11 +4,11 @@ use std::{num::NonZeroU32, time::Duration};
 
 use courteous_core::RejectReason;
 use courteous_limit::Ask;
-use courteous_test_servers::{Redis, machine_clock};
+use courteous_test_servers::{BOUND, Fleet, Load, Redis, Wire, await_that, machine_clock, send};
 use courteous_throttle_redis::{LocalShare, RedisBucket};
 use tokio::time::{Instant, timeout};
 
-use crate::support::{BOUND, Fleet, Line, Load, await_that, bucket, quota, rate, send, since};
+use crate::support::{bucket, quota, rate, since};
 
 const WORKERS: usize = 4;
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -103,14 +103,14 @@ fn shared() -> LocalShare {
 #[test]
 fn workers_that_are_cut_off_go_on_with_their_share() {
     let Some(redis) = Redis::start() else { return };
-    let mut lines: Vec<_> = (0..WORKERS).map(|_| Line::to(redis.address())).collect();
+    let mut wires: Vec<_> = (0..WORKERS).map(|_| Wire::to(redis.address())).collect();
     let fleet = Fleet::start(WORKERS, Load::default(), |number| {
-        let bucket = bucket(&lines[number].url(), quota());
+        let bucket = bucket(&wires[number].redis_url(), quota());
         bucket.with_local_share(shared()).unwrap()
     });
     fleet.each_sends(20);
     // The workers are cut off one by one, until all of them are.
-    while lines.pop().is_some() {
+    while wires.pop().is_some() {
         fleet.each_sends(20);
     }
     fleet.stop().assert_within(quota());

@@ -3,9 +3,9 @@
 use std::{thread, time::Duration};
 
 use courteous_core::Rate;
-use courteous_test_servers::{Redis, machine_clock};
+use courteous_test_servers::{Fleet, Load, Redis, machine_clock, stand_still};
 
-use crate::support::{Fleet, Load, bucket, rate, script_calls, stand_still};
+use crate::support::{bucket, rate, script_calls};
 
 /// Returns how much eight saturated workers send in about ten seconds after the cold start, the
 /// number of Redis calls, and the time taken.

@@ -4,12 +4,12 @@ use std::{num::NonZeroU32, time::Duration};
 
 use courteous_core::Rate;
 use courteous_limit::Ask;
-use courteous_test_servers::{Course, Flow, Redis};
+use courteous_test_servers::{
+    BOUND, Course, Fleet, Flow, Load, Redis, Wire, await_that, send, stand_still,
+};
 use courteous_throttle_redis::RedisBucket;
 
-use crate::support::{
-    BOUND, Fleet, Line, Load, await_that, bucket, link, quota, rate, send, stand_still,
-};
+use crate::support::{bucket, link, quota, rate};
 
 const WORKERS: usize = 4;
 /// After this time, a worker has surely noticed that Redis is gone, and leases have ended.
@@ -129,14 +129,14 @@ fn a_primary_that_becomes_a_replica() {
     let (Some(old), Some(new)) = (Redis::start(), Redis::start()) else {
         return;
     };
-    let line = Line::to(old.address());
-    let fleet = fleet(&line.url(), quota());
+    let wire = Wire::to(old.address());
+    let fleet = fleet(&wire.redis_url(), quota());
     fleet.each_sends(20);
     // The old primary's connections stay open, and refuse writes for ever.
     new.replicate(&old);
     new.promote();
     old.replicate(&new);
-    line.proxy().divert(new.address());
+    wire.proxy().divert(new.address());
     end(fleet, quota());
 }
 
@@ -147,20 +147,20 @@ fn a_replica_that_lost_the_last_writes_and_is_promoted() {
     else {
         return;
     };
-    let line = Line::to(old.address());
-    let fleet = fleet(&line.url(), long_leases());
+    let wire = Wire::to(old.address());
+    let fleet = fleet(&wire.redis_url(), long_leases());
     new.replicate(&old);
     fleet.each_sends(20);
     new.promote();
     fleet.each_sends(40);
-    line.proxy().divert(new.address());
+    wire.proxy().divert(new.address());
     old.kill();
     // This is done once more, as one burst can hide the calls that one promotion lets through.
     last.replicate(&new);
     fleet.each_sends(20);
     last.promote();
     fleet.each_sends(40);
-    line.proxy().divert(last.address());
+    wire.proxy().divert(last.address());
     new.kill();
     end(fleet, long_leases());
 }
@@ -170,17 +170,17 @@ fn connections_that_go_silent() {
     let Some(redis) = Redis::start() else { return };
     // On each worker's first connections, calls or answers are swallowed after some calls.
     let silent = Flow::smooth().black_hole_after(3000);
-    let line = Line::with(redis.address(), move |connection| match connection {
+    let wire = Wire::with(redis.address(), move |connection| match connection {
         0..WORKERS => Course::smooth().with_down(silent),
         connection if connection < 2 * WORKERS => Course::smooth().with_up(silent),
         _ => Course::smooth(),
     });
-    let fleet = fleet(&line.url(), quota());
+    let fleet = fleet(&wire.redis_url(), quota());
     fleet.each_sends(200);
     assert!(
-        line.proxy().connections() >= 2 * WORKERS,
+        wire.proxy().connections() >= 2 * WORKERS,
         "{:?}",
-        line.proxy()
+        wire.proxy()
     );
     end(fleet, quota());
 }
@@ -189,23 +189,23 @@ fn connections_that_go_silent() {
 fn a_network_that_swallows_all_for_a_while() {
     let Some(redis) = Redis::start() else { return };
     let silent = Flow::smooth().black_hole_after(3000);
-    let line = Line::with(redis.address(), move |connection| match connection {
+    let wire = Wire::with(redis.address(), move |connection| match connection {
         0..WORKERS => Course::smooth().with_up(silent),
         _ => Course::smooth(),
     });
-    let fleet = fleet(&line.url(), quota());
+    let fleet = fleet(&wire.redis_url(), quota());
     fleet.each_sends(20);
-    line.set_hole(true);
+    wire.set_hole(true);
     stand_still(2 * LONG);
-    line.set_hole(false);
+    wire.set_hole(false);
     end(fleet, quota());
 }
 
 #[test]
 fn a_line_on_which_connections_break_by_chance() {
     let Some(redis) = Redis::start() else { return };
-    let line = Line::with(redis.address(), Course::seeded(4, 4000));
-    let fleet = fleet(&line.url(), quota());
+    let wire = Wire::with(redis.address(), Course::seeded(4, 4000));
+    let fleet = fleet(&wire.redis_url(), quota());
     fleet.each_sends(100);
     end(fleet, quota());
 }
@@ -215,8 +215,8 @@ fn a_line_that_is_as_slow_as_a_lease_is_long() {
     let Some(redis) = Redis::start() else { return };
     let late = Flow::smooth().with_latency(Duration::from_millis(12));
     let course = Course::smooth().with_up(late).with_down(late);
-    let line = Line::with(redis.address(), move |_| course);
-    let fleet = fleet(&line.url(), quota());
+    let wire = Wire::with(redis.address(), move |_| course);
+    let fleet = fleet(&wire.redis_url(), quota());
     fleet.each_sends(60);
     end(fleet, quota());
 }

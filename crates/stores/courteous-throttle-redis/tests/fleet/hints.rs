@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use courteous_test_servers::{Redis, Sends, machine_clock};
+use courteous_test_servers::{
+    BOUND, Fleet, Load, Redis, Sends, await_that, machine_clock, stand_still,
+};
 
 use courteous_testkit::{Probe, Reply};
 use courteous_throttle::ThrottleLayer;
@@ -17,7 +19,7 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt};
 
-use crate::support::{BOUND, Fleet, Load, await_that, bucket, quota, stand_still};
+use crate::support::{bucket, quota};
 
 const PAUSE: Duration = Duration::from_secs(4);
 /// A lease and the horizon at 500 per second and burst 50. This long after Redis was told, no

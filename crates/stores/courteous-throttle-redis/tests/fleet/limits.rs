@@ -4,7 +4,9 @@ use std::{num::NonZeroU32, time::Duration};
 
 use courteous_core::RejectReason;
 use courteous_limit::Ask;
-use courteous_test_servers::{Redis, Sends, Sent, machine_clock};
+use courteous_test_servers::{
+    BOUND, Fleet, Load, Redis, Sends, Sent, await_that, machine_clock, send, stand_still,
+};
 use courteous_testkit::Dice;
 use courteous_throttle_redis::RedisBucket;
 use tokio::{
@@ -13,9 +15,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::support::{
-    BOUND, Fleet, Load, await_that, bucket, link, quota, rate, send, since, stand_still,
-};
+use crate::support::{bucket, link, quota, rate, since};
 
 #[test]
 fn idle_workers_that_all_call_at_once_get_a_burst_and_no_more() {

@@ -18,7 +18,6 @@
 mod away;
 #[cfg(feature = "tls")]
 mod certificates;
-mod clock;
 mod fair;
 mod faults;
 mod hints;
@@ -26,7 +25,6 @@ mod limits;
 mod processes;
 #[cfg(feature = "sentinel")]
 mod sentinel;
-mod soak;
 mod state;
 mod support;
 #[cfg(feature = "tls")]

@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
-use courteous_test_servers::{Process, Redis, Sends, Sent, machine_clock};
+use courteous_test_servers::{
+    Fleet, Load, Process, Redis, Sends, Sent, await_that, machine_clock, stand_still,
+};
 
-use crate::support::{Fleet, Load, await_that, bucket, quota, stand_still};
+use crate::support::{bucket, quota};
 
 const WORKERS: usize = 4;
 /// If this variable is set, the test is one of the workers.

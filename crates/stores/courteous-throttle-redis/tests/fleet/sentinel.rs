@@ -9,12 +9,12 @@ use std::{
 };
 
 use courteous_core::RejectReason;
-use courteous_test_servers::{Redis, RedisSentinel};
+use courteous_test_servers::{BOUND, Fleet, Load, Redis, RedisSentinel, await_that};
 use courteous_throttle_redis::RedisBucket;
 
 use crate::{
     away::no_call_outlives_its_deadline,
-    support::{BOUND, Fleet, Load, await_that, fault, quota, send_one},
+    support::{fault, quota, send_one},
 };
 
 const WORKERS: usize = 4;

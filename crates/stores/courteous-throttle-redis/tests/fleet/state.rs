@@ -3,11 +3,11 @@
 use std::num::NonZeroU32;
 
 use courteous_limit::Ask;
-use courteous_test_servers::{Redis, Sends, Sent};
+use courteous_test_servers::{BOUND, Fleet, Load, Redis, Sends, Sent, send};
 use courteous_throttle_redis::RedisBucket;
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::support::{BOUND, Fleet, Load, link, quota, send};
+use crate::support::{link, quota};
 
 /// Commands that spoil the schedule at `key`, as another program or a mistake may do.
 fn accidents(key: &str, fields: &[String]) -> Vec<Vec<Vec<String>>> {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use courteous_test_servers::{Redis, RedisCluster, RedisSentinel};
+use courteous_test_servers::{BOUND, Fleet, Load, Redis, RedisCluster, RedisSentinel};
 use courteous_throttle_redis::{RedisBucket, Tls};
 
 use crate::{
     away::no_call_outlives_its_deadline,
     certificates::Authority,
-    support::{BOUND, Fleet, Load, fault, quota, send_one},
+    support::{fault, quota, send_one},
 };
 
 const LOCAL: &[&str] = &["127.0.0.1", "localhost"];

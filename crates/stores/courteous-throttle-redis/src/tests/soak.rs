@@ -1,14 +1,15 @@
-//! All faults, in a random order.
+//! All faults of a real Redis and of the way to it, in a random order.
 
 use std::{env, num::NonZeroU32, time::Duration};
 
-use courteous_test_servers::{Course, Redis};
-
+use courteous_test_servers::{Course, Fleet, Load, Redis, Wire, stand_still};
 use courteous_testkit::Dice;
-use courteous_throttle_redis::{LocalShare, RedisBucket};
 use tokio::time::Instant;
 
-use crate::support::{Fleet, Line, Load, link, rate, stand_still};
+use crate::{
+    LocalShare, RedisBucket,
+    tests::{sent::rate, set_clock::SetClock},
+};
 
 const WORKERS: usize = 4;
 
@@ -33,15 +34,15 @@ fn round(seed: u64) -> Option<()> {
     } else {
         Redis::persistent()?
     };
-    let line = if dice.one_in(3) {
-        Line::with(redis.address(), Course::seeded(seed, 20_000))
+    let wire = if dice.one_in(3) {
+        Wire::with(redis.address(), Course::seeded(seed, 20_000))
     } else {
-        Line::to(redis.address())
+        Wire::to(redis.address())
     };
-    let links = [0; WORKERS].map(|_| link(&line.url()));
-    let buckets = links
-        .each_ref()
-        .map(|link| RedisBucket::new(link, "soak", rate));
+    let buckets = [0; WORKERS].map(|_| {
+        let worker = SetClock::open(&wire.redis_url());
+        RedisBucket::new(&worker, "soak", rate)
+    });
     let share = LocalShare::new(0.3, NonZeroU32::new(WORKERS as u32).unwrap()).unwrap();
     let buckets = if burst > WORKERS as u32 && dice.one_in(3) {
         buckets.map(|bucket| bucket.with_local_share(share).unwrap())
@@ -89,14 +90,14 @@ fn round(seed: u64) -> Option<()> {
             }
             6 => {
                 let step = dice.below(40_000_000) as i64 - 20_000_000;
-                links.iter().for_each(|link| link.step_clock(step));
+                SetClock::set(&redis, step);
                 "step"
             }
             7 => {
-                // New connections of the line swallow all data.
-                line.set_hole(true);
+                // New connections of the wire swallow all data.
+                wire.set_hole(true);
                 stand_still(time);
-                line.set_hole(false);
+                wire.set_hole(false);
                 "black hole"
             }
             _ => {

@@ -1,12 +1,13 @@
-//! Redis' clock is set while the workers work. (The tests set the clock that the script reads, for
-//! each worker in turn.)
+//! The clock of a real Redis is set while the workers work.
 
 use std::time::Duration;
 
-use courteous_test_servers::Redis;
-use courteous_throttle_redis::RedisBucket;
+use courteous_test_servers::{Fleet, Load, Redis};
 
-use crate::support::{Fleet, Load, link, quota};
+use crate::{
+    RedisBucket,
+    tests::{sent::rate, set_clock::SetClock},
+};
 
 const TWENTY_SECONDS: i64 = 20_000_000;
 /// Longer than any test waits.
@@ -16,17 +17,17 @@ const HOUR: i64 = 3_600_000_000;
 /// the workers saw.
 fn steps(times: &[i64]) -> Option<u64> {
     let redis = Redis::start()?;
-    let links = [0; 4].map(|_| link(&redis.url()));
-    let buckets = links
-        .each_ref()
-        .map(|link| RedisBucket::new(link, "fleet", quota()));
+    let buckets = [0; 4].map(|_| {
+        let worker = SetClock::open(&redis.url());
+        RedisBucket::new(&worker, "fleet", rate(500, 50))
+    });
     let fleet = Fleet::start(4, Load::default(), |number| buckets[number].clone());
     fleet.each_sends(20);
     for &time in times {
-        links.iter().for_each(|link| link.step_clock(time));
+        SetClock::set(&redis, time);
         fleet.each_sends(40);
     }
-    fleet.stop().assert_within(quota());
+    fleet.stop().assert_within(rate(500, 50));
     Some(
         buckets
             .iter()
