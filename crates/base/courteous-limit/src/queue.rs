@@ -2,30 +2,30 @@ use std::fmt;
 
 /// The end of a list of slots.
 const NIL: u32 = u32::MAX;
-/// The `prev` of a slot that is in use, but not in the line.
+/// The `prev` of a slot that is in use, but not in the queue.
 const APART: u32 = u32::MAX - 1;
 /// How many slots the vector keeps at most when the last ticket is gone.
 const KEPT: usize = 64;
 
-/// A first-in, first-out line of waiting tasks.
+/// A first-in, first-out queue of waiting tasks.
 ///
-/// A [`Ticket`] holds a place in the line. A task's value stays in the queue until
-/// [`remove`](Queue::remove) takes its ticket back, even after the task was taken out of the line.
-/// Until then, the task can be put back into the line, at the place that its age gives it.
+/// A [`Ticket`] holds a task's place. A task's value stays stored until [`remove`](Queue::remove)
+/// takes its ticket back, even after the task was taken out of the queue. Until then, the task can
+/// be put back into the queue, at the place that its age gives it.
 ///
 /// All operations take constant time, apart from [`requeue`](Queue::requeue). The values lie in one
 /// vector. Its memory is given back to the allocator when the last ticket is given back.
 pub struct Queue<T> {
     slots: Vec<Slot<T>>,
-    /// The first and the last slot in the line.
+    /// The first and the last slot in the queue.
     head: u32,
     tail: u32,
-    /// The slot that was put back into the line last. The next slot to be put back often belongs
+    /// The slot that was put back into the queue last. The next slot to be put back often belongs
     /// right behind it.
     hint: u32,
     /// The first unused slot. Each unused slot has the index of the next one in its `next`.
     free: u32,
-    /// How many slots are in the line, and how many are in use.
+    /// How many slots are in the queue, and how many are in use.
     queued: u32,
     used: u32,
     /// The age that the next ticket gets.
@@ -64,25 +64,25 @@ impl<T> Queue<T> {
         }
     }
 
-    /// How many waiters are in the line.
+    /// How many waiters are in the queue.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.queued as usize
     }
 
-    /// Whether the line is empty.
+    /// Whether the queue is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.queued == 0
     }
 
-    /// How many tickets are out: of waiters in the line, and of waiters that were taken out of it.
+    /// How many tickets are out: of waiters in the queue, and of waiters that were taken out of it.
     #[must_use]
     pub const fn tickets(&self) -> usize {
         self.used as usize
     }
 
-    /// Adds a waiter at the end of the line.
+    /// Adds a waiter at the end of the queue.
     ///
     /// # Panics
     ///
@@ -114,19 +114,19 @@ impl<T> Queue<T> {
         Ticket(index)
     }
 
-    /// The value at the front of the line.
+    /// The value at the front of the queue.
     #[must_use]
     pub fn front(&self) -> Option<&T> {
         self.slots.get(self.head as usize)?.value.as_ref()
     }
 
-    /// The value at the front of the line, as a mutable reference.
+    /// The value at the front of the queue, as a mutable reference.
     #[must_use]
     pub fn front_mut(&mut self) -> Option<&mut T> {
         self.slots.get_mut(self.head as usize)?.value.as_mut()
     }
 
-    /// Takes the waiter at the front out of the line. Its value stays until its ticket is given
+    /// Takes the waiter at the front out of the queue. Its value stays until its ticket is given
     /// back.
     pub fn take_front(&mut self) -> Option<&mut T> {
         let head = self.head;
@@ -137,19 +137,19 @@ impl<T> Queue<T> {
         self.slots.get_mut(head as usize)?.value.as_mut()
     }
 
-    /// Whether the ticket's waiter is in the line.
+    /// Whether the ticket's waiter is in the queue.
     #[must_use]
     pub fn is_queued(&self, ticket: &Ticket) -> bool {
         self.slot(ticket.0).prev != APART
     }
 
-    /// Whether the ticket's waiter is at the front of the line.
+    /// Whether the ticket's waiter is at the front of the queue.
     #[must_use]
     pub const fn is_front(&self, ticket: &Ticket) -> bool {
         self.head == ticket.0
     }
 
-    /// Whether the line has a waiter that joined before the ticket's waiter.
+    /// Whether the queue has a waiter that joined before the ticket's waiter.
     #[must_use]
     pub fn is_overtaking(&self, ticket: &Ticket) -> bool {
         let front = self.slots.get(self.head as usize);
@@ -162,7 +162,7 @@ impl<T> Queue<T> {
         self.slot(ticket.0).age
     }
 
-    /// The age of the waiter at the front of the line.
+    /// The age of the waiter at the front of the queue.
     #[must_use]
     pub fn front_age(&self) -> Option<u64> {
         Some(self.slots.get(self.head as usize)?.age)
@@ -194,14 +194,14 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes the ticket's waiter out of the line, if it is there, as if its turn had come.
+    /// Takes the ticket's waiter out of the queue, if it is there, as if its turn had come.
     pub fn take(&mut self, ticket: &Ticket) {
         if self.is_queued(ticket) {
             self.unlink(ticket.0);
         }
     }
 
-    /// Goes through the line from the front, and takes out each waiter for which `keep` returns
+    /// Goes through the queue from the front, and takes out each waiter for which `keep` returns
     /// `false`.
     pub fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
         let mut index = self.head;
@@ -215,8 +215,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Puts a waiter that was taken out back into the line, before all that joined later. Changes
-    /// nothing if the waiter is in the line.
+    /// Puts a waiter that was taken out back into the queue, before all that joined later. Changes
+    /// nothing if the waiter is in the queue.
     ///
     /// The search starts at the waiter that was put back last, if that one is older, and otherwise
     /// at the front. So a crowd that is put back in its old order costs one step for each waiter.
@@ -237,8 +237,8 @@ impl<T> Queue<T> {
         self.hint = ticket.0;
     }
 
-    /// Takes a ticket back, and returns its value. If the waiter is still in the line, it leaves
-    /// the line.
+    /// Takes a ticket back, and returns its value. If the waiter is still in the queue, it leaves
+    /// the queue.
     ///
     /// # Panics
     ///
@@ -261,7 +261,7 @@ impl<T> Queue<T> {
         value
     }
 
-    /// The values of all tickets, in no particular order, whether their waiters are in the line or
+    /// The values of all tickets, in no particular order, whether their waiters are in the queue or
     /// not.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().filter_map(|slot| slot.value.as_mut())
@@ -275,7 +275,7 @@ impl<T> Queue<T> {
         &mut self.slots[index as usize]
     }
 
-    /// Puts the slot `index` into the line before `next`, or at the end if `next` is `NIL`.
+    /// Puts the slot `index` into the queue before `next`, or at the end if `next` is `NIL`.
     fn link_before(&mut self, next: u32, index: u32) {
         let prev = match next {
             NIL => self.tail,
@@ -300,7 +300,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Makes `prev` and `next` neighbours. `NIL` stands for the end of the line on either side.
+    /// Makes `prev` and `next` neighbours. `NIL` stands for the end of the queue on either side.
     fn join(&mut self, prev: u32, next: u32) {
         match prev {
             NIL => self.head = next,

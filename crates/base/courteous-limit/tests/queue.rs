@@ -1,4 +1,4 @@
-//! The guarantees of the line.
+//! The guarantees of the queue.
 
 use courteous_limit::{Queue, Ticket};
 use proptest::prelude::*;
@@ -82,34 +82,34 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Compares the queue with a sorted vector of the waiters in the line.
+    /// Compares the queue with a sorted vector of the waiters in the queue.
     #[test]
     fn it_is_always_ordered_by_age(steps in prop::collection::vec(step(), 0..200)) {
         let mut queue = Queue::new();
         let mut tickets: Vec<(u32, Ticket)> = Vec::new();
-        let mut line: Vec<u32> = Vec::new();
+        let mut model: Vec<u32> = Vec::new();
         let mut next = 0;
         for step in steps {
             let pick = |i: usize| (!tickets.is_empty()).then(|| i % tickets.len());
             match step {
                 Step::Push => {
                     tickets.push((next, queue.push_back(next)));
-                    line.push(next);
+                    model.push(next);
                     next += 1;
                 }
                 Step::TakeFront => {
-                    let expected = (!line.is_empty()).then(|| line.remove(0));
+                    let expected = (!model.is_empty()).then(|| model.remove(0));
                     prop_assert_eq!(queue.take_front().copied(), expected);
                 }
                 Step::Take(i) => if let Some(i) = pick(i) {
                     queue.take(&tickets[i].1);
-                    line.retain(|&value| value != tickets[i].0);
+                    model.retain(|&value| value != tickets[i].0);
                 },
                 Step::Requeue(i) => if let Some(i) = pick(i) {
                     queue.requeue(&tickets[i].1);
-                    if !line.contains(&tickets[i].0) {
-                        line.push(tickets[i].0);
-                        line.sort_unstable();
+                    if !model.contains(&tickets[i].0) {
+                        model.push(tickets[i].0);
+                        model.sort_unstable();
                     }
                 },
                 Step::Retain(n) => {
@@ -118,22 +118,22 @@ proptest! {
                         seen.push(value);
                         value % n != 0
                     });
-                    prop_assert_eq!(&seen, &line);
-                    line.retain(|value| value % n != 0);
+                    prop_assert_eq!(&seen, &model);
+                    model.retain(|value| value % n != 0);
                 }
                 Step::Remove(i) => if let Some(i) = pick(i) {
                     let (value, ticket) = tickets.swap_remove(i);
                     prop_assert_eq!(queue.remove(ticket), value);
-                    line.retain(|&other| other != value);
+                    model.retain(|&other| other != value);
                 },
             }
-            prop_assert_eq!(queue.len(), line.len());
-            prop_assert_eq!(queue.is_empty(), line.is_empty());
+            prop_assert_eq!(queue.len(), model.len());
+            prop_assert_eq!(queue.is_empty(), model.is_empty());
             prop_assert_eq!(queue.tickets(), tickets.len());
-            prop_assert_eq!(queue.front(), line.first());
+            prop_assert_eq!(queue.front(), model.first());
             for (value, ticket) in &tickets {
                 prop_assert_eq!(queue.get(ticket), value);
-                prop_assert_eq!(queue.is_queued(ticket), line.contains(value));
+                prop_assert_eq!(queue.is_queued(ticket), model.contains(value));
             }
         }
     }

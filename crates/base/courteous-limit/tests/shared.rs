@@ -21,13 +21,13 @@ use tokio_test::{assert_pending, assert_ready, task};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Lets each waiter through at its own instant, in the order in which the waiters came.
-struct Line {
+struct Waiters {
     queue: Queue<(Instant, Option<Waker>)>,
     served: usize,
     roused: usize,
 }
 
-impl Serve for Line {
+impl Serve for Waiters {
     fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next {
         while let Some(&(at, _)) = self.queue.front() {
             if at > now {
@@ -49,10 +49,10 @@ impl Serve for Line {
     }
 }
 
-type Handle = Arc<Shared<Line>>;
+type Handle = Arc<Shared<Waiters>>;
 
 fn handle() -> Handle {
-    Arc::new(Shared::new(Line {
+    Arc::new(Shared::new(Waiters {
         queue: Queue::new(),
         served: 0,
         roused: 0,
@@ -60,14 +60,14 @@ fn handle() -> Handle {
 }
 
 struct Waiting {
-    line: Handle,
+    waiters: Handle,
     ticket: Option<Ticket>,
 }
 
-fn wait(line: &Handle, at: Instant) -> Waiting {
+fn wait(waiters: &Handle, at: Instant) -> Waiting {
     Waiting {
-        line: Arc::clone(line),
-        ticket: Some(line.with(|line| line.queue.push_back((at, None)))),
+        waiters: Arc::clone(waiters),
+        ticket: Some(waiters.with(|waiters| waiters.queue.push_back((at, None)))),
     }
 }
 
@@ -79,10 +79,10 @@ impl Future for Waiting {
         let Some(ticket) = &this.ticket else {
             return Poll::Ready(());
         };
-        this.line.join(|line, now, wakes| {
-            line.serve(now, wakes);
-            if line.queue.is_queued(ticket) {
-                line.queue.get_mut(ticket).1 = Some(cx.waker().clone());
+        this.waiters.join(|waiters, now, wakes| {
+            waiters.serve(now, wakes);
+            if waiters.queue.is_queued(ticket) {
+                waiters.queue.get_mut(ticket).1 = Some(cx.waker().clone());
                 Poll::Pending
             } else {
                 Poll::Ready(())
@@ -94,7 +94,8 @@ impl Future for Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.line.update(|line, _, _| line.queue.remove(ticket));
+            self.waiters
+                .update(|waiters, _, _| waiters.queue.remove(ticket));
         }
     }
 }
@@ -113,124 +114,127 @@ fn paused() -> Runtime {
 
 #[tokio::test(start_paused = true)]
 async fn the_timer_serves_one_after_the_other_without_a_poll() {
-    let line = handle();
+    let waiters = handle();
     let start = Instant::now();
-    let mut first = task::spawn(wait(&line, start + SECOND));
-    let mut second = task::spawn(wait(&line, start + 2 * SECOND));
+    let mut first = task::spawn(wait(&waiters, start + SECOND));
+    let mut second = task::spawn(wait(&waiters, start + 2 * SECOND));
     assert_pending!(first.poll());
     assert_pending!(second.poll());
     time::sleep(Duration::from_millis(999)).await;
     assert!(!first.is_woken());
     time::sleep(Duration::from_millis(1)).await;
     assert!(first.is_woken());
-    assert_eq!(line.armed_at(), Some(start + 2 * SECOND));
+    assert_eq!(waiters.armed_at(), Some(start + 2 * SECOND));
     // The first waiter is never polled again.
     time::sleep(SECOND).await;
     assert!(second.is_woken());
     assert_ready!(second.poll());
-    assert_eq!(line.armed_at(), None);
+    assert_eq!(waiters.armed_at(), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_leaving_front_brings_the_timer_to_the_next_one() {
-    let line = handle();
+    let waiters = handle();
     let start = Instant::now();
-    let mut first = task::spawn(wait(&line, start + 9 * SECOND));
-    let mut second = task::spawn(wait(&line, start + SECOND));
+    let mut first = task::spawn(wait(&waiters, start + 9 * SECOND));
+    let mut second = task::spawn(wait(&waiters, start + SECOND));
     assert_pending!(first.poll());
     assert_pending!(second.poll());
-    assert_eq!(line.armed_at(), Some(start + 9 * SECOND));
+    assert_eq!(waiters.armed_at(), Some(start + 9 * SECOND));
     drop(first);
-    assert_eq!(line.armed_at(), Some(start + SECOND));
+    assert_eq!(waiters.armed_at(), Some(start + SECOND));
     time::sleep(SECOND).await;
     assert!(second.is_woken());
     drop(second);
-    assert_eq!(line.armed_at(), None);
+    assert_eq!(waiters.armed_at(), None);
 }
 
 #[test]
 fn the_timer_knows_the_runtimes_of_those_who_joined() {
-    let knows = |line: &Handle| line.attend(|_, known| known());
+    let knows = |waiters: &Handle| waiters.attend(|_, known| known());
     let (one, other) = (paused(), paused());
-    let line = handle();
-    let mut waiting = task::spawn(wait(&line, Instant::now() + SECOND));
+    let waiters = handle();
+    let mut waiting = task::spawn(wait(&waiters, Instant::now() + SECOND));
     one.block_on(async {
-        assert!(!knows(&line), "nobody has joined");
+        assert!(!knows(&waiters), "nobody has joined");
         assert_pending!(waiting.poll());
-        assert!(knows(&line));
+        assert!(knows(&waiters));
     });
-    assert!(!knows(&line), "this is no runtime");
-    other.block_on(async { assert!(!knows(&line)) });
+    assert!(!knows(&waiters), "this is no runtime");
+    other.block_on(async { assert!(!knows(&waiters)) });
     one.block_on(async {
         drop(waiting);
-        assert!(!knows(&line), "nobody waits");
+        assert!(!knows(&waiters), "nobody waits");
     });
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_instant_years_ahead_is_reached() {
-    let line = handle();
+    let waiters = handle();
     let years = 4 * 365 * 24 * 60 * 60 * SECOND;
     let start = Instant::now();
-    wait(&line, start + years).await;
+    wait(&waiters, start + years).await;
     assert_eq!(start.elapsed(), years);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_time_is_no_overflow() {
-    let line = handle();
+    let waiters = handle();
     let last = (0..63).rev().fold(Instant::now(), |at, bit| {
         at.checked_add(Duration::new(1 << bit, 0)).unwrap_or(at)
     });
     let last = last
         .checked_add(Duration::from_nanos(999_999_999))
         .unwrap_or(last);
-    let mut waiting = task::spawn(wait(&line, last));
+    let mut waiting = task::spawn(wait(&waiters, last));
     assert_pending!(waiting.poll());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_task_without_budget_is_served_all_the_same() {
-    let line = handle();
+    let waiters = handle();
     let at = Instant::now() + SECOND;
     let waiting = tokio::spawn({
-        let line = Arc::clone(&line);
+        let waiters = Arc::clone(&waiters);
         async move {
             while tokio::task::coop::has_budget_remaining() {
                 tokio::task::coop::consume_budget().await;
             }
-            wait(&line, at).await;
+            wait(&waiters, at).await;
         }
     });
     waiting.await.unwrap();
     assert_eq!(Instant::now(), at);
-    assert_eq!(line.with(|line| line.served), 1);
+    assert_eq!(waiters.with(|waiters| waiters.served), 1);
 }
 
 #[test]
 fn one_handle_serves_two_runtimes_in_turn() {
-    let line = handle();
+    let waiters = handle();
     for turn in 1..=3 {
         paused().block_on(async {
             let start = Instant::now();
-            tokio::join!(wait(&line, start + SECOND), wait(&line, start + 2 * SECOND));
+            tokio::join!(
+                wait(&waiters, start + SECOND),
+                wait(&waiters, start + 2 * SECOND)
+            );
             assert_eq!(start.elapsed(), 2 * SECOND);
         });
-        assert_eq!(line.with(|line| line.served), 2 * turn);
+        assert_eq!(waiters.with(|waiters| waiters.served), 2 * turn);
     }
 }
 
 #[test]
 fn a_runtime_that_is_shut_down_wakes_those_who_waited_on_it() {
-    let line = handle();
+    let waiters = handle();
     let dead = runtime();
     let at = Instant::now() + Duration::from_millis(20);
-    let mut waiting = task::spawn(wait(&line, at));
+    let mut waiting = task::spawn(wait(&waiters, at));
     dead.block_on(async { assert_pending!(waiting.poll()) });
     assert!(!waiting.is_woken());
     drop(dead);
     assert!(waiting.is_woken());
-    assert_eq!(line.with(|line| line.roused), 1);
+    assert_eq!(waiters.with(|waiters| waiters.roused), 1);
     // The waiter joins again wherever it is polled next.
     runtime().block_on(waiting.into_inner());
     assert!(Instant::now() >= at);
@@ -238,11 +242,11 @@ fn a_runtime_that_is_shut_down_wakes_those_who_waited_on_it() {
 
 #[test]
 fn a_timer_that_was_due_when_its_runtime_died_does_not_panic() {
-    let line = handle();
+    let waiters = handle();
     let dead = runtime();
     let start = Instant::now();
-    let mut first = task::spawn(wait(&line, start + Duration::from_millis(1)));
-    let mut second = task::spawn(wait(&line, start + Duration::from_millis(30)));
+    let mut first = task::spawn(wait(&waiters, start + Duration::from_millis(1)));
+    let mut second = task::spawn(wait(&waiters, start + Duration::from_millis(30)));
     dead.block_on(async {
         assert_pending!(first.poll());
         assert_pending!(second.poll());
@@ -257,20 +261,20 @@ fn a_timer_that_was_due_when_its_runtime_died_does_not_panic() {
 
 #[test]
 fn a_runtime_that_nobody_drives_does_not_hold_up_another() {
-    let line = handle();
+    let waiters = handle();
     let idle = runtime();
     let at = Instant::now() + Duration::from_millis(20);
-    let mut parked = task::spawn(wait(&line, at));
+    let mut parked = task::spawn(wait(&waiters, at));
     idle.block_on(async { assert_pending!(parked.poll()) });
     // The alarm belongs to the idle runtime. The second waiter sets an alarm on its own runtime.
-    runtime().block_on(wait(&line, at));
+    runtime().block_on(wait(&waiters, at));
     assert!(parked.is_woken());
     // The other way round: the second runtime is gone, and the alarm of the first one still rings.
     let at = Instant::now() + Duration::from_millis(20);
-    let mut again = task::spawn(wait(&line, at));
+    let mut again = task::spawn(wait(&waiters, at));
     idle.block_on(async { assert_pending!(again.poll()) });
     let other = runtime();
-    let mut elsewhere = task::spawn(wait(&line, at));
+    let mut elsewhere = task::spawn(wait(&waiters, at));
     other.block_on(async { assert_pending!(elsewhere.poll()) });
     idle.block_on(again.into_inner());
     assert!(elsewhere.is_woken());
@@ -278,11 +282,11 @@ fn a_runtime_that_nobody_drives_does_not_hold_up_another() {
 
 #[test]
 fn a_waiter_may_be_dropped_outside_of_any_runtime() {
-    let line = handle();
+    let waiters = handle();
     let alive = runtime();
     let start = Instant::now();
-    let mut first = task::spawn(wait(&line, start + 9 * SECOND));
-    let mut second = task::spawn(wait(&line, start + Duration::from_millis(20)));
+    let mut first = task::spawn(wait(&waiters, start + 9 * SECOND));
+    let mut second = task::spawn(wait(&waiters, start + Duration::from_millis(20)));
     alive.block_on(async {
         assert_pending!(first.poll());
         assert_pending!(second.poll());
@@ -294,11 +298,11 @@ fn a_waiter_may_be_dropped_outside_of_any_runtime() {
 
 #[test]
 fn a_waiter_of_a_dead_runtime_may_be_dropped() {
-    let line = handle();
+    let waiters = handle();
     let dead = runtime();
     let start = Instant::now();
-    let mut first = task::spawn(wait(&line, start + SECOND));
-    let mut second = task::spawn(wait(&line, start + 2 * SECOND));
+    let mut first = task::spawn(wait(&waiters, start + SECOND));
+    let mut second = task::spawn(wait(&waiters, start + 2 * SECOND));
     dead.block_on(async {
         assert_pending!(first.poll());
         assert_pending!(second.poll());
@@ -306,17 +310,17 @@ fn a_waiter_of_a_dead_runtime_may_be_dropped() {
     drop(dead);
     drop(first);
     drop(second);
-    assert_eq!(line.with(|line| line.queue.tickets()), 0);
+    assert_eq!(waiters.with(|waiters| waiters.queue.tickets()), 0);
 }
 
 #[test]
 fn nothing_is_leaked_when_the_last_handle_goes_while_somebody_waits() {
-    let line = handle();
-    let weak = Arc::downgrade(&line);
+    let waiters = handle();
+    let weak = Arc::downgrade(&waiters);
     let alive = runtime();
-    let mut waiting = task::spawn(wait(&line, Instant::now() + SECOND));
+    let mut waiting = task::spawn(wait(&waiters, Instant::now() + SECOND));
     alive.block_on(async { assert_pending!(waiting.poll()) });
-    drop(line);
+    drop(waiters);
     drop(waiting);
     assert_eq!(weak.strong_count(), 0);
 }
@@ -327,15 +331,15 @@ struct Eager(Handle, AtomicUsize);
 impl Wake for Eager {
     fn wake(self: Arc<Self>) {
         self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.update(|line, _, _| assert!(line.served > 0));
+        self.0.update(|waiters, _, _| assert!(waiters.served > 0));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn wakers_are_called_without_the_lock() {
-    let line = handle();
-    let eager = Arc::new(Eager(Arc::clone(&line), AtomicUsize::new(0)));
-    let mut waiting = wait(&line, Instant::now() + SECOND);
+    let waiters = handle();
+    let eager = Arc::new(Eager(Arc::clone(&waiters), AtomicUsize::new(0)));
+    let mut waiting = wait(&waiters, Instant::now() + SECOND);
     let waker = Waker::from(Arc::clone(&eager));
     assert_pending!(Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)));
     time::sleep(SECOND).await;
@@ -344,10 +348,10 @@ async fn wakers_are_called_without_the_lock() {
 
 #[test]
 fn runtimes_that_come_and_go_while_threads_wait_lose_nobody() {
-    let line = handle();
+    let waiters = handle();
     std::thread::scope(|scope| {
         for thread in 0..4 {
-            let line = &line;
+            let waiters = &waiters;
             scope.spawn(move || {
                 for turn in 0..20u64 {
                     let runtime = Builder::new_multi_thread()
@@ -359,15 +363,15 @@ fn runtimes_that_come_and_go_while_threads_wait_lose_nobody() {
                     for i in 0..20 {
                         let at = Instant::now()
                             + Duration::from_micros(thread * 300 + turn * 70 + i * 100);
-                        runtime.spawn(wait(line, at));
+                        runtime.spawn(wait(waiters, at));
                     }
                     let at = Instant::now() + Duration::from_millis(1);
-                    runtime.block_on(wait(line, at));
+                    runtime.block_on(wait(waiters, at));
                 }
             });
         }
     });
-    assert_eq!(line.with(|line| line.queue.tickets()), 0);
+    assert_eq!(waiters.with(|waiters| waiters.queue.tickets()), 0);
 }
 
 /// Waits for an event, which makes it wait for an instant.
@@ -433,8 +437,8 @@ struct Mover(Handle, Instant);
 
 impl Wake for Mover {
     fn wake(self: Arc<Self>) {
-        self.0.update(|line, _, _| {
-            if let Some((at, _)) = line.queue.front_mut() {
+        self.0.update(|waiters, _, _| {
+            if let Some((at, _)) = waiters.queue.front_mut() {
                 *at = self.1;
             }
         });
@@ -443,11 +447,11 @@ impl Wake for Mover {
 
 #[test]
 fn a_timer_that_fires_while_it_is_set_does_not_deadlock() {
-    let line = handle();
+    let waiters = handle();
     let dead = runtime();
     let start = Instant::now();
-    let mut waiting = task::spawn(wait(&line, start + 9 * SECOND));
-    let mover = Waker::from(Arc::new(Mover(Arc::clone(&line), start + 8 * SECOND)));
+    let mut waiting = task::spawn(wait(&waiters, start + 9 * SECOND));
+    let mover = Waker::from(Arc::new(Mover(Arc::clone(&waiters), start + 8 * SECOND)));
     // There are more timers than Tokio fires in one go. So when the alarm is moved, it is still
     // pending, on a runtime that is shutting down.
     let mut others: Vec<_> = dead.block_on(async {
@@ -462,12 +466,12 @@ fn a_timer_that_fires_while_it_is_set_does_not_deadlock() {
     }
     drop(dead);
     assert!(waiting.is_woken());
-    assert!(line.with(|line| line.roused > 0));
+    assert!(waiters.with(|waiters| waiters.roused > 0));
 }
 
 #[test]
 fn a_task_without_budget_outside_of_the_scheduler_is_served_all_the_same() {
-    let line = handle();
+    let waiters = handle();
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_time()
@@ -477,24 +481,24 @@ fn a_task_without_budget_outside_of_the_scheduler_is_served_all_the_same() {
         while tokio::task::coop::has_budget_remaining() {
             tokio::task::coop::consume_budget().await;
         }
-        wait(&line, Instant::now() + Duration::from_millis(5)).await;
+        wait(&waiters, Instant::now() + Duration::from_millis(5)).await;
     });
-    assert_eq!(line.with(|line| line.served), 1);
+    assert_eq!(waiters.with(|waiters| waiters.served), 1);
 }
 
 #[test]
 fn setting_the_timer_while_its_runtime_is_shut_down_does_not_panic() {
-    let line = handle();
+    let waiters = handle();
     for _ in 0..300 {
         let dying = runtime();
         let start = Instant::now();
-        let mut waiting = task::spawn(wait(&line, start + 9 * SECOND));
+        let mut waiting = task::spawn(wait(&waiters, start + 9 * SECOND));
         dying.block_on(async { assert_pending!(waiting.poll()) });
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for i in 0..300 {
-                    line.update(|line, _, _| {
-                        if let Some((at, _)) = line.queue.front_mut() {
+                    waiters.update(|waiters, _, _| {
+                        if let Some((at, _)) = waiters.queue.front_mut() {
                             *at = start + (9 + i % 2) * SECOND;
                         }
                     });

@@ -2,8 +2,8 @@
 //! whenever a call waits.
 //!
 //! `locked` models that of `courteous-limit/src/shared.rs`, with the shortcut of
-//! `courteous-concurrency/src/line.rs`. The line models the one there, without promises that lapse:
-//! a waiter that is called out of the line has the permit.
+//! `courteous-concurrency/src/permit_queue.rs`. The queue models the one there, without promises that lapse:
+//! a waiter that is called out of the queue has the permit.
 
 use std::collections::VecDeque;
 
@@ -20,22 +20,22 @@ use crate::slots::Slots;
 
 struct Limit {
     slots: Slots,
-    line: Mutex<Line>,
+    queue: Mutex<PermitQueue>,
     /// How many calls run now, and how many may ever run at once.
     running: AtomicUsize,
     most: usize,
 }
 
-struct Line {
+struct PermitQueue {
     limit: usize,
     taken: usize,
     waiters: VecDeque<Arc<Waiter>>,
 }
 
-/// A call that waits to be called out of the line.
+/// A call that waits to be called out of the queue.
 struct Waiter {
     wake: Notify,
-    /// Whether the waiter was called out. Only used under the lock of the line.
+    /// Whether the waiter was called out. Only used under the lock of the queue.
     called: AtomicBool,
 }
 
@@ -43,7 +43,7 @@ impl Limit {
     fn new(permits: usize, most: usize) -> Arc<Self> {
         Arc::new(Self {
             slots: Slots::new(permits),
-            line: Mutex::new(Line {
+            queue: Mutex::new(PermitQueue {
                 limit: permits,
                 taken: 0,
                 waiters: VecDeque::new(),
@@ -53,14 +53,14 @@ impl Limit {
         })
     }
 
-    fn locked<R>(&self, f: impl FnOnce(&mut Line) -> R) -> R {
-        let mut line = self.line.lock().unwrap();
+    fn locked<R>(&self, f: impl FnOnce(&mut PermitQueue) -> R) -> R {
+        let mut queue = self.queue.lock().unwrap();
         if let Some(free) = self.slots.lock() {
-            line.taken = line.limit - free;
+            queue.taken = queue.limit - free;
         }
-        let result = f(&mut line);
-        if let Some(free) = line.limit.checked_sub(line.taken)
-            && line.waiters.is_empty()
+        let result = f(&mut queue);
+        if let Some(free) = queue.limit.checked_sub(queue.taken)
+            && queue.waiters.is_empty()
         {
             self.slots.unlock(free);
         }
@@ -72,16 +72,16 @@ impl Limit {
         if self.slots.try_take() {
             return;
         }
-        let waiter = self.locked(|line| {
-            if line.taken < line.limit {
-                line.taken += 1;
+        let waiter = self.locked(|queue| {
+            if queue.taken < queue.limit {
+                queue.taken += 1;
                 return None;
             }
             let waiter = Arc::new(Waiter {
                 wake: Notify::new(),
                 called: AtomicBool::new(false),
             });
-            line.waiters.push_back(Arc::clone(&waiter));
+            queue.waiters.push_back(Arc::clone(&waiter));
             Some(waiter)
         });
         let Some(waiter) = waiter else {
@@ -99,19 +99,19 @@ impl Limit {
     /// Models the drop of `Permit`.
     fn release(&self) {
         if !self.slots.try_give() {
-            self.update(|line| line.taken -= 1);
+            self.update(|queue| queue.taken -= 1);
         }
     }
 
-    /// Models `Shared::update`, with `Line::serve`.
-    fn update(&self, change: impl FnOnce(&mut Line)) {
-        self.locked(|line| {
-            change(line);
-            while line.taken < line.limit {
-                let Some(front) = line.waiters.pop_front() else {
+    /// Models `Shared::update`, with `PermitQueue::serve`.
+    fn update(&self, change: impl FnOnce(&mut PermitQueue)) {
+        self.locked(|queue| {
+            change(queue);
+            while queue.taken < queue.limit {
+                let Some(front) = queue.waiters.pop_front() else {
                     return;
                 };
-                line.taken += 1;
+                queue.taken += 1;
                 front.called.store(true, Ordering::Relaxed);
                 front.wake.notify();
             }
@@ -119,7 +119,7 @@ impl Limit {
     }
 
     fn set_limit(&self, permits: usize) {
-        self.update(|line| line.limit = permits);
+        self.update(|queue| queue.limit = permits);
     }
 
     /// Runs one call from its beginning to its end.
@@ -133,8 +133,8 @@ impl Limit {
 
     fn assert_idle(&self) {
         let (waiting, taken, limit) =
-            self.locked(|line| (line.waiters.len(), line.taken, line.limit));
-        assert_eq!(waiting, 0, "somebody is still in the line");
+            self.locked(|queue| (queue.waiters.len(), queue.taken, queue.limit));
+        assert_eq!(waiting, 0, "a waiter is still in the queue");
         assert_eq!(taken, 0, "permits are lost");
         assert_eq!(
             self.slots.lock(),

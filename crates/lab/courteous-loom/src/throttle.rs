@@ -20,16 +20,16 @@ use crate::horizon::Horizon;
 struct Bucket {
     word: Horizon,
     full: u64,
-    core: Mutex<Core>,
+    core: Mutex<BucketState>,
     /// How many tokens were taken.
     taken: AtomicU64,
 }
 
-struct Core {
+struct BucketState {
     horizon: u64,
     closed: bool,
     /// The names of the calls that wait, and of those that were served after a wait.
-    line: VecDeque<u64>,
+    waiters: VecDeque<u64>,
     served: Vec<u64>,
 }
 
@@ -40,33 +40,33 @@ impl Bucket {
         Arc::new(Self {
             word,
             full,
-            core: Mutex::new(Core {
+            core: Mutex::new(BucketState {
                 horizon: 0,
                 closed: false,
-                line: VecDeque::new(),
+                waiters: VecDeque::new(),
                 served: Vec::new(),
             }),
             taken: AtomicU64::new(0),
         })
     }
 
-    fn locked<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
-        let mut core = self.core.lock().unwrap();
+    fn locked<R>(&self, f: impl FnOnce(&mut BucketState) -> R) -> R {
+        let mut state = self.state.lock().unwrap();
         if let Some(horizon) = self.word.lock() {
-            core.horizon = horizon;
+            state.horizon = horizon;
         }
-        let result = f(&mut core);
-        if core.line.is_empty() && !core.closed {
-            self.word.unlock(core.horizon);
+        let result = f(&mut state);
+        if state.waiters.is_empty() && !state.closed {
+            self.word.unlock(state.horizon);
         }
         result
     }
 
-    fn pay(&self, core: &mut Core, at: u64) -> bool {
-        let next = core.horizon.max(at) + 1;
-        let paid = next - at <= self.full && !core.closed;
+    fn pay(&self, core: &mut BucketState, at: u64) -> bool {
+        let next = state.horizon.max(at) + 1;
+        let paid = next - at <= self.full && !state.closed;
         if paid {
-            core.horizon = next;
+            state.horizon = next;
             self.taken.fetch_add(1, Ordering::Relaxed);
         }
         paid
@@ -79,10 +79,10 @@ impl Bucket {
             self.taken.fetch_add(1, Ordering::Relaxed);
             return true;
         }
-        self.locked(|core| {
-            let sent = core.line.is_empty() && self.pay(core, at);
+        self.locked(|state| {
+            let sent = state.waiters.is_empty() && self.pay(state, at);
             if !sent {
-                core.line.extend(name);
+                state.waiters.extend(name);
             }
             sent
         })
@@ -90,10 +90,10 @@ impl Bucket {
 
     /// Rings the timer at the instant `at`.
     fn ring(&self, at: u64) {
-        self.locked(|core| {
-            while !core.line.is_empty() && self.pay(core, at) {
-                let name = core.line.pop_front();
-                core.served.extend(name);
+        self.locked(|state| {
+            while !state.waiters.is_empty() && self.pay(state, at) {
+                let name = state.waiters.pop_front();
+                state.served.extend(name);
             }
         });
     }
@@ -103,7 +103,7 @@ impl Bucket {
     }
 
     fn horizon(&self) -> u64 {
-        self.locked(|core| core.horizon)
+        self.locked(|state| state.horizon)
     }
 }
 
@@ -160,7 +160,7 @@ fn nobody_passes_one_who_waits() {
         let early = bucket.call(0, None);
         timer.join().unwrap();
         assert!(!early && !newcomer.join().unwrap());
-        bucket.locked(|core| assert_eq!(core.served, [7]));
+        bucket.locked(|state| assert_eq!(state.served, [7]));
         assert!(bucket.call(2, None), "the word stays with the lock");
         assert_eq!(bucket.taken(), 3);
     });
@@ -177,7 +177,7 @@ fn one_who_joins_is_served_whoever_comes_meanwhile() {
         late.join().unwrap();
         bucket.ring(5);
         assert!(waits || sent || bucket.taken() > 0);
-        bucket.locked(|core| assert_eq!(core.served.len(), usize::from(!waits)));
+        bucket.locked(|state| assert_eq!(state.served.len(), usize::from(!waits)));
         assert!(bucket.taken() <= 3);
         assert!(bucket.call(9, None), "the word stays with the lock");
     });
@@ -191,7 +191,7 @@ fn nobody_passes_a_bucket_that_is_known_to_be_closed() {
         let closes = {
             let known = Arc::clone(&known);
             spawn(&bucket, move |bucket| {
-                bucket.locked(|core| core.closed = true);
+                bucket.locked(|state| state.closed = true);
                 known.store(true, Ordering::Release);
             })
         };
@@ -202,7 +202,7 @@ fn nobody_passes_a_bucket_that_is_known_to_be_closed() {
         let _ = other.join().unwrap();
         assert!(!bucket.call(9, None), "it is closed");
         assert_eq!(bucket.taken(), bucket.horizon());
-        bucket.locked(|core| core.closed = false);
+        bucket.locked(|state| state.closed = false);
         assert!(bucket.call(9, None));
     });
 }

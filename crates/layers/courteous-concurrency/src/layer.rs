@@ -10,7 +10,7 @@ use crate::{
     limiter::{Limiter, at_least_one},
     limiters::Limiters,
     scope::Scope,
-    settings::{HoldUntil, Options},
+    settings::{HoldUntil, Settings},
     snapshot::LimitSnapshot,
 };
 
@@ -26,7 +26,7 @@ use crate::{
 /// stack's service is.
 pub struct ConcurrencyLimitLayer<R = AsError, K = ()> {
     pub(crate) scope: Scope<K>,
-    pub(crate) options: Options,
+    pub(crate) settings: Settings,
     pub(crate) reject: R,
     pub(crate) observe: Option<ObserveOnly>,
 }
@@ -87,7 +87,7 @@ impl<R> ConcurrencyLimitLayer<R> {
     {
         ConcurrencyLimitLayer {
             scope: Scope::keyed(Limiters::from(self.scope.limit()), key),
-            options: self.options,
+            settings: self.settings,
             reject: self.reject,
             observe: self.observe,
         }
@@ -115,7 +115,7 @@ impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
     {
         ConcurrencyLimitLayer {
             scope: self.scope,
-            options: self.options,
+            settings: self.settings,
             reject: AsResponse::new(response),
             observe: self.observe,
         }
@@ -126,7 +126,7 @@ impl<K> ConcurrencyLimitLayer<AsError, K> {
     fn with_scope(scope: Scope<K>) -> Self {
         Self {
             scope,
-            options: Options::default(),
+            settings: Settings::default(),
             reject: AsError,
             observe: None,
         }
@@ -143,7 +143,7 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
     /// at once. A wait whose end is beyond the clock's range has no bound.
     #[must_use]
     pub fn with_max_wait(mut self, max_wait: Duration) -> Self {
-        self.options.max_wait = Some(max_wait);
+        self.settings.max_wait = Some(max_wait);
         self
     }
 
@@ -154,7 +154,7 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
     /// All calls that wait at the limiter are counted, also the calls of other stacks.
     #[must_use]
     pub fn with_max_waiting(mut self, max_waiting: usize) -> Self {
-        self.options.max_waiting = Some(max_waiting);
+        self.settings.max_waiting = Some(max_waiting);
         self
     }
 
@@ -200,9 +200,8 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
     /// [`set_limit`](Self::set_limit).
     #[must_use]
     pub fn with_settings(mut self, settings: &LimitSettings) -> Self {
-        let options = &mut self.options;
-        options.max_wait = settings.max_wait.or(options.max_wait);
-        options.max_waiting = settings.max_waiting.or(options.max_waiting);
+        self.settings.max_wait = settings.max_wait.or(self.settings.max_wait);
+        self.settings.max_waiting = settings.max_waiting.or(self.settings.max_waiting);
         if let Some(limit) = settings.limit {
             self.resize(limit);
         }
@@ -214,8 +213,8 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
     pub fn settings(&self) -> LimitSettings {
         LimitSettings {
             limit: Some(self.scope.limit()),
-            max_wait: self.options.max_wait,
-            max_waiting: self.options.max_waiting,
+            max_wait: self.settings.max_wait,
+            max_waiting: self.settings.max_waiting,
         }
     }
 
@@ -245,7 +244,7 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
     /// [`LongLived`](courteous_core::LongLived) among its extensions uses [`HoldUntil::Headers`].
     #[must_use]
     pub fn hold_until(mut self, hold: HoldUntil) -> Self {
-        self.options.hold = hold;
+        self.settings.hold = hold;
         self
     }
 }
@@ -266,7 +265,7 @@ impl<R: Clone, K> Clone for ConcurrencyLimitLayer<R, K> {
     fn clone(&self) -> Self {
         Self {
             scope: self.scope.clone(),
-            options: self.options,
+            settings: self.settings,
             reject: self.reject.clone(),
             observe: self.observe.clone(),
         }
@@ -277,7 +276,7 @@ impl<R: fmt::Debug, K> fmt::Debug for ConcurrencyLimitLayer<R, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrencyLimitLayer")
             .field("scope", &self.scope)
-            .field("options", &self.options)
+            .field("settings", &self.settings)
             .field("reject", &self.reject)
             .field("observe_only", &self.observe)
             .finish()

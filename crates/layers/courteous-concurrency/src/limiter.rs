@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use crate::{
     permit::Permit,
-    permit_queue::{BeyondEntry, Entry, Line},
-    permits::{Core, Permits},
-    queue_place::Place,
-    settings::{Bound, Options},
+    permit_queue::{BeyondEntry, Entry, PermitQueue},
+    permits::{Permits, SharedQueue},
+    queue_place::QueuePlace,
+    settings::{Bound, Settings},
     snapshot::LimitSnapshot,
 };
 
@@ -37,13 +37,13 @@ use crate::{
 /// It can be used from several runtimes, at once or in turn.
 #[derive(Clone)]
 pub struct Limiter {
-    core: Arc<Core>,
+    queue: Arc<SharedQueue>,
 }
 
 /// The answer to a call that asks for a permit.
 pub(crate) enum Admission {
     Now(Permit),
-    Wait(Place, Option<Bound>),
+    Wait(QueuePlace, Option<Bound>),
     Rejected(Rejected),
     /// The call is only observed, and has found the limit full. It has a permit beyond the limit if
     /// it would have waited.
@@ -72,19 +72,19 @@ impl Limiter {
     /// How many calls are in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.core.with(|line| line.held())
+        self.queue.with(|queue| queue.held())
     }
 
     /// How many calls wait to be admitted.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.core.with(|line| line.waiting())
+        self.queue.with(|queue| queue.waiting())
     }
 
     /// How many calls may be in flight at a time.
     #[must_use]
     pub fn limit(&self) -> NonZeroUsize {
-        let limit = self.core.with(|line| line.limit());
+        let limit = self.queue.with(|queue| queue.limit());
         NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN)
     }
 
@@ -102,13 +102,14 @@ impl Limiter {
     }
 
     pub(crate) fn resize(&self, limit: NonZeroUsize) {
-        self.core.update(|line, _, _| line.set_limit(limit.get()));
+        self.queue
+            .update(|queue, _, _| queue.set_limit(limit.get()));
     }
 
     /// As [`set_limit`](Self::set_limit), but leaves the wakers to be woken in `wakes`.
     pub(crate) fn set_limit_into(&self, limit: NonZeroUsize, wakes: &mut Wakes) {
-        self.core
-            .update_into(wakes, |line, _, _| line.set_limit(limit.get()));
+        self.queue
+            .update_into(wakes, |queue, _, _| queue.set_limit(limit.get()));
     }
 
     /// What is in force now, for a health check or a support ticket.
@@ -122,30 +123,30 @@ impl Limiter {
 
     /// In flight and waiting, at one instant.
     pub(crate) fn calls(&self) -> (usize, usize) {
-        self.core.with(|line| (line.held(), line.waiting()))
+        self.queue.with(|queue| (queue.held(), queue.waiting()))
     }
 
     /// Whether it is the same limiter.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.core, &other.core)
+        Arc::ptr_eq(&self.queue, &other.queue)
     }
 
     /// Whether there is no call, neither in flight nor waiting.
     pub(crate) fn is_idle(&self) -> bool {
-        let leases = &self.core.shortcut().leases;
-        self.core.with(|line| {
+        let leases = &self.queue.shortcut().leases;
+        self.queue.with(|queue| {
             // No call waits for the permits that are taken back, so no call has to be woken.
-            if !line.is_idle() && line.waiting() == 0 {
-                line.give_all(leases.take_back(Instant::now));
+            if !queue.is_idle() && queue.waiting() == 0 {
+                queue.give_all(leases.take_back(Instant::now));
             }
-            line.is_idle()
+            queue.is_idle()
         })
     }
 
     /// In flight and waiting, at one instant.
     #[cfg(feature = "load")]
     pub(crate) fn load(&self) -> usize {
-        self.core.with(|line| line.held() + line.waiting())
+        self.queue.with(|queue| queue.held() + queue.waiting())
     }
 
     /// Returns a permit if one is free and no call waits. It takes no lock unless the call has a
@@ -154,20 +155,20 @@ impl Limiter {
     pub(crate) fn try_admit(
         &self,
         context: Option<&CallContext>,
-        options: &Options,
+        settings: &Settings,
     ) -> Option<Permit> {
-        let taken = self.core.shortcut().slots.try_take();
-        taken.then(|| Permit::new(Arc::clone(&self.core), options.end(context)))
+        let taken = self.queue.shortcut().slots.try_take();
+        taken.then(|| Permit::new(Arc::clone(&self.queue), settings.end(context)))
     }
 
     /// Returns a permit, or a place in the queue, or the reason for neither.
     #[inline]
-    pub(crate) fn admit(&self, context: Option<&CallContext>, options: &Options) -> Admission {
-        match self.try_admit(context, options) {
+    pub(crate) fn admit(&self, context: Option<&CallContext>, settings: &Settings) -> Admission {
+        match self.try_admit(context, settings) {
             Some(permit) => Admission::Now(permit),
             None => {
                 let mut wakes = Wakes::new();
-                let admission = self.admit_or_wait(context, options, &mut wakes);
+                let admission = self.admit_or_wait(context, settings, &mut wakes);
                 wakes.wake();
                 admission
             }
@@ -180,36 +181,36 @@ impl Limiter {
     pub(crate) fn admit_or_wait(
         &self,
         context: Option<&CallContext>,
-        options: &Options,
+        settings: &Settings,
         wakes: &mut Wakes,
     ) -> Admission {
-        let bound = options.bound(context);
+        let bound = settings.bound(context);
         // A call that may not wait still gets a free permit.
         let max_waiting = match bound {
-            Ok(_) => options.max_waiting,
+            Ok(_) => settings.max_waiting,
             Err(_) => Some(0),
         };
-        let overdue = self.core.shortcut().leases.take_back(Instant::now);
+        let overdue = self.queue.shortcut().leases.take_back(Instant::now);
         if overdue > 0 {
-            self.core
-                .update_into(wakes, |line, _, _| line.give_all(overdue));
+            self.queue
+                .update_into(wakes, |queue, _, _| queue.give_all(overdue));
         }
-        let core = Arc::clone(&self.core);
-        let end = options.end(context);
-        if options.observed {
-            let entry = self.core.with(|line| line.enter_beyond(max_waiting));
+        let queue = Arc::clone(&self.queue);
+        let end = settings.end(context);
+        if settings.observed {
+            let entry = self.queue.with(|queue| queue.enter_beyond(max_waiting));
             return match entry {
-                BeyondEntry::Permit => Admission::Now(Permit::new(core, end)),
+                BeyondEntry::Permit => Admission::Now(Permit::new(queue, end)),
                 BeyondEntry::Beyond(in_flight) => {
                     let rejected = None;
                     let excess = Excess {
                         in_flight,
                         rejected,
                     };
-                    Admission::Observed(Some(Permit::new(core, end)), excess)
+                    Admission::Observed(Some(Permit::new(queue, end)), excess)
                 }
                 BeyondEntry::Full(in_flight) => {
-                    let rejected = Some(bound.err().unwrap_or(options.queue_full()));
+                    let rejected = Some(bound.err().unwrap_or(settings.queue_full()));
                     let excess = Excess {
                         in_flight,
                         rejected,
@@ -218,14 +219,14 @@ impl Limiter {
                 }
             };
         }
-        let reason = match (self.core.with(|line| line.enter(max_waiting)), bound) {
-            (Entry::Permit, _) => return Admission::Now(Permit::new(core, end)),
+        let reason = match (self.queue.with(|queue| queue.enter(max_waiting)), bound) {
+            (Entry::Permit, _) => return Admission::Now(Permit::new(queue, end)),
             (Entry::Place(ticket), Ok(bound)) => {
-                return Admission::Wait(Place::new(core, ticket, end), bound);
+                return Admission::Wait(QueuePlace::new(queue, ticket, end), bound);
             }
             // Never a place, as this call may not wait.
             (Entry::Full | Entry::Place(_), Err(reason)) => reason,
-            (Entry::Full, Ok(_)) => options.queue_full(),
+            (Entry::Full, Ok(_)) => settings.queue_full(),
         };
         Admission::Rejected(Rejected::new(reason))
     }
@@ -235,7 +236,10 @@ impl From<NonZeroUsize> for Limiter {
     fn from(limit: NonZeroUsize) -> Self {
         let limit = limit.get();
         Self {
-            core: Arc::new(Core::with_shortcut(Line::new(limit), Permits::new(limit))),
+            queue: Arc::new(SharedQueue::with_shortcut(
+                PermitQueue::new(limit),
+                Permits::new(limit),
+            )),
         }
     }
 }

@@ -11,7 +11,7 @@ use courteous_limit::{KeyedMap, Labels, Overflow};
 
 use crate::{
     limiter::{Admission, Limiter, at_least_one},
-    settings::Options,
+    settings::Settings,
     snapshot::LimitSnapshot,
 };
 
@@ -129,12 +129,12 @@ impl<K: Hash + Eq> Limiters<K> {
         &self,
         key: K,
         context: Option<&CallContext>,
-        options: &Options,
+        settings: &Settings,
     ) -> Admission {
         let mut partitions = self.lock();
         let known = partitions.map.get(&key);
         if let Some(limiter) = known
-            && let Some(permit) = limiter.try_admit(context, options)
+            && let Some(permit) = limiter.try_admit(context, settings)
         {
             return Admission::Now(permit);
         }
@@ -143,14 +143,14 @@ impl<K: Hash + Eq> Limiters<K> {
         let mut forgotten = Vec::new();
         let (admission, unused) = match known {
             Some(limiter) => {
-                let admission = limiter.admit_or_wait(context, options, &mut wakes);
+                let admission = limiter.admit_or_wait(context, settings, &mut wakes);
                 (admission, Some(key))
             }
             None => {
                 let (limiter, unused) = partitions.limiter(key, &mut forgotten);
-                let admission = match limiter.try_admit(context, options) {
+                let admission = match limiter.try_admit(context, settings) {
                     Some(permit) => Admission::Now(permit),
-                    None => limiter.admit_or_wait(context, options, &mut wakes),
+                    None => limiter.admit_or_wait(context, settings, &mut wakes),
                 };
                 (admission, unused)
             }

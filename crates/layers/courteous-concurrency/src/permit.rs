@@ -2,33 +2,33 @@ use std::{fmt, sync::Arc};
 
 use tokio::time::Instant;
 
-use crate::{leases::Lease, permits::Core};
+use crate::{leases::Lease, permits::SharedQueue};
 
 /// The right to be in flight. It is given back when dropped, or taken back after the call's
 /// deadline.
 pub struct Permit {
-    core: Arc<Core>,
+    queue: Arc<SharedQueue>,
     lease: Option<Lease>,
 }
 
 impl Permit {
-    /// Owns a permit that was taken from `core`, for a call that is over at `end` at the latest.
+    /// Owns a permit that was taken from `queue`, for a call that is over at `end` at the latest.
     #[inline]
-    pub(crate) fn new(core: Arc<Core>, end: Option<Instant>) -> Self {
-        let lease = end.map(|end| core.shortcut().leases.begin(end));
-        Self { core, lease }
+    pub(crate) fn new(queue: Arc<SharedQueue>, end: Option<Instant>) -> Self {
+        let lease = end.map(|end| queue.shortcut().leases.begin(end));
+        Self { queue, lease }
     }
 
     #[cold]
     fn give_to_line(&self) {
-        self.core.update(|line, _, _| line.give());
+        self.queue.update(|queue, _, _| queue.give());
     }
 }
 
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        let permits = self.core.shortcut();
+        let permits = self.queue.shortcut();
         if let Some(lease) = self.lease
             && !permits.leases.end(lease)
         {

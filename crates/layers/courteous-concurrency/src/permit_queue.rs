@@ -51,7 +51,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Promises are counted by age only. So redeeming and lapsing take constant time, and there is no
 /// list of promises.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct PermitQueue {
     limit: usize,
     /// Permits that calls hold or that are promised.
     taken: usize,
@@ -76,7 +76,7 @@ struct Waiter {
     promised: Option<u64>,
 }
 
-/// What [`Line::enter`] found.
+/// What [`PermitQueue::enter`] found.
 #[derive(Debug)]
 pub(crate) enum Entry {
     /// A permit: one was free.
@@ -87,7 +87,7 @@ pub(crate) enum Entry {
     Full,
 }
 
-/// What [`Line::enter_beyond`] found. If no permit was free: also how many calls were in flight.
+/// What [`PermitQueue::enter_beyond`] found. If no permit was free: also how many calls were in flight.
 #[derive(Debug)]
 pub(crate) enum BeyondEntry {
     Permit,
@@ -97,7 +97,7 @@ pub(crate) enum BeyondEntry {
     Full(usize),
 }
 
-impl Line {
+impl PermitQueue {
     pub(crate) const fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -191,7 +191,7 @@ impl Line {
     /// got a permit, as by [`redeem`](Self::redeem). Returns `Some(false)` if it is queued and
     /// `served()` confirms that a timer serves the queue; `waker` is kept then. Else returns
     /// `None`.
-    pub(crate) fn glance(
+    pub(crate) fn poll_cheap(
         &mut self,
         ticket: &Ticket,
         called: bool,
@@ -213,7 +213,7 @@ impl Line {
     ///
     /// The caller clones and drops wakers without the lock: both may run any code, such as another
     /// call at this limiter.
-    pub(crate) fn redeem_or_stand(
+    pub(crate) fn redeem_or_queue(
         &mut self,
         ticket: &Ticket,
         called: bool,
@@ -323,7 +323,7 @@ impl Line {
     }
 }
 
-impl Serve for Line {
+impl Serve for PermitQueue {
     fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next {
         self.look(now);
         while !self.queue.is_empty() && self.take() {

@@ -1,10 +1,10 @@
 use courteous_limit::{Shared, Shortcut};
 
-use crate::{leases::Leases, permit_queue::Line, slots::Slots};
+use crate::{leases::Leases, permit_queue::PermitQueue, slots::Slots};
 
 /// The state of one limit, shared by its handles, its permits and its waiters: the queue behind a
 /// lock, and the permits that are taken and given back without the lock.
-pub(crate) type Core = Shared<Line, Permits>;
+pub(crate) type SharedQueue = Shared<PermitQueue, Permits>;
 
 /// What is known about the permits without the lock.
 pub(crate) struct Permits {
@@ -22,19 +22,19 @@ impl Permits {
     }
 }
 
-impl Shortcut<Line> for Permits {
-    type Limit = Line;
+impl Shortcut<PermitQueue> for Permits {
+    type Limit = PermitQueue;
 
-    fn close<'a>(&self, line: &'a mut Line) -> &'a mut Line {
+    fn close<'a>(&self, queue: &'a mut PermitQueue) -> &'a mut PermitQueue {
         if let Some(free) = self.slots.lock() {
-            line.set_free(free);
+            queue.set_free(free);
         }
-        line
+        queue
     }
 
     /// Unless a call is in the queue.
-    fn open(&self, line: &mut Line) {
-        if let Some(free) = line.free() {
+    fn open(&self, queue: &mut PermitQueue) {
+        if let Some(free) = queue.free() {
             self.slots.unlock(free);
         }
     }

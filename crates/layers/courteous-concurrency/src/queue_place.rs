@@ -6,12 +6,12 @@ use std::{
 use courteous_limit::Ticket;
 use tokio::time::Instant;
 
-use crate::{permit::Permit, permits::Core};
+use crate::{permit::Permit, permits::SharedQueue};
 
 /// A waiter's place in the queue. Dropping it gives up the place, and the permit that was promised
 /// to it, if any.
-pub(crate) struct Place {
-    core: Arc<Core>,
+pub(crate) struct QueuePlace {
+    queue: Arc<SharedQueue>,
     /// `Some` until the drop.
     ticket: Option<Ticket>,
     /// When the call is over at the latest, whatever its outcome.
@@ -21,10 +21,10 @@ pub(crate) struct Place {
     apart: bool,
 }
 
-impl Place {
-    pub(crate) const fn new(core: Arc<Core>, ticket: Ticket, end: Option<Instant>) -> Self {
+impl QueuePlace {
+    pub(crate) const fn new(queue: Arc<SharedQueue>, ticket: Ticket, end: Option<Instant>) -> Self {
         Self {
-            core,
+            queue,
             ticket: Some(ticket),
             end,
             apart: false,
@@ -40,31 +40,32 @@ impl Place {
         let Some(ticket) = &self.ticket else {
             return Poll::Pending;
         };
-        let line = &self.core;
+        let queue = &self.queue;
         // The waker is cloned, and the replaced waker dropped, without the lock.
         let mut waker = Some(cx.waker().clone());
         // Nearly all polls need neither the clock nor the timer.
-        let found = line.attend(|line, served| line.glance(ticket, called, &mut waker, served));
+        let found =
+            queue.attend(|queue, served| queue.poll_cheap(ticket, called, &mut waker, served));
         self.apart = false;
         let redeemed = found.unwrap_or_else(|| {
-            line.join(|line, _, _| line.redeem_or_stand(ticket, called, &mut waker))
+            queue.join(|queue, _, _| queue.redeem_or_queue(ticket, called, &mut waker))
         });
         if !redeemed {
             return Poll::Pending;
         }
         self.apart = true;
-        Poll::Ready(Permit::new(Arc::clone(&self.core), self.end))
+        Poll::Ready(Permit::new(Arc::clone(&self.queue), self.end))
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuePlace {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
         let waker = match self.apart {
-            true => self.core.with(|line| line.leave(ticket)),
-            false => self.core.update(|line, _, _| line.leave(ticket)),
+            true => self.queue.with(|queue| queue.leave(ticket)),
+            false => self.queue.update(|queue, _, _| queue.leave(ticket)),
         };
         drop(waker);
     }

@@ -6,7 +6,7 @@ use http::Request;
 use crate::{
     limiter::{Admission, Limiter},
     limiters::Limiters,
-    settings::Options,
+    settings::Settings,
     snapshot::LimitSnapshot,
 };
 
@@ -38,13 +38,13 @@ impl<K: Hash + Eq> Scope<K> {
         &self,
         request: &Request<B>,
         context: Option<&CallContext>,
-        options: &Options,
+        settings: &Settings,
     ) -> Admission {
         match self {
-            Self::One(limiter) => limiter.admit(context, options),
+            Self::One(limiter) => limiter.admit(context, settings),
             Self::Keyed(keyed) => {
                 let key = (keyed.key)(RequestView::of(request));
-                (keyed.limiters).admit(key, context, options)
+                (keyed.limiters).admit(key, context, settings)
             }
         }
     }

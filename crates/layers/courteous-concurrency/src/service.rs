@@ -112,23 +112,23 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let ConcurrencyLimitLayer {
             scope,
-            options,
+            settings,
             reject,
             observe,
         } = &self.limit;
-        let mut options = *options;
+        let mut settings = *settings;
         let observe = ObserveOnly::active(observe.as_ref());
-        options.observed = observe.is_some();
+        settings.observed = observe.is_some();
         let extensions = request.extensions();
         let context = extensions.get::<CallContext>();
         // Usually there are no other extensions, and then nothing else is looked up.
         if extensions.len() > usize::from(context.is_some())
             && extensions.get::<LongLived>().is_some()
         {
-            options.hold = HoldUntil::Headers;
+            settings.hold = HoldUntil::Headers;
         }
-        let hold = options.hold;
-        match scope.admit(&request, context, &options) {
+        let hold = settings.hold;
+        match scope.admit(&request, context, &settings) {
             Admission::Now(permit) => {
                 // If this panics, the permit is given back.
                 let future = self.inner.call(request);

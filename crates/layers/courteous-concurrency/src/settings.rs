@@ -24,7 +24,7 @@ pub enum HoldUntil {
 
 /// How long a call may wait, and with how many other calls.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Options {
+pub(crate) struct Settings {
     pub(crate) max_wait: Option<Duration>,
     pub(crate) max_waiting: Option<usize>,
     pub(crate) hold: HoldUntil,
@@ -39,7 +39,7 @@ pub(crate) struct Bound {
     pub(crate) reason: RejectReason,
 }
 
-impl Options {
+impl Settings {
     /// When a wait that begins now must end. The clock is read only if necessary.
     ///
     /// `Err` if that is now or in the past.

@@ -9,7 +9,7 @@ use http::Request;
 use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
-use crate::{permit::Permit, queue_place::Place, settings::Bound};
+use crate::{permit::Permit, queue_place::QueuePlace, settings::Bound};
 
 /// A call that waits to be sent: first for a permit, and then until its own clone of the inner
 /// service is ready.
@@ -18,7 +18,7 @@ pub(crate) struct Waiting<S, B, R> {
     // queue.
     inner: S,
     request: Request<B>,
-    place: Place,
+    place: QueuePlace,
     turn: Turn,
     bound: Option<Bound>,
     /// The timer for the bound; created when the first wait begins.
@@ -48,7 +48,7 @@ where
     S: Service<Request<B>> + Clone,
 {
     pub(crate) const fn new(
-        place: Place,
+        place: QueuePlace,
         bound: Option<Bound>,
         inner: S,
         request: Request<B>,

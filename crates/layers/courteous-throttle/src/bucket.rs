@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 use crate::{
     Ask, Partition, Rate, Take, TokenStore, Turn,
-    bucket_state::Core,
+    bucket_state::BucketState,
     fast_path::{FastPath, Kept},
-    outcome::{Entry, Find},
+    outcome::{Entry, PollOutcome},
 };
 
 /// The tokens of one limit, and the calls that wait for them.
@@ -61,7 +61,7 @@ impl Bucket {
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         let now = Instant::now();
-        Self::of(Core::new(rate, now), FastPath::new(rate, now), 0)
+        Self::of(BucketState::new(rate, now), FastPath::new(rate, now), 0)
     }
 
     /// A full bucket that keeps to several limits at once, each with a cost of its own: 60 requests
@@ -105,7 +105,7 @@ impl Bucket {
         for (limit, &rate) in (0..).zip(&rates).skip(1) {
             first
                 .shared
-                .update(|core, now, wakes| core.add_rate(limit, rate, now, wakes));
+                .update(|state, now, wakes| state.add_rate(limit, rate, now, wakes));
         }
         std::array::from_fn(|limit| first.at(limit))
     }
@@ -128,8 +128,8 @@ impl Bucket {
         }
     }
 
-    fn of(core: Core, fast_path: FastPath, limit: u8) -> Self {
-        let kept = fast_path.keep(core);
+    fn of(state: BucketState, fast_path: FastPath, limit: u8) -> Self {
+        let kept = fast_path.keep(state);
         Self {
             shared: Arc::new(Shared::with_shortcut(kept, fast_path)),
             limit,
@@ -144,9 +144,9 @@ impl Bucket {
     /// per hour. For limits with different costs, see [`joint`](Self::joint).
     #[must_use]
     pub fn and(self, rate: Rate) -> Self {
-        self.shared.update(|core, now, wakes| {
-            core.set_own_rates(self.limit, true);
-            core.add_rate(self.limit, rate, now, wakes);
+        self.shared.update(|state, now, wakes| {
+            state.set_own_rates(self.limit, true);
+            state.add_rate(self.limit, rate, now, wakes);
         });
         self
     }
@@ -155,7 +155,7 @@ impl Bucket {
     /// does not know what it sent before. A rate that is added after that starts full.
     #[must_use]
     pub fn start_empty(self) -> Self {
-        self.shared.update(|core, now, _| core.empty(now));
+        self.shared.update(|state, now, _| state.empty(now));
         self
     }
 
@@ -164,14 +164,14 @@ impl Bucket {
     /// As a timer is up to 2 ms late, a queue then advances at 500 calls per second at most.
     #[must_use]
     pub fn smooth(self) -> Self {
-        self.shared.update(|core, now, wakes| {
+        self.shared.update(|state, now, wakes| {
             let one = std::num::NonZeroU32::MIN;
-            let rates: Vec<_> = core
+            let rates: Vec<_> = state
                 .rates(self.limit)
                 .map(|rate| rate.with_burst(one))
                 .collect();
-            core.set_own_rates(self.limit, true);
-            core.set_rates(self.limit, &rates, now, wakes);
+            state.set_own_rates(self.limit, true);
+            state.set_rates(self.limit, &rates, now, wakes);
         });
         self
     }
@@ -181,7 +181,7 @@ impl Bucket {
     #[must_use]
     pub fn with_jitter(self, jitter: Duration) -> Self {
         self.shared
-            .with(|core| Arc::make_mut(&mut core.spread).jitter = jitter);
+            .with(|state| Arc::make_mut(&mut state.spread).jitter = jitter);
         self
     }
 
@@ -190,7 +190,7 @@ impl Bucket {
     #[must_use]
     pub fn with_dice(self, dice: Dice) -> Self {
         self.shared
-            .with(|core| Arc::make_mut(&mut core.spread).dice = dice);
+            .with(|state| Arc::make_mut(&mut state.spread).dice = dice);
         self
     }
 
@@ -205,18 +205,18 @@ impl Bucket {
     /// the tokens of the old rate at the same position. If there is no old rate at that position,
     /// it takes over the tokens of the first one. If `rates` is empty, nothing changes.
     pub fn set_rates(&self, rates: &[Rate]) {
-        self.shared.update(|core, now, wakes| {
-            core.set_own_rates(self.limit, true);
-            core.set_rates(self.limit, rates, now, wakes);
+        self.shared.update(|state, now, wakes| {
+            state.set_own_rates(self.limit, true);
+            state.set_rates(self.limit, rates, now, wakes);
         });
     }
 
     /// Does the same as [`set_rates`](Self::set_rates), for all keys alike, but leaves the waiters
     /// to be woken in `wakes`.
     pub(crate) fn set_rates_into(&self, rates: &[Rate], wakes: &mut Wakes) {
-        self.shared.update_into(wakes, |core, now, wakes| {
-            core.set_own_rates(self.limit, false);
-            core.set_rates(self.limit, rates, now, wakes);
+        self.shared.update_into(wakes, |state, now, wakes| {
+            state.set_own_rates(self.limit, false);
+            state.set_rates(self.limit, rates, now, wakes);
         });
     }
 
@@ -226,13 +226,13 @@ impl Bucket {
     /// A waiter with a retry outside is rejected at once, so that the retry waits instead.
     pub fn close_until(&self, opens: Instant) {
         self.shared
-            .update(|core, now, wakes| core.close_until(opens, now, wakes));
+            .update(|state, now, wakes| state.close_until(opens, now, wakes));
     }
 
     /// The rates that the limit keeps to.
     #[must_use]
     pub fn rates(&self) -> Vec<Rate> {
-        self.shared.with(|core| core.rates(self.limit).collect())
+        self.shared.with(|state| state.rates(self.limit).collect())
     }
 
     /// How many whole tokens of the limit are there and are not set aside for a waiter.
@@ -240,30 +240,30 @@ impl Bucket {
     pub fn available(&self) -> u32 {
         let now = Instant::now();
         let at_rest = self.shared.shortcut().available(now);
-        at_rest.unwrap_or_else(|| self.shared.with(|core| core.available(self.limit, now)))
+        at_rest.unwrap_or_else(|| self.shared.with(|state| state.available(self.limit, now)))
     }
 
     /// How many calls are in the queue, or wait for a quota that the server says is used up.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.shared.with(|core| core.waiting())
+        self.shared.with(|state| state.waiting())
     }
 
     /// When the bucket opens, if it is closed.
     #[must_use]
     pub fn closed_until(&self) -> Option<Instant> {
         let now = Instant::now();
-        self.shared.with(|core| core.closed_until(now))
+        self.shared.with(|state| state.closed_until(now))
     }
 
     /// What is in force now: for a health check, or a support ticket. If the bucket has
     /// [several limits](Self::joint), the snapshot has all rates, and the tokens of each.
     #[must_use]
     pub fn snapshot(&self) -> ThrottleSnapshot {
-        let state = self.state(Instant::now());
+        let bucket = self.snapshot_at(Instant::now());
         let mut snapshot = ThrottleSnapshot::default();
         snapshot.rates = self.snapshot_rates();
-        snapshot.add(None, [state]);
+        snapshot.add(None, [bucket]);
         snapshot
     }
 
@@ -307,14 +307,14 @@ impl Bucket {
     }
 
     /// What is in force in this bucket at one instant. Needs no lock if the bucket is at rest.
-    pub(crate) fn state(&self, now: Instant) -> BucketSnapshot {
+    pub(crate) fn snapshot_at(&self, now: Instant) -> BucketSnapshot {
         match self.shared.shortcut().available(now) {
             Some(available) => {
                 let mut bucket = BucketSnapshot::default();
                 bucket.available = Some(available);
                 bucket
             }
-            None => self.shared.with(|core| core.snapshot(now)),
+            None => self.shared.with(|state| state.snapshot(now)),
         }
     }
 
@@ -331,7 +331,8 @@ impl Bucket {
     #[must_use]
     pub fn observed_waiting(&self) -> usize {
         let now = Instant::now();
-        let waiting = |core: &mut Core| core.known_shadow().map(|shadow| shadow.waiting(now));
+        let waiting =
+            |state: &mut BucketState| state.known_shadow().map(|shadow| shadow.waiting(now));
         self.shared.with(waiting).unwrap_or_default()
     }
 
@@ -341,18 +342,18 @@ impl Bucket {
     pub fn observed_closed_until(&self) -> Option<Instant> {
         let now = Instant::now();
         self.shared
-            .with(|core| core.known_shadow()?.closed_until(now))
+            .with(|state| state.known_shadow()?.closed_until(now))
     }
 
     /// A new bucket with the same settings as this one.
     pub(crate) fn fresh(&self, start_empty: bool, now: Instant) -> Self {
         let fast_path = self.shared.shortcut();
-        let mut core = self.shared.peek(|kept| fast_path.fresh_core(kept, now));
+        let mut state = self.shared.peek(|kept| fast_path.fresh_state(kept, now));
         if start_empty {
-            core.empty(now);
+            state.empty(now);
         }
-        let fast_path = fast_path.fresh(core.first_rate(), now);
-        Self::of(core, fast_path, self.limit)
+        let fast_path = fast_path.fresh(state.first_rate(), now);
+        Self::of(state, fast_path, self.limit)
     }
 
     /// A [`fresh`](Self::fresh) bucket for keys that share one. It cannot be closed: what a server
@@ -361,27 +362,27 @@ impl Bucket {
         let bucket = self.fresh(start_empty, now);
         bucket
             .shared
-            .with(|core| Arc::make_mut(&mut core.spread).shared = true);
+            .with(|state| Arc::make_mut(&mut state.spread).shared = true);
         bucket
     }
 
     /// Whether a new bucket would have more tokens.
     pub(crate) fn is_in_debt(&self, now: Instant) -> bool {
-        self.shared.with(|core| !core.is_idle(now))
+        self.shared.with(|state| !state.is_idle(now))
     }
 
     /// All rates, each with the number of its limit.
     pub(crate) fn all_rates(&self) -> Vec<(u8, Rate)> {
-        self.shared.with(|core| core.all_rates().collect())
+        self.shared.with(|state| state.all_rates().collect())
     }
 
     /// Whether there is no other handle of this bucket, and a new bucket with `rates` may take its
     /// place. For that, the bucket must be idle, and must have been given no other rates of its
     /// own.
     pub(crate) fn is_spare(&self, rates: &[(u8, Rate)], now: Instant) -> bool {
-        let is_like_new = |core: &mut Core| {
-            core.is_idle(now)
-                && (!core.has_own_rates() || core.all_rates().eq(rates.iter().copied()))
+        let is_like_new = |state: &mut BucketState| {
+            state.is_idle(now)
+                && (!state.has_own_rates() || state.all_rates().eq(rates.iter().copied()))
         };
         let at_rest = self.shared.shortcut().is_full(now);
         Arc::strong_count(&self.shared) == 1
@@ -391,12 +392,12 @@ impl Bucket {
     /// What becomes of a call that the fast path did not let through.
     #[cold]
     fn take_or_wait(&self, ask: &Ask, now: Instant) -> Take<BucketTurn> {
-        let (entry, paced) = self.shared.with(|core| core.take(ask, now));
+        let (entry, paced) = self.shared.with(|state| state.take(ask, now));
         let place = match entry {
             None => return Take::Taken,
             Some(Entry::Rejected(rejected)) => return Take::Rejected(rejected),
-            Some(Entry::Place(ticket)) => Place::Queue(ticket),
-            Some(Entry::Held(until)) => Place::held(until, *ask),
+            Some(Entry::Place(ticket)) => Position::Queue(ticket),
+            Some(Entry::Held(until)) => Position::held(until, *ask),
         };
         Take::Wait(BucketTurn {
             bucket: self.clone(),
@@ -448,12 +449,12 @@ impl TokenStore for Bucket {
 
     fn pace(&self, remaining: u64, reset: Duration) {
         self.shared
-            .update(|core, now, wakes| core.pace(remaining, reset, now, wakes));
+            .update(|state, now, wakes| state.pace(remaining, reset, now, wakes));
     }
 
     fn hear(&self, target: Target, told: &[ToldQuota]) {
         self.shared
-            .update(|core, now, _| core.hear(target, told, now));
+            .update(|state, now, _| state.hear(target, told, now));
     }
 
     fn has_rate(&self) -> bool {
@@ -462,7 +463,7 @@ impl TokenStore for Bucket {
     }
 
     fn jitter(&self) -> Duration {
-        self.shared.with(|core| core.draw())
+        self.shared.with(|state| state.draw())
     }
 
     fn observed(&self) -> Option<&dyn ObservedStore> {
@@ -482,41 +483,41 @@ impl TokenStore for Bucket {
 impl ObservedStore for Bucket {
     fn take(&self, ask: &Ask) -> Observed {
         let now = Instant::now();
-        self.shared.with(|core| core.observe(ask, now))
+        self.shared.with(|state| state.observe(ask, now))
     }
 
     fn close_until(&self, opens: Instant) {
         let now = Instant::now();
         self.shared
-            .with(|core| core.shadow(now).close_until(opens, now));
+            .with(|state| state.shadow(now).close_until(opens, now));
     }
 
     fn pace(&self, remaining: u64, reset: Duration) {
         let now = Instant::now();
         self.shared
-            .with(|core| core.shadow(now).pace(remaining, reset, now));
+            .with(|state| state.shadow(now).pace(remaining, reset, now));
     }
 
     fn hear(&self, target: Target, told: &[ToldQuota]) {
         let now = Instant::now();
         self.shared
-            .with(|core| core.shadow(now).hear(target, told, now));
+            .with(|state| state.shadow(now).hear(target, told, now));
     }
 }
 
 impl Settler for Bucket {
     fn settle(&self, charge: ChargeId, limit: usize, actual: u32) -> Option<Settled> {
         self.shared
-            .update(|core, now, wakes| core.settle(charge, limit, actual, now, wakes))
+            .update(|state, now, wakes| state.settle(charge, limit, actual, now, wakes))
     }
 
     fn settle_at_least(&self, charge: ChargeId, limit: usize, tokens: u32) -> Option<Settled> {
         self.shared
-            .update(|core, now, wakes| core.settle_at_least(charge, limit, tokens, now, wakes))
+            .update(|state, now, wakes| state.settle_at_least(charge, limit, tokens, now, wakes))
     }
 
     fn close(&self, charge: ChargeId) {
-        self.shared.with(|core| core.forget(charge));
+        self.shared.with(|state| state.forget(charge));
     }
 }
 
@@ -550,7 +551,7 @@ impl From<&Bucket> for LimitId {
 #[derive(Debug)]
 pub struct BucketTurn {
     bucket: Bucket,
-    place: Place,
+    place: Position,
     /// What the request is for.
     target: Option<Target>,
     /// Whether a quota that is to be spread has counted the call.
@@ -558,7 +559,7 @@ pub struct BucketTurn {
 }
 
 #[derive(Debug)]
-enum Place {
+enum Position {
     Queue(Ticket),
     /// Outside of the queue, until a quota lets the call in.
     Held(Box<Held>),
@@ -572,7 +573,7 @@ struct Held {
     ask: Ask,
 }
 
-impl Place {
+impl Position {
     fn held(until: Instant, ask: Ask) -> Self {
         let nap = Nap::new(until);
         Self::Held(Box::new(Held { nap, ask }))
@@ -582,15 +583,15 @@ impl Place {
 impl BucketTurn {
     /// Waits outside of the queue, and then joins it.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
-        while let Place::Held(held) = &mut self.place {
+        while let Position::Held(held) = &mut self.place {
             ready!(held.nap.poll(cx));
             let ask = held.ask;
             let shared = &self.bucket.shared;
-            self.place = match shared.update(|core, now, _| core.release(&ask, now)) {
-                Entry::Place(ticket) => Place::Queue(ticket),
-                Entry::Held(until) => Place::held(until, ask),
+            self.place = match shared.update(|state, now, _| state.release(&ask, now)) {
+                Entry::Place(ticket) => Position::Queue(ticket),
+                Entry::Held(until) => Position::held(until, ask),
                 Entry::Rejected(rejected) => {
-                    self.place = Place::None;
+                    self.place = Position::None;
                     self.unspend(ask.cost());
                     return Poll::Ready(Err(rejected));
                 }
@@ -603,7 +604,7 @@ impl BucketTurn {
     fn unspend(&mut self, cost: u32) {
         if std::mem::take(&mut self.paced) {
             let target = self.target;
-            self.bucket.shared.with(|core| core.unspend(target, cost));
+            self.bucket.shared.with(|state| state.unspend(target, cost));
         }
     }
 }
@@ -613,37 +614,37 @@ impl Turn for BucketTurn {
         let this = self.get_mut();
         loop {
             ready!(this.poll_held(cx))?;
-            let Place::Queue(ticket) = &this.place else {
+            let Position::Queue(ticket) = &this.place else {
                 return Poll::Ready(Ok(()));
             };
             let (shared, target) = (&this.bucket.shared, this.target);
             // Both cloning the waker and dropping the old one happen without the lock.
             let mut waker = Some(cx.waker().clone());
             // Nearly all polls need neither the clock nor the timer.
-            let found = shared
-                .attend(|core, served| core.glance(ticket, &mut waker, served))
+            let outcome = shared
+                .attend(|state, served| state.poll_cheap(ticket, &mut waker, served))
                 .unwrap_or_else(|| {
-                    shared.join(|core, now, wakes| {
-                        match core.find(ticket, &mut waker, now, wakes) {
-                            Find::Granted => {
-                                core.find_held(ticket, target, now).unwrap_or(Find::Granted)
-                            }
-                            found => found,
+                    shared.join(|state, now, wakes| {
+                        match state.poll_waiter(ticket, &mut waker, now, wakes) {
+                            PollOutcome::Granted => state
+                                .recheck_quota(ticket, target, now)
+                                .unwrap_or(PollOutcome::Granted),
+                            outcome => outcome,
                         }
                     })
                 });
-            match found {
-                Find::Granted => return Poll::Ready(Ok(())),
-                Find::Waiting => return Poll::Pending,
-                Find::Early => {
+            match outcome {
+                PollOutcome::Granted => return Poll::Ready(Ok(())),
+                PollOutcome::Waiting => return Poll::Pending,
+                PollOutcome::Early => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Find::Rejected(rejected) => return Poll::Ready(Err(rejected)),
-                Find::Held(until, ask) => {
-                    let place = std::mem::replace(&mut this.place, Place::held(until, ask));
-                    if let Place::Queue(ticket) = place {
-                        let waker = shared.update(|core, _, _| core.leave(ticket, false).1);
+                PollOutcome::Rejected(rejected) => return Poll::Ready(Err(rejected)),
+                PollOutcome::Held(until, ask) => {
+                    let place = std::mem::replace(&mut this.place, Position::held(until, ask));
+                    if let Position::Queue(ticket) = place {
+                        let waker = shared.update(|state, _, _| state.leave(ticket, false).1);
                         drop(waker);
                     }
                 }
@@ -655,13 +656,13 @@ impl Turn for BucketTurn {
         let this = self.get_mut();
         let now = Instant::now();
         let Self { bucket, place, .. } = this;
-        let (spent, waker) = bucket.shared.with(|core| {
+        let (spent, waker) = bucket.shared.with(|state| {
             let spent = match &*place {
-                Place::Queue(ticket) => core.spend(ticket, now),
+                Position::Queue(ticket) => state.spend(ticket, now),
                 _ => false,
             };
-            match spent.then(|| std::mem::replace(place, Place::None)) {
-                Some(Place::Queue(ticket)) => (spent, core.leave(ticket, true).1),
+            match spent.then(|| std::mem::replace(place, Position::None)) {
+                Some(Position::Queue(ticket)) => (spent, state.leave(ticket, true).1),
                 _ => (spent, None),
             }
         });
@@ -672,8 +673,8 @@ impl Turn for BucketTurn {
 
     fn pass(self: Pin<&mut Self>) {
         let this = self.get_mut();
-        if let Place::Queue(ticket) = &this.place {
-            this.bucket.shared.update(|core, _, _| core.pass(ticket));
+        if let Position::Queue(ticket) = &this.place {
+            this.bucket.shared.update(|state, _, _| state.pass(ticket));
         }
     }
 }
@@ -681,17 +682,17 @@ impl Turn for BucketTurn {
 impl Drop for BucketTurn {
     fn drop(&mut self) {
         let shared = &self.bucket.shared;
-        match std::mem::replace(&mut self.place, Place::None) {
-            Place::Queue(ticket) => {
-                let (cost, waker) = shared.update(|core, _, _| core.leave(ticket, false));
+        match std::mem::replace(&mut self.place, Position::None) {
+            Position::Queue(ticket) => {
+                let (cost, waker) = shared.update(|state, _, _| state.leave(ticket, false));
                 drop(waker);
                 self.unspend(cost);
             }
-            Place::Held(held) => {
-                shared.with(|core| core.leave_quota());
+            Position::Held(held) => {
+                shared.with(|state| state.leave_quota());
                 self.unspend(held.ask.cost());
             }
-            Place::None => {}
+            Position::None => {}
         }
     }
 }

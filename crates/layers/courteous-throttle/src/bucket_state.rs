@@ -11,10 +11,10 @@ use crate::{
     Ask, Rate,
     levels::{Levels, later},
     meter::Costs,
-    outcome::{Entry, Find},
+    outcome::{Entry, PollOutcome},
     shadow::Shadow,
     waiter::{State, Waiter},
-    waiters::Line,
+    waiters::Waiters,
 };
 
 /// How long a look at one waiter is assumed to take. The next look at all waiters starts no sooner
@@ -26,10 +26,10 @@ const GATHER: Duration = Duration::from_millis(2);
 
 /// A bucket that is told the time.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct BucketState {
     levels: Levels,
     pub(crate) spread: Arc<Spread>,
-    line: Line,
+    waiters: Waiters,
     /// What the server said of quotas that it names. Kept while the bucket is at rest.
     pub(crate) quotas: Option<Box<Quotas>>,
     /// When to look for waits that have become too long because waiters were put back, and when
@@ -69,7 +69,7 @@ impl Spread {
     }
 }
 
-impl Core {
+impl BucketState {
     pub(crate) fn new(rate: Rate, now: Instant) -> Self {
         let spread = Spread {
             jitter: Duration::from_secs(1),
@@ -84,7 +84,7 @@ impl Core {
         Self {
             levels: Levels::new(rate, lacking, at),
             spread,
-            line: Line::new(),
+            waiters: Waiters::new(),
             quotas: None,
             look_at: None,
             looked: None,
@@ -95,9 +95,9 @@ impl Core {
 
     /// A full bucket with the same rates and jitter.
     pub(crate) fn fresh(&self, now: Instant) -> Self {
-        let mut core = Self::at(self.first_rate(), 0, now, Arc::clone(&self.spread));
-        core.levels = self.levels.fresh(now);
-        core
+        let mut state = Self::at(self.first_rate(), 0, now, Arc::clone(&self.spread));
+        state.levels = self.levels.fresh(now);
+        state
     }
 
     /// Takes tokens, or a place in the queue. Returns `None` if the tokens are taken, and otherwise
@@ -130,9 +130,9 @@ impl Core {
     pub(crate) fn shadow(&mut self, now: Instant) -> &mut Shadow {
         self.levels.fill(now);
         self.shadow.get_or_insert_with(|| {
-            let mut core = Self::at(self.levels.first(), 0, now, Arc::clone(&self.spread));
-            core.levels = self.levels.clone();
-            Box::new(Shadow::new(core, now))
+            let mut state = Self::at(self.levels.first(), 0, now, Arc::clone(&self.spread));
+            state.levels = self.levels.clone();
+            Box::new(Shadow::new(state, now))
         })
     }
 
@@ -146,20 +146,20 @@ impl Core {
         self.shadow.take_if(|shadow| shadow.is_idle(now));
     }
 
-    /// When a waiter that has just joined the line will be let through, as things are.
+    /// When a waiter that has just joined the queue will be let through, as things are.
     pub(crate) fn turn_of(&mut self, ticket: &Ticket, now: Instant) -> Instant {
-        let costs = self.line.get_mut(ticket).costs();
-        let mut ahead = *self.line.costs();
+        let costs = self.waiters.get_mut(ticket).costs();
+        let mut ahead = *self.waiters.costs();
         for (ahead, &cost) in ahead.iter_mut().zip(&costs) {
             *ahead -= u64::from(cost);
         }
         let turn = self.levels.turn(now, &ahead, &costs);
-        turn.max(self.line.released().unwrap_or(now))
+        turn.max(self.waiters.released().unwrap_or(now))
     }
 
     /// Sends the waiter's call virtually, if the waiter was granted its turn.
     pub(crate) fn settle_virtual(&mut self, ticket: &Ticket, now: Instant) -> Virtual {
-        let state = self.line.get_mut(ticket).state;
+        let state = self.waiters.get_mut(ticket).state;
         match state {
             State::Rejected => Virtual::Rejected,
             State::Granted if self.spend(ticket, now) => Virtual::Sent,
@@ -176,12 +176,12 @@ impl Core {
         let Self {
             quotas,
             spread,
-            line,
+            waiters,
             ..
         } = self;
         match quotas {
             None => Admission::Free { paced: false },
-            Some(quotas) => quotas.admit(ask, line.len(), || spread.draw(), now),
+            Some(quotas) => quotas.admit(ask, waiters.len(), || spread.draw(), now),
         }
     }
 
@@ -194,7 +194,7 @@ impl Core {
         }
     }
 
-    /// What a call finds after it has waited for a quota: another wait, or a place in the line.
+    /// What a call finds after it has waited for a quota: another wait, or a place in the queue.
     pub(crate) fn release(&mut self, ask: &Ask, now: Instant) -> Entry {
         self.leave_quota();
         match self.readmit(ask, now) {
@@ -230,12 +230,12 @@ impl Core {
         self.quotas.as_ref().is_none_or(|quotas| quotas.is_quiet())
     }
 
-    /// Takes tokens, if they are there and no waiter is in the line.
+    /// Takes tokens, if they are there and no waiter is in the queue.
     #[inline]
     fn try_take(&mut self, costs: &Costs, charge: Option<ChargeId>, now: Instant) -> bool {
         self.levels.fill(now);
         let free = self.levels.closed_until.is_none()
-            && self.line.is_empty()
+            && self.waiters.is_empty()
             && self.levels.can_plan(costs, now);
         if free {
             self.levels.plan(costs, now);
@@ -244,7 +244,7 @@ impl Core {
         free
     }
 
-    /// Takes a place in the line. Called right after an attempt to [take](Self::try_take) tokens
+    /// Takes a place in the queue. Called right after an attempt to [take](Self::try_take) tokens
     /// has failed.
     #[cold]
     pub(crate) fn enter(&mut self, ask: &Ask, now: Instant) -> Entry {
@@ -262,13 +262,13 @@ impl Core {
             let rejected = Rejected::new(RejectReason::Paused);
             return Entry::Rejected(rejected.with_wait(now, release.duration_since(now)));
         }
-        let full = self.line.len() >= ask.max_waiting();
+        let full = self.waiters.len() >= ask.max_waiting();
         if full || latest.is_some() {
             let at = self
                 .levels
-                .turn(now, self.line.costs(), &costs)
+                .turn(now, self.waiters.costs(), &costs)
                 .max(release.unwrap_or(now))
-                .max(self.line.released().unwrap_or(now));
+                .max(self.waiters.released().unwrap_or(now));
             let rejected = match (full, ask.max_waiting(), release) {
                 (true, 0, Some(_)) => Some(RejectReason::Paused),
                 (true, 0, None) => Some(RejectReason::AtCapacity),
@@ -282,7 +282,7 @@ impl Core {
                 return Entry::Rejected(rejected);
             }
         }
-        Entry::Place(self.line.push(Waiter::new(ask, release)))
+        Entry::Place(self.waiters.push(Waiter::new(ask, release)))
     }
 
     /// The rejection of a call that costs more than a limit can ever hold.
@@ -294,93 +294,92 @@ impl Core {
         }
     }
 
-    /// Returns what a polled waiter finds, if that can be told without the clock. There are two
-    /// such cases. Either the waiter was granted its turn, and may use it at any time. Or it is
-    /// behind others, and the timer serves it, as `served` tells. In the second case, `waker` is
-    /// kept.
-    pub(crate) fn glance(
+    /// Polls a waiter without reading the clock, where that is enough. Returns its grant if the
+    /// grant has no deadline. Returns `Waiting`, and keeps `waker`, if others are ahead and
+    /// `served()` confirms that a timer will wake it. Else returns `None`.
+    pub(crate) fn poll_cheap(
         &mut self,
         ticket: &Ticket,
         waker: &mut Option<Waker>,
         served: impl FnOnce() -> bool,
-    ) -> Option<Find> {
-        let (behind, quiet) = (self.line.is_behind(ticket), self.is_quiet());
-        let waiter = self.line.get_mut(ticket);
+    ) -> Option<PollOutcome> {
+        let (behind, quiet) = (self.waiters.is_behind(ticket), self.is_quiet());
+        let waiter = self.waiters.get_mut(ticket);
         match waiter.state {
-            State::Granted if waiter.latest().is_none() && quiet => Some(self.find_granted(ticket)),
+            State::Granted if waiter.latest().is_none() && quiet => Some(self.granted(ticket)),
             State::Waiting if behind && served() => {
                 waiter.keep(waker);
-                Some(Find::Waiting)
+                Some(PollOutcome::Waiting)
             }
             _ => None,
         }
     }
 
-    fn find_granted(&mut self, ticket: &Ticket) -> Find {
-        match self.line.is_early(ticket) {
-            true => Find::Early,
-            false => Find::Granted,
+    fn granted(&mut self, ticket: &Ticket) -> PollOutcome {
+        match self.waiters.is_early(ticket) {
+            true => PollOutcome::Early,
+            false => PollOutcome::Granted,
         }
     }
 
-    /// Looks after a waiter that is polled. If it has to wait, its new waker is kept, and `waker`
-    /// then holds the old one.
-    pub(crate) fn find(
+    /// Polls a waiter. If it has to wait, its new waker is kept, and `waker` then holds the old
+    /// one.
+    pub(crate) fn poll_waiter(
         &mut self,
         ticket: &Ticket,
         waker: &mut Option<Waker>,
         now: Instant,
         wakes: &mut Wakes,
-    ) -> Find {
-        let state = self.line.get_mut(ticket).state;
+    ) -> PollOutcome {
+        let state = self.waiters.get_mut(ticket).state;
         if matches!(state, State::Away | State::Recalled) {
-            self.line.get_mut(ticket).returned |= state == State::Recalled;
+            self.waiters.get_mut(ticket).returned |= state == State::Recalled;
             self.rejoin(ticket, now);
         }
         // This waiter came back. If its turn has come, it is woken once more, behind older waiters
         // whose turn has come, too.
-        let waiter = self.line.get_mut(ticket);
+        let waiter = self.waiters.get_mut(ticket);
         let again = waiter.state == State::Waiting && waiter.returned;
         if again {
             waiter.keep(waker);
         }
         self.serve(now, wakes);
-        let waiter = self.line.get_mut(ticket);
+        let waiter = self.waiters.get_mut(ticket);
         if let Some((reason, at)) = waiter.rejection() {
             let costs = waiter.costs();
-            return Find::Rejected(match reason {
+            return PollOutcome::Rejected(match reason {
                 RejectReason::CostAboveBurst => self.above_burst(&costs),
                 _ => Rejected::new(reason).with_wait(now, at.saturating_duration_since(now)),
             });
         }
         if again {
-            return Find::Waiting;
+            return PollOutcome::Waiting;
         }
         if waiter.state == State::Waiting {
             waiter.keep(waker);
-            return Find::Waiting;
+            return PollOutcome::Waiting;
         }
         let late = waiter.latest().filter(|&(latest, _)| latest < now);
         let Some((_, reason)) = late else {
-            return self.find_granted(ticket);
+            return self.granted(ticket);
         };
         // The waiter is polled too late.
         waiter.reject(reason, now);
         let costs = waiter.costs();
         self.levels.unplan(&costs);
-        Find::Rejected(Rejected::new(reason).with_wait(now, Duration::ZERO))
+        PollOutcome::Rejected(Rejected::new(reason).with_wait(now, Duration::ZERO))
     }
 
-    /// Whether a waiter that was [granted](Find::Granted) its turn has to wait for a quota after
-    /// all, because the quota was used up meanwhile.
-    pub(crate) fn find_held(
+    /// Whether a waiter that was [granted](PollOutcome::Granted) its turn has to wait for a quota
+    /// after all, because the quota was used up meanwhile.
+    pub(crate) fn recheck_quota(
         &mut self,
         ticket: &Ticket,
         target: Option<Target>,
         now: Instant,
-    ) -> Option<Find> {
+    ) -> Option<PollOutcome> {
         self.quotas.as_ref()?.closed_until(target, now)?;
-        let waiter = self.line.get_mut(ticket);
+        let waiter = self.waiters.get_mut(ticket);
         let costs = waiter.costs();
         let mut ask = Ask::new(NonZeroU32::MIN).with_retried(waiter.retried);
         for (limit, &cost) in costs.iter().enumerate() {
@@ -397,12 +396,12 @@ impl Core {
         }
         match self.readmit(&ask, now) {
             Admission::Free { .. } => None,
-            Admission::Held { until, .. } => Some(Find::Held(until, ask)),
+            Admission::Held { until, .. } => Some(PollOutcome::Held(until, ask)),
             Admission::Rejected(rejected) => {
                 let at = rejected.not_before().unwrap_or(now);
-                self.line.get_mut(ticket).reject(rejected.reason(), at);
+                self.waiters.get_mut(ticket).reject(rejected.reason(), at);
                 self.levels.unplan(&costs);
-                Some(Find::Rejected(rejected))
+                Some(PollOutcome::Rejected(rejected))
             }
         }
     }
@@ -411,11 +410,11 @@ impl Core {
     /// old. The waiter then waits again.
     pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
         self.levels.fill(now);
-        let waiter = self.line.get_mut(ticket);
+        let waiter = self.waiters.get_mut(ticket);
         let (costs, charge) = (waiter.costs(), waiter.charge());
         let granted = waiter.state == State::Granted;
         // The call is not sent before an older one that came too late for its own grant.
-        let sent = granted && self.levels.can_send(&costs) && !self.line.is_behind(ticket);
+        let sent = granted && self.levels.can_send(&costs) && !self.waiters.is_behind(ticket);
         if sent {
             self.levels.send(&costs, charge);
         } else if granted {
@@ -423,8 +422,8 @@ impl Core {
             if self.levels.recall() {
                 // Younger waiters were granted their turns, too. They will be polled before this
                 // one is woken again.
-                self.line.recall();
-                self.line.get_mut(ticket).returned = true;
+                self.waiters.recall();
+                self.waiters.get_mut(ticket).returned = true;
             }
             self.rejoin(ticket, now);
         }
@@ -433,7 +432,7 @@ impl Core {
 
     /// Takes a grant back, until the waiter is polled again.
     pub(crate) fn pass(&mut self, ticket: &Ticket) {
-        let waiter = self.line.get_mut(ticket);
+        let waiter = self.waiters.get_mut(ticket);
         match std::mem::replace(&mut waiter.state, State::Away) {
             State::Granted => {
                 let costs = waiter.costs();
@@ -456,7 +455,7 @@ impl Core {
     /// `sent`.
     #[must_use]
     pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool) -> (u32, Option<Waker>) {
-        let waiter = self.line.remove(ticket);
+        let waiter = self.waiters.remove(ticket);
         if waiter.state == State::Granted && !sent {
             self.levels.unplan(&waiter.costs());
         }
@@ -477,8 +476,8 @@ impl Core {
             return;
         }
         self.levels.close_until(opens);
-        self.line.release_at(self.draws(opens));
-        self.line.reject(wakes, |waiter, _| {
+        self.waiters.release_at(self.draws(opens));
+        self.waiters.reject(wakes, |waiter, _| {
             let at = waiter.release.unwrap_or(opens);
             waiter.retried.then_some((RejectReason::Paused, at))
         });
@@ -512,7 +511,7 @@ impl Core {
     ) -> Option<Settled> {
         self.levels.fill(now);
         let settled = self.levels.settle(charge, limit, actual);
-        if self.line.bounded && settled.is_some_and(|settled| settled.charged() > 0) {
+        if self.waiters.bounded && settled.is_some_and(|settled| settled.charged() > 0) {
             // All waiters wait longer now.
             self.look(now, wakes);
         }
@@ -583,7 +582,7 @@ impl Core {
     /// The only rate, how much it lacks, and at which instant. `None` if there is any other state,
     /// such as a waiter or something that the server said.
     pub(crate) fn at_rest(&self) -> Option<(Rate, u128, Instant)> {
-        let free = self.line.is_unused() && self.is_quiet() && self.shadow.is_none();
+        let free = self.waiters.is_unused() && self.is_quiet() && self.shadow.is_none();
         self.levels.at_rest().filter(|_| free)
     }
 
@@ -618,7 +617,7 @@ impl Core {
     }
 
     pub(crate) fn waiting(&self) -> usize {
-        self.line.len() + self.quotas.as_ref().map_or(0, |quotas| quotas.waiting())
+        self.waiters.len() + self.quotas.as_ref().map_or(0, |quotas| quotas.waiting())
     }
 
     pub(crate) fn closed_until(&mut self, now: Instant) -> Option<Instant> {
@@ -634,7 +633,7 @@ impl Core {
             quotas.settle(now);
             !quotas.is_quiet() || quotas.waiting() > 0
         });
-        self.line.is_unused() && !held && self.levels.is_idle() && self.shadow.is_none()
+        self.waiters.is_unused() && !held && self.levels.is_idle() && self.shadow.is_none()
     }
 
     /// One draw of jitter.
@@ -642,12 +641,12 @@ impl Core {
         self.spread.draw()
     }
 
-    /// One draw after `opens` for each waiter in the line.
+    /// One draw after `opens` for each waiter in the queue.
     fn draws(&self, opens: Instant) -> Vec<Instant> {
         let Spread { jitter, dice, .. } = &*self.spread;
         let roll = dice.rolls();
         let draw = |_| later(opens, jitter.mul_f64(Dice::fraction_of(roll())));
-        (0..self.line.len()).map(draw).collect()
+        (0..self.waiters.len()).map(draw).collect()
     }
 
     /// When to serve `front`, and the waiters behind it.
@@ -660,7 +659,7 @@ impl Core {
         let none = [0; LimitId::MOST];
         let costs = front.costs();
         let at = self.levels.turn(now, &none, &costs);
-        let len = u32::try_from(self.line.len()).unwrap_or(u32::MAX);
+        let len = u32::try_from(self.waiters.len()).unwrap_or(u32::MAX);
         let group = len.min(self.levels.burst() / 4);
         let hurried = |(latest, _)| latest < later(at, 2 * GATHER);
         if group <= self.levels.most(&costs) || front.latest().is_some_and(hurried) {
@@ -670,7 +669,7 @@ impl Core {
         at.max(gathered.min(later(at, GATHER)))
     }
 
-    /// Puts a waiter back into the line, at the place that its age gives it. Rejects it if the
+    /// Puts a waiter back into the queue, at the place that its age gives it. Rejects it if the
     /// bucket is closed and the call has a retry outside, or if it costs more than the burst. The
     /// burst may have been lowered while the waiter was not in the queue. At the front, such a
     /// waiter would wait for ever, together with all waiters behind it.
@@ -679,7 +678,7 @@ impl Core {
             .levels
             .closed_until
             .map(|opens| later(opens, self.draw()));
-        let waiter = self.line.get_mut(ticket);
+        let waiter = self.waiters.get_mut(ticket);
         if let Some(at) = release
             && waiter.retried
         {
@@ -690,12 +689,12 @@ impl Core {
             waiter.reject(RejectReason::CostAboveBurst, now);
             return;
         }
-        self.line.requeue(ticket, release);
-        if !self.line.bounded {
+        self.waiters.requeue(ticket, release);
+        if !self.waiters.bounded {
             return;
         }
         // All waiters behind it wait longer now.
-        let pause = LOOK.saturating_mul(u32::try_from(self.line.len()).unwrap_or(u32::MAX));
+        let pause = LOOK.saturating_mul(u32::try_from(self.waiters.len()).unwrap_or(u32::MAX));
         let next = self.looked.map_or(now, |looked| later(looked, pause));
         self.look_at.get_or_insert(next.max(now));
     }
@@ -704,7 +703,7 @@ impl Core {
     fn look(&mut self, now: Instant, wakes: &mut Wakes) {
         self.look_at = None;
         self.looked = Some(now);
-        self.line.reject(wakes, |waiter, ahead| {
+        self.waiters.reject(wakes, |waiter, ahead| {
             let costs = waiter.costs();
             if self.levels.above_burst(&costs).is_some() {
                 return Some((RejectReason::CostAboveBurst, now));
@@ -719,7 +718,7 @@ impl Core {
     }
 }
 
-impl Serve for Core {
+impl Serve for BucketState {
     fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next {
         self.levels.fill(now);
         if let Some(quotas) = &mut self.quotas {
@@ -729,9 +728,9 @@ impl Serve for Core {
             self.look(now, wakes);
         }
         if self.levels.closed_until.is_none() {
-            self.line.order_releases();
+            self.waiters.order_releases();
         }
-        while let Some(front) = self.line.front() {
+        while let Some(front) = self.waiters.front() {
             let (costs, release) = (front.costs(), front.release);
             // The front is looked at again when the bucket opens. The releases are then brought
             // into order.
@@ -741,13 +740,13 @@ impl Serve for Core {
                 return Next::At(self.look_at.map_or(at, |look| at.min(look)));
             }
             self.levels.plan(&costs, now);
-            self.line.grant_front(wakes);
+            self.waiters.grant_front(wakes);
         }
         self.look_at = None;
         Next::Nothing
     }
 
     fn rouse(&mut self, wakes: &mut Wakes) {
-        self.line.rouse(wakes);
+        self.waiters.rouse(wakes);
     }
 }

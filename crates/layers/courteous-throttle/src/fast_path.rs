@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     Rate,
-    bucket_state::{Core, Spread},
+    bucket_state::{BucketState, Spread},
     horizon::{END, Horizon},
     levels::later,
 };
@@ -23,12 +23,12 @@ const SECOND: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub(crate) struct FastPath {
     horizon: Horizon,
-    terms: Arc<Terms>,
+    scale: Arc<Scale>,
 }
 
 /// What the word means, for one rate. Many buckets share it.
 #[derive(Debug)]
-struct Terms {
+struct Scale {
     /// The first limit of a bucket, and of all buckets that were made from it.
     id: LimitId,
     rate: Rate,
@@ -52,9 +52,9 @@ struct Terms {
 pub(crate) struct Kept {
     spread: Arc<Spread>,
     /// `None` while the bucket is at rest, as there may be a million buckets. If the server has
-    /// named quotas, the core stays for what it knows of them. Everything else in it is then out of
-    /// date.
-    core: Option<Box<Core>>,
+    /// named quotas, the state stays for what it knows of them. Everything else in it is then out
+    /// of date.
+    state: Option<Box<BucketState>>,
 }
 
 impl FastPath {
@@ -63,55 +63,55 @@ impl FastPath {
     }
 
     fn of(id: LimitId, rate: Rate, epoch: Instant) -> Self {
-        let terms = Arc::new(Terms::new(id, rate, epoch));
+        let scale = Arc::new(Scale::new(id, rate, epoch));
         let horizon = Horizon::locked();
-        Self { horizon, terms }
+        Self { horizon, scale }
     }
 
-    /// The fast path of another bucket. It shares the terms if they fit.
+    /// The fast path of another bucket. It shares the scale if that fits.
     pub(crate) fn fresh(&self, rate: Rate, now: Instant) -> Self {
-        let terms = &self.terms;
-        // A paused clock may be behind the clock by which the terms were made.
-        if rate != terms.rate || now < terms.epoch || terms.instant(now).is_none() {
-            return Self::of(terms.id, rate, now);
+        let scale = &self.scale;
+        // A paused clock may be behind the clock by which the scale was made.
+        if rate != scale.rate || now < scale.epoch || scale.instant(now).is_none() {
+            return Self::of(scale.id, rate, now);
         }
-        let (terms, horizon) = (Arc::clone(terms), Horizon::locked());
-        Self { horizon, terms }
+        let (scale, horizon) = (Arc::clone(scale), Horizon::locked());
+        Self { horizon, scale }
     }
 
     /// The bucket's first limit.
     pub(crate) fn id(&self) -> LimitId {
-        self.terms.id
+        self.scale.id
     }
 
-    /// The core of a new bucket, with the settings of the bucket that has `kept` under its lock.
-    pub(crate) fn fresh_core(&self, kept: &Kept, now: Instant) -> Core {
-        match &kept.core {
-            Some(core) => core.fresh(now),
-            None => Core::at(self.terms.rate, 0, now, Arc::clone(&kept.spread)),
+    /// The state of a new bucket, with the settings of the bucket that has `kept` under its lock.
+    pub(crate) fn fresh_state(&self, kept: &Kept, now: Instant) -> BucketState {
+        match &kept.state {
+            Some(state) => state.fresh(now),
+            None => BucketState::at(self.scale.rate, 0, now, Arc::clone(&kept.spread)),
         }
     }
 
     /// What a new bucket keeps under the lock.
-    pub(crate) fn keep(&self, core: Core) -> Kept {
-        let spread = Arc::clone(&core.spread);
-        let at_rest = self.rest(&core);
-        let core = (!at_rest).then(|| Box::new(core));
-        Kept { spread, core }
+    pub(crate) fn keep(&self, state: BucketState) -> Kept {
+        let spread = Arc::clone(&state.spread);
+        let at_rest = self.rest(&state);
+        let state = (!at_rest).then(|| Box::new(state));
+        Kept { spread, state }
     }
 
     /// Takes tokens, if they are there and the lock need not be asked.
     #[inline]
     pub(crate) fn try_take(&self, cost: u32, now: Instant) -> bool {
-        let terms = &*self.terms;
-        let Some(at) = terms.instant(now) else {
+        let scale = &*self.scale;
+        let Some(at) = scale.instant(now) else {
             return false;
         };
-        let affordable = cost <= terms.rate.burst().get();
+        let affordable = cost <= scale.rate.burst().get();
         affordable
             && self
                 .horizon
-                .try_take(at, u64::from(cost) * terms.token, terms.full)
+                .try_take(at, u64::from(cost) * scale.token, scale.full)
     }
 
     /// How many tokens there are, if the lock need not be asked.
@@ -119,29 +119,29 @@ impl FastPath {
         let lacking = self
             .horizon
             .peek()?
-            .saturating_sub(self.terms.instant(now)?);
-        u32::try_from(self.terms.full.saturating_sub(lacking) / self.terms.token).ok()
+            .saturating_sub(self.scale.instant(now)?);
+        u32::try_from(self.scale.full.saturating_sub(lacking) / self.scale.token).ok()
     }
 
     /// Whether the bucket is full. `None` if the lock must be asked. If it need not be, the bucket
     /// has the rate that it was made with.
     pub(crate) fn is_full(&self, now: Instant) -> Option<bool> {
-        Some(self.horizon.peek()? <= self.terms.instant(now)?)
+        Some(self.horizon.peek()? <= self.scale.instant(now)?)
     }
 
     /// Whether a rate was set: any but [`Rate::UNLIMITED`].
     pub(crate) fn has_rate(&self, kept: &Kept) -> bool {
-        match &kept.core {
-            Some(core) => core.all_rates().any(|(_, rate)| rate != Rate::UNLIMITED),
-            None => self.terms.rate != Rate::UNLIMITED,
+        match &kept.state {
+            Some(state) => state.all_rates().any(|(_, rate)| rate != Rate::UNLIMITED),
+            None => self.scale.rate != Rate::UNLIMITED,
         }
     }
 
     /// Opens the tokens to all callers, if the bucket is at rest.
-    fn rest(&self, core: &Core) -> bool {
-        let at_rest = core
+    fn rest(&self, state: &BucketState) -> bool {
+        let at_rest = state
             .at_rest()
-            .and_then(|(rate, lacking, at)| self.terms.horizon(rate, lacking, at));
+            .and_then(|(rate, lacking, at)| self.scale.horizon(rate, lacking, at));
         if let Some(horizon) = at_rest {
             self.horizon.unlock(horizon);
         }
@@ -150,47 +150,47 @@ impl FastPath {
 }
 
 impl Shortcut<Kept> for FastPath {
-    type Limit = Core;
+    type Limit = BucketState;
 
-    fn close<'a>(&self, kept: &'a mut Kept) -> &'a mut Core {
-        let terms = &*self.terms;
+    fn close<'a>(&self, kept: &'a mut Kept) -> &'a mut BucketState {
+        let scale = &*self.scale;
         let horizon = self.horizon.lock();
-        // While the word is with the lock, there is a core.
+        // While the word is with the lock, there is a state.
         let known = match horizon {
-            Some(_) => kept.core.take(),
+            Some(_) => kept.state.take(),
             None => None,
         };
-        kept.core.get_or_insert_with(|| {
+        kept.state.get_or_insert_with(|| {
             let horizon = horizon.unwrap_or_default();
-            // The core starts at the earliest instant at which so much can lack. It lets the time
+            // The state starts at the earliest instant at which so much can lack. It lets the time
             // since then pass before it looks at any level. So no clock is needed here, and the
             // clocks of several threads need not agree.
-            let nanos = horizon.saturating_sub(terms.full).div_ceil(terms.gain);
-            let lacking = u128::from(horizon - nanos * terms.gain) * u128::from(terms.unit);
-            let at = later(terms.epoch, Duration::from_nanos(nanos));
+            let nanos = horizon.saturating_sub(scale.full).div_ceil(scale.gain);
+            let lacking = u128::from(horizon - nanos * scale.gain) * u128::from(scale.unit);
+            let at = later(scale.epoch, Duration::from_nanos(nanos));
             let spread = Arc::clone(&kept.spread);
-            let mut core = Core::at(terms.rate, lacking, at, spread);
+            let mut state = BucketState::at(scale.rate, lacking, at, spread);
             match known {
                 Some(mut known) => {
-                    core.quotas = known.quotas.take();
-                    *known = core;
+                    state.quotas = known.quotas.take();
+                    *known = state;
                     known
                 }
-                None => Box::new(core),
+                None => Box::new(state),
             }
         })
     }
 
     fn open(&self, kept: &mut Kept) {
-        if kept.core.as_deref().is_some_and(|core| self.rest(core))
-            && let Some(core) = kept.core.take_if(|core| core.quotas.is_none())
+        if kept.state.as_deref().is_some_and(|state| self.rest(state))
+            && let Some(state) = kept.state.take_if(|state| state.quotas.is_none())
         {
-            kept.spread = core.spread;
+            kept.spread = state.spread;
         }
     }
 }
 
-impl Terms {
+impl Scale {
     fn new(id: LimitId, rate: Rate, epoch: Instant) -> Self {
         let unit = greatest_common_divisor(rate.tokens(), rate.per());
         let (gain, token) = (rate.tokens() / unit, rate.per() / unit);

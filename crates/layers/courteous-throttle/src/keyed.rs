@@ -210,7 +210,7 @@ impl<K, F> Keyed<K, F> {
         drop(keys);
         snapshot.rates = template.snapshot_rates();
         let states = buckets.iter().map(|bucket| match bucket.upgrade() {
-            Some(bucket) => bucket.state(now),
+            Some(bucket) => bucket.snapshot_at(now),
             // The bucket was forgotten meanwhile, as it was at rest.
             None => {
                 let mut bucket = BucketSnapshot::default();

@@ -7,7 +7,7 @@ use tower_layer::Layer;
 use crate::{
     AsError, AsResponse, Bucket, InvalidSettings, Keyed, Partition, PerOrigin, Rate, Throttle,
     ThrottleSettings, ThrottleSnapshot,
-    settings::{Config, Pacing},
+    settings::{Pacing, Settings},
 };
 
 /// Makes every call wait for its token. All clones together keep to the rate.
@@ -29,7 +29,7 @@ use crate::{
 pub struct ThrottleLayer<P = Bucket, R = AsError> {
     partition: P,
     reject: R,
-    config: Config,
+    settings: Settings,
     observe: Option<ObserveOnly>,
 }
 
@@ -56,7 +56,7 @@ impl<P> ThrottleLayer<P> {
         Self {
             partition,
             reject: AsError,
-            config: Config::DEFAULT,
+            settings: Settings::DEFAULT,
             observe: None,
         }
     }
@@ -79,7 +79,7 @@ impl<R> ThrottleLayer<Bucket, R> {
         ThrottleLayer {
             partition: Keyed::new(self.partition, key_of),
             reject: self.reject,
-            config: self.config,
+            settings: self.settings,
             observe: self.observe,
         }
     }
@@ -90,7 +90,7 @@ impl<P, R> ThrottleLayer<P, R> {
     /// only the call's own deadline limits its wait. With zero, no call waits.
     #[must_use]
     pub const fn with_max_wait(mut self, max_wait: Duration) -> Self {
-        self.config.max_wait = Some(max_wait);
+        self.settings.max_wait = Some(max_wait);
         self
     }
 
@@ -98,7 +98,7 @@ impl<P, R> ThrottleLayer<P, R> {
     /// Zero is the same as [`fail_fast`](Self::fail_fast).
     #[must_use]
     pub const fn with_max_waiting(mut self, max_waiting: usize) -> Self {
-        self.config.max_waiting = max_waiting;
+        self.settings.max_waiting = max_waiting;
         self
     }
 
@@ -114,7 +114,7 @@ impl<P, R> ThrottleLayer<P, R> {
     /// request's extensions takes precedence. The default is 1.
     #[must_use]
     pub const fn with_cost(mut self, cost: fn(RequestView<'_>) -> NonZeroU32) -> Self {
-        self.config.cost = Some(cost);
+        self.settings.cost = Some(cost);
         self
     }
 
@@ -126,7 +126,7 @@ impl<P, R> ThrottleLayer<P, R> {
     /// rejected at once, and told when to come again. A retry outside is told what the server said.
     #[must_use]
     pub const fn with_max_pause(mut self, max_pause: Duration) -> Self {
-        self.config.hints.max_pause = max_pause;
+        self.settings.hints.max_pause = max_pause;
         self
     }
 
@@ -140,7 +140,7 @@ impl<P, R> ThrottleLayer<P, R> {
     /// reset.
     #[must_use]
     pub const fn with_max_quota_pause(mut self, max_quota_pause: Duration) -> Self {
-        self.config.hints.max_quota_pause = max_quota_pause;
+        self.settings.hints.max_quota_pause = max_quota_pause;
         self
     }
 
@@ -149,7 +149,7 @@ impl<P, R> ThrottleLayer<P, R> {
     /// bucket has a rate: [`Rate::UNLIMITED`] asks for no slower client.
     #[must_use]
     pub const fn with_pacing(mut self) -> Self {
-        self.config.hints.pacing = Pacing::Always;
+        self.settings.hints.pacing = Pacing::Always;
         self
     }
 
@@ -157,7 +157,7 @@ impl<P, R> ThrottleLayer<P, R> {
     /// holds up calls.
     #[must_use]
     pub const fn without_pacing(mut self) -> Self {
-        self.config.hints.pacing = Pacing::Never;
+        self.settings.hints.pacing = Pacing::Never;
         self
     }
 
@@ -172,14 +172,14 @@ impl<P, R> ThrottleLayer<P, R> {
     /// ```
     #[must_use]
     pub const fn with_refusals(mut self, heeded: fn(StatusCode) -> bool) -> Self {
-        self.config.hints.heeds = Some(heeded);
+        self.settings.hints.heeds = Some(heeded);
         self
     }
 
     /// Ignores what responses say about waiting.
     #[must_use]
     pub const fn without_hints(mut self) -> Self {
-        self.config.listens = false;
+        self.settings.listens = false;
         self
     }
 
@@ -193,7 +193,7 @@ impl<P, R> ThrottleLayer<P, R> {
         ThrottleLayer {
             partition: self.partition,
             reject: AsResponse::new(respond),
-            config: self.config,
+            settings: self.settings,
             observe: self.observe,
         }
     }
@@ -281,18 +281,18 @@ impl<P: Partition, R> ThrottleLayer<P, R> {
         if let Some(rates) = &settings.rates {
             self.set_rates(rates)?;
         }
-        let Config { hints, .. } = &mut self.config;
+        let Settings { hints, .. } = &mut self.settings;
         hints.max_pause = settings.max_pause.unwrap_or(hints.max_pause);
         hints.max_quota_pause = settings.max_quota_pause.unwrap_or(hints.max_quota_pause);
-        self.config.max_wait = settings.max_wait.or(self.config.max_wait);
-        self.config.max_waiting = settings.max_waiting.unwrap_or(self.config.max_waiting);
+        self.settings.max_wait = settings.max_wait.or(self.settings.max_wait);
+        self.settings.max_waiting = settings.max_waiting.unwrap_or(self.settings.max_waiting);
         Ok(self)
     }
 
     /// All settings, as they are now.
     #[must_use]
     pub fn settings(&self) -> ThrottleSettings {
-        self.config.settings(self.partition.rates())
+        self.settings.plain(self.partition.rates())
     }
 
     /// Sets the `rates` from now on, for every stack that draws on the same tokens: see
@@ -343,7 +343,7 @@ impl<S, P: Clone, R: Clone> Layer<S> for ThrottleLayer<P, R> {
             inner,
             self.partition.clone(),
             self.reject.clone(),
-            self.config,
+            self.settings,
             self.observe.clone(),
         )
     }
@@ -353,7 +353,7 @@ impl<P: fmt::Debug, R> fmt::Debug for ThrottleLayer<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThrottleLayer")
             .field("partition", &self.partition)
-            .field("config", &self.config)
+            .field("settings", &self.settings)
             .field("observe_only", &self.observe)
             .finish_non_exhaustive()
     }

@@ -11,7 +11,7 @@ use crate::{
     TokenStore,
     events::{self, About, Closed, Subject},
     levels::later,
-    settings::{Config, HintConfig, Pacing},
+    settings::{HintSettings, Pacing, Settings},
 };
 
 /// How many named quotas of one response are listened to.
@@ -23,7 +23,7 @@ pub(crate) struct Listen<St> {
     store: St,
     /// What the request is for.
     target: Target,
-    config: HintConfig,
+    settings: HintSettings,
     /// Whether calls are only observed. What is heard is then only observed, too.
     observed: bool,
     subject: Subject,
@@ -36,14 +36,14 @@ impl<St: TokenStore> Listen<St> {
     pub(crate) fn new(
         store: St,
         target: Option<Target>,
-        config: &Config,
+        settings: &Settings,
         observed: bool,
         subject: Subject,
     ) -> Option<Self> {
         Some(Self {
             store,
             target: target?,
-            config: config.hints,
+            settings: settings.hints,
             observed,
             subject,
         })
@@ -56,7 +56,7 @@ impl<St: TokenStore> Listen<St> {
         }
         let hints = Hints::of(response.headers());
         let status = response.status();
-        let refusal = match self.config.heeds {
+        let refusal = match self.settings.heeds {
             Some(heeds) if !heeds(status) => None,
             _ => Refusal::of(status, response.headers()),
         };
@@ -69,7 +69,7 @@ impl<St: TokenStore> Listen<St> {
         let now = Instant::now();
         match refusal {
             Some(pause) => {
-                let closed = self.close(&quotas, later(now, pause.min(self.config.max_pause)));
+                let closed = self.close(&quotas, later(now, pause.min(self.settings.max_pause)));
                 events::closed(closed, pause, status, self.about());
                 if !self.observed {
                     // This is what the server said, and not what the bucket makes of it: a retry
@@ -105,8 +105,8 @@ impl<St: TokenStore> Listen<St> {
 
     /// Takes note of quotas that are left or used up, by a response that is no refusal.
     fn note(&self, quotas: &Heard<'_>, status: StatusCode, now: Instant) {
-        let max = self.config.max_quota_pause.min(self.config.max_pause);
-        let paced = match self.config.pacing {
+        let max = self.settings.max_quota_pause.min(self.settings.max_pause);
+        let paced = match self.settings.pacing {
             Pacing::Always => true,
             Pacing::Never => false,
             Pacing::WithRate => self.store.has_rate(),

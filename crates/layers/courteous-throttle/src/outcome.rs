@@ -3,8 +3,8 @@ use courteous_limit::Ask;
 use courteous_limit::Ticket;
 use tokio::time::Instant;
 
-/// What a polled waiter finds.
-pub(crate) enum Find {
+/// The outcome of a waiter's poll.
+pub(crate) enum PollOutcome {
     Granted,
     /// Granted, but older waiters that are already woken go first. This waiter is to be woken
     /// behind them.
@@ -16,7 +16,7 @@ pub(crate) enum Find {
     Rejected(Rejected),
 }
 
-/// What a call finds if it cannot be let through at once.
+/// What becomes of a call that cannot be let through at once.
 pub(crate) enum Entry {
     Place(Ticket),
     /// It waits outside of the queue, because a quota that its call counts against is used up, or

@@ -13,7 +13,7 @@ use crate::{
     ThrottleSnapshot, TokenStore,
     events::{self, Subject},
     listen::Listen,
-    settings::Config,
+    settings::Settings,
     waiting::Waiting,
 };
 
@@ -36,7 +36,7 @@ pub struct Throttle<S, P = Bucket, R = AsError> {
     inner: S,
     partition: P,
     reject: R,
-    config: Config,
+    settings: Settings,
     observe: Option<ObserveOnly>,
 }
 
@@ -45,14 +45,14 @@ impl<S, P, R> Throttle<S, P, R> {
         inner: S,
         partition: P,
         reject: R,
-        config: Config,
+        settings: Settings,
         observe: Option<ObserveOnly>,
     ) -> Self {
         Self {
             inner,
             partition,
             reject,
-            config,
+            settings,
             observe,
         }
     }
@@ -93,7 +93,7 @@ impl<S, P: Partition, R> Throttle<S, P, R> {
     /// [`ThrottleLayer::settings`](crate::ThrottleLayer::settings).
     #[must_use]
     pub fn settings(&self) -> ThrottleSettings {
-        self.config.settings(self.partition.rates())
+        self.settings.plain(self.partition.rates())
     }
 
     /// What is in force now, if the partition tells it: see [`Partition::snapshot`].
@@ -119,9 +119,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let store = self.partition.select(RequestView::of(&request));
-        let target = self.config.target(&request);
+        let target = self.settings.target(&request);
         let given = request.extensions().get::<Cost>();
-        let mut ask = self.config.ask(&request, target, given);
+        let mut ask = self.settings.ask(&request, target, given);
         let mut settle = given.and_then(|cost| cost.price(&mut ask, &store));
         let switch = ObserveOnly::active(self.observe.as_ref());
         let take = match switch {
@@ -135,7 +135,7 @@ where
         match take {
             Take::Taken => {
                 let subject = Subject::of(&request);
-                let listen = Listen::new(store, target, &self.config, switch.is_some(), subject);
+                let listen = Listen::new(store, target, &self.settings, switch.is_some(), subject);
                 ResponseFuture::called(self.inner.call(request), listen, settle)
             }
             Take::Wait(turn) => {
@@ -143,7 +143,7 @@ where
                 // permit.
                 self.inner = self.inner.clone();
                 let subject = Subject::of(&request);
-                let listen = Listen::new(store, target, &self.config, false, subject);
+                let listen = Listen::new(store, target, &self.settings, false, subject);
                 let service = self.inner.clone();
                 let waiting = Waiting::new(turn, service, request, self.reject.clone());
                 ResponseFuture::waiting(waiting, listen, settle)

@@ -9,18 +9,18 @@ use crate::{Cost, Rate, ThrottleSettings, levels::later};
 
 /// What a layer's users can set.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Config {
+pub(crate) struct Settings {
     pub(crate) max_wait: Option<Duration>,
     pub(crate) max_waiting: usize,
     pub(crate) cost: Option<fn(RequestView<'_>) -> NonZeroU32>,
     /// Whether the layer listens to what a server says.
     pub(crate) listens: bool,
-    pub(crate) hints: HintConfig,
+    pub(crate) hints: HintSettings,
 }
 
 /// How a layer reacts to what a server says.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HintConfig {
+pub(crate) struct HintSettings {
     /// How long a refusal can close a bucket.
     pub(crate) max_pause: Duration,
     /// How long a used-up quota can close a bucket, if the response that told of it is no refusal.
@@ -39,7 +39,7 @@ pub(crate) enum Pacing {
     Never,
 }
 
-impl HintConfig {
+impl HintSettings {
     pub(crate) const DEFAULT: Self = Self {
         max_pause: Duration::from_secs(24 * 60 * 60),
         max_quota_pause: Duration::from_secs(5 * 60),
@@ -48,17 +48,17 @@ impl HintConfig {
     };
 }
 
-impl Config {
+impl Settings {
     pub(crate) const DEFAULT: Self = Self {
         max_wait: None,
         max_waiting: usize::MAX,
         cost: None,
         listens: true,
-        hints: HintConfig::DEFAULT,
+        hints: HintSettings::DEFAULT,
     };
 
     /// The part of these settings that a file can state, together with the `rates`.
-    pub(crate) fn settings(&self, rates: Option<Vec<Rate>>) -> ThrottleSettings {
+    pub(crate) fn plain(&self, rates: Option<Vec<Rate>>) -> ThrottleSettings {
         ThrottleSettings {
             rates,
             max_wait: self.max_wait,

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     Ask, Rate,
-    bucket_state::{Core, Virtual},
+    bucket_state::{BucketState, Virtual},
     outcome::Entry,
 };
 
@@ -29,17 +29,17 @@ const MOST: usize = 1_000;
 /// ```
 #[derive(Debug)]
 pub(crate) struct Shadow {
-    core: Core,
+    state: BucketState,
     waiting: VecDeque<Ticket>,
     /// The instant until which the time has passed.
     at: Instant,
 }
 
 impl Shadow {
-    /// A shadow of a bucket that has the tokens of `core`.
-    pub(crate) const fn new(core: Core, now: Instant) -> Self {
+    /// A shadow of a bucket that has the tokens of `state`.
+    pub(crate) const fn new(state: BucketState, now: Instant) -> Self {
         Self {
-            core,
+            state,
             waiting: VecDeque::new(),
             at: now,
         }
@@ -48,20 +48,20 @@ impl Shadow {
     /// What would become of a call.
     pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> Observed {
         self.advance(now);
-        match self.core.take(ask, now).0 {
+        match self.state.take(ask, now).0 {
             None => Observed::Now,
             Some(Entry::Rejected(rejected)) => Observed::Rejected(rejected),
             Some(Entry::Held(until)) => {
                 // The call is not followed any further: what comes after a named quota is not
                 // counted.
-                self.core.leave_quota();
+                self.state.leave_quota();
                 Observed::Wait(until.saturating_duration_since(now))
             }
             Some(Entry::Place(ticket)) => {
-                let turn = self.core.turn_of(&ticket, now);
+                let turn = self.state.turn_of(&ticket, now);
                 match self.waiting.len() < MOST {
                     true => self.waiting.push_back(ticket),
-                    false => drop(self.core.leave(ticket, false)),
+                    false => drop(self.state.leave(ticket, false)),
                 }
                 Observed::Wait(turn.saturating_duration_since(now))
             }
@@ -70,32 +70,32 @@ impl Shadow {
 
     pub(crate) fn close_until(&mut self, opens: Instant, now: Instant) {
         self.advance(now);
-        self.core.close_until(opens, now, &mut Wakes::new());
+        self.state.close_until(opens, now, &mut Wakes::new());
     }
 
     pub(crate) fn pace(&mut self, remaining: u64, reset: Duration, now: Instant) {
         self.advance(now);
-        self.core.pace(remaining, reset, now, &mut Wakes::new());
+        self.state.pace(remaining, reset, now, &mut Wakes::new());
     }
 
     pub(crate) fn hear(&mut self, target: Target, told: &[ToldQuota], now: Instant) {
         self.advance(now);
-        self.core.hear(target, told, now);
+        self.state.hear(target, told, now);
     }
 
     pub(crate) fn set_rates(&mut self, limit: u8, rates: &[Rate], now: Instant) {
         self.advance(now);
-        self.core.set_rates(limit, rates, now, &mut Wakes::new());
+        self.state.set_rates(limit, rates, now, &mut Wakes::new());
     }
 
     pub(crate) fn add_rate(&mut self, limit: u8, rate: Rate, now: Instant) {
         self.advance(now);
-        self.core.add_rate(limit, rate, now, &mut Wakes::new());
+        self.state.add_rate(limit, rate, now, &mut Wakes::new());
     }
 
     pub(crate) fn empty(&mut self, now: Instant) {
         self.advance(now);
-        self.core.empty(now);
+        self.state.empty(now);
     }
 
     /// How many calls would be waiting.
@@ -106,13 +106,13 @@ impl Shadow {
 
     pub(crate) fn closed_until(&mut self, now: Instant) -> Option<Instant> {
         self.advance(now);
-        self.core.closed_until(now)
+        self.state.closed_until(now)
     }
 
     /// Whether a new shadow would do the same.
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
         self.advance(now);
-        self.core.is_idle(now)
+        self.state.is_idle(now)
     }
 
     /// Virtually sends all calls whose turn has come by `now`, each at its own instant.
@@ -121,15 +121,15 @@ impl Shadow {
         // An instant of another thread, or of a paused clock, may be earlier.
         let mut at = self.at.min(now);
         while !self.waiting.is_empty() {
-            let next = self.core.serve(at, wakes);
+            let next = self.state.serve(at, wakes);
             while let Some(front) = self.waiting.front() {
-                let sent = match self.core.settle_virtual(front, at) {
+                let sent = match self.state.settle_virtual(front, at) {
                     Virtual::Waits => break,
                     Virtual::Sent => true,
                     Virtual::Rejected => false,
                 };
                 if let Some(ticket) = self.waiting.pop_front() {
-                    drop(self.core.leave(ticket, sent));
+                    drop(self.state.leave(ticket, sent));
                 }
             }
             match next {

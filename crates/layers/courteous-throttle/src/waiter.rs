@@ -40,7 +40,7 @@ struct Priced {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// In the line.
+    /// In the queue.
     Waiting,
     /// Tokens are set aside for it.
     Granted,

@@ -11,7 +11,7 @@ use crate::{
 
 /// The calls that wait for tokens, and what they cost together.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct Waiters {
     queue: Queue<Waiter>,
     costs: Totals,
     /// The number of the latest grant, and the number of the latest grant that was recalled, with
@@ -21,15 +21,15 @@ pub(crate) struct Line {
     /// Waiters that came back, and others that were woken when younger ones may already have been.
     /// Holds their ages, and the numbers of their grants. Both ascend.
     late: Vec<(u64, u64)>,
-    /// The latest release that was given to a waiter in the line.
+    /// The latest release that was given to a waiter in the queue.
     released: Option<Instant>,
-    /// Whether releases were drawn that may not have the order of the line.
+    /// Whether releases were drawn that may not have the order of the queue.
     mixed: bool,
     /// Whether the wait of any waiter may have a bound.
     pub(crate) bounded: bool,
 }
 
-impl Line {
+impl Waiters {
     pub(crate) const fn new() -> Self {
         Self {
             queue: Queue::new(),
@@ -51,12 +51,12 @@ impl Line {
         self.queue.is_empty()
     }
 
-    /// Whether there is no waiter, neither in the line nor out of it.
+    /// Whether there is no waiter, neither in the queue nor out of it.
     pub(crate) const fn is_unused(&self) -> bool {
         self.queue.tickets() == 0
     }
 
-    /// What all waiters in the line cost.
+    /// What all waiters in the queue cost.
     pub(crate) const fn costs(&self) -> &Totals {
         &self.costs
     }
@@ -103,7 +103,7 @@ impl Line {
         self.granted
     }
 
-    /// Whether an older waiter is in the line.
+    /// Whether an older waiter is in the queue.
     pub(crate) fn is_behind(&self, ticket: &Ticket) -> bool {
         self.queue.is_overtaking(ticket)
     }
@@ -118,7 +118,7 @@ impl Line {
         self.queue.push_back(waiter)
     }
 
-    /// Puts a waiter back into the line, at the place that its age gives it. `release` is the
+    /// Puts a waiter back into the queue, at the place that its age gives it. `release` is the
     /// release that it has drawn for that.
     pub(crate) fn requeue(&mut self, ticket: &Ticket, release: Option<Instant>) {
         let waiter = self.queue.get_mut(ticket);
@@ -135,7 +135,7 @@ impl Line {
         self.mixed |= release.is_some();
     }
 
-    /// Grants the waiter at the front its turn, and takes it out of the line.
+    /// Grants the waiter at the front its turn, and takes it out of the queue.
     pub(crate) fn grant_front(&mut self, wakes: &mut Wakes) {
         let Some(age) = self.queue.front_age() else {
             return;
@@ -168,8 +168,8 @@ impl Line {
         waiter
     }
 
-    /// Rejects each waiter in the line for which `rejection` returns a reason. `rejection` is told what
-    /// the waiters before it cost.
+    /// Rejects each waiter in the queue for which `rejection` returns a reason. `rejection` is told
+    /// what the waiters before it cost.
     pub(crate) fn reject(
         &mut self,
         wakes: &mut Wakes,
@@ -188,7 +188,7 @@ impl Line {
         self.costs = ahead;
     }
 
-    /// Gives each waiter in the line a new release.
+    /// Gives each waiter in the queue a new release.
     pub(crate) fn release_at(&mut self, mut releases: Vec<Instant>) {
         releases.sort_unstable();
         self.released = releases.last().copied();
@@ -200,7 +200,7 @@ impl Line {
         });
     }
 
-    /// Brings the releases into the order of the line. Otherwise, each waiter would leave at the
+    /// Brings the releases into the order of the queue. Otherwise, each waiter would leave at the
     /// latest release before it. No release becomes later by that.
     pub(crate) fn order_releases(&mut self) {
         if !std::mem::take(&mut self.mixed) {

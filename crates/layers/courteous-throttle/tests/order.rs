@@ -52,7 +52,7 @@ type Call = Pin<Box<dyn Future<Output = Result<Response<()>, courteous_core::Box
 /// microseconds, or one microsecond when they run out. Every `parked`th task is polled only once.
 ///
 /// Returns which of the other calls were sent after a wait, in order, and how many polls that took.
-/// (A call that finds a token and an empty line is sent at once.)
+/// (A call that finds a token and an empty queue is sent at once.)
 async fn sends(
     rate: Rate,
     calls: usize,

@@ -6,7 +6,7 @@ use courteous_limit::{Serve, Ticket, Wakes};
 use proptest::prelude::*;
 
 use super::*;
-use crate::outcome::{Entry, Find};
+use crate::outcome::{Entry, PollOutcome};
 
 /// A bucket with the fast path in front of it, as `Shared` puts it there, or without a fast path.
 struct Bucket {
@@ -54,13 +54,13 @@ enum Step {
 
 impl Bucket {
     fn new(rate: Rate, now: Instant, fast: bool) -> Self {
-        let mut core = Core::new(rate, now);
+        let mut state = BucketState::new(rate, now);
         // No jitter, so that both buckets close and open alike.
-        Arc::make_mut(&mut core.spread).jitter = Duration::ZERO;
+        Arc::make_mut(&mut state.spread).jitter = Duration::ZERO;
         let tickets = Vec::new();
         let fast_path = FastPath::new(rate, now);
         if fast {
-            let kept = fast_path.keep(core);
+            let kept = fast_path.keep(state);
             let fast_path = Some(fast_path);
             return Self {
                 fast_path,
@@ -68,25 +68,25 @@ impl Bucket {
                 tickets,
             };
         }
-        let spread = Arc::clone(&core.spread);
-        let core = Some(Box::new(core));
+        let spread = Arc::clone(&state.spread);
+        let state = Some(Box::new(state));
         Self {
             fast_path: None,
-            kept: Kept { spread, core },
+            kept: Kept { spread, state },
             tickets,
         }
     }
 
-    fn locked<R>(&mut self, f: impl FnOnce(&mut Core, &mut Vec<Ticket>) -> R) -> R {
+    fn locked<R>(&mut self, f: impl FnOnce(&mut BucketState, &mut Vec<Ticket>) -> R) -> R {
         let Some(fast_path) = &self.fast_path else {
-            return f(self.kept.core.as_mut().unwrap(), &mut self.tickets);
+            return f(self.kept.state.as_mut().unwrap(), &mut self.tickets);
         };
-        let core = fast_path.close(&mut self.kept);
+        let state = fast_path.close(&mut self.kept);
         assert_eq!(fast_path.horizon.peek(), None, "not under the lock");
-        let result = f(core, &mut self.tickets);
+        let result = f(state, &mut self.tickets);
         fast_path.open(&mut self.kept);
-        let known = self.kept.core.as_ref();
-        let is_known = known.is_some_and(|core| core.quotas.is_some());
+        let known = self.kept.state.as_ref();
+        let is_known = known.is_some_and(|state| state.quotas.is_some());
         let at_rest = fast_path.horizon.peek().is_some();
         assert!(at_rest == known.is_none() || at_rest && is_known);
         result
@@ -100,7 +100,7 @@ impl Bucket {
         }
         let cost = NonZeroU32::new(cost).unwrap();
         let ask = Ask::new(cost).with_max_waiting(max_waiting);
-        self.locked(|core, tickets| match core.take(&ask, now).0 {
+        self.locked(|state, tickets| match state.take(&ask, now).0 {
             None => Seen::Taken,
             Some(Entry::Place(ticket)) => {
                 tickets.push(ticket);
@@ -118,20 +118,21 @@ impl Bucket {
             Step::Pass(_) => None,
             Step::Take(cost) => Some(self.take(cost, 0, now)),
             Step::Wait(cost) => Some(self.take(cost, 5, now)),
-            Step::Leave(i) => self.locked(|core, tickets| {
+            Step::Leave(i) => self.locked(|state, tickets| {
                 if !tickets.is_empty() {
-                    drop(core.leave(tickets.remove(i % tickets.len()), false));
-                    core.serve(now, wakes);
+                    drop(state.leave(tickets.remove(i % tickets.len()), false));
+                    state.serve(now, wakes);
                 }
                 None
             }),
-            Step::Spend(i) => self.locked(|core, tickets| {
+            Step::Spend(i) => self.locked(|state, tickets| {
                 let i = i % tickets.len().max(1);
                 let ticket = tickets.get(i)?;
-                let found = core.find(ticket, &mut Some(Waker::noop().clone()), now, wakes);
-                let sent = matches!(found, Find::Granted) && core.spend(ticket, now);
+                let outcome =
+                    state.poll_waiter(ticket, &mut Some(Waker::noop().clone()), now, wakes);
+                let sent = matches!(outcome, PollOutcome::Granted) && state.spend(ticket, now);
                 if sent {
-                    drop(core.leave(tickets.remove(i), true));
+                    drop(state.leave(tickets.remove(i), true));
                 }
                 Some(Seen::Sent(sent))
             }),
@@ -139,47 +140,47 @@ impl Bucket {
                 let fast_path = self.fast_path.as_ref();
                 let available = fast_path.and_then(|fast_path| fast_path.available(now));
                 let idle = fast_path.and_then(|fast_path| fast_path.is_full(now));
-                self.locked(|core, _| {
+                self.locked(|state, _| {
                     Some(Seen::State {
-                        available: available.unwrap_or_else(|| core.available(0, now)),
-                        waiting: core.waiting(),
-                        closed_until: core.closed_until(now),
-                        idle: idle.unwrap_or_else(|| core.is_idle(now)),
+                        available: available.unwrap_or_else(|| state.available(0, now)),
+                        waiting: state.waiting(),
+                        closed_until: state.closed_until(now),
+                        idle: idle.unwrap_or_else(|| state.is_idle(now)),
                     })
                 })
             }
             Step::Touch => self.locked(|_, _| None),
-            Step::Close(nanos) => self.locked(|core, _| {
-                core.close_until(now + Duration::from_nanos(nanos), now, wakes);
-                core.serve(now, wakes);
+            Step::Close(nanos) => self.locked(|state, _| {
+                state.close_until(now + Duration::from_nanos(nanos), now, wakes);
+                state.serve(now, wakes);
                 None
             }),
-            Step::Pace(remaining, nanos) => self.locked(|core, _| {
-                core.pace(remaining, Duration::from_nanos(nanos), now, wakes);
-                core.serve(now, wakes);
+            Step::Pace(remaining, nanos) => self.locked(|state, _| {
+                state.pace(remaining, Duration::from_nanos(nanos), now, wakes);
+                state.serve(now, wakes);
                 None
             }),
-            Step::Hear(nanos) => self.locked(|core, _| {
+            Step::Hear(nanos) => self.locked(|state, _| {
                 let told = ToldQuota::used_up(
                     QuotaName::new(target(), &[Some("q")]),
                     now + Duration::from_nanos(nanos),
                 );
-                core.hear(target(), &[told], now);
-                core.serve(now, wakes);
+                state.hear(target(), &[told], now);
+                state.serve(now, wakes);
                 None
             }),
-            Step::Empty => self.locked(|core, _| {
-                core.empty(now);
+            Step::Empty => self.locked(|state, _| {
+                state.empty(now);
                 None
             }),
-            Step::Rate { other: is_other } => self.locked(|core, _| {
-                core.set_rates(0, &[if is_other { other } else { rate }], now, wakes);
-                core.serve(now, wakes);
+            Step::Rate { other: is_other } => self.locked(|state, _| {
+                state.set_rates(0, &[if is_other { other } else { rate }], now, wakes);
+                state.serve(now, wakes);
                 None
             }),
-            Step::Add => self.locked(|core, _| {
-                core.add_rate(0, other, now, wakes);
-                core.serve(now, wakes);
+            Step::Add => self.locked(|state, _| {
+                state.add_rate(0, other, now, wakes);
+                state.serve(now, wakes);
                 None
             }),
         }
@@ -246,8 +247,8 @@ fn a_bucket_that_has_heard_of_quotas_comes_to_rest_and_remembers_them() {
     assert_eq!(bucket.take(1, 0, later), Seen::Taken);
     assert!(matches!(bucket.take(1, 0, later), Seen::Rejected(_)));
     bucket.step(Step::Hear(second), rate, later);
-    let core = bucket.kept.core.as_ref().unwrap();
-    let quotas = core.quotas.as_ref().unwrap();
+    let state = bucket.kept.state.as_ref().unwrap();
+    let quotas = state.quotas.as_ref().unwrap();
     assert!(quotas.closed_until(Some(target()), later).is_some());
 }
 
@@ -345,10 +346,10 @@ fn what_a_nanosecond_does_not_divide_stays_with_the_lock() {
     let [rate, other] = [rate(2, 10), rate(1, 7)].map(|rate| rate.with_burst(one));
     let mut bucket = Bucket::new(rate, start, true);
     let wakes = &mut Wakes::new();
-    bucket.locked(|core, _| core.set_rates(0, &[other], start, wakes));
+    bucket.locked(|state, _| state.set_rates(0, &[other], start, wakes));
     assert_eq!(bucket.take(1, 0, start), Seen::Taken);
     // A seventh of a token is not a whole number of fifths.
-    bucket.locked(|core, _| core.set_rates(0, &[rate], at(1), wakes));
+    bucket.locked(|state, _| state.set_rates(0, &[rate], at(1), wakes));
     assert!(!bucket.fast_path.as_ref().unwrap().try_take(1, at(100)));
     // Once the bucket is full, the rest is gone.
     bucket.step(Step::Look, rate, at(100));
@@ -387,16 +388,16 @@ fn a_bucket_at_rest_has_nothing_but_its_word() {
     let now = Instant::now();
     let rate = Rate::new(10, Duration::from_secs(1)).unwrap();
     let mut bucket = Bucket::new(rate.with_burst(NonZeroU32::MIN), now, true);
-    assert!(bucket.kept.core.is_none());
+    assert!(bucket.kept.state.is_none());
     assert_eq!(bucket.take(1, 1, now), Seen::Taken);
     assert_eq!(bucket.take(1, 1, now), Seen::Waits);
-    assert!(bucket.kept.core.is_some());
+    assert!(bucket.kept.state.is_some());
     let later = now + Duration::from_millis(100);
     assert_eq!(
         bucket.step(Step::Spend(0), rate, later),
         Some(Seen::Sent(true))
     );
-    assert!(bucket.kept.core.is_none());
+    assert!(bucket.kept.state.is_none());
 }
 
 #[test]
@@ -406,13 +407,13 @@ fn a_bucket_that_is_older_than_its_template_gets_its_tokens_back() {
     let rate = Rate::new(1, Duration::from_secs(1)).unwrap();
     let rate = rate.with_burst(NonZeroU32::MIN);
     let template = FastPath::new(rate, ahead);
-    let kept = template.keep(Core::new(rate, ahead));
+    let kept = template.keep(BucketState::new(rate, ahead));
     let fast_path = template.fresh(rate, now);
-    fast_path.keep(template.fresh_core(&kept, now));
+    fast_path.keep(template.fresh_state(&kept, now));
     assert!(fast_path.try_take(1, now));
     assert!(!fast_path.try_take(1, now + Duration::from_millis(999)));
     assert!(fast_path.try_take(1, now + Duration::from_secs(1)));
     // A bucket that is not ahead shares what the word means.
     let other = template.fresh(rate, ahead);
-    assert!(Arc::ptr_eq(&other.terms, &template.terms));
+    assert!(Arc::ptr_eq(&other.scale, &template.scale));
 }
