@@ -38,6 +38,7 @@
 
 mod attempt;
 mod call_keys;
+mod call_record;
 mod call_timeout;
 mod cause;
 mod classify;
@@ -71,11 +72,11 @@ mod stop_reason;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod timer;
-mod trail;
 mod upload;
 
 pub use attempt::{Attempt, History};
 pub use call_keys::CallKeys;
+pub use call_record::Trail;
 pub use call_timeout::CallTimeout;
 pub use cause::{BoxError, causes, find_cause};
 pub use classify::{Classified, Classify, Effect, Fault, Outcome, ResponseHead, Verdict};
@@ -105,7 +106,6 @@ pub use retried::Retried;
 pub use retry_info::RetryInfo;
 pub use stop_reason::StopReason;
 pub use timer::{NoRuntime, timer};
-pub use trail::Trail;
 pub use upload::Upload;
 
 #[cfg(doctest)]
