@@ -6,6 +6,7 @@
 //! ```text
 //!            outer layers                                     inner layers
 //!  request   CallContext { deadline, attempt, call id }  -->  read it, tighten it
+//!            CallRecord  <------------------------------------  what was unusual: waits, rejections, retries
 //!  response  <--------------------------------------------  Gate { opens_at }
 //!  error     <----------------  Rejected, Elapsed, Classified, found with find_cause
 //! ```
@@ -56,6 +57,7 @@ mod key_field;
 mod layer_kind;
 mod letters_snapshot;
 mod long_lived;
+mod note;
 mod observe_only;
 #[doc(hidden)]
 pub mod plain;
@@ -73,10 +75,11 @@ mod stop_reason;
 pub mod test_util;
 mod timer;
 mod upload;
+mod waited_for;
 
 pub use attempt::{Attempt, History};
 pub use call_keys::CallKeys;
-pub use call_record::Trail;
+pub use call_record::CallRecord;
 pub use call_timeout::CallTimeout;
 pub use cause::{BoxError, causes, find_cause};
 pub use classify::{Classified, Classify, Effect, Fault, Outcome, ResponseHead, Verdict};
@@ -94,6 +97,7 @@ pub use key_field::KeyField;
 pub use layer_kind::LayerKind;
 pub use letters_snapshot::LettersSnapshot;
 pub use long_lived::LongLived;
+pub use note::{Note, NoteKind};
 pub use observe_only::{Decision, ObserveOnly};
 pub use random::{NoRandomBytes, random_bytes};
 pub use rate::{InvalidRate, Rate};
@@ -107,6 +111,7 @@ pub use retry_info::RetryInfo;
 pub use stop_reason::StopReason;
 pub use timer::{NoRuntime, timer};
 pub use upload::Upload;
+pub use waited_for::WaitedFor;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

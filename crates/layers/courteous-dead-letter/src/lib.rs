@@ -76,7 +76,7 @@
 //! The layer goes just inside the layer that gives a call its idempotency key, so that every record
 //! has the key that was sent. It goes outside all other layers, including the total timeout, so
 //! that it sees the final outcome of a call. A retry inside reports on the attempts by
-//! [`RetryInfo`](courteous_core::RetryInfo) and [`Trail`](courteous_core::Trail). Without a retry,
+//! [`RetryInfo`](courteous_core::RetryInfo) and [`CallRecord`](courteous_core::CallRecord). Without a retry,
 //! the layer judges the call alone: see [`DeadLetterLayer::with_classifier`].
 //!
 //! In the wrong place it is safe. Inside a retry it records nothing, as it cannot know there

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous_core::{CallContext, Trail};
+use courteous_core::{CallContext, CallRecord};
 use courteous_dead_letter::{DeadLetterLayer, MemoryStore};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::{Empty, Full};
@@ -36,17 +36,18 @@ fn request() -> Request<Full<Bytes>> {
 
 #[test]
 fn a_call_that_succeeds_costs_four_allocations() {
-    let server = service_fn(|mut request: Request<Full<Bytes>>| {
+    let server = service_fn(|request: Request<Full<Bytes>>| {
         // As a retry does.
-        let trail: Option<Trail> = request.extensions_mut().remove();
-        trail.inspect(|trail| trail.begin(1));
+        if let Some(record) = CallRecord::of(request.extensions()) {
+            record.begin_attempt();
+        }
         std::future::ready(Ok::<_, Infallible>(Response::new(Empty::new())))
     });
     let bare = count(server);
     let layer = DeadLetterLayer::new(MemoryStore::new());
     let layered = count(layer.layer(server));
     let filtered = count(layer.clone().with_filter(|_| false).layer(server));
-    // The trail and its place among the extensions; a copy of the header fields.
+    // The record and its place among the extensions; a copy of the header fields.
     assert_eq!((bare, layered, filtered), (0, 4, 0));
 }
 

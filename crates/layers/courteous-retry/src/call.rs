@@ -19,7 +19,7 @@
 //! | `judge` | reads the outcome of an attempt and chooses: return it, or make another attempt |
 //! | `plan` | decides whether another attempt is allowed, and pays for it |
 //! | `schedule` | sets the instant of the next attempt, and waits for it |
-//! | `record` | counts attempts and writes them into the history |
+//! | `record` | counts attempts and writes them into the history and the call's record |
 //! | `finish` | ends the call: builds the `RetryInfo` and the error |
 //! | `observed` | does the same for a layer that only observes, and changes nothing |
 //!
@@ -62,12 +62,13 @@ use std::{pin::Pin, sync::Arc};
 use courteous_body::Keep;
 use courteous_budget::{Payment, Receipt};
 use courteous_core::{
-    BoxError, CallContext, CallKeys, ClaimedKey, History, ObserveOnly, RequestLine, Trail,
+    BoxError, CallContext, CallKeys, CallRecord, ClaimedKey, History, ObserveOnly, RequestLine,
 };
 use http::{HeaderMap, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
+use self::record::Backoff;
 use crate::{
     policy::{Allowance, Progress, RequestFacts},
     settings::Settings,
@@ -92,10 +93,7 @@ pub(crate) struct Call<S, K: Keep<B>, B> {
     /// Lets a key layer further in derive one key for all attempts. `Some` if the request has no
     /// key and its method is not idempotent.
     keys: Option<CallKeys>,
-    /// Where a layer outside reads how the call goes, if there is such a layer.
-    trail: Option<Trail>,
-    /// `Some` if the layer only observes, until the first outcome.
-    observed: Option<ObserveOnly>,
+    told: Told,
     /// Boxed: nearly all calls end with their first attempt, and each byte of a call is moved
     /// several times.
     later: Option<Pin<Box<Later<B>>>>,
@@ -109,6 +107,16 @@ pin_project! {
         #[pin]
         timer: Option<Sleep>,
     }
+}
+
+/// Who is told of the call besides its caller. One field for both, as each byte of a call is moved
+/// several times.
+enum Told {
+    Nobody,
+    /// The call's record, in which a layer outside reads how the call goes.
+    Record(CallRecord),
+    /// The layer only observes, until the first outcome.
+    Observer(ObserveOnly),
 }
 
 /// The call so far.
@@ -126,8 +134,10 @@ struct SoFar<B> {
 struct Next<B> {
     body: B,
     until: Instant,
-    /// What it has paid. `None` if it replaces the first attempt, which a limit has refused.
+    /// What it has paid. `None` if it replaces the first attempt, which a limit has rejected.
     payment: Option<Payment>,
+    /// The wait in the call's record, until it has ended.
+    backoff: Option<Backoff>,
 }
 
 /// What the future does after an attempt.
@@ -155,8 +165,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             context: CallContext::default(),
             key: None,
             keys: None,
-            trail: None,
-            observed: None,
+            told: Told::Nobody,
             later: None,
         }
     }
@@ -164,6 +173,14 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     /// The deadline of the call.
     const fn deadline(&self) -> Option<Instant> {
         self.context.deadline()
+    }
+
+    /// The call's record, if a layer outside has made one.
+    const fn record(&self) -> Option<&CallRecord> {
+        match &self.told {
+            Told::Record(record) => Some(record),
+            _ => None,
+        }
     }
 
     fn so_far(&mut self) -> &mut SoFar<B> {

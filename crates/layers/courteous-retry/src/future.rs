@@ -113,6 +113,7 @@ where
                         this.state.set(State::Done);
                         return Poll::Ready(Err(this.call.no_attempt(error.into())));
                     }
+                    this.call.end_wait();
                     State::Ready
                 }
                 StateProj::Ready => {

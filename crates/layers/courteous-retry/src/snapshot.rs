@@ -7,14 +7,14 @@ use crate::fields::Fields;
 pub(crate) struct Snapshot<T> {
     version: Version,
     headers: Fields,
-    /// Empty if they held nothing but the context, which is kept apart and written into each attempt: a copy of them would
-    /// allocate three times.
+    /// Empty if they held nothing but the context, the record and the key's claim. These are kept apart and written into each
+    /// attempt: a copy of the map would allocate three times, and once for each of them.
     extensions: Extensions,
     body: T,
 }
 
 impl<T> Snapshot<T> {
-    /// Of `request` as it came, with `body`. With `has_more`, its extensions hold more than the context.
+    /// Of `request` as it came, with `body`. With `has_more`, its extensions hold more than is kept apart.
     // Put together in its place: else it is moved twice.
     #[inline(always)]
     pub(crate) fn of<B>(request: &Request<B>, has_more: bool, body: T) -> Self {

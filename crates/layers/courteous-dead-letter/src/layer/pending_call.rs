@@ -2,7 +2,7 @@ use std::{error::Error, sync::Arc};
 
 use courteous_body::{Keep, NotReplayable};
 use courteous_core::{
-    CallContext, Decision, Idempotent, KeyField, ObserveOnly, RequestLine, RequestView, Trail,
+    CallContext, CallRecord, Decision, Idempotent, KeyField, ObserveOnly, RequestLine, RequestView,
 };
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
@@ -33,7 +33,7 @@ struct Observed {
     settings: Arc<Settings>,
     switch: ObserveOnly,
     line: RequestLine,
-    trail: Trail,
+    call_record: CallRecord,
 }
 
 struct Open<K: Keep<B>, B> {
@@ -43,7 +43,7 @@ struct Open<K: Keep<B>, B> {
     headers: HeaderMap,
     tags: Tags,
     body: K::Kept,
-    trail: Trail,
+    call_record: CallRecord,
     idempotent: Option<bool>,
     begun: Instant,
     /// There is a retry outside, which may retry a failure of this call.
@@ -66,26 +66,25 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
         if is_redrive || !is_wanted {
             return (Self(None), request);
         }
-        let trail = Trail::new();
         let inside_retry = CallContext::of(request.extensions()).attempt().is_some();
         if let Some(switch) = ObserveOnly::active(settings.observe.as_ref()) {
             // This is an attempt, not a call, and would not be recorded.
             if inside_retry {
                 return (Self(None), request);
             }
-            request.extensions_mut().insert(trail.clone());
+            let call_record = CallRecord::of_or_insert(request.extensions_mut());
             let observed = Observed {
                 settings: Arc::clone(settings),
                 switch: switch.clone(),
                 line: RequestLine::of(&request),
-                trail,
+                call_record,
             };
             return (Self(Some(Kind::Observed(observed))), request);
         }
         let extensions = request.extensions_mut();
         let tags = extensions.remove().unwrap_or_default();
         let idempotent = extensions.get().map(|&Idempotent(said)| said);
-        extensions.insert(trail.clone());
+        let call_record = CallRecord::of_or_insert(extensions);
         let line = RequestLine::of(&request);
         let (parts, body) = request.into_parts();
         let (body, kept) = keep.keep(body, settings.body_limit);
@@ -96,7 +95,7 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
             headers: parts.headers.clone(),
             tags,
             body: kept,
-            trail,
+            call_record,
             idempotent,
             begun: Instant::now(),
             inside_retry,
@@ -117,11 +116,16 @@ impl<K: Keep<B>, B: Body> Ticket<K, B> {
     ) -> Option<Recording<B>> {
         match self.0.take()? {
             Kind::Open(open) => {
-                let failed = judge(&open.settings, &open.trail, &open.line, result)?;
+                let failed = judge(&open.settings, &open.call_record, &open.line, result)?;
                 Some(open.record(failed, result.err()))
             }
             Kind::Observed(observed) => {
-                let failed = judge(&observed.settings, &observed.trail, &observed.line, result)?;
+                let failed = judge(
+                    &observed.settings,
+                    &observed.call_record,
+                    &observed.line,
+                    result,
+                )?;
                 let status = result.ok().map(Response::status);
                 observed.tell(failed.reason, status);
                 None
@@ -133,14 +137,14 @@ impl<K: Keep<B>, B: Body> Ticket<K, B> {
 /// How a call has failed, if it failed for a reason that counts.
 fn judge<RB: Body>(
     settings: &Settings,
-    trail: &Trail,
+    call_record: &CallRecord,
     line: &RequestLine,
     result: Result<&Response<RB>, &(dyn Error + 'static)>,
 ) -> Option<Failed> {
     let classifier = &*settings.classifier;
     let failed = match result {
-        Ok(response) => Failed::of_response(response, trail, line, classifier),
-        Err(error) => Failed::of_error(error, trail, line, classifier),
+        Ok(response) => Failed::of_response(response, call_record, line, classifier),
+        Err(error) => Failed::of_error(error, call_record, line, classifier),
     };
     failed.filter(|failed| settings.reasons.contains(failed.reason))
 }
@@ -182,7 +186,7 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
             withheld: stripped.withheld,
             payload,
             key_header: has_key.then(|| settings.key_header.clone()),
-            idempotent: self.trail.idempotent().or(self.idempotent),
+            idempotent: self.call_record.idempotent().or(self.idempotent),
             first_at: clock.at(self.begun),
             tags,
             ..Letter::new(
@@ -206,7 +210,7 @@ impl<K: Keep<B>, B: Body> Drop for Ticket<K, B> {
         let abandoned = |settings: &Settings| settings.reasons.contains(Reason::Abandoned);
         match self.0.take() {
             Some(Kind::Open(open)) if abandoned(&open.settings) => {
-                let failed = Failed::abandoned(&open.trail);
+                let failed = Failed::abandoned(&open.call_record);
                 // Dropping the recording at once hands the letter over.
                 drop(open.record(failed, None));
             }

@@ -5,8 +5,8 @@ use std::error::Error;
 
 use courteous_classify::wait_after;
 use courteous_core::{
-    Attempt, Classify, Effect, Elapsed, Fault, Gate, History, Outcome, RejectReason, Rejected,
-    RequestLine, Retried, RetryInfo, Scope, Trail, Verdict, find_cause,
+    Attempt, CallRecord, Classify, Effect, Elapsed, Fault, Gate, History, Outcome, RejectReason,
+    Rejected, RequestLine, Retried, RetryInfo, Scope, Verdict, find_cause,
 };
 use http::{Response, StatusCode};
 use http_body::Body;
@@ -30,7 +30,7 @@ impl Failed {
     /// What `response` means. `None` if it is an answer.
     pub(crate) fn of_response<B: Body>(
         response: &Response<B>,
-        trail: &Trail,
+        call_record: &CallRecord,
         request: &RequestLine,
         classifier: &dyn Classify,
     ) -> Option<Self> {
@@ -38,7 +38,7 @@ impl Failed {
         if let Some(info) = response.extensions().get::<RetryInfo>() {
             return Self::of_info(info, status);
         }
-        if trail.is_followed() {
+        if call_record.is_followed() {
             // A retry reports nothing about a first attempt that was answered.
             return None;
         }
@@ -58,7 +58,7 @@ impl Failed {
     /// What `error` means. `None` if it is in fact a server's answer.
     pub(crate) fn of_error(
         error: &(dyn Error + 'static),
-        trail: &Trail,
+        call_record: &CallRecord,
         request: &RequestLine,
         classifier: &dyn Classify,
     ) -> Option<Self> {
@@ -66,9 +66,9 @@ impl Failed {
         let mut failed = if let Some(retried) = find_cause::<Retried>(error) {
             let mut failed = Self::of_info(retried.info(), retried.last_status())?;
             // An attempt that an inner retry has ended is not in this history.
-            if trail.is_followed() {
-                failed.maybe_sent |= trail.is_maybe_sent();
-                failed.maybe_processed |= trail.is_maybe_processed();
+            if call_record.is_followed() {
+                failed.maybe_sent |= call_record.is_maybe_sent();
+                failed.maybe_processed |= call_record.is_maybe_processed();
             }
             failed
         } else {
@@ -77,11 +77,11 @@ impl Failed {
                 None => classifier.classify(Outcome::error(error).with_request(request)),
             };
             let mut failed = Self::of_single(verdict, None)?;
-            if trail.is_followed() {
-                failed.attempts = trail.attempts();
-                failed.history = trail.history();
-                failed.maybe_sent = trail.is_maybe_sent();
-                failed.maybe_processed = trail.is_maybe_processed();
+            if call_record.is_followed() {
+                failed.attempts = call_record.attempts();
+                failed.history = call_record.history();
+                failed.maybe_sent = call_record.is_maybe_sent();
+                failed.maybe_processed = call_record.is_maybe_processed();
                 failed.status = last_status(&failed.history);
             } else if rejected.is_some() {
                 failed.attempts = 0;
@@ -108,17 +108,17 @@ impl Failed {
     }
 
     /// What a call means that was dropped before it ended.
-    pub(crate) fn abandoned(trail: &Trail) -> Self {
-        let history = trail.history();
+    pub(crate) fn abandoned(call_record: &CallRecord) -> Self {
+        let history = call_record.history();
         Self {
             reason: Reason::Abandoned,
-            attempts: if trail.is_followed() {
-                trail.attempts()
+            attempts: if call_record.is_followed() {
+                call_record.attempts()
             } else {
                 1
             },
-            maybe_sent: trail.is_maybe_sent(),
-            maybe_processed: trail.is_maybe_processed(),
+            maybe_sent: call_record.is_maybe_sent(),
+            maybe_processed: call_record.is_maybe_processed(),
             status: last_status(&history),
             history,
             not_before: None,
@@ -139,9 +139,9 @@ impl Failed {
     }
 
     /// An answer with `status` that another redrive may not get.
-    pub(crate) fn answered(status: StatusCode, trail: &Trail) -> Self {
-        let attempts = trail.attempts().max(1);
-        let mut history = trail.history();
+    pub(crate) fn answered(status: StatusCode, call_record: &CallRecord) -> Self {
+        let attempts = call_record.attempts().max(1);
+        let mut history = call_record.history();
         // A server that refuses the credentials does not act on the request.
         let is_refusal = matches!(status.as_u16(), 401 | 403 | 407);
         let maybe_processed = !is_refusal || history.is_maybe_processed();
@@ -277,8 +277,8 @@ mod tests {
         RequestLine::of(&http::Request::new(()))
     }
 
-    fn of_error(error: impl Into<BoxError>, trail: &Trail) -> Option<Failed> {
-        Failed::of_error(&*error.into(), trail, &line(), &HttpClassifier::new())
+    fn of_error(error: impl Into<BoxError>, call_record: &CallRecord) -> Option<Failed> {
+        Failed::of_error(&*error.into(), call_record, &line(), &HttpClassifier::new())
     }
 
     fn response(status: u16) -> Response<Empty<&'static [u8]>> {
@@ -292,8 +292,12 @@ mod tests {
     #[test]
     fn without_a_retry_a_call_is_judged_as_a_retry_would() {
         let of = |response: &Response<Empty<&'static [u8]>>| {
-            let failed =
-                Failed::of_response(response, &Trail::new(), &line(), &HttpClassifier::new());
+            let failed = Failed::of_response(
+                response,
+                &CallRecord::new(),
+                &line(),
+                &HttpClassifier::new(),
+            );
             failed.map(|failed| (failed.reason, failed.maybe_processed))
         };
         let with = |status: u16, fields: &[(&'static str, &'static str)]| {
@@ -320,7 +324,7 @@ mod tests {
     #[test]
     fn without_a_retry_an_error_tells_what_it_knows() {
         let of = |error: BoxError| {
-            let failed = of_error(error, &Trail::new()).unwrap();
+            let failed = of_error(error, &CallRecord::new()).unwrap();
             (failed.reason, failed.maybe_sent)
         };
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
@@ -333,8 +337,13 @@ mod tests {
     #[test]
     fn what_a_retry_says_counts_and_not_the_status() {
         let of = |response: &Response<Empty<&'static [u8]>>| {
-            Failed::of_response(response, &Trail::new(), &line(), &HttpClassifier::new())
-                .map(|failed| failed.reason)
+            Failed::of_response(
+                response,
+                &CallRecord::new(),
+                &line(),
+                &HttpClassifier::new(),
+            )
+            .map(|failed| failed.reason)
         };
         let mut one = response(503);
         assert_eq!(of(&one), Some(Reason::NotRetried));
@@ -349,11 +358,16 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_that_took_the_trail_and_says_nothing_was_answered() {
-        let trail = Trail::new();
-        trail.begin(1);
+    fn a_retry_that_counts_and_says_nothing_was_answered() {
+        let call_record = CallRecord::new();
+        call_record.begin_attempt();
         assert_eq!(
-            Failed::of_response(&response(503), &trail, &line(), &HttpClassifier::new()),
+            Failed::of_response(
+                &response(503),
+                &call_record,
+                &line(),
+                &HttpClassifier::new()
+            ),
             None
         );
     }
@@ -362,7 +376,8 @@ mod tests {
     fn after_a_retry_it_is_known_whether_the_request_was_sent() {
         for (verdicts, sent) in [(&[NEVER, NEVER][..], false), (&[MAYBE, NEVER], true)] {
             let info = info(StopReason::AttemptsExhausted, verdicts);
-            let failed = of_error(Retried::new(info, "refused".into()), &Trail::new()).unwrap();
+            let failed =
+                of_error(Retried::new(info, "refused".into()), &CallRecord::new()).unwrap();
             assert_eq!((failed.attempts, failed.maybe_sent), (2, sent));
             assert_eq!(failed.status, sent.then_some(StatusCode::BAD_GATEWAY));
         }
@@ -373,43 +388,43 @@ mod tests {
         // The outer retry knows of no attempt; the inner one has begun one.
         let rejected = Rejected::new(RejectReason::QueueFull);
         let retried = || Retried::new(info(StopReason::Rejected, &[]), rejected.into());
-        let trail = Trail::new();
-        let failed = of_error(retried(), &trail).unwrap();
+        let call_record = CallRecord::new();
+        let failed = of_error(retried(), &call_record).unwrap();
         assert!(!failed.maybe_sent && failed.was_refused_here());
-        trail.begin(1);
-        let failed = of_error(retried(), &trail).unwrap();
+        call_record.begin_attempt();
+        let failed = of_error(retried(), &call_record).unwrap();
         assert!(failed.maybe_sent && !failed.was_refused_here());
     }
 
     #[test]
-    fn after_a_total_timeout_the_trail_tells() {
+    fn after_a_total_timeout_the_record_tells() {
         let elapsed = || Elapsed::new(Duration::from_secs(1), Scope::Total);
-        let trail = Trail::new();
-        // No retry took the trail: perhaps there is no retry to report on the attempts.
-        let failed = of_error(elapsed(), &trail).unwrap();
+        let call_record = CallRecord::new();
+        // No retry counts: perhaps there is no retry to report on the attempts.
+        let failed = of_error(elapsed(), &call_record).unwrap();
         assert_eq!(
             (failed.reason, failed.attempts, failed.maybe_sent),
             (Reason::Deadline, 1, true)
         );
-        trail.begin(1);
-        trail.fail(Attempt::new(1, Instant::now(), NEVER, None));
-        let failed = of_error(elapsed(), &trail).unwrap();
+        call_record.begin_attempt();
+        call_record.fail_attempt(Attempt::new(1, Instant::now(), NEVER, None));
+        let failed = of_error(elapsed(), &call_record).unwrap();
         assert_eq!((failed.attempts, failed.maybe_sent), (1, false));
-        trail.begin(2);
-        let failed = of_error(elapsed(), &trail).unwrap();
+        call_record.begin_attempt();
+        let failed = of_error(elapsed(), &call_record).unwrap();
         assert_eq!((failed.attempts, failed.maybe_sent), (2, true));
         assert_eq!(failed.history.attempts().len(), 1);
     }
 
     #[test]
     fn a_call_that_ended_before_its_first_attempt_was_not_sent() {
-        let trail = Trail::new();
-        trail.begin(1);
-        trail.reject();
+        let call_record = CallRecord::new();
+        call_record.begin_attempt();
+        call_record.reject_attempt();
         let elapsed = Elapsed::new(Duration::from_secs(1), Scope::Total);
         for failed in [
-            of_error(elapsed, &trail).unwrap(),
-            Failed::abandoned(&trail),
+            of_error(elapsed, &call_record).unwrap(),
+            Failed::abandoned(&call_record),
         ] {
             assert_eq!((failed.attempts, failed.maybe_sent), (0, false));
             assert!(failed.history.attempts().is_empty());
@@ -421,7 +436,7 @@ mod tests {
         let wait = Duration::from_secs(9);
         let now = Instant::now();
         let rejected = Rejected::new(RejectReason::Paused).with_wait(now, wait);
-        let failed = of_error(rejected, &Trail::new()).unwrap();
+        let failed = of_error(rejected, &CallRecord::new()).unwrap();
         assert_eq!(
             (failed.reason, failed.attempts, failed.maybe_sent),
             (Reason::Rejected, 0, false)
@@ -429,14 +444,14 @@ mod tests {
         assert_eq!(failed.not_before, Some(now + wait));
 
         let reused = Rejected::new(RejectReason::KeyReused);
-        let failed = of_error(reused, &Trail::new()).unwrap();
+        let failed = of_error(reused, &CallRecord::new()).unwrap();
         assert_eq!(failed.reason, Reason::KeyReused);
         for never in [RejectReason::CostAboveBurst, RejectReason::MalformedKey] {
             let never = Rejected::new(never);
-            let failed = of_error(never, &Trail::new()).unwrap();
+            let failed = of_error(never, &CallRecord::new()).unwrap();
             assert_eq!(failed.reason, Reason::Unsendable);
             let retried = Retried::new(info(StopReason::Rejected, &[]), never.into());
-            let failed = of_error(retried, &Trail::new()).unwrap();
+            let failed = of_error(retried, &CallRecord::new()).unwrap();
             assert_eq!(failed.reason, Reason::Unsendable);
         }
     }
@@ -447,13 +462,23 @@ mod tests {
         response
             .headers_mut()
             .insert("retry-after", "60".parse().unwrap());
-        let failed =
-            Failed::of_response(&response, &Trail::new(), &line(), &HttpClassifier::new()).unwrap();
+        let failed = Failed::of_response(
+            &response,
+            &CallRecord::new(),
+            &line(),
+            &HttpClassifier::new(),
+        )
+        .unwrap();
         assert!(failed.not_before.unwrap() > Instant::now() + Duration::from_secs(50));
         let gate = Gate::new(Instant::now());
         response.extensions_mut().insert(gate);
-        let failed =
-            Failed::of_response(&response, &Trail::new(), &line(), &HttpClassifier::new()).unwrap();
+        let failed = Failed::of_response(
+            &response,
+            &CallRecord::new(),
+            &line(),
+            &HttpClassifier::new(),
+        )
+        .unwrap();
         assert_eq!(failed.not_before, Some(gate.opens_at()));
     }
 
@@ -461,7 +486,7 @@ mod tests {
     fn what_would_fail_alike_is_unsendable_if_its_last_attempt_was_not_sent() {
         let reason = |verdicts: &[Verdict]| {
             let retried = Retried::new(info(StopReason::Permanent, verdicts), "gone".into());
-            let failed = of_error(retried, &Trail::new()).unwrap();
+            let failed = of_error(retried, &CallRecord::new()).unwrap();
             (failed.reason, failed.maybe_sent)
         };
         assert_eq!(reason(&[Verdict::Unsendable]), (Reason::Unsendable, false));
@@ -479,13 +504,13 @@ mod tests {
 
     #[test]
     fn a_dropped_call_may_have_been_sent_unless_a_retry_knows_better() {
-        let trail = Trail::new();
-        assert!(Failed::abandoned(&trail).maybe_sent);
-        trail.begin(1);
-        trail.fail(Attempt::new(1, Instant::now(), NEVER, None));
-        assert!(!Failed::abandoned(&trail).maybe_sent);
-        trail.begin(2);
-        let failed = Failed::abandoned(&trail);
+        let call_record = CallRecord::new();
+        assert!(Failed::abandoned(&call_record).maybe_sent);
+        call_record.begin_attempt();
+        call_record.fail_attempt(Attempt::new(1, Instant::now(), NEVER, None));
+        assert!(!Failed::abandoned(&call_record).maybe_sent);
+        call_record.begin_attempt();
+        let failed = Failed::abandoned(&call_record);
         assert_eq!((failed.attempts, failed.maybe_sent), (2, true));
     }
 }

@@ -6,7 +6,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use courteous_classify::is_grpc;
-use courteous_core::{BoxError, CallContext, Elapsed, Idempotent, RequestLine, Scope, Trail};
+use courteous_core::{BoxError, CallContext, CallRecord, Elapsed, Idempotent, RequestLine, Scope};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -83,10 +83,9 @@ impl Redrive {
         *request.method_mut() = letter.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let trail = Trail::new();
         let extensions = request.extensions_mut();
         extensions.insert(Redriving::new(letter.id));
-        extensions.insert(trail.clone());
+        let call_record = CallRecord::of_or_insert(extensions);
         if let Some(said) = letter.idempotent {
             extensions.insert(Idempotent(said));
         }
@@ -103,7 +102,7 @@ impl Redrive {
             None => call.await,
         };
         let began = self.clock.at(claimed_at);
-        self.judge(record, &line, result, &trail, &scrubber, began)
+        self.judge(record, &line, result, &call_record, &scrubber, began)
     }
 
     fn judge<RB: Body>(
@@ -111,17 +110,17 @@ impl Redrive {
         record: &Record,
         line: &RequestLine,
         result: Result<Response<RB>, BoxError>,
-        trail: &Trail,
+        call_record: &CallRecord,
         scrubber: &Scrubber,
         began: SystemTime,
     ) -> Attempted<RB> {
         let (failed, error, response) = match result {
             Ok(response) => {
-                let failed = Failed::of_response(&response, trail, line, &*self.classifier);
+                let failed = Failed::of_response(&response, call_record, line, &*self.classifier);
                 (failed, None, Some(response))
             }
             Err(error) => {
-                let failed = Failed::of_error(&*error, trail, line, &*self.classifier);
+                let failed = Failed::of_error(&*error, call_record, line, &*self.classifier);
                 (failed, Some(scrubber.error(&*error)), None)
             }
         };
@@ -133,7 +132,7 @@ impl Redrive {
                 RedriveOutcome::Delivered { status },
             ),
             (failed, Some(status)) if is_of_this_time(status, &record.letter) => {
-                let failed = failed.unwrap_or_else(|| Failed::answered(status, trail));
+                let failed = failed.unwrap_or_else(|| Failed::answered(status, call_record));
                 self.failed(record, failed, None, began)
             }
             (None, Some(status)) => refused(status),

@@ -6,7 +6,7 @@ use std::{
 
 use bytes::Bytes;
 use courteous_body::AnyBody;
-use courteous_core::{Attempt, Trail};
+use courteous_core::{Attempt, CallRecord};
 use courteous_dead_letter::{DeadLetterLayer, LetterOutcome, Payload, Reason};
 use courteous_testkit::{Probe, Reply, TestBody};
 use http::Request;
@@ -49,13 +49,13 @@ async fn a_dropped_call_is_handed_over_by_choice() {
 }
 
 #[tokio::test]
-async fn a_dropped_call_knows_its_attempts_by_the_trail() {
+async fn a_dropped_call_knows_its_attempts_by_its_record() {
     let (_, store, layer) = layer();
     let layer = layer.with_reason(Reason::Abandoned);
     let (probe, call) = under_way(&layer, "hello".into());
-    let trail = probe.seen()[0].extensions.get::<Trail>().unwrap().clone();
-    trail.begin(1);
-    trail.fail(Attempt::new(1, Instant::now(), NEVER_SENT, None));
+    let record = CallRecord::of(&probe.seen()[0].extensions).unwrap().clone();
+    record.begin_attempt();
+    record.fail_attempt(Attempt::new(1, Instant::now(), NEVER_SENT, None));
     drop(call);
     let failure = letter(&store).await.failure;
     assert_eq!((failure.attempts, failure.maybe_sent), (1, false));

@@ -2,8 +2,8 @@ use std::{convert::Infallible, io};
 
 use bytes::Bytes;
 use courteous_core::{
-    Attempt, CallContext, Classified, Effect, Elapsed, Fault, Outcome, RejectReason, Rejected,
-    Retried, Scope, StopReason, Trail, Verdict, find_cause,
+    Attempt, BoxError, CallContext, CallRecord, Classified, Effect, Elapsed, Fault, NoteKind,
+    Outcome, RejectReason, Rejected, Retried, Scope, StopReason, Verdict, find_cause,
 };
 use courteous_dead_letter::{DeadLettered, NotRecorded, NotRecordedCause, Payload, Reason, Tags};
 use http::{HeaderName, Method, Request, Response, StatusCode};
@@ -24,9 +24,9 @@ async fn a_call_that_has_finally_failed_is_recorded_with_all_it_takes_to_send_it
     request
         .extensions_mut()
         .insert(Tags::new().with("order", "42"));
-    let response = call(&layer, request, async |mut request| {
-        let trail = take_trail(&mut request);
-        trail.begin(1);
+    let response = call(&layer, request, async |request| {
+        let record = record_of(&request);
+        record.begin_attempt();
         sleep(2 * SECOND).await;
         let mut response = status(503);
         let info = info(StopReason::AttemptsExhausted, &[NEVER_SENT, FAILED]);
@@ -278,7 +278,7 @@ async fn what_the_filter_does_not_let_through_is_left_alone() {
     let layer = layer.with_filter(|request| !request.method().is_safe());
     let get = Request::get("/").body(Body::default()).unwrap();
     let response = call(&layer, get, async |request| {
-        assert!(request.extensions().get::<Trail>().is_none());
+        assert!(CallRecord::of(request.extensions()).is_none());
         Ok::<_, Infallible>(status(503))
     });
     assert!(DeadLettered::of(&response.await.unwrap()).is_none());
@@ -287,15 +287,15 @@ async fn what_the_filter_does_not_let_through_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_total_timeout_the_trail_tells_what_was_tried() {
+async fn after_a_total_timeout_the_record_tells_what_was_tried() {
     for sent in [false, true] {
         let (_, store, layer) = layer();
-        call(&layer, post(), async |mut request| {
-            let trail = take_trail(&mut request);
-            trail.begin(1);
-            trail.fail(Attempt::new(1, Instant::now(), NEVER_SENT, None));
+        call(&layer, post(), async |request| {
+            let record = record_of(&request);
+            record.begin_attempt();
+            record.fail_attempt(Attempt::new(1, Instant::now(), NEVER_SENT, None));
             if sent {
-                trail.begin(2);
+                record.begin_attempt();
             }
             Err(Elapsed::new(SECOND, Scope::Total))
         })
@@ -415,7 +415,7 @@ async fn inside_a_retry_it_records_nothing_and_says_so() {
 }
 
 #[tokio::test]
-async fn the_tags_go_no_further_in_and_the_trail_does() {
+async fn the_tags_go_no_further_in_and_the_record_does() {
     let (_, _, layer) = layer();
     let mut request = post();
     request
@@ -423,11 +423,53 @@ async fn the_tags_go_no_further_in_and_the_trail_does() {
         .insert(Tags::new().with("order", "42"));
     call(&layer, request, async |request| {
         assert!(request.extensions().get::<Tags>().is_none());
-        assert!(request.extensions().get::<Trail>().is_some());
+        assert!(CallRecord::of(request.extensions()).is_some());
         Ok::<_, Infallible>(status(200))
     })
     .await
     .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_a_layer_outside_has_made_is_shared() {
+    let (_, store, layer) = layer();
+    let mut request = post();
+    let record = CallRecord::of_or_insert(request.extensions_mut());
+    let server = async |request| {
+        let written = record_of(&request);
+        written.begin_attempt();
+        written.fail_attempt(Attempt::new(1, Instant::now(), NEVER_SENT, None));
+        written.begin_attempt();
+        written.note(NoteKind::Elapsed(Scope::Total));
+        Err::<_, BoxError>(Elapsed::new(SECOND, Scope::Total).into())
+    };
+    call(&layer, request, server).await.unwrap_err();
+    let failure = letter(&store).await.failure;
+    assert_eq!((failure.attempts, failure.history.len()), (2, 1));
+    assert_eq!((record.attempts(), record.notes().len()), (2, 1));
+    assert_eq!(record.notes()[0].kind(), NoteKind::Elapsed(Scope::Total));
+}
+
+#[tokio::test]
+async fn inside_a_retry_the_letters_record_is_its_own() {
+    let outside = CallRecord::new();
+    outside.begin_attempt();
+    for observe in [false, true] {
+        let (_, _, layer) = layer();
+        let layer = layer.observe_only(observe);
+        let mut request = post();
+        let within = outside.within_attempt();
+        request.extensions_mut().insert(within);
+        call(&layer, request, async |request| {
+            let own = record_of(&request);
+            assert!(own != outside && !own.is_followed());
+            own.begin_attempt();
+            Ok::<_, Infallible>(status(200))
+        })
+        .await
+        .unwrap();
+        assert_eq!(outside.attempts(), 1);
+    }
 }
 
 #[tokio::test]

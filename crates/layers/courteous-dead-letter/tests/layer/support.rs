@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use courteous_core::{
-    Attempt, BoxError, Effect, Fault, History, RetryInfo, StopReason, Trail, Verdict,
+    Attempt, BoxError, CallRecord, Effect, Fault, History, RetryInfo, StopReason, Verdict,
 };
 use courteous_dead_letter::{
     BoxFuture, Clock, DeadLetterLayer, Filter, Letter, LetterStore, MemoryStore, Page, PushError,
@@ -86,9 +86,10 @@ pub(crate) fn info(stop: StopReason, verdicts: &[Verdict]) -> RetryInfo {
     RetryInfo::new(verdicts.len() as u32, SECOND, stop, None, history)
 }
 
-/// What a retry does with the trail of `request`.
-pub(crate) fn take_trail(request: &mut Request<Body>) -> Trail {
-    request.extensions_mut().remove().expect("a trail")
+/// The record in `request`.
+pub(crate) fn record_of(request: &Request<Body>) -> CallRecord {
+    let record = CallRecord::of(request.extensions());
+    record.expect("a record").clone()
 }
 
 /// A sink that does what it was told, and keeps the letters. A delay of `Duration::MAX` needs no

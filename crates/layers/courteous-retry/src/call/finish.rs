@@ -9,7 +9,7 @@ use std::mem;
 
 use courteous_body::Keep;
 use courteous_core::{
-    BoxError, RejectReason, Rejected, Retried, RetryInfo, StopReason, find_cause,
+    BoxError, NoteKind, RejectReason, Rejected, Retried, RetryInfo, StopReason, find_cause,
 };
 use http::Response;
 
@@ -61,6 +61,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         );
         if stop.reason != StopReason::Answered {
             events::stopped(&info, &self.line);
+            if let Some(record) = self.record() {
+                record.note(NoteKind::Stopped(stop.reason));
+            }
         }
         info
     }

@@ -4,18 +4,20 @@
 //! A GET that is answered by 503 is counted as one retry with its backoff, say 100 ms, and paid
 //! from a budget of its own. The caller gets the 503 at once.
 
+use std::mem;
+
 use courteous_body::Keep;
 use courteous_budget::Payment;
 use courteous_core::{
-    BoxError, CallContext, Decision as Observed, Elapsed, Fault, ObserveOnly, Outcome, Rejected,
-    Retried, RetryInfo, Scope, Trail, Upload, Verdict, find_cause,
+    BoxError, CallContext, CallRecord, Decision as Observed, Elapsed, Fault, ObserveOnly, Outcome,
+    Rejected, Retried, RetryInfo, Scope, Upload, Verdict, find_cause,
 };
 use http::{Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
 use super::{
-    Call,
+    Call, Told,
     judge::{UNKNOWN, ends_the_call, is_success},
     plan::SHORTEST_WAIT,
 };
@@ -34,9 +36,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         self.context = CallContext::of(extensions);
         self.facts = self.settings.facts(request, extensions);
         self.max_attempts = self.settings.max_attempts(extensions);
-        // The trail stays in the request: a retry further in may really make attempts.
-        if let (Some(trail), Some(said)) = (extensions.get::<Trail>(), self.facts.said) {
-            trail.say_idempotent(said);
+        // Nothing else is written: a retry further in may really make attempts.
+        if let (Some(record), Some(said)) = (CallRecord::of(extensions), self.facts.said) {
+            record.say_idempotent(said);
         }
         if self.max_attempts.get() > 1 {
             let body_limit = self.settings.body_limit(request, self.facts);
@@ -49,17 +51,17 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         {
             request.extensions_mut().insert(upload);
         }
-        self.observed = Some(switch);
+        self.told = Told::Observer(switch);
     }
 
     /// Counts and reports what would follow from `result`. Returns `false`, and does nothing, if
     /// the call is not observed.
     #[inline]
     pub(crate) fn observe<RB: Body>(&mut self, result: &Result<Response<RB>, BoxError>) -> bool {
-        if self.observed.is_none() {
+        if !matches!(self.told, Told::Observer(_)) {
             return false;
         }
-        if let Some(switch) = self.observed.take() {
+        if let Told::Observer(switch) = mem::replace(&mut self.told, Told::Nobody) {
             self.observe_with(&switch, result);
         }
         true

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use courteous_body::Keep;
 use courteous_budget::Receipt;
-use courteous_core::{Outcome, Rejected, StopReason, Verdict};
+use courteous_core::{NoteKind, Outcome, Rejected, StopReason, Verdict};
 use tokio::time::Instant;
 
 use super::{Call, Next};
@@ -72,6 +72,9 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             on_retry(&event);
         }
         events::retry(&event);
+        if let Some(record) = self.record() {
+            record.note(NoteKind::retry(event.wait(), fault));
+        }
         Ok(self.schedule(now, wait, body, Some(payment)))
     }
 
@@ -88,8 +91,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         so_far.progress.attempts = so_far.progress.attempts.saturating_sub(1);
         let progress = so_far.progress;
         let payment = so_far.receipt.take().map(Receipt::unsent);
-        if let Some(trail) = &self.trail {
-            trail.reject();
+        if let Some(record) = self.record() {
+            record.reject_attempt();
         }
         let gate = rejected.gate().ok_or(cause)?;
         let kept = self.snapshot.as_ref().ok_or(cause)?.body();
@@ -104,6 +107,10 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             .check(&progress, self.deadline(), now, wait)?;
         let body = self.keep.again(kept).ok();
         let body = body.ok_or(stop(StopReason::BodyNotReplayable))?;
+        if let Some(record) = self.record() {
+            let wait = wait.until.saturating_duration_since(now);
+            record.note(NoteKind::postponed(wait));
+        }
         Ok(self.schedule(now, wait, body, payment))
     }
 

@@ -1,12 +1,12 @@
-//! Counts attempts and writes them into the call's history, and into the trail that a layer outside
-//! reads.
+//! Counts attempts and writes them into the call's history, and into the call's record, which a layer
+//! outside reads.
 //!
 //! If a retry further in made three attempts of the attempt under way, they stand for it: after one
 //! failed attempt, the call has made 1 + 3 = 4 attempts.
 
 use courteous_body::Keep;
 use courteous_budget::Receipt;
-use courteous_core::{Attempt, RetryInfo, Verdict};
+use courteous_core::{Attempt, CallRecord, RetryInfo, Verdict, WaitedFor};
 use http::StatusCode;
 use tokio::time::Instant;
 
@@ -19,8 +19,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         let attempt = Attempt::new(so_far.progress.attempts, now, verdict, status);
         so_far.receipt = None;
         so_far.history.push(attempt);
-        if let Some(trail) = &self.trail {
-            trail.fail(attempt);
+        if let Some(record) = self.record() {
+            record.fail_attempt(attempt);
         }
     }
 
@@ -37,9 +37,24 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         progress.attempts = before.saturating_add(inner.attempts());
         progress.waited = progress.waited.saturating_add(inner.waited());
         so_far.history.append(inner.history(), before);
-        let attempts = progress.attempts;
-        if let Some(trail) = &self.trail {
-            trail.add(attempts, inner, before);
+        if let Some(record) = self.record() {
+            record.add_attempts(inner, before);
         }
+    }
+}
+
+/// A wait for the next attempt, in the call's record. It ends there with the drop.
+pub(super) struct Backoff(CallRecord);
+
+impl Backoff {
+    pub(super) fn begin(record: &CallRecord) -> Self {
+        record.begin_wait(WaitedFor::Backoff);
+        Self(record.clone())
+    }
+}
+
+impl Drop for Backoff {
+    fn drop(&mut self) {
+        self.0.end_wait(WaitedFor::Backoff);
     }
 }

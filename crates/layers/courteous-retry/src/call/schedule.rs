@@ -15,7 +15,7 @@ use courteous_budget::Payment;
 use courteous_core::NoRuntime;
 use tokio::time::Instant;
 
-use super::{Call, Next};
+use super::{Call, Next, record::Backoff};
 use crate::policy::Wait;
 
 /// How long the rest of a discarded body may take to arrive.
@@ -40,6 +40,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             body,
             until: wait.until,
             payment,
+            backoff: self.record().map(Backoff::begin),
         }
     }
 
@@ -47,6 +48,15 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
     pub(crate) fn next_at(&self) -> Option<Instant> {
         let next = self.later.as_ref()?.so_far.next.as_ref();
         next.map(|next| next.until)
+    }
+
+    /// The wait for the next attempt is over: it is made as soon as the service is ready.
+    pub(crate) fn end_wait(&mut self) {
+        if self.record().is_some()
+            && let Some(next) = &mut self.so_far().next
+        {
+            next.backoff = None;
+        }
     }
 
     /// Waits until `until`. Fails if there is no runtime to wait on.

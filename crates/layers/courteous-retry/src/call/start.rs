@@ -3,23 +3,24 @@
 //! The first attempt is the caller's own request, changed in place. Before that it is copied into a
 //! snapshot, so that nothing that an attempt adds leaks into the next one. A further attempt is the
 //! snapshot with a body that is read again, and the same additions: the call's context with the
-//! attempt's number, the claim on the key, and the attempt's number for the server.
+//! attempt's number, the call's record, the claim on the key, and the attempt's number for the server.
 //!
 //! Attempt 1 of `POST /orders` with `RetryLayer::with_attempt_header(x-attempt)` is sent with
 //! `x-attempt: 1`. Attempt 2 is sent with `x-attempt: 2`, and, if it is a gRPC request, with
 //! `grpc-previous-rpc-attempts: 1`.
 
-use std::num::NonZeroU32;
+use std::{mem, num::NonZeroU32};
 
 use courteous_body::Keep;
 use courteous_budget::Payment;
 use courteous_classify::is_grpc;
 use courteous_core::{
-    BoxError, CallContext, CallId, CallKeys, KeyClaim, Trail, Upload, is_idempotent,
+    BoxError, CallContext, CallId, CallKeys, CallRecord, KeyClaim, NoteKind, RejectReason, Upload,
+    is_idempotent,
 };
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 
-use super::Call;
+use super::{Call, Told};
 use crate::{settings::Settings, snapshot::Snapshot};
 
 /// Tells a gRPC server how many attempts came before this one (gRFC A6).
@@ -45,15 +46,15 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         if let Some(claim) = claim.filter(|_| !request.method().is_safe()) {
             self.key = claim.claim(outer_attempt);
             if self.key.is_none() {
+                if let Some(record) = CallRecord::of(request.extensions()) {
+                    record.note(NoteKind::Rejected(RejectReason::KeyReused));
+                }
                 return Err(self.key_reused());
             }
         }
-        // After the key is claimed: the operation that holds it may write into the same trail.
-        if request.extensions().len() > known {
-            self.trail = request.extensions_mut().remove::<Trail>();
-        }
-        if let Some(trail) = &self.trail {
-            trail.begin(1);
+        // After the key is claimed: the operation that holds it may write into the same record.
+        if request.extensions().len() > known && self.follow(request.extensions_mut()) {
+            known += 1;
         }
         let has_more = request.extensions().len() > known;
         let overrides = match has_more {
@@ -61,8 +62,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             false => &Extensions::new(),
         };
         self.facts = self.settings.facts(request, overrides);
-        if let (Some(trail), Some(said)) = (&self.trail, self.facts.said) {
-            trail.say_idempotent(said);
+        if let (Some(record), Some(said)) = (self.record(), self.facts.said) {
+            record.say_idempotent(said);
         }
         self.max_attempts = self.settings.max_attempts(overrides);
         self.context = context.unwrap_or_default();
@@ -98,6 +99,19 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         }
         number(request.headers_mut(), 1, &self.settings);
         Ok(())
+    }
+
+    /// Counts the call's attempts in its record from now on, if it has one.
+    fn follow(&mut self, extensions: &mut Extensions) -> bool {
+        let Some(place) = extensions.get_mut::<CallRecord>() else {
+            return false;
+        };
+        // The attempts have the record too, but a retry further in leaves the counting to this one.
+        let within = place.within_attempt();
+        let record = mem::replace(place, within);
+        record.begin_attempt();
+        self.told = Told::Record(record);
+        true
     }
 
     /// Gives the call an id, from which a key layer further in derives its key. If no id can be
@@ -140,10 +154,12 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         if let Some(attempt) = NonZeroU32::new(attempt) {
             self.context.set_attempt(attempt);
         }
-        if let Some(trail) = &self.trail {
-            trail.begin(attempt);
-        }
         *CallContext::edit(request.extensions_mut()) = self.context;
+        if let Some(record) = self.record() {
+            record.begin_attempt();
+            let within = || record.within_attempt();
+            request.extensions_mut().get_or_insert_with(within);
+        }
         if let Some(key) = &self.key {
             request.extensions_mut().insert(key.for_retries_inside());
         }

@@ -28,6 +28,7 @@ mod nested;
 mod observe_only;
 mod one_key;
 mod preconditions;
+mod record;
 mod request;
 mod support;
 

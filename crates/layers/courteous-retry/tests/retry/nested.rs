@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use courteous_core::Trail;
+use courteous_core::CallRecord;
 use courteous_retry::{Budget, NoRetry, Retry, RetryInfo, RetryLayer, StopReason};
 use courteous_testkit::{Probe, Reply};
 use http::Method;
@@ -87,15 +87,15 @@ async fn attempts_of_an_inner_retry_add_up_where_it_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trail_outside_counts_the_attempts_of_the_inner_retry() {
+async fn a_record_outside_counts_the_attempts_of_the_inner_retry() {
     let probe = Probe::new().otherwise(|_| Reply::error());
     let (_, stack) = nested(&probe);
-    let trail = Trail::new();
+    let record = CallRecord::new();
     let mut request = request(Method::GET);
-    request.extensions_mut().insert(trail.clone());
+    request.extensions_mut().insert(record.clone());
     assert!(stack.oneshot(request).await.is_err());
-    assert_eq!((trail.attempts(), trail.is_maybe_sent()), (5, true));
-    assert_eq!(trail.history().attempts().len(), 5);
+    assert_eq!((record.attempts(), record.is_maybe_sent()), (5, true));
+    assert_eq!(record.history().attempts().len(), 5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,27 +140,30 @@ async fn a_limit_that_an_inner_retry_does_not_wait_for_is_waited_for_outside_if_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trail_outside_says_that_an_answered_attempt_of_the_inner_retry_was_sent() {
+async fn a_record_outside_says_that_an_answered_attempt_of_the_inner_retry_was_sent() {
     let refused = || Reply::fail(io::Error::from(io::ErrorKind::ConnectionRefused));
     let probe = Probe::new().replies([refused()]);
     let (_, stack) = nested(&probe);
-    let trail = Trail::new();
+    let record = CallRecord::new();
     let mut request = request(Method::POST);
-    request.extensions_mut().insert(trail.clone());
+    request.extensions_mut().insert(record.clone());
     let response = stack.oneshot(request).await.unwrap();
     assert_eq!((response.status().as_u16(), probe.calls()), (200, 2));
-    assert_eq!((trail.attempts(), trail.history().attempts().len()), (2, 1));
-    assert!(trail.is_maybe_sent() && trail.is_maybe_processed());
+    assert_eq!(
+        (record.attempts(), record.history().attempts().len()),
+        (2, 1)
+    );
+    assert!(record.is_maybe_sent() && record.is_maybe_processed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trail_outside_says_that_an_inner_retry_which_gave_up_sent_nothing() {
+async fn a_record_outside_says_that_an_inner_retry_which_gave_up_sent_nothing() {
     let refused = || Reply::fail(io::Error::from(io::ErrorKind::ConnectionRefused));
     let probe = Probe::new().otherwise(move |_| refused());
     let (_, stack) = nested(&probe);
-    let trail = Trail::new();
+    let record = CallRecord::new();
     let mut request = request(Method::POST);
-    request.extensions_mut().insert(trail.clone());
+    request.extensions_mut().insert(record.clone());
     assert!(stack.oneshot(request).await.is_err());
-    assert_eq!((trail.attempts(), trail.is_maybe_sent()), (5, false));
+    assert_eq!((record.attempts(), record.is_maybe_sent()), (5, false));
 }

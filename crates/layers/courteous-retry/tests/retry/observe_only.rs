@@ -1,6 +1,6 @@
 //! A retry that only observes: what it tells, and that it changes nothing.
 
-use courteous_core::{BoxError, Decision, Idempotent, ObserveOnly, Trail, Upload};
+use courteous_core::{BoxError, CallRecord, Decision, Idempotent, ObserveOnly, Upload};
 use http::HeaderMap;
 
 use super::*;
@@ -94,10 +94,10 @@ async fn an_observed_run_is_the_run_without_the_layer() {
 async fn an_upload_is_watched_though_it_may_have_one_attempt_and_the_callers_word_is_told() {
     let one = steady().with_max_attempts(1).unwrap();
     for (layer, no_retry) in [(steady(), false), (steady(), true), (one, false)] {
-        let (probe, trail) = (Probe::new(), Trail::new());
+        let (probe, record) = (Probe::new(), CallRecord::new());
         let mut request = Request::post("http://api.test/")
             .extension(Idempotent(true))
-            .extension(trail.clone())
+            .extension(record.clone())
             .body(TestBody::new().chunk("data").boxed_unsync())
             .unwrap();
         if no_retry {
@@ -106,7 +106,7 @@ async fn an_upload_is_watched_though_it_may_have_one_attempt_and_the_callers_wor
         let service = layer.observe_only(true).layer(probe.clone());
         send(&service, request).await.unwrap();
         assert!(probe.seen()[0].extensions.get::<Upload>().is_some());
-        assert_eq!(trail.idempotent(), Some(true));
+        assert_eq!(record.idempotent(), Some(true));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use courteous_core::{KeyClaim, RejectReason, Rejected, Trail, find_cause};
+use courteous_core::{CallRecord, KeyClaim, RejectReason, Rejected, find_cause};
 use courteous_retry::{NoRetry, RetryInfo, RetryLayer, StopReason};
 use courteous_testkit::{CountingBody, Probe, Reply, Task, TestBody};
 use http::{Method, Request, Response, request::Parts};
@@ -236,10 +236,10 @@ async fn safe_requests_of_a_keyed_call_neither_claim_its_key_nor_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_for_the_key_leaves_the_trail_of_the_first_operation_as_it_is() {
-    let trail = Trail::new();
+async fn a_refusal_for_the_key_leaves_the_record_of_the_first_operation_as_it_is() {
+    let record = CallRecord::new();
     let mut parts = claimed();
-    parts.extensions.insert(trail.clone());
+    parts.extensions.insert(record.clone());
     let service = steady().layer(Probe::new().otherwise(|seen| match seen.uri.path() {
         "/a" => Reply::ok(),
         _ => Reply::never(),
@@ -248,8 +248,8 @@ async fn a_refusal_for_the_key_leaves_the_trail_of_the_first_operation_as_it_is(
     assert!(is_refused(
         send(&service, &parts, "http://api.test/b").await
     ));
-    assert_eq!((trail.attempts(), trail.is_maybe_sent()), (1, true));
-    assert!(trail.is_maybe_processed());
+    assert_eq!((record.attempts(), record.is_maybe_sent()), (1, true));
+    assert!(record.is_maybe_processed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,9 +264,9 @@ async fn an_attempt_of_which_a_second_operation_was_refused_may_have_been_proces
         }
     });
     let outer = steady();
-    let trail = Trail::new();
+    let record = CallRecord::new();
     let mut parts = claimed();
-    parts.extensions.insert(trail.clone());
+    parts.extensions.insert(record.clone());
     let sent = send(&outer.layer(splitter), &parts, "http://api.test/").await;
     let error = sent.map(drop).unwrap_err();
     let info = retried(&error).info();
@@ -275,8 +275,8 @@ async fn an_attempt_of_which_a_second_operation_was_refused_may_have_been_proces
         (StopReason::Rejected, 1, 1)
     );
     assert!(info.history().is_maybe_processed());
-    assert!(trail.is_maybe_sent() && trail.is_maybe_processed());
-    assert_eq!(trail.attempts(), 1);
+    assert!(record.is_maybe_sent() && record.is_maybe_processed());
+    assert_eq!(record.attempts(), 1);
     // Nor can the call's key be used for another operation.
     let service = outer.layer(probe);
     assert!(is_refused(
