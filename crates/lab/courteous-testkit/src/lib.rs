@@ -88,7 +88,6 @@
     reason = "a check that fails panics: that is what this crate is for"
 )]
 
-mod body;
 pub mod contract;
 mod counting;
 mod dice;
@@ -104,9 +103,9 @@ mod shared;
 mod storm;
 mod task;
 
-pub use body::TestBody;
 pub use contract::Subject;
 pub use counting::{BodyCount, CountingBody};
+pub use courteous_testing::TestBody;
 pub use dice::Dice;
 pub use ends::assert_ends;
 pub use events::Events;
