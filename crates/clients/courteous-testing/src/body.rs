@@ -1,23 +1,37 @@
 use std::{
     collections::VecDeque,
     fmt,
+    io::{self, ErrorKind},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use courteous_core::BoxError;
+use courteous_core::{BoxError, timer};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep};
 
-/// A body that does what it was told, frame by frame.
+/// A body that does what it was told, step by step: the body of a scripted response, and a request body for tests of
+/// uploads.
 ///
-/// It is `Unpin` and `Default` (empty), knows its exact size unless it fails or stalls, and makes its timers when they
-/// are first needed.
+/// It is `Unpin` and `Default` (empty), and knows its exact size unless it fails or stalls. Its timers are made when they are
+/// first polled, on Tokio's clock: outside of a Tokio runtime a pause fails with [`NoRuntime`](courteous_core::NoRuntime).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use courteous_testing::ScriptBody;
+/// use http::Request;
+///
+/// let upload = ScriptBody::new().chunk("first half, ").pause(Duration::from_secs(1)).chunk("second half");
+/// let request = Request::put("http://api.example/notes/1").body(upload)?;
+/// # let _ = request;
+/// # Ok::<_, http::Error>(())
+/// ```
 #[derive(Default)]
-pub struct TestBody {
+pub struct ScriptBody {
     steps: VecDeque<Step>,
     pausing: Option<Pin<Box<Sleep>>>,
 }
@@ -27,10 +41,11 @@ enum Step {
     Trailers(HeaderMap),
     Pause(Duration),
     Fail(BoxError),
+    Cut,
     Stall,
 }
 
-impl TestBody {
+impl ScriptBody {
     /// An empty body, at its end.
     #[must_use]
     pub fn new() -> Self {
@@ -49,7 +64,7 @@ impl TestBody {
         self.then(Step::Trailers(trailers))
     }
 
-    /// Then is pending for `pause` on Tokio's clock, counted from the first poll.
+    /// Then is pending for `pause` on Tokio's clock, counted from the first poll. [`Duration::MAX`] is as good as for ever.
     #[must_use]
     pub fn pause(self, pause: Duration) -> Self {
         self.then(Step::Pause(pause))
@@ -59,6 +74,12 @@ impl TestBody {
     #[must_use]
     pub fn fail(self, error: impl Into<BoxError>) -> Self {
         self.then(Step::Fail(error.into()))
+    }
+
+    /// Then the connection is lost: fails with an [`io::Error`] of the kind [`UnexpectedEof`](ErrorKind::UnexpectedEof).
+    #[must_use]
+    pub fn cut(self) -> Self {
+        self.then(Step::Cut)
     }
 
     /// Then is pending for ever.
@@ -71,15 +92,30 @@ impl TestBody {
         self.steps.push_back(step);
         self
     }
+
+    /// Is over, as a failed body is.
+    fn fail_now(
+        &mut self,
+        error: impl Into<BoxError>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.steps.clear();
+        Poll::Ready(Some(Err(error.into())))
+    }
+
+    /// Whether the next step is to lose the connection. A server does that itself.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_about_to_be_cut(&self) -> bool {
+        self.pausing.is_none() && matches!(self.steps.front(), Some(Step::Cut))
+    }
 }
 
-impl<D: Into<Bytes>> From<D> for TestBody {
+impl<D: Into<Bytes>> From<D> for ScriptBody {
     fn from(data: D) -> Self {
         Self::new().chunk(data)
     }
 }
 
-impl Body for TestBody {
+impl Body for ScriptBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -98,10 +134,17 @@ impl Body for TestBody {
                 Some(Step::Trailers(trailers)) => {
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }
-                Some(Step::Pause(pause)) => self.pausing = Some(Box::pin(sleep(pause))),
-                Some(Step::Fail(error)) => {
-                    self.steps.clear();
-                    return Poll::Ready(Some(Err(error)));
+                Some(Step::Pause(pause)) => match Instant::now().checked_add(pause) {
+                    Some(end) => match timer(end) {
+                        Ok(pausing) => self.pausing = Some(Box::pin(pausing)),
+                        Err(error) => return self.fail_now(error),
+                    },
+                    None => self.steps.push_front(Step::Stall),
+                },
+                Some(Step::Fail(error)) => return self.fail_now(error),
+                Some(Step::Cut) => {
+                    let error = io::Error::new(ErrorKind::UnexpectedEof, "body cut, as scripted");
+                    return self.fail_now(error);
                 }
                 Some(Step::Stall) => {
                     self.steps.push_front(Step::Stall);
@@ -121,7 +164,7 @@ impl Body for TestBody {
         for step in &self.steps {
             match step {
                 Step::Chunk(data) => bytes += data.len() as u64,
-                Step::Fail(_) | Step::Stall => endless = true,
+                Step::Fail(_) | Step::Cut | Step::Stall => endless = true,
                 Step::Trailers(_) | Step::Pause(_) => {}
             }
         }
@@ -135,9 +178,9 @@ impl Body for TestBody {
     }
 }
 
-impl fmt::Debug for TestBody {
+impl fmt::Debug for ScriptBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestBody")
+        f.debug_struct("ScriptBody")
             .field("steps", &self.steps.len())
             .finish_non_exhaustive()
     }

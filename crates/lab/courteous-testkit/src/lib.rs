@@ -105,7 +105,7 @@ mod task;
 
 pub use contract::Subject;
 pub use counting::{BodyCount, CountingBody};
-pub use courteous_testing::TestBody;
+pub use courteous_testing::ScriptBody as TestBody;
 pub use dice::Dice;
 pub use ends::assert_ends;
 pub use events::Events;

@@ -1,0 +1,155 @@
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker, ready},
+};
+
+#[cfg(not(feature = "server-http2"))]
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+#[cfg(feature = "server-http2")]
+use hyper_util::{rt::TokioExecutor, server::conn::auto};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::Notify,
+};
+
+use super::exchange::exchange;
+use crate::record::Record;
+
+/// Serves one connection until the client or the script ends it.
+pub(super) async fn serve(stream: TcpStream, record: Arc<Record>) {
+    let _ = stream.set_nodelay(true);
+    let line = Arc::new(Line::default());
+    let service = {
+        let line = line.clone();
+        service_fn(move |request| exchange(request, record.clone(), line.clone()))
+    };
+    #[cfg(not(feature = "server-http2"))]
+    let server = http1::Builder::new();
+    #[cfg(feature = "server-http2")]
+    let server = auto::Builder::new(TokioExecutor::new());
+    let stream = TokioIo::new(Stream {
+        stream,
+        line: line.clone(),
+    });
+    let connection = server.serve_connection(stream, service);
+    tokio::select! {
+        // The server does not care if a client goes away.
+        _ = connection => {}
+        () = line.lost.notified() => {}
+    }
+}
+
+/// What the exchanges on a connection say to it, and it to them.
+#[derive(Default)]
+pub(super) struct Line {
+    lost: Notify,
+    state: Mutex<LineState>,
+}
+
+#[derive(Default)]
+struct LineState {
+    resets: bool,
+    /// How often all that was written has gone to the socket.
+    flushes: u64,
+    waiting: Vec<Waker>,
+}
+
+impl Line {
+    /// Ends the connection: in good order, or with a reset.
+    pub(super) fn lose(&self, with_reset: bool) {
+        self.lock().resets |= with_reset;
+        self.lost.notify_one();
+    }
+
+    /// How often all that was written has gone to the socket.
+    pub(super) fn flushes(&self) -> u64 {
+        self.lock().flushes
+    }
+
+    /// Waits until all that was written has gone to the socket, once more than `flushes` times.
+    pub(super) fn poll_flushed(&self, flushes: u64, cx: &Context<'_>) -> Poll<()> {
+        // Cloned before the record is locked, as a waker is foreign code.
+        let waker = cx.waker().clone();
+        let mut state = self.lock();
+        if state.flushes > flushes {
+            drop(state);
+            return Poll::Ready(());
+        }
+        state.waiting.push(waker);
+        Poll::Pending
+    }
+
+    fn flushed(&self) {
+        let waiting = {
+            let mut state = self.lock();
+            state.flushes += 1;
+            std::mem::take(&mut state.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LineState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's socket, which is reset when it is dropped if the script says so.
+struct Stream {
+    stream: TcpStream,
+    line: Arc<Line>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.line.lock().resets {
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.line.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
