@@ -161,6 +161,7 @@
 //! `tower::load::Load`. `tower-http`: classifiers for its `TraceLayer`, in
 //! [`classify`]. `serde`: [`Settings`] are read from a file, and a [`Snapshot`] is written. `tracing`: the layers tell what they
 //! decide, as events with plain fields under targets such as `courteous::retry`; each layer's page has a table of them.
+//! `testing`: a scripted service that stands in for a client in tests, with `testing-server` a scripted server, too.
 
 #[cfg(feature = "stack")]
 mod box_body;
@@ -220,6 +221,8 @@ pub use courteous_concurrency as concurrency;
 pub use courteous_idempotency as idempotency;
 #[cfg(feature = "retry")]
 pub use courteous_retry as retry;
+#[cfg(feature = "testing")]
+pub use courteous_testing as testing;
 #[cfg(feature = "throttle")]
 pub use courteous_throttle as throttle;
 #[cfg(feature = "throttle-redis")]
@@ -272,6 +275,10 @@ pub mod dead_letter {
 ))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, feature = "stack"))]
+#[doc = include_str!("../../clients/courteous-testing/README.md")]
+struct TestingReadme;
 
 // In any documentation; its code is tested where all that it uses is there.
 #[cfg(any(

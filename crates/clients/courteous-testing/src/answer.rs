@@ -13,7 +13,8 @@ use crate::{InvalidAnswer, ScriptBody};
 
 /// What a scripted server does with one call.
 ///
-/// A status alone is an answer: `503.into()`. Clones are independent, and each can be given many times.
+/// A status alone is an answer: `503.into()`. Clones are independent, and each can be given many
+/// times.
 ///
 /// | the answer | what the client sees | [`is_processed`](Self::is_processed) |
 /// |---|---|---|
@@ -24,7 +25,8 @@ use crate::{InvalidAnswer, ScriptBody};
 /// | [`lost`](Self::lost) | an error: maybe processed | **yes** |
 /// | [`error`](Self::error) | an error of yours | no |
 ///
-/// The server reads the request to its end, decides, waits for the [delay](Self::after), and answers.
+/// The server reads the request to its end, decides, waits for the [delay](Self::after), and
+/// answers.
 ///
 /// A setting that cannot be is no panic: the call that would get the answer fails with
 /// [`InvalidAnswer`], and [`verify`](crate::ScriptService::verify) reports the call.
@@ -116,27 +118,30 @@ impl Answer {
 
     /// No connection, as nothing listens there: the request is *never sent*.
     ///
-    /// An [`io::Error`] of the kind [`ConnectionRefused`](ErrorKind::ConnectionRefused). The request's body is not read.
-    /// Only for a service: a server cannot refuse a connection that carries a request.
+    /// An [`io::Error`] of the kind [`ConnectionRefused`](ErrorKind::ConnectionRefused). The
+    /// request's body is not read. Only for a service: a server cannot refuse a connection that
+    /// carries a request.
     #[must_use]
     pub fn connection_refused() -> Self {
         let answer = Self::new(Deed::Fail(Failure::Refused));
         answer.before_body()
     }
 
-    /// The connection is reset when the request was read: the client has to take it as *maybe processed*.
+    /// The connection is reset when the request was read: the client has to take it as *maybe
+    /// processed*.
     ///
-    /// An [`io::Error`] of the kind [`ConnectionReset`](ErrorKind::ConnectionReset). A server resets the connection
-    /// (RST).
+    /// An [`io::Error`] of the kind [`ConnectionReset`](ErrorKind::ConnectionReset). A server
+    /// resets the connection (RST).
     #[must_use]
     pub fn connection_reset() -> Self {
         Self::new(Deed::Fail(Failure::Reset))
     }
 
-    /// The connection is closed in good order when the request was read, without an answer: the client has to take it as
-    /// *maybe processed*.
+    /// The connection is closed in good order when the request was read, without an answer: the
+    /// client has to take it as *maybe processed*.
     ///
-    /// An [`io::Error`] of the kind [`UnexpectedEof`](ErrorKind::UnexpectedEof). A server closes the connection (FIN).
+    /// An [`io::Error`] of the kind [`UnexpectedEof`](ErrorKind::UnexpectedEof). A server closes
+    /// the connection (FIN).
     #[must_use]
     pub fn connection_closed() -> Self {
         Self::new(Deed::Fail(Failure::Closed))
@@ -145,8 +150,8 @@ impl Answer {
     /// The server processes the request, and its answer is lost: as
     /// [`connection_reset`](Self::connection_reset), and [processed](Self::processed).
     ///
-    /// This is the fault that idempotency keys are for. The client cannot tell it from a reset before the request was
-    /// processed.
+    /// This is the fault that idempotency keys are for. The client cannot tell it from a reset
+    /// before the request was processed.
     #[must_use]
     pub fn lost() -> Self {
         Self::connection_reset().processed()
@@ -155,8 +160,8 @@ impl Answer {
     /// An error that `make` makes for each call: for what the other answers do not have.
     ///
     /// An error is *maybe processed* to a classifier that does not know it. A
-    /// [`Classified`](courteous_core::Classified) brings its verdict along. A server closes the connection instead, as
-    /// [`connection_closed`](Self::connection_closed) does.
+    /// [`Classified`](courteous_core::Classified) brings its verdict along. A server closes the
+    /// connection instead, as [`connection_closed`](Self::connection_closed) does.
     ///
     /// ```
     /// use courteous_core::{Classified, Effect, Fault, Verdict};
@@ -193,7 +198,8 @@ impl Answer {
         }
     }
 
-    /// With `Retry-After`, in whole seconds, rounded up (RFC 9110, section 10.2.3). Only for a response.
+    /// With `Retry-After`, in whole seconds, rounded up (RFC 9110, section 10.2.3). Only for a
+    /// response.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         self.with("`Retry-After`", |respond| {
@@ -202,11 +208,12 @@ impl Answer {
         })
     }
 
-    /// With a `RateLimit` field: a quota of which `remaining` requests are left, until it resets in `reset`. Only for a
-    /// response.
+    /// With a `RateLimit` field: a quota of which `remaining` requests are left, until it resets in
+    /// `reset`. Only for a response.
     ///
-    /// The form is that of the IETF's draft `draft-ietf-httpapi-ratelimit-headers` since its version 08, in whole seconds,
-    /// rounded up: `RateLimit: "default";r=0;t=30`. Other forms are written by [`header`](Self::header).
+    /// The form is that of the IETF's draft `draft-ietf-httpapi-ratelimit-headers` since its
+    /// version 08, in whole seconds, rounded up: `RateLimit: "default";r=0;t=30`. Other forms are
+    /// written by [`header`](Self::header).
     #[must_use]
     pub fn rate_limit(self, remaining: u64, reset: Duration) -> Self {
         let seconds = seconds(reset);
@@ -237,8 +244,8 @@ impl Answer {
 
     /// Then the connection is lost: the body is cut in the middle. Only for a response.
     ///
-    /// An [`io::Error`] of the kind [`UnexpectedEof`](ErrorKind::UnexpectedEof). A server closes the connection when what
-    /// comes before was sent.
+    /// An [`io::Error`] of the kind [`UnexpectedEof`](ErrorKind::UnexpectedEof). A server closes
+    /// the connection when what comes before was sent.
     #[must_use]
     pub fn cut_body(self) -> Self {
         self.with_step("a body", Step::Cut)
@@ -250,15 +257,16 @@ impl Answer {
         self.with_step("trailers", Step::Trailers(trailers))
     }
 
-    /// Makes the server take `delay` before it answers, or fails, on Tokio's clock. Counted from when the request was
-    /// read. [`Duration::MAX`] is as good as for ever.
+    /// Makes the server take `delay` before it answers, or fails, on Tokio's clock. Counted from
+    /// when the request was read. [`Duration::MAX`] is as good as for ever.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// Makes the server answer when it has read the request's head, and leave the body unread: an early answer.
+    /// Makes the server answer when it has read the request's head, and leave the body unread: an
+    /// early answer.
     #[must_use]
     pub fn before_body(mut self) -> Self {
         self.reads_body = false;
@@ -371,7 +379,8 @@ impl From<StatusCode> for Answer {
 }
 
 impl<B: Into<Bytes>> From<Response<B>> for Answer {
-    /// This status, these header fields, this body. Extensions and version are left out, as no server sends them.
+    /// This status, these header fields, this body. Extensions and version are left out, as no
+    /// server sends them.
     fn from(response: Response<B>) -> Self {
         let (head, body) = response.into_parts();
         Self::new(Deed::Respond(Respond {

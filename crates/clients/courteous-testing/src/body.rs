@@ -13,11 +13,12 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-/// A body that does what it was told, step by step: the body of a scripted response, and a request body for tests of
-/// uploads.
+/// A body that does what it was told, step by step: the body of a scripted response, and a request
+/// body for tests of uploads.
 ///
-/// It is `Unpin` and `Default` (empty), and knows its exact size unless it fails or stalls. Its timers are made when they are
-/// first polled, on Tokio's clock: outside of a Tokio runtime a pause fails with [`NoRuntime`](courteous_core::NoRuntime).
+/// It is `Unpin` and `Default` (empty), and knows its exact size unless it fails or stalls. Its
+/// timers are made when they are first polled, on Tokio's clock: outside of a Tokio runtime a pause
+/// fails with [`NoRuntime`](courteous_core::NoRuntime).
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,7 +26,8 @@ use tokio::time::{Instant, Sleep};
 /// use courteous_testing::ScriptBody;
 /// use http::Request;
 ///
-/// let upload = ScriptBody::new().chunk("first half, ").pause(Duration::from_secs(1)).chunk("second half");
+/// let second = Duration::from_secs(1);
+/// let upload = ScriptBody::new().chunk("first half, ").pause(second).chunk("second half");
 /// let request = Request::put("http://api.example/notes/1").body(upload)?;
 /// # let _ = request;
 /// # Ok::<_, http::Error>(())
@@ -64,7 +66,8 @@ impl ScriptBody {
         self.then(Step::Trailers(trailers))
     }
 
-    /// Then is pending for `pause` on Tokio's clock, counted from the first poll. [`Duration::MAX`] is as good as for ever.
+    /// Then is pending for `pause` on Tokio's clock, counted from the first poll. [`Duration::MAX`]
+    /// is as good as for ever.
     #[must_use]
     pub fn pause(self, pause: Duration) -> Self {
         self.then(Step::Pause(pause))
@@ -76,7 +79,8 @@ impl ScriptBody {
         self.then(Step::Fail(error.into()))
     }
 
-    /// Then the connection is lost: fails with an [`io::Error`] of the kind [`UnexpectedEof`](ErrorKind::UnexpectedEof).
+    /// Then the connection is lost: fails with an [`io::Error`] of the kind
+    /// [`UnexpectedEof`](ErrorKind::UnexpectedEof).
     #[must_use]
     pub fn cut(self) -> Self {
         self.then(Step::Cut)

@@ -10,7 +10,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 ///
 /// A copy of the record: it does not change when the call goes on.
 ///
-/// `Display` shows it in one line, with its target and its key, and without other header fields and bodies.
+/// `Display` shows it in one line, with its target and its key, and without other header fields and
+/// bodies.
 #[derive(Clone)]
 pub struct Call {
     number: usize,
@@ -105,8 +106,8 @@ impl Call {
         KeyField::of(&self.head.headers, &IDEMPOTENCY_KEY).key()
     }
 
-    /// Which attempt of its call it was, from 1, as a retry outside has counted. `None` without such a retry, and at a
-    /// server.
+    /// Which attempt of its call it was, from 1, as a retry outside has counted. `None` without
+    /// such a retry, and at a server.
     #[must_use]
     pub fn attempt(&self) -> Option<NonZeroU32> {
         CallContext::of(&self.head.extensions).attempt()
@@ -143,7 +144,8 @@ impl Call {
     }
 
     /// Whether the server has processed the request, as the script says: see
-    /// [`Answer::is_processed`](crate::Answer::is_processed). It has as soon as the request was read, and before any delay.
+    /// [`Answer::is_processed`](crate::Answer::is_processed). It has as soon as the request was
+    /// read, and before any delay.
     #[must_use]
     pub const fn is_processed(&self) -> bool {
         self.is_processed

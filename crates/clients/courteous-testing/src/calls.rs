@@ -4,8 +4,8 @@ use crate::Call;
 
 /// All calls so far, in the order in which they came: a copy of the record.
 ///
-/// A slice of [`Call`]s with questions of its own. `Display` and `Debug` show a log of one line for each call, with the time
-/// since the first one:
+/// A slice of [`Call`]s with questions of its own. `Display` and `Debug` show a log of one line for
+/// each call, with the time since the first one:
 ///
 /// ```text
 /// #1 +0ns POST http://api.example/charges, attempt 1, key 6f1c -> 503 Service Unavailable
@@ -23,7 +23,8 @@ impl Calls {
 
     /// How long after the call before it each call came: one less than there are calls.
     ///
-    /// Between the attempts of one call that are answered at once, these are the waits of the retry.
+    /// Between the attempts of one call that are answered at once, these are the waits of the
+    /// retry.
     #[must_use]
     pub fn gaps(&self) -> Vec<Duration> {
         let pairs = self.0.windows(2);

@@ -1,9 +1,10 @@
 use std::{error::Error, fmt};
 
-/// An [`Answer`](crate::Answer) has a setting that cannot be: the call that should get it fails with this error.
+/// An [`Answer`](crate::Answer) has a setting that cannot be: the call that should get it fails
+/// with this error.
 ///
-/// It comes as the source of a [`Classified`](courteous_core::Classified) error which says that another attempt would
-/// fail alike: no retry hides it. A server answers 501 with this text.
+/// It comes as the source of a [`Classified`](courteous_core::Classified) error which says that
+/// another attempt would fail alike: no retry hides it. A server answers 501 with this text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidAnswer {
     rule: String,

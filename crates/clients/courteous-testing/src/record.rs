@@ -1,7 +1,4 @@
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use courteous_core::{BoxError, Classified, Verdict};
 use http::request::Parts;
@@ -10,7 +7,7 @@ use tokio::sync::Notify;
 use crate::{
     Answer, Call, Calls, Mismatch, Script, UnexpectedCall,
     call::End,
-    script::{Place, Turn},
+    script::{Turn, Used},
 };
 
 /// The script, and what has come of it so far: what all clones of a service share.
@@ -24,8 +21,7 @@ pub(crate) struct Record {
 #[derive(Default)]
 struct State {
     calls: Vec<Call>,
-    /// How many calls have come to each part of the script.
-    used: BTreeMap<Place, usize>,
+    used: Used,
 }
 
 /// What was decided on a call.
@@ -63,7 +59,8 @@ impl Record {
         taken
     }
 
-    /// Decides on a call whose request was read as far as its answer wants it. Asks the caller's closure.
+    /// Decides on a call whose request was read as far as its answer wants it. Asks the caller's
+    /// closure.
     pub(crate) fn decide(&self, number: usize, turn: Turn) -> Decided {
         let answer = match turn {
             Turn::Given(answer) => answer,
@@ -111,11 +108,7 @@ impl Record {
             let state = self.lock();
             (state.calls.clone(), state.used.clone())
         };
-        let mut differences = self.script.unmet(&|route| {
-            let used = used.iter().filter(|(place, _)| place.is_of(route));
-            used.map(|(place, &used)| (place.key().map(str::to_owned), used))
-                .collect()
-        });
+        let mut differences = self.script.unmet(&used);
         for call in &calls {
             let (number, line) = (call.number(), call.line());
             if call.is_unexpected {

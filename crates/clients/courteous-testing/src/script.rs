@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use http::Method;
 
@@ -6,7 +6,8 @@ use crate::{Answer, Call, ScriptService};
 
 /// What a server answers, call by call.
 ///
-/// The answers are given in order, to whichever call comes next. What happens to further calls is a setting:
+/// The answers are given in order, to whichever call comes next. What happens to further calls is a
+/// setting:
 ///
 /// | | further calls |
 /// |---|---|
@@ -30,13 +31,14 @@ use crate::{Answer, Call, ScriptService};
 ///
 /// # Sharing
 ///
-/// A script is a plan: it does not change when it is used, and services or servers that are made of its clones know
-/// nothing of each other.
+/// A script is a plan: it does not change when it is used, and services or servers that are made of
+/// its clones know nothing of each other.
 ///
 /// # Order
 ///
-/// Calls are numbered as they come. Calls that come at once from several threads come in any order, so the answer of each is a
-/// matter of chance. [`on`](Self::on) and [`per`](Self::per) make it depend on the call alone.
+/// Calls are numbered as they come. Calls that come at once from several threads come in any order,
+/// so the answer of each is a matter of chance. [`on`](Self::on) and [`per`](Self::per) make it
+/// depend on the call alone.
 #[derive(Clone, Default)]
 pub struct Script {
     answers: Vec<Answer>,
@@ -69,6 +71,9 @@ pub(crate) struct Place {
     route: Vec<usize>,
     per: Option<String>,
 }
+
+/// How many calls have come to each part of a script.
+pub(crate) type Used = BTreeMap<Place, usize>;
 
 /// What a call gets.
 pub(crate) enum Turn {
@@ -120,8 +125,8 @@ impl Script {
 
     /// Gives all further calls what `answer` says. Replaces what was said of them before.
     ///
-    /// It is asked when the request was read, and sees its body. It is called under no lock, and may ask the service for its
-    /// calls.
+    /// It is asked when the request was read, and sees its body. It is called under no lock, and
+    /// may ask the service for its calls.
     ///
     /// ```
     /// use courteous_testing::{Answer, Script};
@@ -135,9 +140,11 @@ impl Script {
         self
     }
 
-    /// Gives calls with this method and path a script of their own. The first route that fits counts.
+    /// Gives calls with this method and path a script of their own. The first route that fits
+    /// counts.
     ///
-    /// A path that ends with `*` covers every path that begins with the rest of it. The query does not count.
+    /// A path that ends with `*` covers every path that begins with the rest of it. The query does
+    /// not count.
     #[must_use]
     pub fn on(mut self, method: Method, path: &str, script: impl Into<Self>) -> Self {
         self.routes.push(Route {
@@ -148,15 +155,18 @@ impl Script {
         self
     }
 
-    /// Goes through the answers once for each key: calls for which `key` returns the same text share one pass.
+    /// Goes through the answers once for each key: calls for which `key` returns the same text
+    /// share one pass.
     ///
-    /// Routes are not concerned. `key` is asked when the call comes, before its body is read, and under no lock.
+    /// Routes are not concerned. `key` is asked when the call comes, before its body is read, and
+    /// under no lock.
     ///
     /// ```
     /// use courteous_testing::{Answer, Script};
     ///
     /// // Each customer's first request fails, in whatever order they come.
-    /// let script = Script::new([503, 200]).per(|call| call.header("x-customer").unwrap_or("none").to_owned());
+    /// let script = Script::new([503, 200])
+    ///     .per(|call| call.header("x-customer").unwrap_or("none").to_owned());
     /// # let _ = script;
     /// ```
     #[must_use]
@@ -203,25 +213,18 @@ impl Script {
         }
     }
 
-    /// A line for each part of the script whose answers were not all given. `used` lists how many calls came to a part, for
-    /// each key that came.
-    pub(crate) fn unmet(
-        &self,
-        used: &dyn Fn(&[usize]) -> Vec<(Option<String>, usize)>,
-    ) -> Vec<String> {
+    /// A line for each part of the script whose answers were not all given.
+    pub(crate) fn unmet(&self, used: &Used) -> Vec<String> {
         let mut lines = Vec::new();
         self.add_unmet(used, &mut Vec::new(), "", &mut lines);
         lines
     }
 
-    fn add_unmet(
-        &self,
-        used: &dyn Fn(&[usize]) -> Vec<(Option<String>, usize)>,
-        place: &mut Vec<usize>,
-        label: &str,
-        lines: &mut Vec<String>,
-    ) {
-        let mut passes = used(place);
+    fn add_unmet(&self, used: &Used, route: &mut Vec<usize>, label: &str, lines: &mut Vec<String>) {
+        let here = used.iter().filter(|(place, _)| place.route == *route);
+        let mut passes: Vec<_> = here
+            .map(|(place, &used)| (place.per.as_deref(), used))
+            .collect();
         if passes.is_empty() {
             passes.push((None, 0));
         }
@@ -230,23 +233,20 @@ impl Script {
             if left.is_empty() {
                 continue;
             }
-            let label = match key {
-                Some(key) => format!("{label}for {key:?}: "),
-                None => label.to_owned(),
-            };
+            let key = key.map(|key| format!("for {key:?}: ")).unwrap_or_default();
             let were = if left.len() == 1 { "was" } else { "were" };
             let (count, all) = (left.len(), self.answers.len());
             let left: Vec<_> = left.iter().map(ToString::to_string).collect();
             let left = left.join("; ");
             lines.push(format!(
-                "{label}{count} of {all} answers {were} not given: {left}"
+                "{label}{key}{count} of {all} answers {were} not given: {left}"
             ));
         }
-        for (index, route) in self.routes.iter().enumerate() {
-            place.push(index);
-            let label = format!("{label}{} {}: ", route.method, route.path);
-            route.script.add_unmet(used, place, &label, lines);
-            place.pop();
+        for (index, inner) in self.routes.iter().enumerate() {
+            route.push(index);
+            let label = format!("{label}{} {}: ", inner.method, inner.path);
+            inner.script.add_unmet(used, route, &label, lines);
+            route.pop();
         }
     }
 
@@ -274,16 +274,6 @@ impl Route {
             None => path == self.path,
         };
         covers_path && *call.method() == self.method
-    }
-}
-
-impl Place {
-    pub(crate) fn is_of(&self, route: &[usize]) -> bool {
-        self.route == route
-    }
-
-    pub(crate) fn key(&self) -> Option<&str> {
-        self.per.as_deref()
     }
 }
 

@@ -18,8 +18,8 @@ use crate::{Calls, Mismatch, Script, record::Record};
 
 /// A [`Script`] as a server on 127.0.0.1, for clients that want a URL.
 ///
-/// It speaks HTTP/1.1, and with the feature `server-http2` HTTP/2 as well, both without TLS. Resets, stalls and cut bodies are real:
-/// the client reads them from its socket.
+/// It speaks HTTP/1.1, and with the feature `server-http2` HTTP/2 as well, both without TLS.
+/// Resets, stalls and cut bodies are real: the client reads them from its socket.
 ///
 /// ```
 /// use courteous_testing::{Answer, Script};
@@ -44,16 +44,19 @@ use crate::{Calls, Mismatch, Script, record::Record};
 ///
 /// # Clock
 ///
-/// For tests on Tokio's **running** clock. A paused clock jumps to the next timer while the test waits for a socket, so that
-/// timeouts end that should not. Where a test needs hours, use a [`ScriptService`](crate::ScriptService).
+/// For tests on Tokio's **running** clock. A paused clock jumps to the next timer while the test
+/// waits for a socket, so that timeouts end that should not. Where a test needs hours, use a
+/// [`ScriptService`](crate::ScriptService).
 ///
 /// # What differs from the service
 ///
-/// - A server cannot refuse a connection that carries a request: [`serve`](Script::serve) fails for a script with
-///   [`Answer::connection_refused`](crate::Answer::connection_refused). For a refused connection, keep the URL and drop the server.
+/// - A server cannot refuse a connection that carries a request: [`serve`](Script::serve) fails for
+///   a script with [`Answer::connection_refused`](crate::Answer::connection_refused). For a refused
+///   connection, keep the URL and drop the server.
 /// - [`Answer::error`](crate::Answer::error) closes the connection.
 /// - Over HTTP/2, a lost connection ends all streams on it.
-/// - A call that the script does not know, and an invalid answer, are answered with 501 and the reason as text.
+/// - A call that the script does not know, and an invalid answer, are answered with 501 and the
+///   reason as text.
 /// - [`Call::attempt`](crate::Call::attempt) is `None`, as nothing of it is sent.
 ///
 /// # Drop
@@ -66,16 +69,18 @@ pub struct ScriptServer {
 }
 
 impl Script {
-    /// Starts a server on a free port of 127.0.0.1 that answers by this script. It runs on the Tokio runtime of the caller.
+    /// Starts a server on a free port of 127.0.0.1 that answers by this script. It runs on the
+    /// Tokio runtime of the caller.
     ///
     /// # Errors
     ///
-    /// If no port can be bound, outside of a Tokio runtime, and if the script has an answer that no server can give
-    /// ([`Answer::connection_refused`](crate::Answer::connection_refused)).
+    /// If no port can be bound, outside of a Tokio runtime, and if the script has an answer that no
+    /// server can give ([`Answer::connection_refused`](crate::Answer::connection_refused)).
     ///
     /// # Panics
     ///
-    /// On a runtime without its IO driver (`Builder::enable_io`): Tokio does not tell in advance whether a runtime has one.
+    /// On a runtime without its IO driver (`Builder::enable_io`): Tokio does not tell in advance
+    /// whether a runtime has one.
     pub async fn serve(self) -> io::Result<ScriptServer> {
         if !self.is_for_servers() {
             let text = "a server cannot refuse a connection that carries a request";
@@ -122,8 +127,8 @@ impl ScriptServer {
     ///
     /// # Errors
     ///
-    /// [`Mismatch`] if answers were not given, if there were requests without an answer in the script, or if an answer was
-    /// invalid.
+    /// [`Mismatch`] if answers were not given, if there were requests without an answer in the
+    /// script, or if an answer was invalid.
     pub fn verify(&self) -> Result<(), Mismatch> {
         self.record.verify()
     }

@@ -13,7 +13,8 @@ use crate::{Calls, Mismatch, ResponseFuture, Script, ScriptBody, record::Record}
 
 /// A [`Script`] as a `tower` service: it stands in for the client, innermost in a stack.
 ///
-/// It takes requests with any body, and records each call. Its errors are those that a client has: see [`Answer`](crate::Answer).
+/// It takes requests with any body, and records each call. Its errors are those that a client has:
+/// see [`Answer`](crate::Answer).
 ///
 /// # Sharing
 ///
@@ -25,13 +26,14 @@ use crate::{Calls, Mismatch, ResponseFuture, Script, ScriptBody, record::Record}
 ///
 /// # Cancel safety
 ///
-/// A call is recorded, and its answer is used up, when `call` is called. Dropping the future before it has resolved is
-/// recorded as [`End::Dropped`](crate::End::Dropped).
+/// A call is recorded, and its answer is used up, when `call` is called. Dropping the future before
+/// it has resolved is recorded as [`End::Dropped`](crate::End::Dropped).
 ///
 /// # Errors
 ///
-/// What the script says; the error of the request's body if that fails; and, with the verdict *permanent*,
-/// [`UnexpectedCall`](crate::UnexpectedCall) and [`InvalidAnswer`](crate::InvalidAnswer). A delay outside of a Tokio runtime fails with
+/// What the script says; the error of the request's body if that fails; and, with the verdict
+/// *permanent*, [`UnexpectedCall`](crate::UnexpectedCall) and
+/// [`InvalidAnswer`](crate::InvalidAnswer). A delay outside of a Tokio runtime fails with
 /// [`NoRuntime`](courteous_core::NoRuntime).
 #[derive(Clone)]
 pub struct ScriptService {
@@ -60,7 +62,8 @@ impl ScriptService {
     ///
     /// # Errors
     ///
-    /// [`Mismatch`] if answers were not given, if there were calls without an answer in the script, or if an answer was invalid.
+    /// [`Mismatch`] if answers were not given, if there were calls without an answer in the script,
+    /// or if an answer was invalid.
     pub fn verify(&self) -> Result<(), Mismatch> {
         self.record.verify()
     }

@@ -2,8 +2,8 @@ use std::{error::Error, fmt};
 
 /// The script has no answer for a call: the call fails with this error.
 ///
-/// It comes as the source of a [`Classified`](courteous_core::Classified) error which says that another attempt would
-/// fail alike: no retry hides it. A server answers 501 with this text.
+/// It comes as the source of a [`Classified`](courteous_core::Classified) error which says that
+/// another attempt would fail alike: no retry hides it. A server answers 501 with this text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnexpectedCall {
     number: usize,

@@ -20,7 +20,8 @@ pub(super) struct SentBody {
 
 enum Cutting {
     No,
-    /// What came before is not known to be sent. There were so many flushes when that was first asked.
+    /// What came before is not known to be sent. There were so many flushes when that was first
+    /// asked.
     After(u64),
     Done,
 }
