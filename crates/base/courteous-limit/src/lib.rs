@@ -1,32 +1,46 @@
 #![doc = include_str!("../README.md")]
 
+mod ask;
+mod instants;
 mod keyed_map;
 mod limit_id;
+mod looks;
 mod nap;
 mod overflow;
 mod pages;
 mod queue;
+mod queued_turn;
 mod quotas;
 mod settler;
 mod shared;
 mod shortcut;
 mod snapshot;
+mod spread;
 mod store;
 mod table;
+mod target;
 mod timer;
+mod token_queue;
 mod wakes;
 
+pub use ask::Ask;
+pub use instants::{earliest, later};
 pub use keyed_map::{KeyedMap, NoRoom, Place};
 pub use limit_id::{ChargeId, LimitId};
+pub use looks::Looks;
 pub use nap::Nap;
 pub use overflow::Overflow;
 pub use queue::{Queue, Ticket};
-pub use quotas::{Admission, Pace, QuotaName, Quotas, Target, ToldQuota};
+pub use queued_turn::QueuedTurn;
+pub use quotas::{Admission, Pace, Quotas, ToldQuota};
 pub use settler::{Settled, Settler};
 pub use shared::{Next, Serve, Shared};
 pub use shortcut::Shortcut;
 pub use snapshot::{
     BucketSnapshot, Busiest, InvalidRates, Labels, StoreSnapshot, ThrottleSnapshot, WITHOUT_ROOM,
 };
-pub use store::{Ask, Observed, ObservedStore, Partition, Take, TokenStore, Turn};
-pub use wakes::Wakes;
+pub use spread::Spread;
+pub use store::{Observed, ObservedStore, Partition, Take, TokenStore, Turn};
+pub use target::{QuotaName, Target};
+pub use token_queue::{Entry, PollOutcome, TokenQueue};
+pub use wakes::{KeptWaker, Wakes};

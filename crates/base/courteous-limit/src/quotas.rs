@@ -1,26 +1,19 @@
+mod known;
 mod pace;
 mod recent;
-mod target;
 
 use std::time::Duration;
 
+use courteous_core::Rejected;
 use tokio::time::Instant;
 
-use courteous_core::{RejectReason, Rejected};
-
-use crate::Ask;
-
-use self::recent::Recent;
-pub use self::{
-    pace::Pace,
+use self::known::KnownQuotas;
+pub use self::pace::Pace;
+use crate::{
+    Ask,
+    spread::Spread,
     target::{QuotaName, Target},
 };
-
-/// Of how many targets it is known what they count against, and of how many quotas what was said.
-const MOST: u32 = 1_000;
-
-/// Against how many named quotas a target counts.
-const EACH: usize = 4;
 
 /// What a server has said of the quotas that it names, and which requests count against which.
 ///
@@ -38,24 +31,11 @@ const EACH: usize = 4;
 /// its business.
 ///
 /// At most 1,000 targets are known and 1,000 quotas, and of each target up to four quotas. The least recent makes room.
-#[derive(Debug)]
-pub struct Quotas {
-    /// What each target counts against.
-    targets: Recent<[Option<QuotaName>; EACH]>,
-    quotas: Recent<State>,
-    /// Until when unknown targets are held up.
-    unknown_until: Option<Instant>,
-    /// In the future, as of the last look at the clock: until when anything is held up at all.
-    busy_until: Option<Instant>,
-    /// How many calls wait because of a quota.
-    waiting: usize,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct State {
-    closed_until: Option<Instant>,
-    pace: Option<Pace>,
-}
+#[derive(Debug, Default)]
+pub struct Quotas(
+    /// `None` until a server names one: there may be many stores, and few servers name any.
+    Option<Box<KnownQuotas>>,
+);
 
 /// What a call finds at the quotas that it counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +66,11 @@ pub enum Admission {
 #[derive(Clone, Copy, Debug)]
 pub struct ToldQuota {
     name: QuotaName,
-    news: News,
+    state: QuotaState,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum News {
+enum QuotaState {
     Named,
     Left { remaining: u64, reset: Duration },
     UsedUp { opens: Instant },
@@ -103,281 +83,140 @@ impl ToldQuota {
     pub const fn named(name: QuotaName) -> Self {
         Self {
             name,
-            news: News::Named,
+            state: QuotaState::Named,
         }
     }
 
     /// `remaining` more requests within `reset` are to be spread over that time.
     #[must_use]
     pub const fn left(name: QuotaName, remaining: u64, reset: Duration) -> Self {
-        let news = News::Left { remaining, reset };
-        Self { name, news }
+        let state = QuotaState::Left { remaining, reset };
+        Self { name, state }
     }
 
     /// It is used up, and opens at `opens`. The response was no refusal.
     #[must_use]
     pub const fn used_up(name: QuotaName, opens: Instant) -> Self {
-        let news = News::UsedUp { opens };
-        Self { name, news }
+        let state = QuotaState::UsedUp { opens };
+        Self { name, state }
     }
 
     /// It is used up, the request was refused for it, and it opens at `opens`.
     #[must_use]
     pub const fn refused(name: QuotaName, opens: Instant) -> Self {
-        let news = News::Refused { opens };
-        Self { name, news }
+        let state = QuotaState::Refused { opens };
+        Self { name, state }
     }
 
     const fn is_used_up(&self) -> bool {
-        matches!(self.news, News::UsedUp { .. } | News::Refused { .. })
+        matches!(
+            self.state,
+            QuotaState::UsedUp { .. } | QuotaState::Refused { .. }
+        )
     }
 }
 
 impl Quotas {
     /// Nothing is known, and nothing allocated.
     #[must_use]
-    pub fn new() -> Self {
-        Self {
-            targets: Recent::new(MOST),
-            quotas: Recent::new(MOST),
-            unknown_until: None,
-            busy_until: None,
-            waiting: 0,
-        }
+    pub const fn new() -> Self {
+        Self(None)
     }
 
-    /// Takes note of what a response to a request for `target` said. Nothing changes if that is nothing.
+    /// Whether no server has named a quota yet.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Takes note of what a response to a request for `target` said. Nothing changes if that is
+    /// nothing.
     ///
     /// Of more than four quotas, those that are used up count first.
     pub fn hear(&mut self, target: Target, told: &[ToldQuota], now: Instant) {
         if told.is_empty() {
             return;
         }
-        let (used_up, others) = (
-            told.iter().filter(|told| told.is_used_up()),
-            told.iter().filter(|told| !told.is_used_up()),
-        );
-        let mut names = [None; EACH];
-        for (name, told) in names.iter_mut().zip(used_up.chain(others)) {
-            *name = Some(told.name);
-            self.note(told, now);
-        }
-        self.targets.set(target.request.get(), |_| names);
-    }
-
-    fn note(&mut self, told: &ToldQuota, now: Instant) {
-        let mut until = None;
-        let are_waiting = self.waiting > 0;
-        self.quotas.set(told.name.0.get(), |known| {
-            let mut state = known.copied().unwrap_or_default();
-            match told.news {
-                News::Named => {}
-                News::Left { remaining, reset } => {
-                    let known = state.pace;
-                    let pace = Pace::new(remaining, reset, now);
-                    let pace = pace.and_then(|pace| pace.after(known, now));
-                    // A call that comes now must not overtake those that wait for their turns.
-                    state.pace = match are_waiting {
-                        true => pace.map(|pace| pace.behind(known, now)),
-                        false => pace,
-                    };
-                    until = state.pace.map(|pace| pace.reset());
-                }
-                News::UsedUp { opens } | News::Refused { opens } => {
-                    state.closed_until = state.closed_until.max(Some(opens));
-                    until = Some(opens);
-                }
-            }
-            state
-        });
-        self.busy_until = self.busy_until.max(until);
-        if let News::Refused { opens } = told.news {
-            self.unknown_until = self.unknown_until.max(Some(opens));
-        }
+        let known = self.0.get_or_insert_with(|| Box::new(KnownQuotas::new()));
+        known.settle(now);
+        known.hear(target, told, now);
     }
 
     /// Lets the time pass.
+    #[inline]
     pub fn settle(&mut self, now: Instant) {
-        self.busy_until = self.busy_until.filter(|&until| until > now);
+        if let Some(known) = &mut self.0 {
+            known.settle(now);
+        }
     }
 
     /// Whether nothing was held up when the time last [passed](Self::settle).
     #[must_use]
-    pub const fn is_quiet(&self) -> bool {
-        self.busy_until.is_none()
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        self.0.as_ref().is_none_or(|known| known.is_quiet())
     }
 
-    /// Until when a request for `target` must not be sent, as a quota is used up. One without a target is unknown.
+    /// Until when a request for `target` must not be sent, as a quota is used up. A request without
+    /// a target is unknown.
     #[must_use]
+    #[inline]
     pub fn closed_until(&self, target: Option<Target>, now: Instant) -> Option<Instant> {
-        if self.is_quiet() {
-            return None;
-        }
-        let names = target.and_then(|target| self.targets.peek(target.request.get()));
-        let until = match names {
-            Some(names) => {
-                let names = names.iter().flatten();
-                let states = names.filter_map(|name| self.quotas.peek(name.0.get()));
-                states.filter_map(|state| state.closed_until).max()
-            }
-            None => self.unknown_until,
-        };
-        until.filter(|&until| until > now)
+        self.0.as_ref()?.closed_until(target, now)
     }
 
-    /// When the last of the used-up quotas opens. Looks at each quota, unless all is [quiet](Self::is_quiet).
+    /// When the last of the used-up quotas opens. Looks at each quota, unless all is
+    /// [quiet](Self::is_quiet).
     #[must_use]
     pub fn used_up_until(&self, now: Instant) -> Option<Instant> {
-        if self.is_quiet() {
-            return None;
-        }
-        let closed = self.quotas.values().filter_map(|state| state.closed_until);
-        let until = closed.chain(self.unknown_until).max();
-        until.filter(|&until| until > now)
+        self.0.as_ref()?.used_up_until(now)
     }
 
-    /// Lets a call in that comes to the store, where `waiting` others are in the queue. `jitter` draws what a call adds to
-    /// the opening of a used-up quota.
+    /// Lets a call in that comes to the store, where `waiting` others are in the queue. `spread`
+    /// draws what a call adds to the opening of a used-up quota.
     ///
-    /// At a used-up quota, a call with a retry outside is rejected, as at a closed bucket. Others wait, if their time and
-    /// the queue allow it.
-    pub fn admit(
-        &mut self,
-        ask: &Ask,
-        waiting: usize,
-        jitter: impl FnOnce() -> Duration,
-        now: Instant,
-    ) -> Admission {
-        self.settle(now);
-        let (target, cost) = (ask.target(), ask.cost());
-        let waiting = waiting + self.waiting;
-        if let Some(closed) = self.admit_closed(ask, waiting, jitter, now) {
-            return closed;
-        }
-        let Some(turn) = self.turn(target, now) else {
-            return Admission::Free { paced: false };
-        };
-        if turn > now
-            && let Some(reason) = rejection(ask, turn, waiting, RejectReason::AtCapacity)
-        {
-            return rejected(reason, turn, now);
-        }
-        self.spend(target, cost, now);
-        if turn <= now {
-            return Admission::Free { paced: true };
-        }
-        self.waiting += 1;
-        Admission::Held {
-            until: turn,
-            paced: true,
+    /// At a used-up quota, a call with a retry outside is rejected, as at a closed bucket. Others
+    /// wait, if their time and the queue allow it.
+    #[inline]
+    pub fn admit(&mut self, ask: &Ask, waiting: usize, spread: &Spread, now: Instant) -> Admission {
+        match &mut self.0 {
+            None => Admission::Free { paced: false },
+            Some(known) => known.admit(ask, waiting, spread, now),
         }
     }
 
-    /// As [`admit`](Self::admit), for a call that was let in before: one that [left](Self::leave) its wait, or whose turn has
-    /// come in the queue. Only used-up quotas hold it up now, and no queue is too long for it.
-    pub fn readmit(
-        &mut self,
-        ask: &Ask,
-        jitter: impl FnOnce() -> Duration,
-        now: Instant,
-    ) -> Admission {
-        self.settle(now);
-        let ask = ask.with_max_waiting(usize::MAX);
-        self.admit_closed(&ask, 0, jitter, now)
-            .unwrap_or(Admission::Free { paced: false })
-    }
-
-    fn admit_closed(
-        &mut self,
-        ask: &Ask,
-        waiting: usize,
-        jitter: impl FnOnce() -> Duration,
-        now: Instant,
-    ) -> Option<Admission> {
-        let opens = self.closed_until(ask.target(), now)?;
-        let until = pace::later(opens, jitter());
-        let reason = match ask.is_retried() {
-            true => Some(RejectReason::Paused),
-            false => rejection(ask, until, waiting, RejectReason::Paused),
-        };
-        if let Some(reason) = reason {
-            return Some(rejected(reason, until, now));
+    /// As [`admit`](Self::admit), for a call that was let in before: it has [left](Self::leave) its
+    /// wait, or its turn has come in the queue. Only used-up quotas hold it up now, and no queue is
+    /// too long for it.
+    #[inline]
+    pub fn readmit(&mut self, ask: &Ask, spread: &Spread, now: Instant) -> Admission {
+        match &mut self.0 {
+            None => Admission::Free { paced: false },
+            Some(known) => known.readmit(ask, spread, now),
         }
-        self.waiting += 1;
-        Some(Admission::Held {
-            until,
-            paced: false,
-        })
-    }
-
-    /// When a request for `target` would be sent at the pace of the quotas that it counts against; `None` if nothing paces
-    /// it.
-    #[must_use]
-    fn turn(&mut self, target: Option<Target>, now: Instant) -> Option<Instant> {
-        let mut turn = None;
-        self.each_pace(target, |pace| {
-            if !pace.is_over(now) {
-                turn = turn.max(Some(pace.next()));
-            }
-        });
-        turn
-    }
-
-    /// Counts a request for `target`, which is sent at its turn.
-    fn spend(&mut self, target: Option<Target>, cost: u32, now: Instant) {
-        self.each_pace(target, |pace| pace.spend(cost, now));
     }
 
     /// Takes back that a call was counted, as it is not sent.
+    #[inline]
     pub fn unspend(&mut self, target: Option<Target>, cost: u32) {
-        self.each_pace(target, |pace| pace.unspend(cost));
-    }
-
-    fn each_pace(&mut self, target: Option<Target>, mut visit: impl FnMut(&mut Pace)) {
-        if self.is_quiet() {
-            return;
-        }
-        let names = target.and_then(|target| self.targets.peek(target.request.get()));
-        for name in names.into_iter().flatten().flatten() {
-            let state = self.quotas.peek_mut(name.0.get());
-            if let Some(pace) = state.and_then(|state| state.pace.as_mut()) {
-                visit(pace);
-            }
+        if let Some(known) = &mut self.0 {
+            known.unspend(target, cost);
         }
     }
 
     /// How many calls wait because of a quota.
     #[must_use]
-    pub const fn waiting(&self) -> usize {
-        self.waiting
+    #[inline]
+    pub fn waiting(&self) -> usize {
+        self.0.as_ref().map_or(0, |known| known.waiting())
     }
 
     /// A call that was [held](Admission::Held) waits no longer.
-    pub const fn leave(&mut self) {
-        self.waiting = self.waiting.saturating_sub(1);
+    pub fn leave(&mut self) {
+        if let Some(known) = &mut self.0 {
+            known.leave();
+        }
     }
-}
-
-impl Default for Quotas {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Why a call cannot wait until `at`; `none` if it must not wait at all.
-fn rejection(ask: &Ask, at: Instant, waiting: usize, none: RejectReason) -> Option<RejectReason> {
-    match ask.max_waiting() {
-        0 => Some(none),
-        max if waiting >= max => Some(RejectReason::QueueFull),
-        _ => ask
-            .latest()
-            .filter(|&(latest, _)| at > latest)
-            .map(|(_, reason)| reason),
-    }
-}
-
-fn rejected(reason: RejectReason, at: Instant, now: Instant) -> Admission {
-    Admission::Rejected(Rejected::new(reason).with_wait(now, at.duration_since(now)))
 }
 
 #[cfg(test)]

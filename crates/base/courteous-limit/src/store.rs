@@ -1,5 +1,4 @@
 use std::{
-    num::NonZeroU32,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -8,9 +7,9 @@ use std::{
 
 use tokio::time::Instant;
 
-use courteous_core::{Rate, RejectReason, Rejected, RequestView};
+use courteous_core::{Rate, Rejected, RequestView};
 
-use crate::{ChargeId, InvalidRates, LimitId, Settler, Target, ThrottleSnapshot, ToldQuota};
+use crate::{Ask, InvalidRates, LimitId, Settler, Target, ThrottleSnapshot, ToldQuota};
 
 /// Chooses the tokens that a request draws on.
 ///
@@ -95,7 +94,7 @@ pub trait TokenStore {
     }
 
     /// Where the true cost of a call is told, if the store can change what it has counted. Asked only for calls with an
-    /// addressed cost, whose [`Ask`] has a [`ChargeId`] then. The default is `None`: the estimate stands.
+    /// addressed cost, whose [`Ask`] has a [`ChargeId`](crate::ChargeId) then. The default is `None`: the estimate stands.
     fn settler(&self) -> Option<Arc<dyn Settler>> {
         None
     }
@@ -165,129 +164,13 @@ pub enum Take<T> {
     Rejected(Rejected),
 }
 
-/// What a call asks a [`TokenStore`] for.
-#[derive(Clone, Copy, Debug)]
-pub struct Ask {
-    costs: [u32; LimitId::MOST],
-    latest: Option<(Instant, RejectReason)>,
-    max_waiting: usize,
-    retried: bool,
-    target: Option<Target>,
-    charge: Option<ChargeId>,
-}
-
-impl Ask {
-    /// Asks for `cost` tokens of the store's first limit, and one of each other, however long that takes, and
-    /// however many calls wait before.
-    #[must_use]
-    pub const fn new(cost: NonZeroU32) -> Self {
-        let mut costs = [1; LimitId::MOST];
-        costs[0] = cost.get();
-        Self {
-            costs,
-            latest: None,
-            max_waiting: usize::MAX,
-            retried: false,
-            target: None,
-            charge: None,
+impl<T> Take<T> {
+    /// The same with what `wait` makes of the turn.
+    pub fn map<U>(self, wait: impl FnOnce(T) -> U) -> Take<U> {
+        match self {
+            Self::Taken => Take::Taken,
+            Self::Wait(turn) => Take::Wait(wait(turn)),
+            Self::Rejected(rejected) => Take::Rejected(rejected),
         }
-    }
-
-    /// Asks for `cost` tokens of the limit with number `limit`. Zero asks for none. A store has no limit beyond
-    /// [`LimitId::MOST`].
-    #[must_use]
-    pub fn with_cost(mut self, limit: usize, cost: u32) -> Self {
-        if let Some(known) = self.costs.get_mut(limit) {
-            *known = cost;
-        }
-        self
-    }
-
-    /// Has the call remembered, once it is sent, until its true cost is told or the [`Settler`] is told to close it.
-    #[must_use]
-    pub const fn with_charge(mut self, charge: ChargeId) -> Self {
-        self.charge = Some(charge);
-        self
-    }
-
-    /// Has the call forgotten once it is sent.
-    #[must_use]
-    pub const fn without_charge(mut self) -> Self {
-        self.charge = None;
-        self
-    }
-
-    /// Waits until `latest` at the longest; a longer wait is rejected for `reason`. The earliest such instant counts.
-    #[must_use]
-    #[inline]
-    pub fn with_latest(mut self, latest: Instant, reason: RejectReason) -> Self {
-        if self.latest.is_none_or(|(earlier, _)| latest < earlier) {
-            self.latest = Some((latest, reason));
-        }
-        self
-    }
-
-    /// Is rejected if it would have to wait behind `max_waiting` others.
-    #[must_use]
-    pub const fn with_max_waiting(mut self, max_waiting: usize) -> Self {
-        self.max_waiting = max_waiting;
-        self
-    }
-
-    /// States whether a retry is outside, which will do the waiting for a closed bucket.
-    #[must_use]
-    pub const fn with_retried(mut self, retried: bool) -> Self {
-        self.retried = retried;
-        self
-    }
-
-    /// States what the request is for, so that the store knows which of a server's quotas it counts against.
-    #[must_use]
-    #[inline]
-    pub const fn with_target(mut self, target: Target) -> Self {
-        self.target = Some(target);
-        self
-    }
-
-    /// How many tokens of the first limit.
-    #[must_use]
-    pub const fn cost(&self) -> u32 {
-        self.costs[0]
-    }
-
-    /// How many tokens of each limit, by its number. A store ignores those of limits that it does not have.
-    #[must_use]
-    pub const fn costs(&self) -> [u32; LimitId::MOST] {
-        self.costs
-    }
-
-    /// Under what the call is to be remembered, if its true cost may be told.
-    #[must_use]
-    pub const fn charge(&self) -> Option<ChargeId> {
-        self.charge
-    }
-
-    /// The instant up to which the call may wait, if there is one, and why a longer wait is rejected.
-    #[must_use]
-    pub const fn latest(&self) -> Option<(Instant, RejectReason)> {
-        self.latest
-    }
-
-    /// How many may be in the queue before the call. With zero it must be rejected if it would have to wait.
-    #[must_use]
-    pub const fn max_waiting(&self) -> usize {
-        self.max_waiting
-    }
-
-    /// Whether a retry is outside, which will do the waiting for a closed bucket.
-    #[must_use]
-    pub const fn is_retried(&self) -> bool {
-        self.retried
-    }
-
-    /// What the request is for, if that was stated.
-    #[must_use]
-    pub const fn target(&self) -> Option<Target> {
-        self.target
     }
 }

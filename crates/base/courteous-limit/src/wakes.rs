@@ -50,3 +50,34 @@ impl fmt::Debug for Wakes {
         f.debug_struct("Wakes").finish_non_exhaustive()
     }
 }
+
+/// The waker of a waiter, from its last poll.
+///
+/// Wakers are cloned and dropped without a lock: both may run any code, such as another call of the
+/// same limit.
+#[derive(Debug, Default)]
+pub struct KeptWaker(Option<Waker>);
+
+impl KeptWaker {
+    /// None is kept yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Keeps `waker`, and leaves the waker that it replaces in its place.
+    pub fn keep(&mut self, waker: &mut Option<Waker>) {
+        let known = match (&self.0, &*waker) {
+            (Some(kept), Some(waker)) => kept.will_wake(waker),
+            _ => false,
+        };
+        if !known {
+            std::mem::swap(&mut self.0, waker);
+        }
+    }
+
+    /// Takes the waker, to wake its task.
+    pub const fn take(&mut self) -> Option<Waker> {
+        self.0.take()
+    }
+}

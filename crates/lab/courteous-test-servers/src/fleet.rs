@@ -132,6 +132,7 @@ impl Fleet {
     }
 
     /// Stops all workers, and returns the complete list of calls that were sent.
+    #[must_use]
     pub fn stop(mut self) -> Sends {
         for worker in &self.workers {
             worker.stopped.store(true, Relaxed);
@@ -237,6 +238,10 @@ impl<S: TokenStore> Caller<S> {
 
 /// Does what a throttle does with its store before it sends. Returns an instant before the decision
 /// to send, and an instant after it.
+///
+/// # Errors
+///
+/// If the store rejects the call.
 pub async fn send<S: TokenStore>(store: &S, ask: &Ask) -> Result<(u64, u64), Rejected> {
     let after = machine_clock();
     let mut turn = match store.take(ask) {

@@ -39,7 +39,7 @@
 
 use std::{task::Waker, time::Duration};
 
-use courteous_limit::{Next, Queue, Serve, Ticket, Wakes};
+use courteous_limit::{KeptWaker, Next, Queue, Serve, Ticket, Wakes};
 use tokio::time::Instant;
 
 /// The time between two looks at the promises. A promise that is not redeemed lapses at the second
@@ -70,7 +70,7 @@ pub(crate) struct PermitQueue {
 struct Waiter {
     /// From the last poll. A waiter without a waker cannot be woken: it was not polled since it
     /// joined or was last woken.
-    waker: Option<Waker>,
+    waker: KeptWaker,
     /// The number of looks when its promise was made. `None` if it has no promise, or has asked for
     /// it.
     promised: Option<u64>,
@@ -201,7 +201,7 @@ impl PermitQueue {
         if self.redeem(ticket, called) {
             Some(true)
         } else if self.queue.is_queued(ticket) && served() {
-            self.keep(ticket, waker);
+            self.queue.get_mut(ticket).waker.keep(waker);
             Some(false)
         } else {
             None
@@ -228,24 +228,13 @@ impl PermitQueue {
             }
             self.queue.requeue(ticket);
         }
-        self.keep(ticket, waker);
+        self.queue.get_mut(ticket).waker.keep(waker);
         false
-    }
-
-    fn keep(&mut self, ticket: &Ticket, waker: &mut Option<Waker>) {
-        let kept = &mut self.queue.get_mut(ticket).waker;
-        let known = match (&*kept, &*waker) {
-            (Some(kept), Some(waker)) => kept.will_wake(waker),
-            _ => false,
-        };
-        if !known {
-            std::mem::swap(kept, waker);
-        }
     }
 
     /// Removes a waiter for good. Its promised permit is free again. The caller drops the returned
     /// waker without the lock.
-    pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
+    pub(crate) fn leave(&mut self, ticket: Ticket) -> KeptWaker {
         let waiter = self.queue.remove(ticket);
         if waiter.promised.is_some_and(|look| self.withdraw(look)) {
             self.give();

@@ -1,24 +1,21 @@
 use std::{
     fmt,
-    pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use courteous_core::{Dice, Rejected, RequestView};
+use courteous_core::{Dice, Rate, RequestView};
 use courteous_limit::{
-    BucketSnapshot, ChargeId, InvalidRates, LimitId, Observed, ObservedStore, Settled, Settler,
-    Target, ThrottleSnapshot, ToldQuota,
+    Ask, BucketSnapshot, ChargeId, InvalidRates, LimitId, Observed, ObservedStore, Partition,
+    QueuedTurn, Settled, Settler, Shared, Take, Target, ThrottleSnapshot, TokenQueue, TokenStore,
+    ToldQuota, Wakes,
 };
-use courteous_limit::{Nap, Shared, Ticket, Wakes};
 use tokio::time::Instant;
 
 use crate::{
-    Ask, Partition, Rate, Take, TokenStore, Turn,
     bucket_state::BucketState,
     fast_path::{FastPath, Kept},
-    outcome::{Entry, PollOutcome},
+    turn::BucketTurn,
 };
 
 /// The tokens of one limit, and the calls that wait for them.
@@ -181,7 +178,7 @@ impl Bucket {
     #[must_use]
     pub fn with_jitter(self, jitter: Duration) -> Self {
         self.shared
-            .with(|state| Arc::make_mut(&mut state.spread).jitter = jitter);
+            .with(|state| Arc::make_mut(&mut state.settings).spread.set_most(jitter));
         self
     }
 
@@ -190,7 +187,7 @@ impl Bucket {
     #[must_use]
     pub fn with_dice(self, dice: Dice) -> Self {
         self.shared
-            .with(|state| Arc::make_mut(&mut state.spread).dice = dice);
+            .with(|state| Arc::make_mut(&mut state.settings).spread.set_dice(dice));
         self
     }
 
@@ -342,7 +339,7 @@ impl Bucket {
     pub fn observed_closed_until(&self) -> Option<Instant> {
         let now = Instant::now();
         self.shared
-            .with(|state| state.known_shadow()?.closed_until(now))
+            .with(|state| state.known_shadow()?.at(now).closed_until(now))
     }
 
     /// A new bucket with the same settings as this one.
@@ -362,7 +359,7 @@ impl Bucket {
         let bucket = self.fresh(start_empty, now);
         bucket
             .shared
-            .with(|state| Arc::make_mut(&mut state.spread).shared = true);
+            .with(|state| Arc::make_mut(&mut state.settings).shared = true);
         bucket
     }
 
@@ -392,19 +389,8 @@ impl Bucket {
     /// What becomes of a call that the fast path did not let through.
     #[cold]
     fn take_or_wait(&self, ask: &Ask, now: Instant) -> Take<BucketTurn> {
-        let (entry, paced) = self.shared.with(|state| state.take(ask, now));
-        let place = match entry {
-            None => return Take::Taken,
-            Some(Entry::Rejected(rejected)) => return Take::Rejected(rejected),
-            Some(Entry::Place(ticket)) => Position::Queue(ticket),
-            Some(Entry::Held(until)) => Position::held(until, *ask),
-        };
-        Take::Wait(BucketTurn {
-            bucket: self.clone(),
-            place,
-            target: ask.target(),
-            paced,
-        })
+        let entered = self.shared.with(|state| state.enter(ask, now));
+        QueuedTurn::after(&self.shared, ask, entered).map(BucketTurn::new)
     }
 }
 
@@ -488,20 +474,24 @@ impl ObservedStore for Bucket {
 
     fn close_until(&self, opens: Instant) {
         let now = Instant::now();
-        self.shared
-            .with(|state| state.shadow(now).close_until(opens, now));
+        self.shared.with(|state| {
+            let shadow = state.shadow(now).at(now);
+            shadow.close_until(opens, now, &mut Wakes::new());
+        });
     }
 
     fn pace(&self, remaining: u64, reset: Duration) {
         let now = Instant::now();
-        self.shared
-            .with(|state| state.shadow(now).pace(remaining, reset, now));
+        self.shared.with(|state| {
+            let shadow = state.shadow(now).at(now);
+            shadow.pace(remaining, reset, now, &mut Wakes::new());
+        });
     }
 
     fn hear(&self, target: Target, told: &[ToldQuota]) {
         let now = Instant::now();
         self.shared
-            .with(|state| state.shadow(now).hear(target, told, now));
+            .with(|state| state.shadow(now).at(now).hear(target, told, now));
     }
 }
 
@@ -544,156 +534,6 @@ impl WeakBucket {
 impl From<&Bucket> for LimitId {
     fn from(bucket: &Bucket) -> Self {
         bucket.id()
-    }
-}
-
-/// A place in a [`Bucket`]'s queue, or before it.
-#[derive(Debug)]
-pub struct BucketTurn {
-    bucket: Bucket,
-    place: Position,
-    /// What the request is for.
-    target: Option<Target>,
-    /// Whether a quota that is to be spread has counted the call.
-    paced: bool,
-}
-
-#[derive(Debug)]
-enum Position {
-    Queue(Ticket),
-    /// Outside of the queue, until a quota lets the call in.
-    Held(Box<Held>),
-    /// The turn is spent, or was rejected outside of the queue.
-    None,
-}
-
-#[derive(Debug)]
-struct Held {
-    nap: Nap,
-    ask: Ask,
-}
-
-impl Position {
-    fn held(until: Instant, ask: Ask) -> Self {
-        let nap = Nap::new(until);
-        Self::Held(Box::new(Held { nap, ask }))
-    }
-}
-
-impl BucketTurn {
-    /// Waits outside of the queue, and then joins it.
-    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
-        while let Position::Held(held) = &mut self.place {
-            ready!(held.nap.poll(cx));
-            let ask = held.ask;
-            let shared = &self.bucket.shared;
-            self.place = match shared.update(|state, now, _| state.release(&ask, now)) {
-                Entry::Place(ticket) => Position::Queue(ticket),
-                Entry::Held(until) => Position::held(until, ask),
-                Entry::Rejected(rejected) => {
-                    self.place = Position::None;
-                    self.unspend(ask.cost());
-                    return Poll::Ready(Err(rejected));
-                }
-            };
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Takes back what a quota has counted for the call.
-    fn unspend(&mut self, cost: u32) {
-        if std::mem::take(&mut self.paced) {
-            let target = self.target;
-            self.bucket.shared.with(|state| state.unspend(target, cost));
-        }
-    }
-}
-
-impl Turn for BucketTurn {
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
-        let this = self.get_mut();
-        loop {
-            ready!(this.poll_held(cx))?;
-            let Position::Queue(ticket) = &this.place else {
-                return Poll::Ready(Ok(()));
-            };
-            let (shared, target) = (&this.bucket.shared, this.target);
-            // Both cloning the waker and dropping the old one happen without the lock.
-            let mut waker = Some(cx.waker().clone());
-            // Nearly all polls need neither the clock nor the timer.
-            let outcome = shared
-                .attend(|state, served| state.poll_cheap(ticket, &mut waker, served))
-                .unwrap_or_else(|| {
-                    shared.join(|state, now, wakes| {
-                        match state.poll_waiter(ticket, &mut waker, now, wakes) {
-                            PollOutcome::Granted => state
-                                .recheck_quota(ticket, target, now)
-                                .unwrap_or(PollOutcome::Granted),
-                            outcome => outcome,
-                        }
-                    })
-                });
-            match outcome {
-                PollOutcome::Granted => return Poll::Ready(Ok(())),
-                PollOutcome::Waiting => return Poll::Pending,
-                PollOutcome::Early => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                PollOutcome::Rejected(rejected) => return Poll::Ready(Err(rejected)),
-                PollOutcome::Held(until, ask) => {
-                    let place = std::mem::replace(&mut this.place, Position::held(until, ask));
-                    if let Position::Queue(ticket) = place {
-                        let waker = shared.update(|state, _, _| state.leave(ticket, false).1);
-                        drop(waker);
-                    }
-                }
-            }
-        }
-    }
-
-    fn spend(self: Pin<&mut Self>) -> bool {
-        let this = self.get_mut();
-        let now = Instant::now();
-        let Self { bucket, place, .. } = this;
-        let (spent, waker) = bucket.shared.with(|state| {
-            let spent = match &*place {
-                Position::Queue(ticket) => state.spend(ticket, now),
-                _ => false,
-            };
-            match spent.then(|| std::mem::replace(place, Position::None)) {
-                Some(Position::Queue(ticket)) => (spent, state.leave(ticket, true).1),
-                _ => (spent, None),
-            }
-        });
-        this.paced &= !spent;
-        drop(waker);
-        spent
-    }
-
-    fn pass(self: Pin<&mut Self>) {
-        let this = self.get_mut();
-        if let Position::Queue(ticket) = &this.place {
-            this.bucket.shared.update(|state, _, _| state.pass(ticket));
-        }
-    }
-}
-
-impl Drop for BucketTurn {
-    fn drop(&mut self) {
-        let shared = &self.bucket.shared;
-        match std::mem::replace(&mut self.place, Position::None) {
-            Position::Queue(ticket) => {
-                let (cost, waker) = shared.update(|state, _, _| state.leave(ticket, false));
-                drop(waker);
-                self.unspend(cost);
-            }
-            Position::Held(held) => {
-                shared.with(|state| state.leave_quota());
-                self.unspend(held.ask.cost());
-            }
-            Position::None => {}
-        }
     }
 }
 

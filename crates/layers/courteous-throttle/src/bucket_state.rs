@@ -1,25 +1,20 @@
 use std::{num::NonZeroU32, sync::Arc, task::Waker, time::Duration};
 
-use courteous_core::{Dice, RejectReason, Rejected};
+use courteous_core::{RejectReason, Rejected};
 use courteous_limit::{
-    Admission, BucketSnapshot, ChargeId, LimitId, Observed, Quotas, Settled, Target, ToldQuota,
+    Ask, BucketSnapshot, ChargeId, KeptWaker, LimitId, Looks, Next, Observed, PollOutcome, Quotas,
+    Serve, Settled, Spread, Target, Ticket, TokenQueue, ToldQuota, Wakes, later,
 };
-use courteous_limit::{Next, Serve, Ticket, Wakes};
 use tokio::time::Instant;
 
 use crate::{
-    Ask, Rate,
-    levels::{Levels, later},
+    Rate,
+    levels::Levels,
     meter::Costs,
-    outcome::{Entry, PollOutcome},
-    shadow::Shadow,
+    shadow::{Shadow, Virtual, VirtualQueue},
     waiter::{State, Waiter},
     waiters::Waiters,
 };
-
-/// How long a look at one waiter is assumed to take. The next look at all waiters starts no sooner
-/// than they would take together.
-const LOOK: Duration = Duration::from_micros(1);
 
 /// How long waiters that are let through together may take to gather.
 const GATHER: Duration = Duration::from_millis(2);
@@ -28,66 +23,47 @@ const GATHER: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct BucketState {
     levels: Levels,
-    pub(crate) spread: Arc<Spread>,
+    pub(crate) settings: Arc<BucketSettings>,
     waiters: Waiters,
     /// What the server said of quotas that it names. Kept while the bucket is at rest.
-    pub(crate) quotas: Option<Box<Quotas>>,
-    /// When to look for waits that have become too long because waiters were put back, and when
-    /// that was last done.
-    look_at: Option<Instant>,
-    looked: Option<Instant>,
+    pub(crate) quotas: Quotas,
+    /// When to look for waits that have become too long because waiters were put back.
+    looks: Looks,
     /// The virtual tokens, for calls that are only observed. While there is a shadow, the bucket is
     /// not at rest.
-    shadow: Option<Box<Shadow>>,
+    shadow: Option<Box<Shadow<Self>>>,
     /// The limits whose rates were set for this bucket alone, one bit for each. Forgotten while the
     /// bucket is at rest.
     own_rates: u8,
 }
 
-/// What became of a virtual waiter, whose call was really sent long ago.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Virtual {
-    Waits,
-    Sent,
-    /// It would have been rejected after all.
-    Rejected,
-}
-
-/// How a closed bucket spreads the instants at which it lets calls through.
-#[derive(Clone, Debug)]
-pub(crate) struct Spread {
-    pub(crate) jitter: Duration,
-    /// The source of the draws.
-    pub(crate) dice: Dice,
+/// What the buckets of all keys have in common.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BucketSettings {
+    /// How far a closed bucket spreads the instants at which it lets calls through.
+    pub(crate) spread: Spread,
     /// Whether several keys share the bucket. What a server says is then ignored.
     pub(crate) shared: bool,
 }
 
-impl Spread {
-    fn draw(&self) -> Duration {
-        self.jitter.mul_f64(self.dice.fraction())
-    }
-}
-
 impl BucketState {
     pub(crate) fn new(rate: Rate, now: Instant) -> Self {
-        let spread = Spread {
-            jitter: Duration::from_secs(1),
-            dice: Dice::new(),
-            shared: false,
-        };
-        Self::at(rate, 0, now, Arc::new(spread))
+        Self::at(rate, 0, now, Arc::default())
     }
 
     /// A bucket that lacked `lacking` of a meter's fractions at `at`, and has no other state.
-    pub(crate) fn at(rate: Rate, lacking: u128, at: Instant, spread: Arc<Spread>) -> Self {
+    pub(crate) fn at(
+        rate: Rate,
+        lacking: u128,
+        at: Instant,
+        settings: Arc<BucketSettings>,
+    ) -> Self {
         Self {
             levels: Levels::new(rate, lacking, at),
-            spread,
+            settings,
             waiters: Waiters::new(),
-            quotas: None,
-            look_at: None,
-            looked: None,
+            quotas: Quotas::new(),
+            looks: Looks::new(),
             shadow: None,
             own_rates: 0,
         }
@@ -95,29 +71,9 @@ impl BucketState {
 
     /// A full bucket with the same rates and jitter.
     pub(crate) fn fresh(&self, now: Instant) -> Self {
-        let mut state = Self::at(self.first_rate(), 0, now, Arc::clone(&self.spread));
+        let mut state = Self::at(self.first_rate(), 0, now, Arc::clone(&self.settings));
         state.levels = self.levels.fresh(now);
         state
-    }
-
-    /// Takes tokens, or a place in the queue. Returns `None` if the tokens are taken, and otherwise
-    /// what the call finds. Also returns whether a quota that is to be spread has counted the call.
-    pub(crate) fn take(&mut self, ask: &Ask, now: Instant) -> (Option<Entry>, bool) {
-        self.forget_shadow(now);
-        let paced = match self.admit(ask, now) {
-            Admission::Free { paced } => paced,
-            Admission::Held { until, paced } => return (Some(Entry::Held(until)), paced),
-            Admission::Rejected(rejected) => return (Some(Entry::Rejected(rejected)), false),
-        };
-        if self.try_take(&ask.costs(), ask.charge(), now) {
-            return (None, paced);
-        }
-        let entry = self.enter(ask, now);
-        if paced && matches!(entry, Entry::Rejected(_)) {
-            self.unspend(ask.target(), ask.cost());
-            return (Some(entry), false);
-        }
-        (Some(entry), paced)
     }
 
     /// What would become of a call that is only observed.
@@ -127,162 +83,31 @@ impl BucketState {
 
     /// The bucket of virtual tokens. If there is none, it is made with the tokens that are there
     /// now.
-    pub(crate) fn shadow(&mut self, now: Instant) -> &mut Shadow {
+    pub(crate) fn shadow(&mut self, now: Instant) -> &mut Shadow<Self> {
         self.levels.fill(now);
         self.shadow.get_or_insert_with(|| {
-            let mut state = Self::at(self.levels.first(), 0, now, Arc::clone(&self.spread));
+            let mut state = Self::at(self.levels.first(), 0, now, Arc::clone(&self.settings));
             state.levels = self.levels.clone();
             Box::new(Shadow::new(state, now))
         })
     }
 
     /// The bucket of virtual tokens, if there is one.
-    pub(crate) fn known_shadow(&mut self) -> Option<&mut Shadow> {
+    pub(crate) fn known_shadow(&mut self) -> Option<&mut Shadow<Self>> {
         self.shadow.as_deref_mut()
     }
 
     /// Drops the shadow, once a new one would have the same virtual tokens.
     fn forget_shadow(&mut self, now: Instant) {
-        self.shadow.take_if(|shadow| shadow.is_idle(now));
-    }
-
-    /// When a waiter that has just joined the queue will be let through, as things are.
-    pub(crate) fn turn_of(&mut self, ticket: &Ticket, now: Instant) -> Instant {
-        let costs = self.waiters.get_mut(ticket).costs();
-        let mut ahead = *self.waiters.costs();
-        for (ahead, &cost) in ahead.iter_mut().zip(&costs) {
-            *ahead -= u64::from(cost);
-        }
-        let turn = self.levels.turn(now, &ahead, &costs);
-        turn.max(self.waiters.released().unwrap_or(now))
-    }
-
-    /// Sends the waiter's call virtually, if the waiter was granted its turn.
-    pub(crate) fn settle_virtual(&mut self, ticket: &Ticket, now: Instant) -> Virtual {
-        let state = self.waiters.get_mut(ticket).state;
-        match state {
-            State::Rejected => Virtual::Rejected,
-            State::Granted if self.spend(ticket, now) => Virtual::Sent,
-            State::Away | State::Recalled => {
-                self.rejoin(ticket, now);
-                Virtual::Waits
-            }
-            _ => Virtual::Waits,
-        }
-    }
-
-    /// What a call finds at the quotas that it counts against.
-    fn admit(&mut self, ask: &Ask, now: Instant) -> Admission {
-        let Self {
-            quotas,
-            spread,
-            waiters,
-            ..
-        } = self;
-        match quotas {
-            None => Admission::Free { paced: false },
-            Some(quotas) => quotas.admit(ask, waiters.len(), || spread.draw(), now),
-        }
-    }
-
-    /// Does the same as [`admit`](Self::admit), for a call that was let in before.
-    fn readmit(&mut self, ask: &Ask, now: Instant) -> Admission {
-        let Self { quotas, spread, .. } = self;
-        match quotas {
-            None => Admission::Free { paced: false },
-            Some(quotas) => quotas.readmit(ask, || spread.draw(), now),
-        }
-    }
-
-    /// What a call finds after it has waited for a quota: another wait, or a place in the queue.
-    pub(crate) fn release(&mut self, ask: &Ask, now: Instant) -> Entry {
-        self.leave_quota();
-        match self.readmit(ask, now) {
-            Admission::Held { until, .. } => Entry::Held(until),
-            Admission::Rejected(rejected) => Entry::Rejected(rejected),
-            Admission::Free { .. } => {
-                self.levels.fill(now);
-                // The call was let in before, so no queue is too long for it now.
-                self.enter(&ask.with_max_waiting(usize::MAX), now)
-            }
-        }
-    }
-
-    /// Takes a call's cost back from the quotas that are to be spread.
-    pub(crate) fn unspend(&mut self, target: Option<Target>, cost: u32) {
-        if let Some(quotas) = &mut self.quotas {
-            quotas.unspend(target, cost);
-        }
+        self.shadow.take_if(|shadow| shadow.at(now).is_idle(now));
     }
 
     /// Takes note of what a response said of quotas that it names.
     pub(crate) fn hear(&mut self, target: Target, told: &[ToldQuota], now: Instant) {
-        if self.spread.shared {
+        if self.settings.shared {
             return;
         }
-        let quotas = self.quotas.get_or_insert_default();
-        quotas.settle(now);
-        quotas.hear(target, told, now);
-    }
-
-    /// Whether no quota holds up any call, at the time that the quotas were last told.
-    fn is_quiet(&self) -> bool {
-        self.quotas.as_ref().is_none_or(|quotas| quotas.is_quiet())
-    }
-
-    /// Takes tokens, if they are there and no waiter is in the queue.
-    #[inline]
-    fn try_take(&mut self, costs: &Costs, charge: Option<ChargeId>, now: Instant) -> bool {
-        self.levels.fill(now);
-        let free = self.levels.closed_until.is_none()
-            && self.waiters.is_empty()
-            && self.levels.can_plan(costs, now);
-        if free {
-            self.levels.plan(costs, now);
-            self.levels.send(costs, charge);
-        }
-        free
-    }
-
-    /// Takes a place in the queue. Called right after an attempt to [take](Self::try_take) tokens
-    /// has failed.
-    #[cold]
-    pub(crate) fn enter(&mut self, ask: &Ask, now: Instant) -> Entry {
-        let (costs, latest) = (ask.costs(), ask.latest());
-        if self.levels.above_burst(&costs).is_some() {
-            return Entry::Rejected(self.above_burst(&costs));
-        }
-        let release = self
-            .levels
-            .closed_until
-            .map(|opens| later(opens, self.draw()));
-        if let Some(release) = release
-            && ask.is_retried()
-        {
-            let rejected = Rejected::new(RejectReason::Paused);
-            return Entry::Rejected(rejected.with_wait(now, release.duration_since(now)));
-        }
-        let full = self.waiters.len() >= ask.max_waiting();
-        if full || latest.is_some() {
-            let at = self
-                .levels
-                .turn(now, self.waiters.costs(), &costs)
-                .max(release.unwrap_or(now))
-                .max(self.waiters.released().unwrap_or(now));
-            let rejected = match (full, ask.max_waiting(), release) {
-                (true, 0, Some(_)) => Some(RejectReason::Paused),
-                (true, 0, None) => Some(RejectReason::AtCapacity),
-                (true, ..) => Some(RejectReason::QueueFull),
-                _ => latest
-                    .filter(|&(latest, _)| at > latest)
-                    .map(|(_, reason)| reason),
-            };
-            if let Some(reason) = rejected {
-                let rejected = Rejected::new(reason).with_wait(now, at.duration_since(now));
-                return Entry::Rejected(rejected);
-            }
-        }
-        Entry::Place(self.waiters.push(Waiter::new(ask, release)))
+        self.quotas.hear(target, told, now);
     }
 
     /// The rejection of a call that costs more than a limit can ever hold.
@@ -294,27 +119,6 @@ impl BucketState {
         }
     }
 
-    /// Polls a waiter without reading the clock, where that is enough. Returns its grant if the
-    /// grant has no deadline. Returns `Waiting`, and keeps `waker`, if others are ahead and
-    /// `served()` confirms that a timer will wake it. Else returns `None`.
-    pub(crate) fn poll_cheap(
-        &mut self,
-        ticket: &Ticket,
-        waker: &mut Option<Waker>,
-        served: impl FnOnce() -> bool,
-    ) -> Option<PollOutcome> {
-        let (behind, quiet) = (self.waiters.is_behind(ticket), self.is_quiet());
-        let waiter = self.waiters.get_mut(ticket);
-        match waiter.state {
-            State::Granted if waiter.latest().is_none() && quiet => Some(self.granted(ticket)),
-            State::Waiting if behind && served() => {
-                waiter.keep(waker);
-                Some(PollOutcome::Waiting)
-            }
-            _ => None,
-        }
-    }
-
     fn granted(&mut self, ticket: &Ticket) -> PollOutcome {
         match self.waiters.is_early(ticket) {
             true => PollOutcome::Early,
@@ -322,161 +126,24 @@ impl BucketState {
         }
     }
 
-    /// Polls a waiter. If it has to wait, its new waker is kept, and `waker` then holds the old
-    /// one.
-    pub(crate) fn poll_waiter(
-        &mut self,
-        ticket: &Ticket,
-        waker: &mut Option<Waker>,
-        now: Instant,
-        wakes: &mut Wakes,
-    ) -> PollOutcome {
-        let state = self.waiters.get_mut(ticket).state;
-        if matches!(state, State::Away | State::Recalled) {
-            self.waiters.get_mut(ticket).returned |= state == State::Recalled;
-            self.rejoin(ticket, now);
-        }
-        // This waiter came back. If its turn has come, it is woken once more, behind older waiters
-        // whose turn has come, too.
-        let waiter = self.waiters.get_mut(ticket);
-        let again = waiter.state == State::Waiting && waiter.returned;
-        if again {
-            waiter.keep(waker);
-        }
-        self.serve(now, wakes);
-        let waiter = self.waiters.get_mut(ticket);
-        if let Some((reason, at)) = waiter.rejection() {
-            let costs = waiter.costs();
-            return PollOutcome::Rejected(match reason {
-                RejectReason::CostAboveBurst => self.above_burst(&costs),
-                _ => Rejected::new(reason).with_wait(now, at.saturating_duration_since(now)),
-            });
-        }
-        if again {
-            return PollOutcome::Waiting;
-        }
-        if waiter.state == State::Waiting {
-            waiter.keep(waker);
-            return PollOutcome::Waiting;
-        }
-        let late = waiter.latest().filter(|&(latest, _)| latest < now);
-        let Some((_, reason)) = late else {
-            return self.granted(ticket);
-        };
-        // The waiter is polled too late.
-        waiter.reject(reason, now);
-        let costs = waiter.costs();
-        self.levels.unplan(&costs);
-        PollOutcome::Rejected(Rejected::new(reason).with_wait(now, Duration::ZERO))
-    }
-
-    /// Whether a waiter that was [granted](PollOutcome::Granted) its turn has to wait for a quota
-    /// after all, because the quota was used up meanwhile.
-    pub(crate) fn recheck_quota(
-        &mut self,
-        ticket: &Ticket,
-        target: Option<Target>,
-        now: Instant,
-    ) -> Option<PollOutcome> {
-        self.quotas.as_ref()?.closed_until(target, now)?;
-        let waiter = self.waiters.get_mut(ticket);
-        let costs = waiter.costs();
-        let mut ask = Ask::new(NonZeroU32::MIN).with_retried(waiter.retried);
-        for (limit, &cost) in costs.iter().enumerate() {
-            ask = ask.with_cost(limit, cost);
-        }
-        if let Some(charge) = waiter.charge() {
-            ask = ask.with_charge(charge);
-        }
-        if let Some((latest, reason)) = waiter.latest() {
-            ask = ask.with_latest(latest, reason);
-        }
-        if let Some(target) = target {
-            ask = ask.with_target(target);
-        }
-        match self.readmit(&ask, now) {
-            Admission::Free { .. } => None,
-            Admission::Held { until, .. } => Some(PollOutcome::Held(until, ask)),
-            Admission::Rejected(rejected) => {
-                let at = rejected.not_before().unwrap_or(now);
-                self.waiters.get_mut(ticket).reject(rejected.reason(), at);
-                self.levels.unplan(&costs);
-                Some(PollOutcome::Rejected(rejected))
-            }
-        }
-    }
-
-    /// Sends the call of a waiter that was granted its turn. Returns `false` if the grant is too
-    /// old. The waiter then waits again.
-    pub(crate) fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
-        self.levels.fill(now);
-        let waiter = self.waiters.get_mut(ticket);
-        let (costs, charge) = (waiter.costs(), waiter.charge());
-        let granted = waiter.state == State::Granted;
-        // The call is not sent before an older one that came too late for its own grant.
-        let sent = granted && self.levels.can_send(&costs) && !self.waiters.is_behind(ticket);
-        if sent {
-            self.levels.send(&costs, charge);
-        } else if granted {
-            self.levels.unplan(&costs);
-            if self.levels.recall() {
-                // Younger waiters were granted their turns, too. They will be polled before this
-                // one is woken again.
-                self.waiters.recall();
-                self.waiters.get_mut(ticket).returned = true;
-            }
-            self.rejoin(ticket, now);
-        }
-        sent
-    }
-
-    /// Takes a grant back, until the waiter is polled again.
-    pub(crate) fn pass(&mut self, ticket: &Ticket) {
-        let waiter = self.waiters.get_mut(ticket);
-        match std::mem::replace(&mut waiter.state, State::Away) {
-            State::Granted => {
-                let costs = waiter.costs();
-                self.levels.unplan(&costs);
-            }
-            State::Recalled => {}
-            other => waiter.state = other,
-        }
-    }
-
-    /// Removes a waiter that waited for a quota.
-    pub(crate) fn leave_quota(&mut self) {
-        if let Some(quotas) = &mut self.quotas {
-            quotas.leave();
-        }
-    }
-
-    /// Removes a waiter. Returns what it cost in the first limit, and its waker, which must be
-    /// dropped without the lock. What the waiter was granted is given back, unless its call was
-    /// `sent`.
-    #[must_use]
-    pub(crate) fn leave(&mut self, ticket: Ticket, sent: bool) -> (u32, Option<Waker>) {
-        let waiter = self.waiters.remove(ticket);
-        if waiter.state == State::Granted && !sent {
-            self.levels.unplan(&waiter.costs());
-        }
-        (waiter.costs()[0], waiter.waker)
-    }
-
     /// Closes the bucket. It opens with at most one token, so that the waiters do not leave in a
     /// burst.
     pub(crate) fn close_until(&mut self, opens: Instant, now: Instant, wakes: &mut Wakes) {
         if let Some(shadow) = &mut self.shadow {
-            shadow.close_until(opens, now);
+            shadow.at(now).close_until(opens, now, &mut Wakes::new());
         }
         self.levels.fill(now);
-        if self.spread.shared {
+        if self.settings.shared {
             return;
         }
         if opens <= now || self.levels.closed_until.is_some_and(|until| opens <= until) {
             return;
         }
         self.levels.close_until(opens);
-        self.waiters.release_at(self.draws(opens));
+        let release = self.settings.spread.crowd_after(opens);
+        self.waiters
+            .release_at((0..self.waiters.len()).map(|_| release()).collect());
+        drop(release);
         self.waiters.reject(wakes, |waiter, _| {
             let at = waiter.release.unwrap_or(opens);
             waiter.retried.then_some((RejectReason::Paused, at))
@@ -493,7 +160,7 @@ impl BucketState {
         wakes: &mut Wakes,
     ) {
         self.levels.fill(now);
-        if self.spread.shared {
+        if self.settings.shared {
             return;
         }
         self.levels.pace(remaining, reset, now);
@@ -539,7 +206,9 @@ impl BucketState {
     /// Sets other rates of a limit. The tokens that are there stay.
     pub(crate) fn set_rates(&mut self, limit: u8, rates: &[Rate], now: Instant, wakes: &mut Wakes) {
         if let Some(shadow) = &mut self.shadow {
-            shadow.set_rates(limit, rates, now);
+            shadow
+                .at(now)
+                .set_rates(limit, rates, now, &mut Wakes::new());
         }
         self.levels.fill(now);
         self.levels.set_rates(limit, rates);
@@ -549,7 +218,7 @@ impl BucketState {
     /// Adds a rate to a limit. No token of it has been spent yet.
     pub(crate) fn add_rate(&mut self, limit: u8, rate: Rate, now: Instant, wakes: &mut Wakes) {
         if let Some(shadow) = &mut self.shadow {
-            shadow.add_rate(limit, rate, now);
+            shadow.at(now).add_rate(limit, rate, now, &mut Wakes::new());
         }
         self.levels.fill(now);
         self.levels.add(limit, rate);
@@ -573,7 +242,7 @@ impl BucketState {
     /// Takes all tokens out.
     pub(crate) fn empty(&mut self, now: Instant) {
         if let Some(shadow) = &mut self.shadow {
-            shadow.empty(now);
+            shadow.at(now).empty(now);
         }
         self.levels.fill(now);
         self.levels.empty();
@@ -582,7 +251,7 @@ impl BucketState {
     /// The only rate, how much it lacks, and at which instant. `None` if there is any other state,
     /// such as a waiter or something that the server said.
     pub(crate) fn at_rest(&self) -> Option<(Rate, u128, Instant)> {
-        let free = self.waiters.is_unused() && self.is_quiet() && self.shadow.is_none();
+        let free = self.waiters.is_unused() && self.quotas.is_quiet() && self.shadow.is_none();
         self.levels.at_rest().filter(|_| free)
     }
 
@@ -608,7 +277,7 @@ impl BucketState {
     /// What is in force now.
     pub(crate) fn snapshot(&mut self, now: Instant) -> BucketSnapshot {
         self.levels.fill(now);
-        let used_up = (self.quotas.as_ref()).and_then(|quotas| quotas.used_up_until(now));
+        let used_up = self.quotas.used_up_until(now);
         let mut bucket = BucketSnapshot::default();
         bucket.available = Some(self.levels.fewest());
         bucket.available_by_rate = self.levels.available_by_rate();
@@ -617,7 +286,7 @@ impl BucketState {
     }
 
     pub(crate) fn waiting(&self) -> usize {
-        self.waiters.len() + self.quotas.as_ref().map_or(0, |quotas| quotas.waiting())
+        self.waiters.len() + self.quotas.waiting()
     }
 
     pub(crate) fn closed_until(&mut self, now: Instant) -> Option<Instant> {
@@ -629,24 +298,14 @@ impl BucketState {
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
         self.forget_shadow(now);
         self.levels.fill(now);
-        let held = self.quotas.as_mut().is_some_and(|quotas| {
-            quotas.settle(now);
-            !quotas.is_quiet() || quotas.waiting() > 0
-        });
+        self.quotas.settle(now);
+        let held = !self.quotas.is_quiet() || self.quotas.waiting() > 0;
         self.waiters.is_unused() && !held && self.levels.is_idle() && self.shadow.is_none()
     }
 
     /// One draw of jitter.
     pub(crate) fn draw(&self) -> Duration {
-        self.spread.draw()
-    }
-
-    /// One draw after `opens` for each waiter in the queue.
-    fn draws(&self, opens: Instant) -> Vec<Instant> {
-        let Spread { jitter, dice, .. } = &*self.spread;
-        let roll = dice.rolls();
-        let draw = |_| later(opens, jitter.mul_f64(Dice::fraction_of(roll())));
-        (0..self.waiters.len()).map(draw).collect()
+        self.settings.spread.draw()
     }
 
     /// When to serve `front`, and the waiters behind it.
@@ -674,10 +333,8 @@ impl BucketState {
     /// burst may have been lowered while the waiter was not in the queue. At the front, such a
     /// waiter would wait for ever, together with all waiters behind it.
     fn rejoin(&mut self, ticket: &Ticket, now: Instant) {
-        let release = self
-            .levels
-            .closed_until
-            .map(|opens| later(opens, self.draw()));
+        let closed = self.levels.closed_until;
+        let release = closed.map(|opens| self.settings.spread.after(opens));
         let waiter = self.waiters.get_mut(ticket);
         if let Some(at) = release
             && waiter.retried
@@ -690,19 +347,15 @@ impl BucketState {
             return;
         }
         self.waiters.requeue(ticket, release);
-        if !self.waiters.bounded {
-            return;
+        if self.waiters.bounded {
+            // All waiters behind it wait longer now.
+            self.looks.by(Some(now));
         }
-        // All waiters behind it wait longer now.
-        let pause = LOOK.saturating_mul(u32::try_from(self.waiters.len()).unwrap_or(u32::MAX));
-        let next = self.looked.map_or(now, |looked| later(looked, pause));
-        self.look_at.get_or_insert(next.max(now));
     }
 
     /// Rejects all waiters whose wait has become too long.
     fn look(&mut self, now: Instant, wakes: &mut Wakes) {
-        self.look_at = None;
-        self.looked = Some(now);
+        self.looks.taken(None, now);
         self.waiters.reject(wakes, |waiter, ahead| {
             let costs = waiter.costs();
             if self.levels.above_burst(&costs).is_some() {
@@ -718,13 +371,226 @@ impl BucketState {
     }
 }
 
+impl TokenQueue for BucketState {
+    #[inline]
+    fn arrive(&mut self, _: &Ask, now: Instant) {
+        self.forget_shadow(now);
+        self.levels.fill(now);
+    }
+
+    #[inline]
+    fn try_take(&mut self, ask: &Ask, now: Instant) -> bool {
+        let costs = ask.costs();
+        let free = self.levels.closed_until.is_none()
+            && self.waiters.is_empty()
+            && self.levels.can_plan(&costs, now);
+        if free {
+            self.levels.plan(&costs, now);
+            self.levels.send(&costs, ask.charge());
+        }
+        free
+    }
+
+    #[cold]
+    fn join(&mut self, ask: &Ask, now: Instant) -> Result<Ticket, Rejected> {
+        let costs = ask.costs();
+        if self.levels.above_burst(&costs).is_some() {
+            return Err(self.above_burst(&costs));
+        }
+        let closed = self.levels.closed_until;
+        let release = closed.map(|opens| self.settings.spread.after(opens));
+        if let Some(release) = release
+            && ask.is_retried()
+        {
+            let rejected = Rejected::new(RejectReason::Paused);
+            return Err(rejected.with_wait(now, release.duration_since(now)));
+        }
+        let waiting = self.waiters.len();
+        if waiting >= ask.max_waiting() || ask.latest().is_some() {
+            let at = self
+                .levels
+                .turn(now, self.waiters.costs(), &costs)
+                .max(release.unwrap_or(now))
+                .max(self.waiters.released().unwrap_or(now));
+            let none = match release {
+                Some(_) => RejectReason::Paused,
+                None => RejectReason::AtCapacity,
+            };
+            if let Some(reason) = ask.rejection(waiting, at, none) {
+                return Err(Rejected::new(reason).with_wait(now, at.duration_since(now)));
+            }
+        }
+        Ok(self.waiters.push(Waiter::new(ask, release)))
+    }
+
+    fn queued(&self) -> usize {
+        self.waiters.len()
+    }
+
+    fn quotas(&mut self) -> (&mut Quotas, &Spread) {
+        (&mut self.quotas, &self.settings.spread)
+    }
+
+    fn poll_cheap(
+        &mut self,
+        ticket: &Ticket,
+        waker: &mut Option<Waker>,
+        served: &dyn Fn() -> bool,
+    ) -> Option<PollOutcome> {
+        let (behind, quiet) = (self.waiters.is_behind(ticket), self.quotas.is_quiet());
+        let waiter = self.waiters.get_mut(ticket);
+        match waiter.state {
+            State::Granted if waiter.latest().is_none() && quiet => Some(self.granted(ticket)),
+            State::Waiting if behind && served() => {
+                waiter.waker.keep(waker);
+                Some(PollOutcome::Waiting)
+            }
+            _ => None,
+        }
+    }
+
+    fn poll_waiter(
+        &mut self,
+        ticket: &Ticket,
+        waker: &mut Option<Waker>,
+        now: Instant,
+        wakes: &mut Wakes,
+    ) -> PollOutcome {
+        let state = self.waiters.get_mut(ticket).state;
+        if matches!(state, State::Away | State::Recalled) {
+            self.waiters.get_mut(ticket).returned |= state == State::Recalled;
+            self.rejoin(ticket, now);
+        }
+        // This waiter came back. If its turn has come, it is woken once more, behind older waiters
+        // whose turn has come, too.
+        let waiter = self.waiters.get_mut(ticket);
+        let again = waiter.state == State::Waiting && waiter.returned;
+        if again {
+            waiter.waker.keep(waker);
+        }
+        self.serve(now, wakes);
+        let waiter = self.waiters.get_mut(ticket);
+        if let Some((reason, at)) = waiter.rejection() {
+            let costs = waiter.costs();
+            return PollOutcome::Rejected(match reason {
+                RejectReason::CostAboveBurst => self.above_burst(&costs),
+                _ => Rejected::new(reason).with_wait(now, at.saturating_duration_since(now)),
+            });
+        }
+        if again {
+            return PollOutcome::Waiting;
+        }
+        if waiter.state == State::Waiting {
+            waiter.waker.keep(waker);
+            return PollOutcome::Waiting;
+        }
+        let late = waiter.latest().filter(|&(latest, _)| latest < now);
+        let Some((_, reason)) = late else {
+            return self.granted(ticket);
+        };
+        // The waiter is polled too late.
+        waiter.reject(reason, now);
+        let costs = waiter.costs();
+        self.levels.unplan(&costs);
+        PollOutcome::Rejected(Rejected::new(reason).with_wait(now, Duration::ZERO))
+    }
+
+    fn ask_of(&mut self, ticket: &Ticket) -> Ask {
+        let waiter = self.waiters.get_mut(ticket);
+        let mut ask = Ask::new(NonZeroU32::MIN).with_retried(waiter.retried);
+        for (limit, &cost) in waiter.costs().iter().enumerate() {
+            ask = ask.with_cost(limit, cost);
+        }
+        if let Some(charge) = waiter.charge() {
+            ask = ask.with_charge(charge);
+        }
+        match waiter.latest() {
+            Some((latest, reason)) => ask.with_latest(latest, reason),
+            None => ask,
+        }
+    }
+
+    fn reject(&mut self, ticket: &Ticket, rejected: &Rejected, now: Instant) {
+        let at = rejected.not_before().unwrap_or(now);
+        let waiter = self.waiters.get_mut(ticket);
+        waiter.reject(rejected.reason(), at);
+        let costs = waiter.costs();
+        self.levels.unplan(&costs);
+    }
+
+    fn spend(&mut self, ticket: &Ticket, now: Instant) -> bool {
+        self.levels.fill(now);
+        let waiter = self.waiters.get_mut(ticket);
+        let (costs, charge) = (waiter.costs(), waiter.charge());
+        let granted = waiter.state == State::Granted;
+        // The call is not sent before an older one that came too late for its own grant.
+        let sent = granted && self.levels.can_send(&costs) && !self.waiters.is_behind(ticket);
+        if sent {
+            self.levels.send(&costs, charge);
+        } else if granted {
+            self.levels.unplan(&costs);
+            if self.levels.recall() {
+                // Younger waiters were granted their turns, too. They will be polled before this
+                // one is woken again.
+                self.waiters.recall();
+                self.waiters.get_mut(ticket).returned = true;
+            }
+            self.rejoin(ticket, now);
+        }
+        sent
+    }
+
+    fn pass(&mut self, ticket: &Ticket, _: Instant) {
+        let waiter = self.waiters.get_mut(ticket);
+        match std::mem::replace(&mut waiter.state, State::Away) {
+            State::Granted => {
+                let costs = waiter.costs();
+                self.levels.unplan(&costs);
+            }
+            State::Recalled => {}
+            other => waiter.state = other,
+        }
+    }
+
+    fn leave(&mut self, ticket: Ticket, sent: bool, _: Instant) -> (u32, KeptWaker) {
+        let waiter = self.waiters.remove(ticket);
+        if waiter.state == State::Granted && !sent {
+            self.levels.unplan(&waiter.costs());
+        }
+        (waiter.costs()[0], waiter.waker)
+    }
+}
+
+impl VirtualQueue for BucketState {
+    fn turn_of(&mut self, ticket: &Ticket, now: Instant) -> Instant {
+        let costs = self.waiters.get_mut(ticket).costs();
+        let mut ahead = *self.waiters.costs();
+        for (ahead, &cost) in ahead.iter_mut().zip(&costs) {
+            *ahead -= u64::from(cost);
+        }
+        let turn = self.levels.turn(now, &ahead, &costs);
+        turn.max(self.waiters.released().unwrap_or(now))
+    }
+
+    fn settle_virtual(&mut self, ticket: &Ticket, now: Instant) -> Virtual {
+        let state = self.waiters.get_mut(ticket).state;
+        match state {
+            State::Rejected => Virtual::Rejected,
+            State::Granted if self.spend(ticket, now) => Virtual::Sent,
+            State::Away | State::Recalled => {
+                self.rejoin(ticket, now);
+                Virtual::Waits
+            }
+            _ => Virtual::Waits,
+        }
+    }
+}
+
 impl Serve for BucketState {
     fn serve(&mut self, now: Instant, wakes: &mut Wakes) -> Next {
         self.levels.fill(now);
-        if let Some(quotas) = &mut self.quotas {
-            quotas.settle(now);
-        }
-        if self.look_at.is_some_and(|at| at <= now) {
+        self.quotas.settle(now);
+        if self.looks.begin(self.waiters.len(), now) {
             self.look(now, wakes);
         }
         if self.levels.closed_until.is_none() {
@@ -737,12 +603,12 @@ impl Serve for BucketState {
             let held = self.levels.closed_until.or(release).filter(|&at| at > now);
             if held.is_some() || !self.levels.can_plan(&costs, now) {
                 let at = held.unwrap_or_else(|| self.next_turn(now, front));
-                return Next::At(self.look_at.map_or(at, |look| at.min(look)));
+                return Next::At(self.looks.due().map_or(at, |look| at.min(look)));
             }
             self.levels.plan(&costs, now);
             self.waiters.grant_front(wakes);
         }
-        self.look_at = None;
+        self.looks.none();
         Next::Nothing
     }
 

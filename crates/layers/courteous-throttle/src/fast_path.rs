@@ -1,14 +1,12 @@
 use std::{sync::Arc, time::Duration};
 
-use courteous_limit::LimitId;
-use courteous_limit::Shortcut;
+use courteous_limit::{LimitId, Shortcut, later};
 use tokio::time::Instant;
 
 use crate::{
     Rate,
-    bucket_state::{BucketState, Spread},
+    bucket_state::{BucketSettings, BucketState},
     horizon::{END, Horizon},
-    levels::later,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -50,7 +48,7 @@ struct Scale {
 /// What is kept under the lock.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    spread: Arc<Spread>,
+    settings: Arc<BucketSettings>,
     /// `None` while the bucket is at rest, as there may be a million buckets. If the server has
     /// named quotas, the state stays for what it knows of them. Everything else in it is then out
     /// of date.
@@ -88,16 +86,16 @@ impl FastPath {
     pub(crate) fn fresh_state(&self, kept: &Kept, now: Instant) -> BucketState {
         match &kept.state {
             Some(state) => state.fresh(now),
-            None => BucketState::at(self.scale.rate, 0, now, Arc::clone(&kept.spread)),
+            None => BucketState::at(self.scale.rate, 0, now, Arc::clone(&kept.settings)),
         }
     }
 
     /// What a new bucket keeps under the lock.
     pub(crate) fn keep(&self, state: BucketState) -> Kept {
-        let spread = Arc::clone(&state.spread);
+        let settings = Arc::clone(&state.settings);
         let at_rest = self.rest(&state);
         let state = (!at_rest).then(|| Box::new(state));
-        Kept { spread, state }
+        Kept { settings, state }
     }
 
     /// Takes tokens, if they are there and the lock need not be asked.
@@ -168,11 +166,11 @@ impl Shortcut<Kept> for FastPath {
             let nanos = horizon.saturating_sub(scale.full).div_ceil(scale.gain);
             let lacking = u128::from(horizon - nanos * scale.gain) * u128::from(scale.unit);
             let at = later(scale.epoch, Duration::from_nanos(nanos));
-            let spread = Arc::clone(&kept.spread);
-            let mut state = BucketState::at(scale.rate, lacking, at, spread);
+            let settings = Arc::clone(&kept.settings);
+            let mut state = BucketState::at(scale.rate, lacking, at, settings);
             match known {
                 Some(mut known) => {
-                    state.quotas = known.quotas.take();
+                    state.quotas = std::mem::take(&mut known.quotas);
                     *known = state;
                     known
                 }
@@ -183,9 +181,9 @@ impl Shortcut<Kept> for FastPath {
 
     fn open(&self, kept: &mut Kept) {
         if kept.state.as_deref().is_some_and(|state| self.rest(state))
-            && let Some(state) = kept.state.take_if(|state| state.quotas.is_none())
+            && let Some(state) = kept.state.take_if(|state| state.quotas.is_unknown())
         {
-            kept.spread = state.spread;
+            kept.settings = state.settings;
         }
     }
 }

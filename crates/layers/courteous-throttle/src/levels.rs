@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use courteous_limit::{ChargeId, LimitId, Pace, Settled};
+use courteous_limit::{ChargeId, LimitId, Pace, Settled, later};
 use tokio::time::Instant;
 
 use crate::{
@@ -384,10 +384,4 @@ impl Levels {
         let at = later(now, wait.max().unwrap_or_default());
         self.pace.map_or(at, |pace| at.max(pace.turn(ahead[0])))
     }
-}
-
-pub(crate) fn later(at: Instant, wait: Duration) -> Instant {
-    at.checked_add(wait)
-        .or_else(|| at.checked_add(FAR))
-        .unwrap_or(at)
 }

@@ -12,17 +12,17 @@ mod layer;
 mod levels;
 mod listen;
 mod meter;
-mod outcome;
 mod service;
 mod settings;
 mod settle;
 mod shadow;
 mod throttle_settings;
+mod turn;
 mod waiter;
 mod waiters;
 mod waiting;
 
-pub use bucket::{Bucket, BucketTurn};
+pub use bucket::Bucket;
 pub use cost::Cost;
 pub use courteous_core::{AsError, AsResponse, InvalidRate, InvalidSettings, Rate, Reject};
 pub use courteous_limit::{
@@ -36,3 +36,4 @@ pub use layer::ThrottleLayer;
 pub use service::Throttle;
 pub use settle::Settle;
 pub use throttle_settings::ThrottleSettings;
+pub use turn::BucketTurn;

@@ -3,14 +3,13 @@ use std::{cmp::Reverse, time::Duration};
 use courteous_classify::Refusal;
 use courteous_core::Gate;
 use courteous_hints::{Hints, Quota};
-use courteous_limit::{QuotaName, Target, ToldQuota};
+use courteous_limit::{QuotaName, Target, ToldQuota, later};
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
     TokenStore,
     events::{self, About, Closed, Subject},
-    levels::later,
     settings::{HintSettings, Pacing, Settings},
 };
 

@@ -1,11 +1,11 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use courteous_core::{CallContext, RejectReason, RequestView};
-use courteous_limit::{Ask, Target};
+use courteous_limit::{Ask, Target, later};
 use http::{Request, StatusCode};
 use tokio::time::Instant;
 
-use crate::{Cost, Rate, ThrottleSettings, levels::later};
+use crate::{Cost, Rate, ThrottleSettings};
 
 /// What a layer's users can set.
 #[derive(Clone, Copy, Debug)]

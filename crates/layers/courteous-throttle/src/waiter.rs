@@ -1,17 +1,15 @@
-use std::task::Waker;
-
 use courteous_core::RejectReason;
-use courteous_limit::{ChargeId, LimitId};
+use courteous_limit::{Ask, ChargeId, KeptWaker, LimitId};
 use tokio::time::Instant;
 
-use crate::{Ask, meter::Costs};
+use crate::meter::Costs;
 
 /// A waiting call.
 ///
 /// There may be a million waiters. The fields are chosen to keep each of them small.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    pub(crate) waker: Option<Waker>,
+    pub(crate) waker: KeptWaker,
     /// The waiter is not let through before this instant, because the bucket was closed.
     pub(crate) release: Option<Instant>,
     /// Until when it waits at most. Once it is rejected, this is when it would have been let
@@ -58,7 +56,7 @@ impl Waiter {
         let (costs, charge) = (ask.costs(), ask.charge());
         let plain = costs == simple(ask.cost()) && charge.is_none();
         Self {
-            waker: None,
+            waker: KeptWaker::new(),
             release,
             at,
             reason: reason.unwrap_or(RejectReason::MaxWait),
@@ -78,20 +76,6 @@ impl Waiter {
 
     pub(crate) fn charge(&self) -> Option<ChargeId> {
         self.priced.as_ref()?.charge
-    }
-
-    /// Keeps `waker`, as the task has to wait. Afterwards `waker` holds the waker that it replaced.
-    ///
-    /// The caller clones and drops wakers without the lock, because both may run any code, such as
-    /// another call of this bucket.
-    pub(crate) fn keep(&mut self, waker: &mut Option<Waker>) {
-        let known = match (&self.waker, &*waker) {
-            (Some(kept), Some(waker)) => kept.will_wake(waker),
-            _ => false,
-        };
-        if !known {
-            std::mem::swap(&mut self.waker, waker);
-        }
     }
 
     /// Marks its grant as recalled, if all grants up to the number `recalled` were.

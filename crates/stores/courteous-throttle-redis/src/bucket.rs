@@ -1,19 +1,15 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use courteous_core::{Dice, Rate, RequestView};
-use courteous_limit::Shared;
 use courteous_limit::{
-    Ask, BucketSnapshot, InvalidRates, LimitId, Partition, StoreSnapshot, Take, Target,
-    ThrottleSnapshot, TokenStore, ToldQuota,
+    Ask, BucketSnapshot, InvalidRates, LimitId, Partition, QueuedTurn, Shared, StoreSnapshot, Take,
+    Target, ThrottleSnapshot, TokenQueue, TokenStore, ToldQuota,
 };
 use tokio::time::Instant;
 
 use crate::{
-    Gauges, InvalidShare, LocalShare, Redis, RedisTurn,
-    core::{Answer, Core},
-    keys::Keys,
-    outage::Outage,
-    worker::Worker,
+    Gauges, InvalidShare, LocalShare, Redis, RedisTurn, bucket_state::BucketState, keys::Keys,
+    outage::Outage, worker::Worker,
 };
 
 /// The tokens of one limit, and this process's queue of waiters for them. All workers that use the
@@ -54,7 +50,7 @@ use crate::{
 /// otherwise.
 #[derive(Clone)]
 pub struct RedisBucket {
-    pub(crate) shared: Arc<Shared<Core>>,
+    pub(crate) shared: Arc<Shared<BucketState>>,
     pub(crate) worker: Arc<Worker>,
     name: Arc<str>,
     id: LimitId,
@@ -113,7 +109,7 @@ impl RedisBucket {
     /// second. Zero means no jitter. Other waiters leave at the rate, in order.
     #[must_use]
     pub fn with_jitter(self, jitter: Duration) -> Self {
-        self.shared.with(|core| core.jitter = jitter);
+        self.shared.with(|state| state.spread.set_most(jitter));
         self
     }
 
@@ -121,7 +117,7 @@ impl RedisBucket {
     /// run reproducible.
     #[must_use]
     pub fn with_dice(self, dice: Dice) -> Self {
-        self.shared.with(|core| core.dice = dice);
+        self.shared.with(|state| state.spread.set_dice(dice));
         self
     }
 
@@ -133,12 +129,12 @@ impl RedisBucket {
     ///
     /// Fails if there is a local share, and the burst is not above the number of workers.
     pub fn set_rate(&self, rate: Rate) -> Result<(), InvalidShare> {
-        self.change(|core, wakes, now| {
-            if let Outage::Share(share) = core.outage {
+        self.change(|state, wakes, now| {
+            if let Outage::Share(share) = state.tokens.outage() {
                 share.check(rate)?;
             }
-            core.set(rate, core.outage, now);
-            core.look(now, wakes);
+            state.set(rate, state.tokens.outage(), now);
+            state.look(now, wakes);
             Ok(())
         })?;
         self.warn_if_slow();
@@ -150,7 +146,7 @@ impl RedisBucket {
     ///
     /// Waiters with a retry outside are refused at once, and wait in the retry.
     pub fn close_until(&self, opens: Instant) {
-        self.change(|core, wakes, now| core.close_until(opens, now, wakes));
+        self.change(|state, wakes, now| state.close_until(opens, now, wakes));
     }
 
     /// Returns the bucket's name.
@@ -162,7 +158,7 @@ impl RedisBucket {
     /// Returns the rate that this worker states.
     #[must_use]
     pub fn rate(&self) -> Rate {
-        self.shared.with(|core| core.rate)
+        self.shared.with(|state| state.rate)
     }
 
     /// Returns the rate at which all workers together can really send through Redis. It is lower
@@ -171,9 +167,9 @@ impl RedisBucket {
     /// another worker states a lower rate.
     #[must_use]
     pub fn effective_rate(&self) -> Rate {
-        self.shared.with(|core| {
-            let terms = core.calls.terms();
-            let rate = Rate::new(1, terms.spacing_time()).unwrap_or(core.rate);
+        self.shared.with(|state| {
+            let terms = state.calls.terms();
+            let rate = Rate::new(1, terms.spacing_time()).unwrap_or(state.rate);
             match std::num::NonZeroU32::new(terms.burst()) {
                 Some(burst) => rate.with_burst(burst),
                 None => rate,
@@ -185,31 +181,31 @@ impl RedisBucket {
     /// bounds its cost.
     #[must_use]
     pub fn max_cost(&self) -> u32 {
-        self.shared.with(|core| core.calls.terms().max_cost())
+        self.shared.with(|state| state.calls.terms().max_cost())
     }
 
     /// How many calls are in this process's queue.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.shared.with(|core| core.waiting())
+        self.shared.with(|state| state.waiting())
     }
 
     /// When the bucket opens, if it is closed as far as this worker knows.
     #[must_use]
     pub fn closed_until(&self) -> Option<Instant> {
-        self.shared.with(|core| core.closed_until(Instant::now()))
+        self.shared.with(|state| state.closed_until(Instant::now()))
     }
 
     /// Returns counters of the calls between this worker and Redis, and of their results.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        self.shared.with(|core| Gauges::of(core, Instant::now()))
+        self.shared.with(|state| Gauges::of(state, Instant::now()))
     }
 
     /// Returns the text of the last fault between this worker and Redis.
     #[must_use]
     pub fn last_fault(&self) -> Option<Arc<str>> {
-        self.shared.with(|core| core.calls.fault.clone())
+        self.shared.with(|state| state.calls.fault())
     }
 
     /// Returns the state of the bucket now, as far as this worker knows, for a health check or a
@@ -225,10 +221,10 @@ impl RedisBucket {
 
     /// The state of the bucket at one instant.
     pub(crate) fn state(&self, now: Instant) -> BucketSnapshot {
-        self.shared.with(|core| {
+        self.shared.with(|state| {
             let mut bucket = BucketSnapshot::default();
-            bucket.waiting = core.waiting();
-            let (closed, used_up) = (core.closed_until(now), core.used_up_until(now));
+            bucket.waiting = state.waiting();
+            let (closed, used_up) = (state.closed_until(now), state.used_up_until(now));
             bucket.until(closed, used_up, now)
         })
     }
@@ -260,7 +256,7 @@ impl RedisBucket {
         {
             let (rate, terms) = self
                 .shared
-                .with(|core| (core.rate, core.outage.terms(core.rate)));
+                .with(|state| (state.rate, state.tokens.outage().terms(state.rate)));
             if terms.is_slow() {
                 let spacing = terms.spacing_time();
                 tracing::warn!(
@@ -285,21 +281,18 @@ impl RedisBucket {
 
     fn with_outage(self, outage: Outage) -> Self {
         self.shared
-            .with(|core| core.set(core.rate, outage, Instant::now()));
+            .with(|state| state.set(state.rate, outage, Instant::now()));
         self
     }
 
     /// Makes a new bucket like this one, for a part of its name.
     pub(crate) fn part(&self, part: &[u8], now: Instant) -> Self {
-        let (rate, outage, jitter, dice) = self
+        let (rate, outage, spread) = self
             .shared
-            .with(|core| (core.rate, core.outage, core.jitter, core.dice.clone()));
+            .with(|state| (state.rate, state.tokens.outage(), state.spread.clone()));
         let keys = Keys::new(&self.name, Some(part));
         let shared = shared(rate, outage, &self.worker, keys, now);
-        shared.with(|core| {
-            core.jitter = jitter;
-            core.dice = dice;
-        });
+        shared.with(|state| state.spread = spread);
         Self {
             shared,
             worker: Arc::clone(&self.worker),
@@ -310,11 +303,14 @@ impl RedisBucket {
 
     /// Whether this is the only handle of the bucket, and a new bucket would behave the same.
     pub(crate) fn is_spare(&self, now: Instant) -> bool {
-        Arc::strong_count(&self.shared) == 1 && self.shared.with(|core| core.is_idle(now))
+        Arc::strong_count(&self.shared) == 1 && self.shared.with(|state| state.is_idle(now))
     }
 
-    fn change<R>(&self, f: impl FnOnce(&mut Core, &mut courteous_limit::Wakes, Instant) -> R) -> R {
-        let result = self.shared.update(|core, now, wakes| f(core, wakes, now));
+    fn change<R>(
+        &self,
+        f: impl FnOnce(&mut BucketState, &mut courteous_limit::Wakes, Instant) -> R,
+    ) -> R {
+        let result = self.shared.update(|state, now, wakes| f(state, wakes, now));
         self.worker.ensure_task();
         result
     }
@@ -327,9 +323,9 @@ fn shared(
     worker: &Worker,
     keys: Keys,
     now: Instant,
-) -> Arc<Shared<Core>> {
+) -> Arc<Shared<BucketState>> {
     let longest_call = worker.server().longest_call();
-    Core::shared(rate, outage, longest_call, worker.pending(), keys, now)
+    BucketState::shared(rate, outage, longest_call, worker.pending(), keys, now)
 }
 
 impl Partition for RedisBucket {
@@ -353,23 +349,17 @@ impl TokenStore for RedisBucket {
     type Turn = RedisTurn;
 
     fn take(&self, ask: &Ask) -> Take<RedisTurn> {
-        let ((answer, paced), asked) = self.shared.with(|core| {
+        let (entered, asked) = self.shared.with(|state| {
             // The clock is read under the lock: otherwise time could go back from one caller to the
             // next.
-            let answer = core.take(ask, Instant::now());
-            (answer, core.calls.is_asked())
+            let entered = state.enter(ask, Instant::now());
+            (entered, state.calls.is_asked())
         });
         if asked {
             self.worker.ensure_task();
         }
-        match answer {
-            Answer::Taken => Take::Taken,
-            Answer::Queued(ticket) => {
-                Take::Wait(RedisTurn::queued(self.clone(), ticket, ask.target(), paced))
-            }
-            Answer::Held(until) => Take::Wait(RedisTurn::held(self.clone(), until, *ask, paced)),
-            Answer::Rejected(rejected) => Take::Rejected(rejected),
-        }
+        QueuedTurn::after(&self.shared, ask, entered)
+            .map(|turn| RedisTurn::new(turn, Arc::clone(&self.worker)))
     }
 
     fn close_until(&self, opens: Instant) {
@@ -380,16 +370,16 @@ impl TokenStore for RedisBucket {
         // Redis is told with the next call. The slots that are leased until then are within the
         // quota.
         self.shared
-            .with(|core| core.calls.pace(remaining, reset, Instant::now()));
+            .with(|state| state.calls.pace(remaining, reset, Instant::now()));
     }
 
     fn hear(&self, target: Target, told: &[ToldQuota]) {
         self.shared
-            .with(|core| core.hear(target, told, Instant::now()));
+            .with(|state| state.hear(target, told, Instant::now()));
     }
 
     fn jitter(&self) -> Duration {
-        self.shared.with(|core| core.draw())
+        self.shared.with(|state| state.spread.draw())
     }
 
     fn limit_id(&self) -> Option<LimitId> {

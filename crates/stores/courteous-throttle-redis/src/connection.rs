@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    fault::Fault,
     keys::Keys,
     script::{Call, Reply},
     server::Server,
@@ -44,13 +45,6 @@ struct State {
     /// How many calls have failed in a row, and when to connect again.
     failures: u32,
     retry_at: Option<Instant>,
-}
-
-/// A call to Redis failed.
-#[derive(Clone, Debug)]
-pub(crate) struct Fault {
-    pub(crate) text: Arc<str>,
-    pub(crate) retry_at: Instant,
 }
 
 /// Whether a failed call shows a fault of its connection.

@@ -1,6 +1,6 @@
 use tokio::time::Instant;
 
-use crate::core::Core;
+use crate::bucket_state::BucketState;
 
 /// The calls between a worker and Redis and their results, for one bucket: at one instant, or since
 /// the bucket was made.
@@ -19,13 +19,13 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    pub(crate) fn of(core: &mut Core, now: Instant) -> Self {
-        core.settle(now);
-        let counts = core.calls.gauges;
+    pub(crate) fn of(bucket: &mut BucketState, now: Instant) -> Self {
+        bucket.settle(now);
+        let counts = bucket.calls.counts();
         Self {
-            connected: core.calls.is_up(),
-            waiting: core.waiting(),
-            leased: core.leased.len(),
+            connected: bucket.calls.is_connected(),
+            waiting: bucket.waiting(),
+            leased: bucket.tokens.leased().len(),
             calls: counts.calls,
             failures: counts.failures,
             late: counts.late,

@@ -1,17 +1,15 @@
 #![doc = include_str!("../README.md")]
 
 mod bucket;
-mod calls;
+mod bucket_state;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod connection;
-mod core;
+mod fault;
 mod gauges;
 mod handle;
 mod keyed;
 mod keys;
-mod leased;
-mod local;
 mod outage;
 mod pending_calls;
 mod script;
@@ -28,7 +26,6 @@ mod topology;
 mod transitions;
 mod turn;
 mod url;
-mod waiter;
 mod worker;
 
 pub use bucket::RedisBucket;

@@ -1,9 +1,8 @@
 use std::{error::Error, fmt, num::NonZeroU32, time::Duration};
 
 use courteous_core::Rate;
-use tokio::time::Instant;
 
-use crate::{local::Local, terms::Terms};
+use crate::terms::Terms;
 
 /// What happens to calls while Redis is away.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,14 +26,6 @@ impl Outage {
         match self {
             Self::Share(share) => share.redis(rate),
             Self::Closed { .. } | Self::Open => Terms::of(rate),
-        }
-    }
-
-    /// The share that this worker has to itself.
-    pub(crate) fn local(self, rate: Rate, now: Instant) -> Option<Local> {
-        match self {
-            Self::Share(share) => Some(Local::new(share.local(rate), now)),
-            Self::Closed { .. } | Self::Open => None,
         }
     }
 }
@@ -105,7 +96,8 @@ impl LocalShare {
         Terms::new(stretched(rate, 1.0 - self.reserve), burst)
     }
 
-    fn local(self, rate: Rate) -> Terms {
+    /// The terms of one worker's part of the reserve.
+    pub(crate) fn local(self, rate: Rate) -> Terms {
         let part = self.reserve / f64::from(self.max_workers.get());
         Terms::new(stretched(rate, part), self.burst(rate))
     }

@@ -1,4 +1,4 @@
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::{sync::Notify, time::Instant};
 
@@ -27,7 +27,7 @@ impl<B> PendingCalls<B> {
         }
     }
 
-    pub(crate) fn push(&self, bucket: Weak<B>, now: Instant) {
+    fn push(&self, bucket: Weak<B>, now: Instant) {
         let mut state = self.lock();
         state.buckets.push(bucket);
         state.since.get_or_insert(now);
@@ -48,5 +48,22 @@ impl<B> PendingCalls<B> {
 
     fn lock(&self) -> MutexGuard<'_, State<B>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How one bucket asks for a call to Redis.
+#[derive(Debug)]
+pub(crate) struct Asker<B> {
+    pending: Arc<PendingCalls<B>>,
+    bucket: Weak<B>,
+}
+
+impl<B> Asker<B> {
+    pub(crate) const fn new(pending: Arc<PendingCalls<B>>, bucket: Weak<B>) -> Self {
+        Self { pending, bucket }
+    }
+
+    pub(crate) fn ask(&self, now: Instant) {
+        self.pending.push(self.bucket.clone(), now);
     }
 }

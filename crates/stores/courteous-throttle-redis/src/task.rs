@@ -10,15 +10,19 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    connection::{Connection, Fault},
-    core::Core,
+    bucket_state::BucketState,
+    connection::Connection,
+    fault::Fault,
     keys::Keys,
     pending_calls::PendingCalls,
     script::{Call, Reply},
 };
 
 /// The background task. It makes all calls of a worker, one at a time for each bucket.
-pub(crate) async fn run(pending: Arc<PendingCalls<Shared<Core>>>, connection: Arc<Connection>) {
+pub(crate) async fn run(
+    pending: Arc<PendingCalls<Shared<BucketState>>>,
+    connection: Arc<Connection>,
+) {
     let mut calls = FuturesUnordered::new();
     loop {
         let buckets = pending.take();
@@ -36,7 +40,7 @@ pub(crate) async fn run(pending: Arc<PendingCalls<Shared<Core>>>, connection: Ar
     }
 }
 
-async fn serve(bucket: Weak<Shared<Core>>, connection: Arc<Connection>) {
+async fn serve(bucket: Weak<Shared<BucketState>>, connection: Arc<Connection>) {
     loop {
         let worker = connection.worker();
         let named = worker.as_ref().copied().unwrap_or_default();
@@ -59,17 +63,17 @@ async fn serve(bucket: Weak<Shared<Core>>, connection: Arc<Connection>) {
 /// A call that fails if it is dropped.
 struct Ongoing {
     /// `None` once it has ended.
-    bucket: Option<Arc<Shared<Core>>>,
+    bucket: Option<Arc<Shared<BucketState>>>,
     keys: Arc<Keys>,
     call: Call,
 }
 
 impl Ongoing {
-    fn begin(bucket: &Weak<Shared<Core>>, worker: u64) -> Option<Self> {
+    fn begin(bucket: &Weak<Shared<BucketState>>, worker: u64) -> Option<Self> {
         let bucket = bucket.upgrade()?;
-        let (keys, call) = bucket.update(|core, now, _| {
-            let call = core.begin_call(worker, now)?;
-            Some((Arc::clone(&core.keys), call))
+        let (keys, call) = bucket.update(|bucket, now, _| {
+            let call = bucket.begin_call(worker, now)?;
+            Some((Arc::clone(&bucket.keys), call))
         })?;
         Some(Self {
             bucket: Some(bucket),
@@ -84,15 +88,16 @@ impl Ongoing {
         let bucket = self.bucket.take()?;
         match outcome {
             Ok((reply, before)) => {
-                let transitions = bucket.update(|core, now, wakes| {
-                    core.answered(&self.call, &reply, before, now, wakes)
+                let transitions = bucket.update(|bucket, now, wakes| {
+                    bucket.answered(&self.call, &reply, before, now, wakes)
                 });
                 transitions.report(&self.keys, None);
                 None
             }
             Err(fault) => {
-                let (transitions, urgent) = bucket
-                    .update(|core, now, _| (core.failed(&fault, now), core.calls.is_urgent()));
+                let (transitions, urgent) = bucket.update(|bucket, now, _| {
+                    (bucket.failed(&fault, now), bucket.calls.is_urgent())
+                });
                 transitions.report(&self.keys, Some(&fault.text));
                 urgent.then_some(fault.retry_at)
             }
@@ -103,12 +108,12 @@ impl Ongoing {
 impl Drop for Ongoing {
     fn drop(&mut self) {
         if let Some(bucket) = self.bucket.take() {
-            bucket.update(|core, now, _| {
+            bucket.update(|bucket, now, _| {
                 let fault = Fault {
                     text: "its runtime was shut down".into(),
                     retry_at: now,
                 };
-                core.failed(&fault, now);
+                bucket.failed(&fault, now);
             });
         }
     }

@@ -1,10 +1,8 @@
 //! Tests of the promises, and a simulation of whole workers. They use a model of the script, and a
 //! Redis in this process.
 
-mod calls;
 #[cfg(unix)]
 mod clock;
-mod core;
 pub(crate) mod fake;
 mod model;
 mod promises;

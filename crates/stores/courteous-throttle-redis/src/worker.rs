@@ -11,15 +11,18 @@ use tokio::{
 };
 
 use crate::{
-    calls::STALLED_AFTER, connection::Connection, core::Core, pending_calls::PendingCalls,
-    server::Server, task,
+    bucket_state::{BucketState, STALLED_AFTER},
+    connection::Connection,
+    pending_calls::PendingCalls,
+    server::Server,
+    task,
 };
 
 /// The state that the buckets of one process share: a way to Redis, and one background task that
 /// calls it.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pending: Arc<PendingCalls<Shared<Core>>>,
+    pending: Arc<PendingCalls<Shared<BucketState>>>,
     server: Arc<Server>,
     task: Mutex<Option<Task>>,
 }
@@ -42,7 +45,7 @@ impl Worker {
         }
     }
 
-    pub(crate) const fn pending(&self) -> &Arc<PendingCalls<Shared<Core>>> {
+    pub(crate) const fn pending(&self) -> &Arc<PendingCalls<Shared<BucketState>>> {
         &self.pending
     }
 

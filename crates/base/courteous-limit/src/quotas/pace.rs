@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::instants::later;
+
 /// Two resets that are no further apart are the same one: servers count in whole seconds, and responses take their time.
 const SAME: Duration = Duration::from_secs(2);
 
@@ -106,13 +108,4 @@ impl Pace {
         let nanos = left.div_ceil(u128::from(self.remaining));
         self.interval = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
     }
-}
-
-/// For an instant that cannot be told.
-const FAR: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
-
-pub(super) fn later(at: Instant, wait: Duration) -> Instant {
-    at.checked_add(wait)
-        .or_else(|| at.checked_add(FAR))
-        .unwrap_or(at)
 }

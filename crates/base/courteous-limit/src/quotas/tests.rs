@@ -120,7 +120,7 @@ fn the_least_recent_of_a_thousand_targets_goes() {
 #[test]
 fn what_is_left_is_spread_over_the_sends_that_count_against_it() {
     let now = Instant::now();
-    let mut quotas = Quotas::new();
+    let mut quotas = KnownQuotas::new();
     quotas.hear(target("/a"), &[ToldQuota::left(name("q"), 6, MINUTE)], now);
     let (known, unknown) = (Some(target("/a")), Some(target("/b")));
     for n in 0..6 {

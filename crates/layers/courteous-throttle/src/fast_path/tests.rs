@@ -1,12 +1,12 @@
 use std::{num::NonZeroU32, sync::Arc, task::Waker};
 
 use courteous_core::{Rejected, RequestView};
-use courteous_limit::{Ask, QuotaName, Target, ToldQuota};
-use courteous_limit::{Serve, Ticket, Wakes};
+use courteous_limit::{
+    Ask, Entry, PollOutcome, QuotaName, Serve, Target, Ticket, TokenQueue, ToldQuota, Wakes,
+};
 use proptest::prelude::*;
 
 use super::*;
-use crate::outcome::{Entry, PollOutcome};
 
 /// A bucket with the fast path in front of it, as `Shared` puts it there, or without a fast path.
 struct Bucket {
@@ -56,7 +56,9 @@ impl Bucket {
     fn new(rate: Rate, now: Instant, fast: bool) -> Self {
         let mut state = BucketState::new(rate, now);
         // No jitter, so that both buckets close and open alike.
-        Arc::make_mut(&mut state.spread).jitter = Duration::ZERO;
+        Arc::make_mut(&mut state.settings)
+            .spread
+            .set_most(Duration::ZERO);
         let tickets = Vec::new();
         let fast_path = FastPath::new(rate, now);
         if fast {
@@ -68,11 +70,11 @@ impl Bucket {
                 tickets,
             };
         }
-        let spread = Arc::clone(&state.spread);
+        let settings = Arc::clone(&state.settings);
         let state = Some(Box::new(state));
         Self {
             fast_path: None,
-            kept: Kept { spread, state },
+            kept: Kept { settings, state },
             tickets,
         }
     }
@@ -86,7 +88,7 @@ impl Bucket {
         let result = f(state, &mut self.tickets);
         fast_path.open(&mut self.kept);
         let known = self.kept.state.as_ref();
-        let is_known = known.is_some_and(|state| state.quotas.is_some());
+        let is_known = known.is_some_and(|state| !state.quotas.is_unknown());
         let at_rest = fast_path.horizon.peek().is_some();
         assert!(at_rest == known.is_none() || at_rest && is_known);
         result
@@ -100,14 +102,14 @@ impl Bucket {
         }
         let cost = NonZeroU32::new(cost).unwrap();
         let ask = Ask::new(cost).with_max_waiting(max_waiting);
-        self.locked(|state, tickets| match state.take(&ask, now).0 {
-            None => Seen::Taken,
-            Some(Entry::Place(ticket)) => {
+        self.locked(|state, tickets| match state.enter(&ask, now).0 {
+            Entry::Taken => Seen::Taken,
+            Entry::Queued(ticket) => {
                 tickets.push(ticket);
                 Seen::Waits
             }
-            Some(Entry::Rejected(rejected)) => Seen::Rejected(Rejected::wait(&rejected)),
-            Some(Entry::Held(_)) => panic!("no call counts against a quota"),
+            Entry::Rejected(rejected) => Seen::Rejected(Rejected::wait(&rejected)),
+            Entry::Held(_) => panic!("no call counts against a quota"),
         })
     }
 
@@ -120,7 +122,7 @@ impl Bucket {
             Step::Wait(cost) => Some(self.take(cost, 5, now)),
             Step::Leave(i) => self.locked(|state, tickets| {
                 if !tickets.is_empty() {
-                    drop(state.leave(tickets.remove(i % tickets.len()), false));
+                    drop(state.leave(tickets.remove(i % tickets.len()), false, now));
                     state.serve(now, wakes);
                 }
                 None
@@ -132,7 +134,7 @@ impl Bucket {
                     state.poll_waiter(ticket, &mut Some(Waker::noop().clone()), now, wakes);
                 let sent = matches!(outcome, PollOutcome::Granted) && state.spend(ticket, now);
                 if sent {
-                    drop(state.leave(tickets.remove(i), true));
+                    drop(state.leave(tickets.remove(i), true, now));
                 }
                 Some(Seen::Sent(sent))
             }),
@@ -248,8 +250,7 @@ fn a_bucket_that_has_heard_of_quotas_comes_to_rest_and_remembers_them() {
     assert!(matches!(bucket.take(1, 0, later), Seen::Rejected(_)));
     bucket.step(Step::Hear(second), rate, later);
     let state = bucket.kept.state.as_ref().unwrap();
-    let quotas = state.quotas.as_ref().unwrap();
-    assert!(quotas.closed_until(Some(target()), later).is_some());
+    assert!(state.quotas.closed_until(Some(target()), later).is_some());
 }
 
 proptest! {

@@ -188,12 +188,12 @@ impl ServerConnection for Fake {
 impl RedisBucket {
     /// Whether this worker knows the clock of Redis in its current run.
     pub(crate) fn has_seen(&self, run: i64) -> bool {
-        self.shared.with(|core| core.calls.has_seen(run))
+        self.shared.with(|state| state.calls.has_seen(run))
     }
 
     /// The latest schedule that this worker has seen.
     pub(crate) fn seen(&self) -> Seen {
-        self.shared.with(|core| core.calls.seen())
+        self.shared.with(|state| state.calls.seen())
     }
 }
 

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use courteous_limit::later;
 use tokio::time::Instant;
 
 use crate::terms::Terms;
@@ -98,20 +99,6 @@ impl Local {
             self.interval.saturating_mul(count),
         )
     }
-}
-
-/// Used for an instant that cannot be represented.
-const FAR: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
-
-pub(crate) fn later(at: Instant, wait: Duration) -> Instant {
-    at.checked_add(wait)
-        .or_else(|| at.checked_add(FAR))
-        .unwrap_or(at)
-}
-
-/// Returns the earlier of two optional instants.
-pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    one.into_iter().chain(other).min()
 }
 
 #[cfg(test)]

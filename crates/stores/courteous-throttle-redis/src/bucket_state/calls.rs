@@ -14,7 +14,16 @@
 //!       |                   +-------------+                     |
 //!       +-------------------------------------------------------+
 //!                           an answer; stalled
+//!
+//!    +-----------+  no answer; two late answers  +----------------+
+//!    | connected | ----------------------------> | standing alone |
+//!    +-----------+ <---------------------------- +----------------+
+//!                        an answer in time
 //! ```
+//!
+//! The first four states say where the call is. While the bucket stands alone, it goes through the
+//! same four, and its waiters are served as the choice for an outage says: they wait, they use the
+//! worker's own share, or they are sent.
 //!
 //! *Invariant.* A call is asked for only while the bucket is idle, or its pause is over. So a
 //! bucket has one call at a time on its way, unless that call has stalled. The result of a stalled
@@ -28,64 +37,61 @@
 //! *Example.* With 100 tokens per second and a burst of 20, slots are 10 ms apart, and a lease is
 //! 100 ms. A lease is renewed an eighth of its time before it runs dry. Many requests wait.
 //!
-//! | at | | state |
-//! |---|---|---|
-//! | 0 ms | No slot is leased: a call is due. | asked |
-//! | 0 ms | The worker begins. | calling |
-//! | 2 ms | Redis grants 10 slots. The first opens now, the last at 92 ms. | idle |
-//! | 79.5 ms | 12.5 ms before the last slot opens, a call is due. | asked, calling |
-//! | 81 ms | The connection fails, and draws a pause of 40 ms. | backing off |
-//! | 92 ms | The last slot is used. A call would be due, but the pause is not over. | backing off |
-//! | 121 ms | The pause is over. | asked, calling |
+//! | at | | call | |
+//! |---|---|---|---|
+//! | 0 ms | No slot is leased: a call is due. | asked | unknown |
+//! | 0 ms | The worker begins. | calling | unknown |
+//! | 2 ms | Redis grants 10 slots. The first opens now, the last at 92 ms. | idle | connected |
+//! | 79.5 ms | 12.5 ms before the last slot opens, a call is due. | asked, calling | connected |
+//! | 81 ms | The connection fails, and draws a pause of 40 ms. | backing off | alone |
+//! | 92 ms | The last slot is used. A call would be due, but the pause is not over. | backing off | alone |
+//! | 121 ms | The pause is over. | asked, calling | alone |
 //!
 //! *Why.* The pause belongs to the connection, which all buckets share. The state belongs to one
-//! bucket. Whether Redis answers ([`Contact`]) is apart from the state: a bucket that is asked to
-//! call again does not know more about Redis than before.
+//! bucket. Whether it stands alone is apart from where its call is: a bucket that is asked to call
+//! again does not know more about Redis than before.
 
 mod clock;
 mod demand;
 mod due;
 mod exchange;
 mod notices;
-mod phase;
+mod state;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::{sync::Arc, time::Duration};
 
+use courteous_limit::later;
 use tokio::time::Instant;
 
-use self::{clock::Clock, demand::Demand, notices::Notices, phase::Phase};
+use self::{clock::Clock, demand::Demand, notices::Notices, state::State};
 pub(crate) use self::{
     due::{Due, Needs},
-    phase::STALLED_AFTER,
+    state::STALLED_AFTER,
 };
-use crate::{local::later, script::Seen, terms::Terms};
+use crate::{script::Seen, terms::Terms};
 
 /// When Redis is called, and what is known from its answers.
 #[derive(Debug)]
 pub(crate) struct Calls {
-    phase: Phase,
-    /// The longest time that a call can take, with its timeouts.
-    longest: Duration,
-    contact: Contact,
-    /// Whether the last answer came too late to be of use.
-    late: bool,
-    /// The text of the last fault.
-    pub(crate) fault: Option<Arc<str>>,
-    round_trip: Duration,
-    /// The terms that this worker states.
-    stated: Terms,
+    state: State,
     schedule: Schedule,
+    demand: Demand,
     clock: Clock,
     notices: Notices,
-    demand: Demand,
-    /// The cost of a request that could not wait for an answer.
-    missed: u32,
-    pub(crate) gauges: Gauges,
+    /// How long the last call took.
+    round_trip: Duration,
+    /// The text of the last fault.
+    fault: Option<Arc<str>>,
+    counts: Counts,
 }
 
 /// The schedule, as the last answer described it.
 #[derive(Debug)]
 struct Schedule {
+    /// The terms that this worker states.
+    stated: Terms,
     /// The terms in force. Another worker may have stated stricter terms.
     terms: Terms,
     /// The latest schedule that was seen. Redis may later know only an older schedule.
@@ -96,8 +102,9 @@ struct Schedule {
     room_at: Option<Instant>,
 }
 
+/// How many calls there were, and what came of them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Gauges {
+pub(crate) struct Counts {
     pub(crate) calls: u64,
     pub(crate) failures: u64,
     pub(crate) late: u64,
@@ -107,41 +114,28 @@ pub(crate) struct Gauges {
     pub(crate) rates: u32,
 }
 
-/// Whether Redis answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Contact {
-    Unknown,
-    Up,
-    /// Redis has not answered since that instant.
-    Down(Instant),
-}
-
 impl Calls {
     pub(crate) fn new(longest: Duration, terms: Terms, now: Instant) -> Self {
         Self {
-            phase: Phase::Idle,
-            longest,
-            contact: Contact::Unknown,
-            late: false,
-            fault: None,
-            round_trip: Duration::ZERO,
-            stated: terms,
+            state: State::new(longest),
             schedule: Schedule {
+                stated: terms,
                 terms,
                 seen: Seen::default(),
                 ends: None,
                 room_at: None,
             },
+            demand: Demand::new(now),
             clock: Clock::default(),
             notices: Notices::default(),
-            demand: Demand::new(now),
-            missed: 0,
-            gauges: Gauges::default(),
+            round_trip: Duration::ZERO,
+            fault: None,
+            counts: Counts::default(),
         }
     }
 
     pub(crate) const fn set_terms(&mut self, terms: Terms) {
-        self.stated = terms;
+        self.schedule.stated = terms;
         self.schedule.terms = terms;
         self.schedule.room_at = None;
     }
@@ -151,39 +145,47 @@ impl Calls {
         self.schedule.terms
     }
 
-    pub(crate) const fn is_up(&self) -> bool {
-        matches!(self.contact, Contact::Up)
+    pub(crate) const fn counts(&self) -> Counts {
+        self.counts
     }
 
-    pub(crate) const fn is_down(&self) -> bool {
-        matches!(self.contact, Contact::Down(_))
+    /// The text of the last fault.
+    pub(crate) fn fault(&self) -> Option<Arc<str>> {
+        self.fault.clone()
     }
 
-    pub(crate) const fn down_since(&self) -> Option<Instant> {
-        match self.contact {
-            Contact::Down(since) => Some(since),
-            _ => None,
-        }
+    /// Whether Redis answered the last call in time.
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.state.is_connected()
+    }
+
+    /// Whether Redis does not answer, or too late.
+    pub(crate) const fn is_alone(&self) -> bool {
+        self.state.is_alone()
+    }
+
+    pub(crate) const fn alone_since(&self) -> Option<Instant> {
+        self.state.alone_since()
     }
 
     /// Whether it is unknown what the limit allows, because Redis is away or its answer takes too
     /// long to be of use.
     pub(crate) fn is_unavailable(&self, now: Instant) -> bool {
-        self.is_down() || self.phase.has_called_for(self.terms().lease_time(), now)
+        self.is_alone() || self.state.has_called_for(self.terms().lease_time(), now)
     }
 
     /// Whether a call is going on, or would be made for a request that comes now.
     pub(crate) fn is_trying(&self, now: Instant) -> bool {
-        self.phase.not_before().is_none_or(|until| until <= now)
+        self.state.not_before().is_none_or(|until| until <= now)
     }
 
     /// Whether the worker has been asked to call, and has not begun.
     pub(crate) const fn is_asked(&self) -> bool {
-        self.phase.is_asked()
+        self.state.is_asked()
     }
 
     pub(crate) fn is_idle(&mut self, now: Instant) -> bool {
-        !self.phase.is_busy()
+        !self.state.is_busy()
             && self.notices.is_empty(now)
             && self.demand.per_period(now, self.terms().lease_time()) == 0
     }
@@ -192,10 +194,10 @@ impl Calls {
         self.demand.add(cost, now, self.terms().lease_time());
     }
 
-    /// Notes that a request of this cost was refused before an answer came. The next call reserves
+    /// Notes that a request of this cost was rejected before an answer came. The next call reserves
     /// slots for this cost, so that the next request finds them.
     pub(crate) fn missed(&mut self, cost: u32) {
-        self.missed = self.missed.max(cost.min(self.terms().max_cost()));
+        self.demand.miss(cost.min(self.terms().max_cost()));
     }
 
     /// Notes that a server asked for a pause, so that Redis is told.
@@ -217,7 +219,7 @@ impl Calls {
 
     /// The earliest instant at which a slot can begin, `count` slots after the last known slot.
     pub(crate) fn slot_after(&self, count: u64) -> Option<Instant> {
-        let spacing = u128::from(self.stated.spacing());
+        let spacing = u128::from(self.schedule.stated.spacing());
         let nanos = spacing * u128::from(count.saturating_sub(1));
         let wait = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         self.schedule.ends.map(|ends| later(ends, wait))

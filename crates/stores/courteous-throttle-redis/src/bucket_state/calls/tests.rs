@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::sent::{ms, rate};
+use super::{Calls, Due, Needs};
 use crate::{
-    calls::{Calls, Due, Needs},
-    connection::Fault,
-    leased::LeasedSlots,
+    bucket_state::leased::LeasedSlots,
+    fault::Fault,
     script::{Call, Reply},
     terms::Terms,
+    tests::sent::{ms, rate},
 };
 
 /// The longest time that a call takes.
@@ -40,7 +40,7 @@ fn nothing(leased: &LeasedSlots) -> Needs<'_> {
     }
 }
 
-pub(super) fn granted(granted: u32) -> Reply {
+pub(crate) fn granted(granted: u32) -> Reply {
     Reply {
         granted,
         first: 0,
@@ -87,7 +87,7 @@ fn the_example_of_the_diagram() {
     let mut transitions = calls.hear(&call, &reply, start, at(2_000));
     assert_eq!(leased.add(&reply, call.need, start, at(2_000)), 10);
     calls.conclude(&call, false, at(2_000), &mut transitions);
-    assert!(transitions.reached && calls.is_up());
+    assert!(transitions.reached && calls.is_connected());
     let early = calls.ask_if_due(crowd(&leased), at(2_000));
     assert_eq!(early, Due::At(at(79_500)));
     assert_eq!(calls.ask_if_due(crowd(&leased), at(79_500)), Due::Now);
@@ -164,12 +164,12 @@ fn one_late_answer_is_asked_for_again_at_once_and_two_in_a_row_are_an_outage() {
     let (mut calls, call) = calling(start);
     let received = start + ms(150);
     answer(&mut calls, &call, true, start, received);
-    assert!(!calls.is_down());
+    assert!(!calls.is_alone());
     assert_eq!(calls.ask_if_due(crowd(&leased), received), Due::Now);
     let call = calls.begin(1, crowd(&leased), received).unwrap();
     let (before, received) = (received, received + ms(150));
     answer(&mut calls, &call, true, before, received);
-    assert_eq!(calls.down_since(), Some(received));
+    assert_eq!(calls.alone_since(), Some(received));
     // Four round trips.
     let due = calls.ask_if_due(crowd(&leased), received);
     assert_eq!(due, Due::At(received + ms(600)));

@@ -1,17 +1,16 @@
 //! The effects of a call to Redis on the bucket.
 
-use courteous_limit::Wakes;
+use courteous_limit::{Wakes, later};
 use tokio::time::Instant;
 
-use super::Core;
+use super::BucketState;
 use crate::{
-    connection::Fault,
-    local::later,
+    fault::Fault,
     script::{Call, Reply},
     transitions::Transitions,
 };
 
-impl Core {
+impl BucketState {
     /// Begins a call to Redis as `worker`, if there is still a reason to.
     pub(crate) fn begin_call(&mut self, worker: u64, now: Instant) -> Option<Call> {
         self.settle(now);
@@ -34,21 +33,21 @@ impl Core {
         }
         // Counted from before the call, the opening cannot be later than the real one. If even this
         // is later than the known opening, the bucket was closed for longer.
-        let known = self.closing.until();
+        let known = self.tokens.closed_until();
         if known.is_none_or(|until| until < later(before, reply.closed_for)) {
             self.shut(later(received, reply.closed_for), received, wakes);
         }
-        let usable = self.leased.add(reply, call.need, before, received);
+        let usable = self.tokens.lease(reply, call.need, before, received);
         let late = usable < reply.granted;
         self.calls.conclude(call, late, received, &mut transitions);
-        self.look_soon(received);
+        self.waiters.looks.by(Some(received));
         transitions
     }
 
     /// Handles a call that Redis did not answer.
     pub(crate) fn failed(&mut self, fault: &Fault, now: Instant) -> Transitions {
         let transitions = self.calls.failed(fault, now);
-        self.look_soon(now);
+        self.waiters.looks.by(Some(now));
         transitions
     }
 }

@@ -13,10 +13,6 @@ impl Closing {
         self.until
     }
 
-    pub(crate) const fn is_open(&self) -> bool {
-        self.until.is_none()
-    }
-
     /// How many times the bucket was closed. Slots that were set aside at another count are void.
     pub(crate) const fn count(&self) -> u32 {
         self.count

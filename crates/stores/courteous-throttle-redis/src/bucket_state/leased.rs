@@ -29,7 +29,7 @@ struct SlotRange {
 
 /// Slots that are set aside for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct SetAside {
     pub(crate) count: u32,
     pub(crate) expires: Instant,
 }
@@ -121,29 +121,29 @@ impl LeasedSlots {
     }
 
     /// Takes back slots that were set aside.
-    pub(crate) fn give_back(&mut self, held: Held, now: Instant) {
-        if held.expires <= now || held.count == 0 {
+    pub(crate) fn give_back(&mut self, slots: SetAside, now: Instant) {
+        if slots.expires <= now || slots.count == 0 {
             return;
         }
         if let Some(range) = self.ranges.front_mut()
             && range.spacing == 0
         {
             let (early, late) = (
-                range.expires.min(held.expires),
-                range.expires.max(held.expires),
+                range.expires.min(slots.expires),
+                range.expires.max(slots.expires),
             );
             if late - early <= CLOSE {
                 range.expires = early;
-                range.left = range.left.saturating_add(held.count);
+                range.left = range.left.saturating_add(slots.count);
                 return;
             }
         }
         self.ranges.push_front(SlotRange {
             offset: 0,
             spacing: 0,
-            left: held.count,
+            left: slots.count,
             opens: now,
-            expires: held.expires,
+            expires: slots.expires,
         });
     }
 
@@ -164,7 +164,7 @@ impl LeasedSlots {
     }
 
     /// Sets aside `count` slots that are all open. The caller must have dropped expired slots.
-    pub(crate) fn take(&mut self, count: u32, now: Instant) -> Option<Held> {
+    pub(crate) fn take(&mut self, count: u32, now: Instant) -> Option<SetAside> {
         if self.opens_at(count)? > now {
             return None;
         }
@@ -181,7 +181,7 @@ impl LeasedSlots {
                 self.ranges.pop_front();
             }
         }
-        expires.map(|expires| Held { count, expires })
+        expires.map(|expires| SetAside { count, expires })
     }
 
     /// When the first `count` slots are open. `None` if there are fewer slots.
@@ -256,8 +256,8 @@ mod tests {
         assert_eq!(leased.add(&reply(5 * MS, 2), 1, before, received), 2);
         assert_eq!(leased.opens_at(1), Some(received + ms(5)));
         assert_eq!(leased.take(1, received + ms(4)), None);
-        let held = leased.take(1, received + ms(5)).unwrap();
-        assert_eq!(held.expires, before + ms(105));
+        let slots = leased.take(1, received + ms(5)).unwrap();
+        assert_eq!(slots.expires, before + ms(105));
         leased.purge(before + ms(114));
         assert_eq!(leased.len(), 1);
         leased.purge(before + ms(115));
@@ -306,10 +306,10 @@ mod tests {
         leased.add(&reply(0, 3), 1, before, before);
         leased.add(&reply(30 * MS, 3), 1, before, before);
         assert_eq!(leased.take(5, before + ms(39)), None);
-        let held = leased.take(5, before + ms(40)).unwrap();
-        assert_eq!((held.count, held.expires), (5, before + ms(100)));
+        let slots = leased.take(5, before + ms(40)).unwrap();
+        assert_eq!((slots.count, slots.expires), (5, before + ms(100)));
         assert_eq!(leased.len(), 1);
-        leased.give_back(held, before + ms(50));
+        leased.give_back(slots, before + ms(50));
         assert_eq!(leased.opens_at(5), Some(before + ms(50)));
         leased.purge(before + ms(100));
         assert_eq!(leased.len(), 1, "they still end when they did");
@@ -333,7 +333,7 @@ mod tests {
         let mut leased = LeasedSlots::default();
         for micros in 0..1_000 {
             let expires = before + ms(50) + Duration::from_micros(micros);
-            leased.give_back(Held { count: 1, expires }, before);
+            leased.give_back(SetAside { count: 1, expires }, before);
         }
         assert_eq!((leased.len(), leased.ranges.len()), (1_000, 1));
         leased.purge(before + ms(50));

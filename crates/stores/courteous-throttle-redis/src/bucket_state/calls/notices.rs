@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use courteous_limit::later;
 use tokio::time::Instant;
 
-use crate::{local::later, script::Call};
+use crate::script::Call;
 
 /// The pauses and quotas that servers stated to this worker, until Redis knows them.
 #[derive(Debug, Default)]

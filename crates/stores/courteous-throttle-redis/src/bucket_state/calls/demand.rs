@@ -2,12 +2,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many slots were asked for in the last period, whose length is that of a lease.
+/// How many slots were asked for in the last period, whose length is that of a lease. And the cost
+/// of a request that could not wait for an answer.
 #[derive(Debug)]
 pub(crate) struct Demand {
     began: Instant,
     now: u64,
     before: u64,
+    missed: u32,
 }
 
 impl Demand {
@@ -16,12 +18,28 @@ impl Demand {
             began,
             now: 0,
             before: 0,
+            missed: 0,
         }
     }
 
     pub(crate) fn add(&mut self, count: u32, now: Instant, period: Duration) {
         self.turn(now, period);
         self.now = self.now.saturating_add(u64::from(count));
+    }
+
+    /// Notes that a request of this cost was rejected.
+    pub(crate) fn miss(&mut self, cost: u32) {
+        self.missed = self.missed.max(cost);
+    }
+
+    /// The highest cost of a rejected request since slots were granted last.
+    pub(crate) const fn missed(&self) -> u32 {
+        self.missed
+    }
+
+    /// Notes that slots were granted.
+    pub(crate) const fn granted(&mut self) {
+        self.missed = 0;
     }
 
     /// The demand to expect in a period.

@@ -1,13 +1,13 @@
 //! What a call tells Redis, and what the answers change.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use courteous_limit::later;
 use tokio::time::Instant;
 
-use super::{Calls, Contact, Needs};
+use super::{Calls, Needs};
 use crate::{
-    connection::Fault,
-    local::later,
+    fault::Fault,
     script::{Call, Reply},
     transitions::Transitions,
 };
@@ -15,7 +15,7 @@ use crate::{
 impl Calls {
     /// Begins a call as `worker`, if there is still a reason to.
     pub(crate) fn begin(&mut self, worker: u64, needs: Needs<'_>, now: Instant) -> Option<Call> {
-        if !self.phase.pick_up() || self.wanted_at(needs, now).is_none_or(|at| at > now) {
+        if !self.state.pick_up() || self.wanted_at(needs, now).is_none_or(|at| at > now) {
             return None;
         }
         let slots = self.slots_wanted_at(needs, now);
@@ -23,18 +23,18 @@ impl Calls {
             _ if slots.is_none_or(|at| at > now) => 0,
             Some(cost) if needs.leased.len() < u64::from(cost) => cost,
             Some(_) => 1,
-            None => self.missed.max(1),
+            None => self.demand.missed().max(1),
         };
         let wanted = needs.waiting.saturating_add(self.expected(now));
         let want = wanted.saturating_sub(needs.leased.len());
         let want = u32::try_from(want).unwrap_or(u32::MAX).max(need);
         let step = self.clock.step();
         let told = self.notices.send(now);
-        self.phase.begin(now);
-        self.gauges.calls += 1;
+        self.state.begin(now);
+        self.counts.calls += 1;
         Some(Call {
             worker,
-            terms: self.stated,
+            terms: self.schedule.stated,
             need,
             want,
             closed_for: told.closed_for,
@@ -58,21 +58,21 @@ impl Calls {
     ) -> Transitions {
         let mut transitions = Transitions {
             cold: reply.cold,
-            rates: (reply.rates != self.gauges.rates).then_some(reply.rates),
+            rates: (reply.rates != self.counts.rates).then_some(reply.rates),
             ..Transitions::default()
         };
-        self.phase.answered();
+        self.state.answered();
         self.round_trip = received.saturating_duration_since(before);
         if !self.clock.agrees(reply, before, received) {
-            self.gauges.steps += 1;
-            self.contact = Contact::Up;
+            self.counts.steps += 1;
+            self.state.connected();
             transitions.stepped = true;
             return transitions;
         }
         self.notices.confirm(call);
-        self.gauges.cold_starts += u64::from(reply.cold);
-        self.gauges.workers = reply.workers;
-        self.gauges.rates = reply.rates;
+        self.counts.cold_starts += u64::from(reply.cold);
+        self.counts.workers = reply.workers;
+        self.counts.rates = reply.rates;
         let schedule = &mut self.schedule;
         schedule.seen = reply.seen();
         schedule.terms = reply.terms;
@@ -91,43 +91,32 @@ impl Calls {
         received: Instant,
         transitions: &mut Transitions,
     ) {
-        let was_late = mem::replace(&mut self.late, late);
+        let late_again = self.state.was_late_again(late);
         if !late {
             if call.need > 0 {
-                self.missed = 0;
+                self.demand.granted();
             }
-            transitions.reached = !self.is_up();
-            self.contact = Contact::Up;
+            transitions.reached = self.state.connected();
             return;
         }
-        self.gauges.late += 1;
+        self.counts.late += 1;
         // A packet that was sent again is not an outage, so after one late answer another call is
         // made at once.
-        if was_late {
+        if late_again {
             // The way to Redis takes longer than a lease, so it is of no use to try again at once.
             let pause = self.round_trip.max(self.terms().lease_time()) * 4;
-            transitions.late = !self.is_down();
-            self.back_off(received, later(received, pause));
+            transitions.late = self.state.back_off(received, later(received, pause));
         }
     }
 
     /// Handles a call that Redis did not answer. No call may be tried before the fault's
     /// `retry_at`.
     pub(crate) fn failed(&mut self, fault: &Fault, now: Instant) -> Transitions {
-        let lost = !self.is_down();
-        self.gauges.failures += 1;
+        self.counts.failures += 1;
         self.fault = Some(Arc::clone(&fault.text));
-        self.back_off(now, fault.retry_at);
         Transitions {
-            lost,
+            lost: self.state.back_off(now, fault.retry_at),
             ..Transitions::default()
-        }
-    }
-
-    fn back_off(&mut self, now: Instant, until: Instant) {
-        self.phase.failed(until);
-        if !self.is_down() {
-            self.contact = Contact::Down(now);
         }
     }
 }

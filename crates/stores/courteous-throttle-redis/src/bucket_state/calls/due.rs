@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use courteous_limit::later;
 use tokio::time::Instant;
 
 use super::Calls;
-use crate::{leased::LeasedSlots, local::later};
+use crate::bucket_state::leased::LeasedSlots;
 
 /// Below this demand in a lease's time, nothing is reserved in advance: most of the slots would be
 /// lost to all workers.
@@ -36,13 +37,13 @@ pub(crate) enum Due {
 impl Calls {
     /// Asks for a call if one is due.
     pub(crate) fn ask_if_due(&mut self, needs: Needs<'_>, now: Instant) -> Due {
-        self.phase.settle(self.longest, now);
-        if self.phase.is_busy() {
+        self.state.settle(now);
+        if self.state.is_busy() {
             return Due::Never;
         }
         match self.wanted_at(needs, now) {
             Some(at) if at <= now => {
-                self.phase.ask(now);
+                self.state.ask(now);
                 Due::Now
             }
             Some(at) => Due::At(at),
@@ -52,7 +53,7 @@ impl Calls {
 
     /// When the call counts as stalled. Then another worker has to be asked.
     pub(crate) fn stalled_at(&self) -> Option<Instant> {
-        self.phase.stalled_at(self.longest)
+        self.state.stalled_at()
     }
 
     /// When Redis is to be called next, if at all.
@@ -60,7 +61,7 @@ impl Calls {
         let tell = (self.notices.has_pause() || self.clock.step().is_some()).then_some(now);
         let slots = self.slots_wanted_at(needs, now);
         let at = tell.into_iter().chain(slots).min()?;
-        Some(self.phase.not_before().map_or(at, |until| at.max(until)))
+        Some(self.state.not_before().map_or(at, |until| at.max(until)))
     }
 
     /// When slots are to be reserved: before the lease runs dry.
@@ -75,7 +76,7 @@ impl Calls {
                 opens.checked_sub(lead).unwrap_or(now)
             }
             (Some(_), _) => now,
-            (None, _) if self.missed > 0 && leased.is_empty() => now,
+            (None, _) if self.demand.missed() > 0 && leased.is_empty() => now,
             (None, last) => {
                 let lease = self.terms().lease_time();
                 let demand = self.demand.per_period(now, lease);

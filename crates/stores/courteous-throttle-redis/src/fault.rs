@@ -1,0 +1,10 @@
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+/// A call to Redis failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) text: Arc<str>,
+    pub(crate) retry_at: Instant,
+}
