@@ -24,3 +24,11 @@ pub mod architecture {}
     doc = "[`BoxClient`](crate::BoxClient), [`RetryInfo`](crate::retry::RetryInfo)."
 )]
 pub mod hyper {}
+
+#[cfg_attr(not(doctest), doc = include_str!("guide/links.md"))]
+#[doc = include_str!("../docs/testing.md")]
+#[cfg_attr(
+    not(doctest),
+    doc = "In the API: [`Stack`](crate::Stack), [`BoxClient`](crate::BoxClient), [`StopReason`](crate::retry::StopReason)."
+)]
+pub mod testing {}
