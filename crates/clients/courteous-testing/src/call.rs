@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt, num::NonZeroU32, sync::Arc};
+use std::{borrow::Cow, fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use courteous_core::{CallContext, KeyField};
 use http::{Extensions, HeaderMap, HeaderName, Method, StatusCode, Uri, Version, request::Parts};
@@ -191,6 +191,8 @@ impl Call {
     /// The line of a log whose first call came at `start`.
     pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, start: Instant) -> fmt::Result {
         let passed = self.at.saturating_duration_since(start);
+        // Finer is noise.
+        let passed = Duration::from_micros(u64::try_from(passed.as_micros()).unwrap_or(u64::MAX));
         write!(f, "#{} +{passed:?} {}", self.number, self.line())?;
         if let Some(attempt) = self.attempt() {
             write!(f, ", attempt {attempt}")?;

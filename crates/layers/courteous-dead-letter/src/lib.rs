@@ -22,36 +22,30 @@
 //! # Example
 //!
 //! ```
-//! use std::convert::Infallible;
-//!
 //! use bytes::Bytes;
 //! use courteous_dead_letter::{DeadLetterLayer, DeadLettered, MemoryStore, State, LetterStore, redrive};
-//! use http::{Request, Response};
+//! use courteous_testing::Script;
+//! use http::Request;
 //! use http_body_util::Full;
-//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower::{Layer, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), courteous_core::BoxError> {
-//! let down = service_fn(async |_: Request<Full<Bytes>>| {
-//!     Ok::<_, Infallible>(Response::builder().status(503).body(Full::<Bytes>::default()).unwrap())
-//! });
-//! let up = service_fn(async |request: Request<Full<Bytes>>| {
-//!     assert_eq!(request.headers()["idempotency-key"], "order-42");
-//!     Ok::<_, Infallible>(Response::new(request.into_body()))
-//! });
+//! let server = Script::new([503, 200]).service(); // in place of a client
 //!
 //! let store = MemoryStore::new(); // or an `SqliteStore`, or a `PostgresStore`
-//! let client = DeadLetterLayer::new(store.clone()).layer(down);
+//! let client = DeadLetterLayer::new(store.clone()).layer(server.clone());
 //! let payment = Request::post("https://api.example.com/charges").header("idempotency-key", "order-42");
-//! let response = client.oneshot(payment.body(Full::from("amount=42"))?).await?;
+//! let response = client.oneshot(payment.body(Full::<Bytes>::from("amount=42"))?).await?;
 //! assert_eq!(response.status(), 503);
 //! let id = DeadLettered::of(&response).expect("a record").id();
 //!
 //! // An hour later, or by the command `courteous-dlq replay`:
-//! let summary = redrive(&store, up).await?;
+//! let summary = redrive::<_, _, Full<Bytes>, _>(&store, server.clone()).await?;
 //! assert_eq!(summary.delivered, 1);
 //! let record = store.get(id).await?.expect("a record");
 //! assert!(matches!(record.state, State::Delivered { .. }));
+//! assert_eq!(server.calls().keys(), [Some("order-42"); 2]);
 //! # Ok(())
 //! # }
 //! ```
@@ -163,11 +157,9 @@
 //!     }
 //! });
 //! let layer = DeadLetterLayer::new(Channel(sender));
-//! # use tower::{Layer, ServiceExt, service_fn};
-//! # let down = service_fn(async |_: http::Request<http_body_util::Empty<bytes::Bytes>>| {
-//! #     Err::<http::Response<String>, _>(std::io::Error::other("down"))
-//! # });
-//! # let request = http::Request::post("/charges").body(http_body_util::Empty::new())?;
+//! # use tower::{Layer, ServiceExt};
+//! # let down = courteous_testing::Script::always(courteous_testing::Answer::connection_reset()).service();
+//! # let request = http::Request::post("/charges").body(http_body_util::Empty::<bytes::Bytes>::new())?;
 //! # let error = layer.layer(down).oneshot(request).await.unwrap_err();
 //! # assert!(error.is::<courteous_dead_letter::DeadLettered>());
 //! # layer.flush().await;

@@ -14,35 +14,32 @@
 //! # Example
 //!
 //! ```
-//! use std::convert::Infallible;
-//!
 //! use courteous_idempotency::IdempotencyKeyLayer;
-//! use http::{HeaderMap, Request};
-//! use tower::{Layer, ServiceExt, service_fn};
+//! use courteous_testing::Script;
+//! use http::Request;
+//! use tower::{Layer, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
-//! let server = service_fn(async |request: Request<()>| {
-//!     Ok::<HeaderMap, Infallible>(request.headers().clone())
-//! });
-//! let client = IdempotencyKeyLayer::new().layer(server);
+//! let server = Script::always(200).service(); // in place of a client
+//! let client = IdempotencyKeyLayer::new().layer(server.clone());
 //!
-//! let payment = Request::post("https://api.example.com/payments").body(()).unwrap();
-//! let seen = client.clone().oneshot(payment).await.unwrap();
-//! assert_eq!(seen["idempotency-key"].len(), 36);
+//! let payment = Request::post("https://api.example.com/payments").body(String::new()).unwrap();
+//! client.clone().oneshot(payment).await.unwrap();
+//! assert_eq!(server.calls()[0].key().map(str::len), Some(36));
 //!
-//! let look = Request::get("https://api.example.com/payments").body(()).unwrap();
-//! let seen = client.oneshot(look).await.unwrap();
-//! assert!(seen.is_empty());
+//! let look = Request::get("https://api.example.com/payments").body(String::new()).unwrap();
+//! client.oneshot(look).await.unwrap();
+//! assert!(server.calls()[1].headers().is_empty());
 //! # }
 //! ```
 //!
 //! For one provider only, under its own name, with keys that survive a crash:
 //!
 //! ```
-//! # use std::convert::Infallible;
-//! # use http::{HeaderMap, HeaderName, Request};
-//! # use tower::{BoxError, Layer, ServiceExt, service_fn};
+//! # use courteous_testing::Script;
+//! # use http::{HeaderName, Request};
+//! # use tower::{BoxError, Layer, ServiceExt};
 //! use courteous_idempotency::{Generator, IdempotencyKeyLayer, Key, RandomUuid};
 //!
 //! #[derive(Clone)]
@@ -50,9 +47,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), BoxError> {
-//! # let server = service_fn(async |request: Request<()>| {
-//! #     Ok::<HeaderMap, Infallible>(request.headers().clone())
-//! # });
+//! let server = Script::always(200).service(); // in place of a client
 //! let layer = IdempotencyKeyLayer::new()
 //!     .with_header(HeaderName::from_static("paypal-request-id"))
 //!     .with_hosts(["*.paypal.com"])?
@@ -60,14 +55,15 @@
 //!         Some(OrderNumber(number)) => Ok(Key::new(&format!("order-{number}")).ok()),
 //!         None => RandomUuid.key(request),
 //!     });
-//! let client = layer.layer(server);
+//! let client = layer.layer(server.clone());
 //!
 //! let order = Request::post("https://api.paypal.com/v2/orders").extension(OrderNumber(42));
-//! let seen = client.clone().oneshot(order.body(())?).await?;
-//! assert_eq!(seen["paypal-request-id"], "order-42");
+//! client.clone().oneshot(order.body(String::new())?).await?;
+//! assert_eq!(server.calls()[0].header("paypal-request-id"), Some("order-42"));
 //!
 //! let elsewhere = Request::post("https://example.com/").extension(OrderNumber(42));
-//! assert!(client.oneshot(elsewhere.body(())?).await?.is_empty());
+//! client.oneshot(elsewhere.body(String::new())?).await?;
+//! assert!(server.calls()[1].headers().is_empty());
 //! # Ok(())
 //! # }
 //! ```

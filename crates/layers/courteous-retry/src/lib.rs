@@ -15,23 +15,21 @@
 //!
 //! ```
 //! use courteous_retry::{RetryInfo, RetryLayer};
-//! use http::{Request, Response};
+//! use courteous_testing::Script;
+//! use http::Request;
 //! use http_body_util::Full;
-//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower::{Layer, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), tower::BoxError> {
-//! # let sick = std::sync::atomic::AtomicBool::new(true);
-//! let server = service_fn(|request: Request<Full<&'static [u8]>>| {
-//!     let status = if sick.swap(false, std::sync::atomic::Ordering::Relaxed) { 503 } else { 200 };
-//!     std::future::ready(Response::builder().status(status).body(request.into_body()))
-//! });
-//! let client = RetryLayer::new().layer(server);
+//! let server = Script::new([503, 200]).service(); // in place of a client
+//! let client = RetryLayer::new().layer(server.clone());
 //!
 //! let request = Request::put("http://api.example/notes/1").body(Full::new(&b"a note"[..]))?;
 //! let response = client.oneshot(request).await?;
 //! assert_eq!(response.status(), 200);
 //! assert_eq!(RetryInfo::of(&response).attempts(), 2);
+//! assert_eq!(server.calls()[1].body(), b"a note");
 //! # Ok(())
 //! # }
 //! ```

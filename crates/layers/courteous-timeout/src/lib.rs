@@ -28,22 +28,20 @@
 //! use std::time::Duration;
 //!
 //! use courteous_core::{Elapsed, Scope, find_cause};
+//! use courteous_testing::{Answer, Script};
 //! use courteous_timeout::TotalTimeoutLayer;
-//! use http::{Request, Response};
-//! use http_body_util::Full;
-//! use tokio::time::{Instant, sleep};
-//! use tower::{Layer, ServiceExt, service_fn};
+//! use http::Request;
+//! use tokio::time::Instant;
+//! use tower::{Layer, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() {
-//! let server = service_fn(async |_: Request<Full<&[u8]>>| {
-//!     sleep(Duration::from_secs(60)).await;
-//!     Ok::<_, std::io::Error>(Response::new(Full::new(&b"late"[..])))
-//! });
+//! let minute = Duration::from_secs(60);
+//! let server = Script::always(Answer::ok().after(minute)).service(); // in place of a client
 //! let client = TotalTimeoutLayer::new(Duration::from_secs(5)).layer(server);
 //!
 //! let start = Instant::now();
-//! let error = client.oneshot(Request::default()).await.unwrap_err();
+//! let error = client.oneshot(Request::new(String::new())).await.unwrap_err();
 //! assert_eq!(start.elapsed(), Duration::from_secs(5));
 //! let elapsed = find_cause::<Elapsed>(&*error).unwrap();
 //! assert_eq!(elapsed.scope(), Scope::Total);
@@ -55,24 +53,23 @@
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use http::{Request, Response};
-//! # use http_body_util::Full;
-//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! # use courteous_testing::Script;
+//! # use http::Request;
+//! # use tower::{ServiceBuilder, ServiceExt};
 //! use courteous_timeout::{AttemptTimeoutLayer, CallTimeout, TotalTimeoutLayer};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() {
+//! let server = Script::always(200).service(); // in place of a client
 //! let client = ServiceBuilder::new()
 //!     .layer(TotalTimeoutLayer::new(Duration::from_secs(5)))
 //!     .layer(AttemptTimeoutLayer::new(Duration::from_secs(60)).with_grpc_timeout())
-//!     .service(service_fn(async |request: Request<Full<&[u8]>>| {
-//!         assert_eq!(request.headers()["grpc-timeout"], "30000000u");
-//!         Ok::<_, std::io::Error>(Response::new(Full::new(&b"done"[..])))
-//!     }));
+//!     .service(server.clone());
 //!
-//! let mut report = Request::default();
+//! let mut report = Request::new(String::new());
 //! report.extensions_mut().insert(CallTimeout(Duration::from_secs(30)));
 //! assert!(client.oneshot(report).await.is_ok());
+//! assert_eq!(server.calls()[0].header("grpc-timeout"), Some("30000000u"));
 //! # }
 //! ```
 //!
