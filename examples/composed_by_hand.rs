@@ -8,17 +8,15 @@
 //! cargo run --example composed_by_hand
 //! ```
 
-mod common;
-
 use std::{error::Error, time::Duration};
 
-use axum::{Router, extract::Path, routing::get};
 use bytes::Bytes;
 use courteous::{
     Bucket, Budget, ConcurrencyLimitLayer, Limiter, RetryLayer, ServiceBuilder, ServiceBuilderExt,
     ThrottleLayer,
 };
-use http::{HeaderMap, HeaderName, Request, StatusCode};
+use courteous_testing::{Answer, Call, Script};
+use http::{HeaderName, Request, StatusCode};
 use http_body_util::Empty;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::{
@@ -31,7 +29,8 @@ const ATTEMPT: HeaderName = HeaderName::from_static("x-attempt");
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let server = common::serve(Router::new().route("/pages/{number}", get(page))).await?;
+    // In earnest: a server on the internet.
+    let server = Script::default().then_with(page).serve().await?;
 
     // A handle holds the state of a layer. A clone of the handle goes into the layer, and the
     // handle stays useful here. The same handle can serve several stacks.
@@ -52,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let mut calls = JoinSet::new();
     for number in 1..=100 {
-        let request = Request::get(format!("http://{server}/pages/{number}"));
+        let request = Request::get(server.url(&format!("/pages/{number}")));
         let call = client.clone().oneshot(request.body(Empty::<Bytes>::new())?);
         calls.spawn(call);
     }
@@ -88,9 +87,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Each twentieth page needs a second attempt.
-async fn page(Path(number): Path<u32>, headers: HeaderMap) -> StatusCode {
-    match headers.get(ATTEMPT) {
-        Some(attempt) if attempt == "1" && number % 20 == 0 => StatusCode::BAD_GATEWAY,
-        _ => StatusCode::OK,
+fn page(call: &Call) -> Answer {
+    let number = call.uri().path().rsplit('/').next();
+    let number = number.and_then(|number| number.parse::<u32>().ok());
+    match (number, call.header("x-attempt")) {
+        (Some(number), Some("1")) if number % 20 == 0 => Answer::status(502),
+        _ => Answer::ok(),
     }
 }

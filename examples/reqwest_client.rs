@@ -5,22 +5,17 @@
 //! cargo run --example reqwest_client
 //! ```
 
-mod common;
+use std::{error::Error, net::TcpListener};
 
-use std::{
-    error::Error,
-    net::TcpListener,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use axum::{Router, routing::post};
 use courteous::{IdempotencyKeyLayer, ReqwestService, RetryInfo, Stack};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use courteous_testing::{Answer, Script};
+use http::{Request, StatusCode};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let shop = Shop::default();
-    let server = common::serve(shop.router()).await?;
+    // In earnest: a shop on the internet. This one fails at first.
+    let created = Answer::status(201).body("you will get 3 apples");
+    let shop = Script::new([Answer::status(503), created]).serve().await?;
 
     // One attempt must be one request, or the limits do not see what is sent. So reqwest makes no
     // retries of its own. It also has no timeout of its own, as the stack could not tell that
@@ -30,11 +25,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .retry(reqwest::retry::never())
         .build()?;
     let client = Stack::new()
-        .with_idempotency_key(IdempotencyKeyLayer::new().with_hosts([server.to_string()])?)
+        .with_idempotency_key(IdempotencyKeyLayer::new().with_hosts([shop.address().to_string()])?)
         .build()?
         .layer(ReqwestService::new(reqwest));
 
-    let order = Request::post(format!("http://{server}/orders")).body("3 apples".into())?;
+    let order = Request::post(shop.url("/orders")).body("3 apples".into())?;
     let response = client.send(order).await?;
     let attempts = RetryInfo::of(&response).attempts();
 
@@ -48,9 +43,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     assert_eq!((status, attempts), (StatusCode::CREATED, 2));
 
-    let keys = shop.keys();
-    println!("the keys that the shop saw: {keys:?}");
-    assert!(keys.len() == 2 && keys[0] == keys[1]);
+    let orders = shop.calls();
+    println!("what the shop saw:\n{orders}");
+    assert_eq!((orders.len(), orders[1].body()), (2, &b"3 apples"[..]));
+    assert!(orders[0].key().is_some() && orders[0].key() == orders[1].key());
 
     // What reqwest says of a failure is still there, inside the stack's one error type.
     let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -60,30 +56,4 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("{error}: {cause}");
     assert!(cause.is_connect() && !error.is_timeout());
     Ok(())
-}
-
-/// Remembers the idempotency key of each request, and fails the first request.
-#[derive(Clone, Debug, Default)]
-struct Shop(Arc<Mutex<Vec<HeaderValue>>>);
-
-impl Shop {
-    fn router(&self) -> Router {
-        let shop = self.clone();
-        let order = async move |headers: HeaderMap, order: String| {
-            let mut keys = shop.0.lock().unwrap_or_else(PoisonError::into_inner);
-            keys.extend(headers.get("idempotency-key").cloned());
-            match keys.len() {
-                1 => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
-                _ => (StatusCode::CREATED, format!("you will get {order}")),
-            }
-        };
-        Router::new().route("/orders", post(order))
-    }
-
-    fn keys(&self) -> Vec<HeaderValue> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
 }

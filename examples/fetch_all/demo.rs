@@ -1,64 +1,43 @@
 //! Two hosts to try the example on: one fails now and then, and the other asks for a pause once.
 
-use std::{
-    collections::HashSet,
-    fmt::Write,
-    io,
-    net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt::Write, io, time::Duration};
 
-use axum::{
-    Router,
-    extract::Path,
-    response::{IntoResponse, Response},
-    routing::get,
-};
-use http::{StatusCode, header::RETRY_AFTER};
-use tokio::net::TcpListener;
+use courteous_testing::{Answer, Script, ScriptServer};
+use http::Method;
 
 const PAGES: u32 = 20;
 
-/// Starts the hosts, and lists their pages.
-pub(crate) async fn start() -> io::Result<String> {
+/// Starts the hosts, and lists their pages. They stop when they are dropped.
+pub(crate) async fn start() -> io::Result<(String, [ScriptServer; 2])> {
+    let hosts = [sick().serve().await?, strict().serve().await?];
     let mut list = String::from("# two hosts on the loopback interface\n");
-    for page in [sick, strict] {
-        let host = serve(page).await?;
+    for host in &hosts {
         for number in 1..=PAGES {
             // Writing to a `String` cannot fail.
-            let _ = writeln!(list, "http://{host}/pages/{number}");
+            let _ = writeln!(list, "{}", host.url(&path(number)));
         }
     }
-    Ok(list)
+    Ok((list, hosts))
 }
 
 /// Each fourth page fails at first.
-fn sick(page: u32, at_first: bool) -> Response {
-    match page % 4 {
-        0 if at_first => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        _ => "a page\n".repeat(1000).into_response(),
-    }
+fn sick() -> Script {
+    let page = Answer::ok().body("a page\n".repeat(1000));
+    let fourth = Script::new([503]).then_repeat(page.clone());
+    let pages = Script::always(page);
+    (4..=PAGES).step_by(4).fold(pages, |pages, number| {
+        pages.on(Method::GET, &path(number), fourth.clone())
+    })
 }
 
 /// The fifth page is one request too many.
-fn strict(page: u32, at_first: bool) -> Response {
-    match page {
-        5 if at_first => (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")]).into_response(),
-        _ => "another page\n".repeat(100).into_response(),
-    }
+fn strict() -> Script {
+    let page = Answer::ok().body("another page\n".repeat(100));
+    let busy = Answer::status(429).retry_after(Duration::from_secs(1));
+    let fifth = Script::new([busy]).then_repeat(page.clone());
+    Script::always(page).on(Method::GET, &path(5), fifth)
 }
 
-/// Starts a host whose pages `page` makes. `page` gets the number, and whether this is the first
-/// request for it.
-async fn serve(page: fn(u32, bool) -> Response) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
-    let asked = Arc::new(Mutex::new(HashSet::new()));
-    let handler = get(async move |Path(number): Path<u32>| {
-        let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-        page(number, asked.insert(number))
-    });
-    let router = Router::new().route("/pages/{number}", handler);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(address)
+fn path(number: u32) -> String {
+    format!("/pages/{number}")
 }

@@ -43,10 +43,13 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args = Args::parse();
-    let text = match &args.urls {
-        None => demo::start().await?,
+    // The hosts stop when they are dropped.
+    let (text, _hosts) = match &args.urls {
+        None => demo::start()
+            .await
+            .map(|(text, hosts)| (text, Some(hosts)))?,
         Some(path) => match fs::read_to_string(path) {
-            Ok(text) => text,
+            Ok(text) => (text, None),
             Err(error) => {
                 eprintln!("error: cannot read {}: {error}", path.display());
                 return Ok(ExitCode::from(2));
