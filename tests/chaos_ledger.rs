@@ -39,7 +39,7 @@ use courteous::{
     idempotency::{IdempotencyKey, Key},
 };
 use courteous_test_servers::{ChaosProxy, Course, Flow};
-use courteous_testkit::Dice;
+use courteous_testkit::Chance;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
@@ -127,15 +127,15 @@ async fn charge(client: Payments, uri: String, order: u64) -> End {
 /// Makes the call in its own task. Some of these tasks are killed, and then the call is submitted
 /// again.
 async fn submit(client: Payments, uri: String, order: u64, kills: Arc<AtomicUsize>) -> End {
-    let mut dice = Dice::new(SEED ^ Dice::new(order).bits());
+    let mut chance = Chance::new(SEED ^ Chance::new(order).bits());
     loop {
         let call = tokio::spawn(charge(client.clone(), uri.clone(), order));
-        if dice.one_in(3) {
-            match dice.below(10) {
+        if chance.one_in(3) {
+            match chance.below(10) {
                 0 => {}
                 1 => yield_now().await,
-                2..6 => sleep(dice.time(Duration::from_millis(8))).await,
-                _ => sleep(dice.time(Duration::from_millis(600))).await,
+                2..6 => sleep(chance.time(Duration::from_millis(8))).await,
+                _ => sleep(chance.time(Duration::from_millis(600))).await,
             }
             call.abort();
         }

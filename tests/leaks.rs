@@ -18,7 +18,7 @@ use bytes::Bytes;
 use courteous_core::{BoxError, CallContext};
 use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_retry::{Budget, RetryLayer};
-use courteous_testkit::{Calm, Dice, Probe, Reply, Storm, Task, TestBody};
+use courteous_testkit::{Calm, Chance, Probe, Reply, Storm, Task, TestBody};
 use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
 use http::{Request, Response};
 use http_body::Body;
@@ -35,15 +35,15 @@ const CALLS: usize = 1000;
 
 /// A probe that is fast, slow, failing, refusing or stalling in turns that `seed` decides.
 fn moody(seed: u64) -> Probe {
-    let dice = Mutex::new(Dice::new(seed ^ 0xd1ce));
+    let chance = Mutex::new(Chance::new(seed ^ 0xd1ce));
     Probe::new().reading_bodies().otherwise(move |_| {
-        let mut dice = dice.lock().unwrap();
+        let mut chance = chance.lock().unwrap();
         let body = TestBody::new()
             .chunk("one")
-            .pause(dice.time(20 * MS))
+            .pause(chance.time(20 * MS))
             .chunk("two")
-            .pause(dice.time(20 * MS));
-        let reply = match dice.below(16) {
+            .pause(chance.time(20 * MS));
+        let reply = match chance.below(16) {
             0..3 => Reply::status(503).body(body),
             3 => Reply::error(),
             4 => Reply::never(),
@@ -53,8 +53,8 @@ fn moody(seed: u64) -> Probe {
             _ => Reply::ok().body(body),
         };
         reply
-            .pending(usize::from(dice.one_in(4)))
-            .after(dice.time(60 * MS))
+            .pending(usize::from(chance.one_in(4)))
+            .after(chance.time(60 * MS))
     })
 }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 /// How late a stalling answer is: later than any client waits.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 
-/// The most faults that one customer's requests meet; after that, they are answered. A server that
+/// The most mishaps that one customer's requests meet; after that, they are answered. A server that
 /// never recovers is another story. With this one, a client that makes five attempts gets through
 /// to every customer under every seed.
-const MOST_FAULTS: u32 = 3;
+const MOST_MISHAPS: u32 = 3;
 
 /// What is wrong with one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum Mishap {
     /// The connection is reset before anything is booked.
     Reset,
     /// 503, and nothing is booked.
@@ -24,16 +24,16 @@ pub(crate) enum Fault {
 }
 
 /// What is wrong with the `attempt`th request for `customer`, counted from 1.
-pub(crate) fn fault(seed: u64, customer: u32, attempt: u32) -> Option<Fault> {
-    if attempt > MOST_FAULTS {
+pub(crate) fn mishap(seed: u64, customer: u32, attempt: u32) -> Option<Mishap> {
+    if attempt > MOST_MISHAPS {
         return None;
     }
     let request = (u64::from(customer) << 32) | u64::from(attempt);
     match mix(mix(seed) ^ request) % 1000 {
-        0..100 => Some(Fault::Unavailable),
-        100..110 => Some(Fault::AnswerLost),
-        110..120 => Some(Fault::AnswerStalls),
-        120..125 => Some(Fault::Reset),
+        0..100 => Some(Mishap::Unavailable),
+        100..110 => Some(Mishap::AnswerLost),
+        110..120 => Some(Mishap::AnswerStalls),
+        120..125 => Some(Mishap::Reset),
         _ => None,
     }
 }

@@ -23,7 +23,7 @@ use tokio::{
 use tower::ServiceExt;
 
 use crate::{
-    bad_day::{self, Fault, STALL},
+    bad_day::{self, Mishap, STALL},
     ledger::{Ledger, Tally},
     quota::{self, Quota},
 };
@@ -114,10 +114,10 @@ async fn charge(
         let retry_after = [(RETRY_AFTER, quota::RETRY_AFTER.to_string())];
         return (StatusCode::TOO_MANY_REQUESTS, retry_after).into_response();
     };
-    let fault = bad_day::fault(office.seed, customer, attempt);
+    let fault = bad_day::mishap(office.seed, customer, attempt);
     match fault {
-        Some(Fault::Reset) => return hang_up(),
-        Some(Fault::Unavailable) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Some(Mishap::Reset) => return hang_up(),
+        Some(Mishap::Unavailable) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
         _ => sleep(BANK).await,
     }
     let key = headers
@@ -125,8 +125,8 @@ async fn charge(
         .and_then(|key| key.to_str().ok());
     let receipt = office.books().ledger.charge(customer, key);
     match fault {
-        Some(Fault::AnswerLost) => return hang_up(),
-        Some(Fault::AnswerStalls) => sleep(STALL).await,
+        Some(Mishap::AnswerLost) => return hang_up(),
+        Some(Mishap::AnswerStalls) => sleep(STALL).await,
         _ => {}
     }
     match receipt {

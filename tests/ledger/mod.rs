@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use courteous::BoxError;
-use courteous_testkit::Dice;
+use courteous_testkit::Chance;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
@@ -45,7 +45,7 @@ pub(crate) struct Shop {
 
 struct Counter {
     books: Mutex<Books>,
-    moods: Mutex<Option<Dice>>,
+    moods: Mutex<Option<Chance>>,
 }
 
 /// What else happens to a request.
@@ -65,7 +65,7 @@ impl Shop {
         let address = listener.local_addr()?;
         let counter = Arc::new(Counter {
             books: Mutex::default(),
-            moods: Mutex::new(Some(Dice::new(seed))),
+            moods: Mutex::new(Some(Chance::new(seed))),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&counter))).abort_handle();
         Ok(Self {
@@ -126,7 +126,7 @@ async fn answer(
 impl Counter {
     fn mood(&self) -> Mood {
         let mut moods = self.moods.lock().unwrap();
-        match moods.as_mut().map(|dice| dice.below(50)) {
+        match moods.as_mut().map(|chance| chance.below(50)) {
             Some(0) => Mood::FailsBefore,
             Some(1) => Mood::FailsAfter,
             Some(2..5) => Mood::Slow,

@@ -84,7 +84,7 @@ mod unfinished;
 pub use self::{
     closer::{Closer, InFlight},
     future::ResponseFuture,
-    gate::{Gate, GateFuture},
+    gate::{CloseGate, GateFuture},
     layer::{Close, CloseLayer},
     unfinished::Unfinished,
 };

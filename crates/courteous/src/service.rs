@@ -25,7 +25,7 @@ use tower_service::Service;
 
 use crate::{
     BoxClient, Closer, Error, Settings, Snapshot, Unfinished,
-    close::{CloseBody, Gate, InFlight},
+    close::{CloseBody, CloseGate, InFlight},
     sending::Sending,
     snapshot::Handles,
 };
@@ -45,7 +45,7 @@ pub(crate) struct Layers<P, G> {
 
 type Limited<S, P> = ConcurrencyLimit<Throttle<AttemptTimeout<S>, P>, AsError, Origin>;
 type Timed<S, P> = TotalTimeout<Retry<Limited<S, P>>>;
-type Gated<S, P> = Gate<Timed<S, P>>;
+type Gated<S, P> = CloseGate<Timed<S, P>>;
 #[cfg(feature = "dead-letter")]
 type Recorded<S, P> = Either<DeadLetter<Gated<S, P>>, Gated<S, P>>;
 #[cfg(not(feature = "dead-letter"))]
@@ -109,7 +109,7 @@ impl<P: Clone, G: Clone> Layers<P, G> {
         let limited = self.throttle.layer(self.attempt.layer(client));
         let limited = self.concurrency.layer(limited);
         let whole = self.total.layer(self.retry.layer(limited));
-        let whole = Gate::new(whole, closer);
+        let whole = CloseGate::new(whole, closer);
         #[cfg(feature = "dead-letter")]
         let whole = option_layer(self.dead_letter.clone()).layer(whole);
         self.key.layer(whole)

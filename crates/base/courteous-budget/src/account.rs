@@ -33,7 +33,7 @@ impl Account {
         }
     }
 
-    /// A new ledger on the same terms.
+    /// A new ledger with the same settings.
     pub(crate) fn fresh(&self) -> Ledger {
         self.with(|ledger| ledger.fresh())
     }
@@ -93,11 +93,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ledger::{TOKEN, Terms};
+    use crate::ledger::{LedgerSettings, TOKEN};
 
     #[test]
     fn a_deposit_that_changes_nothing_is_not_written_down() {
-        let account = Account::new(Ledger::new(terms(TOKEN / 5, 10)));
+        let account = Account::new(Ledger::new(settings(TOKEN / 5, 10)));
         let ledger = || format!("{:?}", account.lock());
         let now = Instant::now();
         let deposit_is_written_down = |now| {
@@ -115,8 +115,8 @@ mod tests {
         assert!(deposit_is_written_down(now));
     }
 
-    fn terms(deposit: u64, highest: u64) -> Terms {
-        Terms {
+    fn settings(deposit: u64, highest: u64) -> LedgerSettings {
+        LedgerSettings {
             deposit,
             start: 8 * TOKEN,
             lowest_cap: 3 * TOKEN,
@@ -136,8 +136,8 @@ mod tests {
             quiet in 0..40usize,
             events in proptest::collection::vec((0..7u8, 0..40u8, -500..3_000i64), 1..300),
         ) {
-            let terms = terms(deposit, highest);
-            let (account, mut ledger) = (Account::new(Ledger::new(terms)), Ledger::new(terms));
+            let settings = settings(deposit, highest);
+            let (account, mut ledger) = (Account::new(Ledger::new(settings)), Ledger::new(settings));
             let mut now = Instant::now() + Duration::from_secs(3600);
             for (index, (event, times, pause)) in events.into_iter().enumerate() {
                 let event = if event <= 2 && index < quiet { 3 + event } else { event };

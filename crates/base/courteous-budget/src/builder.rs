@@ -3,7 +3,7 @@ use std::{error::Error, fmt, time::Duration};
 use crate::{
     Budget, BudgetSettings,
     budget::Prices,
-    ledger::{Ledger, TOKEN, Terms},
+    ledger::{Ledger, LedgerSettings, TOKEN},
 };
 
 /// The settings of a [`Budget`].
@@ -141,7 +141,7 @@ impl BudgetBuilder {
             reason = "a ratio within 0 and 1"
         )]
         let deposit = (self.deposit * TOKEN as f64).round() as u64;
-        let ledger = Ledger::new(Terms {
+        let ledger = Ledger::new(LedgerSettings {
             deposit,
             start: tokens(self.start),
             lowest_cap: tokens(self.lowest_cap),

@@ -41,7 +41,7 @@ const GATES: usize = 10;
 /// up, which the cap must prevent.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
-    terms: Terms,
+    settings: LedgerSettings,
     balance: u64,
     /// Whether no call has succeeded yet.
     is_new: bool,
@@ -54,9 +54,9 @@ pub(crate) struct Ledger {
     gates: Vec<Instant>,
 }
 
-/// The fixed terms: amounts in millionths of a token.
+/// The fixed settings: amounts in millionths of a token.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct LedgerSettings {
     pub(crate) deposit: u64,
     pub(crate) start: u64,
     pub(crate) lowest_cap: u64,
@@ -65,21 +65,21 @@ pub(crate) struct Terms {
 }
 
 impl Ledger {
-    pub(crate) fn new(terms: Terms) -> Self {
+    pub(crate) fn new(settings: LedgerSettings) -> Self {
         Self {
-            terms,
-            balance: terms.start,
+            settings,
+            balance: settings.start,
             is_new: true,
             successes: [0; SLOTS],
-            width: (terms.window / SLOTS as u32).clamp(Duration::from_nanos(1), LONGEST_SLOT),
+            width: (settings.window / SLOTS as u32).clamp(Duration::from_nanos(1), LONGEST_SLOT),
             newest: None,
             gates: Vec::new(),
         }
     }
 
-    /// A new ledger on the same terms.
+    /// A new ledger with the same settings.
     pub(crate) fn fresh(&self) -> Self {
-        Self::new(self.terms)
+        Self::new(self.settings)
     }
 
     /// Whether a retry that waits for a gate, which opens at `opens_at`, costs less.
@@ -115,7 +115,7 @@ impl Ledger {
         self.successes[slot] += 1;
         self.balance = self
             .balance
-            .saturating_add(self.terms.deposit)
+            .saturating_add(self.settings.deposit)
             .min(self.cap());
     }
 
@@ -123,8 +123,8 @@ impl Ledger {
     /// can count, and the balance is at its highest.
     pub(crate) fn sated_until(&self) -> Option<Instant> {
         let (ends, slot) = self.newest?;
-        let enough = self.successes[slot].saturating_mul(self.terms.deposit);
-        let highest = self.terms.highest_cap;
+        let enough = self.successes[slot].saturating_mul(self.settings.deposit);
+        let highest = self.settings.highest_cap;
         (self.gates.is_empty() && self.balance == highest && enough >= highest).then_some(ends)
     }
 
@@ -157,12 +157,12 @@ impl Ledger {
     /// The highest balance that is allowed now.
     fn cap(&self) -> u64 {
         if self.is_new {
-            return self.terms.start;
+            return self.settings.start;
         }
         // Counting one by one, no process reaches 2^64.
         let successes: u64 = self.successes.iter().sum();
-        let earned = successes.saturating_mul(self.terms.deposit);
-        earned.clamp(self.terms.lowest_cap, self.terms.highest_cap)
+        let earned = successes.saturating_mul(self.settings.deposit);
+        earned.clamp(self.settings.lowest_cap, self.settings.highest_cap)
     }
 
     /// Forgets the successes that are too old at `now`, and then what is above the cap.
@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    const TERMS: Terms = Terms {
+    const SETTINGS: LedgerSettings = LedgerSettings {
         deposit: TOKEN / 5,
         start: 8 * TOKEN,
         lowest_cap: 3 * TOKEN,
@@ -207,13 +207,13 @@ mod tests {
 
     /// A ledger that has had its first deposit, and has no balance left.
     fn empty(now: Instant) -> Ledger {
-        let mut ledger = Ledger::new(Terms {
+        let mut ledger = Ledger::new(LedgerSettings {
             deposit: 0,
-            ..TERMS
+            ..SETTINGS
         });
         ledger.deposit(now);
         assert_eq!(ledger.withdraw(now, 3), Some(3));
-        ledger.terms = TERMS;
+        ledger.settings = SETTINGS;
         ledger
     }
 
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn until_the_first_deposit_a_retry_costs_1_at_most() {
         let now = Instant::now();
-        let mut ledger = Ledger::new(TERMS);
+        let mut ledger = Ledger::new(SETTINGS);
         assert_eq!(ledger.withdraw(now, 0), Some(0), "free stays free");
         for retry in 0..8 {
             assert_eq!(ledger.withdraw(now, 1 + retry % 3), Some(1));
@@ -248,11 +248,11 @@ mod tests {
     fn the_first_deposit_lets_the_balance_fall_to_the_cap_whatever_the_start_was() {
         let now = Instant::now();
         let after = |start, lowest_cap, highest_cap| {
-            let mut ledger = Ledger::new(Terms {
+            let mut ledger = Ledger::new(LedgerSettings {
                 start: start * TOKEN,
                 lowest_cap: lowest_cap * TOKEN,
                 highest_cap: highest_cap * TOKEN,
-                ..TERMS
+                ..SETTINGS
             });
             assert_eq!(ledger.balance(now), start as f64);
             ledger.deposit(now);
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn a_refund_is_what_was_paid_before_and_after_the_first_deposit() {
         let now = Instant::now();
-        let mut ledger = Ledger::new(TERMS);
+        let mut ledger = Ledger::new(SETTINGS);
         for _ in 0..8 {
             assert_eq!(ledger.withdraw(now, 2), Some(1));
         }
@@ -286,7 +286,10 @@ mod tests {
         (0..6).for_each(|_| ledger.refund(1));
         assert_eq!(ledger.balance(now), 3.0, "up to the cap");
 
-        let mut ledger = Ledger::new(Terms { start: 0, ..TERMS });
+        let mut ledger = Ledger::new(LedgerSettings {
+            start: 0,
+            ..SETTINGS
+        });
         assert_eq!(ledger.withdraw(now, 0), Some(0));
         ledger.refund(0);
         assert_eq!(ledger.balance(now), 0.0);
@@ -296,7 +299,7 @@ mod tests {
     fn a_ledger_is_new_however_long_no_call_succeeds_and_never_again_after() {
         let year = Duration::from_secs(365 * 24 * 3600);
         let now = Instant::now();
-        let mut ledger = Ledger::new(TERMS);
+        let mut ledger = Ledger::new(SETTINGS);
         assert_eq!(ledger.balance(now + year), 8.0);
         assert_eq!(ledger.withdraw(now + year, 2), Some(1));
         ledger.deposit(now + year);
@@ -309,7 +312,7 @@ mod tests {
     #[test]
     fn the_cap_follows_the_successes_of_the_window_within_its_bounds() {
         let now = Instant::now();
-        let mut ledger = Ledger::new(TERMS);
+        let mut ledger = Ledger::new(SETTINGS);
         ledger.deposit(now);
         assert_eq!(ledger.balance(now), 3.0, "held up by the lower bound");
         for _ in 0..29 {
@@ -340,7 +343,7 @@ mod tests {
     #[test]
     fn successes_leave_the_window_slot_by_slot() {
         let start = Instant::now();
-        let mut ledger = Ledger::new(TERMS);
+        let mut ledger = Ledger::new(SETTINGS);
         for second in 0..10 {
             for _ in 0..5 {
                 ledger.deposit(start + Duration::from_secs(second));
@@ -357,7 +360,7 @@ mod tests {
     fn retries_pass_ten_gates_that_are_closed_for_a_second_or_longer_after_a_success() {
         let second = Duration::from_secs(1);
         let now = Instant::now();
-        let mut ledger = Ledger::new(TERMS);
+        let mut ledger = Ledger::new(SETTINGS);
         assert!(!ledger.pass_gate(now, now + second - Duration::from_nanos(1)));
         assert!(!ledger.pass_gate(now, now - second));
         let at = |seconds: u32| now + seconds * second;
@@ -378,7 +381,7 @@ mod tests {
     fn gates_of_several_servers_are_counted_one_by_one() {
         let second = Duration::from_secs(1);
         let now = Instant::now();
-        let mut ledger = Ledger::new(TERMS);
+        let mut ledger = Ledger::new(SETTINGS);
         let far = now + 20 * second;
         assert!(ledger.pass_gate(now, far));
         // While the first gate is closed, another server names a gate again and again.
@@ -399,7 +402,7 @@ mod tests {
     #[test]
     fn a_clock_that_stands_still_or_steps_back_does_no_harm() {
         let now = Instant::now() + Duration::from_secs(60);
-        let mut ledger = Ledger::new(TERMS);
+        let mut ledger = Ledger::new(SETTINGS);
         ledger.deposit(now);
         ledger.deposit(now - Duration::from_secs(30));
         assert_eq!(ledger.balance(now - Duration::from_secs(60)), 3.0);
@@ -415,8 +418,8 @@ mod tests {
             events in proptest::collection::vec((0..5u8, 0..3_000u64), 1..400),
         ) {
             let start = start * TOKEN;
-            let terms = Terms { deposit, start, ..TERMS };
-            let mut ledger = Ledger::new(terms);
+            let settings = LedgerSettings { deposit, start, ..SETTINGS };
+            let mut ledger = Ledger::new(settings);
             let mut now = Instant::now();
             let (mut spent, mut deposits, mut is_new) = (0u64, start, true);
             let mut paid = Vec::new();
@@ -439,7 +442,7 @@ mod tests {
                 }
                 prop_assert!(spent <= deposits);
                 prop_assert!(ledger.balance <= deposits - spent);
-                let highest = if is_new { start } else { terms.highest_cap };
+                let highest = if is_new { start } else { settings.highest_cap };
                 prop_assert!(ledger.balance <= highest);
             }
         }

@@ -15,10 +15,9 @@ use http::{HeaderMap, HeaderValue, header::AGE};
 use crate::{
     moment::Moment,
     number::{Number, Unit, text},
+    quota_scope::QuotaScope,
     reading::Reading,
-    reset,
-    scope::Scope,
-    structured,
+    reset, structured,
 };
 
 /// How many limits of one field are read.
@@ -57,9 +56,9 @@ pub(crate) fn each_reading<'h>(
         match kind {
             Kind::RateLimit => structured::each_reading(headers, name, value, now, &mut visit),
             Kind::Dictionary(resource) => visit(Reading {
-                scope: Scope {
+                scope: QuotaScope {
                     resource: Some(resource).filter(|resource| !resource.is_empty()),
-                    ..Scope::default()
+                    ..QuotaScope::default()
                 },
                 ..structured::dictionary(value, now)
             }),
@@ -70,7 +69,7 @@ pub(crate) fn each_reading<'h>(
                     let policy = policy.or(reading.scope.policy);
                     visit(Reading {
                         remaining,
-                        scope: Scope {
+                        scope: QuotaScope {
                             policy,
                             ..reading.scope
                         },
@@ -196,10 +195,10 @@ impl<'n> Family<'n> {
     }
 
     /// What the fields beside it say that the limit is of.
-    fn scope<'h>(&self, headers: &'h HeaderMap) -> Scope<'h> {
+    fn scope<'h>(&self, headers: &'h HeaderMap) -> QuotaScope<'h> {
         let beside = Self { after: "", ..*self };
         let named = |word| beside.get(headers, word).filter(|name| !name.is_empty());
-        Scope {
+        QuotaScope {
             resource: named("resource"),
             bucket: named("bucket"),
             policy: named("name"),

@@ -9,15 +9,15 @@ mod number;
 mod protobuf;
 mod pushback;
 mod quota;
+mod quota_scope;
 mod reading;
 mod reset;
 mod retry_after;
 mod retry_info;
-mod scope;
 mod structured;
 
 pub use hints::Hints;
 pub use http_date::{parse_http_date, parse_http_date_strictly};
 pub use pushback::Pushback;
 pub use quota::Quota;
-pub use scope::Scope;
+pub use quota_scope::QuotaScope;

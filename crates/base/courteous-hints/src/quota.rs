@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::Scope;
+use crate::QuotaScope;
 
 /// What is left of a limit, as a response tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Quota<'h> {
     pub(crate) reset: Option<Duration>,
     pub(crate) limit: Option<u64>,
     pub(crate) window: Option<Duration>,
-    pub(crate) scope: Scope<'h>,
+    pub(crate) scope: QuotaScope<'h>,
 }
 
 impl<'h> Quota<'h> {
@@ -48,7 +48,7 @@ impl<'h> Quota<'h> {
     }
     /// What the response says that the quota is of.
     #[must_use]
-    pub const fn scope(&self) -> Scope<'h> {
+    pub const fn scope(&self) -> QuotaScope<'h> {
         self.scope
     }
 }

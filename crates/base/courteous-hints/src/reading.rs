@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Quota, Scope};
+use crate::{Quota, QuotaScope};
 
 /// What a response says about one limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -10,7 +10,7 @@ pub(crate) struct Reading<'h> {
     pub(crate) limit: Option<u64>,
     pub(crate) window: Option<Duration>,
     /// What the response says that the limit is of.
-    pub(crate) scope: Scope<'h>,
+    pub(crate) scope: QuotaScope<'h>,
     /// Whether it counts something else than requests: tokens, bytes, points.
     pub(crate) other_unit: bool,
     /// Whether a `RateLimit` field says it, whose units are certain.

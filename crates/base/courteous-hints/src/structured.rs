@@ -17,9 +17,9 @@ use crate::{
     fields::MOST,
     moment::Moment,
     number::{Number, Unit, text},
+    quota_scope::QuotaScope,
     reading::Reading,
     reset,
-    scope::Scope,
 };
 
 /// Hands out what one line of `RateLimit`, or of a field that is built like it, says about each
@@ -161,10 +161,10 @@ impl<'a> Item<'a> {
             reset: reset.and_then(|reset| reset::wait(reset, now)),
             limit: policy.as_ref().and_then(|policy| policy.number(&["q"])),
             window: policy.as_ref().and_then(|policy| policy.seconds(&["w"])),
-            scope: Scope {
+            scope: QuotaScope {
                 policy: Some(self.name),
                 partition_key: self.parameter(&["pk"]),
-                ..Scope::default()
+                ..QuotaScope::default()
             },
             other_unit: unit.is_some_and(|unit| !matches!(unit, "request" | "requests")),
             certain: true,

@@ -769,7 +769,7 @@ mod providers {
 
 /// What the limits of one response are of.
 mod scopes {
-    use courteous_hints::Scope;
+    use courteous_hints::QuotaScope;
 
     use super::*;
 
@@ -781,7 +781,7 @@ mod scopes {
         let mut named = Vec::new();
         Hints::at(&headers, received()).each_quota(|quota| {
             let scope = quota.scope();
-            assert_eq!(scope.is_unnamed(), scope == Scope::default());
+            assert_eq!(scope.is_unnamed(), scope == QuotaScope::default());
             let names = [
                 scope.resource(),
                 scope.bucket(),

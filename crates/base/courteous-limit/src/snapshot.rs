@@ -117,7 +117,7 @@ snapshot! {
         /// How many workers used the tokens lately.
         pub workers: Option<u32>,
         /// What went wrong last.
-        pub last_fault: Option<String>,
+        pub last_error: Option<String>,
     }
 }
 

@@ -3,7 +3,7 @@ use std::{path::Path, sync::Arc};
 use courteous::BoxError;
 use courteous_dead_letter::{Encrypted, EncryptionKey, LetterStore, StoreError};
 use courteous_dead_letter_postgres::PostgresStore;
-use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
+use courteous_dead_letter_sqlite::{SqliteSettings, SqliteStore};
 use serde_json::json;
 
 use crate::{
@@ -70,7 +70,7 @@ impl<'a> Url<'a> {
 /// Opens a file, and does not create a missing one: a mistyped name would be an empty store.
 fn open_file(path: &str, only_looks: bool) -> Result<SqliteStore, BoxError> {
     // The application decides what its group may do.
-    let options = SqliteOptions::new().with_create(false).with_mode(0o660);
+    let options = SqliteSettings::new().with_create(false).with_mode(0o660);
     let store = match only_looks {
         true => options.open_read_only(path),
         false => options.open(path),

@@ -24,12 +24,12 @@ use super::Closer;
 /// [`Rejected`] for [`ShuttingDown`](RejectReason::ShuttingDown), boxed; nothing was sent then. The inner service's errors come
 /// through.
 #[derive(Clone)]
-pub struct Gate<S> {
+pub struct CloseGate<S> {
     inner: S,
     closer: Closer,
 }
 
-impl<S> Gate<S> {
+impl<S> CloseGate<S> {
     pub(crate) const fn new(inner: S, closer: Closer) -> Self {
         Self { inner, closer }
     }
@@ -77,7 +77,7 @@ impl<S> Gate<S> {
     }
 }
 
-impl<S, R> Service<R> for Gate<S>
+impl<S, R> Service<R> for CloseGate<S>
 where
     S: Service<R> + Clone,
     S::Error: Into<BoxError>,
@@ -101,9 +101,9 @@ where
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for Gate<S> {
+impl<S: fmt::Debug> fmt::Debug for CloseGate<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate")
+        f.debug_struct("CloseGate")
             .field("inner", &self.inner)
             .field("closer", &self.closer)
             .finish()
@@ -111,7 +111,7 @@ impl<S: fmt::Debug> fmt::Debug for Gate<S> {
 }
 
 pin_project! {
-    /// The response of a [`Gate`].
+    /// The response of a [`CloseGate`].
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct GateFuture<F> {
         #[pin]

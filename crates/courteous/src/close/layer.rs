@@ -9,7 +9,7 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{CloseBody, Closer, Gate, GateFuture, ResponseFuture};
+use super::{CloseBody, CloseGate, Closer, GateFuture, ResponseFuture};
 
 /// Lets a stack that was composed by hand be closed by a [`Closer`]. A [`Stack`](crate::Stack) has it.
 ///
@@ -50,7 +50,7 @@ impl<S> Layer<S> for CloseLayer {
 
     fn layer(&self, inner: S) -> Close<S> {
         Close {
-            inner: Gate::new(inner, self.closer.clone()),
+            inner: CloseGate::new(inner, self.closer.clone()),
         }
     }
 }
@@ -72,7 +72,7 @@ impl<S> Layer<S> for CloseLayer {
 /// sent then. The inner service's errors come through.
 #[derive(Clone)]
 pub struct Close<S> {
-    inner: Gate<S>,
+    inner: CloseGate<S>,
 }
 
 impl<S> Close<S> {

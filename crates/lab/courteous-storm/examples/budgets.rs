@@ -84,19 +84,21 @@ fn line(rule: &Rule) -> Result<String, String> {
 
 fn storm(scenario: &Scenario, (_, rule): &Rule) -> Result<Report, Box<dyn Error>> {
     rule(Budget::builder()).build()?;
-    let report = run(scenario, |transport, terms| {
-        let dice = |n| Dice::seeded(terms.seed().wrapping_add(n));
+    let report = run(scenario, |transport, required| {
+        let dice = |n| Dice::seeded(required.seed().wrapping_add(n));
         let budget = rule(Budget::builder()).build().unwrap_or_default();
         let buckets = Keyed::per_origin(Bucket::new(Rate::UNLIMITED).with_dice(dice(1)));
         courteous::ServiceBuilder::new()
             .layer(IdempotencyKeyLayer::new())
             .layer(courteous::TotalTimeoutLayer::new(
-                terms.total_timeout().unwrap_or(Duration::MAX),
+                required.total_timeout().unwrap_or(Duration::MAX),
             ))
             .layer(RetryLayer::new().with_dice(dice(0)).with_budget(budget))
             .layer(courteous::ConcurrencyLimitLayer::per_origin(IN_FLIGHT))
             .layer(ThrottleLayer::of(buckets))
-            .layer(courteous::AttemptTimeoutLayer::new(terms.attempt_timeout()))
+            .layer(courteous::AttemptTimeoutLayer::new(
+                required.attempt_timeout(),
+            ))
             .service(transport)
     });
     Ok(report?)

@@ -1,6 +1,6 @@
 use crate::{
     Tick,
-    quota::QuotaTerms,
+    quota::QuotaRule,
     scenario::{FaultKind, Load, Scenario, Tier, WARM},
 };
 
@@ -139,8 +139,8 @@ fn ramp() -> Vec<(Tick, f64)> {
 /// 4,000 jobs in each. With a window, the whole crowd is let in at once. 10 jobs at a time are
 /// as many as the server can answer before an attempt times out, so that only the quota is judged.
 fn quotas() -> [Scenario; 4] {
-    let bucket = QuotaTerms::Bucket { per_second: 100 };
-    let window = QuotaTerms::Window {
+    let bucket = QuotaRule::Bucket { per_second: 100 };
+    let window = QuotaRule::Window {
         length: 10 * SECOND,
         requests: 1_000,
     };

@@ -12,7 +12,7 @@ use tower::ServiceExt;
 use tower_service::Service;
 
 use crate::{
-    Terms, Tick, Transport,
+    Requirements, Tick, Transport,
     arrivals::arrivals,
     chance::{Chance, Stream},
     log::Log,
@@ -31,7 +31,7 @@ const PATIENCE: Tick = 60_000;
 /// Runs `scenario` with a `stack` for each client, and returns what happened.
 pub(crate) fn run<F, S, RB>(scenario: &Scenario, stack: F) -> std::io::Result<Log>
 where
-    F: Fn(Transport, &Terms) -> S,
+    F: Fn(Transport, &Requirements) -> S,
     S: Service<Request<Full<Bytes>>, Response = Response<RB>> + Clone + 'static,
 {
     let runtime = Builder::new_current_thread()
@@ -41,11 +41,11 @@ where
     let local = LocalSet::new();
     let log = local.block_on(&runtime, async {
         let world = Shared::new(scenario);
-        let terms = Terms::new(scenario);
+        let required = Requirements::new(scenario);
         let mut seeds = Chance::new(scenario.seed, Stream::Clients);
         let mut client = |tier| {
             let transport = Transport::new(world.clone(), tier);
-            erase(stack(transport, &terms.for_client(seeds.seed())))
+            erase(stack(transport, &required.for_client(seeds.seed())))
         };
         // A client that restarts continues as another process, which has not made any call yet.
         let generations = 1 + usize::from(scenario.restart.is_some());
@@ -78,7 +78,7 @@ where
         }
         sleep(Duration::from_secs(10)).await;
         let mut log = std::mem::take(&mut world.lock().log);
-        log.leaked = terms.audit();
+        log.leaked = required.audit();
         log
     });
     Ok(log)
@@ -209,8 +209,8 @@ mod tests {
     use super::*;
 
     /// One attempt, and its timeout.
-    fn bare(transport: Transport, terms: &Terms) -> Timeout<Transport> {
-        Timeout::new(transport, terms.attempt_timeout())
+    fn bare(transport: Transport, required: &Requirements) -> Timeout<Transport> {
+        Timeout::new(transport, required.attempt_timeout())
     }
 
     fn log(scenario: &Scenario) -> Log {
@@ -249,10 +249,10 @@ mod tests {
         scenario.tiers = vec![silent];
         let processes = Cell::new(0);
         let calls: Rc<std::cell::RefCell<Vec<(usize, Duration)>>> = Rc::default();
-        let log = run(&scenario, |transport, terms| {
+        let log = run(&scenario, |transport, required| {
             let process = processes.replace(processes.get() + 1);
             let (calls, start) = (Rc::clone(&calls), Instant::now());
-            bare(transport, terms).map_request(move |request: Request<Full<Bytes>>| {
+            bare(transport, required).map_request(move |request: Request<Full<Bytes>>| {
                 calls.borrow_mut().push((process, start.elapsed()));
                 request
             })

@@ -12,12 +12,12 @@ mod metrics;
 mod oracle;
 mod quota;
 mod report;
+mod requirements;
 mod results;
 mod scenario;
 mod server;
 mod stacks;
 mod suite;
-mod terms;
 mod transport;
 mod world;
 
@@ -25,11 +25,11 @@ pub use catalogue::catalogue;
 pub use floors::Floor;
 pub use metrics::Metrics;
 pub use report::{Report, run};
+pub use requirements::Requirements;
 pub use results::Results;
 pub use scenario::Scenario;
 pub use stacks::Stack;
 pub use suite::Suite;
-pub use terms::Terms;
 pub use transport::{ResponseFuture, Transport};
 
 /// Milliseconds of virtual time since the run began.

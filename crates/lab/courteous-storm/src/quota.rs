@@ -2,7 +2,7 @@ use crate::Tick;
 
 /// What a server grants, and what it tells clients that ask for more.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum QuotaTerms {
+pub(crate) enum QuotaRule {
     /// `per_second` tokens, at most a second's worth saved; says `Retry-After: 1`, whatever the
     /// real wait is.
     Bucket { per_second: u32 },
@@ -14,7 +14,7 @@ pub(crate) enum QuotaTerms {
 /// A quota that is told the time.
 #[derive(Clone, Debug)]
 pub(crate) struct Quota {
-    terms: QuotaTerms,
+    rule: QuotaRule,
     /// Bucket: thousandths of a token. Window: the remaining requests.
     left: u64,
     /// Bucket: when `left` was last updated. Window: when it began.
@@ -22,13 +22,13 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    pub(crate) fn new(terms: QuotaTerms) -> Self {
-        let left = match terms {
-            QuotaTerms::Bucket { per_second } => u64::from(per_second) * 1000,
-            QuotaTerms::Window { requests, .. } => requests.into(),
+    pub(crate) fn new(rule: QuotaRule) -> Self {
+        let left = match rule {
+            QuotaRule::Bucket { per_second } => u64::from(per_second) * 1000,
+            QuotaRule::Window { requests, .. } => requests.into(),
         };
         Self {
-            terms,
+            rule,
             left,
             since: 0,
         }
@@ -36,15 +36,15 @@ impl Quota {
 
     /// Takes a token, or returns the seconds that the server asks to wait.
     pub(crate) fn take(&mut self, now: Tick) -> Result<(), u64> {
-        match self.terms {
-            QuotaTerms::Bucket { per_second } => {
+        match self.rule {
+            QuotaRule::Bucket { per_second } => {
                 // A token per second is a thousandth of one per millisecond.
                 let earned = (now - self.since) * u64::from(per_second);
                 self.left = (self.left + earned).min(u64::from(per_second) * 1000);
                 self.since = now;
                 self.left = self.left.checked_sub(1000).ok_or(1u64)?;
             }
-            QuotaTerms::Window { length, requests } => {
+            QuotaRule::Window { length, requests } => {
                 let began = now - now % length;
                 if began > self.since {
                     (self.since, self.left) = (began, requests.into());
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_bucket_grants_its_burst_and_then_its_rate() {
-        let mut quota = Quota::new(QuotaTerms::Bucket { per_second: 100 });
+        let mut quota = Quota::new(QuotaRule::Bucket { per_second: 100 });
         let granted = (0..10_000)
             .flat_map(|now| [now; 3])
             .filter(|now| quota.take(*now).is_ok());
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_window_grants_its_requests_and_says_when_it_ends() {
-        let mut quota = Quota::new(QuotaTerms::Window {
+        let mut quota = Quota::new(QuotaRule::Window {
             length: 10_000,
             requests: 2,
         });

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use tower_service::Service;
 
 use crate::{
-    Metrics, Scenario, Terms, Tick, Transport, fleet,
+    Metrics, Requirements, Scenario, Tick, Transport, fleet,
     log::{Call, Log},
     oracle::oracle,
 };
@@ -25,7 +25,7 @@ pub struct Report {
 /// process, and in scenarios with several tiers once for each tier that calls another.
 ///
 /// The run has its own runtime, so start it outside any runtime. It gives the same result each time
-/// if the stack draws all its random numbers from the [seed](Terms::seed), and takes its time from
+/// if the stack draws all its random numbers from the [seed](Requirements::seed), and takes its time from
 /// Tokio's clock.
 ///
 /// # Errors
@@ -33,7 +33,7 @@ pub struct Report {
 /// If no runtime can be created.
 pub fn run<F, S, RB>(scenario: &Scenario, stack: F) -> io::Result<Report>
 where
-    F: Fn(Transport, &Terms) -> S,
+    F: Fn(Transport, &Requirements) -> S,
     S: Service<Request<Full<Bytes>>, Response = Response<RB>> + Clone + 'static,
 {
     let log = fleet::run(scenario, stack)?;

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use crate::{Tick, quota::QuotaTerms};
+use crate::{Tick, quota::QuotaRule};
 
 /// What a fleet goes through: a server, its troubles, and the load. [`catalogue`](crate::catalogue)
 /// has the scenarios.
@@ -52,10 +52,10 @@ pub(crate) struct Tier {
     pub(crate) room: Option<usize>,
     /// Whether a full replica says nothing, instead of answering 503.
     pub(crate) full_silent: bool,
-    pub(crate) quota: Option<QuotaTerms>,
+    pub(crate) quota: Option<QuotaRule>,
     /// Whether work for clients that have given up is still done.
     pub(crate) does_dead_work: bool,
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults: Vec<FaultSpan>,
     /// The share of the answers that is late, and by how much.
     pub(crate) straggle: Option<(f64, Tick)>,
     /// How long it takes to connect, before each attempt.
@@ -64,7 +64,7 @@ pub(crate) struct Tier {
 
 /// A fault that lasts for a while.
 #[derive(Clone, Debug)]
-pub(crate) struct Fault {
+pub(crate) struct FaultSpan {
     pub(crate) during: Range<Tick>,
     /// Affects only this replica.
     pub(crate) replica: Option<usize>,
@@ -178,7 +178,7 @@ impl Tier {
     }
 
     pub(crate) fn with_fault(mut self, during: Range<Tick>, kind: FaultKind) -> Self {
-        self.faults.push(Fault {
+        self.faults.push(FaultSpan {
             during,
             replica: None,
             kind,
@@ -192,7 +192,7 @@ impl Tier {
         now: Tick,
         replica: usize,
     ) -> impl Iterator<Item = FaultKind> + '_ {
-        let here = move |fault: &&Fault| {
+        let here = move |fault: &&FaultSpan| {
             fault.during.contains(&now) && fault.replica.is_none_or(|only| only == replica)
         };
         self.faults.iter().filter(here).map(|fault| fault.kind)

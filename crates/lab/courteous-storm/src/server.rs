@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use crate::{
     Tick,
-    quota::{Quota, QuotaTerms},
+    quota::{Quota, QuotaRule},
 };
 
 /// Workers in front of a queue. The caller tells them what happens when.
@@ -36,7 +36,7 @@ pub(crate) enum Refusal {
 }
 
 impl<J> Server<J> {
-    pub(crate) fn new(workers: usize, room: Option<usize>, quota: Option<QuotaTerms>) -> Self {
+    pub(crate) fn new(workers: usize, room: Option<usize>, quota: Option<QuotaRule>) -> Self {
         Self {
             workers,
             busy: 0,

@@ -126,7 +126,7 @@ impl fmt::Display for Stack {
 }
 
 fn ours(scenario: &Scenario, settings: Settings) -> io::Result<Report> {
-    crate::run(scenario, |transport, terms| {
-        ours::client(transport, terms, &settings)
+    crate::run(scenario, |transport, required| {
+        ours::client(transport, required, &settings)
     })
 }

@@ -129,8 +129,8 @@ impl World {
             self.log.attempted(call, now);
         }
         let (reply, answer) = oneshot::channel();
-        let terms = &self.tiers[tier];
-        let replica = self.network.below(terms.replicas);
+        let required = &self.tiers[tier];
+        let replica = self.network.below(required.replicas);
         let mut attempt = Attempt {
             reply,
             tier,
@@ -139,7 +139,7 @@ impl World {
             work: 0,
         };
         let (mut lost, mut refused) = (false, false);
-        for fault in terms.faults_at(now, replica) {
+        for fault in required.faults_at(now, replica) {
             match fault {
                 FaultKind::BlackHole => lost = true,
                 FaultKind::Refused => refused = true,
@@ -153,7 +153,7 @@ impl World {
                 FaultKind::Loss(_) | FaultKind::Errors(_) => {}
             }
         }
-        let there = now + NETWORK + terms.connect;
+        let there = now + NETWORK + required.connect;
         if refused {
             self.plan(there + NETWORK, Event::Deliver(attempt, Err(refusal())));
         } else if !lost {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use courteous::{
     Bucket, Dice, IdempotencyKeyLayer, Rate, RetryLayer, ThrottleLayer, throttle::Keyed,
 };
-use courteous_storm::{Report, Scenario, Stack, Suite, Terms, Transport, catalogue, run};
+use courteous_storm::{Report, Requirements, Scenario, Stack, Suite, Transport, catalogue, run};
 use tower::{ServiceBuilder, timeout::Timeout};
 
 fn scenario(id: &str) -> Scenario {
@@ -34,19 +34,19 @@ fn the_stack_of_the_suite_is_the_one_that_ships() {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     };
-    let shipped = |transport: Transport, terms: &Terms| {
-        let dice = |n| Dice::seeded(seed(terms.seed(), n));
+    let shipped = |transport: Transport, required: &Requirements| {
+        let dice = |n| Dice::seeded(seed(required.seed(), n));
         let buckets = Keyed::per_origin(Bucket::new(Rate::UNLIMITED).with_dice(dice(1)));
         let mut retry = RetryLayer::new().with_dice(dice(0));
-        if let Some(attempts) = terms.attempts() {
+        if let Some(attempts) = required.attempts() {
             retry = retry.with_max_attempts(attempts.get()).unwrap();
         }
         courteous::Stack::new()
             .with_idempotency_key(IdempotencyKeyLayer::new())
-            .with_total_timeout(terms.total_timeout().unwrap_or(Duration::MAX))
+            .with_total_timeout(required.total_timeout().unwrap_or(Duration::MAX))
             .with_retry(retry)
             .with_throttle(ThrottleLayer::of(buckets))
-            .with_attempt_timeout(terms.attempt_timeout())
+            .with_attempt_timeout(required.attempt_timeout())
             .build()
             .unwrap()
             .layer(transport)
@@ -61,10 +61,10 @@ fn the_stack_of_the_suite_is_the_one_that_ships() {
 
 #[test]
 fn a_stack_of_ones_own_takes_part() {
-    let report = run(&Scenario::calm(100.0), |transport, terms| {
+    let report = run(&Scenario::calm(100.0), |transport, required| {
         ServiceBuilder::new()
             .map_err(tower::BoxError::from)
-            .layer_fn(|inner| Timeout::new(inner, terms.attempt_timeout()))
+            .layer_fn(|inner| Timeout::new(inner, required.attempt_timeout()))
             .service(transport)
     });
     let report = report.unwrap().with_stack("mine");
@@ -74,9 +74,9 @@ fn a_stack_of_ones_own_takes_part() {
 
 #[test]
 fn what_a_stack_holds_in_the_end_is_counted() {
-    let report = run(&Scenario::calm(10.0), |transport, terms| {
-        terms.at_end(|| 3);
-        Timeout::new(transport, terms.attempt_timeout())
+    let report = run(&Scenario::calm(10.0), |transport, required| {
+        required.at_end(|| 3);
+        Timeout::new(transport, required.attempt_timeout())
     });
     assert_eq!(report.unwrap().metrics().leaked, 300);
 }

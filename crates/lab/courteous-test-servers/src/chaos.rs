@@ -198,7 +198,7 @@ impl Door {
                 }
                 Ok(client) = accept(listener.as_ref()) => {
                     let number = self.record.connections.fetch_add(1, Relaxed);
-                    let open = Open::new(&self.record);
+                    let open = OpenConnection::new(&self.record);
                     let course = (self.script)(number);
                     let server = *self.server.lock().unwrap_or_else(PoisonError::into_inner);
                     connections.spawn(async move {
@@ -267,16 +267,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Counts a connection as long as it exists, however it ends.
-struct Open(Arc<Record>);
+struct OpenConnection(Arc<Record>);
 
-impl Open {
+impl OpenConnection {
     fn new(record: &Arc<Record>) -> Self {
         record.open.fetch_add(1, Relaxed);
         Self(Arc::clone(record))
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Relaxed);
     }

@@ -270,7 +270,7 @@ impl Peaks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use courteous_testkit::Dice;
+    use courteous_testkit::Chance;
 
     const MS: u64 = 1_000_000;
 
@@ -322,16 +322,16 @@ mod tests {
 
     #[test]
     fn the_worst_window_is_that_of_trying_all_of_them() {
-        let mut dice = Dice::new(7);
+        let mut chance = Chance::new(7);
         for _ in 0..300 {
-            let count = 1 + dice.below(40);
+            let count = 1 + chance.below(40);
             let list: Vec<_> = (0..count)
                 .map(|_| {
-                    let after = dice.below(50) * MS;
-                    (after, after + dice.below(4) * MS)
+                    let after = chance.below(50) * MS;
+                    (after, after + chance.below(4) * MS)
                 })
                 .collect();
-            let rate = Rate::per_second(1.0 + dice.below(2000) as f64).unwrap();
+            let rate = Rate::per_second(1.0 + chance.below(2000) as f64).unwrap();
             let (tokens, per) = parts(rate);
             let excess = |start: u64, end: u64| {
                 let inside = list

@@ -90,7 +90,7 @@ impl Subscriber for Lines {
     fn event(&self, event: &Event<'_>) {
         let metadata = event.metadata();
         let name = metadata.name();
-        let mut line = Line {
+        let mut line = EventText {
             text: format!("{} {} {name}", metadata.level(), metadata.target()),
             message: String::new(),
         };
@@ -106,12 +106,12 @@ impl Subscriber for Lines {
     fn exit(&self, _: &span::Id) {}
 }
 
-struct Line {
+struct EventText {
     text: String,
     message: String,
 }
 
-impl Line {
+impl EventText {
     fn add(&mut self, field: &Field, value: impl fmt::Display) {
         match field.name() {
             "message" => self.message = value.to_string(),
@@ -120,7 +120,7 @@ impl Line {
     }
 }
 
-impl Visit for Line {
+impl Visit for EventText {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.add(field, value);
     }

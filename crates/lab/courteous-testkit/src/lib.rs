@@ -6,7 +6,7 @@
 //! | [`Probe`] | an inner service that catches what breaks the `Service` contract, scripted with [`Reply`]s |
 //! | [`TestBody`], [`CountingBody`] | a scripted body, and a count of what became of bodies |
 //! | [`Task`] | a future that is polled only when it was woken, so that a lost wake-up shows |
-//! | [`Storm`], [`Dice`] | many calls, a part of them dropped at random points, reproducibly |
+//! | [`Storm`], [`Chance`] | many calls, a part of them dropped at random points, reproducibly |
 //! | [`Events`] | what the layers tell a subscriber |
 //! | [`assert_ends`] | a check that fails, instead of hanging, where there is a deadlock |
 //!
@@ -88,9 +88,9 @@
     reason = "a check that fails panics: that is what this crate is for"
 )]
 
+mod chance;
 pub mod contract;
 mod counting;
-mod dice;
 mod ends;
 mod events;
 mod latch;
@@ -103,10 +103,10 @@ mod shared;
 mod storm;
 mod task;
 
+pub use chance::Chance;
 pub use contract::Subject;
 pub use counting::{BodyCount, CountingBody};
 pub use courteous_testing::ScriptBody as TestBody;
-pub use dice::Dice;
 pub use ends::assert_ends;
 pub use events::Events;
 pub use latch::Latch;

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tower_service::Service;
 
-use crate::{Dice, PATIENCE, Task};
+use crate::{Chance, PATIENCE, Task};
 
 /// Many calls over clones of one service, a part of which is dropped at random points: reproducible by its seed.
 ///
@@ -25,7 +25,7 @@ pub struct Storm {
     patience: Duration,
 }
 
-/// What came of the calls of a [`Storm`].
+/// The outcome of the calls of a [`Storm`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Calm {
@@ -39,7 +39,7 @@ pub struct Calm {
     pub dropped_bodies: usize,
 }
 
-enum Fate {
+enum DropPoint {
     Carried,
     AfterPolls(usize),
     After(Duration),
@@ -93,15 +93,15 @@ impl Storm {
         B: 'static,
         R: Body + 'static,
     {
-        let mut dice = Dice::new(self.seed);
+        let mut chance = Chance::new(self.seed);
         let local = LocalSet::new();
         let mut calls = JoinSet::new();
         for number in 0..self.calls {
-            let (start, fate) = (dice.time(self.window), self.fate(&mut dice));
+            let (start, drop_point) = (chance.time(self.window), self.drop_point(&mut chance));
             let (service, request) = (service.clone(), request(number));
             let call = async move {
                 sleep(start).await;
-                fate.befall(service, request).await
+                drop_point.run(service, request).await
             };
             calls.spawn_local_on(call, &local);
         }
@@ -121,18 +121,18 @@ impl Storm {
         calm
     }
 
-    fn fate(&self, dice: &mut Dice) -> Fate {
-        match dice.below(5) {
-            0 | 1 => Fate::Carried,
-            2 => Fate::AfterPolls(usize::try_from(dice.below(8)).unwrap_or(0)),
-            3 => Fate::After(dice.time(self.patience)),
-            _ => Fate::Body(usize::try_from(dice.below(3)).unwrap_or(0)),
+    fn drop_point(&self, chance: &mut Chance) -> DropPoint {
+        match chance.below(5) {
+            0 | 1 => DropPoint::Carried,
+            2 => DropPoint::AfterPolls(usize::try_from(chance.below(8)).unwrap_or(0)),
+            3 => DropPoint::After(chance.time(self.patience)),
+            _ => DropPoint::Body(usize::try_from(chance.below(3)).unwrap_or(0)),
         }
     }
 }
 
-impl Fate {
-    async fn befall<S, B, R>(self, mut service: S, request: Request<B>) -> End
+impl DropPoint {
+    async fn run<S, B, R>(self, mut service: S, request: Request<B>) -> End
     where
         S: Service<Request<B>, Response = Response<R>>,
         S::Error: Into<BoxError>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use courteous_testkit::{Dice, Probe, Reply, Storm, Task, TestBody};
+use courteous_testkit::{Chance, Probe, Reply, Storm, Task, TestBody};
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep};
@@ -32,16 +32,16 @@ async fn a_storm_drops_in_each_way_and_leaves_the_probe_empty() {
 
 #[test]
 fn dice_fall_anywhere_below_the_end() {
-    let mut dice = Dice::new(1);
+    let mut chance = Chance::new(1);
     let mut seen = [0; 6];
     for _ in 0..6000 {
-        seen[usize::try_from(dice.below(6)).unwrap()] += 1;
+        seen[usize::try_from(chance.below(6)).unwrap()] += 1;
     }
     assert!(
         seen.iter().all(|times| (800..1200).contains(times)),
         "{seen:?}"
     );
-    assert_eq!(dice.below(0), 0);
+    assert_eq!(chance.below(0), 0);
 }
 
 #[tokio::test(start_paused = true)]

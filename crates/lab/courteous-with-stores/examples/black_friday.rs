@@ -70,11 +70,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let shop = shop(provider.address, &queue)?;
 
     println!("Black Friday, 09:00 to 10:00: {ORDERS} orders, {MINUTE:?} a minute");
-    let fates = sell(&shop, &provider).await;
-    print_hour(&fates);
+    let states = sell(&shop, &provider).await;
+    print_hour(&states);
 
     let waiting = queue.stats().await?;
-    let heard = fates.iter().filter(|fate| **fate == Fate::Charged);
+    let heard = states.iter().filter(|state| **state == OrderState::Charged);
     let unheard = provider.books().charged(1).saturating_sub(heard.count());
     println!("10:00  {}", describe(&waiting));
     println!(
@@ -107,7 +107,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     );
 
     let each_once = (once, twice, never) == (ORDERS as usize, 0, 0);
-    let all_kept = !fates.contains(&Fate::Forgotten);
+    let all_kept = !states.contains(&OrderState::Forgotten);
     let all_delivered = delivered > 0 && delivered == waiting.undelivered();
     Ok(match each_once && all_kept && all_delivered {
         true => ExitCode::SUCCESS,
@@ -132,7 +132,7 @@ fn shop(provider: SocketAddr, queue: &SqliteStore) -> Result<Shop, Box<dyn Error
 
 /// The state of an order, as far as the shop knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum OrderState {
     Charged,
     /// The order failed, and is in the queue.
     Kept,
@@ -141,7 +141,7 @@ enum Fate {
 }
 
 /// Sends an hour's orders as they arrive.
-async fn sell(shop: &Shop, provider: &Provider) -> Vec<Fate> {
+async fn sell(shop: &Shop, provider: &Provider) -> Vec<OrderState> {
     let mut clock = interval(MINUTE * MINUTES / ORDERS);
     let mut orders = Vec::new();
     for order in 0..ORDERS {
@@ -149,41 +149,44 @@ async fn sell(shop: &Shop, provider: &Provider) -> Vec<Fate> {
         provider.reach(order * MINUTES / ORDERS);
         orders.push(tokio::spawn(send(shop.clone(), provider.address, order)));
     }
-    let mut fates = Vec::new();
+    let mut states = Vec::new();
     for order in orders {
-        fates.push(order.await.unwrap_or(Fate::Forgotten));
+        states.push(order.await.unwrap_or(OrderState::Forgotten));
     }
-    fates
+    states
 }
 
-async fn send(shop: Shop, provider: SocketAddr, order: u32) -> Fate {
+async fn send(shop: Shop, provider: SocketAddr, order: u32) -> OrderState {
     let request = Request::post(format!("http://{provider}/orders/{order}"))
         .extension(Tags::new().with("order", order.to_string()))
         .body(Full::from("one television"));
     let Ok(request) = request else {
-        return Fate::Forgotten;
+        return OrderState::Forgotten;
     };
     let kept = match shop.oneshot(request).await {
-        Ok(response) if response.status().is_success() => return Fate::Charged,
+        Ok(response) if response.status().is_success() => return OrderState::Charged,
         Ok(response) => DeadLettered::of(&response).is_some(),
         Err(error) => find_cause::<DeadLettered>(&*error).is_some(),
     };
     match kept {
-        true => Fate::Kept,
-        false => Fate::Forgotten,
+        true => OrderState::Kept,
+        false => OrderState::Forgotten,
     }
 }
 
-fn print_hour(fates: &[Fate]) {
+fn print_hour(states: &[OrderState]) {
     const PART: u32 = 10;
     println!("\n          orders   charged   kept in the queue");
-    for (part, fates) in fates.chunks((ORDERS * PART / MINUTES) as usize).enumerate() {
-        let count = |fate| fates.iter().filter(|found| **found == fate).count();
-        let (charged, kept) = (count(Fate::Charged), count(Fate::Kept));
+    for (part, states) in states
+        .chunks((ORDERS * PART / MINUTES) as usize)
+        .enumerate()
+    {
+        let count = |state| states.iter().filter(|found| **found == state).count();
+        let (charged, kept) = (count(OrderState::Charged), count(OrderState::Kept));
         println!(
             "09:{:02}  {:>10} {charged:>9} {kept:>19}",
             part as u32 * PART,
-            fates.len()
+            states.len()
         );
     }
     println!();

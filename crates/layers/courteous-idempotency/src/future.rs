@@ -17,7 +17,7 @@ pin_project! {
 }
 
 pin_project! {
-    #[project = StateProjection]
+    #[project = StateProj]
     enum State<F> {
         Call { #[pin] call: F },
         Rejected { rejected: Rejected },
@@ -47,8 +47,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProjection::Call { call } => call.poll(cx).map_err(Into::into),
-            StateProjection::Rejected { rejected } => Poll::Ready(Err((*rejected).into())),
+            StateProj::Call { call } => call.poll(cx).map_err(Into::into),
+            StateProj::Rejected { rejected } => Poll::Ready(Err((*rejected).into())),
         }
     }
 }

@@ -599,7 +599,7 @@ fn replay(charges: &[Charge], now: u64) -> i64 {
 }
 
 /// A call that can be settled.
-struct Open {
+struct OpenCall {
     settle: Settle,
     told: u32,
     /// The indices of its own charges.
@@ -628,7 +628,7 @@ async fn settled_and_replayed(steps: &[Step]) -> Result<(), TestCaseError> {
         .fail_fast()
         .layer(Sends::default());
     let mut charges: Vec<Charge> = Vec::new();
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<OpenCall> = Vec::new();
     let mut now = 0;
     for &step in steps {
         match step {
@@ -643,7 +643,7 @@ async fn settled_and_replayed(steps: &[Step]) -> Result<(), TestCaseError> {
                 let affordable = cost == 0 || level >= i64::from(cost);
                 prop_assert_eq!(response.is_ok(), affordable, "{} of {}", cost, level);
                 if let Ok(response) = response {
-                    open.push(Open {
+                    open.push(OpenCall {
                         settle: settle(&response),
                         told: cost,
                         charges: vec![charges.len()],

@@ -13,7 +13,7 @@ use std::{
 };
 
 use courteous_core::{CallContext, RejectReason, Rejected, find_cause};
-use courteous_testkit::Dice;
+use courteous_testkit::Chance;
 use courteous_throttle::{Bucket, Cost, Rate, ThrottleLayer};
 use http::{Request, Response};
 use support::{Sends, ready_call, request, retried, sec};
@@ -181,11 +181,11 @@ async fn of_a_thousand_waiters_a_random_half_may_leave() {
     let sends = Sends::default();
     let mut service = ThrottleLayer::new(burst("1000/s", 10)).layer(sends.clone());
     let start = Instant::now();
-    let mut dice = Dice::new(7);
+    let mut chance = Chance::new(7);
     let mut calls = Vec::new();
     for id in 0..1000 {
         let call = ready_call(&mut service, request(id));
-        let (keep, patience) = (dice.one_in(2), dice.time(sec(1)));
+        let (keep, patience) = (chance.one_in(2), chance.time(sec(1)));
         calls.push((
             id,
             keep,

@@ -86,7 +86,7 @@ fn is_away(error: &tokio_postgres::Error) -> bool {
 
 /// How a request to the database failed.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum QueryError {
     /// The connection is of no use any more.
     Away(PostgresError),
     /// Another try may do better. Causes are a deadlock, a lock or a statement that took too long
@@ -100,7 +100,7 @@ pub(crate) enum Fault {
     Found(StoreError),
 }
 
-impl Fault {
+impl QueryError {
     /// Whether any other letter would be refused as well, because the user, the tables or the
     /// server's disk are at fault.
     pub(crate) fn is_of_all(&self) -> bool {
@@ -133,7 +133,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Away(error) | Self::Again(error) | Self::NoRoom(error) | Self::Refused(error) => {
@@ -144,7 +144,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl From<tokio_postgres::Error> for Fault {
+impl From<tokio_postgres::Error> for QueryError {
     fn from(error: tokio_postgres::Error) -> Self {
         let found = PostgresError::new(&error);
         match error.code().map(SqlState::code) {
@@ -156,7 +156,7 @@ impl From<tokio_postgres::Error> for Fault {
     }
 }
 
-impl From<StoreError> for Fault {
+impl From<StoreError> for QueryError {
     fn from(error: StoreError) -> Self {
         Self::Found(error)
     }

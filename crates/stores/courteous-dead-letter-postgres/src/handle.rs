@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    error::Fault,
+    error::QueryError,
     job::{Ask, Asked, Job, Room},
     session::Session,
     settings::Settings,
@@ -114,7 +114,7 @@ impl Handle {
 
     pub(crate) async fn ask<F, T>(&self, ask: F) -> Result<T, StoreError>
     where
-        F: for<'a> FnMut(&'a Session) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
+        F: for<'a> FnMut(&'a Session) -> BoxFuture<'a, Result<T, QueryError>> + Send + 'static,
         T: Send + 'static,
     {
         let room = self.room().await?;

@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use crate::{
     columns::{status, uuid},
-    error::Fault,
+    error::QueryError,
     session::{NOW, Session, TABLE},
 };
 
 /// Writes letters in one statement, which is one transaction. Leaves existing letters as they are.
 /// So this can be repeated when it is unknown whether it was done.
-pub(crate) async fn insert(session: &Session, letters: &[&Letter]) -> Result<(), Fault> {
+pub(crate) async fn insert(session: &Session, letters: &[&Letter]) -> Result<(), QueryError> {
     let columns = Columns::of(letters);
     let statement = format!(
         "WITH t AS ({NOW})

@@ -6,7 +6,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{error::Fault, session::Session, settle::Settle};
+use crate::{error::QueryError, session::Session, settle::Settle};
 
 pub(crate) type Reply<T, E = StoreError> = oneshot::Sender<Result<T, E>>;
 
@@ -46,7 +46,7 @@ pub(crate) trait Question: Send {
     fn is_forgotten(&self) -> bool;
 
     /// Asks, and keeps the answer. If it fails, it may be asked again.
-    fn ask<'a>(&'a mut self, session: &'a Session) -> BoxFuture<'a, Result<(), Fault>>;
+    fn ask<'a>(&'a mut self, session: &'a Session) -> BoxFuture<'a, Result<(), QueryError>>;
 
     /// Sends the answer, or the error.
     fn answer(self: Box<Self>, done: Result<(), StoreError>);
@@ -61,7 +61,7 @@ pub(crate) struct Asked<F, T> {
 
 impl<F, T> Asked<F, T>
 where
-    F: for<'a> FnMut(&'a Session) -> BoxFuture<'a, Result<T, Fault>>,
+    F: for<'a> FnMut(&'a Session) -> BoxFuture<'a, Result<T, QueryError>>,
 {
     pub(crate) const fn new(ask: F, reply: Reply<T>) -> Self {
         Self {
@@ -74,14 +74,14 @@ where
 
 impl<F, T> Question for Asked<F, T>
 where
-    F: for<'a> FnMut(&'a Session) -> BoxFuture<'a, Result<T, Fault>> + Send,
+    F: for<'a> FnMut(&'a Session) -> BoxFuture<'a, Result<T, QueryError>> + Send,
     T: Send,
 {
     fn is_forgotten(&self) -> bool {
         self.reply.is_closed()
     }
 
-    fn ask<'a>(&'a mut self, session: &'a Session) -> BoxFuture<'a, Result<(), Fault>> {
+    fn ask<'a>(&'a mut self, session: &'a Session) -> BoxFuture<'a, Result<(), QueryError>> {
         Box::pin(async move {
             self.found = Some((self.ask)(session).await?);
             Ok(())

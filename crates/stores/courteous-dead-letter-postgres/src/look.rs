@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use crate::{
     columns::{COLUMNS, id_of, records, uuid},
-    error::Fault,
+    error::QueryError,
     session::{NOW, Param, Session, TABLE, micros},
 };
 
 /// Claims records. Releases at once the records that cannot be read, and claims others in their
 /// place.
-pub(crate) async fn claim(session: &Session, claim: &Claim) -> Result<Claimed, Fault> {
+pub(crate) async fn claim(session: &Session, claim: &Claim) -> Result<Claimed, QueryError> {
     let mut wanted = claim.clone();
     let mut claimed = Claimed::default();
     loop {
@@ -37,7 +37,7 @@ pub(crate) async fn claim(session: &Session, claim: &Claim) -> Result<Claimed, F
 }
 
 /// Makes unreadable records pending again after they were claimed here.
-async fn release(session: &Session, ids: &[LetterId]) -> Result<(), Fault> {
+async fn release(session: &Session, ids: &[LetterId]) -> Result<(), QueryError> {
     let statement = format!(
         "UPDATE {TABLE} SET state = 'pending', lease_until = NULL WHERE id = ANY ($1) AND state = 'claimed'"
     );
@@ -46,7 +46,7 @@ async fn release(session: &Session, ids: &[LetterId]) -> Result<(), Fault> {
     session.query(&statement, params).await.map(drop)
 }
 
-async fn claim_rows(session: &Session, claim: &Claim) -> Result<Vec<Row>, Fault> {
+async fn claim_rows(session: &Session, claim: &Claim) -> Result<Vec<Row>, QueryError> {
     let wanted = Wanted::new(&claim.filter, claim.after);
     let statement = format!(
         "WITH t AS ({NOW}), due AS (
@@ -88,7 +88,7 @@ async fn claim_rows(session: &Session, claim: &Claim) -> Result<Vec<Row>, Fault>
         .await
 }
 
-pub(crate) async fn get(session: &Session, id: LetterId) -> Result<Option<Record>, Fault> {
+pub(crate) async fn get(session: &Session, id: LetterId) -> Result<Option<Record>, QueryError> {
     let statement = format!("SELECT {COLUMNS} FROM {TABLE} d WHERE d.id = $1");
     let rows = session
         .query(&statement, &[(&uuid(id), Type::UUID)])
@@ -104,7 +104,7 @@ pub(crate) async fn list(
     session: &Session,
     filter: &Filter,
     mut page: Page,
-) -> Result<Vec<Record>, Fault> {
+) -> Result<Vec<Record>, QueryError> {
     let mut listed = Vec::new();
     loop {
         let rows = list_rows(session, COLUMNS, filter, page).await?;
@@ -126,7 +126,7 @@ pub(crate) async fn unreadable(
     session: &Session,
     filter: &Filter,
     page: Page,
-) -> Result<Vec<Unreadable>, Fault> {
+) -> Result<Vec<Unreadable>, QueryError> {
     // Without the bodies.
     let columns = COLUMNS.replace("d.body,", "substr(d.body, 1, 0),");
     let mut found = Vec::new();
@@ -157,7 +157,7 @@ async fn list_rows(
     columns: &str,
     filter: &Filter,
     page: Page,
-) -> Result<Vec<Row>, Fault> {
+) -> Result<Vec<Row>, QueryError> {
     let wanted = Wanted::new(filter, page.after);
     let statement = format!(
         "SELECT {columns} FROM {TABLE} d
@@ -209,7 +209,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-pub(crate) async fn stats(session: &Session) -> Result<Stats, Fault> {
+pub(crate) async fn stats(session: &Session) -> Result<Stats, QueryError> {
     let counts = format!("SELECT reason, state, count(*) FROM {TABLE} GROUP BY reason, state");
     let counts = session.query(&counts, &[]).await?;
     let (mut known, mut unreadable) = (Vec::new(), 0);
@@ -241,7 +241,7 @@ pub(crate) async fn stats(session: &Session) -> Result<Stats, Fault> {
     Ok(Stats::new(known, age).with_unreadable(unreadable))
 }
 
-pub(crate) async fn mark(session: &Session, id: LetterId, mark: Mark) -> Result<(), Fault> {
+pub(crate) async fn mark(session: &Session, id: LetterId, mark: Mark) -> Result<(), QueryError> {
     let to = match mark {
         Mark::Pending => StateKind::Pending,
         Mark::Discarded => StateKind::Discarded,
@@ -281,7 +281,7 @@ pub(crate) async fn mark(session: &Session, id: LetterId, mark: Mark) -> Result<
 
 /// Removes at most [`PURGE_PART`] settled records, so that no statement takes long. Returns how
 /// many it removed.
-pub(crate) async fn purge(session: &Session, older_than: Duration) -> Result<u64, Fault> {
+pub(crate) async fn purge(session: &Session, older_than: Duration) -> Result<u64, QueryError> {
     let statement = format!(
         "WITH t AS ({NOW}), old AS (
              SELECT id FROM {TABLE}

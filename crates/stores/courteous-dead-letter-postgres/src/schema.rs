@@ -1,7 +1,7 @@
 use courteous_dead_letter::{StoreError, row::VERSION};
 
 use crate::{
-    error::Fault,
+    error::QueryError,
     session::{Session, TABLE},
 };
 
@@ -12,7 +12,7 @@ const LOCK: i64 = 0x6372_744c_6372_744c;
 ///
 /// A change of the tables raises [`VERSION`]. Older tables are brought up to date here, one version
 /// after another.
-pub(crate) async fn prepare(session: &Session) -> Result<(), Fault> {
+pub(crate) async fn prepare(session: &Session) -> Result<(), QueryError> {
     // `on` is the default, and some values are stricter. With `off`, letters that were reported as
     // durable could be lost.
     //
@@ -30,18 +30,18 @@ pub(crate) async fn prepare(session: &Session) -> Result<(), Fault> {
     }
     match find(session).await? {
         Some(VERSION) => Ok(()),
-        Some(found) => Err(Fault::Found(StoreError::NewerSchema {
+        Some(found) => Err(QueryError::Found(StoreError::NewerSchema {
             found,
             known: VERSION,
         })),
-        None => Err(Fault::Found(StoreError::Corrupt {
+        None => Err(QueryError::Found(StoreError::Corrupt {
             column: "version",
             id: None,
         })),
     }
 }
 
-async fn find(session: &Session) -> Result<Option<u32>, Fault> {
+async fn find(session: &Session) -> Result<Option<u32>, QueryError> {
     let table = format!("SELECT to_regclass('{TABLE}_schema') IS NOT NULL");
     let rows = session.query(&table, &[]).await?;
     if !matches!(rows.first().map(|row| row.try_get(0)), Some(Ok(true))) {
@@ -62,7 +62,7 @@ async fn find(session: &Session) -> Result<Option<u32>, Fault> {
 
 /// Makes the tables in one transaction. Even if the connection breaks halfway, all of them are made
 /// or none.
-async fn create(session: &Session) -> Result<(), Fault> {
+async fn create(session: &Session) -> Result<(), QueryError> {
     let statements = format!(
         "BEGIN;
          SELECT pg_advisory_xact_lock({LOCK});

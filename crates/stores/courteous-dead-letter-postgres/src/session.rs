@@ -7,7 +7,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use crate::error::{Fault, PostgresError};
+use crate::error::{PostgresError, QueryError};
 
 pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
@@ -39,19 +39,19 @@ impl Session {
         &self,
         statement: &str,
         params: &[Param<'_>],
-    ) -> Result<Vec<Row>, Fault> {
+    ) -> Result<Vec<Row>, QueryError> {
         let answer = self.client.query_typed(statement, params);
         match timeout(self.patience, answer).await {
             Ok(rows) => Ok(rows?),
-            Err(_) => Err(Fault::Away(PostgresError::silent())),
+            Err(_) => Err(QueryError::Away(PostgresError::silent())),
         }
     }
 
     /// Runs several statements without parameters.
-    pub(crate) async fn batch(&self, statements: &str) -> Result<(), Fault> {
+    pub(crate) async fn batch(&self, statements: &str) -> Result<(), QueryError> {
         match timeout(self.patience, self.client.batch_execute(statements)).await {
             Ok(done) => Ok(done?),
-            Err(_) => Err(Fault::Away(PostgresError::silent())),
+            Err(_) => Err(QueryError::Away(PostgresError::silent())),
         }
     }
 

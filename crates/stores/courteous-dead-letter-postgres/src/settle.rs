@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     columns::{status, uuid},
-    error::Fault,
+    error::QueryError,
     session::{NOW, Session, TABLE},
 };
 
@@ -29,7 +29,7 @@ pub(crate) async fn settle(
     session: &Session,
     settles: &[&Settle],
     again: bool,
-) -> Result<Vec<Result<(), StoreError>>, Fault> {
+) -> Result<Vec<Result<(), StoreError>>, QueryError> {
     let columns = Columns::of(settles);
     let statement = format!(
         "WITH t AS ({NOW}), n AS (
@@ -97,7 +97,10 @@ pub(crate) async fn settle(
 }
 
 /// Returns the fencing number and the state of records.
-async fn look(session: &Session, ids: Vec<Uuid>) -> Result<HashMap<Uuid, (i64, String)>, Fault> {
+async fn look(
+    session: &Session,
+    ids: Vec<Uuid>,
+) -> Result<HashMap<Uuid, (i64, String)>, QueryError> {
     let statement = format!("SELECT id, fence, state FROM {TABLE} WHERE id = ANY($1)");
     let rows = session
         .query(&statement, &[(&ids, Type::UUID_ARRAY)])

@@ -6,7 +6,7 @@ use courteous_dead_letter::{Letter, LetterId};
 use tokio::time::Instant;
 
 use crate::{
-    error::Fault,
+    error::QueryError,
     insert::insert,
     job::Job,
     session::Session,
@@ -19,9 +19,11 @@ const REST: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// Keeps the letters of `batch` on this machine, and fails its other jobs.
-    pub(crate) async fn spill_over(&mut self, batch: Vec<Job>, fault: &Fault) {
+    pub(crate) async fn spill_over(&mut self, batch: Vec<Job>, failure: &QueryError) {
         let Some(spill) = &mut self.spill else {
-            batch.into_iter().for_each(|job| job.fail(fault.to_error()));
+            batch
+                .into_iter()
+                .for_each(|job| job.fail(failure.to_error()));
             return;
         };
         let (pushes, others) = batch
@@ -29,7 +31,7 @@ impl Worker {
             .partition::<Vec<_>, _>(|job| job.letter().is_some());
         others
             .into_iter()
-            .for_each(|job| job.fail(fault.to_error()));
+            .for_each(|job| job.fail(failure.to_error()));
         let letters = pushes.iter().filter_map(Job::letter).cloned().collect();
         let kept = spill.keep(letters).await;
         for (job, kept) in pushes.into_iter().zip(kept) {
@@ -62,7 +64,7 @@ impl Worker {
         };
         let handed_over = match insert_some(session, &letters).await {
             Ok(ids) => ids,
-            Err(Fault::Away(_)) => return Err(Lost),
+            Err(QueryError::Away(_)) => return Err(Lost),
             Err(_) => {
                 self.rest();
                 return Ok(());
@@ -92,18 +94,18 @@ impl Worker {
 
 /// Writes letters, all at once if that is possible. Returns the ids of the letters that were not
 /// refused.
-async fn insert_some(session: &Session, letters: &[Letter]) -> Result<Vec<LetterId>, Fault> {
+async fn insert_some(session: &Session, letters: &[Letter]) -> Result<Vec<LetterId>, QueryError> {
     let all: Vec<_> = letters.iter().collect();
     match insert(session, &all).await {
-        Err(fault @ Fault::Refused(_)) if !fault.is_of_all() => {}
+        Err(failure @ QueryError::Refused(_)) if !failure.is_of_all() => {}
         done => return done.map(|()| letters.iter().map(|letter| letter.id).collect()),
     }
     let mut ids = Vec::new();
     for letter in letters {
         match insert(session, &[letter]).await {
             Ok(()) => ids.push(letter.id),
-            Err(Fault::Refused(_)) => {}
-            Err(fault) => return Err(fault),
+            Err(QueryError::Refused(_)) => {}
+            Err(failure) => return Err(failure),
         }
     }
     Ok(ids)

@@ -17,7 +17,7 @@ use tokio::{
 use crate::spill::Spill;
 use crate::{
     connect::Driver,
-    error::{Fault, PostgresError},
+    error::{PostgresError, QueryError},
     insert::insert,
     job::{Ask, Job},
     look::claim,
@@ -94,8 +94,8 @@ impl Worker {
                     self.serve(&session, driver).await;
                     self.gauge.connected.store(false, Relaxed);
                 }
-                Err(fault) => {
-                    self.be_away(&fault, pause).await;
+                Err(failure) => {
+                    self.be_away(&failure, pause).await;
                     pause = (2 * pause).min(PAUSES.1);
                 }
             }
@@ -117,7 +117,7 @@ impl Worker {
         true
     }
 
-    async fn connect(&self) -> Result<(Session, Driver), Fault> {
+    async fn connect(&self) -> Result<(Session, Driver), QueryError> {
         let Settings {
             config,
             connect,
@@ -126,7 +126,7 @@ impl Worker {
             ..
         } = &self.settings;
         let Ok(connected) = timeout(*patience, connect.connect(config)).await else {
-            return Err(Fault::Away(PostgresError::silent()));
+            return Err(QueryError::Away(PostgresError::silent()));
         };
         let (client, mut driver) = connected?;
         let session = Session::new(client, *patience, clock.clone());
@@ -182,17 +182,17 @@ impl Worker {
         let letters: Vec<&Letter> = batch.iter().filter_map(Job::letter).collect();
         match insert(session, &letters).await {
             Ok(()) => batch.into_iter().for_each(Job::done),
-            Err(fault @ Fault::NoRoom(_)) if self.spill.is_some() => {
+            Err(failure @ QueryError::NoRoom(_)) if self.spill.is_some() => {
                 self.rest();
-                self.spill_over(batch, &fault).await;
+                self.spill_over(batch, &failure).await;
             }
-            Err(fault @ Fault::Refused(_)) if batch.len() > 1 && !fault.is_of_all() => {
+            Err(failure @ QueryError::Refused(_)) if batch.len() > 1 && !failure.is_of_all() => {
                 // One of the letters is at fault. So each letter goes alone next time.
                 self.waiting
                     .pushes
                     .extend(batch.into_iter().map(Job::again));
             }
-            Err(fault) => return self.put_back(batch, fault).await,
+            Err(failure) => return self.put_back(batch, failure).await,
         }
         Ok(())
     }
@@ -217,7 +217,7 @@ impl Worker {
                     }
                 }
             }
-            Err(fault) => return self.put_back(batch, fault).await,
+            Err(failure) => return self.put_back(batch, failure).await,
         }
         Ok(())
     }
@@ -252,7 +252,7 @@ impl Worker {
                     job.claimed(claimed);
                 }
             }
-            Err(fault) => return self.put_back(batch, fault).await,
+            Err(failure) => return self.put_back(batch, failure).await,
         }
         Ok(())
     }
@@ -269,43 +269,43 @@ impl Worker {
         };
         match question.ask(session).await {
             Ok(()) => job.done(),
-            Err(fault) => return self.put_back(vec![job], fault).await,
+            Err(failure) => return self.put_back(vec![job], failure).await,
         }
         Ok(())
     }
 
-    /// Decides what to do with jobs that failed with `fault`: try again, spill or fail.
-    async fn put_back(&mut self, batch: Vec<Job>, fault: Fault) -> Result<(), Lost> {
-        let may_try = matches!(fault, Fault::Away(_) | Fault::Again(_));
+    /// Decides what to do with jobs that failed with `failure`: try again, spill or fail.
+    async fn put_back(&mut self, batch: Vec<Job>, failure: QueryError) -> Result<(), Lost> {
+        let may_try = matches!(failure, QueryError::Away(_) | QueryError::Again(_));
         let batch = batch.into_iter().map(Job::again);
         let (again, over) = batch.partition::<Vec<_>, _>(|job| may_try && job.tries < TRIES);
         for job in again.into_iter().rev() {
             self.waiting.put_first(job);
         }
-        self.spill_over(over, &fault).await;
-        match fault {
-            Fault::Away(_) => Err(Lost),
+        self.spill_over(over, &failure).await;
+        match failure {
+            QueryError::Away(_) => Err(Lost),
             _ => Ok(()),
         }
     }
 
     /// Spends `pause` without a connection.
-    async fn be_away(&mut self, fault: &Fault, pause: Duration) {
+    async fn be_away(&mut self, failure: &QueryError, pause: Duration) {
         let until = Instant::now() + pause;
         #[cfg(feature = "tracing")]
         tracing::warn!(
             name: "away",
             target: "courteous::dead_letter_postgres",
-            %fault,
+            error = %failure,
             "the database of dead letters cannot be used"
         );
         loop {
             self.receive_all();
             if self.spill.is_some() {
                 let pushes = self.waiting.pushes.drain(..).collect();
-                self.spill_over(pushes, fault).await;
+                self.spill_over(pushes, failure).await;
             }
-            self.fail_overdue(fault);
+            self.fail_overdue(failure);
             self.publish();
             if Instant::now() >= until || (self.waiting.is_empty() && !self.is_open) {
                 return;
@@ -318,11 +318,11 @@ impl Worker {
 
     /// Fails the jobs that have waited long enough. Fails all jobs if waiting does not help,
     /// because the tables or the user are at fault.
-    fn fail_overdue(&mut self, fault: &Fault) {
-        let lasts = matches!(fault, Fault::Refused(_) | Fault::Found(_));
+    fn fail_overdue(&mut self, failure: &QueryError) {
+        let lasts = matches!(failure, QueryError::Refused(_) | QueryError::Found(_));
         let now = Instant::now();
         for job in self.waiting.take(|job| lasts || job.deadline <= now) {
-            job.fail(fault.to_error());
+            job.fail(failure.to_error());
         }
     }
 

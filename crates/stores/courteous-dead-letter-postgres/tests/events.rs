@@ -39,7 +39,7 @@ fn a_database_that_is_away_and_a_letter_that_is_lost_are_told() {
     );
     let away = |fault| {
         format!(
-            "WARN courteous::dead_letter_postgres away fault={fault} message=the database of dead letters cannot be used"
+            "WARN courteous::dead_letter_postgres away error={fault} message=the database of dead letters cannot be used"
         )
     };
     let lost = |id| {
@@ -61,7 +61,7 @@ fn a_database_that_is_away_and_a_letter_that_is_lost_are_told() {
     assert_eq!(*last, lost(id));
     for line in before {
         assert!(
-            line.contains("fault=error connecting to server: Connection refused"),
+            line.contains("error=error connecting to server: Connection refused"),
             "{line}"
         );
     }

@@ -19,7 +19,7 @@ use courteous_dead_letter::{
     Claim, Clock, Failure, Filter, Letter, LetterId, LetterStore, Page, PastAttempt, Payload,
     Reason, Record, Settlement, Sink, State, StateKind, Tags,
 };
-use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
+use courteous_dead_letter_sqlite::{SqliteSettings, SqliteStore};
 use courteous_test_servers::Process;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tokio::{task::JoinSet, time::Instant};
@@ -83,8 +83,8 @@ async fn main() {
 }
 
 fn open(folder: &tempfile::TempDir) -> SqliteStore {
-    let options = SqliteOptions::new().with_max_file_bytes(u64::MAX);
-    options
+    let settings = SqliteSettings::new().with_max_file_bytes(u64::MAX);
+    settings
         .open(folder.path().join("letters.db"))
         .expect("a file in a new folder")
 }

@@ -34,7 +34,7 @@ pub enum SqliteFault {
     /// says which.
     Inaccessible,
     /// Other users have more rights on the file than they [may
-    /// have](crate::SqliteOptions::with_mode), and this user cannot take these rights away.
+    /// have](crate::SqliteSettings::with_mode), and this user cannot take these rights away.
     Exposed,
     /// Too many callers wait for the store already.
     Overloaded,

@@ -25,7 +25,7 @@ type Identity = Option<(u64, u64)>;
 
 /// Whether the files still have their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Names {
     /// All three files have their names.
     Kept,
     /// All files but the log have their names. The log is gone, and no other file has its name.
@@ -108,20 +108,20 @@ impl File {
 
     /// Checks whether data that is written now will be found under the names by which the files
     /// were opened.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn names(&self) -> Names {
         if !self.is_named() {
-            return Place::Moved;
+            return Names::Moved;
         }
         let Some([log, index]) = self.beside else {
-            return Place::Kept;
+            return Names::Kept;
         };
         if !is(&self.index(), index) {
-            return Place::Moved;
+            return Names::Moved;
         }
         match identity(&self.log()) {
-            Ok(now) if now == log => Place::Kept,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Place::NoLog,
-            _ => Place::Moved,
+            Ok(now) if now == log => Names::Kept,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Names::NoLog,
+            _ => Names::Moved,
         }
     }
 }

@@ -17,5 +17,5 @@ mod store;
 mod writer;
 
 pub use error::{SqliteError, SqliteFault};
-pub use settings::SqliteOptions;
+pub use settings::SqliteSettings;
 pub use store::SqliteStore;

@@ -28,11 +28,11 @@ use crate::{
 /// ```
 /// use std::time::Duration;
 ///
-/// use courteous_dead_letter_sqlite::SqliteOptions;
+/// use courteous_dead_letter_sqlite::SqliteSettings;
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("dead-letters.db");
-/// let store = SqliteOptions::new()
+/// let store = SqliteSettings::new()
 ///     .with_max_file_bytes(256 * 1024 * 1024)
 ///     .with_lock_timeout(Duration::from_secs(2))
 ///     .open(path)?;
@@ -40,7 +40,7 @@ use crate::{
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct SqliteOptions {
+pub struct SqliteSettings {
     create: bool,
     max_queued: NonZeroUsize,
     max_queued_bytes: usize,
@@ -60,7 +60,7 @@ const LOG_BYTES: i64 = 4 * MIB as i64;
 /// The longest time that SQLite waits for a lock.
 const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX as u64);
 
-impl SqliteOptions {
+impl SqliteSettings {
     /// Returns the defaults.
     #[must_use]
     pub const fn new() -> Self {
@@ -339,7 +339,7 @@ fn set(connection: &Connection, pragma: &str, value: impl ToSql) -> Result<(), S
     Ok(connection.pragma_update(None, pragma, value)?)
 }
 
-impl Default for SqliteOptions {
+impl Default for SqliteSettings {
     fn default() -> Self {
         Self::new()
     }
@@ -355,7 +355,7 @@ mod tests {
         let path = folder.path().join("letters.db");
         // First the file is created, then it is found.
         for _ in 0..2 {
-            let writer = SqliteOptions::new().connect(&path).unwrap();
+            let writer = SqliteSettings::new().connect(&path).unwrap();
             let pragma = |name| {
                 let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
                 writer
@@ -376,8 +376,8 @@ mod tests {
     fn the_size_of_the_file_is_rounded_down_to_pages() {
         let folder = tempfile::tempdir().unwrap();
         for (bytes, pages) in [(0, 1), (4096 * 7 + 4095, 7), (u64::MAX, u32::MAX)] {
-            let options = SqliteOptions::new().with_max_file_bytes(bytes);
-            let writer = options.connect(&folder.path().join("letters.db")).unwrap();
+            let settings = SqliteSettings::new().with_max_file_bytes(bytes);
+            let writer = settings.connect(&folder.path().join("letters.db")).unwrap();
             assert_eq!(writer.max_pages, pages);
         }
     }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
 
 use crate::{
     SqliteError, SqliteFault,
-    file::{File, Place},
+    file::{File, Names},
     job::{Job, Kind},
     lock::Lock,
     queue::Queue,
@@ -51,7 +51,7 @@ impl Writer {
     /// that one fails.
     fn change(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         let pushes = jobs.partition_point(|job| job.kind() < Kind::Push);
-        let is_kept = self.file.place() == Place::Kept;
+        let is_kept = self.file.names() == Names::Kept;
         if pushes < jobs.len() && is_kept && !self.reserve.is_in_place() {
             for job in jobs.drain(pushes..) {
                 job.answer(Err(SqliteError::new(SqliteFault::Full)));
@@ -131,12 +131,12 @@ impl Writer {
 
     /// Checks whether the next process will find the committed changes.
     fn check_place(&self) -> Result<(), SqliteError> {
-        match self.file.place() {
-            Place::Kept => return Ok(()),
+        match self.file.names() {
+            Names::Kept => return Ok(()),
             // Changes that were acknowledged before are in the log, which has lost its name. So
             // they are put into the database.
-            Place::NoLog => drop(self.checkpoint()),
-            Place::Moved => {}
+            Names::NoLog => drop(self.checkpoint()),
+            Names::Moved => {}
         }
         Err(SqliteError::new(SqliteFault::Moved))
     }
@@ -151,7 +151,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // SQLite removes the log by its name, so it would remove the log of another file.
-        if self.file.place() != Place::Kept {
+        if self.file.names() != Names::Kept {
             let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             let _ = self.connection.set_db_config(keep, true);
         }

@@ -6,7 +6,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use courteous_dead_letter::{Clock, Failure, Letter, LetterId, Reason, Sink};
-use courteous_dead_letter_sqlite::SqliteOptions;
+use courteous_dead_letter_sqlite::SqliteSettings;
 use courteous_testkit::Events;
 use http::{Method, Uri};
 
@@ -23,8 +23,8 @@ fn a_letter_that_is_refused_or_lost_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
     let store = |wait| {
-        let options = SqliteOptions::new().with_max_queued(NonZeroUsize::MIN);
-        options.with_lock_timeout(wait).open(&path).unwrap()
+        let settings = SqliteSettings::new().with_max_queued(NonZeroUsize::MIN);
+        settings.with_lock_timeout(wait).open(&path).unwrap()
     };
     let (patient, impatient) = (store(Duration::from_secs(600)), store(Duration::ZERO));
     let lock = rusqlite::Connection::open(&path).unwrap();

@@ -202,9 +202,9 @@ impl RedisBucket {
         self.shared.with(|state| Gauges::of(state, Instant::now()))
     }
 
-    /// Returns the text of the last fault between this worker and Redis.
+    /// Returns the text of the last error between this worker and Redis.
     #[must_use]
-    pub fn last_fault(&self) -> Option<Arc<str>> {
+    pub fn last_error(&self) -> Option<Arc<str>> {
         self.shared.with(|state| state.calls.fault())
     }
 
@@ -238,8 +238,8 @@ impl RedisBucket {
         store.connected = was_asked.then(|| gauges.is_connected());
         store.workers = was_asked.then(|| gauges.workers());
         // A server's answer may be long.
-        store.last_fault = self
-            .last_fault()
+        store.last_error = self
+            .last_error()
             .map(|fault| fault.chars().take(300).collect());
         store
     }

@@ -118,7 +118,7 @@ impl Redis {
     ///
     /// Fails if no URL begins with `rediss://`, or the certificates cannot be used. The server's
     /// certificate is checked only when the server is called: see
-    /// [`RedisBucket::last_fault`](crate::RedisBucket::last_fault).
+    /// [`RedisBucket::last_error`](crate::RedisBucket::last_error).
     #[cfg(feature = "tls")]
     pub fn with_tls(self, tls: &Tls) -> Result<Self, InvalidTls> {
         let server = self.worker.server().secured(tls)?;

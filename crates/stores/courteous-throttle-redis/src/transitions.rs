@@ -27,7 +27,7 @@ impl Transitions {
                 tracing::info!(name: "reached", target: "courteous::throttle_redis", key, "Redis answers");
             }
             if self.lost {
-                tracing::warn!(name: "lost", target: "courteous::throttle_redis", key, fault, "Redis cannot be reached");
+                tracing::warn!(name: "lost", target: "courteous::throttle_redis", key, error = fault, "Redis cannot be reached");
             }
             if self.late {
                 tracing::warn!(name: "late", target: "courteous::throttle_redis", key, "a call to Redis takes longer than a lease");
@@ -82,7 +82,7 @@ mod tests {
         let key = keys.names()[0].as_str();
         let expected = [
             format!("INFO courteous::throttle_redis reached key={key}"),
-            format!("WARN courteous::throttle_redis lost key={key} fault=timed out"),
+            format!("WARN courteous::throttle_redis lost key={key} error=timed out"),
             format!("WARN courteous::throttle_redis late key={key}"),
             format!("WARN courteous::throttle_redis cold key={key}"),
             format!("WARN courteous::throttle_redis stepped key={key}"),

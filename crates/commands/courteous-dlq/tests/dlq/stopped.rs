@@ -1,7 +1,7 @@
 use std::{process::Stdio, time::Duration};
 
 use courteous_dead_letter::{Claim, Clock, LetterStore, Settlement, State, StateKind};
-use courteous_dead_letter_sqlite::SqliteOptions;
+use courteous_dead_letter_sqlite::SqliteSettings;
 use courteous_test_servers::{Process, ScriptedServer};
 use tokio::time::{Instant, sleep};
 
@@ -59,7 +59,7 @@ async fn a_replay_that_was_killed_is_gone_on_with_and_nothing_is_sent_under_a_se
     let clock = Clock::fixed(Clock::system().now() + Duration::from_secs(3600));
     let path = bench.url();
     let path = path.strip_prefix("sqlite:").unwrap();
-    let later = SqliteOptions::new().with_clock(clock).open(path).unwrap();
+    let later = SqliteSettings::new().with_clock(clock).open(path).unwrap();
     let hour = Duration::from_secs(3600);
     let left = later.claim(Claim::new(100, hour)).await.unwrap().records;
     assert_eq!(left.len() as u64, claimed);

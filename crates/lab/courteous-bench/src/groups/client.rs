@@ -77,14 +77,14 @@ struct Sample {
     cpu: f64,
 }
 
-type Run = Box<dyn Fn(&Runtime, usize) -> Sample>;
+type Workload = Box<dyn Fn(&Runtime, usize) -> Sample>;
 
 struct Measured {
     who: String,
     /// The client that it is built on.
     base: Base,
     is_bare: bool,
-    run: Run,
+    run: Workload,
     samples: Vec<Sample>,
 }
 
@@ -140,7 +140,7 @@ fn request(uri: &Uri) -> Request {
 }
 
 impl Clients {
-    fn add(&mut self, who: String, base: Base, is_bare: bool, run: Run) {
+    fn add(&mut self, who: String, base: Base, is_bare: bool, run: Workload) {
         self.all.push(Measured {
             who,
             base,
@@ -280,7 +280,7 @@ async fn read(response: reqwest::Response) {
 }
 
 /// Makes requests with `call`, several at a time.
-fn runs<C, F>(call: C) -> Run
+fn runs<C, F>(call: C) -> Workload
 where
     C: Fn() -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use tower_service::Service;
 
 use super::probe::ProbeLayer;
-use crate::{Terms, Transport, chance::mix};
+use crate::{Requirements, Transport, chance::mix};
 
 /// The differences from the defaults.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,7 +32,7 @@ impl Settings {
 /// retry. `tests/stacks.rs` compares the two.
 pub(crate) fn client(
     transport: Transport,
-    terms: &Terms,
+    required: &Requirements,
     settings: &Settings,
 ) -> impl Service<
     Request<Full<Bytes>>,
@@ -41,13 +41,13 @@ pub(crate) fn client(
     Future: 'static,
 > + Clone
 + use<> {
-    let dice = |n| Dice::seeded(mix(terms.seed(), n));
+    let dice = |n| Dice::seeded(mix(required.seed(), n));
     let mut retry = RetryLayer::new().with_dice(dice(0));
-    if let Some(attempts) = terms.attempts() {
+    if let Some(attempts) = required.attempts() {
         // Never the old one, as the number is not zero.
         retry = (retry.clone().with_max_attempts(attempts.get())).unwrap_or(retry);
     }
-    if terms.is_budget_off() {
+    if required.is_budget_off() {
         retry = retry.with_budget(Budget::unlimited());
     }
     if let Some(budget) = settings.budget {
@@ -61,14 +61,14 @@ pub(crate) fn client(
     let buckets = Keyed::per_origin(Bucket::new(Rate::UNLIMITED).with_dice(dice(1)));
     let client = ServiceBuilder::new()
         .idempotency_key(IdempotencyKeyLayer::new())
-        .total_timeout(terms.total_timeout().unwrap_or(Duration::MAX))
+        .total_timeout(required.total_timeout().unwrap_or(Duration::MAX))
         .retry(retry.clone())
         .layer(probe.clone())
         .concurrency_limit(ConcurrencyLimitLayer::per_origin(limiters.clone()))
         .throttle(ThrottleLayer::of(buckets.clone()))
-        .attempt_timeout(terms.attempt_timeout())
+        .attempt_timeout(required.attempt_timeout())
         .service(transport);
-    terms.at_end(move || {
+    required.at_end(move || {
         let permits = limiters.in_flight() + limiters.waiting();
         let tokens = probe.origin().and_then(|origin| buckets.get(&origin));
         let tokens = tokens.map_or(0, |bucket| {

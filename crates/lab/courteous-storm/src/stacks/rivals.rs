@@ -19,92 +19,98 @@ use tower::{
 
 use super::rules::{Aws, Failure, Grpc, Pause, Plain, Progress, Rule, Seeded, Tower};
 use crate::{
-    Terms, Transport,
+    Requirements, Transport,
     chance::{Chance, Stream},
 };
 
 pub(crate) type Client<R> = Timeout<Retry<Rival<R>, Timeout<Transport>>>;
 
-pub(crate) fn no_retry(transport: Transport, terms: &Terms) -> Timeout<Timeout<Transport>> {
-    whole(Timeout::new(transport, terms.attempt_timeout()), terms)
+pub(crate) fn no_retry(
+    transport: Transport,
+    required: &Requirements,
+) -> Timeout<Timeout<Transport>> {
+    whole(
+        Timeout::new(transport, required.attempt_timeout()),
+        required,
+    )
 }
 
-pub(crate) fn naive(transport: Transport, terms: &Terms) -> Client<Plain> {
-    plain(transport, terms, Duration::ZERO)
+pub(crate) fn naive(transport: Transport, required: &Requirements) -> Client<Plain> {
+    plain(transport, required, Duration::ZERO)
 }
 
-pub(crate) fn full_jitter(transport: Transport, terms: &Terms) -> Client<Plain> {
-    plain(transport, terms, Duration::from_millis(100))
+pub(crate) fn full_jitter(transport: Transport, required: &Requirements) -> Client<Plain> {
+    plain(transport, required, Duration::from_millis(100))
 }
 
-fn plain(transport: Transport, terms: &Terms, base: Duration) -> Client<Plain> {
+fn plain(transport: Transport, required: &Requirements, base: Duration) -> Client<Plain> {
     let rule = Plain {
-        max_attempts: attempts(terms, 4),
+        max_attempts: attempts(required, 4),
         base,
         cap: Duration::from_secs(20),
-        chance: chance(terms),
+        chance: chance(required),
     };
-    client(transport, terms, rule)
+    client(transport, required, rule)
 }
 
-pub(crate) fn tower(transport: Transport, terms: &Terms) -> Client<Tower> {
+pub(crate) fn tower(transport: Transport, required: &Requirements) -> Client<Tower> {
     let shortest = Duration::from_millis(50);
     let longest = Duration::from_millis(u64::MAX);
-    let rng = HasherRng::with_hasher(Seeded(terms.seed()));
+    let rng = HasherRng::with_hasher(Seeded(required.seed()));
     let rule = Tower {
-        budget: (!terms.is_budget_off()).then(TpsBudget::default),
+        budget: (!required.is_budget_off()).then(TpsBudget::default),
         backoff: ExponentialBackoffMaker::new(shortest, longest, 0.99, rng).ok(),
-        max_attempts: attempts(terms, u32::MAX),
+        max_attempts: attempts(required, u32::MAX),
     };
-    client(transport, terms, rule)
+    client(transport, required, rule)
 }
 
-pub(crate) fn reqwest(transport: Transport, terms: &Terms) -> Client<Tower> {
+pub(crate) fn reqwest(transport: Transport, required: &Requirements) -> Client<Tower> {
     let rule = Tower {
-        budget: (!terms.is_budget_off()).then(TpsBudget::default),
+        budget: (!required.is_budget_off()).then(TpsBudget::default),
         backoff: None,
-        max_attempts: attempts(terms, 3),
+        max_attempts: attempts(required, 3),
     };
-    client(transport, terms, rule)
+    client(transport, required, rule)
 }
 
-pub(crate) fn aws(transport: Transport, terms: &Terms) -> Client<Aws> {
+pub(crate) fn aws(transport: Transport, required: &Requirements) -> Client<Aws> {
     let rule = Aws {
-        tokens: (!terms.is_budget_off()).then_some(Aws::FULL),
-        max_attempts: attempts(terms, 3),
-        chance: chance(terms),
+        tokens: (!required.is_budget_off()).then_some(Aws::FULL),
+        max_attempts: attempts(required, 3),
+        chance: chance(required),
     };
-    client(transport, terms, rule)
+    client(transport, required, rule)
 }
 
-pub(crate) fn grpc(transport: Transport, terms: &Terms) -> Client<Grpc> {
+pub(crate) fn grpc(transport: Transport, required: &Requirements) -> Client<Grpc> {
     let rule = Grpc {
-        tokens: (!terms.is_budget_off()).then_some(Grpc::FULL),
-        max_attempts: attempts(terms, 4),
-        chance: chance(terms),
+        tokens: (!required.is_budget_off()).then_some(Grpc::FULL),
+        max_attempts: attempts(required, 4),
+        chance: chance(required),
     };
-    client(transport, terms, rule)
+    client(transport, required, rule)
 }
 
-fn client<R: Rule>(transport: Transport, terms: &Terms, rule: R) -> Client<R> {
+fn client<R: Rule>(transport: Transport, required: &Requirements, rule: R) -> Client<R> {
     let rival = Rival {
         rule: Rc::new(RefCell::new(rule)),
         call: Progress::default(),
     };
-    let attempt = Timeout::new(transport, terms.attempt_timeout());
-    whole(Retry::new(rival, attempt), terms)
+    let attempt = Timeout::new(transport, required.attempt_timeout());
+    whole(Retry::new(rival, attempt), required)
 }
 
-fn whole<S>(service: S, terms: &Terms) -> Timeout<S> {
-    Timeout::new(service, terms.total_timeout().unwrap_or(Duration::MAX))
+fn whole<S>(service: S, required: &Requirements) -> Timeout<S> {
+    Timeout::new(service, required.total_timeout().unwrap_or(Duration::MAX))
 }
 
-fn attempts(terms: &Terms, own: u32) -> u32 {
-    terms.attempts().map_or(own, std::num::NonZeroU32::get)
+fn attempts(required: &Requirements, own: u32) -> u32 {
+    required.attempts().map_or(own, std::num::NonZeroU32::get)
 }
 
-fn chance(terms: &Terms) -> Chance {
-    Chance::new(terms.seed(), Stream::Clients)
+fn chance(required: &Requirements) -> Chance {
+    Chance::new(required.seed(), Stream::Clients)
 }
 
 /// A rule as a policy of Tower's: cloned for each call.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Flow;
-use courteous_testkit::Dice;
+use courteous_testkit::Chance;
 
 /// What happens to one connection through a [`ChaosProxy`](crate::ChaosProxy).
 ///
@@ -61,29 +61,29 @@ impl Course {
         self
     }
 
-    /// A random course from `dice`. A tenth of the courses are smooth and a tenth are refused. All
+    /// A random course from `chance`. A tenth of the courses are smooth and a tenth are refused. All
     /// others break somewhere in the first `most` bytes of one direction, and some are slow until
     /// then.
     #[must_use]
-    pub fn random(dice: &mut Dice, most: u64) -> Self {
-        let (kind, smooth) = (dice.below(10), Flow::smooth());
+    pub fn random(chance: &mut Chance, most: u64) -> Self {
+        let (kind, smooth) = (chance.below(10), Flow::smooth());
         let flow = match kind {
             0 => return Self::smooth(),
             1 => return Self::refused(),
-            2 => smooth.black_hole_after(dice.below(most)),
-            3 => smooth.half_close_after(dice.below(most)),
+            2 => smooth.black_hole_after(chance.below(most)),
+            3 => smooth.half_close_after(chance.below(most)),
             4 => {
-                let late = smooth.with_latency(dice.time(Duration::from_millis(20)));
-                late.reset_after(dice.below(most))
+                let late = smooth.with_latency(chance.time(Duration::from_millis(20)));
+                late.reset_after(chance.below(most))
             }
             5 => {
-                let chunk = usize::try_from(dice.below(200)).unwrap_or(0);
+                let chunk = usize::try_from(chance.below(200)).unwrap_or(0);
                 let drip = smooth.with_drip(chunk, Duration::from_millis(1));
-                drip.reset_after(dice.below(most))
+                drip.reset_after(chance.below(most))
             }
-            _ => smooth.reset_after(dice.below(most)),
+            _ => smooth.reset_after(chance.below(most)),
         };
-        if dice.one_in(2) {
+        if chance.one_in(2) {
             Self::smooth().with_up(flow)
         } else {
             Self::smooth().with_down(flow)
@@ -95,8 +95,8 @@ impl Course {
     /// the nth connection.
     pub fn seeded(seed: u64, most: u64) -> impl Fn(usize) -> Self + Send + Sync + 'static {
         move |connection| {
-            let mut dice = Dice::new(seed ^ Dice::new(connection as u64).bits());
-            Self::random(&mut dice, most)
+            let mut chance = Chance::new(seed ^ Chance::new(connection as u64).bits());
+            Self::random(&mut chance, most)
         }
     }
 }

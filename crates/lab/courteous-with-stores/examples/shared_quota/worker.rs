@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use courteous_core::{Rejected, find_cause};
 use courteous_test_servers::machine_clock;
-use courteous_testkit::Dice;
+use courteous_testkit::Chance;
 use courteous_throttle::ThrottleLayer;
 use courteous_throttle_redis::{Redis, RedisBucket};
 use http::{HeaderValue, Request};
@@ -44,9 +44,9 @@ pub(crate) async fn run(role: &Role, args: &Args) -> Outcome<ExitCode> {
     let mut calls = JoinSet::new();
     if let Some(gap) = args.gap() {
         // Calls that are independent of each other.
-        let mut dice = Dice::new(*number as u64);
+        let mut chance = Chance::new(*number as u64);
         loop {
-            let chance = (dice.bits() as f64 + 1.0) / 2.0_f64.powi(64);
+            let chance = (chance.bits() as f64 + 1.0) / 2.0_f64.powi(64);
             sleep(gap.mul_f64(-chance.ln())).await;
             calls.spawn(call(service.clone(), uri.clone()));
             while let Some(called) = calls.try_join_next() {

@@ -11,7 +11,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::{
-    pending_call::Ticket,
+    pending_call::PendingCall,
     recording::{Recorded, Recording},
 };
 use crate::NotRecorded;
@@ -26,13 +26,13 @@ pin_project! {
     {
         #[pin]
         state: State<F, B, RB>,
-        ticket: Ticket<K, B>,
+        pending: PendingCall<K, B>,
         must_record: bool,
     }
 }
 
 pin_project! {
-    #[project = StateProjection]
+    #[project = StateProj]
     enum State<F, B, RB>
     where
         B: Body,
@@ -52,10 +52,10 @@ where
     K: Keep<B>,
     B: Body,
 {
-    pub(crate) const fn new(call: F, ticket: Ticket<K, B>, must_record: bool) -> Self {
+    pub(crate) const fn new(call: F, pending: PendingCall<K, B>, must_record: bool) -> Self {
         Self {
             state: State::Call { call },
-            ticket,
+            pending,
             must_record,
         }
     }
@@ -75,11 +75,11 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Call { call } => {
+                StateProj::Call { call } => {
                     let result = ready!(call.poll(cx)).map_err(Into::into);
                     let recording = match &result {
-                        Ok(response) => this.ticket.settle(Ok(response)),
-                        Err(error) => this.ticket.settle::<RB>(Err(&**error)),
+                        Ok(response) => this.pending.settle(Ok(response)),
+                        Err(error) => this.pending.settle::<RB>(Err(&**error)),
                     };
                     let Some(recording) = recording else {
                         this.state.set(State::Done);
@@ -90,7 +90,7 @@ where
                         recording: Box::new(recording),
                     });
                 }
-                StateProjection::Record { result, recording } => {
+                StateProj::Record { result, recording } => {
                     let recorded = ready!(recording.poll(cx));
                     let result = result.take();
                     this.state.set(State::Done);
@@ -99,7 +99,7 @@ where
                         None => Poll::Pending,
                     };
                 }
-                StateProjection::Done => return Poll::Pending,
+                StateProj::Done => return Poll::Pending,
             }
         }
     }

@@ -16,27 +16,27 @@ use crate::{
 
 /// What is kept of a call in flight. If it is dropped before the call has ended, the call was
 /// abandoned.
-pub(crate) struct Ticket<K: Keep<B>, B: Body>(Option<Kind<K, B>>);
+pub(crate) struct PendingCall<K: Keep<B>, B: Body>(Option<Mode<K, B>>);
 
 #[allow(
     clippy::large_enum_variant,
-    reason = "nearly all are open, and a box would be one more allocation for each call"
+    reason = "nearly all are kept, and a box would be one more allocation for each call"
 )]
-enum Kind<K: Keep<B>, B> {
-    Open(Open<K, B>),
+enum Mode<K: Keep<B>, B> {
+    Kept(KeptCall<K, B>),
     /// Nothing is recorded; the call is only reported.
-    Observed(Observed),
+    Observed(ObservedCall),
 }
 
 /// What must be known of a call to report that it would have been recorded.
-struct Observed {
+struct ObservedCall {
     settings: Arc<Settings>,
     switch: ObserveOnly,
     line: RequestLine,
     call_record: CallRecord,
 }
 
-struct Open<K: Keep<B>, B> {
+struct KeptCall<K: Keep<B>, B> {
     settings: Arc<Settings>,
     keep: K,
     line: RequestLine,
@@ -50,9 +50,9 @@ struct Open<K: Keep<B>, B> {
     inside_retry: bool,
 }
 
-impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
-    /// Returns the ticket of `request`, and the request to send in its place. A redrive gets an
-    /// empty ticket: its failure goes back to the record that it came from.
+impl<K: Keep<B> + Clone, B: Body> PendingCall<K, B> {
+    /// Returns the pending call of `request`, and the request to send in its place. A redrive gets
+    /// an empty one: its failure goes back to the record that it came from.
     pub(crate) fn of(
         mut request: Request<B>,
         settings: &Arc<Settings>,
@@ -73,13 +73,13 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
                 return (Self(None), request);
             }
             let call_record = CallRecord::of_or_insert(request.extensions_mut());
-            let observed = Observed {
+            let observed = ObservedCall {
                 settings: Arc::clone(settings),
                 switch: switch.clone(),
                 line: RequestLine::of(&request),
                 call_record,
             };
-            return (Self(Some(Kind::Observed(observed))), request);
+            return (Self(Some(Mode::Observed(observed))), request);
         }
         let extensions = request.extensions_mut();
         let tags = extensions.remove().unwrap_or_default();
@@ -88,7 +88,7 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
         let line = RequestLine::of(&request);
         let (parts, body) = request.into_parts();
         let (body, kept) = keep.keep(body, settings.body_limit);
-        let open = Open {
+        let call = KeptCall {
             settings: Arc::clone(settings),
             keep: keep.clone(),
             line,
@@ -101,13 +101,13 @@ impl<K: Keep<B> + Clone, B: Body> Ticket<K, B> {
             inside_retry,
         };
         (
-            Self(Some(Kind::Open(open))),
+            Self(Some(Mode::Kept(call))),
             Request::from_parts(parts, body),
         )
     }
 }
 
-impl<K: Keep<B>, B: Body> Ticket<K, B> {
+impl<K: Keep<B>, B: Body> PendingCall<K, B> {
     /// The recording that follows the call's `result`, if the call has failed for a reason that
     /// counts.
     pub(crate) fn settle<RB: Body>(
@@ -115,11 +115,11 @@ impl<K: Keep<B>, B: Body> Ticket<K, B> {
         result: Result<&Response<RB>, &(dyn Error + 'static)>,
     ) -> Option<Recording<B>> {
         match self.0.take()? {
-            Kind::Open(open) => {
-                let failed = judge(&open.settings, &open.call_record, &open.line, result)?;
-                Some(open.record(failed, result.err()))
+            Mode::Kept(kept) => {
+                let failed = judge(&kept.settings, &kept.call_record, &kept.line, result)?;
+                Some(kept.record(failed, result.err()))
             }
-            Kind::Observed(observed) => {
+            Mode::Observed(observed) => {
                 let failed = judge(
                     &observed.settings,
                     &observed.call_record,
@@ -149,7 +149,7 @@ fn judge<RB: Body>(
     failed.filter(|failed| settings.reasons.contains(failed.reason))
 }
 
-impl Observed {
+impl ObservedCall {
     #[cold]
     fn tell(self, reason: Reason, status: Option<StatusCode>) {
         self.switch.record(Decision::DeadLetter);
@@ -157,7 +157,7 @@ impl Observed {
     }
 }
 
-impl<K: Keep<B>, B: Body> Open<K, B> {
+impl<K: Keep<B>, B: Body> KeptCall<K, B> {
     fn record(self, failed: Failed, error: Option<&(dyn Error + 'static)>) -> Recording<B> {
         let settings = self.settings;
         let stripped = settings
@@ -176,7 +176,7 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
         let now = clock.now();
         // A letter that could not get an id of its own gets one from its time, for the hook.
         let id = LetterId::new(now);
-        let refusal = match id {
+        let not_recorded = match id {
             _ if self.inside_retry => Some(NotRecordedCause::RetryOutside),
             Err(error) => Some(NotRecordedCause::NoId(error)),
             Ok(_) => None,
@@ -201,20 +201,20 @@ impl<K: Keep<B>, B: Body> Open<K, B> {
             letter.failure.reason = Reason::KeyRunsOut;
         }
         let body = body.map(|body| Collect::new(body, settings.body_limit));
-        Recording::new(settings, self.line, letter, body, refusal)
+        Recording::new(settings, self.line, letter, body, not_recorded)
     }
 }
 
-impl<K: Keep<B>, B: Body> Drop for Ticket<K, B> {
+impl<K: Keep<B>, B: Body> Drop for PendingCall<K, B> {
     fn drop(&mut self) {
         let abandoned = |settings: &Settings| settings.reasons.contains(Reason::Abandoned);
         match self.0.take() {
-            Some(Kind::Open(open)) if abandoned(&open.settings) => {
-                let failed = Failed::abandoned(&open.call_record);
+            Some(Mode::Kept(kept)) if abandoned(&kept.settings) => {
+                let failed = Failed::abandoned(&kept.call_record);
                 // Dropping the recording at once hands the letter over.
-                drop(open.record(failed, None));
+                drop(kept.record(failed, None));
             }
-            Some(Kind::Observed(observed)) if abandoned(&observed.settings) => {
+            Some(Mode::Observed(observed)) if abandoned(&observed.settings) => {
                 observed.tell(Reason::Abandoned, None);
             }
             _ => {}

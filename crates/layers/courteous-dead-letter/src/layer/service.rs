@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{pending_call::Ticket, settings::Settings};
+use super::{pending_call::PendingCall, settings::Settings};
 use crate::ResponseFuture;
 
 /// The service that [`DeadLetterLayer`](crate::DeadLetterLayer) makes.
@@ -103,8 +103,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (ticket, request) = Ticket::of(request, &self.settings, &self.keep);
-        ResponseFuture::new(self.inner.call(request), ticket, self.settings.must_record)
+        let (pending, request) = PendingCall::of(request, &self.settings, &self.keep);
+        ResponseFuture::new(self.inner.call(request), pending, self.settings.must_record)
     }
 }
 

@@ -31,7 +31,7 @@ const SKEW: Duration = Duration::from_secs(60);
 const PAGE: u32 = 100;
 
 /// What the workers of one run share.
-struct Run(Mutex<Shared>);
+struct RunState(Mutex<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -61,7 +61,7 @@ impl Redrive {
         B: From<Bytes>,
         RB: Body,
     {
-        let run = Run(Mutex::default());
+        let run = RunState(Mutex::default());
         let mut filter = self.filter.clone();
         let end = later(self.clock.now(), SKEW);
         filter.before = Some(filter.before.map_or(end, |before| before.min(end)));
@@ -80,7 +80,7 @@ impl Redrive {
     }
 
     /// Claims one record after the other, and sends it.
-    async fn work<St, S, B, RB>(&self, run: &Run, store: &St, service: S, filter: &Filter)
+    async fn work<St, S, B, RB>(&self, run: &RunState, store: &St, service: S, filter: &Filter)
     where
         St: LetterStore + ?Sized,
         S: Service<Request<B>, Response = Response<RB>> + Clone,
@@ -118,7 +118,7 @@ impl Redrive {
 
     async fn redrive<St, S, B, RB>(
         &self,
-        run: &Run,
+        run: &RunState,
         store: &St,
         service: S,
         record: Record,
@@ -159,7 +159,7 @@ impl Redrive {
     }
 
     /// A dry run: the same records and the same decisions, as far as possible without sending.
-    async fn look<St>(&self, run: &Run, store: &St, filter: &Filter) -> Result<(), StoreError>
+    async fn look<St>(&self, run: &RunState, store: &St, filter: &Filter) -> Result<(), StoreError>
     where
         St: LetterStore + ?Sized,
     {
@@ -192,7 +192,7 @@ impl Redrive {
     /// records, as the rest of a dry run does.
     async fn look_for_unreadable<St>(
         &self,
-        run: &Run,
+        run: &RunState,
         store: &St,
         filter: &Filter,
     ) -> Result<(), StoreError>
@@ -222,7 +222,7 @@ impl Redrive {
 
     /// Counts the unreadable records that would have been sent, each once: two workers may find the
     /// same ones.
-    fn tell_unreadable(&self, run: &Run, found: &[Unreadable]) {
+    fn tell_unreadable(&self, run: &RunState, found: &[Unreadable]) {
         for Unreadable { id, column } in run.untold(found) {
             let outcome = RedriveOutcome::NotSent(NotSent::Unreadable { column });
             match id {
@@ -232,7 +232,13 @@ impl Redrive {
         }
     }
 
-    fn tell(&self, run: &Run, id: LetterId, letter: Option<&Letter>, outcome: &RedriveOutcome) {
+    fn tell(
+        &self,
+        run: &RunState,
+        id: LetterId,
+        letter: Option<&Letter>,
+        outcome: &RedriveOutcome,
+    ) {
         let summary = run.count(outcome, self.max_failures_in_row.map(Into::into));
         events::redriven(id, letter, outcome);
         if let Some(on_progress) = &self.on_progress {
@@ -245,7 +251,7 @@ impl Redrive {
     }
 }
 
-impl Run {
+impl RunState {
     /// Where to continue; `None` if the run is over.
     fn cursor(&self) -> Option<Option<LetterId>> {
         let shared = self.lock();

@@ -1,7 +1,7 @@
 use std::{fs, path::PathBuf};
 
 use courteous_dead_letter::{Filter, LetterStore, Page, PushError, Sink, StoreError};
-use courteous_dead_letter_sqlite::{SqliteFault, SqliteOptions, SqliteStore};
+use courteous_dead_letter_sqlite::{SqliteFault, SqliteSettings, SqliteStore};
 use tempfile::TempDir;
 
 use crate::{claim, fault, intruder, letter, number, numbers, push, settle, store};
@@ -47,12 +47,12 @@ fn a_path_that_leads_nowhere_is_an_error_when_it_is_opened() {
 #[test]
 fn a_file_that_must_be_there_is_not_created() {
     let (path, _folder) = path();
-    let options = SqliteOptions::new().with_create(false);
-    let error = options.clone().open(&path).unwrap_err();
+    let settings = SqliteSettings::new().with_create(false);
+    let error = settings.clone().open(&path).unwrap_err();
     assert_eq!(fault(&error), Some(SqliteFault::Inaccessible));
     assert!(!path.exists());
     drop(SqliteStore::open(&path).unwrap());
-    options.open(&path).unwrap();
+    settings.open(&path).unwrap();
 }
 
 #[test]

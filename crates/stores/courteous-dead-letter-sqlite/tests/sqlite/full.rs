@@ -1,7 +1,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use courteous_dead_letter::{Failure, LetterStore, PushError, Reason, Settlement, Sink};
-use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
+use courteous_dead_letter_sqlite::{SqliteSettings, SqliteStore};
 use courteous_test_servers::SmallDisk;
 
 use crate::{claim, fence, heavy_letter, intruder, letter, numbers, push, settle};
@@ -12,8 +12,8 @@ const KIB: usize = 1024;
 async fn a_full_file_refuses_letters_and_can_be_emptied() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
-    let options = SqliteOptions::new().with_max_file_bytes(512 * KIB as u64);
-    let store = options.open(&path).unwrap();
+    let settings = SqliteSettings::new().with_max_file_bytes(512 * KIB as u64);
+    let store = settings.open(&path).unwrap();
     let mut kept = 0;
     let error = loop {
         match store.push(heavy_letter(kept, 4 * KIB)).await {
@@ -56,8 +56,8 @@ async fn a_full_file_refuses_letters_and_can_be_emptied() {
 async fn a_letter_that_does_not_fit_fails_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
-    let options = SqliteOptions::new().with_max_file_bytes(512 * KIB as u64);
-    let store = options.open(&path).unwrap();
+    let settings = SqliteSettings::new().with_max_file_bytes(512 * KIB as u64);
+    let store = settings.open(&path).unwrap();
     // All of this happens in one transaction.
     let lock = intruder(&path);
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -84,7 +84,7 @@ async fn a_letter_that_does_not_fit_fails_alone() {
 async fn a_full_queue_refuses_letters_at_once_and_counts_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
-    let store = SqliteOptions::new()
+    let store = SqliteSettings::new()
         .with_max_queued(NonZeroUsize::new(10).unwrap())
         .with_max_queued_bytes(64 * KIB)
         .open(&path)
@@ -121,8 +121,8 @@ async fn full_disk(
     letter_bytes: usize,
 ) -> Option<(SmallDisk, SqliteStore, u32)> {
     let disk = SmallDisk::mount(&folder.join("disk"), 4096 * KIB as u64).unwrap()?;
-    let options = SqliteOptions::new().with_reserve(512 * KIB as u64);
-    let store = options.open(disk.path().join("letters.db")).unwrap();
+    let settings = SqliteSettings::new().with_reserve(512 * KIB as u64);
+    let store = settings.open(disk.path().join("letters.db")).unwrap();
     let mut kept = 0;
     let error = loop {
         match store.push(heavy_letter(kept, letter_bytes)).await {
@@ -196,8 +196,8 @@ async fn a_store_on_a_full_disk_can_be_opened_and_emptied() {
         .open(disk.path().join("rest"))
         .unwrap();
     while std::io::Write::write_all(&mut rest, &[0; KIB]).is_ok() {}
-    let options = SqliteOptions::new().with_reserve(512 * KIB as u64);
-    let store = options.open(disk.path().join("letters.db")).unwrap();
+    let settings = SqliteSettings::new().with_reserve(512 * KIB as u64);
+    let store = settings.open(disk.path().join("letters.db")).unwrap();
     deliver_all(&store).await;
     assert_eq!(store.purge(Duration::ZERO).await.unwrap(), u64::from(kept));
 }
@@ -220,7 +220,7 @@ async fn the_reserve_is_made_by_the_first_letter_and_by_nothing_else() {
         folder.path().join("letters.db"),
         folder.path().join("letters.db-reserve"),
     );
-    let none = SqliteOptions::new().with_reserve(0).open(&path).unwrap();
+    let none = SqliteSettings::new().with_reserve(0).open(&path).unwrap();
     push(&none, 0..1).await;
     let store = SqliteStore::open(&path).unwrap();
     claim(&store, 1).await;

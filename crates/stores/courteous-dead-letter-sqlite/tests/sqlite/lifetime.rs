@@ -1,7 +1,7 @@
 use std::{thread, time::Duration};
 
 use courteous_dead_letter::{Claim, LetterStore, Sink};
-use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
+use courteous_dead_letter_sqlite::{SqliteSettings, SqliteStore};
 use tokio::{runtime, time};
 
 use crate::{claim, intruder, letter, numbers, push, store};
@@ -24,8 +24,8 @@ async fn what_was_handed_over_is_written_after_the_last_handle_is_gone() {
 async fn a_drop_does_not_wait_for_ever_and_nothing_is_lost_then() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
-    let options = SqliteOptions::new().with_lock_timeout(Duration::from_secs(600));
-    let store = options.open(&path).unwrap();
+    let settings = SqliteSettings::new().with_lock_timeout(Duration::from_secs(600));
+    let store = settings.open(&path).unwrap();
     let lock = intruder(&path);
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let pushed = store.push(letter(0));

@@ -1,7 +1,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use courteous_dead_letter::{LetterStore, PushError, Sink, Stats};
-use courteous_dead_letter_sqlite::{SqliteFault, SqliteOptions};
+use courteous_dead_letter_sqlite::{SqliteFault, SqliteSettings};
 use tokio::time;
 
 use crate::{fault, intruder, letter, numbers, push};
@@ -21,7 +21,7 @@ const PATIENT: Duration = Duration::from_secs(600);
 async fn pushes_wait_for_a_locked_file_and_are_kept_in_one_transaction() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
-    let store = SqliteOptions::new()
+    let store = SqliteSettings::new()
         .with_lock_timeout(PATIENT)
         .open(&path)
         .unwrap();
@@ -54,8 +54,8 @@ async fn pushes_wait_for_a_locked_file_and_are_kept_in_one_transaction() {
 async fn a_file_that_stays_locked_is_a_typed_error_after_the_timeout() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
-    let options = SqliteOptions::new().with_lock_timeout(Duration::from_millis(50));
-    let store = options.clone().open(&path).unwrap();
+    let settings = SqliteSettings::new().with_lock_timeout(Duration::from_millis(50));
+    let store = settings.clone().open(&path).unwrap();
     let lock = intruder(&path);
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let error = store.push(letter(0)).await.unwrap_err();
@@ -65,7 +65,7 @@ async fn a_file_that_stays_locked_is_a_typed_error_after_the_timeout() {
     assert_eq!(fault(&error), Some(SqliteFault::Locked));
     // A look needs no lock, and neither does opening the file.
     assert_eq!(store.stats().await.unwrap(), Stats::default());
-    options.open(&path).unwrap();
+    settings.open(&path).unwrap();
 
     lock.execute_batch("COMMIT").unwrap();
     store.push(letter(0)).await.unwrap();
@@ -75,8 +75,8 @@ async fn a_file_that_stays_locked_is_a_typed_error_after_the_timeout() {
 async fn the_timeout_may_be_nothing_or_for_ever() {
     for timeout in [Duration::ZERO, Duration::MAX] {
         let folder = tempfile::tempdir().unwrap();
-        let options = SqliteOptions::new().with_lock_timeout(timeout);
-        let store = options.open(folder.path().join("letters.db")).unwrap();
+        let settings = SqliteSettings::new().with_lock_timeout(timeout);
+        let store = settings.open(folder.path().join("letters.db")).unwrap();
         push(&store, 0..3).await;
     }
 }

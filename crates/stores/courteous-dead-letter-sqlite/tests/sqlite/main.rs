@@ -22,14 +22,14 @@ use courteous_dead_letter::{
     Claim, Clock, Failure, Letter, LetterId, LetterStore, Page, Payload, Reason, Record,
     Settlement, State, Tags, conformance,
 };
-use courteous_dead_letter_sqlite::{SqliteError, SqliteFault, SqliteOptions, SqliteStore};
+use courteous_dead_letter_sqlite::{SqliteError, SqliteFault, SqliteSettings, SqliteStore};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 conformance!(mod sqlite {
     async |clock: Clock| {
         let folder = tempfile::tempdir().unwrap();
-        let options = SqliteOptions::new().with_clock(clock);
-        let store = options.open(folder.path().join("letters.db")).unwrap();
+        let settings = SqliteSettings::new().with_clock(clock);
+        let store = settings.open(folder.path().join("letters.db")).unwrap();
         (Arc::new(store) as Arc<dyn LetterStore>, folder)
     }
 });

@@ -1,7 +1,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use courteous_dead_letter::{Filter, LetterStore, Page, Sink, StateKind};
-use courteous_dead_letter_sqlite::SqliteOptions;
+use courteous_dead_letter_sqlite::SqliteSettings;
 
 use crate::{claim, letter, number, push, settle};
 
@@ -12,7 +12,7 @@ async fn a_hundred_thousand_letters_are_pushed_claimed_listed_counted_and_purged
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
     let all = NonZeroUsize::new(LETTERS as usize).unwrap();
-    let store = SqliteOptions::new()
+    let store = SqliteSettings::new()
         .with_max_queued(all)
         .with_max_queued_bytes(1 << 30)
         .open(&path)

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use courteous_dead_letter::{
     Clock, Filter, LetterStore, Page, Payload, Record, Redrive, RedriveOutcome, StateKind,
 };
-use courteous_dead_letter_sqlite::{SqliteOptions, SqliteStore};
+use courteous_dead_letter_sqlite::{SqliteSettings, SqliteStore};
 use courteous_test_servers::Process;
-use courteous_testkit::Dice;
+use courteous_testkit::Chance;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::runtime;
@@ -70,8 +70,8 @@ const REPLAYS: usize = 3;
 /// The work of a process with a short life. It pushes letters, numbered from `first`, and redrives
 /// the letters that it finds.
 async fn push_and_redrive(path: &Path, first: u32, clock: Clock) {
-    let options = SqliteOptions::new().with_clock(clock.clone());
-    let store = options.open(path).unwrap();
+    let settings = SqliteSettings::new().with_clock(clock.clone());
+    let store = settings.open(path).unwrap();
     let pushers = Cell::new(2);
     let pushing = async |from: u32| {
         for start in (0..50).map(|round| first + from + round * 10) {
@@ -125,7 +125,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_sent_under_a_second_key_by_a_proc
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
-    let mut dice = Dice::new(7);
+    let mut chance = Chance::new(7);
     let mut said = Vec::new();
     for life in 0..=KILLS {
         let variables = [
@@ -134,7 +134,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_sent_under_a_second_key_by_a_proc
         ];
         let mut process = again(NAME, &variables);
         let killed_after = match life < KILLS {
-            true => 1 + dice.below(400) as usize,
+            true => 1 + chance.below(400) as usize,
             false => usize::MAX,
         };
         said.extend(listen(&mut process, killed_after));

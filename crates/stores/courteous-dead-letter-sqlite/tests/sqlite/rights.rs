@@ -9,7 +9,7 @@ use std::{
 };
 
 use courteous_dead_letter::{LetterStore, PushError, Sink, StoreError};
-use courteous_dead_letter_sqlite::{SqliteFault, SqliteOptions, SqliteStore};
+use courteous_dead_letter_sqlite::{SqliteFault, SqliteSettings, SqliteStore};
 use courteous_test_servers::as_another_user;
 use tempfile::TempDir;
 use tokio::runtime;
@@ -47,12 +47,12 @@ async fn a_file_that_gives_others_too_many_rights_is_tightened() {
 
     // The rights are reduced only to the mode that was set.
     files.iter().for_each(|file| set_mode(file, 0o666));
-    let options = SqliteOptions::new().with_mode(0o640);
-    options.clone().open(&files[0]).unwrap();
+    let settings = SqliteSettings::new().with_mode(0o640);
+    settings.clone().open(&files[0]).unwrap();
     assert_eq!(files.each_ref().map(|file| mode(file)), [0o640; 3]);
     drop((store, again));
     let own = folder.path().join("own.db");
-    let created = options.open(&own).unwrap();
+    let created = settings.open(&own).unwrap();
     push(&created, 0..1).await;
     assert_eq!(mode(&own) & !0o640, 0);
     assert_eq!(mode(&folder.path().join("own.db-wal")), mode(&own));
@@ -170,8 +170,8 @@ fn another_user_can_look_without_a_right_to_write() {
     let runtime = runtime::Builder::new_current_thread().build().unwrap();
     let (path, folder) = open_folder();
     let look = || another_user(NAME, &folder, "look");
-    let options = SqliteOptions::new().with_mode(0o644);
-    let store = options.open(&path).unwrap();
+    let settings = SqliteSettings::new().with_mode(0o644);
+    let store = settings.open(&path).unwrap();
     runtime.block_on(push(&store, 0..3));
     // The file is read while a store has it open, and then while none has.
     let Some(said) = look() else { return };

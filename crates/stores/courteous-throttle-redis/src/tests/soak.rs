@@ -3,7 +3,7 @@
 use std::{env, num::NonZeroU32, time::Duration};
 
 use courteous_test_servers::{Course, Fleet, Load, Redis, Wire, stand_still};
-use courteous_testkit::Dice;
+use courteous_testkit::Chance;
 use tokio::time::Instant;
 
 use crate::{
@@ -26,15 +26,15 @@ fn whatever_happens_no_more_is_sent_than_the_quota_allows() {
 
 /// Runs a few faults, at a random rate.
 fn round(seed: u64) -> Option<()> {
-    let mut dice = Dice::new(seed);
-    let burst = [1, 2, 3, 5, 10, 50, 200][dice.below(7) as usize];
-    let rate = rate(20 + dice.below(1000) as u32, burst);
-    let mut redis = if dice.one_in(2) {
+    let mut chance = Chance::new(seed);
+    let burst = [1, 2, 3, 5, 10, 50, 200][chance.below(7) as usize];
+    let rate = rate(20 + chance.below(1000) as u32, burst);
+    let mut redis = if chance.one_in(2) {
         Redis::start()?
     } else {
         Redis::persistent()?
     };
-    let wire = if dice.one_in(3) {
+    let wire = if chance.one_in(3) {
         Wire::with(redis.address(), Course::seeded(seed, 20_000))
     } else {
         Wire::to(redis.address())
@@ -44,22 +44,22 @@ fn round(seed: u64) -> Option<()> {
         RedisBucket::new(&worker, "soak", rate)
     });
     let share = LocalShare::new(0.3, NonZeroU32::new(WORKERS as u32).unwrap()).unwrap();
-    let buckets = if burst > WORKERS as u32 && dice.one_in(3) {
+    let buckets = if burst > WORKERS as u32 && chance.one_in(3) {
         buckets.map(|bucket| bucket.with_local_share(share).unwrap())
     } else {
         buckets
     };
     let load = Load {
-        rest: dice.time(Duration::from_millis(20)),
+        rest: chance.time(Duration::from_millis(20)),
         ..Load::default()
     };
     let fleet = Fleet::start(WORKERS, load, |number| buckets[number].clone());
     let mut done = vec![format!("seed {seed}: {rate:?}")];
     for _ in 0..6 {
-        stand_still(dice.time(Duration::from_millis(900)));
-        let time = dice.time(Duration::from_millis(800));
-        let worker = dice.below(WORKERS as u64) as usize;
-        let fault = match dice.below(9) {
+        stand_still(chance.time(Duration::from_millis(900)));
+        let time = chance.time(Duration::from_millis(800));
+        let worker = chance.below(WORKERS as u64) as usize;
+        let fault = match chance.below(9) {
             0 => {
                 redis.restart();
                 "restart"
@@ -89,7 +89,7 @@ fn round(seed: u64) -> Option<()> {
                 "stalled"
             }
             6 => {
-                let step = dice.below(40_000_000) as i64 - 20_000_000;
+                let step = chance.below(40_000_000) as i64 - 20_000_000;
                 SetClock::set(&redis, step);
                 "step"
             }

@@ -59,7 +59,7 @@ pub(crate) async fn no_call_outlives_its_deadline(bucket: &RedisBucket) {
     }
     let end = Instant::now() + BOUND;
     while refused_after(700).await != RejectReason::Unavailable {
-        assert!(Instant::now() < end, "{:?}", bucket.last_fault());
+        assert!(Instant::now() < end, "{:?}", bucket.last_error());
     }
 }
 

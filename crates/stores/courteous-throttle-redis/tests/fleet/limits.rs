@@ -7,7 +7,7 @@ use courteous_limit::Ask;
 use courteous_test_servers::{
     BOUND, Fleet, Load, Redis, Sends, Sent, await_that, machine_clock, send, stand_still,
 };
-use courteous_testkit::Dice;
+use courteous_testkit::Chance;
 use courteous_throttle_redis::RedisBucket;
 use tokio::{
     runtime,
@@ -131,10 +131,10 @@ fn slots_of_calls_that_are_given_up_are_used_by_others() {
         for seed in 0..60 {
             let (bucket, sends) = (bucket.clone(), sends.clone());
             calls.spawn(async move {
-                let (mut dice, worker) = (Dice::new(seed), 0);
+                let (mut chance, worker) = (Chance::new(seed), 0);
                 loop {
                     // The call is dropped, whatever its state is by then.
-                    let patience = dice.time(Duration::from_secs(1));
+                    let patience = chance.time(Duration::from_secs(1));
                     let ask = Ask::new(NonZeroU32::MIN);
                     if let Ok(Ok((after, by))) = timeout(patience, send(&bucket, &ask)).await {
                         sends.push(Sent { worker, after, by });

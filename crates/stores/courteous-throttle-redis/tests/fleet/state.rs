@@ -103,7 +103,7 @@ async fn whatever_is_lost_or_foreign_in_the_state_costs_one_cold_start_at_most_a
             (gauges.failures(), sent.len()),
             (0, 1 + MANY),
             "{done:?}: {:?}",
-            bucket.last_fault()
+            bucket.last_error()
         );
         let colds = gauges.cold_starts() - before.cold_starts();
         assert!(colds <= 1, "{done:?}: {colds} cold starts");

@@ -35,7 +35,7 @@ pub(crate) fn bucket(url: &str, rate: Rate) -> RedisBucket {
 pub(crate) async fn send_one(bucket: &RedisBucket) {
     let end = time::Instant::now() + BOUND;
     while let Err(rejected) = send_in_time(bucket).await {
-        let fault = bucket.last_fault();
+        let fault = bucket.last_error();
         assert_eq!(rejected.reason(), RejectReason::Unavailable, "{fault:?}");
         assert!(time::Instant::now() < end, "{fault:?}");
         time::sleep(Duration::from_millis(50)).await;
@@ -49,7 +49,7 @@ pub(crate) async fn fault(bucket: &RedisBucket, text: &str) -> String {
     loop {
         let rejected = send_in_time(bucket).await.unwrap_err();
         assert_eq!(rejected.reason(), RejectReason::Unavailable);
-        let fault = String::from(&*bucket.last_fault().expect("a fault"));
+        let fault = String::from(&*bucket.last_error().expect("a fault"));
         if fault.contains(text) {
             return fault;
         }

@@ -19,7 +19,7 @@ fn without_redis_a_call_is_refused_at_its_deadline_and_not_before() {
                 assert_eq!(start.elapsed(), ms(300));
             }
         }
-        assert!(bucket.last_fault().is_some());
+        assert!(bucket.last_error().is_some());
         // Redis comes back.
         redis.state().hung = false;
         sleep(ms(1_500)).await;

@@ -4,7 +4,7 @@ use crate::scenario::{ATTEMPT_TIMEOUT, BATCH_ATTEMPTS, Scenario, TOTAL_TIMEOUT};
 
 /// What a scenario requires of each client's stack, so that all stacks are judged alike.
 #[derive(Clone)]
-pub struct Terms {
+pub struct Requirements {
     seed: u64,
     total_timeout: Option<Duration>,
     attempts: Option<NonZeroU32>,
@@ -14,7 +14,7 @@ pub struct Terms {
 
 type Audit = Box<dyn FnOnce() -> u64>;
 
-impl Terms {
+impl Requirements {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         let batch = scenario.is_batch();
         Self {
@@ -76,9 +76,9 @@ impl Terms {
     }
 }
 
-impl fmt::Debug for Terms {
+impl fmt::Debug for Requirements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Terms")
+        f.debug_struct("Requirements")
             .field("seed", &self.seed)
             .field("total_timeout", &self.total_timeout)
             .field("attempts", &self.attempts)

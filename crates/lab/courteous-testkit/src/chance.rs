@@ -2,12 +2,12 @@ use std::time::Duration;
 
 /// Reproducible chance: the same seed, the same draws. SplitMix64.
 #[derive(Clone, Debug)]
-pub struct Dice {
+pub struct Chance {
     state: u64,
 }
 
-impl Dice {
-    /// Dice that `seed` decides.
+impl Chance {
+    /// The chance that `seed` decides.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self { state: seed }

@@ -6,14 +6,14 @@
 ///
 /// The names are as the server wrote them, and mean something beside its origin only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Scope<'h> {
+pub struct QuotaScope<'h> {
     pub(crate) resource: Option<&'h str>,
     pub(crate) bucket: Option<&'h str>,
     pub(crate) policy: Option<&'h str>,
     pub(crate) partition_key: Option<&'h str>,
 }
 
-impl<'h> Scope<'h> {
+impl<'h> QuotaScope<'h> {
     /// The resource: `x-ratelimit-resource` (GitHub), or what a field's name says in its place
     /// (`zendesk-ratelimit-tickets-index`).
     #[must_use]
