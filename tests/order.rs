@@ -173,6 +173,29 @@ async fn a_key_layer_in_a_retry_by_the_callers_word_sends_no_operation_under_two
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_layer_inside_a_retry_lets_no_post_be_repeated() {
+    let failing_once = || Probe::new().replies([Reply::status(500)]);
+    let post = || Request::post("http://api.test/").body(Full::<Bytes>::default());
+
+    let probe = failing_once();
+    let service = IdempotencyKeyLayer::new().layer(retry_waiting(SECOND).layer(probe.clone()));
+    let response = send(service, post().unwrap()).await.unwrap();
+    assert_eq!((response.status().as_u16(), probe.calls()), (200, 2));
+    let key = |attempt: usize| {
+        probe.seen()[attempt]
+            .headers
+            .get("idempotency-key")
+            .cloned()
+    };
+    assert!(key(0).is_some() && key(0) == key(1));
+
+    let probe = failing_once();
+    let swapped = retry_waiting(SECOND).layer(IdempotencyKeyLayer::new().layer(probe.clone()));
+    let response = send(swapped, post().unwrap()).await.unwrap();
+    assert_eq!((response.status().as_u16(), probe.calls()), (500, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_total_timeout_inside_a_retry_bounds_each_attempt_and_not_the_call() {
     let slow = || Probe::new().otherwise(|_| Reply::status(503).after(600 * MS));
 
