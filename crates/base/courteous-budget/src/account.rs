@@ -14,6 +14,19 @@ use crate::ledger::Ledger;
 /// time until which this holds is kept next to the ledger. Until then a deposit takes no lock and
 /// writes nothing.
 ///
+/// ```text
+/// slot of the window    0 s                        1 s                        2 s
+///                       |--------------------------|--------------------------|
+/// 100 calls succeed     50 write | 50 only read    50 write | 50 only read
+///                                  `sated_until`: 1 s         `sated_until`: 2 s
+/// ```
+///
+/// In this example a deposit is 0.2 and the cap 10. The first 50 successes of a slot are all that
+/// can count: 50 x 0.2 = 10. If a retry then pays 2 tokens, `sated_until` is 0 at once, and the
+/// next 10 successes write again.
+///
+/// The invariant: what a deposit that takes no lock leaves out would have changed nothing.
+///
 /// Only the holder of the lock writes `sated_until`, from the state that the holder leaves. A
 /// withdrawal revokes it before other threads can see the lower balance. A deposit that reads a
 /// value that is just being revoked counts as before the withdrawal, and changed nothing then.

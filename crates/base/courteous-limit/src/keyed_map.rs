@@ -1,3 +1,27 @@
+//! What a limit keeps for each of its keys, in bounded memory.
+//!
+//! ```text
+//!              there is room                     a new value would do the same
+//! a new key ------------------> kept, in use <-----------------------------------> spare
+//!     |                           ^                      it is used again            |
+//!     | there is none             |                                        looked at |
+//!     v                           |                                                  v
+//! the caller's overflow           +---------- the key comes again, as new --------- forgotten
+//! ```
+//!
+//! The invariant: what is not spare is never forgotten, and there are at most `max` keys, and at
+//! most a quarter of `max` (rounded up) of one group.
+//!
+//! An example: a throttle keeps buckets for 1,000 credentials, and 600 of them are in use. The
+//! other 400 buckets are full again, so they are spare. A new key looks at four entries, and 1.6
+//! of these are spare on average: more are forgotten than come. At 800 keys, 200 of them spare, a
+//! look at four finds one: as many are forgotten as come. So about a quarter of the keys are spare
+//! in the long run, whatever their number is. At `max`, 10,000 by default, a new key looks at up
+//! to 256 entries until one is spare. If none is, it finds no room.
+//!
+//! Why: to forget the *oldest* key would let an outsider with many names wipe out the debts of all
+//! others. To look at all keys at once would hold the lock for milliseconds.
+
 use std::{
     fmt,
     hash::{BuildHasher, Hash, RandomState},

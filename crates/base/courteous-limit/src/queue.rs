@@ -1,3 +1,22 @@
+//! A queue of waiting tasks whose places keep their age.
+//!
+//! ```text
+//! push_back --> in the queue -- take_front --> apart -- remove --> gone
+//!                ^      |                       |
+//!                |      +------ remove ---------|--> gone
+//!                +------- requeue --------------+
+//! ```
+//!
+//! The invariant: the queue is sorted by age, from the oldest at its front. A place that is apart
+//! is in no list, and keeps its value and its age.
+//!
+//! An example: A, B and C join, with the ages 0, 1 and 2. A and B are taken from the front and
+//! woken. D joins: age 3. B was woken for nothing, and is requeued: it goes before C, as 1 < 2. The
+//! queue is B, C, D.
+//!
+//! Why one vector with links: a waiter costs no allocation of its own, a place in the middle is
+//! removed in constant time, and no pointer needs `unsafe`.
+
 use std::fmt;
 
 /// The end of a list of slots.

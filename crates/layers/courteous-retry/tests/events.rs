@@ -12,7 +12,7 @@ use tower::{Layer, ServiceExt};
 
 type Body = Empty<&'static [u8]>;
 
-/// The one that holds what must not be shown.
+/// A target with parts that must not be shown.
 const URI: &str = "https://me:word@api.example:8443/t0ken?key=k3y";
 
 fn steady() -> RetryLayer {

@@ -1,3 +1,54 @@
+//! One bucket under its lock: the tokens, and the calls that wait for them.
+//!
+//! ```text
+//!        tokens are there, and no call waits --------------------------> sent
+//!       /                                                                 ^
+//! take --- else --> Waiting -- at the front, tokens set aside --> Granted --- polled, spends
+//!       \            ^   |                                        |  |  |
+//!        \           |   | the bucket closes, or the wait         |  |  | an older waiter missed
+//!         \          |   | has become too long                    |  |  | its grant
+//!          \         |   |                                        |  |  v
+//!           \        |   |                                        |  |  Recalled --+
+//!            \       |   |                                        |  v             |
+//!             \      |   |                  not ready yet: gives  |  Away ---------+
+//!              \     |   |                  the tokens back       |                |
+//!               \    +---|-------- polled: back at the place of its age ----------+
+//!                v       v                                        v
+//!              Rejected <--------------- polled after its deadline
+//! ```
+//!
+//! A waiter that is granted its turn is woken, and is out of the queue. Its tokens are *set aside*,
+//! and not spent: a send spends them.
+//!
+//! # Invariant
+//!
+//! - Sends pay from the *true* level, and grants from the *planned* one. Both refill at the rate.
+//!   `planned <= true <= burst`, so in any window `w` at most `burst + rate * w` tokens are sent.
+//! - After each [`serve`](Serve::serve), the front of the queue cannot pay from the planned level,
+//!   or is held until a later instant. The returned instant is when that changes.
+//! - A waiter keeps its age until it leaves for good. It never sends before an older waiter that is
+//!   in the queue.
+//!
+//! # Example
+//!
+//! 10 tokens a second, a burst of 1, one token for each call.
+//!
+//! | at | what happens | true | planned | queue |
+//! |---|---|---|---|---|
+//! | 0 ms | A calls, and is sent | 0 | 0 | |
+//! | 10 ms | B, C and D call, and wait; the timer is set to 100 ms | 0.1 | 0.1 | B C D |
+//! | 100 ms | B is granted its turn, and woken. Its task is busy elsewhere | 1 | 0 | C D |
+//! | 200 ms | C is granted the next token, is polled, and is sent | 0 | 0 | D |
+//! | 250 ms | B is polled, the true level cannot pay: it waits, before D | 0.5 | 0.5 | B D |
+//! | 300 ms | B is granted its turn, is polled, and is sent | 0 | 0 | D |
+//! | 400 ms | the same for D | 0 | 0 | |
+//!
+//! # Why two levels
+//!
+//! If a grant spent its tokens, a waiter that is never polled would take them away for good. If a
+//! grant did not count, all waiters would be woken for one token. With a level for each, a late
+//! waiter holds up no other, and the bound on sends does not depend on when tasks are polled.
+
 use std::{num::NonZeroU32, sync::Arc, task::Waker, time::Duration};
 
 use courteous_core::{RejectReason, Rejected};

@@ -1,3 +1,31 @@
+//! GCRA's theoretical arrival time (TAT) of a token bucket, in one atomic word.
+//!
+//! The generic cell rate algorithm (ITU-T I.371, annex A) keeps no level of tokens. It keeps one
+//! instant, and a price moves that instant on. Here the instant is the *horizon*: when the bucket
+//! will be full again.
+//!
+//! ```text
+//!            what the bucket lacks
+//!           |<------------------->|
+//! ----------+---------------------+-------------> time
+//!          now                 horizon
+//!
+//! take a price:   next = max(horizon, now) + price
+//!                 next - now <= full: paid, and `next` is the horizon.  Else: too few tokens
+//! ```
+//!
+//! | at | asked for, of a bucket that holds 30 | next | next - now | horizon |
+//! |---|---|---|---|---|
+//! | 100 | 20 | 120 | 20: paid | 120 |
+//! | 100 | 10 | 130 | 30: paid, and the bucket is empty | 130 |
+//! | 100 | 1 | 131 | 31: not paid | 130 |
+//! | 119 | 20 | 150 | 31: not paid, a unit too early | 130 |
+//! | 120 | 20 | 150 | 30: paid | 150 |
+//! | 110, read before the others and used after them | 1 | 151 | 41: not paid | 150 |
+//!
+//! Why an instant and not a level: a level has to be refilled before each look, so two values
+//! change together, and need a lock. An instant needs no refill.
+
 #[cfg(courteous_loom)]
 use loom::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(courteous_loom))]

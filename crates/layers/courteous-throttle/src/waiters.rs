@@ -1,3 +1,22 @@
+//! The queue of a bucket's waiters, and the order in which they may use their grants.
+//!
+//! Waiters are woken in their order, and an executor polls tasks in the order in which they were
+//! woken. So grants are used in order, except after a waiter came back to the queue: it is woken
+//! later than younger waiters that were granted their turns before.
+//!
+//! ```text
+//! ages           B < C
+//! grant 4 -----> C is woken
+//! grant 5 -----> B, which had missed an earlier grant, is woken
+//! C is polled:   B is older, and was woken after C. So C is early: it gets grant 6, is woken once
+//!                more, and is polled after B
+//! ```
+//!
+//! The invariant: `late` has the ages and grants of waiters that were woken out of order, and both
+//! ascend. So one search tells whether a waiter is early. A waiter whose grant is at most
+//! `recalled` has none any more, and learns of that when it is polled: a recall takes constant
+//! time, however many grants there are.
+
 use courteous_core::RejectReason;
 use courteous_limit::LimitId;
 use courteous_limit::{Queue, Ticket, Wakes};

@@ -426,6 +426,37 @@ async fn one_that_came_too_late_for_its_tokens_is_not_overtaken_by_younger_ones(
     assert_ready_ok!(third.poll());
 }
 
+/// The example of `src/bucket_state.rs`.
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_misses_its_grant_holds_up_no_other_and_waits_before_younger_ones() {
+    let ms = Duration::from_millis;
+    let sends = Sends::default();
+    let mut service = ThrottleLayer::new(rate("10/s")).layer(sends.clone());
+    let start = Instant::now();
+    let mut call = |id| task::spawn(ready_call(&mut service, request(id)));
+    assert_ready_ok!(call(0).poll());
+    time::sleep(ms(10)).await;
+    let mut calls = [1, 2, 3].map(&mut call);
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
+    let [b, c, d] = &mut calls;
+    time::sleep(ms(90)).await;
+    assert!(b.is_woken() && !c.is_woken());
+    time::sleep(ms(100)).await;
+    assert!(c.is_woken() && !d.is_woken());
+    assert_ready_ok!(c.poll());
+    time::sleep(ms(50)).await;
+    assert_pending!(b.poll());
+    time::sleep(ms(50)).await;
+    assert!(b.is_woken() && !d.is_woken());
+    assert_ready_ok!(b.poll());
+    time::sleep(ms(100)).await;
+    assert_ready_ok!(d.poll());
+    let expected = [(0, 0), (2, 200), (1, 300), (3, 400)];
+    assert_eq!(sends.all(), expected.map(|(id, at)| (id, start + ms(at))));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_crowd_is_let_through_in_groups_at_the_full_rate() {
     let sends = Sends::default();

@@ -113,7 +113,7 @@ async fn a_body_that_has_ended_wakes_nobody() {
     assert!(body.is_woken());
     let frame = assert_ready!(body.enter(|cx, body| body.poll_frame(cx)));
     assert!(frame.unwrap().is_ok());
-    // It was the last frame. Nobody asks for another one, and no timer waits for that.
+    // It was the last frame. The caller asks for no other, and no timer waits for that.
     sleep(SECOND).await;
     assert!(!body.is_woken());
 }

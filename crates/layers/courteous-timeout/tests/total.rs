@@ -180,7 +180,7 @@ async fn of_nested_deadlines_the_earliest_wins() {
     }
 }
 
-/// Whichever layer notices that the deadline has struck, it tells the timeout that somebody set.
+/// Whichever layer notices that the deadline has struck, it tells the timeout that was set.
 #[tokio::test(start_paused = true)]
 async fn the_limit_of_a_late_call_is_its_timeout_and_not_what_an_inner_layer_had_left() {
     let late = async |inner: Duration| {
