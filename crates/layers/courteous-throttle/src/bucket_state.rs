@@ -1,20 +1,18 @@
 //! One bucket under its lock: the tokens, and the calls that wait for them.
 //!
 //! ```text
-//!        tokens are there, and no call waits --------------------------> sent
-//!       /                                                                 ^
-//! take --- else --> Waiting -- at the front, tokens set aside --> Granted --- polled, spends
-//!       \            ^   |                                        |  |  |
-//!        \           |   | the bucket closes, or the wait         |  |  | an older waiter missed
-//!         \          |   | has become too long                    |  |  | its grant
-//!          \         |   |                                        |  |  v
-//!           \        |   |                                        |  |  Recalled --+
-//!            \       |   |                                        |  v             |
-//!             \      |   |                  not ready yet: gives  |  Away ---------+
-//!              \     |   |                  the tokens back       |                |
-//!               \    +---|-------- polled: back at the place of its age ----------+
-//!                v       v                                        v
-//!              Rejected <--------------- polled after its deadline
+//! take -- tokens are there, and no call waits -------------------------> sent
+//!   |                                                                     ^
+//!   +--> Waiting ----- at the front, tokens are set aside ---> Granted ---+ polled, spends them
+//!         ^  |                                                  | | |
+//!         |  +--> Rejected: the bucket closes, or the           | | +--> Rejected: polled too late
+//!         |       wait has become too long                      | |
+//!         |                                                     | +-- its service is not ready,
+//!         |                                                     |     gives them back: Away --+
+//!         |                                                     +---- an older one missed its |
+//!         |                                                           grant: Recalled --------+
+//!         |                                                                                   |
+//!         +-------------- polled: back in the queue, at the place of its age <----------------+
 //! ```
 //!
 //! A waiter that is granted its turn is woken, and is out of the queue. Its tokens are *set aside*,
