@@ -12,6 +12,9 @@ use courteous::{AnyBody, ReqwestService, Stack, StackLayer, retry::RetryInfo, re
 use courteous_testing::{Answer, End, Script, ScriptServer};
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use net::{brisk_retry, eventually, h1_client, h2_client};
 
@@ -174,5 +177,19 @@ async fn over_http2_answers_trailers_and_faults_are_the_same() {
         Some(StopReason::NotIdempotent),
         "{error}"
     );
+    server.assert_done();
+}
+
+#[tokio::test]
+async fn a_channel_of_tonic_speaks_with_the_server() {
+    let serving = Answer::grpc_message([8, 1]);
+    let server = serve([Answer::grpc_status(14), serving]).await;
+    let stack = Stack::grpc().with_retry(brisk_retry());
+    let stack = stack.with_idempotent_methods(["/grpc.health.v1.Health/Check"]);
+    let channel = tonic::transport::Endpoint::from_shared(server.url("")).unwrap();
+    let stack = stack.unwrap().build().unwrap();
+    let mut client = HealthClient::new(stack.layer(channel.connect_lazy()));
+    let response = client.check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(response.get_ref().status(), ServingStatus::Serving);
     server.assert_done();
 }

@@ -19,6 +19,9 @@ use courteous_testing::{
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::time::Instant;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -229,4 +232,19 @@ async fn seeded_dice_give_the_same_gaps_in_each_run_and_no_jitter_gives_known_on
     let backoff = Backoff::constant(SECOND).with_jitter(Jitter::None);
     let plain = RetryLayer::new().with_backoff(backoff);
     assert_eq!(gaps(plain).await, [SECOND, SECOND]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grpc_status_is_tried_again_and_a_message_is_the_answer() {
+    const CHECK: &str = "/grpc.health.v1.Health/Check";
+    // A `HealthCheckResponse` with the status SERVING.
+    let serving = Answer::grpc_message([8, 1]);
+    let server = Script::new([Answer::grpc_status(14), serving]).service();
+    let stack = Stack::grpc().with_idempotent_methods([CHECK]).unwrap();
+    let mut client = HealthClient::new(stack.build().unwrap().layer(server.clone()));
+    let response = client.check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(response.get_ref().status(), ServingStatus::Serving);
+    let calls = server.calls();
+    assert_eq!((calls.len(), calls.times_processed()), (2, 1), "{calls}");
+    assert_eq!(calls.to(CHECK).len(), 2);
 }

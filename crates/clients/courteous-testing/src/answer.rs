@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::RET
 
 use crate::{InvalidAnswer, ScriptBody};
 
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 /// What a scripted server does with one call.
 ///
 /// A status alone is an answer: `503.into()`. Clones are independent, and each can be given many
@@ -19,6 +21,8 @@ use crate::{InvalidAnswer, ScriptBody};
 /// | the answer | what the client sees | [`is_processed`](Self::is_processed) |
 /// |---|---|---|
 /// | [`ok`](Self::ok), [`status`](Self::status) | a response | 2xx |
+/// | [`grpc_message`](Self::grpc_message) | a message of gRPC | yes |
+/// | [`grpc_status`](Self::grpc_status) | a status of gRPC | no |
 /// | [`never`](Self::never) | silence | no |
 /// | [`connection_refused`](Self::connection_refused) | an error: never sent | no |
 /// | [`connection_reset`](Self::connection_reset), [`connection_closed`](Self::connection_closed) | an error: maybe processed | no |
@@ -108,6 +112,33 @@ impl Answer {
             Ok(status) => Self::response(status),
             Err(_) => Self::invalid(format!("{status} is no status code")),
         }
+    }
+
+    /// The answer of a gRPC server to a unary call, with this message: its bytes as Protobuf has
+    /// them, without the prefix of five bytes. The status OK comes in the trailers.
+    #[must_use]
+    pub fn grpc_message(message: impl AsRef<[u8]>) -> Self {
+        let message = message.as_ref();
+        let Ok(length) = u32::try_from(message.len()) else {
+            return Self::invalid("a gRPC message of more than 4 GiB".to_owned());
+        };
+        let frame = [&[0], &length.to_be_bytes()[..], message].concat();
+        let mut trailers = HeaderMap::new();
+        trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+        Self::grpc().body(frame).trailers(trailers)
+    }
+
+    /// The answer of a gRPC server that fails with this status code, such as 14 for UNAVAILABLE. It
+    /// consists of its head, as that of most servers does ("Trailers-Only").
+    ///
+    /// It is not [processed](Self::is_processed) by default.
+    #[must_use]
+    pub fn grpc_status(code: u8) -> Self {
+        Self::grpc().header(GRPC_STATUS.as_str(), code.to_string())
+    }
+
+    fn grpc() -> Self {
+        Self::ok().header("content-type", "application/grpc")
     }
 
     /// No answer: the server keeps the connection, and is silent for ever.
@@ -288,11 +319,15 @@ impl Answer {
         self
     }
 
-    /// Whether the server processes the request. By default, if the status is 2xx.
+    /// Whether the server processes the request. By default, if the status is 2xx, and the head has
+    /// no gRPC status of a failure.
     #[must_use]
     pub fn is_processed(&self) -> bool {
         let by_default = || match &self.deed {
-            Deed::Respond(respond) => respond.status.is_success(),
+            Deed::Respond(respond) => {
+                let grpc_status = respond.headers.get(GRPC_STATUS);
+                respond.status.is_success() && grpc_status.is_none_or(|code| code == "0")
+            }
             Deed::Fail(_) | Deed::Never | Deed::Invalid(_) => false,
         };
         self.processed.unwrap_or_else(by_default)
@@ -431,6 +466,9 @@ impl fmt::Display for Answer {
         match &self.deed {
             Deed::Respond(respond) => {
                 write!(f, "{}", respond.status)?;
+                if let Some(code) = respond.headers.get(GRPC_STATUS) {
+                    write!(f, " (grpc-status: {})", code.to_str().unwrap_or("?"))?;
+                }
                 if let Some(wait) = respond.headers.get(RETRY_AFTER) {
                     write!(f, " (retry-after: {})", wait.to_str().unwrap_or("?"))?;
                 }

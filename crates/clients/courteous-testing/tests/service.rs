@@ -14,7 +14,7 @@ use courteous_core::{
     BoxError, Classified, Classify, Effect, Fault, NoRuntime, Outcome, Verdict, find_cause,
 };
 use courteous_testing::{
-    Answer, End, InvalidAnswer, Script, ScriptBody, ScriptService, UnexpectedCall,
+    Answer, Calls, End, InvalidAnswer, Mismatch, Script, ScriptBody, ScriptService, UnexpectedCall,
 };
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
@@ -526,4 +526,40 @@ async fn a_spawned_call_compiles() {
             .map(|body| body.to_bytes())
     });
     assert_eq!(call.await.unwrap().unwrap(), "");
+}
+
+#[test]
+fn what_a_test_holds_may_go_anywhere() {
+    fn check<T: Send + Sync + Clone + std::fmt::Debug>() {}
+    check::<Answer>();
+    check::<Script>();
+    check::<ScriptService>();
+    check::<Calls>();
+    check::<Mismatch>();
+    fn is_send<T: Send>(_: T) {}
+    is_send(Script::always(200).service().oneshot(get("/")));
+    is_send(ScriptBody::new());
+}
+
+#[test]
+fn an_answer_tells_itself_in_one_line() {
+    for (answer, text) in [
+        (Answer::from(204), "204 No Content"),
+        (Answer::grpc_status(14), "200 OK (grpc-status: 14)"),
+        (Answer::ok().body("x").stall_body(), "200 OK, body stalls"),
+        (
+            Answer::ok().cut_body().after(SECOND),
+            "200 OK, body cut after 1s",
+        ),
+        (Answer::lost(), "connection reset, processed"),
+        (Answer::ok().not_processed(), "200 OK, not processed"),
+        (Answer::never(), "no answer"),
+        (Answer::connection_refused(), "connection refused"),
+        (Answer::error(|| "mine"), "error"),
+    ] {
+        assert_eq!(answer.to_string(), text);
+        assert_eq!(format!("{answer:?}"), format!("Answer({text})"));
+    }
+    assert!(!Answer::grpc_status(14).is_processed() && Answer::grpc_status(0).is_processed());
+    assert!(Answer::grpc_message([]).is_processed());
 }
