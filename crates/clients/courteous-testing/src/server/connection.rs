@@ -3,6 +3,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 #[cfg(not(feature = "server-http2"))]
@@ -107,7 +108,11 @@ struct Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if self.line.lock().resets {
-            let _ = self.stream.set_zero_linger();
+            #[allow(
+                deprecated,
+                reason = "a linger of zero does not block, and its other name is newer than our oldest Tokio"
+            )]
+            let _ = self.stream.set_linger(Some(Duration::ZERO));
         }
     }
 }
