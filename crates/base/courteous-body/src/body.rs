@@ -6,16 +6,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous_core::{BoxError, Upload};
+use courteous_core::BoxError;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{Kept, NotReplayable, Replay, hint::Hint, shared::Shared};
+use crate::{hint::Hint, shared::Shared};
 
 /// A body that streams through and can be given again.
 ///
-/// Until it is [kept](Replay::keep) it only passes on the frames of its source. From then on a copy
-/// of what is read is held in memory, up to the limit. [`Kept::again`] makes a new body that first
-/// gives the held bytes, and then continues with the source where the previous body stopped.
+/// Until it is [kept](crate::Replay::keep) it only passes on the frames of its source. From then on
+/// a copy of what is read is held in memory, up to the limit.
+/// [`Kept::again`](crate::Kept::again) makes a new body that first gives the held bytes, and then
+/// continues with the source where the previous body stopped.
 ///
 /// It is `Unpin` whatever its source is, and `Sync` if its source is `Send`.
 ///
@@ -75,32 +76,14 @@ impl<B> ReplayBody<B> {
         }
     }
 
+    /// The source, the offset of what this copy gives next, and its length.
+    pub(crate) fn rest(&self) -> (Option<Arc<Shared<B>>>, u64, Hint) {
+        (self.shared.clone(), self.offset, self.hint)
+    }
+
     fn advance(&mut self, len: u64) {
         self.offset += len;
         self.hint = self.hint.after(len);
-    }
-}
-
-impl<B: Body<Data = Bytes>> Replay for ReplayBody<B>
-where
-    B::Error: Into<BoxError>,
-{
-    type Kept = Kept<B>;
-
-    fn keep_in_place(&mut self, limit: usize) -> Kept<B> {
-        Kept::new(self.shared.clone(), self.offset, limit, self.hint)
-    }
-
-    fn check(kept: &Kept<B>) -> Result<(), NotReplayable> {
-        kept.check()
-    }
-
-    fn again(kept: &Kept<B>) -> Result<Self, NotReplayable> {
-        kept.again()
-    }
-
-    fn upload(kept: &Kept<B>) -> Option<Upload> {
-        kept.upload()
     }
 }
 

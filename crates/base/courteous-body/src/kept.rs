@@ -4,7 +4,7 @@ use bytes::Bytes;
 use courteous_core::{BoxError, Upload};
 use http_body::Body;
 
-use crate::{NotReplayable, ReplayBody, hint::Hint, shared::Shared};
+use crate::{NotReplayable, Replay, ReplayBody, hint::Hint, shared::Shared};
 
 /// The half of a [`ReplayBody`] that stays behind and makes the next attempt's body.
 ///
@@ -97,6 +97,30 @@ impl<B> Kept<B> {
             self.start,
             self.hint,
         ))
+    }
+}
+
+impl<B: Body<Data = Bytes>> Replay for ReplayBody<B>
+where
+    B::Error: Into<BoxError>,
+{
+    type Kept = Kept<B>;
+
+    fn keep_in_place(&mut self, limit: usize) -> Kept<B> {
+        let (shared, offset, hint) = self.rest();
+        Kept::new(shared, offset, limit, hint)
+    }
+
+    fn check(kept: &Kept<B>) -> Result<(), NotReplayable> {
+        kept.check()
+    }
+
+    fn again(kept: &Kept<B>) -> Result<Self, NotReplayable> {
+        kept.again()
+    }
+
+    fn upload(kept: &Kept<B>) -> Option<Upload> {
+        kept.upload()
     }
 }
 

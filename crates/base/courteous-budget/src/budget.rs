@@ -10,7 +10,8 @@ use courteous_core::{Fault, plain::Plain};
 use tokio::time::Instant;
 
 use crate::{
-    BudgetBuilder, BudgetSettings, BudgetSnapshot, InvalidBudget, account::Account, ledger::Ledger,
+    BudgetSettings, BudgetSnapshot, InvalidBudget, account::Account, all_settings::AllSettings,
+    ledger::Ledger, prices::Prices,
 };
 
 /// Bounds how many retries all calls that share it may make, in proportion to the calls that
@@ -57,7 +58,7 @@ use crate::{
 /// A server that is overloaded, and not gone, does all that work. At 20 % of its capacity it takes
 /// 49 s to recover without retries; 53 s after a restart of 100 processes; and 79 s after a restart
 /// of 1,000. Their 8,000 retries are eight seconds of its whole capacity. Give a fleet of that many
-/// small clients a [`start`](BudgetBuilder::start) of 0 or 1.
+/// small clients a [`start`](crate::BudgetBuilder::start) of 0 or 1.
 ///
 /// # Gates
 ///
@@ -103,8 +104,8 @@ pub struct Budget {
 }
 
 struct Shared {
-    /// The builder that made the budget; `None`: unlimited.
-    builder: Option<BudgetBuilder>,
+    /// `None`: unlimited.
+    settings: Option<AllSettings>,
     prices: Prices,
     /// `None`: unlimited.
     account: Option<Account>,
@@ -114,25 +115,11 @@ struct Shared {
     observed: OnceLock<Budget>,
 }
 
-/// The cost of a retry, by the failure that it follows, in tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Prices {
-    pub(crate) no_response: u32,
-    pub(crate) server: u32,
-    pub(crate) throttled: u32,
-    pub(crate) gated: u32,
-}
-
 impl Budget {
     /// A budget with the defaults.
     #[must_use]
     pub fn new() -> Self {
-        BudgetBuilder::new().build_valid()
-    }
-
-    /// A budget with other settings.
-    pub fn builder() -> BudgetBuilder {
-        BudgetBuilder::new()
+        Self::of(AllSettings::DEFAULT)
     }
 
     /// A budget without a bound, for batches whose attempts are bounded in another way.
@@ -141,14 +128,15 @@ impl Budget {
         Self::with(Prices::DEFAULT, None, None)
     }
 
-    pub(crate) fn with(
-        prices: Prices,
-        ledger: Option<Ledger>,
-        builder: Option<BudgetBuilder>,
-    ) -> Self {
+    /// A budget with settings that follow the rules.
+    pub(crate) fn of(settings: AllSettings) -> Self {
+        Self::with(settings.prices, Some(settings.ledger()), Some(settings))
+    }
+
+    fn with(prices: Prices, ledger: Option<Ledger>, settings: Option<AllSettings>) -> Self {
         Self {
             shared: Arc::new(Shared {
-                builder,
+                settings,
                 prices,
                 account: ledger.map(Account::new),
                 paid: AtomicU64::new(0),
@@ -182,8 +170,8 @@ impl Budget {
     /// All settings that a file can state; empty if the budget is unlimited.
     #[must_use]
     pub fn settings(&self) -> BudgetSettings {
-        let builder = self.shared.builder.as_ref();
-        builder.map_or_else(BudgetSettings::default, BudgetBuilder::all)
+        let settings = self.shared.settings.as_ref();
+        settings.map_or_else(BudgetSettings::default, AllSettings::all)
     }
 
     /// Returns this budget if it already has these `settings`, else a new budget that shares
@@ -191,13 +179,14 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// If the settings contradict the rules of [`BudgetBuilder::build`].
+    /// If the settings contradict the rules of
+    /// [`BudgetBuilder::build`](crate::BudgetBuilder::build).
     pub fn with_settings(&self, settings: &BudgetSettings) -> Result<Self, InvalidBudget> {
         if settings.differs_from(&self.settings()).is_none() {
             return Ok(self.clone());
         }
-        let builder = self.shared.builder.unwrap_or(BudgetBuilder::new());
-        builder.settings(settings).build()
+        let own = self.shared.settings.unwrap_or(AllSettings::DEFAULT);
+        own.with(settings).check().map(Self::of)
     }
 
     /// The current state, for a health check or a support ticket.
@@ -221,10 +210,10 @@ impl Budget {
             let Shared {
                 prices,
                 account,
-                builder,
+                settings,
                 ..
             } = &*self.shared;
-            Self::with(*prices, account.as_ref().map(Account::fresh), *builder)
+            Self::with(*prices, account.as_ref().map(Account::fresh), *settings)
         };
         self.shared.observed.get_or_init(new).clone()
     }
@@ -285,25 +274,6 @@ impl fmt::Debug for Budget {
             .field("retries", &self.retries())
             .field("refusals", &self.refusals())
             .finish_non_exhaustive()
-    }
-}
-
-impl Prices {
-    pub(crate) const DEFAULT: Self = Self {
-        no_response: 2,
-        server: 1,
-        throttled: 1,
-        gated: 0,
-    };
-
-    const fn of(self, fault: Fault, gated: bool) -> u32 {
-        match fault {
-            Fault::Throttled if gated => self.gated,
-            Fault::Throttled => self.throttled,
-            Fault::Server => self.server,
-            // A kind of fault that is not known here yet has the higher price.
-            _ => self.no_response,
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{error::Error, fmt};
+use crate::NoRandomBytes;
 
 /// `N` random bytes, drawn from the operating system by this very call.
 ///
@@ -22,22 +22,6 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], NoRandomBytes> {
     Ok(bytes)
 }
 
-/// The operating system had no random bytes to give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoRandomBytes(pub(crate) getrandom::Error);
-
-impl fmt::Display for NoRandomBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the operating system gave no random bytes")
-    }
-}
-
-impl Error for NoRandomBytes {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,15 +37,5 @@ mod tests {
             zeros |= !bits;
         }
         assert_eq!(ones & zeros, u128::MAX);
-    }
-
-    #[test]
-    fn an_error_says_what_failed_and_leaves_the_cause_to_its_source() {
-        let error = NoRandomBytes(getrandom::Error::UNSUPPORTED);
-        assert_eq!(
-            error.to_string(),
-            "the operating system gave no random bytes"
-        );
-        assert!(error.source().is_some());
     }
 }

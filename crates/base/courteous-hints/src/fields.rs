@@ -17,11 +17,9 @@ use crate::{
     number::{Number, Unit, text},
     quota_scope::QuotaScope,
     reading::Reading,
-    reset, structured,
+    reset,
+    structured::{self, MOST},
 };
-
-/// How many limits of one field are read.
-pub(crate) const MOST: usize = 16;
 
 /// The values of the field `name`, in lower case.
 ///

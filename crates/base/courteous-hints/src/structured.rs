@@ -14,13 +14,15 @@ use std::{ops::Deref, time::Duration};
 use http::HeaderMap;
 
 use crate::{
-    fields::MOST,
     moment::Moment,
     number::{Number, Unit, text},
     quota_scope::QuotaScope,
     reading::Reading,
     reset,
 };
+
+/// How many limits of one field are read.
+pub(crate) const MOST: usize = 16;
 
 /// Hands out what one line of `RateLimit`, or of a field that is built like it, says about each
 /// limit.

@@ -11,6 +11,7 @@ mod pages;
 mod queue;
 mod queued_turn;
 mod quotas;
+mod serve;
 mod settler;
 mod shared;
 mod shortcut;
@@ -33,8 +34,9 @@ pub use overflow::Overflow;
 pub use queue::{Queue, Ticket};
 pub use queued_turn::QueuedTurn;
 pub use quotas::{Admission, Pace, Quotas, ToldQuota};
+pub use serve::{Next, Serve};
 pub use settler::{Settled, Settler};
-pub use shared::{Next, Serve, Shared};
+pub use shared::Shared;
 pub use shortcut::Shortcut;
 pub use snapshot::{
     BucketSnapshot, Busiest, InvalidRates, Labels, StoreSnapshot, ThrottleSnapshot, WITHOUT_ROOM,

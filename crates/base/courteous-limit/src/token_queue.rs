@@ -7,7 +7,7 @@ use crate::{
     ask::Ask,
     queue::Ticket,
     quotas::{Admission, Quotas},
-    shared::Serve,
+    serve::Serve,
     spread::Spread,
     wakes::KeptWaker,
 };

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use http::Method;
 
-use crate::{Answer, Call, ScriptService};
+use crate::{Answer, Call};
 
 /// What a server answers, call by call.
 ///
@@ -11,7 +11,7 @@ use crate::{Answer, Call, ScriptService};
 ///
 /// | | further calls |
 /// |---|---|
-/// | by default | fail with [`UnexpectedCall`](crate::UnexpectedCall), and [`verify`](ScriptService::verify) reports them |
+/// | by default | fail with [`UnexpectedCall`](crate::UnexpectedCall), and [`verify`](crate::ScriptService::verify) reports them |
 /// | [`then_repeat`](Self::then_repeat) | get the same answer for ever |
 /// | [`then_with`](Self::then_with) | get what a closure says |
 ///
@@ -179,12 +179,6 @@ impl Script {
     #[must_use]
     pub fn per_path(self) -> Self {
         self.per(|call| call.uri().path().to_owned())
-    }
-
-    /// A service that answers by this script.
-    #[must_use]
-    pub fn service(self) -> ScriptService {
-        ScriptService::new(self)
     }
 
     /// The part of the script that is for `call`. Calls foreign code.

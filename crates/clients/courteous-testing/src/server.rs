@@ -1,5 +1,6 @@
 mod connection;
 mod exchange;
+mod line;
 mod sent_body;
 
 use std::{

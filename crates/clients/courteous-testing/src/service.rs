@@ -40,6 +40,14 @@ pub struct ScriptService {
     record: Arc<Record>,
 }
 
+impl Script {
+    /// A service that answers by this script.
+    #[must_use]
+    pub fn service(self) -> ScriptService {
+        ScriptService::new(self)
+    }
+}
+
 impl ScriptService {
     pub(crate) fn new(script: Script) -> Self {
         Self {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Report, Results, Stack};
+use crate::{Report, Stack};
 
 /// A floor that this project's stack has to reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +46,10 @@ fn place(report: &Report) -> String {
     format!("{}, {} clients, {}", at.id(), at.clients(), report.stack())
 }
 
-pub(crate) fn floors(results: &Results) -> Vec<Floor> {
+/// What the `reports` of this project's stacks have to reach, and whether they do.
+pub(crate) fn floors(reports: &[Report]) -> Vec<Floor> {
     let mut floors = Vec::new();
-    for report in results.reports() {
+    for report in reports {
         let Some(jitter) = jitter_floor(report.stack()) else {
             continue;
         };
@@ -61,7 +62,7 @@ pub(crate) fn floors(results: &Results) -> Vec<Floor> {
             it.leaked
         );
         floors.push(Floor::new(held == 0, text));
-        let bare = results.find(at.id(), at.clients(), Stack::NoRetry);
+        let bare = Report::find(reports, at.id(), at.clients(), Stack::NoRetry.name());
         let bare = bare.map(Report::metrics);
         if bare.is_some_and(|bare| bare.recovered) {
             let text = format!("{}: comes back where no-retry does", place(report));

@@ -47,6 +47,19 @@ where
 }
 
 impl Report {
+    /// The report on a stack in a scenario, if it is among `reports`.
+    pub(crate) fn find<'a>(
+        reports: &'a [Self],
+        scenario: &str,
+        clients: usize,
+        stack: &str,
+    ) -> Option<&'a Self> {
+        reports.iter().find(|report| {
+            let at = &report.scenario;
+            at.id() == scenario && at.clients() == clients && report.stack == stack
+        })
+    }
+
     /// The same report, under a name.
     #[must_use]
     pub fn with_stack(mut self, name: impl Into<Cow<'static, str>>) -> Self {

@@ -22,17 +22,14 @@ impl Results {
     /// The report on a stack in a scenario.
     #[must_use]
     pub fn find(&self, scenario: &str, clients: usize, stack: Stack) -> Option<&Report> {
-        self.reports.iter().find(|report| {
-            let at = report.scenario();
-            at.id() == scenario && at.clients() == clients && report.stack() == stack.name()
-        })
+        Report::find(&self.reports, scenario, clients, stack.name())
     }
 
     /// What this project's stack has to reach, and whether it does, for the scenarios that were
     /// run.
     #[must_use]
     pub fn floors(&self) -> Vec<Floor> {
-        floors::floors(self)
+        floors::floors(&self.reports)
     }
 
     /// A short table in Markdown, of the stacks that were run in all scenarios. A cell has the

@@ -7,9 +7,8 @@ use tower_layer::Layer;
 use crate::{
     IdempotencyKey, IntoKey, InvalidHosts, InvalidMethods, KeyFormat, KeySettings, RandomUuid,
     hosts::Hosts,
+    settings::{Settings, default_methods},
 };
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Gives each call one idempotency key, the same on all its attempts. See [`IdempotencyKey`].
 #[derive(Clone)]
@@ -18,28 +17,12 @@ pub struct IdempotencyKeyLayer<G = RandomUuid> {
     generator: G,
 }
 
-/// What does not depend on the generator's type.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) header: HeaderName,
-    pub(crate) format: KeyFormat,
-    pub(crate) methods: Vec<Method>,
-    pub(crate) hosts: Hosts,
-    pub(crate) observe: Option<ObserveOnly>,
-}
-
 impl IdempotencyKeyLayer {
     /// A random UUID as `Idempotency-Key` for each `POST` and `PATCH` request, whatever its host.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            settings: Settings {
-                header: IDEMPOTENCY_KEY,
-                format: KeyFormat::default(),
-                methods: default_methods(),
-                hosts: Hosts::default(),
-                observe: None,
-            },
+            settings: Settings::default(),
             generator: RandomUuid,
         }
     }
@@ -184,20 +167,6 @@ impl<G> IdempotencyKeyLayer<G> {
             generator: generate,
         }
     }
-}
-
-impl Settings {
-    pub(crate) fn all(&self) -> KeySettings {
-        KeySettings {
-            header: Some(self.header.clone()),
-            methods: Some(self.methods.clone()),
-            hosts: self.hosts.texts(),
-        }
-    }
-}
-
-fn default_methods() -> Vec<Method> {
-    vec![Method::POST, Method::PATCH]
 }
 
 impl<S, G: Clone> Layer<S> for IdempotencyKeyLayer<G> {

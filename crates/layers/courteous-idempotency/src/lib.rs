@@ -122,6 +122,7 @@ mod key_settings;
 mod layer;
 mod recent;
 mod service;
+mod settings;
 
 pub use error::{InvalidHosts, InvalidKey, InvalidMethods};
 pub use format::KeyFormat;

@@ -11,7 +11,7 @@ use courteous_core::{
 use http::{HeaderValue, Request};
 use tower_service::Service;
 
-use crate::{Generator, KeySettings, RandomUuid, ResponseFuture, events, layer::Settings};
+use crate::{Generator, KeySettings, RandomUuid, ResponseFuture, events, settings::Settings};
 
 /// Gives each call one idempotency key: the service that
 /// [`IdempotencyKeyLayer`](crate::IdempotencyKeyLayer) makes.

@@ -1,10 +1,9 @@
 //! What the timeouts tell a subscriber: the table is on the crate's page.
 
+use courteous_core::Elapsed;
 #[cfg(feature = "tracing")]
 use courteous_core::RequestLine;
 use http::Request;
-
-use crate::limit::Limit;
 
 /// The request that an event will be about. It is kept only while a subscriber listens.
 #[derive(Debug, Default)]
@@ -30,9 +29,8 @@ impl Subject {
 /// A limit has struck, or would have struck if it were not only `observed`.
 #[cfg(feature = "tracing")]
 #[cold]
-pub(crate) fn elapsed(limit: &Limit, subject: &Subject, observed: bool) {
+pub(crate) fn elapsed(elapsed: &Elapsed, subject: &Subject, observed: bool) {
     let request = subject.request.as_deref();
-    let elapsed = limit.elapsed();
     tracing::debug!(
         name: "elapsed",
         target: "courteous::timeout",
@@ -50,4 +48,4 @@ pub(crate) fn elapsed(limit: &Limit, subject: &Subject, observed: bool) {
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) const fn elapsed(_: &Limit, _: &Subject, _: bool) {}
+pub(crate) const fn elapsed(_: &Elapsed, _: &Subject, _: bool) {}

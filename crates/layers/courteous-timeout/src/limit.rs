@@ -83,7 +83,7 @@ impl Limit {
 
     /// The error, and the event that says so of the request that `subject` is.
     pub(crate) fn strike(&self, subject: &Subject) -> BoxError {
-        events::elapsed(self, subject, false);
+        events::elapsed(&self.elapsed, subject, false);
         self.elapsed.into()
     }
 }

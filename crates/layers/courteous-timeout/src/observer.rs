@@ -42,6 +42,6 @@ impl Observer {
     #[cold]
     pub(crate) fn tell(self, limit: &Limit, subject: &Subject) {
         self.switch.record(self.decision);
-        events::elapsed(limit, subject, true);
+        events::elapsed(&limit.elapsed(), subject, true);
     }
 }

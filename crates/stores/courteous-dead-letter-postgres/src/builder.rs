@@ -12,6 +12,7 @@ use tokio_postgres::{
 
 use crate::spill::Spill;
 use crate::{
+    PostgresError,
     connect::{By, PLAIN},
     settings::Settings,
     store::PostgresStore,
@@ -38,6 +39,34 @@ use crate::{
 #[must_use = "a builder does nothing until it opens a store"]
 pub struct PostgresBuilder {
     settings: Settings,
+}
+
+impl PostgresStore {
+    /// Connects to the database that `url` names, and makes the tables if they are not there.
+    ///
+    /// `url` may begin with `postgres://`, or have the form `host=/run/postgresql dbname=payments`.
+    /// The connection is not encrypted; [`PostgresBuilder::with_tls`] does that.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL cannot be read, the database cannot be reached, or its tables are of a
+    /// newer version.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::builder(url)
+            .map_err(StoreError::failed)?
+            .connect()
+            .await
+    }
+
+    /// Returns a builder, for settings other than the defaults.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL cannot be read.
+    pub fn builder(url: &str) -> Result<PostgresBuilder, PostgresError> {
+        let config = url.parse().map_err(|error| PostgresError::new(&error))?;
+        Ok(PostgresBuilder::new(config))
+    }
 }
 
 impl PostgresBuilder {

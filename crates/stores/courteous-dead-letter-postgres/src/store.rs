@@ -9,9 +9,7 @@ use courteous_dead_letter::{
     Record, Settlement, Sink, Stats, StoreError, Unreadable,
 };
 
-use crate::{
-    PostgresBuilder, PostgresError, handle::Handle, look, settings::Settings, settle::Settle,
-};
+use crate::{handle::Handle, look, settings::Settings, settle::Settle};
 
 /// Keeps letters in Postgres, for many machines.
 ///
@@ -31,13 +29,13 @@ use crate::{
 /// # When Postgres is away
 ///
 /// A request waits for a new connection for as long as the store's
-/// [patience](PostgresBuilder::with_patience), 5 s by default. Then the request fails, with a
-/// [`PostgresError`] as its source. A statement whose answer was lost is tried again, and does
+/// [patience](crate::PostgresBuilder::with_patience), 5 s by default. Then the request fails, with a
+/// [`PostgresError`](crate::PostgresError) as its source. A statement whose answer was lost is tried again, and does
 /// nothing twice. A claim is the exception: if its answer was lost, its records stay claimed until
 /// their lease ends.
 ///
-/// Waiting letters are held in memory, within a [bound](PostgresBuilder::with_max_waiting). Further
-/// letters are refused with [`PushError::Full`]. With a [spill](PostgresBuilder::with_spill),
+/// Waiting letters are held in memory, within a [bound](crate::PostgresBuilder::with_max_waiting). Further
+/// letters are refused with [`PushError::Full`]. With a [spill](crate::PostgresBuilder::with_spill),
 /// letters are written to a store on this machine instead, and so are letters that Postgres
 /// refuses. They are handed over when Postgres is back.
 ///
@@ -54,7 +52,7 @@ use crate::{
 /// # Errors
 ///
 /// [`StoreError::NewerSchema`], at once, if the tables are of a newer version. Every error of the
-/// database, or of the way to it, is a [`PostgresError`] in [`StoreError::Failed`] and
+/// database, or of the way to it, is a [`PostgresError`](crate::PostgresError) in [`StoreError::Failed`] and
 /// [`PushError::Failed`].
 ///
 /// # Example
@@ -92,32 +90,6 @@ pub struct Backlog {
 }
 
 impl PostgresStore {
-    /// Connects to the database that `url` names, and makes the tables if they are not there.
-    ///
-    /// `url` may begin with `postgres://`, or have the form `host=/run/postgresql dbname=payments`.
-    /// The connection is not encrypted; [`PostgresBuilder::with_tls`] does that.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the URL cannot be read, the database cannot be reached, or its tables are of a
-    /// newer version.
-    pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        Self::builder(url)
-            .map_err(StoreError::failed)?
-            .connect()
-            .await
-    }
-
-    /// Returns a builder, for settings other than the defaults.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the URL cannot be read.
-    pub fn builder(url: &str) -> Result<PostgresBuilder, PostgresError> {
-        let config = url.parse().map_err(|error| PostgresError::new(&error))?;
-        Ok(PostgresBuilder::new(config))
-    }
-
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             handle: Arc::new(Handle::new(settings)),

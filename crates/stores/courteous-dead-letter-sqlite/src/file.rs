@@ -53,7 +53,8 @@ impl File {
         }
         let file = Self::found(path)?;
         for path in [&file.path, &file.log(), &file.index()] {
-            tighten(path, mode)?;
+            tighten(path, mode)
+                .map_err(|wrong| SqliteError::because(SqliteFault::Exposed, wrong))?;
         }
         Ok(file)
     }

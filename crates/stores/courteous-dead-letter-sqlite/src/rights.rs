@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
-use crate::{SqliteError, SqliteFault};
-
 /// Takes away the rights that a file gives beyond `mode`. Does nothing if there is no file.
 ///
 /// # Errors
 ///
-/// [`SqliteFault::Exposed`] if the rights cannot be taken away.
+/// Which rights cannot be taken away.
 #[cfg(unix)]
-pub(crate) fn tighten(path: &Path, mode: u32) -> Result<(), SqliteError> {
+pub(crate) fn tighten(path: &Path, mode: u32) -> Result<(), String> {
     use std::{
         fs::{self, Permissions},
         os::unix::fs::{MetadataExt, PermissionsExt},
@@ -29,18 +27,15 @@ pub(crate) fn tighten(path: &Path, mode: u32) -> Result<(), SqliteError> {
         return Ok(());
     }
     let owner = fs::metadata(path).map_or(0, |found| found.uid());
-    Err(SqliteError::because(
-        SqliteFault::Exposed,
-        format!(
-            "{} has mode {found:04o}, may have {mode:04o}, and cannot be changed by user {}: it belongs to user {owner}",
-            path.display(),
-            nix::unistd::geteuid(),
-        ),
+    Err(format!(
+        "{} has mode {found:04o}, may have {mode:04o}, and cannot be changed by user {}: it belongs to user {owner}",
+        path.display(),
+        nix::unistd::geteuid(),
     ))
 }
 
 #[cfg(not(unix))]
-pub(crate) fn tighten(_: &Path, _: u32) -> Result<(), SqliteError> {
+pub(crate) fn tighten(_: &Path, _: u32) -> Result<(), String> {
     Ok(())
 }
 

@@ -60,6 +60,28 @@ const LOG_BYTES: i64 = 4 * MIB as i64;
 /// The longest time that SQLite waits for a lock.
 const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX as u64);
 
+impl SqliteStore {
+    /// Opens the file at `path`, or creates it, with the default [settings](SqliteSettings).
+    ///
+    /// This blocks for milliseconds, or while another program has the file locked.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`SqliteSettings::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        SqliteSettings::new().open(path)
+    }
+
+    /// Opens the file at `path` read-only, with the default [settings](SqliteSettings).
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`SqliteSettings::open_read_only`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        SqliteSettings::new().open_read_only(path)
+    }
+}
+
 impl SqliteSettings {
     /// Returns the defaults.
     #[must_use]

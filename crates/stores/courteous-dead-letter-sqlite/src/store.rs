@@ -13,7 +13,7 @@ use courteous_dead_letter::{
 use rusqlite::Connection;
 
 use crate::{
-    SqliteError, SqliteFault, SqliteSettings, backup, columns,
+    SqliteError, SqliteFault, backup, columns,
     file::File,
     job::{Answer, Asked, Job, Kind},
     queue::{Queue, Refusal, Weight},
@@ -42,9 +42,9 @@ use crate::{
 /// A store is a handle: its clones are the same store. It needs no runtime, and may be used from
 /// several runtimes, one after another or at once. Several processes on the same machine may open
 /// the same file. Each waits for the others as long as its [lock
-/// timeout](SqliteSettings::with_lock_timeout) allows. Do not put the file on a network file system
-/// (see "Write-Ahead Logging" in SQLite's documentation). Use Postgres to share letters between
-/// machines.
+/// timeout](crate::SqliteSettings::with_lock_timeout) allows. Do not put the file on a network file
+/// system (see "Write-Ahead Logging" in SQLite's documentation). Use Postgres to share letters
+/// between machines.
 ///
 /// A store does not work in a forked process, as the fork does not copy the thread. There it
 /// answers [`PushError::Closed`] and [`StoreError::Closed`]. Open the store after the fork.
@@ -53,8 +53,9 @@ use crate::{
 ///
 /// The file is created so that only its owner may read it (mode 0600). So are the two files that
 /// SQLite puts beside it, `-wal` and `-shm`. If a file gives others more rights, the store takes
-/// them away or refuses the file: see [`SqliteSettings::with_mode`]. The file holds bodies as they
-/// are. A fourth file, `-reserve`, keeps [room on the disk](SqliteSettings::with_reserve).
+/// them away or refuses the file: see
+/// [`SqliteSettings::with_mode`](crate::SqliteSettings::with_mode). The file holds bodies as they
+/// are. A fourth file, `-reserve`, keeps [room on the disk](crate::SqliteSettings::with_reserve).
 ///
 /// # Backups
 ///
@@ -97,8 +98,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`PushError::Full`]: the queue has reached its [bound](SqliteSettings::with_max_queued), or the
-/// file has reached its [largest size](SqliteSettings::with_max_file_bytes), or the disk is full.
+/// [`PushError::Full`]: the queue has reached its [bound](crate::SqliteSettings::with_max_queued),
+/// or the file has reached its [largest size](crate::SqliteSettings::with_max_file_bytes), or the
+/// disk is full.
 /// All other errors hold an [`SqliteError`].
 #[derive(Clone)]
 pub struct SqliteStore {
@@ -119,26 +121,6 @@ pub(crate) struct Handle {
 const DROP_WAIT: Duration = Duration::from_secs(1);
 
 impl SqliteStore {
-    /// Opens the file at `path`, or creates it, with the default [settings](SqliteSettings).
-    ///
-    /// This blocks for milliseconds, or while another program has the file locked.
-    ///
-    /// # Errors
-    ///
-    /// The same as for [`SqliteSettings::open`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        SqliteSettings::new().open(path)
-    }
-
-    /// Opens the file at `path` read-only, with the default [settings](SqliteSettings).
-    ///
-    /// # Errors
-    ///
-    /// The same as for [`SqliteSettings::open_read_only`].
-    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        SqliteSettings::new().open_read_only(path)
-    }
-
     /// Copies the store to a new file at `target`, which only its owner may read (mode 0600).
     ///
     /// The copy has every letter that was acknowledged before the call. It is one state of the

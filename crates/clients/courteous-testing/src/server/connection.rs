@@ -1,8 +1,8 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker, ready},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -15,10 +15,9 @@ use hyper_util::{rt::TokioExecutor, server::conn::auto};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::Notify,
 };
 
-use super::exchange::exchange;
+use super::{exchange::exchange, line::Line};
 use crate::record::Record;
 
 /// Serves one connection until the client or the script ends it.
@@ -41,61 +40,7 @@ pub(super) async fn serve(stream: TcpStream, record: Arc<Record>) {
     tokio::select! {
         // The server does not care if a client goes away.
         _ = connection => {}
-        () = line.lost.notified() => {}
-    }
-}
-
-/// What the exchanges on a connection say to it, and it to them.
-#[derive(Default)]
-pub(super) struct Line {
-    lost: Notify,
-    state: Mutex<LineState>,
-}
-
-#[derive(Default)]
-struct LineState {
-    resets: bool,
-    /// How often all that was written has gone to the socket.
-    flushes: u64,
-    waiting: Vec<Waker>,
-}
-
-impl Line {
-    /// Ends the connection: in good order, or with a reset.
-    pub(super) fn lose(&self, with_reset: bool) {
-        self.lock().resets |= with_reset;
-        self.lost.notify_one();
-    }
-
-    /// How often all that was written has gone to the socket.
-    pub(super) fn flushes(&self) -> u64 {
-        self.lock().flushes
-    }
-
-    /// Waits until all that was written has gone to the socket, once more than `flushes` times.
-    pub(super) fn poll_flushed(&self, flushes: u64, cx: &Context<'_>) -> Poll<()> {
-        // Cloned before the record is locked, as a waker is foreign code.
-        let waker = cx.waker().clone();
-        let mut state = self.lock();
-        if state.flushes > flushes {
-            drop(state);
-            return Poll::Ready(());
-        }
-        state.waiting.push(waker);
-        Poll::Pending
-    }
-
-    fn flushed(&self) {
-        let waiting = {
-            let mut state = self.lock();
-            state.flushes += 1;
-            std::mem::take(&mut state.waiting)
-        };
-        waiting.into_iter().for_each(Waker::wake);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LineState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        () = line.lost() => {}
     }
 }
 
@@ -107,7 +52,7 @@ struct Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.line.lock().resets {
+        if self.line.resets() {
             #[allow(
                 deprecated,
                 reason = "a linger of zero does not block, and its other name is newer than our oldest Tokio"

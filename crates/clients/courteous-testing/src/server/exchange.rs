@@ -9,7 +9,7 @@ use courteous_core::{BoxError, find_cause};
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use hyper::body::Incoming;
 
-use super::{connection::Line, sent_body::SentBody};
+use super::{line::Line, sent_body::SentBody};
 use crate::{InvalidAnswer, ResponseFuture, ScriptBody, UnexpectedCall, record::Record};
 
 /// Answers one request as the service does, or ends its connection where the service fails.

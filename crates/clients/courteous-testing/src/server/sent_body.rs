@@ -8,7 +8,7 @@ use bytes::Bytes;
 use courteous_core::BoxError;
 use http_body::{Body, Frame, SizeHint};
 
-use super::connection::Line;
+use super::line::Line;
 use crate::ScriptBody;
 
 /// A response's body, which ends the connection where the script cuts it.

@@ -1,12 +1,11 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use courteous_body::{Native, ReplayBody, SendOnce, Via};
-use courteous_core::{LayerKind, ObserveOnly};
+use courteous_core::ObserveOnly;
 use http::HeaderName;
-use tower_layer::Layer;
 
 use super::header::DeadlineHeader;
-use crate::{AttemptTimeout, Coverage, DeadlineFormat};
+use crate::{Coverage, DeadlineFormat};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -16,7 +15,7 @@ const LEAST_UPLOAD_RATE: NonZeroU64 = NonZeroU64::MIN.saturating_add(64 * 1024 -
 /// Ends an attempt whose server is silent for too long, so that another one can be made.
 ///
 /// Innermost of all layers, it counts what the server takes, and no wait in a queue of ours. See
-/// [`AttemptTimeout`].
+/// [`AttemptTimeout`](crate::AttemptTimeout).
 ///
 /// # Our own upload
 ///
@@ -230,14 +229,5 @@ impl<K> AttemptTimeoutLayer<K> {
 impl From<Duration> for AttemptTimeoutLayer {
     fn from(timeout: Duration) -> Self {
         Self::new(timeout)
-    }
-}
-
-impl<S, K: Clone> Layer<S> for AttemptTimeoutLayer<K> {
-    type Service = AttemptTimeout<S, K>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        LayerKind::AttemptTimeout.check_order::<S>();
-        AttemptTimeout::new(inner, self.clone())
     }
 }

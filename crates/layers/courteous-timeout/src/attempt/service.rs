@@ -5,10 +5,11 @@ use std::{
 };
 
 use courteous_body::{Keep, SendOnce};
-use courteous_core::{BoxError, CallContext, Decision, Scope, Upload};
+use courteous_core::{BoxError, CallContext, Decision, LayerKind, Scope, Upload};
 use http::{Extensions, Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::header::Stated;
@@ -85,6 +86,15 @@ impl<S, K> AttemptTimeout<S, K> {
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner
+    }
+}
+
+impl<S, K: Clone> Layer<S> for AttemptTimeoutLayer<K> {
+    type Service = AttemptTimeout<S, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        LayerKind::AttemptTimeout.check_order::<S>();
+        AttemptTimeout::new(inner, self.clone())
     }
 }
 

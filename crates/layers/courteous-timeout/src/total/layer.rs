@@ -1,15 +1,14 @@
 use std::time::Duration;
 
-use courteous_core::{LayerKind, ObserveOnly};
-use tower_layer::Layer;
+use courteous_core::ObserveOnly;
 
-use crate::{Coverage, TotalTimeout};
+use crate::Coverage;
 
 /// Ends a call that takes too long as a whole, whatever it is busy with.
 ///
 /// The timeout begins with `call` and covers the inner services' readiness, their queues, all
 /// attempts and the pauses between them, and the response's body to its last byte. See
-/// [`TotalTimeout`].
+/// [`TotalTimeout`](crate::TotalTimeout).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TotalTimeoutLayer {
     timeout: Duration,
@@ -85,14 +84,5 @@ impl TotalTimeoutLayer {
 impl From<Duration> for TotalTimeoutLayer {
     fn from(timeout: Duration) -> Self {
         Self::new(timeout)
-    }
-}
-
-impl<S> Layer<S> for TotalTimeoutLayer {
-    type Service = TotalTimeout<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        LayerKind::TotalTimeout.check_order::<S>();
-        TotalTimeout::new(inner, self.clone())
     }
 }

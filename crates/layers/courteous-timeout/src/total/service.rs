@@ -1,8 +1,9 @@
 use std::task::{Context, Poll};
 
-use courteous_core::{BoxError, CallContext, Decision, Scope};
+use courteous_core::{BoxError, CallContext, Decision, LayerKind, Scope};
 use http::{Request, Response};
 use tokio::time::Instant;
+use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
@@ -63,6 +64,15 @@ impl<S> TotalTimeout<S> {
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner
+    }
+}
+
+impl<S> Layer<S> for TotalTimeoutLayer {
+    type Service = TotalTimeout<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        LayerKind::TotalTimeout.check_order::<S>();
+        TotalTimeout::new(inner, self.clone())
     }
 }
 
