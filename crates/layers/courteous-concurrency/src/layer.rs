@@ -6,10 +6,10 @@ use courteous_core::{
 use http::Response;
 
 use crate::{
+    keyed::Limiters,
     limit_settings::LimitSettings,
     limiter::{Limiter, at_least_one},
-    limiters::Limiters,
-    scope::Scope,
+    partition::Scope,
     settings::{HoldUntil, Settings},
     snapshot::LimitSnapshot,
 };

@@ -4,8 +4,8 @@ use courteous_core::{CallContext, RequestView};
 use http::Request;
 
 use crate::{
+    keyed::Limiters,
     limiter::{Admission, Limiter},
-    limiters::Limiters,
     settings::Settings,
     snapshot::LimitSnapshot,
 };
