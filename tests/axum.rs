@@ -23,8 +23,8 @@ use axum::{
 };
 use bytes::Bytes;
 use courteous::{
-    Bucket, ConcurrencyLimitLayer, Courteous, IdempotencyKeyLayer, Limiter, Limiters, Rejected,
-    RetryInfo, Stack, StopReason, ThrottleLayer, retry::RetryLayer,
+    Bucket, ConcurrencyLimitLayer, Courteous, IdempotencyKeyLayer, Limiter, Rejected, RetryInfo,
+    Stack, StopReason, ThrottleLayer, retry::RetryLayer,
 };
 use http::{HeaderMap, Request, StatusCode, header::RETRY_AFTER};
 use http_body_util::Empty;
@@ -168,7 +168,7 @@ async fn a_handler_that_ends_by_its_calls_error_answers_with_a_status_for_it() {
     let problem = r#"{"title":"Gateway Timeout","status":504}"#;
     assert_eq!(answer(&late).await, (504, None, problem.to_owned()));
 
-    let full = ConcurrencyLimitLayer::per_origin(Limiters::new(1).unwrap()).fail_fast();
+    let full = ConcurrencyLimitLayer::per_origin(1).unwrap().fail_fast();
     let stack = Stack::new().with_concurrency_limit(full);
     let full = Served::new(proxy(proxied(stack), silent.address)).await;
     let before = asked.load(Ordering::SeqCst);

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use courteous::{
-    ConcurrencyLimitLayer, Elapsed, IdempotencyKeyLayer, Limiter, Limiters, Rate, RetryInfo, Scope,
-    ServiceBuilder, ServiceBuilderExt, Stack, StopReason, ThrottleLayer,
+    ConcurrencyLimitLayer, Elapsed, IdempotencyKeyLayer, Limiter, Rate, RetryInfo, Scope,
+    ServiceBuilder, ServiceBuilderExt, Stack, StopReason, ThrottleLayer, concurrency::Keyed,
 };
 use http::{HeaderMap, HeaderValue, Request, header::TRAILER};
 use http_body_util::{BodyExt, Empty, Full};
@@ -277,8 +277,8 @@ async fn a_closed_bucket_makes_the_next_call_wait_outside_of_the_limit_too() {
         _ => Reply::status(200),
     })
     .await;
-    let limiters = Limiters::new(1).unwrap();
-    let stack = stack().with_concurrency_limit(ConcurrencyLimitLayer::per_origin(limiters.clone()));
+    let limiters = Keyed::per_origin(Limiter::new(1).unwrap());
+    let stack = stack().with_concurrency_limit(ConcurrencyLimitLayer::of(limiters.clone()));
     let client = stack.build().unwrap().layer(h1_client());
 
     let uri = server.uri("/");

@@ -21,7 +21,7 @@ use axum::{
 use bytes::Bytes;
 use courteous::{
     AnyBody, AttemptTimeoutLayer, BoxError, ConcurrencyLimitLayer, Courteous, Elapsed, Error,
-    IdleTimeout, Limiters, LongLived, NoRetry, RetryInfo, RetryLayer, Scope, ServiceBuilder,
+    IdleTimeout, LongLived, NoRetry, RetryInfo, RetryLayer, Scope, ServiceBuilder,
     ServiceBuilderExt, Stack, StopReason,
 };
 use futures_util::stream;
@@ -268,7 +268,7 @@ async fn a_stream_frees_its_permit_at_the_head() {
         Ok::<_, BoxError>(Response::new(AnyBody::new(events(10))))
     });
     let one = || {
-        let limit = ConcurrencyLimitLayer::per_origin(Limiters::new(1).unwrap());
+        let limit = ConcurrencyLimitLayer::per_origin(1).unwrap();
         Stack::new().with_concurrency_limit(limit.fail_fast())
     };
     let ask = async |stack: Stack, ask: fn(&mut Extensions)| {
@@ -315,7 +315,7 @@ async fn server_sent_events_outlast_all_timeouts_over_a_socket_and_hold_no_permi
     let uri = server().await;
     // Long enough for a response, even on a busy machine.
     let limit = 2 * SECOND;
-    let one = ConcurrencyLimitLayer::per_origin(Limiters::new(1).unwrap()).fail_fast();
+    let one = ConcurrencyLimitLayer::per_origin(1).unwrap().fail_fast();
     let stack = Stack::new()
         .streaming()
         .with_total_timeout(limit)

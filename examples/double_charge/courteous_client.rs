@@ -1,11 +1,6 @@
 //! The same HTTP client, with a courteous stack around it.
 
-use std::{
-    error::Error,
-    net::SocketAddr,
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
-};
+use std::{error::Error, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use courteous::{
     Budget, ConcurrencyLimitLayer, Courteous, IdempotencyKeyLayer, Rate, RetryLayer, Stack,
@@ -21,7 +16,7 @@ use crate::{
 
 /// In flight together, the requests are no more than the quota takes in a burst. So however late
 /// the network delivers, no request is above the quota.
-const IN_FLIGHT: NonZeroUsize = NonZeroUsize::new(20).unwrap();
+const IN_FLIGHT: usize = 20;
 const BURST: NonZeroU32 = NonZeroU32::new(16).unwrap();
 
 #[derive(Clone, Debug)]
@@ -60,7 +55,7 @@ impl CourteousClient {
             // ask for.
             .with_total_timeout(Duration::from_secs(120))
             .with_retry(retry)
-            .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(IN_FLIGHT))
+            .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(IN_FLIGHT)?)
             .with_throttle(ThrottleLayer::per_origin(rate))
             .with_attempt_timeout(ATTEMPT_TIMEOUT)
             .build()?;

@@ -38,7 +38,7 @@ impl Fetcher {
                     .with_max_attempts(4)?
                     .with_budget(budget.clone()),
             )
-            .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(concurrency))
+            .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(concurrency.get())?)
             .with_throttle(ThrottleLayer::per_origin(rate))
             // There is no total timeout, so this timeout must end a body that stops halfway.
             .with_attempt_timeout(AttemptTimeoutLayer::new(PAGE).with_coverage(Coverage::Body))

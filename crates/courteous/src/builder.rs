@@ -155,10 +155,10 @@ pub trait ServiceBuilderExt: Sized {
     /// Bounds the requests in flight: see [`ConcurrencyLimitLayer`].
     #[cfg(feature = "concurrency")]
     #[must_use]
-    fn concurrency_limit<R, K>(
+    fn concurrency_limit<P, R>(
         self,
-        layer: ConcurrencyLimitLayer<R, K>,
-    ) -> Self::With<ConcurrencyLimitLayer<R, K>> {
+        layer: ConcurrencyLimitLayer<P, R>,
+    ) -> Self::With<ConcurrencyLimitLayer<P, R>> {
         self.with_layer(layer)
     }
 

@@ -233,7 +233,7 @@ pub use courteous_timeout as timeout;
 pub use courteous_body::AnyBody;
 pub use courteous_classify::HttpClassifier;
 #[cfg(feature = "concurrency")]
-pub use courteous_concurrency::{ConcurrencyLimitLayer, Limiter, Limiters};
+pub use courteous_concurrency::{ConcurrencyLimitLayer, Limiter};
 #[cfg(feature = "dead-letter")]
 pub use courteous_dead_letter::{DeadLetterLayer, DeadLettered, NotRecorded};
 #[cfg(feature = "idempotency")]

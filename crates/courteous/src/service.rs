@@ -5,8 +5,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous_concurrency::{AsError, ConcurrencyLimit, ConcurrencyLimitLayer};
-use courteous_core::{BoxError, InvalidSettings, LongLived, ObserveOnly, Origin};
+use courteous_concurrency::{self as concurrency, ConcurrencyLimit, ConcurrencyLimitLayer};
+use courteous_core::{BoxError, InvalidSettings, LongLived, ObserveOnly};
 #[cfg(feature = "dead-letter")]
 use courteous_dead_letter::{DeadLetter, DeadLetterLayer};
 use courteous_idempotency::{IdempotencyKey, IdempotencyKeyLayer, RandomUuid};
@@ -38,12 +38,12 @@ pub(crate) struct Layers<P, G> {
     pub(crate) dead_letter: Option<DeadLetterLayer>,
     pub(crate) total: TotalTimeoutLayer,
     pub(crate) retry: RetryLayer,
-    pub(crate) concurrency: ConcurrencyLimitLayer<AsError, Origin>,
+    pub(crate) concurrency: ConcurrencyLimitLayer<concurrency::PerOrigin>,
     pub(crate) throttle: ThrottleLayer<P>,
     pub(crate) attempt: AttemptTimeoutLayer,
 }
 
-type Limited<S, P> = ConcurrencyLimit<Throttle<AttemptTimeout<S>, P>, AsError, Origin>;
+type Limited<S, P> = ConcurrencyLimit<Throttle<AttemptTimeout<S>, P>, concurrency::PerOrigin>;
 type Timed<S, P> = TotalTimeout<Retry<Limited<S, P>>>;
 type Gated<S, P> = CloseGate<Timed<S, P>>;
 #[cfg(feature = "dead-letter")]
@@ -303,7 +303,7 @@ impl<S, P, G> Courteous<S, P, G> {
 
     /// The concurrency limit: to be read, and changed by [`ConcurrencyLimitLayer::set_limit`].
     #[must_use]
-    pub const fn concurrency_limit(&self) -> &ConcurrencyLimitLayer<AsError, Origin> {
+    pub const fn concurrency_limit(&self) -> &ConcurrencyLimitLayer<concurrency::PerOrigin> {
         self.limited().layer()
     }
 

@@ -1,7 +1,5 @@
-use courteous_concurrency::{ConcurrencyLimitLayer, LimitSnapshot};
-use courteous_core::{
-    AsError, Decision, InvalidSettings, LettersSnapshot, ObserveOnly, Origin, snapshot,
-};
+use courteous_concurrency::{ConcurrencyLimitLayer, LimitSnapshot, PerOrigin};
+use courteous_core::{Decision, InvalidSettings, LettersSnapshot, ObserveOnly, snapshot};
 use courteous_limit::{Partition, ThrottleSnapshot};
 use courteous_retry::{BudgetSnapshot, RetryLayer};
 
@@ -100,7 +98,7 @@ impl ObserveSnapshot {
 pub(crate) struct Handles<'a, P> {
     pub(crate) settings: Settings,
     pub(crate) retry: RetryLayer,
-    pub(crate) concurrency: &'a ConcurrencyLimitLayer<AsError, Origin>,
+    pub(crate) concurrency: &'a ConcurrencyLimitLayer<PerOrigin>,
     pub(crate) throttle: &'a P,
     pub(crate) dead_letter: Option<LettersSnapshot>,
     pub(crate) closer: &'a Closer,
@@ -115,7 +113,8 @@ impl<P: Partition> Handles<'_, P> {
             in_flight: self.closer.in_flight(),
             settings: self.settings,
             budget: self.retry.budget().snapshot(),
-            concurrency_limit: self.concurrency.snapshot(),
+            // Never none: limiters for each origin tell.
+            concurrency_limit: self.concurrency.snapshot().unwrap_or_default(),
             throttle: self.throttle.snapshot(),
             dead_letter: self.dead_letter,
             observe_only: ObserveSnapshot::of(&self.switches),
@@ -141,9 +140,7 @@ impl<P: Partition> Handles<'_, P> {
         if let Some(limit) = asked.concurrency_limit.limit {
             // Never an error: it is above zero, and so is the next.
             let set = self.concurrency.set_limit(limit.get());
-            set.map_err(|error| {
-                InvalidSettings::new("concurrency_limit.limit", error.to_string())
-            })?;
+            set.map_err(|error| error.within("concurrency_limit"))?;
         }
         if let Some(attempts) = asked.retry.max_attempts {
             let set = self.retry.set_max_attempts(attempts.get());

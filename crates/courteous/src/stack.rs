@@ -1,7 +1,7 @@
 use std::{error, fmt, num::NonZeroUsize, time::Duration};
 
-use courteous_concurrency::{AsError, ConcurrencyLimitLayer};
-use courteous_core::{InvalidSettings, ObserveOnly, Origin};
+use courteous_concurrency::{self as concurrency, ConcurrencyLimitLayer, Keyed, Limiter};
+use courteous_core::{InvalidSettings, ObserveOnly};
 #[cfg(feature = "dead-letter")]
 use courteous_dead_letter::DeadLetterLayer;
 use courteous_idempotency::{IdempotencyKeyLayer, RandomUuid};
@@ -114,7 +114,7 @@ impl Stack {
                 dead_letter: None,
                 total: TotalTimeoutLayer::new(Duration::from_secs(30)),
                 retry: RetryLayer::new(),
-                concurrency: ConcurrencyLimitLayer::per_origin(IN_FLIGHT),
+                concurrency: ConcurrencyLimitLayer::of(Keyed::per_origin(Limiter::from(IN_FLIGHT))),
                 throttle: ThrottleLayer::per_origin(Rate::UNLIMITED),
                 attempt: AttemptTimeoutLayer::new(Duration::from_secs(10)),
             },
@@ -275,7 +275,10 @@ impl<P, O, G> Stack<P, O, G> {
 
     /// The concurrency limit, for each origin.
     #[must_use]
-    pub fn with_concurrency_limit(mut self, layer: ConcurrencyLimitLayer<AsError, Origin>) -> Self {
+    pub fn with_concurrency_limit(
+        mut self,
+        layer: ConcurrencyLimitLayer<concurrency::PerOrigin>,
+    ) -> Self {
         self.layers.concurrency = layer;
         self
     }
@@ -366,8 +369,9 @@ impl<P, O, G> Stack<P, O, G> {
         layers.throttle = (layers.throttle.clone())
             .with_settings(&settings.throttle)
             .map_err(within("throttle"))?;
-        layers.concurrency =
-            (layers.concurrency.clone()).with_settings(&settings.concurrency_limit);
+        layers.concurrency = (layers.concurrency.clone())
+            .with_settings(&settings.concurrency_limit)
+            .map_err(within("concurrency_limit"))?;
         self.streaming = settings.streaming.unwrap_or(self.streaming);
         Ok(self)
     }
@@ -539,7 +543,7 @@ impl<P, O, G> StackLayer<P, O, G> {
 
     /// The concurrency limit: to be read, and changed by [`ConcurrencyLimitLayer::set_limit`].
     #[must_use]
-    pub const fn concurrency_limit(&self) -> &ConcurrencyLimitLayer<AsError, Origin> {
+    pub const fn concurrency_limit(&self) -> &ConcurrencyLimitLayer<concurrency::PerOrigin> {
         &self.layers.concurrency
     }
 

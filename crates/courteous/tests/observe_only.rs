@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use courteous::{
@@ -42,12 +42,14 @@ fn server() -> Probe {
 
 /// The strictest settings: each layer would have much to do.
 fn strict() -> Stack {
-    let limit = NonZeroUsize::new(2).unwrap();
+    let limit = ConcurrencyLimitLayer::per_origin(2)
+        .unwrap()
+        .with_max_waiting(2);
     Stack::new()
         .with_idempotency_key(IdempotencyKeyLayer::new())
         .with_total_timeout(4 * SECOND)
         .with_retry(RetryLayer::new().with_dice(Dice::seeded(1)))
-        .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(limit).with_max_waiting(2))
+        .with_concurrency_limit(limit)
         .with_throttle(ThrottleLayer::per_origin("2/s".parse().unwrap()).with_max_wait(5 * SECOND))
         .with_attempt_timeout(AttemptTimeoutLayer::new(2 * SECOND).with_grpc_timeout())
 }

@@ -27,7 +27,7 @@ pub(crate) fn client(
         .with_total_timeout(timeout)
         .with_attempt_timeout(ATTEMPT.min(timeout))
         .with_throttle(ThrottleLayer::per_origin(rate.unwrap_or(Rate::UNLIMITED)))
-        .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(concurrency))
+        .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(concurrency.get())?)
         .build()?;
     let connector = HttpsConnectorBuilder::new()
         .with_webpki_roots()

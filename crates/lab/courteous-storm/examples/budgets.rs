@@ -7,7 +7,7 @@
 use std::{error::Error, thread, time::Duration};
 
 use courteous::{
-    Bucket, Budget, Dice, IdempotencyKeyLayer, Rate, RetryLayer, ThrottleLayer,
+    Bucket, Budget, Dice, IdempotencyKeyLayer, Rate, RetryLayer, ThrottleLayer, concurrency,
     retry::BudgetBuilder, throttle::Keyed,
 };
 use courteous_storm::{Report, Scenario, catalogue, run};
@@ -88,13 +88,14 @@ fn storm(scenario: &Scenario, (_, rule): &Rule) -> Result<Report, Box<dyn Error>
         let dice = |n| Dice::seeded(required.seed().wrapping_add(n));
         let budget = rule(Budget::builder()).build().unwrap_or_default();
         let buckets = Keyed::per_origin(Bucket::new(Rate::UNLIMITED).with_dice(dice(1)));
+        let limiters = concurrency::Keyed::per_origin(concurrency::Limiter::from(IN_FLIGHT));
         courteous::ServiceBuilder::new()
             .layer(IdempotencyKeyLayer::new())
             .layer(courteous::TotalTimeoutLayer::new(
                 required.total_timeout().unwrap_or(Duration::MAX),
             ))
             .layer(RetryLayer::new().with_dice(dice(0)).with_budget(budget))
-            .layer(courteous::ConcurrencyLimitLayer::per_origin(IN_FLIGHT))
+            .layer(courteous::ConcurrencyLimitLayer::of(limiters))
             .layer(ThrottleLayer::of(buckets))
             .layer(courteous::AttemptTimeoutLayer::new(
                 required.attempt_timeout(),

@@ -1,15 +1,15 @@
 use std::{fmt, hash::Hash, num::NonZeroUsize, time::Duration};
 
 use courteous_core::{
-    AsError, AsResponse, InvalidCount, ObserveOnly, Origin, Rejected, RequestView,
+    AsError, AsResponse, InvalidCount, InvalidSettings, ObserveOnly, Rejected, RequestView,
 };
 use http::Response;
 
 use crate::{
-    keyed::Limiters,
+    keyed::{Keyed, PerOrigin},
     limit_settings::LimitSettings,
-    limiter::{Limiter, at_least_one},
-    partition::Scope,
+    limiter::Limiter,
+    partition::Partition,
     settings::{HoldUntil, Settings},
     snapshot::LimitSnapshot,
 };
@@ -21,13 +21,14 @@ use crate::{
 ///
 /// # Sharing
 ///
-/// Every service that this layer makes, and every clone of such a service, draws on the layer's
-/// limiter. `ConcurrencyLimitLayer::from(limiter)` shares it with another stack, whatever that
-/// stack's service is.
-pub struct ConcurrencyLimitLayer<R = AsError, K = ()> {
-    pub(crate) scope: Scope<K>,
-    pub(crate) settings: Settings,
+/// Every service that this layer makes, every clone of such a service, and every clone of the layer
+/// draws on the layer's limiter. `ConcurrencyLimitLayer::from(limiter)` shares it with another
+/// stack, whatever that stack's service is.
+#[derive(Clone)]
+pub struct ConcurrencyLimitLayer<P = Limiter, R = AsError> {
+    pub(crate) partition: P,
     pub(crate) reject: R,
+    pub(crate) settings: Settings,
     pub(crate) observe: Option<ObserveOnly>,
 }
 
@@ -38,102 +39,68 @@ impl ConcurrencyLimitLayer {
     ///
     /// If `limit` is 0.
     pub fn new(limit: usize) -> Result<Self, InvalidCount> {
-        Limiter::new(limit).map(Self::from)
+        Limiter::new(limit).map(Self::of)
     }
 }
 
-impl ConcurrencyLimitLayer<AsError, Origin> {
-    /// Admits the same number of calls at a time to each origin (scheme, host and port).
+impl ConcurrencyLimitLayer<PerOrigin> {
+    /// Admits `limit` calls at a time to each origin (scheme, host and port). [`From`] takes
+    /// [`PerOrigin`] limiters, which can be shared or read.
     ///
-    /// Takes [`Limiters`], which can be shared or read, or a
-    /// [`NonZeroUsize`](std::num::NonZeroUsize):
+    /// # Errors
     ///
-    /// ```
-    /// use courteous_concurrency::{ConcurrencyLimitLayer, Limiters};
-    ///
-    /// let limiters = Limiters::new(6)?;
-    /// let layer = ConcurrencyLimitLayer::per_origin(limiters.clone());
-    /// # drop(layer);
-    /// assert_eq!(limiters.in_flight(), 0);
-    /// # Ok::<_, courteous_concurrency::InvalidCount>(())
-    /// ```
+    /// If `limit` is 0.
+    pub fn per_origin(limit: usize) -> Result<Self, InvalidCount> {
+        let limiter = Limiter::new(limit)?;
+        Ok(Self::of(Keyed::per_origin(limiter)))
+    }
+}
+
+impl<P> ConcurrencyLimitLayer<P> {
+    /// Draws on `partition`: a [`Limiter`], [`Keyed`] limiters, or a partition of your own.
     #[must_use]
-    pub fn per_origin(limiters: impl Into<Limiters<Origin>>) -> Self {
-        let limiters = limiters.into();
-        limiters.are_for_origins();
-        Self::of(limiters, |request| request.origin())
+    pub fn of(partition: P) -> Self {
+        Self {
+            partition,
+            reject: AsError,
+            settings: Settings::default(),
+            observe: None,
+        }
     }
 }
 
-impl<R> ConcurrencyLimitLayer<R> {
-    /// Admits the same number of calls at a time for each key, instead of that number in all. `key`
-    /// makes the key of a request. See [`of`](ConcurrencyLimitLayer::of) for limiters that can be
-    /// shared or read.
+impl<R> ConcurrencyLimitLayer<Limiter, R> {
+    /// Gives every key its own limiter, instead of one limiter for all. Each is like this layer's
+    /// limiter. `key_of` says which key a request has.
+    ///
+    /// This layer's limiter is then only the template. To change the limit of every key, use
+    /// [`set_limit`](Self::set_limit), and not the handles of the template.
     ///
     /// ```
     /// use courteous_concurrency::ConcurrencyLimitLayer;
     /// use http::header::AUTHORIZATION;
     ///
     /// let layer = ConcurrencyLimitLayer::new(6)?
-    ///     .keyed_by(|request| request.headers().get(AUTHORIZATION).cloned());
+    ///     .keyed_by(|head| head.headers().get(AUTHORIZATION).cloned());
     /// # drop(layer);
     /// # Ok::<_, courteous_concurrency::InvalidCount>(())
     /// ```
     #[must_use]
-    pub fn keyed_by<K, F>(self, key: F) -> ConcurrencyLimitLayer<R, K>
+    pub fn keyed_by<K, F>(self, key_of: F) -> ConcurrencyLimitLayer<Keyed<K, F>, R>
     where
-        K: Hash + Eq,
-        F: Fn(RequestView<'_>) -> K + Send + Sync + 'static,
+        K: Eq + Hash,
+        F: Fn(RequestView<'_>) -> K,
     {
         ConcurrencyLimitLayer {
-            scope: Scope::keyed(Limiters::from(self.scope.limit()), key),
-            settings: self.settings,
+            partition: Keyed::new(self.partition, key_of),
             reject: self.reject,
-            observe: self.observe,
-        }
-    }
-}
-
-impl<K: Hash + Eq> ConcurrencyLimitLayer<AsError, K> {
-    /// Uses `limiters`. `key` makes the key of a request.
-    #[must_use]
-    pub fn of<F>(limiters: Limiters<K>, key: F) -> Self
-    where
-        F: Fn(RequestView<'_>) -> K + Send + Sync + 'static,
-    {
-        Self::with_scope(Scope::keyed(limiters, key))
-    }
-
-    /// Answers a rejected call with `response`, instead of failing it.
-    ///
-    /// The service's error is then the inner service's, unchanged:
-    /// [`Infallible`](std::convert::Infallible) around an axum router.
-    #[must_use]
-    pub fn reject_with<F, B>(self, response: F) -> ConcurrencyLimitLayer<AsResponse<F>, K>
-    where
-        F: Fn(&Rejected) -> Response<B>,
-    {
-        ConcurrencyLimitLayer {
-            scope: self.scope,
             settings: self.settings,
-            reject: AsResponse::new(response),
             observe: self.observe,
         }
     }
 }
 
-impl<K> ConcurrencyLimitLayer<AsError, K> {
-    fn with_scope(scope: Scope<K>) -> Self {
-        Self {
-            scope,
-            settings: Settings::default(),
-            reject: AsError,
-            observe: None,
-        }
-    }
-}
-
-impl<R, K> ConcurrencyLimitLayer<R, K> {
+impl<P, R> ConcurrencyLimitLayer<P, R> {
     /// Rejects a call that is not sent within `max_wait`, with
     /// [`MaxWait`](courteous_core::RejectReason::MaxWait). By default only the call's deadline
     /// bounds the wait.
@@ -196,50 +163,6 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
         self.observe.as_ref()
     }
 
-    /// Applies the values that `settings` state. A limit is set as by
-    /// [`set_limit`](Self::set_limit).
-    #[must_use]
-    pub fn with_settings(mut self, settings: &LimitSettings) -> Self {
-        self.settings.max_wait = settings.max_wait.or(self.settings.max_wait);
-        self.settings.max_waiting = settings.max_waiting.or(self.settings.max_waiting);
-        if let Some(limit) = settings.limit {
-            self.resize(limit);
-        }
-        self
-    }
-
-    /// All settings, as they are now.
-    #[must_use]
-    pub fn settings(&self) -> LimitSettings {
-        LimitSettings {
-            limit: Some(self.scope.limit()),
-            max_wait: self.settings.max_wait,
-            max_waiting: self.settings.max_waiting,
-        }
-    }
-
-    /// Changes the limit from now on, for every stack that shares it: see [`Limiter::set_limit`] and [`Limiters::set_limit`].
-    ///
-    /// # Errors
-    ///
-    /// If `limit` is 0. The limit is then as it was.
-    pub fn set_limit(&self, limit: usize) -> Result<(), InvalidCount> {
-        at_least_one(limit).map(|limit| self.resize(limit))
-    }
-
-    fn resize(&self, limit: NonZeroUsize) {
-        match &self.scope {
-            Scope::One(limiter) => limiter.resize(limit),
-            Scope::Keyed(keyed) => keyed.limiters().resize(limit),
-        }
-    }
-
-    /// What is in force now, for a health check or a support ticket. See [`Limiters::snapshot`].
-    #[must_use]
-    pub fn snapshot(&self) -> LimitSnapshot {
-        self.scope.snapshot()
-    }
-
     /// Sets how long a call is in flight. The default is [`HoldUntil::Body`]. A single request with
     /// [`LongLived`](courteous_core::LongLived) among its extensions uses [`HoldUntil::Headers`].
     #[must_use]
@@ -247,35 +170,101 @@ impl<R, K> ConcurrencyLimitLayer<R, K> {
         self.settings.hold = hold;
         self
     }
+
+    /// Answers a rejected call with `response`, instead of failing it.
+    ///
+    /// The service's error is then the inner service's, unchanged:
+    /// [`Infallible`](std::convert::Infallible) around an axum router.
+    #[must_use]
+    pub fn reject_with<F, B>(self, response: F) -> ConcurrencyLimitLayer<P, AsResponse<F>>
+    where
+        F: Fn(&Rejected) -> Response<B>,
+    {
+        ConcurrencyLimitLayer {
+            partition: self.partition,
+            reject: AsResponse::new(response),
+            settings: self.settings,
+            observe: self.observe,
+        }
+    }
+
+    /// The partition that the layer draws on.
+    #[must_use]
+    pub const fn partition(&self) -> &P {
+        &self.partition
+    }
+}
+
+impl<P: Partition, R> ConcurrencyLimitLayer<P, R> {
+    /// Applies the values that `settings` state. A limit is set as by
+    /// [`set_limit`](Self::set_limit).
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`set_limit`](Self::set_limit).
+    pub fn with_settings(mut self, settings: &LimitSettings) -> Result<Self, InvalidSettings> {
+        if let Some(limit) = settings.limit {
+            self.partition.set_limit(limit)?;
+        }
+        self.settings.max_wait = settings.max_wait.or(self.settings.max_wait);
+        self.settings.max_waiting = settings.max_waiting.or(self.settings.max_waiting);
+        Ok(self)
+    }
+
+    /// All settings, as they are now.
+    #[must_use]
+    pub fn settings(&self) -> LimitSettings {
+        LimitSettings {
+            limit: self.partition.limit(),
+            max_wait: self.settings.max_wait,
+            max_waiting: self.settings.max_waiting,
+        }
+    }
+
+    /// Changes the limit from now on, for every stack that shares it: see [`Limiter::set_limit`]
+    /// and [`Keyed::set_limit`].
+    ///
+    /// # Errors
+    ///
+    /// If `limit` is 0, or if the [partition](Partition::set_limit) cannot have this limit. One of
+    /// your own may have none. The limit is then as it was.
+    pub fn set_limit(&self, limit: usize) -> Result<(), InvalidSettings> {
+        match NonZeroUsize::new(limit) {
+            Some(limit) => self.partition.set_limit(limit),
+            None => Err(InvalidSettings::new("limit", "must be at least 1, not 0")),
+        }
+    }
+
+    /// What is in force now, if the partition tells it: for a health check or a support ticket. See
+    /// [`Partition::snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> Option<LimitSnapshot> {
+        self.partition.snapshot()
+    }
 }
 
 impl From<Limiter> for ConcurrencyLimitLayer {
     fn from(limiter: Limiter) -> Self {
-        Self::with_scope(Scope::One(limiter))
+        Self::of(limiter)
     }
 }
 
 impl From<NonZeroUsize> for ConcurrencyLimitLayer {
     fn from(limit: NonZeroUsize) -> Self {
-        Self::from(Limiter::from(limit))
+        Self::of(Limiter::from(limit))
     }
 }
 
-impl<R: Clone, K> Clone for ConcurrencyLimitLayer<R, K> {
-    fn clone(&self) -> Self {
-        Self {
-            scope: self.scope.clone(),
-            settings: self.settings,
-            reject: self.reject.clone(),
-            observe: self.observe.clone(),
-        }
+impl<K, F> From<Keyed<K, F>> for ConcurrencyLimitLayer<Keyed<K, F>> {
+    fn from(keyed: Keyed<K, F>) -> Self {
+        Self::of(keyed)
     }
 }
 
-impl<R: fmt::Debug, K> fmt::Debug for ConcurrencyLimitLayer<R, K> {
+impl<P: fmt::Debug, R: fmt::Debug> fmt::Debug for ConcurrencyLimitLayer<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrencyLimitLayer")
-            .field("scope", &self.scope)
+            .field("partition", &self.partition)
             .field("settings", &self.settings)
             .field("reject", &self.reject)
             .field("observe_only", &self.observe)

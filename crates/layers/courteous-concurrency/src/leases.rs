@@ -41,6 +41,8 @@ struct Shard {
     free: u32,
     /// No lease ends before this.
     soonest: Option<Instant>,
+    /// How many permits were taken back, and not dropped since.
+    taken_back: usize,
 }
 
 struct Slot {
@@ -89,6 +91,12 @@ impl Leases {
         let now = now();
         shards.iter().map(|shard| lock(shard).take_back(now)).sum()
     }
+
+    /// How many permits were taken back whose calls still keep what they held them for.
+    pub(crate) fn taken_back(&self) -> usize {
+        let shards = self.shards.get().into_iter().flat_map(|shards| &**shards);
+        shards.map(|shard| lock(shard).taken_back).sum()
+    }
 }
 
 impl Shard {
@@ -132,7 +140,10 @@ impl Shard {
                 slot.free(index, &mut self.free);
                 true
             }
-            _ => false,
+            _ => {
+                self.taken_back = self.taken_back.saturating_sub(1);
+                false
+            }
         }
     }
 
@@ -156,6 +167,7 @@ impl Shard {
                 None => {}
             }
         }
+        self.taken_back += ended;
         ended
     }
 }

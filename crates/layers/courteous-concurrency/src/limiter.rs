@@ -1,4 +1,11 @@
-use std::{fmt, num::NonZeroUsize, sync::Arc};
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    sync::{
+        Arc, Weak,
+        atomic::{Ordering, fence},
+    },
+};
 
 use courteous_core::{CallContext, InvalidCount, RejectReason, Rejected};
 use courteous_limit::Wakes;
@@ -126,13 +133,28 @@ impl Limiter {
         self.queue.with(|queue| (queue.held(), queue.waiting()))
     }
 
-    /// Whether it is the same limiter.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.queue, &other.queue)
+    pub(crate) fn downgrade(&self) -> WeakLimiter {
+        WeakLimiter(Arc::downgrade(&self.queue))
+    }
+
+    /// Whether a new limiter would do the same, and no call can come to this one: there is no call,
+    /// neither in flight nor waiting, and this is the only handle.
+    ///
+    /// The caller must hold the lock under which the handle is cloned.
+    pub(crate) fn is_spare(&self) -> bool {
+        if !self.is_idle() {
+            return false;
+        }
+        let owners = Arc::strong_count(&self.queue);
+        // A permit that was taken back owns the queue until its body is dropped, but returns
+        // nothing. Such permits are counted after the owners: a permit is first discounted, and
+        // lets go of the queue after that. Else a handle could be taken for a permit.
+        fence(Ordering::Acquire);
+        owners == 1 + self.queue.shortcut().leases.taken_back()
     }
 
     /// Whether there is no call, neither in flight nor waiting.
-    pub(crate) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         let leases = &self.queue.shortcut().leases;
         self.queue.with(|queue| {
             // No call waits for the permits that are taken back, so no call has to be woken.
@@ -143,47 +165,21 @@ impl Limiter {
         })
     }
 
-    /// In flight and waiting, at one instant.
-    #[cfg(feature = "load")]
-    pub(crate) fn load(&self) -> usize {
-        self.queue.with(|queue| queue.held() + queue.waiting())
-    }
-
-    /// Returns a permit if one is free and no call waits. It takes no lock unless the call has a
-    /// deadline, and it does not read the clock.
+    /// Returns a permit, or a place in the queue, or the reason for neither. It takes no lock if a
+    /// permit is free, no call waits, and the call has no deadline. It then does not read the clock
+    /// either.
     #[inline]
-    pub(crate) fn try_admit(
-        &self,
-        context: Option<&CallContext>,
-        settings: &Settings,
-    ) -> Option<Permit> {
-        let taken = self.queue.shortcut().slots.try_take();
-        taken.then(|| Permit::new(Arc::clone(&self.queue), settings.end(context)))
-    }
-
-    /// Returns a permit, or a place in the queue, or the reason for neither.
-    #[inline]
-    pub(crate) fn admit(&self, context: Option<&CallContext>, settings: &Settings) -> Admission {
-        match self.try_admit(context, settings) {
-            Some(permit) => Admission::Now(permit),
-            None => {
-                let mut wakes = Wakes::new();
-                let admission = self.admit_or_wait(context, settings, &mut wakes);
-                wakes.wake();
-                admission
-            }
+    pub(crate) fn admit(self, context: Option<&CallContext>, settings: &Settings) -> Admission {
+        match self.queue.shortcut().slots.try_take() {
+            true => Admission::Now(Permit::new(self.queue, settings.end(context))),
+            false => self.admit_or_wait(context, settings),
         }
     }
 
     /// Like [`admit`](Self::admit), for a call that found no free permit. First takes back the
-    /// permits of calls that are over. The wakers of the waiters that get them are left in `wakes`.
+    /// permits of calls that are over.
     #[cold]
-    pub(crate) fn admit_or_wait(
-        &self,
-        context: Option<&CallContext>,
-        settings: &Settings,
-        wakes: &mut Wakes,
-    ) -> Admission {
+    fn admit_or_wait(self, context: Option<&CallContext>, settings: &Settings) -> Admission {
         let bound = settings.bound(context);
         // A call that may not wait still gets a free permit.
         let max_waiting = match bound {
@@ -192,13 +188,12 @@ impl Limiter {
         };
         let overdue = self.queue.shortcut().leases.take_back(Instant::now);
         if overdue > 0 {
-            self.queue
-                .update_into(wakes, |queue, _, _| queue.give_all(overdue));
+            self.queue.update(|queue, _, _| queue.give_all(overdue));
         }
-        let queue = Arc::clone(&self.queue);
+        let queue = self.queue;
         let end = settings.end(context);
         if settings.observed {
-            let entry = self.queue.with(|queue| queue.enter_beyond(max_waiting));
+            let entry = queue.with(|queue| queue.enter_beyond(max_waiting));
             return match entry {
                 BeyondEntry::Permit => Admission::Now(Permit::new(queue, end)),
                 BeyondEntry::Beyond(in_flight) => {
@@ -219,7 +214,7 @@ impl Limiter {
                 }
             };
         }
-        let reason = match (self.queue.with(|queue| queue.enter(max_waiting)), bound) {
+        let reason = match (queue.with(|queue| queue.enter(max_waiting)), bound) {
             (Entry::Permit, _) => return Admission::Now(Permit::new(queue, end)),
             (Entry::Place(ticket), Ok(bound)) => {
                 return Admission::Wait(QueuePlace::new(queue, ticket, end), bound);
@@ -251,6 +246,25 @@ impl fmt::Debug for Limiter {
             .field("in_flight", &self.in_flight())
             .field("waiting", &self.waiting())
             .finish()
+    }
+}
+
+/// A limiter of a key, which may have been forgotten.
+pub(crate) struct WeakLimiter(Weak<SharedQueue>);
+
+impl WeakLimiter {
+    pub(crate) fn upgrade(&self) -> Option<Limiter> {
+        self.0.upgrade().map(|queue| Limiter { queue })
+    }
+
+    /// In flight and waiting, at one instant. None of both if the limiter was forgotten.
+    pub(crate) fn calls(&self) -> (usize, usize) {
+        self.upgrade().map_or((0, 0), |limiter| limiter.calls())
+    }
+
+    /// Whether it is the same limiter.
+    pub(crate) fn is(&self, limiter: &Limiter) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&limiter.queue))
     }
 }
 

@@ -1,100 +1,95 @@
-use std::{fmt, hash::Hash, num::NonZeroUsize, sync::Arc};
+use std::num::NonZeroUsize;
 
-use courteous_core::{CallContext, RequestView};
-use http::Request;
+use courteous_core::{InvalidSettings, RequestView};
 
-use crate::{
-    keyed::Limiters,
-    limiter::{Admission, Limiter},
-    settings::Settings,
-    snapshot::LimitSnapshot,
-};
+use crate::{limiter::Limiter, snapshot::LimitSnapshot};
 
-/// The limiters of a layer: one for all calls, or one for each key.
-pub(crate) enum Scope<K> {
-    One(Limiter),
-    // In one `Arc`, as it is cloned for each call.
-    Keyed(Arc<Keyed<K>>),
-}
+/// Chooses the limiter that a request uses.
+///
+/// A [`Limiter`] chooses itself, for all requests. [`Keyed`](crate::Keyed) has a limiter for each
+/// key, such as each origin or each credential. This one has two limiters of different sizes:
+///
+/// ```
+/// use courteous_concurrency::{ConcurrencyLimitLayer, Limiter, Partition};
+/// use courteous_core::RequestView;
+///
+/// #[derive(Clone)]
+/// struct BySize {
+///     uploads: Limiter,
+///     others: Limiter,
+/// }
+///
+/// impl Partition for BySize {
+///     fn select(&self, head: RequestView<'_>) -> Limiter {
+///         match head.uri().path().starts_with("/upload/") {
+///             true => self.uploads.clone(),
+///             false => self.others.clone(),
+///         }
+///     }
+/// }
+///
+/// let (uploads, others) = (Limiter::new(4)?, Limiter::new(64)?);
+/// let layer = ConcurrencyLimitLayer::of(BySize { uploads, others });
+/// # drop(layer);
+/// # Ok::<_, courteous_concurrency::InvalidCount>(())
+/// ```
+pub trait Partition {
+    /// The limiter that the request with this `head` uses. Never fails: a keyed partition whose
+    /// memory is used up lets requests share a limiter.
+    fn select(&self, head: RequestView<'_>) -> Limiter;
 
-pub(crate) struct Keyed<K> {
-    limiters: Limiters<K>,
-    key: Box<dyn Fn(RequestView<'_>) -> K + Send + Sync>,
-}
+    /// What is in force now, for a health check or a support ticket. The default tells nothing.
+    fn snapshot(&self) -> Option<LimitSnapshot> {
+        None
+    }
 
-impl<K> Scope<K> {
-    pub(crate) fn keyed<F>(limiters: Limiters<K>, key: F) -> Self
-    where
-        F: Fn(RequestView<'_>) -> K + Send + Sync + 'static,
-    {
-        let key = Box::new(key);
-        Self::Keyed(Arc::new(Keyed { limiters, key }))
+    /// How many calls may be in flight at a time, for each key separately. The default asks for a
+    /// [`snapshot`](Self::snapshot).
+    fn limit(&self) -> Option<NonZeroUsize> {
+        NonZeroUsize::new(self.snapshot()?.limit)
+    }
+
+    /// Changes the limit from now on, for all requests.
+    ///
+    /// # Errors
+    ///
+    /// If the partition cannot have this limit; then nothing has changed. The default rejects every
+    /// limit.
+    fn set_limit(&self, limit: NonZeroUsize) -> Result<(), InvalidSettings> {
+        let _ = limit;
+        let rule = "the limit of this partition cannot be set";
+        Err(InvalidSettings::new("limit", rule))
+    }
+
+    /// How many calls are in flight or wait, for a balancer that judges by load. The default asks
+    /// for a [`snapshot`](Self::snapshot), and says 0 if there is none.
+    fn load(&self) -> usize {
+        let calls = |snapshot: LimitSnapshot| snapshot.in_flight + snapshot.waiting;
+        self.snapshot().map_or(0, calls)
     }
 }
 
-impl<K: Hash + Eq> Scope<K> {
+impl Partition for Limiter {
     #[inline]
-    pub(crate) fn admit<B>(
-        &self,
-        request: &Request<B>,
-        context: Option<&CallContext>,
-        settings: &Settings,
-    ) -> Admission {
-        match self {
-            Self::One(limiter) => limiter.admit(context, settings),
-            Self::Keyed(keyed) => {
-                let key = (keyed.key)(RequestView::of(request));
-                (keyed.limiters).admit(key, context, settings)
-            }
-        }
+    fn select(&self, _: RequestView<'_>) -> Limiter {
+        self.clone()
     }
 
-    #[cfg(feature = "load")]
-    pub(crate) fn load(&self) -> usize {
-        match self {
-            Self::One(limiter) => limiter.load(),
-            Self::Keyed(keyed) => keyed.limiters.load(),
-        }
-    }
-}
-
-impl<K> Keyed<K> {
-    pub(crate) const fn limiters(&self) -> &Limiters<K> {
-        &self.limiters
-    }
-}
-
-impl<K> Scope<K> {
-    /// How many calls may be in flight at a time, in all or for one key.
-    pub(crate) fn limit(&self) -> NonZeroUsize {
-        match self {
-            Self::One(limiter) => limiter.limit(),
-            Self::Keyed(keyed) => keyed.limiters.limit(),
-        }
+    fn snapshot(&self) -> Option<LimitSnapshot> {
+        Some(Self::snapshot(self))
     }
 
-    pub(crate) fn snapshot(&self) -> LimitSnapshot {
-        match self {
-            Self::One(limiter) => limiter.snapshot(),
-            Self::Keyed(keyed) => keyed.limiters.snapshot(),
-        }
+    fn limit(&self) -> Option<NonZeroUsize> {
+        Some(Self::limit(self))
     }
-}
 
-impl<K> Clone for Scope<K> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::One(limiter) => Self::One(limiter.clone()),
-            Self::Keyed(keyed) => Self::Keyed(Arc::clone(keyed)),
-        }
+    fn set_limit(&self, limit: NonZeroUsize) -> Result<(), InvalidSettings> {
+        self.resize(limit);
+        Ok(())
     }
-}
 
-impl<K> fmt::Debug for Scope<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::One(limiter) => limiter.fmt(f),
-            Self::Keyed(keyed) => keyed.limiters.fmt(f),
-        }
+    fn load(&self) -> usize {
+        let (in_flight, waiting) = self.calls();
+        in_flight + waiting
     }
 }

@@ -1,18 +1,26 @@
 use std::{
     fmt,
-    hash::Hash,
     task::{Context, Poll},
 };
 
-use courteous_core::{AsError, CallContext, LayerKind, LongLived, ObserveOnly, Reject};
+use courteous_core::{
+    AsError, CallContext, LayerKind, LongLived, ObserveOnly, Reject, RequestView,
+};
 use http::{Request, Response};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    body::PermitBody, events, future::ResponseFuture, layer::ConcurrencyLimitLayer,
-    limiter::Admission, settings::HoldUntil, snapshot::LimitSnapshot, waiting::Waiting,
+    body::PermitBody,
+    events,
+    future::ResponseFuture,
+    layer::ConcurrencyLimitLayer,
+    limiter::{Admission, Limiter},
+    partition::Partition,
+    settings::HoldUntil,
+    snapshot::LimitSnapshot,
+    waiting::Waiting,
 };
 
 /// Bounds the calls in flight. [`ConcurrencyLimitLayer`] makes it.
@@ -44,14 +52,15 @@ use crate::{
 /// A rejected call fails with [`Rejected`](courteous_core::Rejected), boxed; nothing was sent. With
 /// [`reject_with`](ConcurrencyLimitLayer::reject_with) the call is answered instead. The inner
 /// service's errors pass through.
-pub struct ConcurrencyLimit<S, R = AsError, K = ()> {
+#[derive(Clone)]
+pub struct ConcurrencyLimit<S, P = Limiter, R = AsError> {
     inner: S,
-    limit: ConcurrencyLimitLayer<R, K>,
+    limit: ConcurrencyLimitLayer<P, R>,
 }
 
 // Here, because the service contains its layer; so `layer` does not depend on this module.
-impl<S, R: Clone, K> Layer<S> for ConcurrencyLimitLayer<R, K> {
-    type Service = ConcurrencyLimit<S, R, K>;
+impl<S, P: Clone, R: Clone> Layer<S> for ConcurrencyLimitLayer<P, R> {
+    type Service = ConcurrencyLimit<S, P, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
         LayerKind::ConcurrencyLimit.check_order::<S>();
@@ -62,7 +71,7 @@ impl<S, R: Clone, K> Layer<S> for ConcurrencyLimitLayer<R, K> {
     }
 }
 
-impl<S, R, K> ConcurrencyLimit<S, R, K> {
+impl<S, P, R> ConcurrencyLimit<S, P, R> {
     /// The inner service.
     #[must_use]
     pub const fn get_ref(&self) -> &S {
@@ -77,14 +86,8 @@ impl<S, R, K> ConcurrencyLimit<S, R, K> {
 
     /// The layer from which the service has its settings and its limiters.
     #[must_use]
-    pub const fn layer(&self) -> &ConcurrencyLimitLayer<R, K> {
+    pub const fn layer(&self) -> &ConcurrencyLimitLayer<P, R> {
         &self.limit
-    }
-
-    /// What is in force now: see [`ConcurrencyLimitLayer::snapshot`].
-    #[must_use]
-    pub fn snapshot(&self) -> LimitSnapshot {
-        self.limit.snapshot()
     }
 
     /// Takes the inner service out.
@@ -94,12 +97,20 @@ impl<S, R, K> ConcurrencyLimit<S, R, K> {
     }
 }
 
-impl<S, B, RB, R, K> Service<Request<B>> for ConcurrencyLimit<S, R, K>
+impl<S, P: Partition, R> ConcurrencyLimit<S, P, R> {
+    /// What is in force now, if the partition tells it: see [`Partition::snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> Option<LimitSnapshot> {
+        self.limit.snapshot()
+    }
+}
+
+impl<S, P, R, B, RB> Service<Request<B>> for ConcurrencyLimit<S, P, R>
 where
     S: Service<Request<B>, Response = Response<RB>> + Clone,
+    P: Partition,
     RB: Body,
     R: Reject<RB, S::Error> + Clone,
-    K: Hash + Eq,
 {
     type Response = Response<PermitBody<RB>>;
     type Error = R::Error;
@@ -111,9 +122,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let ConcurrencyLimitLayer {
-            scope,
-            settings,
+            partition,
             reject,
+            settings,
             observe,
         } = &self.limit;
         let mut settings = *settings;
@@ -128,7 +139,8 @@ where
             settings.hold = HoldUntil::Headers;
         }
         let hold = settings.hold;
-        match scope.admit(&request, context, &settings) {
+        let limiter = partition.select(RequestView::of(&request));
+        match limiter.admit(context, &settings) {
             Admission::Now(permit) => {
                 // If this panics, the permit is given back.
                 let future = self.inner.call(request);
@@ -158,16 +170,7 @@ where
     }
 }
 
-impl<S: Clone, R: Clone, K> Clone for ConcurrencyLimit<S, R, K> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            limit: self.limit.clone(),
-        }
-    }
-}
-
-impl<S: fmt::Debug, R: fmt::Debug, K> fmt::Debug for ConcurrencyLimit<S, R, K> {
+impl<S: fmt::Debug, P: fmt::Debug, R: fmt::Debug> fmt::Debug for ConcurrencyLimit<S, P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrencyLimit")
             .field("inner", &self.inner)
@@ -180,13 +183,10 @@ impl<S: fmt::Debug, R: fmt::Debug, K> fmt::Debug for ConcurrencyLimit<S, R, K> {
 /// must be compared need a limiter each. With keys, it is the sum over all keys, which takes one
 /// pass.
 #[cfg(feature = "load")]
-impl<S, R, K> tower::load::Load for ConcurrencyLimit<S, R, K>
-where
-    K: Hash + Eq,
-{
+impl<S, P: Partition, R> tower::load::Load for ConcurrencyLimit<S, P, R> {
     type Metric = usize;
 
     fn load(&self) -> usize {
-        self.limit.scope.load()
+        self.limit.partition.load()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use courteous_concurrency::{ConcurrencyLimitLayer, HoldUntil, Limiter, Limiters};
+use courteous_concurrency::{ConcurrencyLimitLayer, HoldUntil, Keyed, Limiter};
 use courteous_testkit::{Subject, contract};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -35,9 +35,9 @@ contract!(mod with_bounds {
 });
 
 contract!(mod per_origin {
-    let limiters = Limiters::new(1).unwrap();
+    let limiters = Keyed::per_origin(Limiter::new(1).unwrap());
     let (in_flight, waiting) = (limiters.clone(), limiters.clone());
-    Subject::new(ConcurrencyLimitLayer::per_origin(limiters))
+    Subject::new(ConcurrencyLimitLayer::of(limiters))
         .gauge("in flight", move || in_flight.in_flight())
         .gauge("waiting", move || waiting.waiting())
         .waits_behind(1)

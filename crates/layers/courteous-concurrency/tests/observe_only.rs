@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Echo, call, reason, request};
-use courteous_concurrency::{ConcurrencyLimitLayer, Limiter, Limiters, ObserveOnly};
+use courteous_concurrency::{ConcurrencyLimitLayer, Keyed, Limiter, ObserveOnly};
 use courteous_core::{CallContext, Decision, RejectReason};
 use courteous_testkit::{Probe, Reply};
 use http::Request;
@@ -168,8 +168,8 @@ async fn an_observed_call_passes_those_that_wait_and_takes_nothing_from_them() {
 #[tokio::test(start_paused = true)]
 async fn each_key_is_observed_for_itself() {
     let switch = ObserveOnly::new();
-    let limiters = Limiters::new(1).unwrap();
-    let layer = ConcurrencyLimitLayer::per_origin(limiters.clone()).observe_only(switch.clone());
+    let limiters = Keyed::per_origin(Limiter::new(1).unwrap());
+    let layer = ConcurrencyLimitLayer::of(limiters.clone()).observe_only(switch.clone());
     let service = layer.layer(Echo);
     let mut bodies = Vec::new();
     for uri in ["http://a.test/", "http://b.test/", "http://a.test/"] {

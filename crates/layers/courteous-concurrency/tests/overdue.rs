@@ -9,7 +9,7 @@ use std::{
 };
 
 use common::{Body, Echo, limit, reason};
-use courteous_concurrency::{ConcurrencyLimitLayer, HoldUntil, Limiter, Limiters};
+use courteous_concurrency::{ConcurrencyLimitLayer, HoldUntil, Keyed, Limiter};
 use courteous_core::{BoxError, CallContext, RejectReason};
 use http::{Request, Response};
 use tokio::time::{Instant, sleep};
@@ -152,8 +152,11 @@ async fn a_body_that_may_outlast_the_deadline_keeps_its_permit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_with_overdue_permits_alone_makes_room_for_another() {
-    let limiters = Limiters::new(1).unwrap().with_max_keys(limit(1));
-    let layer = ConcurrencyLimitLayer::of(limiters.clone(), |head| head.uri().path().to_owned());
+    let limiters = Keyed::new(Limiter::new(1).unwrap(), |head| {
+        head.uri().path().to_owned()
+    });
+    let limiters = limiters.with_max_keys(limit(1));
+    let layer = ConcurrencyLimitLayer::of(limiters.clone());
     let mut service = layer.layer(Echo);
     let to = |path: &str, mut request: Request<()>| {
         *request.uri_mut() = path.parse().unwrap();
@@ -162,10 +165,8 @@ async fn a_key_with_overdue_permits_alone_makes_room_for_another() {
     let kept = assert_ready_ok!(task::spawn(service.call(to("/1", within(SECOND)))).poll());
     sleep(SECOND).await;
     let _next = assert_ready_ok!(task::spawn(service.call(to("/2", open_ended()))).poll());
-    assert_eq!(
-        (limiters.in_flight_of(&"/2".into()), limiters.keys()),
-        (1, 1)
-    );
+    let second = limiters.get(&"/2".into()).unwrap();
+    assert_eq!((second.in_flight(), limiters.len()), (1, 1));
     drop(kept);
     assert_eq!(limiters.in_flight(), 1);
 }

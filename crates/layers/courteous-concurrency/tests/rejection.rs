@@ -3,10 +3,10 @@
 
 mod common;
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, num::NonZeroUsize, time::Duration};
 
 use common::{Body, Echo, call, reason, request};
-use courteous_concurrency::{ConcurrencyLimitLayer, Limiter, Limiters};
+use courteous_concurrency::{ConcurrencyLimitLayer, Limiter};
 use courteous_core::{CallContext, RejectReason, Rejected};
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -195,9 +195,13 @@ fn a_closure_answers_those_rejected_without_a_type_being_named() {
 fn a_limit_of_zero_is_rejected_where_it_is_written() {
     let error = ConcurrencyLimitLayer::new(0).unwrap_err();
     assert_eq!(error.to_string(), "`limit` must be at least 1, not 0");
-    assert_eq!(Limiters::<()>::new(0).unwrap_err(), error);
+    assert_eq!(ConcurrencyLimitLayer::per_origin(0).unwrap_err(), error);
     let limiter = Limiter::new(2).unwrap();
     assert_eq!(limiter.set_limit(0), Err(error));
     assert_eq!(limiter.limit().get(), 2);
+    let layer = ConcurrencyLimitLayer::from(limiter);
+    let error = layer.set_limit(0).unwrap_err();
+    assert_eq!(error.to_string(), "`limit`: must be at least 1, not 0");
+    assert_eq!(layer.settings().limit, NonZeroUsize::new(2));
     assert!(ConcurrencyLimitLayer::new(usize::MAX).is_ok());
 }

@@ -4,8 +4,8 @@ use std::{
 };
 
 use courteous::{
-    AttemptTimeoutLayer, ConcurrencyLimitLayer, IdempotencyKeyLayer, Rate, RetryLayer, Stack,
-    ThrottleLayer, TotalTimeoutLayer,
+    AttemptTimeoutLayer, ConcurrencyLimitLayer, IdempotencyKeyLayer, Limiter, Rate, RetryLayer,
+    Stack, ThrottleLayer, TotalTimeoutLayer, concurrency::Keyed,
 };
 use tower::Layer;
 
@@ -21,9 +21,10 @@ pub(super) fn visit<V: Visit>(visit: &mut V) {
     let limit = ConcurrencyLimitLayer::from(LIMIT);
     let throttle = ThrottleLayer::new(rate());
     let attempt = AttemptTimeoutLayer::new(ATTEMPT);
+    let limiters = Keyed::per_origin(Limiter::from(LIMIT));
     let stack = Stack::new()
         .with_idempotency_key(key.clone())
-        .with_concurrency_limit(ConcurrencyLimitLayer::per_origin(LIMIT))
+        .with_concurrency_limit(ConcurrencyLimitLayer::of(limiters))
         .with_throttle(ThrottleLayer::per_origin(rate()))
         .build()
         .unwrap_or_else(|error| panic!("{error}"));

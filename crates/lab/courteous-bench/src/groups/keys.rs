@@ -16,7 +16,9 @@ use std::{
     time::Duration,
 };
 
-use courteous::{Bucket, ConcurrencyLimitLayer, Limiters, Rate, ThrottleLayer, throttle::Keyed};
+use courteous::{
+    Bucket, ConcurrencyLimitLayer, Limiter, Rate, ThrottleLayer, concurrency, throttle,
+};
 use cpu_time::ThreadTime;
 use governor::{Quota, RateLimiter};
 use tokio::runtime::Builder;
@@ -202,7 +204,7 @@ fn throttle(key: Arc<AtomicU32>, max_keys: u32, in_use: Option<Duration>) -> Box
     let (per, burst) = pace(in_use);
     let rate = Rate::new(1, per).unwrap_or_else(|error| panic!("{error}"));
     let read = Arc::clone(&key);
-    let keyed = Keyed::new(Bucket::new(rate.with_burst(burst)), move |_| {
+    let keyed = throttle::Keyed::new(Bucket::new(rate.with_burst(burst)), move |_| {
         read.load(Ordering::Relaxed)
     });
     let layer = ThrottleLayer::of(keyed.with_max_keys(count(max_keys)));
@@ -231,8 +233,10 @@ fn governor(key: Arc<AtomicU32>, max_keys: u32, in_use: Option<Duration>) -> Box
 
 fn concurrency(key: Arc<AtomicU32>, max_keys: u32, _: Option<Duration>) -> Box<dyn Tenants> {
     let read = Arc::clone(&key);
-    let limiters = Limiters::from(count(64)).with_max_keys(count(max_keys));
-    let layer = ConcurrencyLimitLayer::of(limiters, move |_| read.load(Ordering::Relaxed));
+    let keyed = concurrency::Keyed::new(Limiter::from(count(64)), move |_| {
+        read.load(Ordering::Relaxed)
+    });
+    let layer = ConcurrencyLimitLayer::of(keyed.with_max_keys(count(max_keys)));
     tenants(layer.layer(TRANSPORT), key)
 }
 

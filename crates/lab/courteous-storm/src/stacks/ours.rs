@@ -3,7 +3,8 @@ use std::{num::NonZeroUsize, time::Duration};
 use bytes::Bytes;
 use courteous::{
     Backoff, BoxError, Bucket, Budget, ConcurrencyLimitLayer, Dice, IdempotencyKeyLayer, Jitter,
-    Limiters, Rate, RetryLayer, ServiceBuilder, ServiceBuilderExt, ThrottleLayer, throttle::Keyed,
+    Limiter, Rate, RetryLayer, ServiceBuilder, ServiceBuilderExt, ThrottleLayer, concurrency,
+    throttle::Keyed,
 };
 use http::{Request, Response};
 use http_body_util::Full;
@@ -57,14 +58,14 @@ pub(crate) fn client(
         retry = retry.with_backoff(Backoff::default().with_jitter(jitter));
     }
     let probe = ProbeLayer::default();
-    let limiters = Limiters::from(IN_FLIGHT);
+    let limiters = concurrency::Keyed::per_origin(Limiter::from(IN_FLIGHT));
     let buckets = Keyed::per_origin(Bucket::new(Rate::UNLIMITED).with_dice(dice(1)));
     let client = ServiceBuilder::new()
         .idempotency_key(IdempotencyKeyLayer::new())
         .total_timeout(required.total_timeout().unwrap_or(Duration::MAX))
         .retry(retry.clone())
         .layer(probe.clone())
-        .concurrency_limit(ConcurrencyLimitLayer::per_origin(limiters.clone()))
+        .concurrency_limit(ConcurrencyLimitLayer::of(limiters.clone()))
         .throttle(ThrottleLayer::of(buckets.clone()))
         .attempt_timeout(required.attempt_timeout())
         .service(transport);
