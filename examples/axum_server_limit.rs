@@ -9,7 +9,7 @@
 //! cargo run --example axum_server_limit
 //! ```
 //!
-//! [`reject_with`]: courteous::ConcurrencyLimitLayer::reject_with
+//! [`reject_with`]: courteous::concurrency::ConcurrencyLimitLayer::reject_with
 
 mod common;
 
@@ -22,7 +22,10 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use courteous::{ConcurrencyLimitLayer, Limiter, Rejected};
+use courteous::{
+    concurrency::{ConcurrencyLimitLayer, Limiter},
+    core::Rejected,
+};
 use http::{Request, StatusCode, header::RETRY_AFTER};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};

@@ -28,7 +28,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{post, put},
 };
-use courteous::{Closer, Courteous, Stack};
+use courteous::{Courteous, Stack, client::Closer};
 use http::{Request, StatusCode};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},

@@ -12,8 +12,10 @@ use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
 use courteous::{
-    Bucket, Budget, ConcurrencyLimitLayer, Limiter, RetryLayer, ServiceBuilder, ServiceBuilderExt,
-    ThrottleLayer,
+    ServiceBuilder, ServiceBuilderExt,
+    concurrency::{ConcurrencyLimitLayer, Limiter},
+    retry::{Budget, RetryLayer},
+    throttle::{Bucket, ThrottleLayer},
 };
 use courteous_testing::{Answer, Call, Script};
 use http::{HeaderName, Request, StatusCode};

@@ -7,7 +7,9 @@
 
 use std::{error::Error, net::TcpListener};
 
-use courteous::{IdempotencyKeyLayer, ReqwestService, RetryInfo, Stack};
+use courteous::{
+    Stack, idempotency::IdempotencyKeyLayer, reqwest::ReqwestService, retry::RetryInfo,
+};
 use courteous_testing::{Answer, Script};
 use http::{Request, StatusCode};
 

@@ -7,7 +7,7 @@
 
 use std::{error::Error, net::Ipv4Addr, pin::Pin, time::Duration};
 
-use courteous::{RetryInfo, Stack};
+use courteous::{Stack, retry::RetryInfo};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::net::TcpListener;
 use tonic::{

@@ -20,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous::{BoxClient, CloseLayer};
+use courteous::{BoxClient, client::CloseLayer};
 use courteous_concurrency::ConcurrencyLimitLayer;
 use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_retry::RetryLayer;

@@ -23,8 +23,12 @@ use axum::{
 };
 use bytes::Bytes;
 use courteous::{
-    Bucket, ConcurrencyLimitLayer, Courteous, IdempotencyKeyLayer, Limiter, Rejected, RetryInfo,
-    Stack, StopReason, ThrottleLayer, retry::RetryLayer,
+    Courteous, Stack,
+    concurrency::{ConcurrencyLimitLayer, Limiter},
+    core::Rejected,
+    idempotency::IdempotencyKeyLayer,
+    retry::{RetryInfo, RetryLayer, StopReason},
+    throttle::{Bucket, ThrottleLayer},
 };
 use http::{HeaderMap, Request, StatusCode, header::RETRY_AFTER};
 use http_body_util::Empty;

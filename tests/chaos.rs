@@ -17,9 +17,14 @@ use std::{
 
 use bytes::Bytes;
 use courteous::{
-    BoxError, ConcurrencyLimitLayer, Elapsed, Error, GrpcStatusLayer, IdempotencyKeyLayer,
-    Idempotent, Limiter, Rate, RetryInfo, RetryLayer, Scope, ServiceBuilder, ServiceBuilderExt,
-    StopReason, ThrottleLayer, TonicClassifier, find_cause,
+    BoxError, Error, ServiceBuilder, ServiceBuilderExt,
+    concurrency::{ConcurrencyLimitLayer, Limiter},
+    core::{Elapsed, Scope},
+    find_cause,
+    idempotency::IdempotencyKeyLayer,
+    retry::{Idempotent, RetryInfo, RetryLayer, StopReason},
+    throttle::{Rate, ThrottleLayer},
+    tonic::{GrpcStatusLayer, TonicClassifier},
 };
 use courteous_test_servers::{ChaosProxy, Course, Flow};
 use http::{Request, StatusCode};

@@ -34,9 +34,10 @@ use std::{
 
 use bytes::Bytes;
 use courteous::{
-    Backoff, Budget, Courteous, IdempotencyKeyLayer, RequestView, RetryLayer, ServiceBuilder,
-    Stack,
-    idempotency::{IdempotencyKey, Key},
+    Courteous, ServiceBuilder, Stack,
+    core::RequestView,
+    idempotency::{IdempotencyKey, IdempotencyKeyLayer, Key},
+    retry::{Backoff, Budget, RetryLayer},
 };
 use courteous_test_servers::{ChaosProxy, Course, Flow};
 use courteous_testkit::Chance;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use courteous::{RetryInfo, Stack};
+use courteous::{Stack, retry::RetryInfo};
 use courteous_testkit::{Probe, Reply};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::Full;

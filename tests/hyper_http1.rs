@@ -11,8 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use courteous::{
-    ConcurrencyLimitLayer, Elapsed, IdempotencyKeyLayer, Limiter, Rate, RetryInfo, Scope,
-    ServiceBuilder, ServiceBuilderExt, Stack, StopReason, ThrottleLayer, concurrency::Keyed,
+    ServiceBuilder, ServiceBuilderExt, Stack,
+    concurrency::{ConcurrencyLimitLayer, Keyed, Limiter},
+    core::{Elapsed, Scope},
+    idempotency::IdempotencyKeyLayer,
+    retry::{RetryInfo, StopReason},
+    throttle::{Rate, ThrottleLayer},
 };
 use http::{HeaderMap, HeaderValue, Request, header::TRAILER};
 use http_body_util::{BodyExt, Empty, Full};

@@ -14,8 +14,11 @@ use std::{
 
 use bytes::Bytes;
 use courteous::{
-    ConcurrencyLimitLayer, Elapsed, IdempotencyKeyLayer, Limiter, RetryInfo, Scope, ServiceBuilder,
-    ServiceBuilderExt, Stack, StopReason,
+    ServiceBuilder, ServiceBuilderExt, Stack,
+    concurrency::{ConcurrencyLimitLayer, Limiter},
+    core::{Elapsed, Scope},
+    idempotency::IdempotencyKeyLayer,
+    retry::{RetryInfo, StopReason},
 };
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Request, Uri, Version};

@@ -50,8 +50,11 @@ use std::{
 
 use bytes::Bytes;
 use courteous::{
-    Backoff, BoxError, Budget, Courteous, Error, Jitter, Limiter, Rejected, RetryInfo, RetryLayer,
-    Stack, StopReason, find_cause,
+    BoxError, Courteous, Error, Stack,
+    concurrency::Limiter,
+    core::Rejected,
+    find_cause,
+    retry::{Backoff, Budget, Jitter, RetryInfo, RetryLayer, StopReason},
 };
 use courteous_testkit::{Probe, Reply};
 use futures_util::{FutureExt, future::join_all};

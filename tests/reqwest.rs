@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use courteous::{
-    Elapsed, IdempotencyKeyLayer, ReqwestService, RetryInfo, RetryLayer, Scope, ServiceBuilder,
-    ServiceBuilderExt, Stack, StopReason, ThrottleLayer, into_http,
+    ServiceBuilder, ServiceBuilderExt, Stack,
+    core::{Elapsed, Scope},
+    idempotency::IdempotencyKeyLayer,
+    reqwest::{ReqwestService, into_http},
+    retry::{RetryInfo, RetryLayer, StopReason},
+    throttle::ThrottleLayer,
 };
 use futures_util::stream;
 use http::{HeaderValue, Request};

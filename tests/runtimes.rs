@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use courteous::{AnyBody, BoxError, Error, ReqwestService, Stack};
+use courteous::{AnyBody, BoxError, Error, Stack, reqwest::ReqwestService};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;

@@ -8,7 +8,12 @@ mod net;
 use std::time::Duration;
 
 use bytes::Bytes;
-use courteous::{AnyBody, ReqwestService, Stack, StackLayer, retry::RetryInfo, retry::StopReason};
+use courteous::{
+    AnyBody, Stack,
+    reqwest::ReqwestService,
+    retry::{RetryInfo, StopReason},
+    stack::StackLayer,
+};
 use courteous_testing::{Answer, End, Script, ScriptServer};
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;

@@ -20,9 +20,11 @@ use axum::{
 };
 use bytes::Bytes;
 use courteous::{
-    AnyBody, AttemptTimeoutLayer, BoxError, ConcurrencyLimitLayer, Courteous, Elapsed, Error,
-    IdleTimeout, LongLived, NoRetry, RetryInfo, RetryLayer, Scope, ServiceBuilder,
-    ServiceBuilderExt, Stack, StopReason,
+    AnyBody, BoxError, Courteous, Error, ServiceBuilder, ServiceBuilderExt, Stack,
+    concurrency::ConcurrencyLimitLayer,
+    core::{Elapsed, LongLived, Scope},
+    retry::{NoRetry, RetryInfo, RetryLayer, StopReason},
+    timeout::{AttemptTimeoutLayer, IdleTimeout},
 };
 use futures_util::stream;
 use http::{Extensions, Request, Response};

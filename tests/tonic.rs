@@ -15,10 +15,15 @@ use std::{
 
 use axum::{Router, routing::get};
 use courteous::{
-    AttemptTimeoutLayer, Budget, ConcurrencyLimitLayer, Courteous, Elapsed, GrpcStatus,
-    GrpcStatusLayer, Idempotent, Limiter, LongLived, Outcome, Rejected, RetryInfo, RetryLayer,
-    Scope, ServiceBuilder, ServiceBuilderExt, Stack, StackLayer, StopReason, TonicClassifier,
-    Verdict, find_cause, retry::Retried, throttle::PerOrigin,
+    Courteous, ServiceBuilder, ServiceBuilderExt, Stack,
+    concurrency::{ConcurrencyLimitLayer, Limiter},
+    core::{Elapsed, LongLived, Outcome, Rejected, Scope, Verdict},
+    find_cause,
+    retry::{Budget, Idempotent, Retried, RetryInfo, RetryLayer, StopReason},
+    stack::StackLayer,
+    throttle::PerOrigin,
+    timeout::AttemptTimeoutLayer,
+    tonic::{GrpcStatus, GrpcStatusLayer, TonicClassifier},
 };
 use futures_util::stream::{self, Stream, StreamExt};
 use http::Request;

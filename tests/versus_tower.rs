@@ -6,8 +6,11 @@ use std::{marker::PhantomData, time::Duration};
 
 use bytes::Bytes;
 use courteous::{
-    BoxError, ConcurrencyLimitLayer, Error, Limiter, Rate, RetryLayer, ThrottleLayer,
-    TotalTimeoutLayer, throttle::Throttle,
+    BoxError, Error,
+    concurrency::{ConcurrencyLimitLayer, Limiter},
+    retry::RetryLayer,
+    throttle::{Rate, Throttle, ThrottleLayer},
+    timeout::TotalTimeoutLayer,
 };
 use courteous_testkit::{Probe, Reply, TestBody};
 use http::Request;

@@ -3,8 +3,11 @@
 use std::{error::Error, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use courteous::{
-    Budget, ConcurrencyLimitLayer, Courteous, IdempotencyKeyLayer, Rate, RetryLayer, Stack,
-    ThrottleLayer,
+    Courteous, Stack,
+    concurrency::ConcurrencyLimitLayer,
+    idempotency::IdempotencyKeyLayer,
+    retry::{Budget, RetryLayer},
+    throttle::{Rate, ThrottleLayer},
 };
 
 use crate::{

@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-/// What the documentation says, in words that [`courteous::Rate`] understands.
+/// What the documentation says, in words that [`courteous::throttle::Rate`] understands.
 pub(crate) const DOCUMENTED: &str = "200/s";
 /// How long a client must wait after a 429, in seconds.
 pub(crate) const RETRY_AFTER: u32 = 1;

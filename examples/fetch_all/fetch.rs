@@ -4,8 +4,12 @@ use std::{error::Error as StdError, num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
 use courteous::{
-    AttemptTimeoutLayer, Budget, ConcurrencyLimitLayer, Courteous, Error, Rate, RejectReason,
-    Rejected, RetryLayer, Stack, ThrottleLayer, timeout::Coverage,
+    Courteous, Error, Stack,
+    concurrency::ConcurrencyLimitLayer,
+    core::{RejectReason, Rejected},
+    retry::{Budget, RetryLayer},
+    throttle::{Rate, ThrottleLayer},
+    timeout::{AttemptTimeoutLayer, Coverage},
 };
 use http::{Request, StatusCode, Uri, header::USER_AGENT};
 use http_body_util::{BodyExt, Empty};

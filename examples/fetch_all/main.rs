@@ -21,7 +21,7 @@ mod url_list;
 use std::{error::Error, fs, num::NonZeroUsize, path::PathBuf, pin::pin, process::ExitCode};
 
 use clap::Parser;
-use courteous::Rate;
+use courteous::throttle::Rate;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{signal::ctrl_c, task::JoinSet};
 

@@ -1,7 +1,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use courteous::{AnyBody, Backoff, BoxError, Budget, Jitter, RetryLayer};
+use courteous::{
+    AnyBody, BoxError,
+    retry::{Backoff, Budget, Jitter, RetryLayer},
+};
 use futures_util::stream;
 use http::{HeaderMap, Response};
 use http_body::Frame;

@@ -34,7 +34,7 @@ where
     message = "`{Self}` is no service of `http::Request<{B}>` that courteous layers can stand on",
     label = "not a `Service<http::Request<{B}>>` with an `http::Response<_>`",
     note = "its request must be `http::Request<{B}>`, with just that type of body",
-    note = "a reqwest client becomes such a service, of `reqwest::Body`, by `courteous::ReqwestService`",
+    note = "a reqwest client becomes such a service, of `reqwest::Body`, by `courteous::reqwest::ReqwestService`",
     note = "its response must be `http::Response<_>` with a body that is an `http_body::Body`"
 )]
 pub trait HttpService<B> {

@@ -17,7 +17,10 @@ use crate::timeout_error;
 /// ```
 /// use std::time::Duration;
 ///
-/// use courteous::{Elapsed, Error, Scope};
+/// use courteous::{
+///     Error,
+///     core::{Elapsed, Scope},
+/// };
 ///
 /// let error = Error::new(Elapsed::new(Duration::from_secs(5), Scope::Total));
 /// assert!(error.is_timeout() && !error.is_rejected());

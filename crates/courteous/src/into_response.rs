@@ -36,7 +36,10 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 ///
 /// ```
 /// use axum::response::IntoResponse;
-/// use courteous::{Elapsed, Error, Scope};
+/// use courteous::{
+///     Error,
+///     core::{Elapsed, Scope},
+/// };
 /// use std::time::Duration;
 ///
 /// let error = Error::new(Elapsed::new(Duration::from_secs(5), Scope::Total));

@@ -11,7 +11,10 @@ use crate::Error;
 /// error's `Display`, which tells nothing of the other server, of addresses or of causes. The error is the status's source.
 ///
 /// ```
-/// use courteous::{Elapsed, Error, Scope};
+/// use courteous::{
+///     Error,
+///     core::{Elapsed, Scope},
+/// };
 /// use std::time::Duration;
 ///
 /// let error = Error::new(Elapsed::new(Duration::from_secs(5), Scope::Total));

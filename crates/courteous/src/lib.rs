@@ -7,7 +7,7 @@
 //! # Example
 //!
 //! ```
-//! use courteous::{RetryInfo, Stack};
+//! use courteous::{Stack, retry::RetryInfo};
 //! use http::{Request, Response};
 //! use http_body_util::Full;
 //! use tower::service_fn;
@@ -56,7 +56,7 @@
 //! inside of it, as the total timeout is always ready.
 //!
 //! A layer that is put around one which belongs outside of it says so, as an event at debug level with the feature `tracing`:
-//! once, when the service is made. See [`LayerKind`] for what it cannot see.
+//! once, when the service is made. See [`LayerKind`](core::LayerKind) for what it cannot see.
 //!
 //! # The contract
 //!
@@ -82,7 +82,7 @@
 //! # Errors
 //!
 //! Each layer that can fail yields a [`BoxError`] around a typed error of its own, with the cause as its source. So
-//! [`find_cause`] finds an [`Elapsed`] or a [`Rejected`] through any stack, and [`Error::new`] makes of it one error that can be
+//! [`find_cause`] finds an [`Elapsed`](core::Elapsed) or a [`Rejected`](core::Rejected) through any stack, and [`Error::new`] makes of it one error that can be
 //! asked. A *response* is never turned into an error.
 //!
 //! A client that tonic has generated wants a `tonic::Status`, and calls every other error UNKNOWN: `Stack::grpc()` makes statuses
@@ -104,7 +104,7 @@
 //! |---|---|
 //! | on a Tokio runtime with its time driver: `#[tokio::main]`, `Builder::enable_all` | all works |
 //! | on a Tokio runtime without its time driver | the first wait **panics**, as below |
-//! | elsewhere: smol, async-std, `futures::executor::block_on` | the first wait of a timeout or a retry fails with [`NoRuntime`]; a queue of a limit polls its waiters again and again. A client that needs Tokio, such as hyper-util's or reqwest's, panics before that. Put the call into a `Compat` of the crate `async-compat`, which brings a Tokio runtime |
+//! | elsewhere: smol, async-std, `futures::executor::block_on` | the first wait of a timeout or a retry fails with [`NoRuntime`](core::NoRuntime); a queue of a limit polls its waiters again and again. A client that needs Tokio, such as hyper-util's or reqwest's, panics before that. Put the call into a `Compat` of the crate `async-compat`, which brings a Tokio runtime |
 //! | in code that blocks | use `Runtime::block_on(client.send(request))` of a runtime that you keep, or `Handle::block_on` of one that other threads drive. In async code both panic: there the code that blocks belongs into `spawn_blocking`, and may use `Handle::block_on` in it |
 //! | on `wasm32-unknown-unknown` | nothing works: Tokio has no clock there, and `Instant::now` panics. Whether it compiles, and other targets of WebAssembly, are untested |
 //!
@@ -116,7 +116,7 @@
 //! # The end of a client
 //!
 //! [`Courteous::close`] refuses new calls, and waits until those in flight have ended, to the end of their response bodies, and
-//! their dead letters are durable, or until a deadline. See [`close`] for what it leaves alone, and for a stack that was
+//! their dead letters are durable, or until a deadline. See [`client::close`] for what it leaves alone, and for a stack that was
 //! composed by hand. The example `axum_shutdown` is a service that closes its client at SIGTERM.
 //!
 //! # My call was not retried: why
@@ -159,109 +159,56 @@
 //! database, with `dead-letter-encryption` unreadable there. With `axum`, an [`Error`] is a response,
 //! and with `tonic` it becomes a status, so that a handler which makes a call of its own can end by `?`. `load`: the layers forward
 //! `tower::load::Load`. `tower-http`: classifiers for its `TraceLayer`, in
-//! [`classify`]. `serde`: [`Settings`] are read from a file, and a [`Snapshot`] is written. `tracing`: the layers tell what they
+//! [`classify`]. `serde`: [`Settings`](stack::Settings) are read from a file, and a [`Snapshot`](stack::Snapshot) is written. `tracing`: the layers tell what they
 //! decide, as events with plain fields under targets such as `courteous::retry`; each layer's page has a table of them.
 //! `testing`: a scripted service that stands in for a client in tests, with `testing-server` a scripted server, too.
 
-#[cfg(feature = "stack")]
-mod box_body;
-#[cfg(feature = "stack")]
-mod box_client;
-mod builder;
 #[cfg(feature = "retry")]
 mod check;
-pub mod close;
+pub mod client;
+#[cfg(feature = "dead-letter")]
+pub mod dead_letter;
 mod error;
 #[cfg(feature = "axum")]
 mod into_response;
 #[cfg(feature = "tonic")]
 mod into_status;
+mod service_builder;
 #[cfg(feature = "stack")]
-mod sending;
-#[cfg(feature = "stack")]
-mod service;
-#[cfg(feature = "stack")]
-mod settings;
-#[cfg(feature = "stack")]
-mod snapshot;
-#[cfg(feature = "stack")]
-mod stack;
+pub mod stack;
+#[cfg(feature = "throttle")]
+pub mod throttle;
 mod timeout_error;
-
-#[cfg(all(feature = "dead-letter", feature = "idempotency"))]
-pub use builder::KeyOutside;
-pub use builder::{ServiceBuilder, ServiceBuilderExt};
-#[cfg(feature = "retry")]
-pub use check::{CloneService, HttpService, ServiceError, check};
-pub use close::{CloseLayer, Closer, Unfinished};
-pub use courteous_core::{
-    Attempt, BoxError, CallContext, CallId, Classified, Classify, Decision, Dice, Effect, Elapsed,
-    Fault, Gate, History, InvalidCount, InvalidSettings, LayerKind, LongLived, NoRandomBytes,
-    NoRuntime, ObserveOnly, Origin, Outcome, RejectReason, Rejected, RequestView, ResponseHead,
-    Retried, RetryInfo, Scope, StopReason, Verdict, find_cause, random_bytes,
-};
-#[cfg(feature = "stack")]
-pub use courteous_limit::Labels;
-pub use error::Error;
-#[cfg(feature = "stack")]
-pub use {
-    box_body::BoxBody,
-    box_client::BoxClient,
-    service::{Courteous, ResponseBody, ResponseFuture},
-    settings::Settings,
-    snapshot::{DecisionSnapshot, ObserveSnapshot, Snapshot},
-    stack::{InvalidStack, Stack, StackLayer},
-};
 
 pub use courteous_body as body;
 pub use courteous_classify as classify;
 #[cfg(feature = "concurrency")]
 pub use courteous_concurrency as concurrency;
+pub use courteous_core as core;
 #[cfg(feature = "idempotency")]
 pub use courteous_idempotency as idempotency;
+#[cfg(feature = "reqwest")]
+pub use courteous_reqwest as reqwest;
 #[cfg(feature = "retry")]
 pub use courteous_retry as retry;
 #[cfg(feature = "testing")]
 pub use courteous_testing as testing;
-#[cfg(feature = "throttle")]
-pub use courteous_throttle as throttle;
-#[cfg(feature = "throttle-redis")]
-pub use courteous_throttle_redis as throttle_redis;
 #[cfg(feature = "timeout")]
 pub use courteous_timeout as timeout;
-
-pub use courteous_body::AnyBody;
-pub use courteous_classify::HttpClassifier;
-#[cfg(feature = "concurrency")]
-pub use courteous_concurrency::{ConcurrencyLimitLayer, Limiter};
-#[cfg(feature = "dead-letter")]
-pub use courteous_dead_letter::{DeadLetterLayer, DeadLettered, NotRecorded};
-#[cfg(feature = "idempotency")]
-pub use courteous_idempotency::IdempotencyKeyLayer;
-#[cfg(feature = "reqwest")]
-pub use courteous_reqwest::{ReqwestService, into_http};
-#[cfg(feature = "retry")]
-pub use courteous_retry::{Backoff, Budget, Idempotent, Jitter, MaxAttempts, NoRetry, RetryLayer};
-#[cfg(feature = "throttle")]
-pub use courteous_throttle::{Bucket, Cost, Rate, Settle, ThrottleLayer};
-#[cfg(feature = "timeout")]
-pub use courteous_timeout::{
-    AttemptTimeoutLayer, CallTimeout, Coverage, IdleTimeout, PerAttemptTimeout, TotalTimeoutLayer,
-};
 #[cfg(feature = "tonic")]
-pub use courteous_tonic::{
-    FailedAnswer, GrpcStatus, GrpcStatusLayer, InvalidMethodName, TonicClassifier,
-};
+pub use courteous_tonic as tonic;
 
-/// The dead letter, and the stores whose features are on.
-#[cfg(feature = "dead-letter")]
-pub mod dead_letter {
-    pub use courteous_dead_letter::*;
-    #[cfg(feature = "dead-letter-postgres")]
-    pub use courteous_dead_letter_postgres::*;
-    #[cfg(feature = "dead-letter-sqlite")]
-    pub use courteous_dead_letter_sqlite::*;
-}
+#[cfg(feature = "retry")]
+pub use check::check;
+pub use courteous_body::AnyBody;
+pub use courteous_core::{BoxError, find_cause};
+pub use error::Error;
+pub use service_builder::{ServiceBuilder, ServiceBuilderExt};
+#[cfg(feature = "stack")]
+pub use {
+    client::box_client::BoxClient,
+    stack::{builder::Stack, service::Courteous},
+};
 
 #[cfg(all(
     doctest,

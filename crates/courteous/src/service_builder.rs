@@ -23,8 +23,8 @@ use tower_layer::{Identity, Layer, Stack};
 /// use std::time::Duration;
 ///
 /// use courteous::{
-///     ConcurrencyLimitLayer, IdempotencyKeyLayer, RetryLayer, ServiceBuilder, ServiceBuilderExt,
-///     ThrottleLayer,
+///     ServiceBuilder, ServiceBuilderExt, concurrency::ConcurrencyLimitLayer,
+///     idempotency::IdempotencyKeyLayer, retry::RetryLayer, throttle::ThrottleLayer,
 /// };
 /// # use http::{Request, Response};
 /// # use http_body_util::Full;

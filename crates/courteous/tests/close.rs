@@ -14,8 +14,12 @@ use std::{
 
 use bytes::Bytes;
 use courteous::{
-    BoxError, CloseLayer, Closer, Courteous, Error, RejectReason, Rejected, RetryInfo, RetryLayer,
-    Stack, ThrottleLayer, Unfinished, find_cause,
+    BoxError, Courteous, Error, Stack,
+    client::{CloseLayer, Closer, Unfinished},
+    core::{RejectReason, Rejected},
+    find_cause,
+    retry::{RetryInfo, RetryLayer},
+    throttle::ThrottleLayer,
 };
 use courteous_testkit::{Latch, Probe, Reply, Subject, TestBody, contract};
 use http::{Request, Response};
@@ -183,7 +187,7 @@ async fn at_the_deadline_it_tells_how_many_are_left_and_leaves_them_alone() {
 #[tokio::test(start_paused = true)]
 async fn calls_in_a_backoff_or_a_queue_go_on() {
     let probe = Probe::new().replies([Reply::status(503)]);
-    let throttle = ThrottleLayer::per_origin("1/s".parse::<courteous::Rate>().unwrap());
+    let throttle = ThrottleLayer::per_origin("1/s".parse::<courteous::throttle::Rate>().unwrap());
     let stack = Stack::new().with_throttle(throttle);
     let client = stack.build().unwrap().layer(probe.clone());
     let calls = [(), (), ()].map(|()| tokio::spawn(client.clone().oneshot(put())));
@@ -340,7 +344,8 @@ async fn rejected_calls_do_not_keep_a_close_waiting() {
     #[cfg(feature = "dead-letter")]
     {
         let letters = courteous::dead_letter::MemoryStore::new();
-        let stack = Stack::new().with_dead_letter(courteous::DeadLetterLayer::new(letters));
+        let stack =
+            Stack::new().with_dead_letter(courteous::dead_letter::DeadLetterLayer::new(letters));
         let layer = stack.build().unwrap();
         // The last rejected call that may have a letter began after 95 ms, and is dropped after 105 ms.
         let client = layer.layer(probe);

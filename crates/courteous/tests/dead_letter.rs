@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use courteous::{
-    Courteous, DeadLetterLayer, DeadLettered, IdempotencyKeyLayer, Idempotent, RetryLayer, Stack,
+    Courteous, Stack,
     dead_letter::{
-        BoxFuture, Filter, Letter, LetterStore, MemoryStore, Page, Payload, PushError, Reason,
-        Redrive, Sink,
+        BoxFuture, DeadLetterLayer, DeadLettered, Filter, Letter, LetterStore, MemoryStore, Page,
+        Payload, PushError, Reason, Redrive, Sink,
     },
+    idempotency::IdempotencyKeyLayer,
+    retry::{Idempotent, RetryLayer},
 };
 use courteous_testkit::{Probe, Reply};
 use http::Request;

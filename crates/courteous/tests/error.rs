@@ -6,8 +6,10 @@ use std::{error, io, time::Duration};
 
 use bytes::Bytes;
 use courteous::{
-    Error, History, NoRetry, RejectReason, Rejected, Retried, RetryInfo, Stack, StopReason,
+    Error, Stack,
+    core::{History, RejectReason, Rejected},
     find_cause,
+    retry::{NoRetry, Retried, RetryInfo, StopReason},
 };
 use courteous_testkit::{Probe, Reply};
 use http::{Method, Request};
@@ -103,7 +105,7 @@ fn a_refusal_says_whether_anything_was_sent_before() {
 #[cfg(feature = "dead-letter")]
 #[tokio::test(start_paused = true)]
 async fn with_a_dead_letter_the_reason_is_said_once_as_well() {
-    use courteous::{DeadLetterLayer, dead_letter::MemoryStore};
+    use courteous::dead_letter::{DeadLetterLayer, MemoryStore};
 
     let stack = Stack::new().with_dead_letter(DeadLetterLayer::new(MemoryStore::new()));
     let probe = Probe::new().otherwise(|_| Reply::fail("reset"));

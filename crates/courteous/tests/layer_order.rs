@@ -9,8 +9,14 @@ use std::{
 };
 
 use courteous::{
-    AttemptTimeoutLayer, ConcurrencyLimitLayer, DeadLetterLayer, IdempotencyKeyLayer, LayerKind,
-    RetryLayer, ServiceBuilder, Stack, ThrottleLayer, TotalTimeoutLayer, dead_letter::MemoryStore,
+    ServiceBuilder, Stack,
+    concurrency::ConcurrencyLimitLayer,
+    core::LayerKind,
+    dead_letter::{DeadLetterLayer, MemoryStore},
+    idempotency::IdempotencyKeyLayer,
+    retry::RetryLayer,
+    throttle::ThrottleLayer,
+    timeout::{AttemptTimeoutLayer, TotalTimeoutLayer},
 };
 use courteous_testkit::Probe;
 use tower::{Layer, util::MapRequestLayer};

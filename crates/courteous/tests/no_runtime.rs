@@ -13,8 +13,13 @@ use std::{
 
 use bytes::Bytes;
 use courteous::{
-    AttemptTimeoutLayer, BoxError, Closer, ConcurrencyLimitLayer, Error, NoRuntime, RetryInfo,
-    RetryLayer, Stack, TotalTimeoutLayer, find_cause, timeout::Coverage,
+    BoxError, Error, Stack,
+    client::Closer,
+    concurrency::ConcurrencyLimitLayer,
+    core::NoRuntime,
+    find_cause,
+    retry::{RetryInfo, RetryLayer},
+    timeout::{AttemptTimeoutLayer, Coverage, TotalTimeoutLayer},
 };
 use courteous_testkit::TestBody;
 use http::{Request, Response};

@@ -6,8 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use courteous::{
-    AnyBody, AttemptTimeoutLayer, BoxError, ConcurrencyLimitLayer, Decision, IdempotencyKeyLayer,
-    ObserveOnly, RetryLayer, Stack, ThrottleLayer, TotalTimeoutLayer,
+    AnyBody, BoxError, Stack,
+    concurrency::ConcurrencyLimitLayer,
+    core::{Decision, ObserveOnly},
+    idempotency::IdempotencyKeyLayer,
+    retry::RetryLayer,
+    throttle::ThrottleLayer,
+    timeout::{AttemptTimeoutLayer, TotalTimeoutLayer},
 };
 use courteous_core::{Dice, Gate, RetryInfo};
 use courteous_testkit::{Probe, Reply, TestBody};

@@ -14,7 +14,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous::{AnyBody, BoxBody, BoxClient, BoxError, Courteous, Error, RetryInfo, Stack};
+use courteous::{
+    AnyBody, BoxClient, BoxError, Courteous, Error, Stack, client::BoxBody, retry::RetryInfo,
+};
 use courteous_testkit::{Probe, Reply};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
@@ -127,11 +129,11 @@ async fn a_spawned_block_sends_by_hyper() {
     let boxed: BoxClient = any.clone().boxed();
     let block = async move {
         let url = format!("http://{address}/");
-        let request = Request::get(&url).extension(courteous::NoRetry);
+        let request = Request::get(&url).extension(courteous::retry::NoRetry);
         let first = unsync.send(request.body(Unsync::default()).unwrap()).await;
-        let request = Request::get(&url).extension(courteous::NoRetry);
+        let request = Request::get(&url).extension(courteous::retry::NoRetry);
         let second = any.send(request.body(AnyBody::empty()).unwrap()).await;
-        let request = Request::get(&url).extension(courteous::NoRetry);
+        let request = Request::get(&url).extension(courteous::retry::NoRetry);
         let third = boxed.send(request.body(AnyBody::empty()).unwrap()).await;
         [first.is_err(), second.is_err(), third.is_err()]
     };

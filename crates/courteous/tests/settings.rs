@@ -8,9 +8,13 @@ use std::{
 };
 
 use courteous::{
-    Budget, Courteous, Decision, IdempotencyKeyLayer, Labels, ObserveOnly, RetryInfo, RetryLayer,
-    Settings, Stack, ThrottleLayer, TotalTimeoutLayer,
-    throttle::{Bucket, Keyed},
+    Courteous, Stack,
+    core::{Decision, ObserveOnly},
+    idempotency::IdempotencyKeyLayer,
+    retry::{Budget, RetryInfo, RetryLayer},
+    stack::Settings,
+    throttle::{Bucket, Keyed, Labels, ThrottleLayer},
+    timeout::TotalTimeoutLayer,
 };
 use http::{HeaderName, Request, Response};
 use http_body_util::Full;
@@ -403,7 +407,7 @@ async fn a_snapshot_tells_what_is_closed_full_and_spent() {
 
 #[tokio::test(start_paused = true)]
 async fn no_credential_is_in_a_snapshot_of_any_partition() {
-    let key = |head: courteous::RequestView<'_>| head.headers()["authorization"].clone();
+    let key = |head: courteous::core::RequestView<'_>| head.headers()["authorization"].clone();
     let buckets = || Keyed::new(Bucket::new("1/s".parse().unwrap()), key);
     let stack = |buckets| {
         Stack::new()

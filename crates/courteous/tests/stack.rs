@@ -6,12 +6,16 @@ use std::{io, time::Duration};
 
 use bytes::Bytes;
 #[cfg(feature = "tonic")]
-use courteous::{AttemptTimeoutLayer, timeout::DeadlineFormat};
+use courteous::timeout::{AttemptTimeoutLayer, DeadlineFormat};
 use courteous::{
-    BoxError, Bucket, CallTimeout, Cost, Courteous, Elapsed, Error, IdempotencyKeyLayer, NoRetry,
-    Rate, RejectReason, Rejected, RequestView, RetryInfo, RetryLayer, Scope, ServiceBuilder,
-    ServiceBuilderExt, Settings, Settle, Stack, StopReason, ThrottleLayer, find_cause,
-    idempotency::Key, throttle::Keyed,
+    BoxError, Courteous, Error, ServiceBuilder, ServiceBuilderExt, Stack,
+    core::{Elapsed, RejectReason, Rejected, RequestView, Scope},
+    find_cause,
+    idempotency::{IdempotencyKeyLayer, Key},
+    retry::{NoRetry, RetryInfo, RetryLayer, StopReason},
+    stack::Settings,
+    throttle::{Bucket, Cost, Keyed, Rate, Settle, ThrottleLayer},
+    timeout::CallTimeout,
 };
 use courteous_testkit::{Probe, Reply, TestBody};
 use http::{HeaderName, Method, Request, StatusCode};
@@ -85,10 +89,7 @@ async fn the_retry_reads_the_key_in_the_field_that_the_stack_writes() {
 #[cfg(feature = "dead-letter")]
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_has_the_key_of_the_field_that_the_stack_writes() {
-    use courteous::{
-        DeadLetterLayer, DeadLettered,
-        dead_letter::{LetterStore, MemoryStore},
-    };
+    use courteous::dead_letter::{DeadLetterLayer, DeadLettered, LetterStore, MemoryStore};
 
     for stack in keyed_by_x_key() {
         let store = MemoryStore::new();

@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use courteous::{AnyBody, Backoff, Budget, Jitter, RetryLayer, Stack, StopReason};
+use courteous::{
+    AnyBody, Stack,
+    retry::{Backoff, Budget, Jitter, RetryLayer, StopReason},
+};
 use http::{Method, Request};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};

@@ -6,7 +6,7 @@
 ///
 /// ```
 /// # use courteous_core as courteous;
-/// use courteous::Idempotent;
+/// use courteous::retry::Idempotent;
 /// use http::Request;
 ///
 /// let request = Request::post("http://api.example/search").extension(Idempotent(true)).body(())?;

@@ -6,7 +6,7 @@
 ///
 /// ```
 /// # use courteous_core as courteous;
-/// use courteous::LongLived;
+/// use courteous::core::LongLived;
 /// use http::Request;
 ///
 /// let request = Request::get("http://api.example/events").extension(LongLived).body(())?;

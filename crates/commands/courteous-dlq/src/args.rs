@@ -1,7 +1,7 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use courteous::Rate;
+use courteous::throttle::Rate;
 use courteous_dead_letter::{Filter, LetterId, Reason, StateKind};
 
 use crate::span::{InvalidSpan, Span};

@@ -1,7 +1,11 @@
 use std::{error::Error, num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
-use courteous::{ConcurrencyLimitLayer, Courteous, Rate, Stack, ThrottleLayer};
+use courteous::{
+    Courteous, Stack,
+    concurrency::ConcurrencyLimitLayer,
+    throttle::{Rate, ThrottleLayer},
+};
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{

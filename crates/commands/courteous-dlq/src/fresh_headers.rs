@@ -1,6 +1,9 @@
 use std::{fmt, net::IpAddr};
 
-use courteous::{BoxError, Origin, RequestView};
+use courteous::{
+    BoxError,
+    core::{Origin, RequestView},
+};
 use courteous_dead_letter::{Letter, Secrets};
 use http::{
     HeaderName, HeaderValue, Request, Uri,

@@ -13,7 +13,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{BoxBody, Error, sending::Sending};
+use super::{box_body::BoxBody, sending::Sending};
+use crate::Error;
 
 /// A client whose type names only the body of its requests: for a field, and for tests.
 ///

@@ -7,12 +7,16 @@
 //! ```
 //!
 //! [`Courteous::close`](crate::Courteous::close) closes a client of a [`Stack`](crate::Stack). A stack that was composed by hand
-//! gets the same from a [`CloseLayer`], outermost, and its [`Closer`]:
+//! gets the same from a [`CloseLayer`](super::CloseLayer), outermost, and its [`Closer`](super::Closer):
 //!
 //! ```
 //! use std::time::Duration;
 //!
-//! use courteous::{CloseLayer, Closer, Rejected, RejectReason, find_cause};
+//! use courteous::{
+//!     client::{CloseLayer, Closer},
+//!     core::{RejectReason, Rejected},
+//!     find_cause,
+//! };
 //! use http::{Request, Response};
 //! use http_body_util::{BodyExt, Full};
 //! use tokio::time::Instant;
@@ -45,7 +49,7 @@
 //!
 //! # Calls that have not ended at the deadline
 //!
-//! They are counted in [`Unfinished`], and otherwise left alone, as hyper and axum leave theirs: whether a call that is cut off
+//! They are counted in [`Unfinished`](super::Unfinished), and otherwise left alone, as hyper and axum leave theirs: whether a call that is cut off
 //! had an effect cannot be known, and its caller may still have a use for the answer. They end when their callers drop them;
 //! a runtime that ends drops all. A dead letter layer with
 //! [`Reason::Abandoned`](https://docs.rs/courteous-dead-letter/latest/courteous_dead_letter/enum.Reason.html) keeps a call
@@ -53,7 +57,7 @@
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use courteous::Closer;
+//! # use courteous::client::Closer;
 //! # use tokio::{task::JoinSet, time::Instant};
 //! # async fn end(closer: Closer, mut tasks: JoinSet<()>) {
 //! if let Err(unfinished) = closer.close(Instant::now() + Duration::from_secs(10)).await {
@@ -75,18 +79,17 @@
 //!
 //! Per call one compare-exchange loop on a word that all calls share, one subtraction from it, two loads, and no allocation.
 
-mod closer;
+pub(super) mod closer;
 mod future;
 mod gate;
-mod layer;
-mod unfinished;
+pub(super) mod layer;
+pub(super) mod unfinished;
 
 pub use self::{
-    closer::{Closer, InFlight},
+    closer::InFlight,
     future::ResponseFuture,
     gate::{CloseGate, GateFuture},
-    layer::{Close, CloseLayer},
-    unfinished::Unfinished,
+    layer::Close,
 };
 
 /// The body of a response: the inner service's. Its call is in flight until it has ended, failed, or was dropped.

@@ -1,4 +1,4 @@
-use std::{error, fmt, num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 use courteous_concurrency::{self as concurrency, ConcurrencyLimitLayer, Keyed, Limiter};
 use courteous_core::{InvalidSettings, ObserveOnly};
@@ -6,7 +6,7 @@ use courteous_core::{InvalidSettings, ObserveOnly};
 use courteous_dead_letter::DeadLetterLayer;
 use courteous_idempotency::{IdempotencyKeyLayer, RandomUuid};
 use courteous_limit::Partition;
-use courteous_retry::{Budget, RetryLayer};
+use courteous_retry::RetryLayer;
 use courteous_throttle::{PerOrigin, Rate, ThrottleLayer};
 #[cfg(feature = "tonic")]
 use courteous_timeout::DeadlineFormat;
@@ -15,9 +15,10 @@ use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
 use courteous_tonic::{GrpcStatusLayer, InvalidMethodName, TonicClassifier};
 #[cfg(feature = "tonic")]
 use http::HeaderName;
-use tower_layer::{Identity, Layer};
+use tower_layer::Identity;
 
-use crate::{Closer, Courteous, Settings, Snapshot, service::Layers, snapshot::Handles};
+use super::{InvalidStack, StackLayer, layers::Layers};
+use crate::{client::Closer, stack::Settings};
 
 /// The whole stack in the recommended order, with defaults, and checked as a whole.
 ///
@@ -26,7 +27,7 @@ use crate::{Closer, Courteous, Settings, Snapshot, service::Layers, snapshot::Ha
 /// | idempotency key | off | a key makes a POST be sent again: only for servers that honour it |
 /// | dead letter | off (feature `dead-letter`) | where letters are kept is for you to say |
 /// | total timeout | 30 s, to the body's end | what a person waits for, and a proxy allows |
-/// | retry | [`RetryLayer::new`]: 3 attempts within a [budget](crate::Budget), full jitter | see there |
+/// | retry | [`RetryLayer::new`]: 3 attempts within a [budget](crate::retry::Budget), full jitter | see there |
 /// | concurrency limit | 128 per origin, to the body's end | far from ten thousand; see below |
 /// | throttle | no rate, so no pacing; obeys pauses and used-up quotas of each origin | see [`ThrottleLayer`] |
 /// | attempt timeout | 10 s of silence, to the head | three of them within the total timeout |
@@ -35,7 +36,7 @@ use crate::{Closer, Courteous, Settings, Snapshot, service::Layers, snapshot::Ha
 /// # Sharing
 ///
 /// Every service that a [`StackLayer`] makes, and every clone of one, shares its limits and its budget, and is closed with the
-/// others by [`Courteous::close`]. The limits are for
+/// others by [`Courteous::close`](crate::Courteous::close). The limits are for
 /// each origin apart; the budget is one. A client of several servers that fail by themselves is best given a stack for each,
 /// so that the retries of one are not spent on another.
 ///
@@ -56,7 +57,7 @@ use crate::{Closer, Courteous, Settings, Snapshot, service::Layers, snapshot::Ha
 /// ```
 /// use std::time::Duration;
 ///
-/// use courteous::{IdempotencyKeyLayer, Stack, ThrottleLayer};
+/// use courteous::{Stack, idempotency::IdempotencyKeyLayer, throttle::ThrottleLayer};
 /// use http::{Request, Response};
 /// use http_body_util::Full;
 ///
@@ -138,7 +139,7 @@ impl Stack<PerOrigin, GrpcStatusLayer> {
     /// | the timeout of a single call | `tonic::Request::set_timeout`: that of the whole call, with all its attempts |
     /// | what a failure means | [`TonicClassifier`], unless [`with_retry`](Self::with_retry) brings another one |
     /// | which calls may be made twice | those of [`with_idempotent_methods`](Self::with_idempotent_methods) |
-    /// | why a call was given up | `courteous::Error::new(status)` tells, as does the status's source: see [`GrpcStatus`](crate::GrpcStatus) |
+    /// | why a call was given up | `courteous::Error::new(status)` tells, as does the status's source: see [`GrpcStatus`](crate::tonic::GrpcStatus) |
     ///
     /// A connection that was refused or never made, and a stream that the server refused unprocessed (REFUSED_STREAM, GOAWAY),
     /// are retried for every method. UNAVAILABLE is retried only if the method is idempotent, as the server may have acted on
@@ -146,20 +147,20 @@ impl Stack<PerOrigin, GrpcStatusLayer> {
     /// pushback or a `google.rpc.RetryInfo`. Every other status is an answer.
     ///
     /// The generated client does not give back what it stands on. To close it, or to read its limits, keep a clone of the service:
-    /// `service.get_ref()` is the [`Courteous`] client, and clones share their state.
+    /// `service.get_ref()` is the [`Courteous`](crate::Courteous) client, and clones share their state.
     ///
     /// # Streams
     ///
     /// A response that streams is bounded as a whole by the total timeout, and holds its permit to its end. The server is
     /// told the attempt timeout of 10 s, and may end the stream by then. For watches and other streams that go on, build a
-    /// stack with [`streaming`](Self::streaming), or put [`LongLived`](crate::LongLived) among the extensions of the
+    /// stack with [`streaming`](Self::streaming), or put [`LongLived`](crate::core::LongLived) among the extensions of the
     /// `tonic::Request`: the stream may then go on for as long as its messages come. A retry ends with the response's head: a
     /// stream that breaks later is yours to ask for again. A *request* that streams is sent again if it fits into 64 KiB.
     ///
     /// # Example
     ///
     /// ```
-    /// use courteous::{Courteous, GrpcStatus, Stack};
+    /// use courteous::{Courteous, Stack, tonic::GrpcStatus};
     /// use tonic::transport::{Channel, Endpoint};
     /// use tonic_health::pb::health_client::HealthClient;
     ///
@@ -195,7 +196,7 @@ impl<P, G> Stack<P, GrpcStatusLayer, G> {
     /// Names the methods whose calls may be made twice: `/package.Service/Method`, or `/package.Service/*` for all methods of
     /// a service. Default: none, as all gRPC calls are POSTs.
     ///
-    /// See [`GrpcStatusLayer::with_idempotent_methods`]. A single call says it by [`Idempotent`](crate::Idempotent) among the
+    /// See [`GrpcStatusLayer::with_idempotent_methods`]. A single call says it by [`Idempotent`](crate::retry::Idempotent) among the
     /// extensions of its `tonic::Request`.
     ///
     /// # Errors
@@ -218,7 +219,11 @@ impl<P, O, G> Stack<P, O, G> {
     /// The keys are random, or what [`IdempotencyKeyLayer::with_generator`] makes them of the request:
     ///
     /// ```
-    /// use courteous::{IdempotencyKeyLayer, RequestView, Stack, idempotency::Key};
+    /// use courteous::{
+    ///     Stack,
+    ///     core::RequestView,
+    ///     idempotency::{IdempotencyKeyLayer, Key},
+    /// };
     ///
     /// #[derive(Clone)]
     /// struct Order(u64);
@@ -229,7 +234,7 @@ impl<P, O, G> Stack<P, O, G> {
     /// });
     /// let layer = Stack::new().with_idempotency_key(key).build()?;
     /// # let _ = layer;
-    /// # Ok::<_, courteous::InvalidStack>(())
+    /// # Ok::<_, courteous::stack::InvalidStack>(())
     /// ```
     ///
     /// The generator's type is a part of the stack's and of the client's: for a closure in a field, make it a
@@ -305,7 +310,7 @@ impl<P, O, G> Stack<P, O, G> {
 
     /// Is for calls whose responses go on for long: event streams, watches, gRPC streams.
     ///
-    /// Each call is then [`LongLived`](crate::LongLived): the total timeout and the permit end with the response head. The body may go on for
+    /// Each call is then [`LongLived`](crate::core::LongLived): the total timeout and the permit end with the response head. The body may go on for
     /// as long as its frames come, with 60 s of silence at most between two of them. A proxy that closes idle connections
     /// allows about as much, so servers send something more often.
     ///
@@ -319,14 +324,14 @@ impl<P, O, G> Stack<P, O, G> {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use courteous::{AttemptTimeoutLayer, Stack};
+    /// use courteous::{Stack, timeout::AttemptTimeoutLayer};
     ///
     /// let attempt = AttemptTimeoutLayer::new(Duration::from_secs(5));
     /// let watch = Stack::new()
     ///     .streaming()
     ///     .with_attempt_timeout(attempt.with_idle_timeout(Duration::from_secs(300)))
     ///     .build()?;
-    /// # Ok::<_, courteous::InvalidStack>(())
+    /// # Ok::<_, courteous::stack::InvalidStack>(())
     /// ```
     #[must_use]
     pub const fn streaming(mut self) -> Self {
@@ -383,7 +388,11 @@ impl<P, O, G> Stack<P, O, G> {
     /// by `observe_only(false)`, a single layer is enforced.
     ///
     /// ```
-    /// use courteous::{Decision, ObserveOnly, Stack, ThrottleLayer};
+    /// use courteous::{
+    ///     Stack,
+    ///     core::{Decision, ObserveOnly},
+    ///     throttle::ThrottleLayer,
+    /// };
     ///
     /// let switch = ObserveOnly::new();
     /// let client = Stack::new()
@@ -497,163 +506,3 @@ impl Default for Stack {
         Self::new()
     }
 }
-
-/// A [`Stack`] whose settings fit together.
-#[derive(Clone, Debug)]
-pub struct StackLayer<P = PerOrigin, O = Identity, G = RandomUuid> {
-    layers: Layers<P, G>,
-    streaming: bool,
-    observe: Option<ObserveOnly>,
-    outer: O,
-    closer: Closer,
-}
-
-impl<P, O, G> StackLayer<P, O, G> {
-    /// The handle that closes all clients that this layer and its clones make.
-    #[must_use]
-    pub const fn closer(&self) -> &Closer {
-        &self.closer
-    }
-
-    /// The switch that says whether the stack only observes: that of [`Stack::observe_only`]. `None`: it enforces. A layer may have
-    /// a switch of its own.
-    #[must_use]
-    pub const fn observe_only_switch(&self) -> Option<&ObserveOnly> {
-        self.observe.as_ref()
-    }
-}
-
-impl<P: Clone, O, G: Clone> StackLayer<P, O, G> {
-    /// The stack around `client`: a [`Courteous`] client, or of `Stack::grpc` a `GrpcStatus` around one.
-    pub fn layer<S>(&self, client: S) -> O::Service
-    where
-        O: Layer<Courteous<S, P, G>>,
-    {
-        let layered = self.layers.around(client, self.closer.clone());
-        self.outer.layer(Courteous::new(layered, self.streaming))
-    }
-}
-
-impl<P, O, G> StackLayer<P, O, G> {
-    /// The retry budget: a handle to read.
-    #[must_use]
-    pub fn budget(&self) -> &Budget {
-        self.layers.retry.budget()
-    }
-
-    /// The concurrency limit: to be read, and changed by [`ConcurrencyLimitLayer::set_limit`].
-    #[must_use]
-    pub const fn concurrency_limit(&self) -> &ConcurrencyLimitLayer<concurrency::PerOrigin> {
-        &self.layers.concurrency
-    }
-
-    /// What the throttle draws on: a handle to read and change.
-    #[must_use]
-    pub const fn throttle(&self) -> &P {
-        self.layers.throttle.partition()
-    }
-}
-
-impl<P: Partition, O, G> StackLayer<P, O, G> {
-    /// What is in force now, for all clients of this layer: for a health check, or a support ticket. See [`Snapshot`].
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        self.handles().snapshot()
-    }
-
-    /// All settings, as they are now. An unlimited budget has none: given back to another stack, they leave its budget as it is.
-    #[must_use]
-    pub fn settings(&self) -> Settings {
-        self.handles().settings
-    }
-
-    /// Changes what `settings` state, in all clients of this layer: see [`Courteous::apply`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn apply(&self, settings: &Settings) -> Result<(), InvalidSettings> {
-        self.handles().apply(settings)
-    }
-
-    fn handles(&self) -> Handles<'_, P> {
-        let Layers {
-            key,
-            total,
-            retry,
-            concurrency,
-            throttle,
-            attempt,
-            ..
-        } = &self.layers;
-        #[cfg(feature = "dead-letter")]
-        let (dead_letter, letter_switch) = match &self.layers.dead_letter {
-            Some(layer) => (Some(layer.snapshot()), layer.observe_only_switch()),
-            None => (None, None),
-        };
-        #[cfg(not(feature = "dead-letter"))]
-        let (dead_letter, letter_switch) = (None, None::<&ObserveOnly>);
-        Handles {
-            settings: Settings {
-                total_timeout: Some(total.timeout()),
-                attempt_timeout: Some(attempt.timeout()),
-                idle_timeout: attempt.idle_timeout(),
-                streaming: Some(self.streaming),
-                idempotency_key: key.settings(),
-                retry: retry.settings(),
-                concurrency_limit: concurrency.settings(),
-                throttle: throttle.settings(),
-            },
-            retry: retry.clone(),
-            concurrency,
-            throttle: throttle.partition(),
-            dead_letter,
-            closer: &self.closer,
-            switches: vec![
-                ("idempotency_key", key.observe_only_switch().cloned()),
-                ("dead_letter", letter_switch.cloned()),
-                ("total_timeout", total.observe_only_switch().cloned()),
-                ("retry", retry.observe_only_switch().cloned()),
-                (
-                    "concurrency_limit",
-                    concurrency.observe_only_switch().cloned(),
-                ),
-                ("throttle", throttle.observe_only_switch().cloned()),
-                ("attempt_timeout", attempt.observe_only_switch().cloned()),
-            ],
-        }
-    }
-}
-
-impl<S, P, O, G> Layer<S> for StackLayer<P, O, G>
-where
-    P: Clone,
-    O: Layer<Courteous<S, P, G>>,
-    G: Clone,
-{
-    type Service = O::Service;
-
-    fn layer(&self, client: S) -> O::Service {
-        self.layer(client)
-    }
-}
-
-/// The settings of a [`Stack`] contradict each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidStack {
-    attempt: Duration,
-    total: Duration,
-}
-
-impl fmt::Display for InvalidStack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the attempt timeout of {:?} is longer than the total timeout of {:?}: \
-             shorten the one or lengthen the other",
-            self.attempt, self.total
-        )
-    }
-}
-
-impl error::Error for InvalidStack {}

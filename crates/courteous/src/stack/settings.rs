@@ -13,12 +13,12 @@ settings! {
     /// So a file can go over what the code says, and further settings over the file.
     ///
     /// With the feature `serde` they are read from any format that serde knows, and written. Durations read like `30s`, `500ms` or
-    /// `1m 30s`, and rates like `25/s` or `90000/min burst 1000` (see [`Rate`](crate::Rate#text)); `unlimited` is no limit. An
+    /// `1m 30s`, and rates like `25/s` or `90000/min burst 1000` (see [`Rate`](crate::throttle::Rate#text)); `unlimited` is no limit. An
     /// unknown name is an error, and an error names the setting, its value and the rule.
     ///
     #[cfg_attr(feature = "serde", doc = "```")]
     #[cfg_attr(not(feature = "serde"), doc = "```ignore")]
-    /// use courteous::{Settings, Stack};
+    /// use courteous::{Stack, stack::Settings};
     ///
     /// let settings: Settings = toml::from_str(
     ///     r#"

@@ -3,7 +3,7 @@ use courteous_core::{Decision, InvalidSettings, LettersSnapshot, ObserveOnly, sn
 use courteous_limit::{Partition, ThrottleSnapshot};
 use courteous_retry::{BudgetSnapshot, RetryLayer};
 
-use crate::{Closer, Settings};
+use crate::{client::Closer, stack::Settings};
 
 snapshot! {
     /// What is in force in a client, at one instant: for a health check, or a support ticket.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use courteous::{AttemptTimeoutLayer, BoxError, ServiceBuilderExt, Stack};
+use courteous::{BoxError, ServiceBuilderExt, Stack, timeout::AttemptTimeoutLayer};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use kube::{Config, client::ConfigExt};
 use tower::ServiceBuilder;

@@ -27,7 +27,10 @@ const REMEDIES: [(&str, &str); 8] = [
         "wrong_body_type",
         "its request must be `http::Request<String>`, with just that type of body",
     ),
-    ("wrong_request_type", "by `courteous::ReqwestService`"),
+    (
+        "wrong_request_type",
+        "by `courteous::reqwest::ReqwestService`",
+    ),
     (
         "wrong_response_type",
         "its response must be `http::Response<_>`",

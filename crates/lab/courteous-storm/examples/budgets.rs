@@ -7,8 +7,11 @@
 use std::{error::Error, thread, time::Duration};
 
 use courteous::{
-    Bucket, Budget, Dice, IdempotencyKeyLayer, Rate, RetryLayer, ThrottleLayer, concurrency,
-    retry::BudgetBuilder, throttle::Keyed,
+    concurrency,
+    core::Dice,
+    idempotency::IdempotencyKeyLayer,
+    retry::{Budget, BudgetBuilder, RetryLayer},
+    throttle::{Bucket, Keyed, Rate, ThrottleLayer},
 };
 use courteous_storm::{Report, Scenario, catalogue, run};
 
@@ -91,13 +94,13 @@ fn storm(scenario: &Scenario, (_, rule): &Rule) -> Result<Report, Box<dyn Error>
         let limiters = concurrency::Keyed::per_origin(concurrency::Limiter::from(IN_FLIGHT));
         courteous::ServiceBuilder::new()
             .layer(IdempotencyKeyLayer::new())
-            .layer(courteous::TotalTimeoutLayer::new(
+            .layer(courteous::timeout::TotalTimeoutLayer::new(
                 required.total_timeout().unwrap_or(Duration::MAX),
             ))
             .layer(RetryLayer::new().with_dice(dice(0)).with_budget(budget))
-            .layer(courteous::ConcurrencyLimitLayer::of(limiters))
+            .layer(courteous::concurrency::ConcurrencyLimitLayer::of(limiters))
             .layer(ThrottleLayer::of(buckets))
-            .layer(courteous::AttemptTimeoutLayer::new(
+            .layer(courteous::timeout::AttemptTimeoutLayer::new(
                 required.attempt_timeout(),
             ))
             .service(transport)

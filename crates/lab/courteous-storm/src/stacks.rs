@@ -7,7 +7,7 @@ mod rules;
 
 use std::{fmt, io};
 
-use ::courteous::Jitter;
+use ::courteous::retry::Jitter;
 
 use self::ours::Settings;
 use crate::{Report, Scenario};

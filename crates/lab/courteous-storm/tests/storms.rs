@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use courteous::{
-    Bucket, Dice, IdempotencyKeyLayer, Rate, RetryLayer, ThrottleLayer, throttle::Keyed,
+    core::Dice,
+    idempotency::IdempotencyKeyLayer,
+    retry::RetryLayer,
+    throttle::{Bucket, Keyed, Rate, ThrottleLayer},
 };
 use courteous_storm::{Report, Requirements, Scenario, Stack, Suite, Transport, catalogue, run};
 use tower::{ServiceBuilder, timeout::Timeout};

@@ -29,7 +29,8 @@ use axum::{
 };
 use bytes::Bytes;
 use courteous::{
-    Courteous, IdempotencyKeyLayer, ServiceBuilder, Stack, find_cause, idempotency::IdempotencyKey,
+    Courteous, ServiceBuilder, Stack, find_cause,
+    idempotency::{IdempotencyKey, IdempotencyKeyLayer},
 };
 use courteous_dead_letter::{
     DeadLetter, DeadLetterLayer, DeadLettered, LetterStore, Redrive, Stats, Tags,

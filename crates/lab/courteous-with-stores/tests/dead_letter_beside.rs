@@ -7,9 +7,14 @@ use std::{future::poll_fn, num::NonZeroU32, time::Duration};
 
 use bytes::Bytes;
 use courteous::{
-    AttemptTimeoutLayer, Backoff, BoxError, Bucket, ConcurrencyLimitLayer, Elapsed,
-    IdempotencyKeyLayer, Jitter, Limiter, Rate, RetryLayer, ThrottleLayer, TotalTimeoutLayer,
+    BoxError,
+    concurrency::{ConcurrencyLimitLayer, Limiter},
+    core::Elapsed,
     find_cause,
+    idempotency::IdempotencyKeyLayer,
+    retry::{Backoff, Jitter, RetryLayer},
+    throttle::{Bucket, Rate, ThrottleLayer},
+    timeout::{AttemptTimeoutLayer, TotalTimeoutLayer},
 };
 use courteous_dead_letter::{DeadLetterLayer, Filter, LetterStore, MemoryStore, Page, Record};
 use courteous_testkit::{Probe, Reply, Subject, contract};

@@ -5,7 +5,9 @@
 use std::{future::ready, io};
 
 use bytes::Bytes;
-use courteous::{AnyBody, BoxError, IdempotencyKeyLayer, RetryLayer, find_cause};
+use courteous::{
+    AnyBody, BoxError, find_cause, idempotency::IdempotencyKeyLayer, retry::RetryLayer,
+};
 use courteous_dead_letter::{
     DeadLetterLayer, DeadLettered, Letter, LetterStore, MemoryStore, Payload, Reason, Record,
     State, redrive,

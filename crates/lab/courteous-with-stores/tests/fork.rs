@@ -27,7 +27,10 @@ mod unix {
         time::{Duration, SystemTime},
     };
 
-    use courteous::{Backoff, IdempotencyKeyLayer, RetryLayer};
+    use courteous::{
+        idempotency::IdempotencyKeyLayer,
+        retry::{Backoff, RetryLayer},
+    };
     use courteous_core::{CallId, Dice};
     use courteous_dead_letter::{
         Encrypted, EncryptionKey, Failure, Letter, LetterId, LetterStore, MemoryStore, Payload,

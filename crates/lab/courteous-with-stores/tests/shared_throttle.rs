@@ -6,7 +6,7 @@
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
-use courteous::{Courteous, Stack, ThrottleLayer};
+use courteous::{Courteous, Stack, throttle::ThrottleLayer};
 use courteous_testkit::Probe;
 use courteous_throttle_redis::{Rate, Redis, RedisBucket, RedisPerOrigin};
 use http::Request;

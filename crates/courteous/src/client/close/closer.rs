@@ -17,14 +17,14 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::Unfinished;
+use crate::client::Unfinished;
 
 /// The handle by which a client is closed.
 ///
 /// # Sharing
 ///
-/// All clones are one handle. It closes every service of the [`CloseLayer`](crate::CloseLayer)s that were made from it, and
-/// every clone of one; of a [`StackLayer`](crate::StackLayer), every client that it and its clones make.
+/// All clones are one handle. It closes every service of the [`CloseLayer`](crate::client::CloseLayer)s that were made from it, and
+/// every clone of one; of a [`StackLayer`](crate::stack::StackLayer), every client that it and its clones make.
 ///
 /// It may outlive a runtime, and be used from several.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ pub struct InFlight {
 }
 
 impl Closer {
-    /// A handle that is open, for a [`CloseLayer`](crate::CloseLayer).
+    /// A handle that is open, for a [`CloseLayer`](crate::client::CloseLayer).
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Closer {
     /// It is closed when this returns, also if the future is never polled. A call is in flight until its response body has ended
     /// or was dropped. Calls that wait in a queue or a backoff go on, and may be sent.
     ///
-    /// A new call fails with [`Rejected`](crate::Rejected) for [`ShuttingDown`](crate::RejectReason::ShuttingDown), and no retry
+    /// A new call fails with [`Rejected`](crate::core::Rejected) for [`ShuttingDown`](crate::core::RejectReason::ShuttingDown), and no retry
     /// repeats it. There is no way back. Rejected calls do not keep `close` waiting, however many come; only the letter of one
     /// that began before the last call in flight ended is waited for.
     ///

@@ -8,7 +8,7 @@ use courteous_core::{BoxError, RejectReason, Rejected};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::Closer;
+use super::closer::Closer;
 
 /// Rejects the calls of a client that is closed: the inner part of a [`Stack`](crate::Stack)'s close.
 ///

@@ -9,7 +9,7 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{CloseBody, CloseGate, Closer, GateFuture, ResponseFuture};
+use super::{CloseBody, CloseGate, GateFuture, ResponseFuture, closer::Closer};
 
 /// Lets a stack that was composed by hand be closed by a [`Closer`]. A [`Stack`](crate::Stack) has it.
 ///
@@ -68,7 +68,7 @@ impl<S> Layer<S> for CloseLayer {
 ///
 /// # Errors
 ///
-/// [`Rejected`](crate::Rejected) for [`ShuttingDown`](crate::RejectReason::ShuttingDown), boxed, once it is closed; nothing was
+/// [`Rejected`](crate::core::Rejected) for [`ShuttingDown`](crate::core::RejectReason::ShuttingDown), boxed, once it is closed; nothing was
 /// sent then. The inner service's errors come through.
 #[derive(Clone)]
 pub struct Close<S> {

@@ -1,6 +1,6 @@
 use std::{error, fmt};
 
-/// What had not ended at the deadline of a [`close`](crate::Closer::close).
+/// What had not ended at the deadline of a [`close`](crate::client::Closer::close).
 ///
 /// The client stays closed. Another `close` waits for the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

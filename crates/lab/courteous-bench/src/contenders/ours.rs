@@ -4,8 +4,12 @@ use std::{
 };
 
 use courteous::{
-    AttemptTimeoutLayer, ConcurrencyLimitLayer, IdempotencyKeyLayer, Limiter, Rate, RetryLayer,
-    Stack, ThrottleLayer, TotalTimeoutLayer, concurrency::Keyed,
+    Stack,
+    concurrency::{ConcurrencyLimitLayer, Keyed, Limiter},
+    idempotency::IdempotencyKeyLayer,
+    retry::RetryLayer,
+    throttle::{Rate, ThrottleLayer},
+    timeout::{AttemptTimeoutLayer, TotalTimeoutLayer},
 };
 use tower::Layer;
 

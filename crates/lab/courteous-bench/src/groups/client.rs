@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous::{ReqwestService, Stack};
+use courteous::{Stack, reqwest::ReqwestService};
 use http::{Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};

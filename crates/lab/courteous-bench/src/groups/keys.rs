@@ -17,7 +17,10 @@ use std::{
 };
 
 use courteous::{
-    Bucket, ConcurrencyLimitLayer, Limiter, Rate, ThrottleLayer, concurrency, throttle,
+    concurrency,
+    concurrency::{ConcurrencyLimitLayer, Limiter},
+    throttle,
+    throttle::{Bucket, Rate, ThrottleLayer},
 };
 use cpu_time::ThreadTime;
 use governor::{Quota, RateLimiter};

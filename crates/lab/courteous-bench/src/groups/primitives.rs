@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use courteous::CallContext;
+use courteous::core::CallContext;
 use http::{Extensions, HeaderMap, HeaderValue};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -212,7 +212,7 @@ fn register(sleep: Pin<&mut Sleep>) {
 /// Draws a key, and writes it into the fields.
 fn insert_key(fields: &mut HeaderMap) {
     let mut buffer = uuid::Uuid::encode_buffer();
-    let Ok(bytes) = courteous::random_bytes() else {
+    let Ok(bytes) = courteous::core::random_bytes() else {
         return;
     };
     let key = uuid::Builder::from_random_bytes(bytes).into_uuid();

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use courteous::StopReason;
+use courteous::retry::StopReason;
 use courteous_clients::kube_recipe::client;
 use http::{Method, Response};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};

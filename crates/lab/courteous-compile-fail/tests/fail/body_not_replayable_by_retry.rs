@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous::RetryLayer;
+use courteous::retry::RetryLayer;
 use http::{Request, Response};
 use http_body::Frame;
 use tower::{Layer, Service};

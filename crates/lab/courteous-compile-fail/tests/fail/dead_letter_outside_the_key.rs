@@ -1,6 +1,7 @@
 use courteous::{
-    DeadLetterLayer, IdempotencyKeyLayer, ServiceBuilder, ServiceBuilderExt,
-    dead_letter::MemoryStore,
+    ServiceBuilder, ServiceBuilderExt,
+    dead_letter::{DeadLetterLayer, MemoryStore},
+    idempotency::IdempotencyKeyLayer,
 };
 
 fn main() {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous::{BoxError, RetryLayer, body::ReplayBody};
+use courteous::{BoxError, body::ReplayBody, retry::RetryLayer};
 use http::{Request, Response};
 use http_body::Frame;
 use tower::{Layer, ServiceExt};

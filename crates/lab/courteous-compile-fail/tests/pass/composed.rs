@@ -8,8 +8,12 @@ use std::{
 };
 
 use courteous::{
-    AttemptTimeoutLayer, ConcurrencyLimitLayer, Courteous, IdempotencyKeyLayer, RetryLayer, ServiceBuilder,
-    ServiceBuilderExt, Stack, ThrottleLayer, TotalTimeoutLayer, check, idempotency::Key,
+    Courteous, ServiceBuilder, ServiceBuilderExt, Stack, check,
+    concurrency::ConcurrencyLimitLayer,
+    idempotency::{IdempotencyKeyLayer, Key},
+    retry::RetryLayer,
+    throttle::ThrottleLayer,
+    timeout::{AttemptTimeoutLayer, TotalTimeoutLayer},
 };
 use http::{Request, Response};
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};

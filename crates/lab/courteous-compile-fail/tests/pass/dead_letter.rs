@@ -1,8 +1,9 @@
 //! A dead letter just inside of the key, or anywhere by `layer`.
 
 use courteous::{
-    DeadLetterLayer, IdempotencyKeyLayer, ServiceBuilder, ServiceBuilderExt,
-    dead_letter::MemoryStore,
+    ServiceBuilder, ServiceBuilderExt,
+    dead_letter::{DeadLetterLayer, MemoryStore},
+    idempotency::IdempotencyKeyLayer,
 };
 
 fn main() {

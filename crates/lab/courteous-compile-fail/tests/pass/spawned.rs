@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use courteous::{AnyBody, BoxError, Courteous, Error, RetryLayer, Stack};
+use courteous::{AnyBody, BoxError, Courteous, Error, Stack, retry::RetryLayer};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper_util::{

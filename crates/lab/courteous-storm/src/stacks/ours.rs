@@ -2,9 +2,12 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
 use courteous::{
-    Backoff, BoxError, Bucket, Budget, ConcurrencyLimitLayer, Dice, IdempotencyKeyLayer, Jitter,
-    Limiter, Rate, RetryLayer, ServiceBuilder, ServiceBuilderExt, ThrottleLayer, concurrency,
-    throttle::Keyed,
+    BoxError, ServiceBuilder, ServiceBuilderExt, concurrency,
+    concurrency::{ConcurrencyLimitLayer, Limiter},
+    core::Dice,
+    idempotency::IdempotencyKeyLayer,
+    retry::{Backoff, Budget, Jitter, RetryLayer},
+    throttle::{Bucket, Keyed, Rate, ThrottleLayer},
 };
 use http::{Request, Response};
 use http_body_util::Full;

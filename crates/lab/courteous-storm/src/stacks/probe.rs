@@ -5,7 +5,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous::{BoxError, CallContext, Origin, Rejected, RequestView, find_cause};
+use courteous::{
+    BoxError,
+    core::{CallContext, Origin, Rejected, RequestView},
+    find_cause,
+};
 use http::Request;
 use tower::Layer;
 use tower_service::Service;

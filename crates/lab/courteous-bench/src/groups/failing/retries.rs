@@ -1,7 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use courteous::{AnyBody, Backoff, Budget, Jitter, RetryLayer};
+use courteous::{
+    AnyBody,
+    retry::{Backoff, Budget, Jitter, RetryLayer},
+};
 use http::Request;
 use http_body_util::Full;
 use tokio::time::{Sleep, sleep};

@@ -1,6 +1,6 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
-use courteous::ConcurrencyLimitLayer;
+use courteous::concurrency::ConcurrencyLimitLayer;
 use http::Request;
 use tokio::sync::Semaphore;
 use tower::{Layer, Service, limit::ConcurrencyLimit, service_fn};

@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use courteous::{Rate, ThrottleLayer};
+use courteous::throttle::{Rate, ThrottleLayer};
 use governor::{Quota, RateLimiter};
 use http::Request;
 use leaky_bucket::RateLimiter as LeakyBucket;

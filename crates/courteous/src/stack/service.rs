@@ -1,122 +1,33 @@
 use std::{
     fmt,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use courteous_concurrency::{self as concurrency, ConcurrencyLimit, ConcurrencyLimitLayer};
-use courteous_core::{BoxError, InvalidSettings, LongLived, ObserveOnly};
-#[cfg(feature = "dead-letter")]
-use courteous_dead_letter::{DeadLetter, DeadLetterLayer};
-use courteous_idempotency::{IdempotencyKey, IdempotencyKeyLayer, RandomUuid};
+use courteous_concurrency::{self as concurrency, ConcurrencyLimitLayer};
+use courteous_core::{BoxError, InvalidSettings, LongLived};
+use courteous_idempotency::RandomUuid;
 use courteous_limit::Partition;
-use courteous_retry::{Budget, Retry, RetryLayer};
-use courteous_throttle::{PerOrigin, Throttle, ThrottleLayer};
-use courteous_timeout::{AttemptTimeout, AttemptTimeoutLayer, TotalTimeout, TotalTimeoutLayer};
+use courteous_retry::Budget;
+use courteous_throttle::PerOrigin;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
+use http_body::Body;
 use tokio::time::Instant;
 #[cfg(feature = "dead-letter")]
-use tower::util::{Either, option_layer};
-use tower_layer::Layer;
+use tower::util::Either;
 use tower_service::Service;
 
-use crate::{
-    BoxClient, Closer, Error, Settings, Snapshot, Unfinished,
-    close::{CloseBody, CloseGate, InFlight},
-    sending::Sending,
+use super::{
+    Settings, Snapshot,
+    layers::{Gated, Layered, Limited, Timed},
     snapshot::Handles,
 };
+use crate::{
+    BoxClient, Error,
+    client::{Closer, ResponseBody, ResponseFuture, Unfinished, sending::Sending},
+};
 
-/// The layers of a [`Stack`](crate::Stack), outermost first.
-#[derive(Clone, Debug)]
-pub(crate) struct Layers<P, G> {
-    pub(crate) key: IdempotencyKeyLayer<G>,
-    #[cfg(feature = "dead-letter")]
-    pub(crate) dead_letter: Option<DeadLetterLayer>,
-    pub(crate) total: TotalTimeoutLayer,
-    pub(crate) retry: RetryLayer,
-    pub(crate) concurrency: ConcurrencyLimitLayer<concurrency::PerOrigin>,
-    pub(crate) throttle: ThrottleLayer<P>,
-    pub(crate) attempt: AttemptTimeoutLayer,
-}
-
-type Limited<S, P> = ConcurrencyLimit<Throttle<AttemptTimeout<S>, P>, concurrency::PerOrigin>;
-type Timed<S, P> = TotalTimeout<Retry<Limited<S, P>>>;
-type Gated<S, P> = CloseGate<Timed<S, P>>;
-#[cfg(feature = "dead-letter")]
-type Recorded<S, P> = Either<DeadLetter<Gated<S, P>>, Gated<S, P>>;
-#[cfg(not(feature = "dead-letter"))]
-type Recorded<S, P> = Gated<S, P>;
-type Layered<S, P, G> = IdempotencyKey<Recorded<S, P>, G>;
-
-impl<P, G> Layers<P, G> {
-    pub(crate) fn with_key<H>(self, key: IdempotencyKeyLayer<H>) -> Layers<P, H> {
-        Layers {
-            key,
-            #[cfg(feature = "dead-letter")]
-            dead_letter: self.dead_letter,
-            total: self.total,
-            retry: self.retry,
-            concurrency: self.concurrency,
-            throttle: self.throttle,
-            attempt: self.attempt,
-        }
-    }
-
-    pub(crate) fn with_throttle<Q>(self, throttle: ThrottleLayer<Q>) -> Layers<Q, G> {
-        Layers {
-            key: self.key,
-            #[cfg(feature = "dead-letter")]
-            dead_letter: self.dead_letter,
-            total: self.total,
-            retry: self.retry,
-            concurrency: self.concurrency,
-            throttle,
-            attempt: self.attempt,
-        }
-    }
-}
-
-impl<P, G> Layers<P, G> {
-    /// Gives `switch` to all layers that have none.
-    pub(crate) fn observe_only(self, switch: &ObserveOnly) -> Self {
-        macro_rules! observing {
-            ($layer:expr) => {
-                match $layer.observe_only_switch() {
-                    Some(_) => $layer,
-                    None => $layer.observe_only(switch.clone()),
-                }
-            };
-        }
-        Self {
-            key: observing!(self.key),
-            #[cfg(feature = "dead-letter")]
-            dead_letter: self.dead_letter.map(|layer| observing!(layer)),
-            total: observing!(self.total),
-            retry: observing!(self.retry),
-            concurrency: observing!(self.concurrency),
-            throttle: observing!(self.throttle),
-            attempt: observing!(self.attempt),
-        }
-    }
-}
-
-impl<P: Clone, G: Clone> Layers<P, G> {
-    pub(crate) fn around<S>(&self, client: S, closer: Closer) -> Layered<S, P, G> {
-        let limited = self.throttle.layer(self.attempt.layer(client));
-        let limited = self.concurrency.layer(limited);
-        let whole = self.total.layer(self.retry.layer(limited));
-        let whole = CloseGate::new(whole, closer);
-        #[cfg(feature = "dead-letter")]
-        let whole = option_layer(self.dead_letter.clone()).layer(whole);
-        self.key.layer(whole)
-    }
-}
-
-/// A client with the whole stack around it: what [`StackLayer`](crate::StackLayer) makes.
+/// A client with the whole stack around it: what [`StackLayer`](crate::stack::StackLayer) makes.
 ///
 /// [`send`](Self::send) sends a request. The type is short enough for a field:
 ///
@@ -222,9 +133,9 @@ impl<S, P, G> Courteous<S, P, G> {
     /// Refuses new calls from now on, then waits until those in flight have ended, to the end of their response bodies, and
     /// their dead letters are durable, or until `deadline`.
     ///
-    /// It closes all clones of this client, and all clients of the same [`StackLayer`](crate::StackLayer). A new call fails with
-    /// [`Rejected`](crate::Rejected) for [`ShuttingDown`](crate::RejectReason::ShuttingDown); it is not sent, and a dead letter
-    /// layer keeps it. See [`Closer::close`] for more, and the module [`close`](crate::close).
+    /// It closes all clones of this client, and all clients of the same [`StackLayer`](crate::stack::StackLayer). A new call fails with
+    /// [`Rejected`](crate::core::Rejected) for [`ShuttingDown`](crate::core::RejectReason::ShuttingDown); it is not sent, and a dead letter
+    /// layer keeps it. See [`Closer::close`] for more, and the module [`close`](crate::client::close).
     ///
     /// ```
     /// use std::time::Duration;
@@ -350,7 +261,7 @@ impl<S, P: Partition, G> Courteous<S, P, G> {
     /// [`InvalidSettings`], which names the first setting that cannot be changed or cannot be so.
     ///
     /// ```
-    /// use courteous::{Settings, Stack};
+    /// use courteous::{Stack, stack::Settings};
     ///
     /// let client = Stack::new().build()?.layer(());
     /// let mut settings = Settings::default();
@@ -380,7 +291,7 @@ impl<S, P: Partition, G> Courteous<S, P, G> {
             Either::Right(_) => (None, None),
         };
         #[cfg(not(feature = "dead-letter"))]
-        let (dead_letter, letter_switch) = (None, None::<&ObserveOnly>);
+        let (dead_letter, letter_switch) = (None, None::<&courteous_core::ObserveOnly>);
         let retry_switch = retry.observe_only_switch().cloned();
         Handles {
             settings: Settings {
@@ -435,84 +346,12 @@ where
         if self.streaming {
             request.extensions_mut().insert(LongLived);
         }
-        ResponseFuture {
-            inner: self.inner.call(request),
-            in_flight,
-        }
+        ResponseFuture::new(self.inner.call(request), in_flight)
     }
 }
 
 impl<S: fmt::Debug, P: fmt::Debug, G> fmt::Debug for Courteous<S, P, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Courteous").field(&self.inner).finish()
-    }
-}
-
-pin_project! {
-    /// The response of a [`Courteous`] client.
-    #[must_use = "futures do nothing unless you `.await` or poll them"]
-    pub struct ResponseFuture<F> {
-        // Before the call's count, so that all that the call holds is given back first.
-        #[pin]
-        inner: F,
-        in_flight: Option<InFlight>,
-    }
-}
-
-impl<F, RB> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<Response<RB>, BoxError>>,
-    RB: Body<Error = BoxError>,
-{
-    type Output = Result<Response<ResponseBody<RB>>, Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let result = ready!(this.inner.poll(cx));
-        let in_flight = this.in_flight.take();
-        Poll::Ready(match result {
-            Ok(response) => Ok(response.map(|body| ResponseBody {
-                inner: CloseBody::new(body, in_flight),
-            })),
-            Err(error) => Err(Error::new(error)),
-        })
-    }
-}
-
-impl<F> fmt::Debug for ResponseFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
-
-pin_project! {
-    /// The body of a response of a [`Courteous`] client. It fails with [`Error`], as the call does.
-    ///
-    /// The call is in flight until it has ended, failed, or was dropped. Frames, trailers, size and end are the client's.
-    #[derive(Debug, Default)]
-    pub struct ResponseBody<B> {
-        #[pin]
-        inner: CloseBody<B>,
-    }
-}
-
-impl<B: Body<Error = BoxError>> Body for ResponseBody<B> {
-    type Data = B::Data;
-    type Error = Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, Error>>> {
-        let frame = ready!(self.project().inner.poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map_err(Error::new)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }
