@@ -190,6 +190,15 @@ impl CallRecord {
 
 /// For layers that have something unusual to say.
 impl CallRecord {
+    /// As [`note`](Self::note), in the record of the call in the `extensions` of its request. Without a record,
+    /// nothing is written.
+    #[cold]
+    pub fn note_in(extensions: &Extensions, kind: NoteKind) {
+        if let Some(record) = Self::of(extensions) {
+            record.note(kind);
+        }
+    }
+
     /// Writes down that a layer has decided `kind` now.
     pub fn note(&self, kind: NoteKind) {
         self.lock().unusual().notes.push(kind);

@@ -1,6 +1,7 @@
-//! The `tracing` events of a limit. The crate's page has the table.
+//! What a limit says of a call that is not simply admitted: to its record, and by `tracing` events.
+//! The crate's page has the table of events.
 
-use courteous_core::{Decision, ObserveOnly, Rejected};
+use courteous_core::{CallRecord, Decision, NoteKind, ObserveOnly, Rejected};
 #[cfg(feature = "tracing")]
 use courteous_core::{RejectReason, RequestView};
 use http::Request;
@@ -8,14 +9,13 @@ use http::Request;
 use crate::limiter::Excess;
 
 /// A call was rejected.
-#[cfg(feature = "tracing")]
 #[cold]
 pub(crate) fn rejected<B>(request: &Request<B>, rejected: &Rejected) {
+    let note = NoteKind::Rejected(rejected.reason());
+    CallRecord::note_in(request.extensions(), note);
+    #[cfg(feature = "tracing")]
     tell_rejected(request, rejected.reason(), None);
 }
-
-#[cfg(not(feature = "tracing"))]
-pub(crate) const fn rejected<B>(_: &Request<B>, _: &Rejected) {}
 
 /// Counts and reports what would have happened to a call that was only observed.
 #[cold]

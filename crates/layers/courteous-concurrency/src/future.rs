@@ -95,11 +95,15 @@ where
                 Ok(permit) => permit,
                 Err(Failure::Inner(error)) => return Poll::Ready(Err(R::error(error))),
                 Err(Failure::Rejected(rejected)) => {
-                    events::rejected(waiting.request(), &rejected);
+                    if let Some(request) = waiting.request() {
+                        events::rejected(request, &rejected);
+                    }
                     return Poll::Ready(reject_call(&waiting.into_reject(), rejected));
                 }
             };
-            let (future, permit) = waiting.send(permit);
+            let Some((future, permit)) = waiting.send(permit) else {
+                return Poll::Pending;
+            };
             let permit = Some(permit);
             this.state.set(State::Running { future, permit });
         }

@@ -13,6 +13,7 @@ mod permit;
 mod permit_queue;
 mod permits;
 mod queue_place;
+mod queued_request;
 mod service;
 mod settings;
 mod slots;

@@ -9,7 +9,9 @@ use http::Request;
 use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
-use crate::{permit::Permit, queue_place::QueuePlace, settings::Bound};
+use crate::{
+    permit::Permit, queue_place::QueuePlace, queued_request::QueuedRequest, settings::Bound,
+};
 
 /// A call that waits to be sent: first for a permit, and then until its own clone of the inner
 /// service is ready.
@@ -17,24 +19,14 @@ pub(crate) struct Waiting<S, B, R> {
     // Dropped in this order: the clone's readiness, if any, is given back before the place in the
     // queue.
     inner: S,
-    request: Request<B>,
+    /// Queued while the call waits for a permit, and not while it waits for readiness: then no
+    /// permit is held, and none is asked for.
+    request: QueuedRequest<B>,
     place: QueuePlace,
-    turn: Turn,
     bound: Option<Bound>,
     /// The timer for the bound; created when the first wait begins.
     sleep: Option<Pin<Box<Sleep>>>,
     reject: R,
-}
-
-/// What a waiting call asks for next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    /// A permit. The clone is not ready, and holds nothing.
-    Permit,
-    /// Readiness. No permit is held, and none is asked for.
-    Readiness,
-    /// A permit that is free now, while the clone is ready.
-    Both,
 }
 
 /// Why a call that waited is not sent.
@@ -47,7 +39,7 @@ impl<S, B, R> Waiting<S, B, R>
 where
     S: Service<Request<B>> + Clone,
 {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         place: QueuePlace,
         bound: Option<Bound>,
         inner: S,
@@ -56,9 +48,8 @@ where
     ) -> Self {
         Self {
             inner,
-            request,
+            request: QueuedRequest::new(request),
             place,
-            turn: Turn::Permit,
             bound,
             sleep: None,
             reject,
@@ -83,20 +74,22 @@ where
     }
 
     /// Sends the request when its turn has come. `permit` is given back if that panics.
-    pub(crate) fn send(self, permit: Permit) -> (S::Future, Permit) {
+    /// `None` if it was sent before.
+    pub(crate) fn send(self, permit: Permit) -> Option<(S::Future, Permit)> {
         let Self {
             mut inner,
-            request,
+            mut request,
             place,
             ..
         } = self;
         drop(place);
-        (inner.call(request), permit)
+        let request = request.take()?;
+        Some((inner.call(request), permit))
     }
 
-    /// The request, which has not been sent yet.
-    pub(crate) const fn request(&self) -> &Request<B> {
-        &self.request
+    /// The request, unless it was sent.
+    pub(crate) const fn request(&self) -> Option<&Request<B>> {
+        self.request.get()
     }
 
     pub(crate) fn into_reject(self) -> R {
@@ -106,21 +99,21 @@ where
     /// Waits until there are a permit and a ready clone, but never holds one while it waits for the
     /// other.
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, S::Error>> {
-        if self.turn == Turn::Readiness {
+        // Had a permit, and dropped it, as the clone was not ready.
+        let called = !self.request.is_queued();
+        if called {
             ready!(self.inner.poll_ready(cx))?;
-            self.turn = Turn::Both;
         }
-        let called = self.turn == Turn::Both;
         let Poll::Ready(permit) = self.place.poll_permit(called, cx) else {
             if called {
                 self.inner = self.inner.clone();
-                self.turn = Turn::Permit;
+                self.request.join();
             }
             return Poll::Pending;
         };
         if !called && self.inner.poll_ready(cx)?.is_pending() {
             // The permit is dropped here, and the place is kept.
-            self.turn = Turn::Readiness;
+            self.request.leave();
             return Poll::Pending;
         }
         Poll::Ready(Ok(permit))
