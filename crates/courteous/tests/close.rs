@@ -21,6 +21,7 @@ use courteous::{
     retry::{RetryInfo, RetryLayer},
     throttle::ThrottleLayer,
 };
+use courteous_core::{CallRecord, NoteKind};
 use courteous_testkit::{Latch, Probe, Reply, Subject, TestBody, contract};
 use http::{Request, Response};
 use http_body::Body;
@@ -291,9 +292,13 @@ async fn a_layer_by_hand_does_the_same() {
     sleep(SECOND).await;
     let unfinished = layer.closer().close(Instant::now()).await.unwrap_err();
     assert_eq!(unfinished.in_flight(), 1);
-    let error = client.oneshot(put()).await.map(drop).unwrap_err();
+    let mut request = put();
+    let record = CallRecord::of_or_insert(request.extensions_mut());
+    let error = client.oneshot(request).await.map(drop).unwrap_err();
     let reason = find_cause::<Rejected>(&*error).map(Rejected::reason);
     assert_eq!(reason, Some(RejectReason::ShuttingDown));
+    let told = NoteKind::Rejected(RejectReason::ShuttingDown);
+    assert_eq!(record.notes()[0].kind(), told);
     call.await.unwrap().unwrap();
     layer.closer().close(within(SECOND)).await.unwrap();
     assert_eq!(probe.calls(), 1);

@@ -5,8 +5,8 @@ use std::{
 };
 
 use courteous_core::{
-    BoxError, CallKeys, Decision, KeyClaim, KeyField, ObserveOnly, RejectReason, Rejected,
-    RequestView,
+    BoxError, CallKeys, CallRecord, Decision, KeyClaim, KeyField, NoteKind, ObserveOnly,
+    RejectReason, Rejected, RequestView,
 };
 use http::{HeaderValue, Request};
 use tower_service::Service;
@@ -185,6 +185,7 @@ where
             }
             Change::Reject(reason) => {
                 events::rejected(RequestView::of(&request), reason, false);
+                CallRecord::note_in(request.extensions(), NoteKind::Rejected(reason));
                 return ResponseFuture::rejected(Rejected::new(reason));
             }
         }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use courteous_core::{
-    BoxError, CallContext, CallKeys, KeyClaim, RejectReason, Rejected, RequestView, find_cause,
-    test_util,
+    BoxError, CallContext, CallKeys, CallRecord, KeyClaim, NoteKind, RejectReason, Rejected,
+    RequestView, find_cause, test_util,
 };
 use courteous_idempotency::{
     Generator, IdempotencyKey, IdempotencyKeyLayer, Key, KeyFormat, RandomUuid,
@@ -530,4 +530,22 @@ fn the_load_is_the_inner_services() {
 
     let service = IdempotencyKeyLayer::new().layer(Constant::new(Echo, 7));
     assert_eq!(service.load(), 7);
+}
+
+#[test]
+fn a_call_that_is_rejected_says_why_in_its_record_and_one_that_gets_a_key_says_nothing() {
+    let told = |mut request: Request<()>| {
+        let record = CallRecord::of_or_insert(request.extensions_mut());
+        let mut service = IdempotencyKeyLayer::new().layer(Echo);
+        let outcome = assert_ready!(task::spawn(service.call(request)).poll());
+        let kinds: Vec<_> = record.notes().iter().map(|note| note.kind()).collect();
+        assert_eq!(outcome.is_err(), !kinds.is_empty());
+        kinds
+    };
+    let malformed = NoteKind::Rejected(RejectReason::MalformedKey);
+    assert_eq!(told(with_fields(post(), &[b"a key"])), [malformed]);
+    assert_eq!(told(with_fields(post(), &[b"a-key"])), []);
+    assert_eq!(told(post()), []);
+    let no_key = NoteKind::Rejected(RejectReason::NoKey);
+    assert_eq!(test_util::without_random_bytes(|| told(post())), [no_key]);
 }

@@ -13,8 +13,8 @@ use crate::{
     Coverage, DeadlineBody, echo,
     events::Subject,
     limit::{Limit, poll_timer},
-    observer::Observer,
     silence::Silence,
+    told::Told,
     wait::Wait,
 };
 
@@ -34,10 +34,10 @@ pin_project! {
         coverage: Coverage,
         // Boxed, as few calls have one, and each byte of a call is moved several times.
         silence: Option<Box<Silence>>,
-        // Whether the server was told the limit, which is shorter than the call's.
-        told: bool,
+        // Whether the request states the limit, which is shorter than the call's.
+        is_stated: bool,
         // Told of the limit that strikes first, after which there is none.
-        observer: Option<Observer>,
+        told: Told,
         subject: Subject,
     }
 }
@@ -46,7 +46,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F> {
         Waiting { #[pin] inner: F },
-        Refused { limit: Limit },
+        Rejected { limit: Limit },
         Resolved,
     }
 }
@@ -56,7 +56,7 @@ impl<F> ResponseFuture<F> {
         inner: F,
         limit: Option<Limit>,
         coverage: Coverage,
-        observer: Option<Observer>,
+        told: Told,
         subject: Subject,
     ) -> Self {
         Self {
@@ -65,21 +65,21 @@ impl<F> ResponseFuture<F> {
             limit,
             coverage,
             silence: None,
-            told: false,
-            observer,
+            is_stated: false,
+            told,
             subject,
         }
     }
 
-    /// Of an attempt. The limit moves as `silence` says. The server was `told` the limit, which is that of the attempt
-    /// alone.
+    /// Of an attempt. The limit moves as `silence` says. If it `is_stated`, the server knows it, and it is that of the
+    /// attempt alone.
     pub(crate) const fn attempt(
         inner: F,
         limit: Option<Limit>,
         coverage: Coverage,
         silence: Option<Box<Silence>>,
-        told: bool,
-        observer: Option<Observer>,
+        is_stated: bool,
+        told: Told,
         subject: Subject,
     ) -> Self {
         Self {
@@ -88,22 +88,22 @@ impl<F> ResponseFuture<F> {
             limit,
             coverage,
             silence,
+            is_stated,
             told,
-            observer,
             subject,
         }
     }
 
     /// Of a call that is not made, as there is no time left for it.
-    pub(crate) const fn refused(limit: Limit, subject: Subject) -> Self {
+    pub(crate) const fn rejected(limit: Limit, told: Told, subject: Subject) -> Self {
         Self {
-            state: State::Refused { limit },
+            state: State::Rejected { limit },
             timer: None,
             limit: None,
             coverage: Coverage::Headers,
             silence: None,
-            told: false,
-            observer: None,
+            is_stated: false,
+            told,
             subject,
         }
     }
@@ -126,26 +126,31 @@ where
                         return Poll::Pending;
                     };
                     let end = ready!(poll_limit(this.timer.as_mut(), limit, this.silence, cx));
-                    if let Some(observer) = this.observer.take() {
-                        if end.is_ok() {
-                            observer.tell(limit, this.subject);
-                        }
+                    let error = match end {
+                        Ok(()) => this.told.strike(limit, this.subject),
+                        Err(no_runtime) => this.told.unless_observed(no_runtime),
+                    };
+                    let Some(error) = error else {
                         *this.limit = None;
                         *this.silence = None;
                         this.timer.set(None);
                         return Poll::Pending;
-                    }
-                    Err(end.map_or_else(Into::into, |()| limit.strike(this.subject)))
+                    };
+                    Err(error)
                 }
             },
-            StateProj::Refused { limit } => Err(limit.strike(this.subject)),
+            StateProj::Rejected { limit } => {
+                this.told.note(limit);
+                Err(limit.strike(this.subject))
+            }
             StateProj::Resolved => return Poll::Pending,
         };
         this.state.set(State::Resolved);
         this.timer.set(None);
-        if let (Ok(response), true, Some(limit)) = (&mut outcome, *this.told, &*this.limit)
+        if let (Ok(response), true, Some(limit)) = (&mut outcome, *this.is_stated, &*this.limit)
             && echo::is_too_late(response)
         {
+            this.told.note(limit);
             response.extensions_mut().insert(limit.elapsed());
         }
         let limit = this
@@ -154,7 +159,7 @@ where
         let wait = Wait::new(
             limit,
             this.silence.take(),
-            this.observer.take(),
+            mem::take(this.told),
             mem::take(this.subject),
         );
         Poll::Ready(outcome.map(|response| response.map(|body| DeadlineBody::new(body, wait))))

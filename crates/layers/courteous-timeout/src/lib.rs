@@ -155,9 +155,9 @@ mod echo;
 mod events;
 mod future;
 mod limit;
-mod observer;
 mod overrides;
 mod silence;
+mod told;
 mod total;
 mod wait;
 

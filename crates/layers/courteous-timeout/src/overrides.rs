@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use courteous_core::{CallContext, KeyClaim};
+use courteous_core::{CallContext, CallRecord, KeyClaim};
 use http::Extensions;
 
 /// A request extension: the timeout of each attempt of this call, whatever the layer's own is.
@@ -18,10 +18,21 @@ pub struct PerAttemptTimeout(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IdleTimeout(pub Duration);
 
-/// Whether `extensions` may hold a caller's word. Mostly they hold nothing but the call's `context` and the claim of its key: then
-/// nothing else is looked up.
+/// Whether `extensions` may hold a caller's word, and the call's record in them. Mostly they hold nothing but the call's `context`
+/// and the claim of its key: then nothing else is looked up.
 #[inline]
-pub(crate) fn may_override(extensions: &Extensions, context: Option<&CallContext>) -> bool {
+pub(crate) fn others<'a>(
+    extensions: &'a Extensions,
+    context: Option<&CallContext>,
+) -> (bool, Option<&'a CallRecord>) {
     let others = extensions.len() - usize::from(context.is_some());
-    others > 1 || others == 1 && extensions.get::<KeyClaim>().is_none()
+    if others == 0 {
+        return (false, None);
+    }
+    let others = others - usize::from(extensions.get::<KeyClaim>().is_some());
+    if others == 0 {
+        return (false, None);
+    }
+    let record = CallRecord::of(extensions);
+    (others > usize::from(record.is_some()), record)
 }

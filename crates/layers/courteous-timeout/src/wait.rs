@@ -9,8 +9,8 @@ use tokio::time::Sleep;
 use crate::{
     events::Subject,
     limit::{Limit, poll_timer},
-    observer::Observer,
     silence::Silence,
+    told::Told,
 };
 
 /// What limits the wait for the frames of a response's body.
@@ -22,7 +22,7 @@ pub(crate) struct Wait {
     silence: Option<Box<Silence>>,
     timer: Option<Pin<Box<Sleep>>>,
     /// Told of the first limit that strikes, after which there is none.
-    observer: Option<Observer>,
+    told: Told,
     subject: Subject,
 }
 
@@ -30,14 +30,14 @@ impl Wait {
     pub(crate) const fn new(
         limit: Option<Limit>,
         silence: Option<Box<Silence>>,
-        observer: Option<Observer>,
+        told: Told,
         subject: Subject,
     ) -> Self {
         Self {
             limit,
             silence,
             timer: None,
-            observer,
+            told,
             subject,
         }
     }
@@ -62,10 +62,10 @@ impl Wait {
             if self.timer.is_none() {
                 match limit.timer() {
                     Ok(timer) => self.timer = Some(Box::pin(timer)),
-                    Err(no_runtime) if self.observer.is_none() => {
-                        return Poll::Ready(no_runtime.into());
-                    }
-                    Err(_) => *self = Self::default(),
+                    Err(no_runtime) => match self.told.unless_observed(no_runtime) {
+                        Some(error) => return Poll::Ready(error),
+                        None => *self = Self::default(),
+                    },
                 }
             }
             let Some(timer) = &mut self.timer else {
@@ -83,10 +83,9 @@ impl Wait {
             if self.extend(&limit) {
                 continue;
             }
-            let Some(observer) = self.observer.take() else {
-                return Poll::Ready(limit.strike(&self.subject));
-            };
-            observer.tell(&limit, &self.subject);
+            if let Some(error) = self.told.strike(&limit, &self.subject) {
+                return Poll::Ready(error);
+            }
             *self = Self::default();
         }
     }

@@ -4,7 +4,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{BoxError, RejectReason, Rejected};
+use courteous_core::{BoxError, CallRecord, NoteKind, RejectReason, Rejected};
+use http::Request;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -40,11 +41,17 @@ impl<S> CloseGate<S> {
 
     /// Calls the inner service, unless the call is rejected.
     #[inline]
-    pub(crate) fn pass<R>(&mut self, request: R, is_rejected: bool) -> GateFuture<S::Future>
+    pub(crate) fn pass<B>(
+        &mut self,
+        request: Request<B>,
+        is_rejected: bool,
+    ) -> GateFuture<S::Future>
     where
-        S: Service<R> + Clone,
+        S: Service<Request<B>> + Clone,
     {
         if is_rejected {
+            let note = NoteKind::Rejected(RejectReason::ShuttingDown);
+            CallRecord::note_in(request.extensions(), note);
             // Gives the readiness back.
             self.inner = self.inner.clone();
             let state = State::Rejected;
@@ -77,9 +84,9 @@ impl<S> CloseGate<S> {
     }
 }
 
-impl<S, R> Service<R> for CloseGate<S>
+impl<S, B> Service<Request<B>> for CloseGate<S>
 where
-    S: Service<R> + Clone,
+    S: Service<Request<B>> + Clone,
     S::Error: Into<BoxError>,
 {
     type Response = S::Response;
@@ -95,7 +102,7 @@ where
         }
     }
 
-    fn call(&mut self, request: R) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let is_rejected = self.closer.is_closing();
         self.pass(request, is_rejected)
     }

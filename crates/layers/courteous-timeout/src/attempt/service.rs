@@ -5,7 +5,7 @@ use std::{
 };
 
 use courteous_body::{Keep, SendOnce};
-use courteous_core::{BoxError, CallContext, Decision, LayerKind, Scope, Upload};
+use courteous_core::{BoxError, CallContext, LayerKind, Scope, Upload};
 use http::{Extensions, Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
@@ -17,9 +17,9 @@ use crate::{
     AttemptTimeoutLayer, Coverage, DeadlineBody, IdleTimeout, PerAttemptTimeout, ResponseFuture,
     events::Subject,
     limit::Limit,
-    observer::Observer,
-    overrides::may_override,
+    overrides::others,
     silence::{Silence, with_transfer},
+    told::Told,
 };
 
 /// Ends an attempt whose server is silent for too long: the service that [`AttemptTimeoutLayer`]
@@ -118,7 +118,13 @@ where
         let subject = Subject::of(&request);
         let extensions = request.extensions();
         let context = extensions.get::<CallContext>();
-        let asked = match may_override(extensions, context) {
+        let (may_override, record) = others(extensions, context);
+        let told = Told::of(
+            settings.observe_only_switch(),
+            Told::AttemptObserver,
+            record,
+        );
+        let asked = match may_override {
             true => Asked::by(extensions),
             false => Asked::NOTHING,
         };
@@ -135,15 +141,11 @@ where
             _ => timeout,
         };
         let limit = Limit::earliest(now, first, Scope::Attempt, context);
-        let mut told = false;
-        let observer = Observer::of(settings.observe_only_switch(), Decision::AttemptTimeout);
-        let is_observed = observer.is_some();
-        let (limit, observer) = match observer {
-            Some(observer) => observer.begin(limit, now, &subject),
-            None => (limit, None),
-        };
-        let is_told = is_observed && observer.is_none();
-        if let (Some(limit), None) = (limit, &observer) {
+        let mut is_stated = false;
+        let is_observed = told.is_observer();
+        let (limit, told) = told.begin(limit, now, &subject);
+        let was_over = is_observed && !told.is_observer();
+        if let Some(limit) = limit.filter(|_| !told.is_observer()) {
             let header = settings
                 .header()
                 .filter(|_| asked.coverage != Some(Coverage::Headers));
@@ -151,17 +153,17 @@ where
                 Some(header) => {
                     let left = limit.deadline().saturating_duration_since(now);
                     let stated = header.state(left, request.headers_mut());
-                    told =
+                    is_stated =
                         stated == Some(Stated::ByUs) && limit.elapsed().scope() == Scope::Attempt;
                     stated.is_none()
                 }
                 None => limit.deadline() <= now,
             };
             if is_over {
-                return ResponseFuture::refused(limit, subject);
+                return ResponseFuture::rejected(limit, told, subject);
             }
         }
-        let has_silence = !is_told && (upload.is_some() || idle_timeout.is_some());
+        let has_silence = !was_over && (upload.is_some() || idle_timeout.is_some());
         let silence = has_silence.then(|| {
             Box::new(Silence {
                 upload,
@@ -181,8 +183,8 @@ where
             limit,
             coverage,
             silence,
+            is_stated,
             told,
-            observer,
             subject,
         )
     }

@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use courteous_core::BoxError;
+use courteous_core::{BoxError, CallRecord, NoteKind};
 use http::Request;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -65,6 +65,8 @@ where
                     if let Some(limit) = limit
                         && limit.is_over()
                     {
+                        let note = NoteKind::Elapsed(limit.elapsed().scope());
+                        CallRecord::note_in(request.extensions(), note);
                         return Poll::Ready(Err(limit.strike(&Subject::of(request))));
                     }
                     let readied = this.state.as_mut().project_replace(State::Called);

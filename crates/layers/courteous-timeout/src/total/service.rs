@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use courteous_core::{BoxError, CallContext, Decision, LayerKind, Scope};
+use courteous_core::{BoxError, CallContext, LayerKind, Scope};
 use http::{Request, Response};
 use tokio::time::Instant;
 use tower_layer::Layer;
@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use crate::{
     CallTimeout, Coverage, DeadlineBody, ReadyCall, ResponseFuture, TotalTimeoutLayer,
-    events::Subject, limit::Limit, observer::Observer, overrides::may_override,
+    events::Subject, limit::Limit, overrides::others, told::Told,
 };
 
 /// Ends a call that takes too long as a whole: the service that [`TotalTimeoutLayer`] makes.
@@ -93,7 +93,9 @@ where
         let subject = Subject::of(&request);
         let extensions = request.extensions_mut();
         let context = extensions.get::<CallContext>();
-        let asked = may_override(extensions, context);
+        let (asked, record) = others(extensions, context);
+        let switch = self.settings.observe_only_switch();
+        let told = Told::of(switch, Told::TotalObserver, record);
         let context = context.copied().unwrap_or_default();
         let (timeout, coverage) = match asked {
             true => (
@@ -106,12 +108,8 @@ where
         let coverage = coverage.unwrap_or(self.settings.coverage());
         let now = Instant::now();
         let limit = Limit::earliest(now, timeout, Scope::Total, context);
-        let switch = self.settings.observe_only_switch();
-        let (limit, observer) = match Observer::of(switch, Decision::TotalTimeout) {
-            Some(observer) => observer.begin(limit, now, &subject),
-            None => (limit, None),
-        };
-        let enforced = limit.filter(|_| observer.is_none());
+        let (limit, told) = told.begin(limit, now, &subject);
+        let enforced = limit.filter(|_| !told.is_observer());
         if let Some(limit) = enforced {
             let (timeout, deadline) = (limit.timeout(), limit.deadline());
             let context = CallContext::edit(extensions);
@@ -122,7 +120,7 @@ where
         }
         // `self.inner` is never polled ready by us, so a plain clone leaves nothing behind.
         let call = ReadyCall::new(self.inner.clone(), request, enforced);
-        ResponseFuture::new(call, limit, coverage, observer, subject)
+        ResponseFuture::new(call, limit, coverage, told, subject)
     }
 }
 
