@@ -1,10 +1,11 @@
-//! What a throttle tells a subscriber. The table is on the crate's page.
+//! What a throttle tells a subscriber, and the record of a rejected call. The table of events is on
+//! the crate's page.
 
 use std::time::Duration;
 
+use courteous_core::{CallRecord, NoteKind, Rejected, RequestView};
 #[cfg(feature = "tracing")]
 use courteous_core::{Origin, RequestLine};
-use courteous_core::{Rejected, RequestView};
 use http::{Request, StatusCode};
 
 /// The request whose response an event will be about. It is kept only while a subscriber listens.
@@ -48,10 +49,15 @@ impl Subject {
     }
 }
 
-/// A call was rejected. If it was only `observed`, it would have been rejected.
-#[cfg(feature = "tracing")]
+/// A call was rejected, which its record says too. If it was only `observed`, it would have been
+/// rejected.
 #[cold]
 pub(crate) fn rejected(request: RequestView<'_>, rejected: &Rejected, observed: bool) {
+    if !observed {
+        let note = NoteKind::Rejected(rejected.reason());
+        CallRecord::note_in(request.extensions(), note);
+    }
+    #[cfg(feature = "tracing")]
     tracing::debug!(
         name: "rejected",
         target: "courteous::throttle",
@@ -109,9 +115,6 @@ pub(crate) fn closed(closed: Closed, pause: Duration, status: StatusCode, about:
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
-
-#[cfg(not(feature = "tracing"))]
-pub(crate) const fn rejected(_: RequestView<'_>, _: &Rejected, _: bool) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn waiting(_: RequestView<'_>, _: Duration) {}

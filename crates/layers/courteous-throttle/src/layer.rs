@@ -7,6 +7,7 @@ use tower_layer::Layer;
 use crate::{
     AsError, AsResponse, Bucket, InvalidSettings, Keyed, Partition, PerOrigin, Rate, Throttle,
     ThrottleSettings, ThrottleSnapshot,
+    pause::Pause,
     settings::{Pacing, Settings},
 };
 
@@ -126,7 +127,7 @@ impl<P, R> ThrottleLayer<P, R> {
     /// rejected at once, and told when to come again. A retry outside is told what the server said.
     #[must_use]
     pub const fn with_max_pause(mut self, max_pause: Duration) -> Self {
-        self.settings.hints.max_pause = max_pause;
+        self.settings.hints.max_pause = Pause::new(max_pause);
         self
     }
 
@@ -140,7 +141,7 @@ impl<P, R> ThrottleLayer<P, R> {
     /// reset.
     #[must_use]
     pub const fn with_max_quota_pause(mut self, max_quota_pause: Duration) -> Self {
-        self.settings.hints.max_quota_pause = max_quota_pause;
+        self.settings.hints.max_quota_pause = Pause::new(max_quota_pause);
         self
     }
 
@@ -282,8 +283,10 @@ impl<P: Partition, R> ThrottleLayer<P, R> {
             self.set_rates(rates)?;
         }
         let Settings { hints, .. } = &mut self.settings;
-        hints.max_pause = settings.max_pause.unwrap_or(hints.max_pause);
-        hints.max_quota_pause = settings.max_quota_pause.unwrap_or(hints.max_quota_pause);
+        hints.max_pause = settings.max_pause.map_or(hints.max_pause, Pause::new);
+        hints.max_quota_pause = settings
+            .max_quota_pause
+            .map_or(hints.max_quota_pause, Pause::new);
         self.settings.max_wait = settings.max_wait.or(self.settings.max_wait);
         self.settings.max_waiting = settings.max_waiting.unwrap_or(self.settings.max_waiting);
         Ok(self)

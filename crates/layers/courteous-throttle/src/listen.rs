@@ -11,6 +11,7 @@ use crate::{
     TokenStore,
     events::{self, About, Closed, Subject},
     settings::{HintSettings, Pacing, Settings},
+    told::Told,
 };
 
 /// How many named quotas of one response are listened to.
@@ -23,27 +24,26 @@ pub(crate) struct Listen<St> {
     /// What the request is for.
     target: Target,
     settings: HintSettings,
-    /// Whether calls are only observed. What is heard is then only observed, too.
-    observed: bool,
+    told: Told,
     subject: Subject,
 }
 
 impl<St: TokenStore> Listen<St> {
-    /// `None` if responses are to be ignored. If the call is only `observed`, what is heard is only
+    /// `None` if responses are to be ignored. If an observer is `told`, what is heard is only
     /// observed, too.
     #[inline]
     pub(crate) fn new(
         store: St,
         target: Option<Target>,
         settings: &Settings,
-        observed: bool,
+        told: Told,
         subject: Subject,
     ) -> Option<Self> {
         Some(Self {
             store,
             target: target?,
             settings: settings.hints,
-            observed,
+            told,
             subject,
         })
     }
@@ -68,9 +68,11 @@ impl<St: TokenStore> Listen<St> {
         let now = Instant::now();
         match refusal {
             Some(pause) => {
-                let closed = self.close(&quotas, later(now, pause.min(self.settings.max_pause)));
+                let opens = later(now, pause.min(self.settings.max_pause.get()));
+                let closed = self.close(&quotas, opens);
+                self.told.note_pause(opens);
                 events::closed(closed, pause, status, self.about());
-                if !self.observed {
+                if !self.told.is_observer() {
                     // This is what the server said, and not what the bucket makes of it: a retry
                     // knows its own limits.
                     let opens = later(later(now, pause), self.store.jitter());
@@ -104,7 +106,8 @@ impl<St: TokenStore> Listen<St> {
 
     /// Takes note of quotas that are left or used up, by a response that is no refusal.
     fn note(&self, quotas: &Heard<'_>, status: StatusCode, now: Instant) {
-        let max = self.settings.max_quota_pause.min(self.settings.max_pause);
+        let max = self.settings.max_quota_pause;
+        let max = max.min(self.settings.max_pause).get();
         let paced = match self.settings.pacing {
             Pacing::Always => true,
             Pacing::Never => false,
@@ -118,16 +121,20 @@ impl<St: TokenStore> Listen<St> {
             && let Some(reset) = reset(&quota)
         {
             if quota.is_used_up() {
+                let opens = later(now, reset.min(max));
                 events::closed(Closed::Quota, reset, status, self.about());
-                self.close_until(later(now, reset.min(max)));
+                self.told.note_pause(opens);
+                self.close_until(opens);
             } else if spread(&quota, reset) {
                 self.pace(quota.remaining(), reset);
             }
         }
         self.tell_each(quotas, |name, quota| match reset(quota) {
             Some(reset) if quota.is_used_up() => {
+                let opens = later(now, reset.min(max));
                 events::closed(Closed::NamedQuota, reset, status, self.about());
-                ToldQuota::used_up(name, later(now, reset.min(max)))
+                self.told.note_pause(opens);
+                ToldQuota::used_up(name, opens)
             }
             Some(reset) if spread(quota, reset) => ToldQuota::left(name, quota.remaining(), reset),
             _ => ToldQuota::named(name),
@@ -138,12 +145,12 @@ impl<St: TokenStore> Listen<St> {
     const fn about(&self) -> About<'_> {
         About {
             subject: &self.subject,
-            observed: self.observed,
+            observed: self.told.is_observer(),
         }
     }
 
     fn close_until(&self, opens: Instant) {
-        match (self.observed, self.store.observed()) {
+        match (self.told.is_observer(), self.store.observed()) {
             (false, _) => self.store.close_until(opens),
             (true, Some(observed)) => observed.close_until(opens),
             (true, None) => {}
@@ -151,7 +158,7 @@ impl<St: TokenStore> Listen<St> {
     }
 
     fn pace(&self, remaining: u64, reset: Duration) {
-        match (self.observed, self.store.observed()) {
+        match (self.told.is_observer(), self.store.observed()) {
             (false, _) => self.store.pace(remaining, reset),
             (true, Some(observed)) => observed.pace(remaining, reset),
             (true, None) => {}
@@ -182,7 +189,7 @@ impl<St: TokenStore> Listen<St> {
         };
         let all = all.map(|told| told.unwrap_or(first));
         let told = &all[..count];
-        match (self.observed, self.store.observed()) {
+        match (self.told.is_observer(), self.store.observed()) {
             (false, _) => self.store.hear(self.target, told),
             (true, Some(observed)) => observed.hear(self.target, told),
             (true, None) => {}

@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{Decision, ObserveOnly, RequestView};
+use courteous_core::{CallContext, Decision, ObserveOnly, RequestView};
 use courteous_limit::Observed;
 use http::{Request, Response};
 use tower_service::Service;
@@ -14,6 +14,7 @@ use crate::{
     events::{self, Subject},
     listen::Listen,
     settings::Settings,
+    told::Told,
     waiting::Waiting,
 };
 
@@ -120,8 +121,12 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let store = self.partition.select(RequestView::of(&request));
         let target = self.settings.target(&request);
-        let given = request.extensions().get::<Cost>();
-        let mut ask = self.settings.ask(&request, target, given);
+        let extensions = request.extensions();
+        let context = extensions.get::<CallContext>();
+        // Often there are no other extensions, and then nothing else is looked up.
+        let has_more = extensions.len() > usize::from(context.is_some());
+        let given = has_more.then(|| extensions.get::<Cost>()).flatten();
+        let mut ask = self.settings.ask(&request, target, given, context);
         let mut settle = given.and_then(|cost| cost.price(&mut ask, &store));
         let switch = ObserveOnly::active(self.observe.as_ref());
         let take = match switch {
@@ -135,7 +140,8 @@ where
         match take {
             Take::Taken => {
                 let subject = Subject::of(&request);
-                let listen = Listen::new(store, target, &self.settings, switch.is_some(), subject);
+                let told = Told::of(switch, request.extensions(), has_more);
+                let listen = Listen::new(store, target, &self.settings, told, subject);
                 ResponseFuture::called(self.inner.call(request), listen, settle)
             }
             Take::Wait(turn) => {
@@ -143,7 +149,8 @@ where
                 // permit.
                 self.inner = self.inner.clone();
                 let subject = Subject::of(&request);
-                let listen = Listen::new(store, target, &self.settings, false, subject);
+                let told = Told::of(None, request.extensions(), has_more);
+                let listen = Listen::new(store, target, &self.settings, told, subject);
                 let service = self.inner.clone();
                 let waiting = Waiting::new(turn, service, request, self.reject.clone());
                 ResponseFuture::waiting(waiting, listen, settle)

@@ -5,7 +5,7 @@ use courteous_limit::{Ask, Target, later};
 use http::{Request, StatusCode};
 use tokio::time::Instant;
 
-use crate::{Cost, Rate, ThrottleSettings};
+use crate::{Cost, Rate, ThrottleSettings, pause::Pause};
 
 /// What a layer's users can set.
 #[derive(Clone, Copy, Debug)]
@@ -22,9 +22,9 @@ pub(crate) struct Settings {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HintSettings {
     /// How long a refusal can close a bucket.
-    pub(crate) max_pause: Duration,
+    pub(crate) max_pause: Pause,
     /// How long a used-up quota can close a bucket, if the response that told of it is no refusal.
-    pub(crate) max_quota_pause: Duration,
+    pub(crate) max_quota_pause: Pause,
     pub(crate) pacing: Pacing,
     /// The statuses by which a server can refuse. `None` stands for all.
     pub(crate) heeds: Option<fn(StatusCode) -> bool>,
@@ -41,8 +41,8 @@ pub(crate) enum Pacing {
 
 impl HintSettings {
     pub(crate) const DEFAULT: Self = Self {
-        max_pause: Duration::from_secs(24 * 60 * 60),
-        max_quota_pause: Duration::from_secs(5 * 60),
+        max_pause: Pause::new(Duration::from_secs(24 * 60 * 60)),
+        max_quota_pause: Pause::new(Duration::from_secs(5 * 60)),
         pacing: Pacing::WithRate,
         heeds: None,
     };
@@ -63,8 +63,8 @@ impl Settings {
             rates,
             max_wait: self.max_wait,
             max_waiting: Some(self.max_waiting).filter(|&max| max < usize::MAX),
-            max_pause: Some(self.hints.max_pause),
-            max_quota_pause: Some(self.hints.max_quota_pause),
+            max_pause: Some(self.hints.max_pause.get()),
+            max_quota_pause: Some(self.hints.max_quota_pause.get()),
         }
     }
 
@@ -81,12 +81,13 @@ impl Settings {
         request: &Request<B>,
         target: Option<Target>,
         given: Option<&Cost>,
+        context: Option<&CallContext>,
     ) -> Ask {
         let cost = match self.cost {
             Some(cost) if !given.is_some_and(Cost::is_for_all) => cost(RequestView::of(request)),
             _ => NonZeroU32::MIN,
         };
-        let context = CallContext::of(request.extensions());
+        let context = context.copied().unwrap_or_default();
         let mut ask = Ask::new(cost)
             .with_max_waiting(self.max_waiting)
             .with_retried(context.attempt().is_some());

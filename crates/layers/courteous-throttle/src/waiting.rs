@@ -4,8 +4,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use courteous_core::Rejected;
-use http::Request;
+use courteous_core::{CallRecord, Rejected, WaitedFor};
+use http::{Extensions, Request};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -25,6 +25,15 @@ pin_project! {
         // Whether the call was ready once, and then had no token any more.
         missed: bool,
     }
+
+    impl<S, B, T, R> PinnedDrop for Waiting<S, B, T, R> {
+        fn drop(this: Pin<&mut Self>) {
+            // A call that was sent has ended its wait.
+            if this.phase == Phase::Queued {
+                end_wait(this.request.as_ref());
+            }
+        }
+    }
 }
 
 /// What a waiting call does at the moment.
@@ -43,7 +52,8 @@ pub(crate) enum Failure<E> {
 }
 
 impl<S, B, T, R> Waiting<S, B, T, R> {
-    pub(crate) const fn new(turn: T, service: S, request: Request<B>, reject: R) -> Self {
+    pub(crate) fn new(turn: T, service: S, request: Request<B>, reject: R) -> Self {
+        begin_wait(Some(&request));
         Self {
             turn,
             service,
@@ -85,6 +95,7 @@ where
                     if mem::replace(this.phase, Phase::Queued) == Phase::Readying {
                         // The clone was readied for nothing: the tokens went to others meanwhile.
                         *this.missed = true;
+                        begin_wait(this.request.as_ref());
                         *this.service = this.service.clone();
                     }
                     return Poll::Pending;
@@ -100,18 +111,44 @@ where
                         this.turn.as_mut().pass();
                     }
                     *this.phase = Phase::Readying;
+                    end_wait(this.request.as_ref());
                     return Poll::Pending;
                 }
             }
-            *this.phase = Phase::Queued;
+            let phase = mem::replace(this.phase, Phase::Queued);
             if this.turn.as_mut().spend()
                 && let Some(request) = this.request.take()
             {
+                if phase == Phase::Queued {
+                    end_wait(Some(&request));
+                }
                 return Poll::Ready(Ok(this.service.call(request)));
             }
             // The turn was granted too long ago. The call gives the readiness back, and waits
             // again.
             *this.service = this.service.clone();
+            if phase == Phase::Readying {
+                begin_wait(this.request.as_ref());
+            }
         }
     }
+}
+
+/// The call waits for its turn, as its record says from now on, if a layer outside has made one.
+fn begin_wait<B>(request: Option<&Request<B>>) {
+    if let Some(record) = record(request) {
+        record.begin_wait(WaitedFor::Throttle);
+    }
+}
+
+/// The call waits for its turn no longer: it is sent, waits for its clone, or was dropped.
+fn end_wait<B>(request: Option<&Request<B>>) {
+    if let Some(record) = record(request) {
+        record.end_wait(WaitedFor::Throttle);
+    }
+}
+
+fn record<B>(request: Option<&Request<B>>) -> Option<&CallRecord> {
+    let extensions: Option<&Extensions> = request.map(Request::extensions);
+    extensions.and_then(CallRecord::of)
 }
