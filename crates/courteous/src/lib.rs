@@ -237,6 +237,7 @@ struct TestingReadme;
         feature = "hyper-util",
         feature = "reqwest",
         feature = "serde",
+        feature = "testing",
         feature = "throttle-redis",
         feature = "tonic"
     )
