@@ -25,6 +25,9 @@ pub enum LayerKind {
     Retry,
     /// The concurrency limit.
     ConcurrencyLimit,
+    /// `courteous-adaptive`: a limit that is learned is inside of a fixed one, so that the wait there is no latency of
+    /// the server.
+    AdaptiveLimit,
     /// The throttle.
     Throttle,
     /// The attempt timeout.
@@ -39,6 +42,7 @@ impl LayerKind {
         Self::TotalTimeout,
         Self::Retry,
         Self::ConcurrencyLimit,
+        Self::AdaptiveLimit,
         Self::Throttle,
         Self::AttemptTimeout,
     ];
@@ -104,6 +108,7 @@ impl LayerKind {
             Self::TotalTimeout => ("courteous_timeout::", "TotalTimeout"),
             Self::Retry => ("courteous_retry::", "Retry"),
             Self::ConcurrencyLimit => ("courteous_concurrency::", "ConcurrencyLimit"),
+            Self::AdaptiveLimit => ("courteous_adaptive::", "AdaptiveLimit"),
             Self::Throttle => ("courteous_throttle::", "Throttle"),
             Self::AttemptTimeout => ("courteous_timeout::", "AttemptTimeout"),
         }
@@ -118,6 +123,7 @@ impl fmt::Display for LayerKind {
             Self::TotalTimeout => "total timeout",
             Self::Retry => "retry",
             Self::ConcurrencyLimit => "concurrency limit",
+            Self::AdaptiveLimit => "adaptive limit",
             Self::Throttle => "throttle",
             Self::AttemptTimeout => "attempt timeout",
         })

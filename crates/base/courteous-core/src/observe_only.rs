@@ -49,6 +49,10 @@ pub enum Decision {
     ConcurrencyWait,
     /// A concurrency limit would have rejected the call.
     ConcurrencyReject,
+    /// An adaptive limit would have had the call wait. For how long is not known.
+    AdaptiveWait,
+    /// An adaptive limit would have rejected the call.
+    AdaptiveReject,
     /// A throttle would have had the call wait.
     ThrottleWait,
     /// A throttle would have rejected the call.
@@ -74,6 +78,8 @@ impl Decision {
     pub const ALL: &'static [Self] = &[
         Self::ConcurrencyWait,
         Self::ConcurrencyReject,
+        Self::AdaptiveWait,
+        Self::AdaptiveReject,
         Self::ThrottleWait,
         Self::ThrottleReject,
         Self::Retry,

@@ -37,6 +37,8 @@ pub enum RejectReason {
     Deadline,
     /// The server asked for a pause that is not over.
     Paused,
+    /// The server has more to do than it can, as an adaptive limit has learned from its answers. It was not asked.
+    Overloaded,
     /// The request costs more than the limit can ever hold.
     CostAboveBurst,
     /// What several machines share could not be reached in time. Whether the limit allows the call is not known.
@@ -62,6 +64,7 @@ impl RejectReason {
             Self::MaxWait => "max_wait",
             Self::Deadline => "deadline",
             Self::Paused => "paused",
+            Self::Overloaded => "overloaded",
             Self::CostAboveBurst => "cost_above_burst",
             Self::Unavailable => "unavailable",
             Self::MalformedKey => "malformed_key",
@@ -180,6 +183,7 @@ impl fmt::Display for Rejected {
             RejectReason::MaxWait => "the wait is longer than the limit allows",
             RejectReason::Deadline => "the wait would outlast the deadline",
             RejectReason::Paused => "the server asked for a pause",
+            RejectReason::Overloaded => "the server has more to do than it can",
             RejectReason::CostAboveBurst => "it costs more than the limit can hold",
             RejectReason::Unavailable => "the limit's shared store could not be reached",
             RejectReason::MalformedKey => "its idempotency key is malformed",
