@@ -21,7 +21,7 @@ impl Prices {
         match fault {
             Fault::Throttled if gated => self.gated,
             Fault::Throttled => self.throttled,
-            Fault::Server => self.server,
+            Fault::Server | Fault::Overload => self.server,
             // A kind of fault that is not known here yet has the higher price.
             _ => self.no_response,
         }

@@ -127,6 +127,7 @@ impl HttpClassifier {
             code if Refusal::is_one(status, head.headers()) => {
                 let fault = match code {
                     400..=499 => Fault::Throttled,
+                    503 => Fault::Overload,
                     _ => Fault::Server,
                 };
                 Verdict::transient(Effect::Refused, fault)
@@ -136,6 +137,7 @@ impl HttpClassifier {
             425 => Verdict::transient(Effect::Refused, Fault::Server),
             400..=499 => Verdict::Answered,
             501 | 505 | 506 | 508 | 510 | 511 => Verdict::Permanent,
+            503 => maybe_processed(Fault::Overload),
             529 => maybe_processed(Fault::Throttled),
             _ => maybe_processed(Fault::Server),
         }
@@ -173,8 +175,8 @@ fn grpc(head: &ResponseHead<'_>) -> Verdict {
         }
     };
     match status.as_bytes() {
-        b"14" if invited() => Verdict::transient(Effect::Refused, Fault::Server),
-        b"14" => maybe_processed(Fault::Server),
+        b"14" if invited() => Verdict::transient(Effect::Refused, Fault::Overload),
+        b"14" => maybe_processed(Fault::Overload),
         b"8" if invited() => Verdict::transient(Effect::Refused, Fault::Throttled),
         b"1" | b"4" if is_our_deadline(head) => maybe_processed(Fault::NoResponse),
         _ => Verdict::Answered,

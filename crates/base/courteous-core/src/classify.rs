@@ -253,6 +253,8 @@ pub enum Fault {
     NoResponse,
     /// The server answered that it failed.
     Server,
+    /// The server answered that it has more to do than it can: a 503, or UNAVAILABLE of gRPC.
+    Overload,
     /// The server answered that this client sends too much.
     Throttled,
 }
@@ -264,6 +266,7 @@ impl Fault {
         match self {
             Self::NoResponse => "no_response",
             Self::Server => "server",
+            Self::Overload => "overload",
             Self::Throttled => "throttled",
         }
     }

@@ -60,7 +60,7 @@ fn refine(error: &(dyn Error + 'static)) -> Verdict {
     match find_cause::<Status>(error) {
         // A status with a source is a translation; the source was already judged.
         Some(status) if status.source().is_none() => match status.code() {
-            Code::Unavailable => Verdict::transient(Effect::MaybeProcessed, Fault::Server),
+            Code::Unavailable => Verdict::transient(Effect::MaybeProcessed, Fault::Overload),
             _ => Verdict::Permanent,
         },
         _ => UNKNOWN,

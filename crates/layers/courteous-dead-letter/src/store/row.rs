@@ -417,6 +417,7 @@ const fn effect_word(effect: Effect) -> &'static str {
 const fn fault_word(fault: Fault) -> &'static str {
     match fault {
         Fault::Server => "server",
+        Fault::Overload => "overload",
         Fault::Throttled => "throttled",
         // `NoResponse`, and faults that are not known here yet.
         _ => "no_response",
@@ -436,6 +437,7 @@ fn verdict(effect: &str, fault: &str) -> Option<Verdict> {
     };
     let fault = match fault {
         "server" => Fault::Server,
+        "overload" => Fault::Overload,
         "throttled" => Fault::Throttled,
         "no_response" => Fault::NoResponse,
         _ => return None,
