@@ -156,6 +156,17 @@ impl<T> Queue<T> {
         self.slots.get_mut(head as usize)?.value.as_mut()
     }
 
+    /// Takes the waiter at the end out of the queue, as [`take_front`](Self::take_front) does with
+    /// the first one: for limits that serve the newest waiter first.
+    pub fn take_back(&mut self) -> Option<&mut T> {
+        let tail = self.tail;
+        if tail == NIL {
+            return None;
+        }
+        self.unlink(tail);
+        self.slots.get_mut(tail as usize)?.value.as_mut()
+    }
+
     /// Whether the ticket's waiter is in the queue.
     #[must_use]
     pub fn is_queued(&self, ticket: &Ticket) -> bool {
