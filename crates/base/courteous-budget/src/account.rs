@@ -51,12 +51,15 @@ impl Account {
         self.with(|ledger| ledger.fresh())
     }
 
-    /// Deposits for a successful call.
-    pub(crate) fn deposit(&self, now: Instant) {
+    /// Deposits for a successful call: what the terms say, or `amount` millionths of a token if that is more.
+    pub(crate) fn deposit(&self, now: Instant, amount: u64) {
         // If a tick is before another, its instant is, too. So the ends of the clock and of the
         // counter do not matter.
         if self.tick(now) >= self.sated_until.load(Ordering::Relaxed) {
-            self.with(|ledger| ledger.deposit(now));
+            self.with(|ledger| {
+                let amount = amount.max(ledger.usual_deposit());
+                ledger.deposit_amount(now, amount);
+            });
         }
     }
 
@@ -115,14 +118,14 @@ mod tests {
         let now = Instant::now();
         let deposit_is_written_down = |now| {
             let before = ledger();
-            account.deposit(now);
+            account.deposit(now, 0);
             before != ledger()
         };
         (0..50).for_each(|_| assert!(deposit_is_written_down(now)));
         assert!(!deposit_is_written_down(now));
         assert!(!deposit_is_written_down(now + Duration::from_millis(999)));
         assert!(deposit_is_written_down(now + Duration::from_secs(1)));
-        (0..49).for_each(|_| account.deposit(now));
+        (0..49).for_each(|_| account.deposit(now, 0));
         assert!(!deposit_is_written_down(now));
         assert_eq!(account.withdraw(now, 1), Some(1));
         assert!(deposit_is_written_down(now));
@@ -162,7 +165,7 @@ mod tests {
                 };
                 match event {
                     0..=2 => for _ in 0..times {
-                        account.deposit(now);
+                        account.deposit(now, 0);
                         ledger.deposit(now);
                     },
                     5 => {

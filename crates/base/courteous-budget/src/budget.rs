@@ -6,12 +6,15 @@ use std::{
     },
 };
 
-use courteous_core::{Fault, plain::Plain};
+use courteous_core::{Fault, Pressure, plain::Plain};
 use tokio::time::Instant;
 
 use crate::{
-    BudgetSettings, BudgetSnapshot, InvalidBudget, account::Account, all_settings::AllSettings,
-    ledger::Ledger, prices::Prices,
+    BudgetSettings, BudgetSnapshot, InvalidBudget,
+    account::Account,
+    all_settings::AllSettings,
+    ledger::{Ledger, TOKEN},
+    prices::Prices,
 };
 
 /// Bounds how many retries all calls that share it may make, in proportion to the calls that
@@ -221,8 +224,18 @@ impl Budget {
     /// Deposits what a successful call earns. Call it once per call, when the server did what it
     /// was asked to do.
     pub fn deposit(&self) {
+        self.deposit_under(None);
+    }
+
+    /// Deposits what a successful call earns, if an adaptive limit watches the server: while it is
+    /// calm, a whole token. `None` is no such limit.
+    pub fn deposit_under(&self, pressure: Option<Pressure>) {
         if let Some(account) = &self.shared.account {
-            account.deposit(Instant::now());
+            let amount = match pressure.is_some_and(Pressure::is_calm) {
+                true => TOKEN,
+                false => 0,
+            };
+            account.deposit(Instant::now(), amount);
         }
     }
 
@@ -233,6 +246,25 @@ impl Budget {
     /// one.
     #[must_use]
     pub fn withdraw(&self, now: Instant, fault: Fault, gate: Option<Instant>) -> Option<Payment> {
+        self.withdraw_under(now, fault, gate, None)
+    }
+
+    /// Takes the price of a retry as [`withdraw`](Self::withdraw) does, if an adaptive limit watches
+    /// the server. `silence` is what it says after an attempt that was sent and not answered: while
+    /// the server is calm, the price is 1. While it is not, there is no retry at all, as the server
+    /// may still be at work on the attempt. `None` is no such limit, or another failure.
+    #[must_use]
+    pub fn withdraw_under(
+        &self,
+        now: Instant,
+        fault: Fault,
+        gate: Option<Instant>,
+        silence: Option<Pressure>,
+    ) -> Option<Payment> {
+        if silence.is_some_and(|pressure| !pressure.is_calm()) {
+            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
         let Shared {
             prices, account, ..
         } = &*self.shared;
@@ -241,6 +273,11 @@ impl Budget {
         let gated = gate
             .is_some_and(|opens_at| account.is_none_or(|account| account.pass_gate(now, opens_at)));
         let price = prices.of(fault, gated);
+        let price = if silence.is_some() {
+            price.min(1)
+        } else {
+            price
+        };
         let paid = account.map_or(Some(price), |account| account.withdraw(now, price));
         let Some(paid) = paid else {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);

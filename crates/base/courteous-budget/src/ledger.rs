@@ -107,16 +107,24 @@ impl Ledger {
     }
 
     /// Deposits for a successful call.
+    #[cfg(test)]
     pub(crate) fn deposit(&mut self, now: Instant) {
+        self.deposit_amount(now, self.settings.deposit);
+    }
+
+    /// Deposits `amount` for a successful call, in millionths of a token.
+    pub(crate) fn deposit_amount(&mut self, now: Instant, amount: u64) {
         self.advance(now);
         self.is_new = false;
         self.gates.clear();
         let (_, slot) = *self.newest.get_or_insert_with(|| (now + self.width, 0));
         self.successes[slot] += 1;
-        self.balance = self
-            .balance
-            .saturating_add(self.settings.deposit)
-            .min(self.cap());
+        self.balance = self.balance.saturating_add(amount).min(self.cap());
+    }
+
+    /// What a success deposits, in millionths of a token.
+    pub(crate) const fn usual_deposit(&self) -> u64 {
+        self.settings.deposit
     }
 
     /// Until when a deposit would change nothing: as long as its slot has all the successes that

@@ -74,9 +74,34 @@ impl<K> RetryLayer<K> {
     }
 
     /// How long to wait between attempts. Default: exponential from 100 ms, with full jitter, at most 20 s.
+    ///
+    /// Also sets the [backoff after an overload](Self::with_overload_backoff), which has another default.
     #[must_use]
     pub fn with_backoff(self, backoff: Backoff) -> Self {
-        self.with(|settings| settings.policy.backoff = backoff)
+        self.with(|settings| {
+            settings.policy.backoff = backoff;
+            settings.policy.overload_backoff = backoff;
+        })
+    }
+
+    /// How long to wait after an answer that says that the server has more to do than it can (503, or UNAVAILABLE of gRPC),
+    /// unless it says how long; and after silence, if an adaptive limit further in knows that the server is not calm, or
+    /// knows little of it yet. Default: from 500 ms, with decorrelated jitter, at most 2 s.
+    ///
+    /// A server that has too much to do has it for seconds. Clients that come back within 100 ms meet the same queue, and
+    /// make it longer.
+    #[must_use]
+    pub fn with_overload_backoff(self, backoff: Backoff) -> Self {
+        self.with(|settings| settings.policy.overload_backoff = backoff)
+    }
+
+    /// States that an adaptive limit stands further in, which tells of the server's [`Pressure`](courteous_core::Pressure).
+    /// The budget then trusts it: while the server is calm, a success deposits a whole token, and a retry after silence
+    /// costs 1. While it is not, there is no retry after silence, as the server may still be at work on the attempt.
+    /// Default: no such limit. `courteous::Stack` sets it.
+    #[must_use]
+    pub fn with_adaptive_limit_inside(self) -> Self {
+        self.with(|settings| settings.is_limit_adaptive = true)
     }
 
     /// How long to wait after an answer that says that the client sends too much, unless it says how long. If it does, this

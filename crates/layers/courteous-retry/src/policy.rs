@@ -3,7 +3,7 @@ use std::{cell::OnceCell, num::NonZeroU32, time::Duration};
 use courteous_backoff::{Backoff, Jitter};
 use courteous_classify::wait_after;
 use courteous_core::{
-    Dice, Effect, Fault, Gate, Outcome, ResponseHead, RetryInfo, StopReason, Verdict,
+    Dice, Effect, Fault, Gate, Outcome, Pressure, ResponseHead, RetryInfo, StopReason, Verdict,
 };
 use courteous_hints::{Hints, Pushback};
 use http::StatusCode;
@@ -14,6 +14,8 @@ use tokio::time::Instant;
 pub(crate) struct Policy {
     /// Between attempts, if the server did not say that the client sends too much.
     pub(crate) backoff: Backoff,
+    /// Between attempts, if it said that it has too much to do, or may have.
+    pub(crate) overload_backoff: Backoff,
     /// Between attempts, if it did.
     pub(crate) throttled_backoff: Backoff,
     /// The longest that the retry waits in one call, in sum.
@@ -269,13 +271,18 @@ impl Policy {
                 backoff: Duration::ZERO,
             });
         }
+        let hint = told.wait();
         let policy = match fault {
             Fault::Throttled => &self.throttled_backoff,
+            // With a hint, the server has said how long it takes.
+            Fault::Overload if hint.is_none() => &self.overload_backoff,
+            Fault::NoResponse if Pressure::of(situation.outcome) != Pressure::Calm => {
+                &self.overload_backoff
+            }
             _ => &self.backoff,
         };
         let growth = growth.saturating_add(1);
         let backoff = policy.delay(growth, last_backoff, dice.roll());
-        let hint = told.wait();
         let length = match hint {
             // A floor: what is drawn comes on top. Without jitter nothing is drawn.
             Some(hint) if policy.jitter() == Jitter::None => hint.max(backoff),

@@ -21,6 +21,8 @@ settings! {
         pub body_limit: Option<usize>,
         /// [`RetryLayer::with_backoff`](crate::RetryLayer::with_backoff).
         pub backoff: BackoffSettings,
+        /// [`RetryLayer::with_overload_backoff`](crate::RetryLayer::with_overload_backoff).
+        pub overload_backoff: BackoffSettings,
         /// [`RetryLayer::with_throttled_backoff`](crate::RetryLayer::with_throttled_backoff).
         pub throttled_backoff: BackoffSettings,
         /// [`RetryLayer::with_budget`](crate::RetryLayer::with_budget). If anything is stated that is not so already, the layer gets
@@ -51,6 +53,7 @@ impl RetrySettings {
             retry_refused: Some(policy.retry_refused),
             body_limit: Some(settings.body_limit),
             backoff: BackoffSettings::of(&policy.backoff),
+            overload_backoff: BackoffSettings::of(&policy.overload_backoff),
             throttled_backoff: BackoffSettings::of(&policy.throttled_backoff),
             budget: settings.budget.settings(),
         }
@@ -67,6 +70,11 @@ impl RetrySettings {
         settings.body_limit = self.body_limit.unwrap_or(settings.body_limit);
         for (name, stated, backoff) in [
             ("backoff", &self.backoff, &mut policy.backoff),
+            (
+                "overload_backoff",
+                &self.overload_backoff,
+                &mut policy.overload_backoff,
+            ),
             (
                 "throttled_backoff",
                 &self.throttled_backoff,

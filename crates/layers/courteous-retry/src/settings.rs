@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use courteous_backoff::Backoff;
+use courteous_backoff::{Backoff, Jitter};
 use courteous_body::DEFAULT_LIMIT;
 use courteous_classify::is_grpc;
 use courteous_core::{
@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     /// Can be changed in running services.
     pub(crate) max_attempts: Arc<AtomicU32>,
     pub(crate) budget: Budget,
+    /// Whether an adaptive limit stands further in.
+    pub(crate) is_limit_adaptive: bool,
     pub(crate) classifier: Arc<dyn Classify + Send + Sync>,
     /// The caller has chosen the classifier.
     pub(crate) is_classifier_chosen: bool,
@@ -49,6 +51,13 @@ pub(crate) struct Settings {
     pub(crate) observe: Option<ObserveOnly>,
 }
 
+/// Each client waits for about a second, and no two for the same time.
+fn overload_backoff() -> Backoff {
+    let backoff =
+        Backoff::exponential(Duration::from_millis(500)).with_jitter(Jitter::Decorrelated);
+    backoff.with_cap(Duration::from_secs(2)).unwrap_or(backoff)
+}
+
 type IsIdempotent = dyn Fn(RequestView<'_>) -> Option<bool> + Send + Sync;
 type OnRetry = dyn Fn(&RetryEvent<'_>) + Send + Sync;
 
@@ -57,6 +66,7 @@ impl Settings {
         Self {
             policy: Policy {
                 backoff: Backoff::exponential(Duration::from_millis(100)),
+                overload_backoff: overload_backoff(),
                 throttled_backoff: Backoff::exponential(Duration::from_secs(1)),
                 max_wait: Duration::from_secs(60),
                 retry_refused: false,
@@ -64,6 +74,7 @@ impl Settings {
             },
             max_attempts: Arc::new(MAX_ATTEMPTS.into()),
             budget: Budget::new(),
+            is_limit_adaptive: false,
             classifier: Arc::new(HttpClassifier::new()),
             is_classifier_chosen: false,
             dice: Dice::new(),

@@ -19,8 +19,8 @@ use std::pin::Pin;
 use courteous_body::{Keep, NotReplayable};
 use courteous_classify::is_grpc;
 use courteous_core::{
-    BoxError, Effect, Elapsed, Fault, History, Outcome, RejectReason, Rejected, Retried, RetryInfo,
-    Scope, StopReason, Verdict, find_cause,
+    BoxError, Effect, Elapsed, Fault, History, Outcome, Pressure, RejectReason, Rejected, Retried,
+    RetryInfo, Scope, StopReason, Verdict, find_cause,
 };
 use http::{Response, StatusCode};
 use http_body::Body;
@@ -74,7 +74,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         };
         if verdict == Verdict::Answered {
             if is_success(&response) {
-                self.settings.budget.deposit();
+                let pressure = self.pressure(Outcome::head(&response));
+                self.settings.budget.deposit_under(pressure);
             }
             if self.later.is_some() {
                 let stop = Stop {
@@ -154,6 +155,13 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             }
             Err(stop) => Step::Return(Err(self.end(stop, error))),
         }
+    }
+
+    /// What an adaptive limit further in says of the attempt that ended with `outcome`, if there is
+    /// such a limit.
+    pub(super) fn pressure(&self, outcome: Outcome<'_>) -> Option<Pressure> {
+        let is_there = self.settings.is_limit_adaptive;
+        is_there.then(|| Pressure::of(outcome))
     }
 
     /// Asks the layer's classifier about `outcome`.

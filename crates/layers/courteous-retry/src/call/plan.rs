@@ -16,7 +16,7 @@ use courteous_budget::Receipt;
 use courteous_core::{NoteKind, Outcome, Rejected, StopReason, Verdict};
 use tokio::time::Instant;
 
-use super::{Call, Next};
+use super::{Call, Next, judge::UNKNOWN};
 use crate::{
     RetryEvent, events,
     policy::{Decision, Plan, Situation, Stop, Wait},
@@ -56,7 +56,10 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
             reason,
             not_before: wait.hinted.then_some(wait.until),
         };
-        let payment = self.settings.budget.withdraw(now, fault, gate);
+        let is_silence = verdict == UNKNOWN;
+        let silence = self.pressure(outcome).filter(|_| is_silence);
+        let budget = &self.settings.budget;
+        let payment = budget.withdraw_under(now, fault, gate, silence);
         let payment = payment.ok_or(stop(StopReason::BudgetExhausted))?;
         // Reading the body again ends what the failed attempt may still be sending of it.
         let body = kept.and_then(|kept| self.keep.again(kept).ok());

@@ -406,6 +406,7 @@ fn unjittered() -> Policy {
     let still = |base| Backoff::constant(Duration::from_millis(base)).with_jitter(Jitter::None);
     Policy {
         backoff: still(100),
+        overload_backoff: still(500),
         throttled_backoff: still(1000),
         ..policy()
     }
@@ -413,10 +414,10 @@ fn unjittered() -> Policy {
 
 #[test]
 fn the_backoff_depends_on_what_the_server_says() {
-    assert_eq!(
-        wait_of(503, &[], unjittered()),
-        Ok(Duration::from_millis(100))
-    );
+    for (status, wait) in [(500, 100), (502, 100), (503, 500)] {
+        let waited = wait_of(status, &[], unjittered());
+        assert_eq!(waited, Ok(Duration::from_millis(wait)), "{status}");
+    }
     assert_eq!(wait_of(429, &[], unjittered()), Ok(Duration::from_secs(1)));
 }
 
@@ -446,7 +447,7 @@ fn a_reset_whose_rest_is_unknown_is_a_floor_for_a_429_only() {
         ("x-ratelimit-reset", "3200"),
     ] {
         assert_eq!(
-            wait_of(503, &[field], unjittered()),
+            wait_of(500, &[field], unjittered()),
             Ok(Duration::from_millis(100))
         );
         assert_eq!(
@@ -456,7 +457,7 @@ fn a_reset_whose_rest_is_unknown_is_a_floor_for_a_429_only() {
     }
     let malformed = [("beta-ratelimit", "\"q\";t=3200")];
     assert_eq!(
-        wait_of(503, &malformed, unjittered()),
+        wait_of(500, &malformed, unjittered()),
         Ok(Duration::from_millis(100))
     );
     assert_eq!(
@@ -471,7 +472,7 @@ fn only_retry_after_and_its_kin_make_a_503_a_refusal() {
         let response = response(503, &[field]);
         HttpClassifier::new().classify(Outcome::response(&response))
     };
-    let of = |effect| Verdict::transient(effect, Fault::Server);
+    let of = |effect| Verdict::transient(effect, Fault::Overload);
     for field in [
         ("retry-after", "1"),
         ("retry-after-ms", "1"),
@@ -546,7 +547,7 @@ fn a_hint_that_is_too_long_means_stop_now_and_tells_when_to_come_back() {
 
 #[test]
 fn waits_are_summed_up() {
-    let response = response(503, &[]);
+    let response = response(500, &[]);
     let waited = |waited: Duration| {
         let decision = decide(Outcome::response(&response), unjittered(), |situation| {
             situation.progress.waited = waited;

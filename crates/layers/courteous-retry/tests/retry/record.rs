@@ -38,7 +38,7 @@ async fn two_503_and_a_200_are_three_attempts_and_two_retries_with_their_waits()
         (record.attempts(), record.history().attempts().len()),
         (3, 2)
     );
-    let retry = NoteKind::retry(100 * MS, Fault::Server);
+    let retry = NoteKind::retry(100 * MS, Fault::Overload);
     assert_eq!(kinds(&record), [retry, retry]);
     let at: Vec<_> = record
         .notes()
@@ -122,7 +122,7 @@ async fn an_attempt_that_a_closed_limit_rejects_is_postponed_and_counted_once() 
     send(&steady().layer(probe), request).await.unwrap();
     let expected = [
         NoteKind::postponed(2000 * MS),
-        NoteKind::retry(100 * MS, Fault::Server),
+        NoteKind::retry(100 * MS, Fault::Overload),
     ];
     assert_eq!(kinds(&record), expected);
     assert_eq!(record.attempts(), 2);
@@ -147,7 +147,7 @@ async fn a_call_that_is_dropped_during_its_backoff_says_how_long_it_waited() {
         (record.attempts(), record.history().attempts().len()),
         (1, 1)
     );
-    assert_eq!(kinds(&record), [NoteKind::retry(100 * MS, Fault::Server)]);
+    assert_eq!(kinds(&record), [NoteKind::retry(100 * MS, Fault::Overload)]);
 }
 
 #[tokio::test(start_paused = true)]
