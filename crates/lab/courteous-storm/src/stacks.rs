@@ -32,7 +32,9 @@ pub enum Stack {
     Grpc,
     /// This project's five layers, with their defaults.
     Courteous,
-    /// The same with equal jitter.
+    /// The same with an adaptive limit in place of the fixed one, which the retry's budget trusts.
+    CourteousAdaptive,
+    /// The five layers with equal jitter.
     CourteousEqual,
     /// The same with decorrelated jitter.
     CourteousDecorrelated,
@@ -40,7 +42,7 @@ pub enum Stack {
 
 impl Stack {
     /// All stacks. The last two differ from the default.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoRetry,
         Self::Naive,
         Self::FullJitter,
@@ -49,6 +51,7 @@ impl Stack {
         Self::Aws,
         Self::Grpc,
         Self::Courteous,
+        Self::CourteousAdaptive,
         Self::CourteousEqual,
         Self::CourteousDecorrelated,
     ];
@@ -65,6 +68,7 @@ impl Stack {
             Self::Aws => "aws",
             Self::Grpc => "grpc",
             Self::Courteous => "courteous",
+            Self::CourteousAdaptive => "courteous-adaptive",
             Self::CourteousEqual => "courteous-equal",
             Self::CourteousDecorrelated => "courteous-decorrelated",
         }
@@ -79,9 +83,10 @@ impl Stack {
             Self::Tower => "tower's own code, all of it",
             Self::Reqwest => "reqwest's rules in our policy; tower's retry, budget and timeouts",
             Self::Aws | Self::Grpc => "published rules in our policy; tower's retry and timeouts",
-            Self::Courteous | Self::CourteousEqual | Self::CourteousDecorrelated => {
-                "the layers of this workspace"
-            }
+            Self::Courteous
+            | Self::CourteousAdaptive
+            | Self::CourteousEqual
+            | Self::CourteousDecorrelated => "the layers of this workspace",
         }
     }
 
@@ -110,6 +115,7 @@ impl Stack {
             Self::Aws => crate::run(scenario, rivals::aws),
             Self::Grpc => crate::run(scenario, rivals::grpc),
             Self::Courteous => ours(scenario, Settings::default()),
+            Self::CourteousAdaptive => crate::run(scenario, ours::adaptive),
             Self::CourteousEqual => ours(scenario, Settings::with_jitter(Jitter::Equal)),
             Self::CourteousDecorrelated => {
                 ours(scenario, Settings::with_jitter(Jitter::Decorrelated))

@@ -47,6 +47,7 @@ impl Suite {
         Self::full().with_stacks([
             Stack::NoRetry,
             Stack::Courteous,
+            Stack::CourteousAdaptive,
             Stack::CourteousEqual,
             Stack::CourteousDecorrelated,
         ])

@@ -4,11 +4,12 @@ use bytes::Bytes;
 use courteous::{
     BoxError, ServiceBuilder, ServiceBuilderExt, concurrency,
     concurrency::{ConcurrencyLimitLayer, Limiter},
-    core::Dice,
+    core::{Dice, Origin, RequestView},
     idempotency::IdempotencyKeyLayer,
     retry::{Backoff, Budget, Jitter, RetryLayer},
     throttle::{Bucket, Keyed, Rate, ThrottleLayer},
 };
+use courteous_adaptive::{AdaptiveLimitLayer, Partition as _};
 use http::{Request, Response};
 use http_body_util::Full;
 use tower_service::Service;
@@ -45,8 +46,65 @@ pub(crate) fn client(
     Future: 'static,
 > + Clone
 + use<> {
-    let dice = |n| Dice::seeded(mix(required.seed(), n));
-    let mut retry = RetryLayer::new().with_dice(dice(0));
+    let retry = retry(required, settings);
+    let probe = ProbeLayer::default();
+    let limiters = concurrency::Keyed::per_origin(Limiter::from(IN_FLIGHT));
+    let buckets = buckets(required);
+    let client = ServiceBuilder::new()
+        .idempotency_key(IdempotencyKeyLayer::new())
+        .total_timeout(required.total_timeout().unwrap_or(Duration::MAX))
+        .retry(retry.clone())
+        .layer(probe.clone())
+        .concurrency_limit(ConcurrencyLimitLayer::of(limiters.clone()))
+        .throttle(ThrottleLayer::of(buckets.clone()))
+        .attempt_timeout(required.attempt_timeout())
+        .service(transport);
+    required.at_end(move || {
+        let permits = limiters.in_flight() + limiters.waiting();
+        permits as u64 + held(&retry, &probe, &buckets)
+    });
+    client
+}
+
+/// The same, with an adaptive limit in place of the fixed one.
+pub(crate) fn adaptive(
+    transport: Transport,
+    required: &Requirements,
+) -> impl Service<
+    Request<Full<Bytes>>,
+    Response = Response<impl Sized + use<>>,
+    Error = BoxError,
+    Future: 'static,
+> + Clone
++ use<> {
+    let retry = retry(required, &Settings::default()).with_adaptive_limit_inside();
+    let probe = ProbeLayer::default();
+    let buckets = buckets(required);
+    let limit = AdaptiveLimitLayer::new().with_attempt_timeout(required.attempt_timeout());
+    let limit = AdaptiveLimitLayer::per_origin(limit);
+    let limiters = limit.partition().clone();
+    let client = ServiceBuilder::new()
+        .idempotency_key(IdempotencyKeyLayer::new())
+        .total_timeout(required.total_timeout().unwrap_or(Duration::MAX))
+        .retry(retry.clone())
+        .layer(probe.clone())
+        .layer(limit)
+        .throttle(ThrottleLayer::of(buckets.clone()))
+        .attempt_timeout(required.attempt_timeout())
+        .service(transport);
+    required.at_end(move || {
+        let permits = limiters
+            .snapshot()
+            .map_or(0, |now| now.in_flight + now.waiting);
+        permits as u64 + held(&retry, &probe, &buckets)
+    });
+    client
+}
+
+type Buckets = Keyed<Origin, fn(RequestView<'_>) -> Origin>;
+
+fn retry(required: &Requirements, settings: &Settings) -> RetryLayer {
+    let mut retry = RetryLayer::new().with_dice(dice(required, 0));
     if let Some(attempts) = required.attempts() {
         // Never the old one, as the number is not zero.
         retry = (retry.clone().with_max_attempts(attempts.get())).unwrap_or(retry);
@@ -60,30 +118,26 @@ pub(crate) fn client(
     if let Some(jitter) = settings.jitter {
         retry = retry.with_backoff(Backoff::default().with_jitter(jitter));
     }
-    let probe = ProbeLayer::default();
-    let limiters = concurrency::Keyed::per_origin(Limiter::from(IN_FLIGHT));
-    let buckets = Keyed::per_origin(Bucket::new(Rate::UNLIMITED).with_dice(dice(1)));
-    let client = ServiceBuilder::new()
-        .idempotency_key(IdempotencyKeyLayer::new())
-        .total_timeout(required.total_timeout().unwrap_or(Duration::MAX))
-        .retry(retry.clone())
-        .layer(probe.clone())
-        .concurrency_limit(ConcurrencyLimitLayer::of(limiters.clone()))
-        .throttle(ThrottleLayer::of(buckets.clone()))
-        .attempt_timeout(required.attempt_timeout())
-        .service(transport);
-    required.at_end(move || {
-        let permits = limiters.in_flight() + limiters.waiting();
-        let tokens = probe.origin().and_then(|origin| buckets.get(&origin));
-        let tokens = tokens.map_or(0, |bucket| {
-            let taken = Rate::UNLIMITED.burst().get() - bucket.available();
-            bucket.waiting() as u64 + u64::from(taken)
-        });
-        // Each retry that was paid for and not given back has left the retry layer.
-        let budget = retry.budget().retries().abs_diff(probe.retries());
-        permits as u64 + tokens + budget
+    retry
+}
+
+fn buckets(required: &Requirements) -> Buckets {
+    Keyed::per_origin(Bucket::new(Rate::UNLIMITED).with_dice(dice(required, 1)))
+}
+
+fn dice(required: &Requirements, n: u64) -> Dice {
+    Dice::seeded(mix(required.seed(), n))
+}
+
+/// The tokens and the payments that were not given back.
+fn held(retry: &RetryLayer, probe: &ProbeLayer, buckets: &Buckets) -> u64 {
+    let tokens = probe.origin().and_then(|origin| buckets.get(&origin));
+    let tokens = tokens.map_or(0, |bucket| {
+        let taken = Rate::UNLIMITED.burst().get() - bucket.available();
+        bucket.waiting() as u64 + u64::from(taken)
     });
-    client
+    // Each retry that was paid for and not given back has left the retry layer.
+    tokens + retry.budget().retries().abs_diff(probe.retries())
 }
 
 /// `courteous::Stack`'s.
