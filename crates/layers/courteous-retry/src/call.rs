@@ -42,7 +42,7 @@
 //! | at | what happens | attempts | waits in sum |
 //! |---|---|---|---|
 //! | 0 ms | attempt 1 starts | 1 | 0 ms |
-//! | 20 ms | 503, no hint: backoff 100 ms, `next` at 120 ms, paid | 1 | 100 ms |
+//! | 20 ms | 502, no hint: backoff 100 ms, `next` at 120 ms, paid | 1 | 100 ms |
 //! | 20 ms | the body is drained until 70 ms at the latest | 1 | 100 ms |
 //! | 120 ms | the service is ready, and attempt 2 starts | 2 | 100 ms |
 //! | 140 ms | 429, `Retry-After: 3`, backoff 2 s: `next` at 3140 ms, paid | 2 | 3100 ms |

@@ -18,6 +18,7 @@ use crate::{Budget, RetryEvent, RetrySettings, settings::Settings};
 /// |---|---|---|
 /// | attempts, the first included | 3, within the budget | what three do not reach, more seldom do; 5 is the most that makes sense |
 /// | backoff | exponential from 100 ms, full jitter, cap 20 s | see [`Backoff`] |
+/// | backoff after a 503 | from 500 ms, decorrelated jitter, cap 2 s | a queue is not gone within 100 ms |
 /// | backoff after a 429 | the same from 1 s | the server has said that it gets too much |
 /// | longest wait of a call, in sum | 60 s | a caller without a deadline gets an answer in the end |
 /// | budget | [`Budget::new`]: a start of 8 retries, then one to five successes | a sick server gets no storm |
