@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use courteous::{
-    BoxError, ServiceBuilder, ServiceBuilderExt, find_cause,
+    BoxError, ServiceBuilder, ServiceBuilderExt,
+    concurrency::adaptive::{AdaptiveLimitLayer, AdaptiveLimiter, Pressure},
+    core::{CallContext, RejectReason, Rejected, Retried, StopReason},
+    find_cause,
     retry::{Budget, RetryLayer},
 };
-use courteous_adaptive::{AdaptiveLimitLayer, AdaptiveLimiter, Pressure};
-use courteous_core::{CallContext, RejectReason, Rejected, Retried, StopReason};
 use courteous_testkit::{Probe, Reply};
 use http::{Request, Response};
 use http_body_util::Full;

@@ -166,6 +166,8 @@
 #[cfg(feature = "retry")]
 mod check;
 pub mod client;
+#[cfg(feature = "concurrency")]
+pub mod concurrency;
 #[cfg(feature = "dead-letter")]
 pub mod dead_letter;
 mod error;
@@ -182,8 +184,6 @@ mod timeout_error;
 
 pub use courteous_body as body;
 pub use courteous_classify as classify;
-#[cfg(feature = "concurrency")]
-pub use courteous_concurrency as concurrency;
 pub use courteous_core as core;
 #[cfg(feature = "idempotency")]
 pub use courteous_idempotency as idempotency;

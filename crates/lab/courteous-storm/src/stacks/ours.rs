@@ -3,13 +3,15 @@ use std::{num::NonZeroUsize, time::Duration};
 use bytes::Bytes;
 use courteous::{
     BoxError, ServiceBuilder, ServiceBuilderExt, concurrency,
-    concurrency::{ConcurrencyLimitLayer, Limiter},
+    concurrency::{
+        ConcurrencyLimitLayer, Limiter,
+        adaptive::{AdaptiveLimitLayer, Partition as _},
+    },
     core::{Dice, Origin, RequestView},
     idempotency::IdempotencyKeyLayer,
     retry::{Backoff, Budget, Jitter, RetryLayer},
     throttle::{Bucket, Keyed, Rate, ThrottleLayer},
 };
-use courteous_adaptive::{AdaptiveLimitLayer, Partition as _};
 use http::{Request, Response};
 use http_body_util::Full;
 use tower_service::Service;
