@@ -24,6 +24,7 @@ mod table;
 mod target;
 mod timer;
 mod token_queue;
+mod waiting;
 mod wakes;
 
 pub use ask::Ask;
@@ -49,4 +50,5 @@ pub use spread::Spread;
 pub use store::{Observed, ObservedStore, Partition, Take, TokenStore, Turn};
 pub use target::{QuotaName, Target};
 pub use token_queue::{Entry, PollOutcome, TokenQueue};
+pub use waiting::{Failure, Waiting};
 pub use wakes::{KeptWaker, Wakes};

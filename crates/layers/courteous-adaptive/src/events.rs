@@ -1,19 +1,19 @@
-//! The `tracing` events of a limit. The crate's page has the table.
+//! What a limit says of a call that is not simply admitted: to its record, and by `tracing` events.
+//! The crate's page has the table.
 
-use courteous_core::{Decision, ObserveOnly, Rejected};
+use courteous_core::{CallRecord, Decision, NoteKind, ObserveOnly, Rejected};
 #[cfg(feature = "tracing")]
 use courteous_core::{RejectReason, RequestView};
 use http::Request;
 
 /// A call was rejected.
-#[cfg(feature = "tracing")]
 #[cold]
 pub(crate) fn rejected<B>(request: &Request<B>, rejected: &Rejected) {
+    let note = NoteKind::Rejected(rejected.reason());
+    CallRecord::note_in(request.extensions(), note);
+    #[cfg(feature = "tracing")]
     tell("rejected", request, Some(rejected.reason()), None);
 }
-
-#[cfg(not(feature = "tracing"))]
-pub(crate) const fn rejected<B>(_: &Request<B>, _: &Rejected) {}
 
 /// Counts and reports what would have happened to a call that was only observed.
 #[cold]

@@ -6,18 +6,14 @@ use std::{
 };
 
 use courteous_core::{BoxError, Pressure, Rejected, Sent};
+use courteous_limit::{Failure, Waiting};
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    body::PermitBody,
-    controller::Outcome,
-    events, judge,
-    permit::Permit,
-    turn::PermitTurn,
-    waiting::{Failure, Waiting},
+    body::PermitBody, controller::Outcome, events, judge, permit::Permit, turn::PermitTurn,
 };
 
 pin_project! {
@@ -39,7 +35,7 @@ pin_project! {
     #[project = StateProj]
     #[project_replace = StateOwned]
     enum State<S, B, F> {
-        Waiting { #[pin] waiting: Waiting<S, B, PermitTurn> },
+        Waiting { #[pin] waiting: Waiting<S, B, PermitTurn, ()> },
         Running {
             // Before the permit, so that the attempt has ended when the next one is admitted.
             #[pin]
@@ -60,7 +56,10 @@ impl<S, B, F> ResponseFuture<S, B, F> {
         }
     }
 
-    pub(crate) const fn waiting(waiting: Waiting<S, B, PermitTurn>, is_long_lived: bool) -> Self {
+    pub(crate) const fn waiting(
+        waiting: Waiting<S, B, PermitTurn, ()>,
+        is_long_lived: bool,
+    ) -> Self {
         Self {
             state: State::Waiting { waiting },
             is_long_lived,

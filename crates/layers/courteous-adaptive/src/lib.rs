@@ -17,7 +17,6 @@ mod service;
 mod settings;
 mod snapshot;
 mod turn;
-mod waiting;
 mod window;
 
 pub use body::PermitBody;

@@ -1,6 +1,9 @@
 use std::task::{Context, Poll};
 
-use courteous_core::{BoxError, CallContext, LayerKind, LongLived, ObserveOnly, RequestView};
+use courteous_core::{
+    BoxError, CallContext, LayerKind, LongLived, ObserveOnly, RequestView, WaitedFor,
+};
+use courteous_limit::Waiting;
 use http::{Request, Response};
 use http_body::Body;
 use tower_layer::Layer;
@@ -8,7 +11,7 @@ use tower_service::Service;
 
 use crate::{
     body::PermitBody, events, future::ResponseFuture, layer::AdaptiveLimitLayer,
-    limiter::Admission, partition::Partition, waiting::Waiting,
+    limiter::Admission, partition::Partition,
 };
 
 /// Lets no more attempts be in flight than the server bears. [`AdaptiveLimitLayer`] makes it.
@@ -114,7 +117,13 @@ where
                 // Gives the readiness back: a new clone takes the place of the instance that was
                 // polled.
                 self.inner = self.inner.clone();
-                let waiting = Waiting::new(turn, self.inner.clone(), request);
+                let waiting = Waiting::new(
+                    turn,
+                    self.inner.clone(),
+                    request,
+                    (),
+                    WaitedFor::Concurrency,
+                );
                 ResponseFuture::waiting(waiting, is_long_lived)
             }
             Admission::Observed(permit, is_rejected) => {

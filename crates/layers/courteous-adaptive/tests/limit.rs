@@ -8,8 +8,8 @@ use courteous_adaptive::{
     AdaptiveLimitLayer, AdaptiveLimiter, ObserveOnly, Partition, PermitBody, Pressure,
 };
 use courteous_core::{
-    BoxError, CallContext, Decision, Elapsed, LongLived, RejectReason, Rejected, Scope, Sent,
-    UnderPressure, find_cause,
+    BoxError, CallContext, CallRecord, Decision, Elapsed, LongLived, NoteKind, RejectReason,
+    Rejected, Scope, Sent, UnderPressure, WaitedFor, find_cause,
 };
 use courteous_testkit::{Task, TestBody};
 use http::{Request, Response, StatusCode};
@@ -456,4 +456,26 @@ fn a_snapshot_of_the_limit_is_plain_data() {
         "AdaptiveSnapshot { in_flight: 0, waiting: 0, rejected: 0, limits: [LearnedSnapshot \
          { limit: 20.0, pinned: false, in_flight: 0, waiting: 0, pressure: \"unknown\" }] }"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waited_or_was_rejected_says_so_in_its_record() {
+    let (layer, _) = pinned(1.0);
+    let mut first = Task::new(client(&layer).oneshot(Request::new(WELL)));
+    assert!(first.poll().is_pending());
+    let mut request = Request::new(WELL);
+    let record = CallRecord::of_or_insert(request.extensions_mut());
+    let mut second = Task::new(client(&layer).oneshot(request));
+    assert!(second.poll().is_pending());
+    first.finish().await.unwrap();
+    second.finish().await.unwrap();
+    assert_eq!(record.waited(WaitedFor::Concurrency), 50 * MS);
+    let mut third = Task::new(client(&layer).oneshot(Request::new(WELL)));
+    assert!(third.poll().is_pending());
+    let mut request = Request::new(WELL);
+    let record = CallRecord::of_or_insert(request.extensions_mut());
+    let full = layer.clone().with_max_waiting(0);
+    client(&full).oneshot(request).await.err().unwrap();
+    let notes: Vec<_> = record.notes().iter().map(|note| note.kind()).collect();
+    assert_eq!(notes, [NoteKind::Rejected(RejectReason::Overloaded)]);
 }

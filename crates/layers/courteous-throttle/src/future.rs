@@ -5,16 +5,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use courteous_core::{Rejected, RequestView};
+use courteous_core::{Rejected, RequestView, Sent};
+use courteous_limit::{Failure, Waiting};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::{
-    Reject, Settle, TokenStore, Turn, events,
-    listen::Listen,
-    waiting::{Failure, Waiting},
-};
+use crate::{Reject, Settle, TokenStore, Turn, events, listen::Listen};
 
 pin_project! {
     /// The response of a [`Throttle`](crate::Throttle), or its rejection.
@@ -34,6 +32,8 @@ pin_project! {
         Called {
             #[pin]
             future: F,
+            // When it was sent, if the call had to wait for that.
+            sent: Option<Instant>,
         },
         // Not boxed: in a crowd, a box for each call costs more than moving this much memory.
         Waiting {
@@ -55,7 +55,7 @@ impl<F, S, B, St, T, R> ResponseFuture<F, S, B, St, T, R> {
         settle: Option<Settle>,
     ) -> Self {
         Self {
-            state: State::Called { future },
+            state: State::Called { future, sent: None },
             listen,
             settle,
         }
@@ -97,7 +97,8 @@ where
             let outcome = match ready!(waiting.as_mut().poll_call(cx)) {
                 // This drops the clone that was called, and the turn that was spent.
                 Ok(future) => {
-                    this.state.set(State::Called { future });
+                    let sent = Some(Instant::now());
+                    this.state.set(State::Called { future, sent });
                     None
                 }
                 Err(Failure::Inner(error)) => Some(Err(R::error(error))),
@@ -115,8 +116,11 @@ where
             }
         }
         match this.state.project() {
-            StateProj::Called { future } => {
+            StateProj::Called { future, sent } => {
                 let mut outcome = ready!(future.poll(cx));
+                if let (Ok(response), Some(at)) = (&mut outcome, *sent) {
+                    tell_sent(response, at);
+                }
                 if let (Ok(response), Some(listen)) = (&mut outcome, this.listen.as_ref()) {
                     listen.hear(response);
                 }
@@ -130,6 +134,15 @@ where
             // The future is polled again after it has ended.
             StateProj::Waiting { .. } | StateProj::Done => Poll::Pending,
         }
+    }
+}
+
+/// Tells layers further out when the request was sent, unless a layer further in has waited, too.
+#[cold]
+fn tell_sent<B>(response: &mut Response<B>, at: Instant) {
+    let extensions = response.extensions_mut();
+    if extensions.get::<Sent>().is_none() {
+        extensions.insert(Sent::new(at));
     }
 }
 

@@ -22,7 +22,6 @@ mod told;
 mod turn;
 mod waiter;
 mod waiters;
-mod waiting;
 
 pub use bucket::Bucket;
 pub use cost::Cost;

@@ -3,8 +3,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{CallContext, Decision, ObserveOnly, RequestView};
-use courteous_limit::Observed;
+use courteous_core::{CallContext, Decision, ObserveOnly, RequestView, WaitedFor};
+use courteous_limit::{Observed, Waiting};
 use http::{Request, Response};
 use tower_service::Service;
 
@@ -15,7 +15,6 @@ use crate::{
     listen::Listen,
     settings::Settings,
     told::Told,
-    waiting::Waiting,
 };
 
 /// Makes every call wait for its token: see [`ThrottleLayer`](crate::ThrottleLayer).
@@ -152,7 +151,8 @@ where
                 let told = Told::of(None, request.extensions(), has_more);
                 let listen = Listen::new(store, target, &self.settings, told, subject);
                 let service = self.inner.clone();
-                let waiting = Waiting::new(turn, service, request, self.reject.clone());
+                let reject = self.reject.clone();
+                let waiting = Waiting::new(turn, service, request, reject, WaitedFor::Throttle);
                 ResponseFuture::waiting(waiting, listen, settle)
             }
             Take::Rejected(rejected) => {

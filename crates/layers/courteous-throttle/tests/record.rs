@@ -158,7 +158,8 @@ async fn a_call_that_waits_and_is_then_rejected_says_both() {
 
 #[tokio::test(start_paused = true)]
 async fn the_call_whose_response_closes_something_says_until_when() {
-    let cases: [(u16, &[(&'static str, &str)], u64); 4] = [
+    type Fields = &'static [(&'static str, &'static str)];
+    let cases: [(u16, Fields, u64); 4] = [
         (429, &[("retry-after", "30")], 30),
         // No longer than the layer heeds.
         (503, &[("retry-after", "900")], 60),

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use courteous_core::{CallContext, RejectReason, Rejected, find_cause};
+use courteous_core::{CallContext, RejectReason, Rejected, Sent, find_cause};
 use courteous_testkit::Chance;
 use courteous_throttle::{Bucket, Cost, Rate, ThrottleLayer};
 use http::{Request, Response};
@@ -51,6 +51,18 @@ async fn calls_are_sent_at_the_rate_in_the_order_in_which_they_were_made() {
         .map(|id| (id, start + Duration::from_millis(100) * id))
         .collect();
     assert_eq!(sends.all(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_says_when_its_request_was_sent_if_that_was_later_than_the_call() {
+    let mut service = ThrottleLayer::new(rate("1/s")).layer(Sends::default());
+    let start = Instant::now();
+    let first = tokio::spawn(ready_call(&mut service, request(0)));
+    let second = tokio::spawn(ready_call(&mut service, request(1)));
+    let sent = |response: Response<()>| response.extensions().get::<Sent>().map(Sent::at);
+    assert_eq!(sent(first.await.unwrap().unwrap()), None);
+    let second = sent(second.await.unwrap().unwrap());
+    assert_eq!(second, Some(start + Duration::from_secs(1)));
 }
 
 #[tokio::test(start_paused = true)]
