@@ -12,7 +12,7 @@ use http::StatusCode;
 
 #[cfg(feature = "hyper-util")]
 use crate::connect::of_connect_error;
-use crate::{Refusal, is_grpc};
+use crate::{is_grpc, refusal::is_refusal};
 
 /// The classifier for HTTP and gRPC that retries use by default.
 ///
@@ -20,7 +20,7 @@ use crate::{Refusal, is_grpc};
 /// |---|---|
 /// | 1xx, 2xx, 3xx, 4xx but those below | answered |
 /// | 408 | may pass, maybe processed (RFC 9110, section 15.5.9) |
-/// | a [`Refusal`]: 429, any other 4xx or 5xx with `Retry-After` or one of its kin, 403 or 418 of a used-up quota | may pass, refused |
+/// | a [`Refusal`](courteous_core::Refusal): 429, any other 4xx or 5xx with `Retry-After` or one of its kin, 403 or 418 of a used-up quota | may pass, refused |
 /// | 425 | may pass, refused: it may not have come as early data again (RFC 8470, section 5.2). A retry sends it once more |
 /// | 421 | answered: another connection may do, and a retry does not choose connections (RFC 9110, section 15.5.20) |
 /// | 500, 502, 503, 504, 529 and every 5xx that is not known (RFC 9110, section 15) | may pass, maybe processed |
@@ -124,7 +124,7 @@ impl HttpClassifier {
             408 | 504 if is_our_deadline(head) => maybe_processed(Fault::NoResponse),
             409 if replays => Verdict::transient(Effect::InProgress, Fault::Server),
             500 if replays => Verdict::Permanent,
-            code if Refusal::is_one(status, head.headers()) => {
+            code if is_refusal(head) => {
                 let fault = match code {
                     400..=499 => Fault::Throttled,
                     503 => Fault::Overload,
@@ -203,7 +203,7 @@ fn error(error: &(dyn Error + 'static)) -> Verdict {
         return Verdict::Permanent;
     }
     #[cfg(feature = "h2")]
-    if find_cause::<h2::Error>(error).is_some_and(is_refusal) {
+    if find_cause::<h2::Error>(error).is_some_and(is_unprocessed) {
         return never_sent(Fault::Server);
     }
     #[cfg(feature = "hyper-util")]
@@ -233,7 +233,7 @@ fn error(error: &(dyn Error + 'static)) -> Verdict {
 /// h2 reports a remote GOAWAY only to streams that it does not cover. A server that refuses streams or is going away is
 /// there: the failure is the server's, unlike a lack of response.
 #[cfg(feature = "h2")]
-fn is_refusal(error: &h2::Error) -> bool {
+fn is_unprocessed(error: &h2::Error) -> bool {
     let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     error.is_remote() && (refused || error.is_go_away())
 }

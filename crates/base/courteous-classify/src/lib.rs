@@ -12,6 +12,6 @@ mod tower_http;
 pub use classifier::HttpClassifier;
 pub use connect::of_connect_error;
 pub use grpc::is_grpc;
-pub use refusal::{Refusal, wait_after};
+pub use refusal::{refusal_of, wait_after};
 #[cfg(feature = "tower-http")]
 pub use tower_http::{FailureClass, FromTowerHttp, TraceCall, TraceClassifier};

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
+use courteous_core::{Gate, Refusal, ResponseHead};
 use courteous_hints::Hints;
 use http::{HeaderMap, StatusCode};
 
-/// A server's word that it has not done what it was asked, as it was asked too much or is busy.
+/// Reads what a response with this `status` and these `headers` refuses. `None` if it is no refusal.
 ///
 /// | response | refusal |
 /// |---|---|
@@ -12,61 +13,63 @@ use http::{HeaderMap, StatusCode};
 /// | 403 or 418 with a quota that is used up, and its reset | until the reset |
 /// | all else | none |
 ///
-/// GitHub refuses by 403, others by 418. A quota's field alone makes no refusal of any other status: servers send these fields
-/// in normal operation, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    pause: Option<Duration>,
-}
-
-impl Refusal {
-    /// What a response with this `status` and these `headers` refuses. `None` if it is no refusal.
-    #[must_use]
-    pub fn of(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
-        if !status.is_client_error() && !status.is_server_error() {
-            return None;
-        }
-        let hints = Hints::of(headers);
-        let pause = match status.as_u16() {
-            429 => {
-                return Some(Self {
-                    pause: hints.refusal_wait(),
-                });
-            }
-            403 | 418 => hints.wait(),
-            _ => hints.retry_after(),
-        };
-        pause.map(|pause| Self { pause: Some(pause) })
-    }
-
-    /// Whether [`of`](Self::of) returns a refusal, for a caller that does not ask for how long. A 429
-    /// is a refusal whatever its fields say, so none of them is read.
-    pub(crate) fn is_one(status: StatusCode, headers: &HeaderMap) -> bool {
-        status == StatusCode::TOO_MANY_REQUESTS || Self::of(status, headers).is_some()
-    }
-
-    /// For how long the server wants to be left alone, if it says so: only a 429 may leave that open. It has no upper bound.
-    #[must_use]
-    pub const fn pause(&self) -> Option<Duration> {
-        self.pause
-    }
-}
-
-/// How long to wait at least before another attempt after a failure with this `status`, as its `headers` say.
-///
-/// The pause of a [`Refusal`], and for any other failure what [`Hints::wait`] says. So the reset of a quota whose rest is
-/// unknown counts for a 429 only. It has no upper bound.
+/// GitHub refuses by 403, others by 418. A quota's field alone makes no refusal of any other status:
+/// servers send these fields in normal operation, too.
 #[must_use]
-pub fn wait_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => Hints::of(headers).refusal_wait(),
-        _ => Hints::of(headers).wait(),
+pub fn refusal_of(status: StatusCode, headers: &HeaderMap) -> Option<Refusal> {
+    if !is_failure(status) {
+        return None;
     }
+    let hints = Hints::of(headers);
+    let pause = match status.as_u16() {
+        429 => return Some(Refusal::new(hints.refusal_wait())),
+        403 | 418 => hints.wait(),
+        _ => hints.retry_after(),
+    };
+    pause.map(|pause| Refusal::new(Some(pause)))
+}
+
+/// Whether a failure is a refusal, for a caller that does not ask for how long. A 429 is one whatever
+/// its fields say, and a response with a gate is one, so no field of these is read.
+pub(crate) fn is_refusal(head: &ResponseHead<'_>) -> bool {
+    head.status() == StatusCode::TOO_MANY_REQUESTS
+        || head.extensions().get::<Gate>().is_some()
+        || refusal_in(head).is_some()
+}
+
+/// How long to wait at least before another attempt after the response with this `head`, as its
+/// fields say.
+///
+/// The pause of a [`Refusal`], and for any other response what [`Hints::wait`] says. So the reset of
+/// a quota whose rest is unknown counts for a 429 only. It has no upper bound.
+#[must_use]
+pub fn wait_after(head: &ResponseHead<'_>) -> Option<Duration> {
+    let hints = Hints::of(head.headers());
+    if !is_failure(head.status()) {
+        return hints.wait();
+    }
+    match (refusal_in(head), head.status().as_u16()) {
+        (Some(refusal), _) => refusal.pause(),
+        // All that it says was read: else it would be a refusal.
+        (None, 403 | 418) => None,
+        (None, _) => hints.wait_besides_retry_after(),
+    }
+}
+
+/// The refusal in a response, whose fields are read unless they were read before.
+fn refusal_in(head: &ResponseHead<'_>) -> Option<Refusal> {
+    head.refusal(|| refusal_of(head.status(), head.headers()))
+}
+
+fn is_failure(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use courteous_core::{Outcome, RefusalCell};
+    use http::{HeaderName, HeaderValue, Response};
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -88,11 +91,24 @@ mod tests {
         fields.collect()
     }
 
+    fn response(status: StatusCode, headers: HeaderMap) -> Response<()> {
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    fn ask<T>(outcome: Outcome<'_>, question: impl FnOnce(&ResponseHead<'_>) -> T) -> T {
+        question(&outcome.result().unwrap())
+    }
+
     fn refusal(status: u16, fields: &[(&'static str, &'static str)]) -> Option<Option<u64>> {
         let status = StatusCode::from_u16(status).unwrap();
         let headers = headers(fields);
-        let refusal = Refusal::of(status, &headers);
-        assert_eq!(Refusal::is_one(status, &headers), refusal.is_some());
+        let refusal = refusal_of(status, &headers);
+        let response = response(status, headers);
+        let is_one = ask(Outcome::head(&response), is_refusal);
+        assert_eq!(is_one, refusal.is_some());
         let refusal = refusal?;
         Some(refusal.pause().map(|pause| pause.as_secs()))
     }
@@ -140,10 +156,71 @@ mod tests {
 
     #[test]
     fn a_reset_whose_rest_is_unknown_is_waited_for_after_a_429_only() {
-        let unknown = headers(&[("anthropic-ratelimit-unified-reset", "3200")]);
-        let wait = |status| wait_after(status, &unknown);
+        let wait = |status| {
+            let unknown = headers(&[("anthropic-ratelimit-unified-reset", "3200")]);
+            ask(Outcome::head(&response(status, unknown)), wait_after)
+        };
         let long = Some(Duration::from_secs(3200));
         assert_eq!(wait(StatusCode::TOO_MANY_REQUESTS), long);
         assert_eq!(wait(StatusCode::SERVICE_UNAVAILABLE), None);
+    }
+
+    /// The waits are those of a reading that knows of no other.
+    #[test]
+    fn a_wait_is_the_same_whether_or_not_a_refusal_was_looked_for_before() {
+        let fields = [
+            RETRY_AFTER,
+            ("retry-after-ms", "7000"),
+            USED_UP[0],
+            USED_UP[1],
+            (
+                "grpc-status-details-bin",
+                "CAgSABopCid0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuUmV0cnlJbmZv",
+            ),
+        ];
+        for status in [200, 403, 404, 418, 429, 500, 503] {
+            let status = StatusCode::from_u16(status).unwrap();
+            for bits in 0..1 << fields.len() {
+                let some = (0..fields.len()).filter(|place| bits >> place & 1 == 1);
+                let some: Vec<_> = some.map(|place| fields[place]).collect();
+                let response = response(status, headers(&some));
+                let hints = Hints::of(response.headers());
+                let plain = match status {
+                    StatusCode::TOO_MANY_REQUESTS => hints.refusal_wait(),
+                    _ => hints.wait(),
+                };
+                let cell = RefusalCell::new();
+                let outcome = Outcome::head(&response).with_refusal(&cell);
+                if is_failure(status) {
+                    ask(outcome, is_refusal);
+                }
+                assert_eq!(ask(outcome, wait_after), plain, "{status} {some:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_read_by_one_question_is_not_read_by_the_next() {
+        let busy = response(StatusCode::SERVICE_UNAVAILABLE, headers(&[RETRY_AFTER]));
+        let bare = response(StatusCode::SERVICE_UNAVAILABLE, HeaderMap::new());
+        let cell = RefusalCell::new();
+        assert!(ask(Outcome::head(&busy).with_refusal(&cell), is_refusal));
+        // The fields of this one say nothing, so the answer is from the first reading.
+        let again = Outcome::head(&bare).with_refusal(&cell);
+        assert!(ask(again, is_refusal));
+        assert_eq!(ask(again, wait_after), Some(Duration::from_secs(5)));
+        assert!(!ask(Outcome::head(&bare), is_refusal));
+    }
+
+    #[test]
+    fn what_a_layer_further_in_has_read_is_not_read_again() {
+        let mut bare = response(StatusCode::SERVICE_UNAVAILABLE, HeaderMap::new());
+        let pause = Some(Duration::from_secs(7));
+        bare.extensions_mut().insert(Refusal::new(pause));
+        assert!(ask(Outcome::head(&bare), is_refusal));
+        assert_eq!(ask(Outcome::head(&bare), wait_after), pause);
+        let mut gated = response(StatusCode::SERVICE_UNAVAILABLE, HeaderMap::new());
+        gated.extensions_mut().insert(Gate::new(Instant::now()));
+        assert!(ask(Outcome::head(&gated), is_refusal));
     }
 }

@@ -3,7 +3,10 @@ use std::{error::Error, fmt, ops::Deref, sync::Arc};
 use http::{Extensions, HeaderMap, Response, StatusCode};
 use http_body::Body;
 
-use crate::{BoxError, RequestLine};
+use crate::{
+    BoxError, RequestLine,
+    refusal::{Refusal, RefusalCell},
+};
 
 /// Judges the outcome of an attempt.
 ///
@@ -89,8 +92,18 @@ impl<'a> Outcome<'a> {
                 headers: response.headers(),
                 extensions: response.extensions(),
                 ended,
+                refusal: None,
             }),
         }
+    }
+
+    /// States where the reading of a refusal's fields is kept, if it is needed more than once.
+    #[must_use]
+    pub const fn with_refusal(mut self, cell: &'a RefusalCell) -> Self {
+        if let Ok(head) = &mut self.result {
+            head.refusal = Some(cell);
+        }
+        self
     }
 
     /// States which request it is the outcome of. A layer that asks a classifier does so.
@@ -135,6 +148,7 @@ pub struct ResponseHead<'a> {
     headers: &'a HeaderMap,
     extensions: &'a Extensions,
     ended: bool,
+    refusal: Option<&'a RefusalCell>,
 }
 
 impl<'a> ResponseHead<'a> {
@@ -154,6 +168,16 @@ impl<'a> ResponseHead<'a> {
     #[must_use]
     pub const fn extensions(&self) -> &'a Extensions {
         self.extensions
+    }
+
+    /// The refusal in the response, if it is one. Calls `read` only if no layer further in has handed
+    /// its [`Refusal`] on, and the [cell](Outcome::with_refusal) is empty.
+    pub fn refusal(&self, read: impl FnOnce() -> Option<Refusal>) -> Option<Refusal> {
+        let known = self.extensions.get().copied();
+        known.or_else(|| match self.refusal {
+            Some(cell) => cell.get_or_read(read),
+            None => read(),
+        })
     }
 
     /// Whether nothing follows the head: a gRPC status among the headers counts only then.

@@ -74,6 +74,13 @@ impl<'a> Hints<'a> {
         self.stated().or_else(|| self.reset(false))
     }
 
+    /// As [`wait`](Self::wait), for a response that is known to have no
+    /// [`Retry-After`](Self::retry_after), nor one of its kin.
+    #[must_use]
+    pub fn wait_besides_retry_after(&self) -> Option<Duration> {
+        self.retry_info().or_else(|| self.reset(false))
+    }
+
     /// How long the server wants to be left alone, for a response that is a refusal for what the caller has sent: 429, or
     /// what a provider uses in its place.
     ///

@@ -325,8 +325,7 @@ impl<'a> Told<'a> {
 
     /// After another failure, the reset of a limit whose rest is unknown is no order to wait.
     fn wait(&self) -> Option<Duration> {
-        let read = |head: ResponseHead<'_>| wait_after(head.status(), head.headers());
-        *self.wait.get_or_init(|| self.head.and_then(read))
+        *self.wait.get_or_init(|| wait_after(&self.head?))
     }
 
     /// The pushback of a gRPC server, if it allows another attempt.

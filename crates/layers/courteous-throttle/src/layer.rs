@@ -163,7 +163,7 @@ impl<P, R> ThrottleLayer<P, R> {
     }
 
     /// Heeds only refusals whose status is `heeded`. The default is every
-    /// [`Refusal`](courteous_classify::Refusal): a 429, any other 4xx or 5xx with `Retry-After` or
+    /// [`Refusal`](courteous_core::Refusal): a 429, any other 4xx or 5xx with `Retry-After` or
     /// a similar field, and a 403 or 418 of a quota that is used up.
     ///
     /// ```

@@ -1,7 +1,7 @@
 use std::{cmp::Reverse, time::Duration};
 
-use courteous_classify::Refusal;
-use courteous_core::Gate;
+use courteous_classify::refusal_of;
+use courteous_core::{Gate, Refusal};
 use courteous_hints::{Hints, Quota};
 use courteous_limit::{QuotaName, Target, ToldQuota, later};
 use http::{Response, StatusCode};
@@ -53,20 +53,24 @@ impl<St: TokenStore> Listen<St> {
         if response.headers().is_empty() {
             return;
         }
-        let hints = Hints::of(response.headers());
         let status = response.status();
         let refusal = match self.settings.heeds {
             Some(heeds) if !heeds(status) => None,
-            _ => Refusal::of(status, response.headers()),
+            _ => refusal_of(status, response.headers()),
         };
+        let pause = refusal.and_then(|refusal| refusal.pause().filter(|pause| !pause.is_zero()));
+        if let Some(refusal) = refusal.filter(|_| pause.is_none() && !self.observed) {
+            // No gate tells layers further out of this refusal. They need not read its fields again.
+            response.extensions_mut().insert::<Refusal>(refusal);
+        }
         let unspecified = refusal.is_some_and(|refusal| refusal.pause().is_none());
+        let hints = Hints::of(response.headers());
         let quotas = Heard::of(&hints);
-        let refusal = refusal.and_then(|refusal| refusal.pause().filter(|pause| !pause.is_zero()));
-        if refusal.is_none() && quotas.is_empty() {
+        if pause.is_none() && quotas.is_empty() {
             return;
         }
         let now = Instant::now();
-        match refusal {
+        match pause {
             Some(pause) => {
                 let opens = later(now, pause.min(self.settings.max_pause.get()));
                 let closed = self.close(&quotas, opens);

@@ -5,7 +5,7 @@ mod support;
 
 use std::{num::NonZeroU32, time::Duration};
 
-use courteous_core::{Gate, RejectReason, Rejected, find_cause};
+use courteous_core::{Gate, Refusal, RejectReason, Rejected, find_cause};
 use courteous_throttle::{Bucket, Rate, Throttle, ThrottleLayer};
 use http::Response;
 use support::{Sends, ready_call, request, retried, sec};
@@ -73,6 +73,37 @@ async fn a_503_closes_the_bucket_only_with_a_hint() {
     assert_eq!(response.extensions().get::<Gate>(), None);
     answered(&sends, &mut service, 503, &[("retry-after", "5")]).await;
     assert!(service.partition().closed_until().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_without_a_gate_is_handed_on_as_it_was_read_and_nothing_else_is() {
+    let (sends, mut service) = throttle(rate("100/s", 10));
+    let (other, at_once) = ([("x-other", "1")], [("retry-after", "0")]);
+    let refused = |pause| Some(Refusal::new(pause));
+    let cases = [
+        (429, other, refused(None)),
+        (503, at_once, refused(Some(Duration::ZERO))),
+        (503, other, None),
+        (404, other, None),
+        (200, at_once, None),
+    ];
+    for (status, headers, expected) in cases {
+        let response = answered(&sends, &mut service, status, &headers).await;
+        let extensions = response.extensions();
+        assert_eq!(extensions.get::<Refusal>().copied(), expected, "{status}");
+        assert_eq!(
+            extensions.len(),
+            usize::from(expected.is_some()),
+            "{status}"
+        );
+    }
+    let response = answered(&sends, &mut service, 503, &[("retry-after", "5")]).await;
+    assert!(response.extensions().get::<Gate>().is_some());
+    assert_eq!(
+        response.extensions().get::<Refusal>(),
+        None,
+        "the gate says it"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,8 @@ use std::error::Error;
 
 use courteous_classify::wait_after;
 use courteous_core::{
-    Attempt, CallRecord, Classify, Effect, Elapsed, Fault, Gate, History, Outcome, RejectReason,
-    Rejected, RequestLine, Retried, RetryInfo, Scope, Verdict, find_cause,
+    Attempt, CallRecord, Classify, Effect, Elapsed, Fault, Gate, History, Outcome, RefusalCell,
+    RejectReason, Rejected, RequestLine, Retried, RetryInfo, Scope, Verdict, find_cause,
 };
 use http::{Response, StatusCode};
 use http_body::Body;
@@ -42,10 +42,13 @@ impl Failed {
             // A retry reports nothing about a first attempt that was answered.
             return None;
         }
-        let verdict = classifier.classify(Outcome::response(response).with_request(request));
+        let refusal = RefusalCell::new();
+        let outcome = Outcome::response(response).with_request(request);
+        let outcome = outcome.with_refusal(&refusal);
+        let verdict = classifier.classify(outcome);
         let gate = response.extensions().get().map(Gate::opens_at);
         let hint = || {
-            let wait = wait_after(response.status(), response.headers())?;
+            let wait = wait_after(&outcome.result().ok()?)?;
             Instant::now().checked_add(wait)
         };
         let single = Self::of_single(verdict, status)?;

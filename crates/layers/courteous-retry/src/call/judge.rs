@@ -19,8 +19,8 @@ use std::pin::Pin;
 use courteous_body::{Keep, NotReplayable};
 use courteous_classify::is_grpc;
 use courteous_core::{
-    BoxError, Effect, Elapsed, Fault, History, Outcome, Pressure, RejectReason, Rejected, Retried,
-    RetryInfo, Scope, StopReason, Verdict, find_cause,
+    BoxError, Effect, Elapsed, Fault, History, Outcome, Pressure, RefusalCell, RejectReason,
+    Rejected, Retried, RetryInfo, Scope, StopReason, Verdict, find_cause,
 };
 use http::{Response, StatusCode};
 use http_body::Body;
@@ -64,7 +64,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
                 return Step::Return(Ok(response));
             }
         }
-        let verdict = match self.classify(Outcome::response(&response)) {
+        let refusal = RefusalCell::new();
+        let verdict = match self.classify(Outcome::response(&response).with_refusal(&refusal)) {
             // A request that was sent again was not early data: a second 425 is an answer.
             Verdict::Transient { .. } if self.was_too_early(response.status()) => Verdict::Answered,
             Verdict::Answered if self.is_in_progress(response.status()) => {
@@ -89,7 +90,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         let now = Instant::now();
         self.remember(now, verdict, Some(response.status()));
         // Decided while the response is still here, to be returned if this was the last attempt.
-        match self.plan(now, Outcome::response(&response), verdict) {
+        let outcome = Outcome::response(&response).with_refusal(&refusal);
+        match self.plan(now, outcome, verdict) {
             Ok(next) => {
                 let (parts, body) = response.into_parts();
                 let so_far = self.so_far();

@@ -10,7 +10,7 @@ use courteous_body::Keep;
 use courteous_budget::Payment;
 use courteous_core::{
     BoxError, CallContext, CallRecord, Decision as Observed, Elapsed, Fault, ObserveOnly, Outcome,
-    Rejected, Retried, RetryInfo, Scope, Upload, Verdict, find_cause,
+    RefusalCell, Rejected, Retried, RetryInfo, Scope, Upload, Verdict, find_cause,
 };
 use http::{Request, Response};
 use http_body::Body;
@@ -99,7 +99,8 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
         if inner.is_some_and(ends_the_call) {
             return None;
         }
-        let outcome = Outcome::response(response);
+        let refusal = RefusalCell::new();
+        let outcome = Outcome::response(response).with_refusal(&refusal);
         let verdict = self.classify(outcome);
         if verdict == Verdict::Answered && is_success(response) {
             self.settings.budget.observed().deposit();

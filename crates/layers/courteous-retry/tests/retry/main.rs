@@ -9,8 +9,8 @@ use std::{
 };
 
 use courteous_core::{
-    CallContext, Classified, Dice, Effect, Elapsed, Fault, Gate, RejectReason, Rejected, Scope,
-    Verdict, find_cause,
+    CallContext, Classified, Dice, Effect, Elapsed, Fault, Gate, Outcome, Refusal, RejectReason,
+    Rejected, Scope, Verdict, find_cause,
 };
 use courteous_retry::{
     Backoff, Budget, Idempotent, Jitter, MaxAttempts, NoRetry, RetryInfo, RetryLayer, StopReason,
@@ -547,6 +547,42 @@ async fn a_gate_on_the_response_is_waited_for_instead_of_the_backoff() {
         1,
         "a wait at a gate costs nothing"
     );
+}
+
+/// The field says an hour, which no attempt waits for: it is not read.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_was_read_before_is_not_read_again() {
+    let pause = Duration::from_secs(7);
+    let busy = || {
+        let mut busy = Response::new(TestBody::new());
+        *busy.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        let hour = "3600".parse().unwrap();
+        busy.headers_mut().insert("retry-after", hour);
+        busy
+    };
+    let second_attempt = async |layer: RetryLayer, response| {
+        let (probe, start) = (
+            Probe::new().replies([Reply::response(response)]),
+            Instant::now(),
+        );
+        send(&layer.layer(probe.clone()), keyed()).await.unwrap();
+        probe.instants().get(1).map(|at| at.duration_since(start))
+    };
+    assert_eq!(second_attempt(steady(), busy()).await, None);
+    // By a layer further in.
+    let mut told = busy();
+    told.extensions_mut().insert(Refusal::new(Some(pause)));
+    assert_eq!(second_attempt(steady(), told).await, Some(pause));
+    // By the classifier, for the same response.
+    let layer = steady().with_classifier(move |outcome: Outcome<'_>| {
+        let head = outcome.result().unwrap();
+        if head.status() == StatusCode::OK {
+            return Verdict::Answered;
+        }
+        head.refusal(|| Some(Refusal::new(Some(pause))));
+        Verdict::transient(Effect::Refused, Fault::Server)
+    });
+    assert_eq!(second_attempt(layer, busy()).await, Some(pause));
 }
 
 #[tokio::test(start_paused = true)]
