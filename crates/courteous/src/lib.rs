@@ -8,18 +8,13 @@
 //!
 //! ```
 //! use courteous::{Stack, retry::RetryInfo};
-//! use http::{Request, Response};
+//! use courteous_testing::Script;
+//! use http::Request;
 //! use http_body_util::Full;
-//! use tower::service_fn;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let sick = std::sync::atomic::AtomicBool::new(true);
-//! # let sick = &*Box::leak(Box::new(sick));
-//! let server = service_fn(|request: Request<Full<&'static [u8]>>| {
-//!     let status = if sick.swap(false, std::sync::atomic::Ordering::Relaxed) { 503 } else { 200 };
-//!     std::future::ready(Response::builder().status(status).body(request.into_body()))
-//! });
+//! let server = Script::new([503, 200]).service(); // in place of a client: fails once
 //! let client = Stack::new().build()?.layer(server);
 //!
 //! let request = Request::put("http://api.example/notes/1").body(Full::new(&b"a note"[..]))?;

@@ -26,11 +26,8 @@ use tower_layer::{Identity, Layer, Stack};
 ///     ServiceBuilder, ServiceBuilderExt, concurrency::ConcurrencyLimitLayer,
 ///     idempotency::IdempotencyKeyLayer, retry::RetryLayer, throttle::ThrottleLayer,
 /// };
-/// # use http::{Request, Response};
 /// # use http_body_util::Full;
-/// # let client = tower::service_fn(async |request: Request<Full<&'static [u8]>>| {
-/// #     Ok::<_, std::io::Error>(Response::new(request.into_body()))
-/// # });
+/// # let client = courteous_testing::Script::always(200).service();
 ///
 /// let client = ServiceBuilder::new()
 ///     .idempotency_key(IdempotencyKeyLayer::new())

@@ -17,20 +17,19 @@
 //!     core::{RejectReason, Rejected},
 //!     find_cause,
 //! };
-//! use http::{Request, Response};
-//! use http_body_util::{BodyExt, Full};
+//! use courteous_testing::{Answer, Script};
+//! use http::Request;
+//! use http_body_util::BodyExt;
 //! use tokio::time::Instant;
 //! use tower::{Layer, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-//! # let client = tower::service_fn(async |request: Request<Full<&'static [u8]>>| {
-//! #     Ok::<_, std::io::Error>(Response::new(request.into_body()))
-//! # });
+//! let server = Script::always(Answer::ok().body("hello")).service(); // in place of a client
 //! let closer = Closer::new();
-//! let client = CloseLayer::from(closer.clone()).layer(client);
+//! let client = CloseLayer::from(closer.clone()).layer(server);
 //!
-//! let request = || Request::new(Full::new(&b"hello"[..]));
+//! let request = || Request::new(String::new());
 //! let response = client.clone().oneshot(request()).await?;
 //! let closing = closer.close(Instant::now() + Duration::from_secs(10));
 //!

@@ -58,24 +58,24 @@ use crate::{client::Closer, stack::Settings};
 /// use std::time::Duration;
 ///
 /// use courteous::{Stack, idempotency::IdempotencyKeyLayer, throttle::ThrottleLayer};
-/// use http::{Request, Response};
+/// use courteous_testing::Script;
+/// use http::Request;
 /// use http_body_util::Full;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let client = tower::service_fn(async |request: Request<Full<&'static [u8]>>| {
-/// #     Ok::<_, std::io::Error>(Response::new(request.into_body()))
-/// # });
+/// let server = Script::always(200).service(); // in place of a client
 /// let client = Stack::new()
 ///     .with_total_timeout(Duration::from_secs(20))
 ///     .with_idempotency_key(IdempotencyKeyLayer::new().with_hosts(["api.example.com"])?)
 ///     .with_throttle(ThrottleLayer::per_origin("25/s".parse()?))
 ///     .build()?
-///     .layer(client);
+///     .layer(server.clone());
 ///
 /// let request = Request::post("https://api.example.com/charges").body(Full::new(&b"..."[..]))?;
 /// let response = client.send(request).await?;
 /// assert_eq!(response.status(), 200);
+/// assert!(server.calls()[0].key().is_some());
 /// # Ok(())
 /// # }
 /// ```
