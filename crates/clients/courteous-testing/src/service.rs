@@ -24,6 +24,9 @@ use crate::{Calls, Mismatch, ResponseFuture, Script, ScriptBody, record::Record}
 ///
 /// Always ready. Each call is answered on its own: a call that is not answered holds up no other.
 ///
+/// As it takes any body, `service.ready()` of `tower::ServiceExt` cannot infer which one is meant.
+/// Call `service.clone().oneshot(request)`, whose request names it.
+///
 /// # Cancel safety
 ///
 /// A call is recorded, and its answer is used up, when `call` is called. Dropping the future before

@@ -77,28 +77,25 @@
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use http::{Request, Response};
-//! # use http_body_util::{BodyExt, Full};
-//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! # use courteous_testing::{Answer, Script};
+//! # use http::Request;
+//! # use http_body_util::BodyExt;
+//! # use tower::{ServiceBuilder, ServiceExt};
 //! use courteous_core::LongLived;
 //! use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() {
-//! # let server = service_fn(async |_: Request<Full<&[u8]>>| {
-//! #     let body = http_body_util::StreamBody::new(futures_util::stream::unfold(0, async |n| {
-//! #         tokio::time::sleep(Duration::from_secs(20)).await;
-//! #         let frame = http_body::Frame::data(&b"data: tick\n\n"[..]);
-//! #         (n < 30).then_some((Ok::<_, std::convert::Infallible>(frame), n + 1))
-//! #     }));
-//! #     Ok::<_, std::io::Error>(Response::new(Box::pin(body)))
-//! # });
+//! // In place of a client: an event every twenty seconds.
+//! let twenty = Duration::from_secs(20);
+//! let events = (0..30).fold(Answer::ok(), |answer, _| answer.pause_body(twenty).body("data: tick\n\n"));
+//! let server = Script::always(events).service();
 //! let client = ServiceBuilder::new()
 //!     .layer(TotalTimeoutLayer::new(Duration::from_secs(30)))
 //!     .layer(AttemptTimeoutLayer::new(Duration::from_secs(5)).with_idle_timeout(Duration::from_secs(60)))
 //!     .service(server);
 //!
-//! let mut watch = Request::default();
+//! let mut watch = Request::new(String::new());
 //! watch.extensions_mut().insert(LongLived); // the total timeout ends with the response's head
 //! let mut events = client.oneshot(watch).await.unwrap().into_body();
 //! let mut seen = 0;
