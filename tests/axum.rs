@@ -204,7 +204,7 @@ async fn a_handlers_client_is_told_for_how_long_the_other_server_wants_a_pause()
 }
 
 #[tokio::test]
-async fn a_servers_concurrency_limit_answers_those_whom_it_refuses() {
+async fn a_servers_concurrency_limit_answers_those_whom_it_rejects() {
     let limiter = Limiter::new(1).unwrap();
     let open = Arc::new(Semaphore::new(0));
     let gate = Arc::clone(&open);
@@ -231,7 +231,7 @@ async fn a_servers_concurrency_limit_answers_those_whom_it_refuses() {
 }
 
 #[tokio::test]
-async fn a_servers_throttle_answers_those_whom_it_refuses() {
+async fn a_servers_throttle_answers_those_whom_it_rejects() {
     let bucket = Bucket::new("60/h".parse().unwrap());
     let throttle = ThrottleLayer::from(bucket.clone())
         .fail_fast()

@@ -234,9 +234,9 @@ mod quotas {
         let first = client.clone().oneshot(put("http://a.test/")).await;
         assert_eq!(first.unwrap().status(), 429);
         while start.elapsed() < pause - 60 * SECOND {
-            let refused = client.clone().oneshot(put("http://a.test/b")).await;
-            let refused = refused.map(drop).unwrap_err();
-            let opens = refused.not_before().unwrap();
+            let rejected = client.clone().oneshot(put("http://a.test/b")).await;
+            let rejected = rejected.map(drop).unwrap_err();
+            let opens = rejected.not_before().unwrap();
             assert!(opens >= start + pause && opens <= start + pause + 2 * SECOND);
             tokio::time::sleep(20 * SECOND).await;
         }

@@ -117,7 +117,7 @@ async fn a_day_of_sleep_releases_a_burst_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_slept_for_a_day_in_a_line_is_refused_or_admitted_once() {
+async fn a_call_that_slept_for_a_day_in_a_queue_is_rejected_or_admitted_once() {
     let limiter = Limiter::new(1).unwrap();
     let probe = Probe::new().otherwise(|_| Reply::ok().body(TestBody::new().stall()));
     let layer = ConcurrencyLimitLayer::from(limiter.clone()).with_max_wait(SECOND);
@@ -128,7 +128,7 @@ async fn whoever_slept_for_a_day_in_a_line_is_refused_or_admitted_once() {
     advance(DAY).await;
     late.settle().await;
     let Some(Err(error)) = late.end else {
-        panic!("not refused");
+        panic!("not rejected");
     };
     assert_eq!(reason(&error), Some(RejectReason::MaxWait));
     assert_eq!((limiter.in_flight(), limiter.waiting()), (1, 0));
@@ -206,8 +206,8 @@ async fn a_bucket_may_be_closed_for_a_millennium() {
     let mut patient = call(&layer.clone().layer(probe.clone())).await;
     assert!(!patient.settle().await);
     let service = layer.with_max_wait(1_000_000 * SECOND).layer(probe.clone());
-    let refused = call(&service).await.end.expect("refused").unwrap_err();
-    assert_eq!(reason(&refused), Some(RejectReason::MaxWait));
+    let rejected = call(&service).await.end.expect("rejected").unwrap_err();
+    assert_eq!(reason(&rejected), Some(RejectReason::MaxWait));
     advance(DAY).await;
     assert!(!patient.settle().await);
     assert_eq!(bucket.closed_until(), Some(opens));

@@ -19,7 +19,7 @@
 //! | inner permits held while a token was waited for | `waiting_holds_nothing_of_the_inner_service` (contract) |
 //! | a rate limit that could not be cloned | `our_throttle_can_be_cloned_and_its_clones_share_the_rate` (`tests/versus_tower.rs`) |
 //! | layers that needed a runtime to be built | `it_is_built_outside_a_runtime_and_serves_two_in_turn` (contract), `a_stack_is_built_outside_of_a_runtime_and_gives_its_client_back` (`courteous/tests/stack.rs`) |
-//! | a limit of zero that was pending for ever | `a_limit_of_zero_is_refused_where_it_is_written` (`courteous-concurrency/tests/refusal.rs`) |
+//! | a limit of zero that was pending for ever | `a_limit_of_zero_is_rejected_where_it_is_written` (`courteous-concurrency/tests/rejection.rs`) |
 //! | a POST sent again on a 503, or if there was no response, or for the first retry at least | `a_post_without_a_key_is_sent_once_on_every_failure_but_one_before_sending` (`courteous-retry/tests/retry/main.rs`), `an_end_after_the_request_is_sent_again_only_with_a_key` (`tests/hyper_http1.rs`), `tests/chaos.rs` |
 //! | the failed response and its connection kept through the backoff | `the_failed_response_is_drained_within_bounds_and_let_go_before_the_wait` (`courteous-retry/tests/retry/main.rs`), `nothing_of_a_discarded_response_is_held_but_what_it_said` (`courteous-retry/tests/retry/edges.rs`) |
 //! | the failed response not drained, and so its connection lost | `a_small_discarded_body_is_drained_and_its_connection_used_again` (`tests/hyper_http1.rs`) |
@@ -271,7 +271,7 @@ async fn a_panic_is_a_panic_and_breaks_no_other_call() {
 // A caller that was rejected once took the freed permit and kept it: all calls were rejected with
 // nothing in flight.
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_was_refused_and_stays_takes_no_permit_with_it() {
+async fn a_caller_that_was_rejected_and_stays_takes_no_permit_with_it() {
     let (layer, limiter): (_, Limiter) = limit_of(1);
     let probe = Probe::new().replies([Reply::never()]);
     let client = layer.fail_fast().layer(probe.clone());
@@ -279,16 +279,16 @@ async fn a_caller_that_was_refused_and_stays_takes_no_permit_with_it() {
     let mut first = Box::pin(readied(&mut first).await.call(put()));
     assert!((&mut first).now_or_never().is_none());
 
-    let mut refused = client.clone();
-    let error = readied(&mut refused).await.call(put()).await.unwrap_err();
+    let mut rejected = client.clone();
+    let error = readied(&mut rejected).await.call(put()).await.unwrap_err();
     assert!(find_cause::<Rejected>(&*error).is_some());
-    readied(&mut refused).await; // and stays
+    readied(&mut rejected).await; // and stays
     drop(first);
     for _ in 0..10 {
         assert_eq!(limiter.in_flight(), 0);
         client.clone().oneshot(put()).await.unwrap();
     }
-    refused.call(put()).await.unwrap();
+    rejected.call(put()).await.unwrap();
 }
 
 #[derive(Debug)]

@@ -195,7 +195,7 @@ fn slow() -> Slow {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_a_closed_client_refuses_is_kept_with_its_key() {
+async fn a_call_that_a_closed_client_rejects_is_kept_with_its_key() {
     let (probe, store) = (Probe::new(), MemoryStore::new());
     let client = stacked(&probe, &store);
     client.close(Instant::now()).await.unwrap();

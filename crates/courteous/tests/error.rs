@@ -83,8 +83,8 @@ async fn the_stack_says_why_it_stopped() {
 }
 
 #[test]
-fn a_refusal_says_whether_anything_was_sent_before() {
-    let refused = |attempts| {
+fn a_rejection_says_whether_anything_was_sent_before() {
+    let rejected = |attempts| {
         let reason = StopReason::Rejected;
         let info = RetryInfo::new(attempts, Duration::ZERO, reason, None, History::new());
         let rejected = Rejected::new(RejectReason::QueueFull);
@@ -93,11 +93,11 @@ fn a_refusal_says_whether_anything_was_sent_before() {
     let ends = "a layer of this client rejected the attempt: \
         the last error: request not sent: the limit's queue is full";
     assert_eq!(
-        refused(0),
+        rejected(0),
         format!("call rejected before it was sent: {ends}")
     );
     assert_eq!(
-        refused(2),
+        rejected(2),
         format!("call rejected after 2 attempts: {ends}")
     );
 }

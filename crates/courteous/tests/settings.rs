@@ -190,7 +190,7 @@ fn a_wrong_setting_is_told_by_its_line_and_its_name() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_refused_by_their_path() {
+fn settings_that_cannot_be_are_rejected_by_their_path() {
     for (text, error) in [
         (
             "[retry.backoff]\nbase = \"5s\"\ncap = \"1s\"",
@@ -205,8 +205,8 @@ fn settings_that_cannot_be_are_refused_by_their_path() {
             "`throttle.rates`: there must be at least one rate",
         ),
     ] {
-        let refused = Stack::new().with_settings(&read(text)).unwrap_err();
-        assert_eq!(refused.to_string(), error);
+        let rejected = Stack::new().with_settings(&read(text)).unwrap_err();
+        assert_eq!(rejected.to_string(), error);
     }
     for (text, field) in [
         (
@@ -218,15 +218,15 @@ fn settings_that_cannot_be_are_refused_by_their_path() {
             "idempotency_key.methods",
         ),
     ] {
-        let refused = Stack::new().with_settings(&read(text)).unwrap_err();
-        assert_eq!(refused.field(), field, "{refused}");
+        let rejected = Stack::new().with_settings(&read(text)).unwrap_err();
+        assert_eq!(rejected.field(), field, "{rejected}");
     }
-    let refused = Stack::new()
+    let rejected = Stack::new()
         .with_settings(&read("total_timeout = \"1s\""))
         .unwrap()
         .build();
     assert!(
-        refused
+        rejected
             .unwrap_err()
             .to_string()
             .starts_with("the attempt timeout of 10s")
@@ -323,7 +323,7 @@ async fn retries_can_be_switched_off_in_a_running_client() {
 }
 
 #[test]
-fn what_cannot_be_changed_live_is_refused_by_its_name_and_changes_nothing() {
+fn what_cannot_be_changed_live_is_rejected_by_its_name_and_changes_nothing() {
     let settings = read(FILE);
     let client = Stack::new()
         .with_settings(&settings)
@@ -341,8 +341,8 @@ fn what_cannot_be_changed_live_is_refused_by_its_name_and_changes_nothing() {
     ] {
         let mut asked = read(text);
         asked.concurrency_limit.limit = NonZeroUsize::new(99);
-        let refused = client.apply(&asked).unwrap_err();
-        assert_eq!(refused.field(), field);
+        let rejected = client.apply(&asked).unwrap_err();
+        assert_eq!(rejected.field(), field);
         assert_eq!(client.settings(), settings);
     }
 }
@@ -380,7 +380,7 @@ async fn a_snapshot_tells_what_is_closed_full_and_spent() {
         (snapshot.budget.balance, snapshot.budget.retries),
         (Some(0.0), 2)
     );
-    assert_eq!(snapshot.budget.refusals, 1);
+    assert_eq!(snapshot.budget.rejections, 1);
     let full = &snapshot.concurrency_limit.partitions[0];
     assert_eq!(
         (full.key.as_deref(), full.in_flight),

@@ -265,7 +265,7 @@ async fn without_a_rate_the_throttle_only_listens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_tells_when_to_come_back() {
+async fn a_rejection_tells_when_to_come_back() {
     let probe = Probe::new();
     let throttle =
         ThrottleLayer::per_origin("1/m".parse().unwrap()).with_max_wait(Duration::from_secs(1));
@@ -330,7 +330,7 @@ async fn a_wait_for_a_limit_is_within_the_deadline() {
     assert_eq!(
         start.elapsed(),
         Duration::ZERO,
-        "refused at once, as a minute is more than 30 s"
+        "rejected at once, as a minute is more than 30 s"
     );
 }
 
@@ -465,7 +465,7 @@ async fn a_lost_answer_to_a_conditional_write_is_what_the_caller_gets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_malformed_key_is_refused_and_said_so() {
+async fn a_malformed_key_is_rejected_and_said_so() {
     let probe = Probe::new();
     let stack = Stack::new().with_idempotency_key(IdempotencyKeyLayer::new());
     let client = stack.build().unwrap().layer(probe.clone());

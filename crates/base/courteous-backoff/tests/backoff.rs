@@ -318,7 +318,7 @@ mod configuration {
     }
 
     #[test]
-    fn a_factor_below_one_or_not_finite_is_refused() {
+    fn a_factor_below_one_or_not_finite_is_rejected() {
         for factor in [0.999, 0.0, -2.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let error = Backoff::default().with_factor(factor).unwrap_err();
             assert_eq!(
@@ -340,7 +340,7 @@ mod configuration {
     }
 
     #[test]
-    fn a_cap_below_the_base_is_refused() {
+    fn a_cap_below_the_base_is_rejected() {
         let backoff = Backoff::constant(millis(100));
         assert!(backoff.with_cap(millis(100)).is_ok());
         let error = backoff.with_cap(Duration::new(0, 99_999_999)).unwrap_err();

@@ -113,7 +113,7 @@ struct Shared {
     /// `None`: unlimited.
     account: Option<Account>,
     paid: AtomicU64,
-    refused: AtomicU64,
+    rejected: AtomicU64,
     /// Created when the first call is observed.
     observed: OnceLock<Budget>,
 }
@@ -143,7 +143,7 @@ impl Budget {
                 prices,
                 account: ledger.map(Account::new),
                 paid: AtomicU64::new(0),
-                refused: AtomicU64::new(0),
+                rejected: AtomicU64::new(0),
                 observed: OnceLock::new(),
             }),
         }
@@ -166,8 +166,8 @@ impl Budget {
 
     /// How many retries were rejected because there were too few tokens, since the budget was made.
     #[must_use]
-    pub fn refusals(&self) -> u64 {
-        self.shared.refused.load(Ordering::Relaxed)
+    pub fn rejections(&self) -> u64 {
+        self.shared.rejected.load(Ordering::Relaxed)
     }
 
     /// All settings that a file can state; empty if the budget is unlimited.
@@ -198,7 +198,7 @@ impl Budget {
         BudgetSnapshot {
             balance: Some(self.balance()).filter(|balance| balance.is_finite()),
             retries: self.retries(),
-            refusals: self.refusals(),
+            rejections: self.rejections(),
         }
     }
 
@@ -239,7 +239,7 @@ impl Budget {
         }
     }
 
-    /// Takes the price of a retry after `fault`. Returns `None`, and counts a refusal, if there are
+    /// Takes the price of a retry after `fault`. Returns `None`, and counts a rejection, if there are
     /// too few tokens.
     ///
     /// `gate` is the instant at which the gate opens for which the retry will wait, if there is
@@ -280,7 +280,7 @@ impl Budget {
         };
         let paid = account.map_or(Some(price), |account| account.withdraw(now, price));
         let Some(paid) = paid else {
-            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            self.shared.rejected.fetch_add(1, Ordering::Relaxed);
             return None;
         };
         self.shared.paid.fetch_add(1, Ordering::Relaxed);
@@ -309,7 +309,7 @@ impl fmt::Debug for Budget {
         f.debug_struct("Budget")
             .field("balance", &self.balance())
             .field("retries", &self.retries())
-            .field("refusals", &self.refusals())
+            .field("rejections", &self.rejections())
             .finish_non_exhaustive()
     }
 }

@@ -10,6 +10,6 @@ snapshot! {
         pub retries: u64,
         /// How many retries were rejected because there were too few tokens, since the budget was
         /// made.
-        pub refusals: u64,
+        pub rejections: u64,
     }
 }

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_name_is_refused() {
+    fn a_malformed_name_is_rejected() {
         for name in [
             "",
             "/",

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_resource_exhausted_and_commands_nobody() {
+    fn a_rejection_is_resource_exhausted_and_commands_nobody() {
         let rejected = Rejected::new(RejectReason::QueueFull);
         let status = to_status(rejected);
         assert_eq!(status.code(), Code::ResourceExhausted);
@@ -269,9 +269,9 @@ mod tests {
             assert_eq!(retried.info().stop_reason(), StopReason::BudgetExhausted);
         }
         // A rejection explains itself.
-        let refusal = Rejected::new(RejectReason::QueueFull);
-        let status = to_status(Retried::new(spent(0), refusal.into()));
-        assert_eq!(status.message(), refusal.to_string());
+        let rejection = Rejected::new(RejectReason::QueueFull);
+        let status = to_status(Retried::new(spent(0), rejection.into()));
+        assert_eq!(status.message(), rejection.to_string());
     }
 
     #[test]

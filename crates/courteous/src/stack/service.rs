@@ -130,7 +130,7 @@ impl<S, P, G> Courteous<S, P, G> {
         BoxClient::new(self)
     }
 
-    /// Refuses new calls from now on, then waits until those in flight have ended, to the end of their response bodies, and
+    /// Rejects new calls from now on, then waits until those in flight have ended, to the end of their response bodies, and
     /// their dead letters are durable, or until `deadline`.
     ///
     /// It closes all clones of this client, and all clients of the same [`StackLayer`](crate::stack::StackLayer). A new call fails with

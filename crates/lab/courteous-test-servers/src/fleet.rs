@@ -54,7 +54,7 @@ impl Default for Load {
 pub struct Fleet {
     workers: Vec<Worker>,
     sends: Sends,
-    refusals: Refusals,
+    rejections: Rejections,
 }
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ struct Worker {
 type Errand = Box<dyn FnOnce() + Send>;
 
 #[derive(Clone, Debug, Default)]
-struct Refusals(Arc<Mutex<HashMap<RejectReason, usize>>>);
+struct Rejections(Arc<Mutex<HashMap<RejectReason, usize>>>);
 
 impl Fleet {
     /// Starts `workers` workers, each with the store that `store` makes for it.
@@ -76,14 +76,14 @@ impl Fleet {
         S: TokenStore + Clone + Send + Sync + 'static,
         S::Turn: Send,
     {
-        let (sends, refusals) = (Sends::new(), Refusals::default());
+        let (sends, rejections) = (Sends::new(), Rejections::default());
         let workers = (0..workers)
-            .map(|number| Worker::start(number, load, store(number), &sends, &refusals))
+            .map(|number| Worker::start(number, load, store(number), &sends, &rejections))
             .collect();
         Self {
             workers,
             sends,
-            refusals,
+            rejections,
         }
     }
 
@@ -98,26 +98,26 @@ impl Fleet {
         let since = machine_clock();
         let sent = || self.sends.by_worker(self.workers.len(), since);
         let done = await_that(|| sent().iter().all(|&sent| sent >= count));
-        assert!(done, "{:?} in {BOUND:?}, {:?}", sent(), self.refused());
+        assert!(done, "{:?} in {BOUND:?}, {:?}", sent(), self.rejected());
     }
 
-    /// Waits until `count` more calls were refused for `reason`.
-    pub fn refuses(&self, count: usize, reason: RejectReason) {
-        let before = self.refused_for(reason);
-        let done = await_that(|| self.refused_for(reason) >= before + count);
-        assert!(done, "{:?}", self.refused());
+    /// Waits until `count` more calls were rejected for `reason`.
+    pub fn rejects(&self, count: usize, reason: RejectReason) {
+        let before = self.rejected_for(reason);
+        let done = await_that(|| self.rejected_for(reason) >= before + count);
+        assert!(done, "{:?}", self.rejected());
     }
 
-    /// How many calls were refused for `reason` so far.
+    /// How many calls were rejected for `reason` so far.
     #[must_use]
-    pub fn refused_for(&self, reason: RejectReason) -> usize {
-        self.refused().get(&reason).copied().unwrap_or(0)
+    pub fn rejected_for(&self, reason: RejectReason) -> usize {
+        self.rejected().get(&reason).copied().unwrap_or(0)
     }
 
-    /// How many calls were refused so far, for each reason.
+    /// How many calls were rejected so far, for each reason.
     #[must_use]
-    pub fn refused(&self) -> HashMap<RejectReason, usize> {
-        self.refusals.with(|counts| counts.clone())
+    pub fn rejected(&self) -> HashMap<RejectReason, usize> {
+        self.rejections.with(|counts| counts.clone())
     }
 
     /// Makes a worker's only thread stand still.
@@ -145,7 +145,7 @@ impl Fleet {
 }
 
 impl Worker {
-    fn start<S>(number: usize, load: Load, store: S, sends: &Sends, refusals: &Refusals) -> Self
+    fn start<S>(number: usize, load: Load, store: S, sends: &Sends, rejections: &Rejections) -> Self
     where
         S: TokenStore + Clone + Send + Sync + 'static,
         S::Turn: Send,
@@ -157,7 +157,7 @@ impl Worker {
             load,
             store,
             sends: sends.clone(),
-            refusals: refusals.clone(),
+            rejections: rejections.clone(),
         };
         let is_stopped = Arc::clone(&stopped);
         let work = move || {
@@ -205,7 +205,7 @@ struct Caller<S> {
     load: Load,
     store: S,
     sends: Sends,
-    refusals: Refusals,
+    rejections: Rejections,
 }
 
 impl<S: TokenStore> Caller<S> {
@@ -222,8 +222,8 @@ impl<S: TokenStore> Caller<S> {
                     by,
                 }),
                 Err(rejected) => {
-                    self.refusals.add(rejected.reason());
-                    // A call that is refused at once does not ask again at once.
+                    self.rejections.add(rejected.reason());
+                    // A call that is rejected at once does not ask again at once.
                     time::sleep(Duration::from_millis(10)).await;
                 }
             }
@@ -261,7 +261,7 @@ pub async fn send<S: TokenStore>(store: &S, ask: &Ask) -> Result<(u64, u64), Rej
     .await
 }
 
-impl Refusals {
+impl Rejections {
     fn add(&self, reason: RejectReason) {
         self.with(|counts| *counts.entry(reason).or_default() += 1);
     }

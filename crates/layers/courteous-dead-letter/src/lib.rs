@@ -198,7 +198,7 @@
 //! |---|---|---|
 //! | `recorded` | info; debug if only observed | `id`, `reason`, `status`, `method`, `origin` |
 //! | `handed_over` | info | the same |
-//! | `not_recorded` | error | the same, `cause` (`timed_out`, `refused`, `retry_outside`, `no_id`), `error` |
+//! | `not_recorded` | error | the same, `cause` (`timed_out`, `rejected`, `retry_outside`, `no_id`), `error` |
 //! | `replayed` | debug | `id`, `outcome`, `reason`, `why` (it was not sent), `status`, `method`, `origin` |
 //!
 //! `reason` is [`Reason::as_str`]; `status` is the status of the last answer. `observed=true` marks

@@ -25,14 +25,14 @@
 //!
 //! # Invariant
 //!
-//! - `later` is `None` until an attempt has failed, was refused by a layer further in, or was
+//! - `later` is `None` until an attempt has failed, was rejected by a layer further in, or was
 //!   retried there. So a call that is answered at once allocates nothing for it.
 //! - `next` is `Some` exactly from the decision to make another attempt until it starts. A response
 //!   is let go only after `next` is set: its body can be sent, and the budget has allowed it.
 //! - A retry's price is in exactly one place. It is a `Payment` in `next` during the wait (a drop
-//!   gives it back), and a `Receipt` during the attempt (a drop spends it). If a limit refuses the
+//!   gives it back), and a `Receipt` during the attempt (a drop spends it). If a limit rejects the
 //!   attempt, the receipt becomes a payment again.
-//! - `progress.attempts` includes the attempt under way, and no attempt that was refused before it
+//! - `progress.attempts` includes the attempt under way, and no attempt that was rejected before it
 //!   was sent.
 //!
 //! # Example
@@ -100,7 +100,7 @@ pub(crate) struct Call<S, K: Keep<B>, B> {
 }
 
 pin_project! {
-    /// What a call needs only once an attempt has failed or was refused.
+    /// What a call needs only once an attempt has failed or was rejected.
     struct Later<B> {
         so_far: SoFar<B>,
         // One timer for all waits of the call, made when the first wait begins.

@@ -39,7 +39,7 @@ pin_project! {
         /// The service is made ready for another attempt.
         Ready,
         /// There is to be no attempt at all.
-        Refused { error: Option<BoxError> },
+        Rejected { error: Option<BoxError> },
         Done,
     }
 }
@@ -63,8 +63,8 @@ where
         self.state = State::Attempt { attempt };
     }
 
-    pub(crate) fn refuse(&mut self, error: BoxError) {
-        self.state = State::Refused { error: Some(error) };
+    pub(crate) fn reject(&mut self, error: BoxError) {
+        self.state = State::Rejected { error: Some(error) };
     }
 }
 
@@ -128,7 +128,7 @@ where
                         None => State::Done,
                     }
                 }
-                StateProj::Refused { error } => match error.take() {
+                StateProj::Rejected { error } => match error.take() {
                     Some(error) => return Poll::Ready(Err(error)),
                     None => State::Done,
                 },

@@ -270,7 +270,7 @@ impl<K> RetryLayer<K> {
     /// A call that would have been retried is counted as [`Decision::Retry`](courteous_core::Decision::Retry), or as
     /// [`Decision::BudgetReject`](courteous_core::Decision::BudgetReject) if the budget would not have allowed it; an event tells
     /// the wait. What would have come of the second attempt, and whether there would have been a third, is not known. The budget
-    /// that is charged is [`Budget::observed`]. Keys are neither claimed nor refused.
+    /// that is charged is [`Budget::observed`]. Keys are neither claimed nor rejected.
     #[must_use]
     pub fn observe_only(self, switch: impl Into<ObserveOnly>) -> Self {
         self.with(|settings| settings.observe = Some(switch.into()))

@@ -88,10 +88,10 @@
 //! [`RetryInfo::not_before`] telling when to come back; it is never tried sooner instead.
 //!
 //! A throttle further in that has closed because of the answer says so by a [`Gate`](courteous_core::Gate). Then this layer
-//! waits for the gate, and for nothing else. If the throttle is closed when an attempt reaches it, it refuses, and this layer
-//! waits, so that no permit is held meanwhile; such a refusal counts as no attempt and costs no budget. It is taken for the
-//! refusal of the attempt itself: what makes several requests of one, such as a follower of redirects, goes outside of the
-//! retry. Else a refusal of its second request sends the first one again.
+//! waits for the gate, and for nothing else. If the throttle is closed when an attempt reaches it, it rejects, and this layer
+//! waits, so that no permit is held meanwhile; such a rejection counts as no attempt and costs no budget. It is taken for the
+//! rejection of the attempt itself: what makes several requests of one, such as a follower of redirects, goes outside of the
+//! retry. Else a rejection of its second request sends the first one again.
 //!
 //! # In a stack
 //!
@@ -115,7 +115,7 @@
 //! let layer = RetryLayer::new().observe_only(switch.clone());
 //! // ... calls ...
 //! assert_eq!(switch.count(Decision::Retry), 0);
-//! assert_eq!(layer.budget().observed().refusals(), 0);
+//! assert_eq!(layer.budget().observed().rejections(), 0);
 //! switch.set(false); // retries from now on
 //! ```
 //!

@@ -18,7 +18,7 @@ use crate::{Budget, ResponseFuture, RetryLayer, call::Call};
 /// # Readiness
 ///
 /// `poll_ready` asks the inner service, and reserves nothing. The first attempt goes to the instance that was asked; for each
-/// further one, a clone is made ready, inside the response future. If a call is refused for its key, the instance that was asked
+/// further one, a clone is made ready, inside the response future. If a call is rejected for its key, the instance that was asked
 /// is replaced by a clone, and what it has reserved is given back.
 ///
 /// # Cancel safety
@@ -35,7 +35,7 @@ use crate::{Budget, ResponseFuture, RetryLayer, call::Call};
 /// another operation was sent under the key that a key layer has given to one. That is so where a service between the two makes
 /// several requests out of one. The key may be used again if no server has acted on the first, or if the server has answered
 /// with 307, 308, 401, 407, 421 or 425: what follows is the same operation. Safe requests (GET, HEAD, OPTIONS, TRACE) are neither
-/// counted nor refused.
+/// counted nor rejected.
 #[derive(Clone)]
 pub struct Retry<S, K = Native> {
     inner: S,
@@ -124,7 +124,7 @@ where
             Err(error) => {
                 // Nothing is sent: what the instance has reserved is given back.
                 self.inner = self.inner.clone();
-                future.refuse(error);
+                future.reject(error);
             }
         }
         future

@@ -118,7 +118,7 @@
 //! # What they do not do
 //!
 //! A timeout does not tell whether the server has acted on the request. `courteous-retry` makes
-//! another attempt where that is safe; `courteous-throttle` and `courteous-concurrency` refuse at
+//! another attempt where that is safe; `courteous-throttle` and `courteous-concurrency` reject at
 //! once to wait beyond the deadline that is set here.
 //!
 //! # Panics

@@ -130,7 +130,7 @@ impl PostgresBuilder {
     }
 
     /// Writes letters to `store`, the spill, while Postgres is away or refuses them. The spill
-    /// holds at most `max_letters`. Further letters are refused with
+    /// holds at most `max_letters`. Further letters are rejected with
     /// [`PushError::Full`](courteous_dead_letter::PushError::Full). A push then resolves when its
     /// letter is durable *there*. When Postgres is back, or another process opens the same `store`,
     /// the letters are handed over, and removed. A letter that Postgres refuses again stays in the

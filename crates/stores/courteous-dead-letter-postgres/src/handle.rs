@@ -85,7 +85,7 @@ impl Handle {
             })
         };
         let Some(room) = room() else {
-            self.gauge.refused.fetch_add(1, Relaxed);
+            self.gauge.rejected.fetch_add(1, Relaxed);
             return Box::pin(std::future::ready(Err(PushError::Full)));
         };
         let (reply, answer) = oneshot::channel();

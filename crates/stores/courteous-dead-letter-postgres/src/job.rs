@@ -174,7 +174,7 @@ impl Job {
     }
 
     /// Tells the caller that its letter was not kept.
-    pub(crate) fn refuse(self, error: PushError) {
+    pub(crate) fn reject(self, error: PushError) {
         if let Ask::Push(letter, reply) = self.ask {
             not_kept(&letter, reply, error);
         }

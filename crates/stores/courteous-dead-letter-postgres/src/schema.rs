@@ -8,7 +8,7 @@ use crate::{
 /// The advisory lock under which one machine at a time makes the tables: "crtL", twice.
 const LOCK: i64 = 0x6372_744c_6372_744c;
 
-/// Makes the tables if they are not there, and refuses tables of a newer version.
+/// Makes the tables if they are not there, and rejects tables of a newer version.
 ///
 /// A change of the tables raises [`VERSION`]. Older tables are brought up to date here, one version
 /// after another.

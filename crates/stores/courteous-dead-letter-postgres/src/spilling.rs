@@ -38,8 +38,8 @@ impl Worker {
             match kept {
                 Ok(()) => job.done(),
                 Err(error) => {
-                    self.gauge.refused.fetch_add(1, Relaxed);
-                    job.refuse(error);
+                    self.gauge.rejected.fetch_add(1, Relaxed);
+                    job.reject(error);
                 }
             }
         }

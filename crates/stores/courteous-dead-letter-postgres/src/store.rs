@@ -35,7 +35,7 @@ use crate::{handle::Handle, look, settings::Settings, settle::Settle};
 /// their lease ends.
 ///
 /// Waiting letters are held in memory, within a [bound](crate::PostgresBuilder::with_max_waiting). Further
-/// letters are refused with [`PushError::Full`]. With a [spill](crate::PostgresBuilder::with_spill),
+/// letters are rejected with [`PushError::Full`]. With a [spill](crate::PostgresBuilder::with_spill),
 /// letters are written to a store on this machine instead, and so are letters that Postgres
 /// refuses. They are handed over when Postgres is back.
 ///
@@ -72,19 +72,19 @@ pub struct PostgresStore {
     handle: Arc<Handle>,
 }
 
-/// The work that a [`PostgresStore`] still has to do, and the letters that it refused.
+/// The work that a [`PostgresStore`] still has to do, and the letters that it rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backlog {
-    /// Letters in memory: they were pushed, and are not yet committed, spilled or refused.
+    /// Letters in memory: they were pushed, and are not yet committed, spilled or rejected.
     pub letters: usize,
     /// The bytes of these letters, roughly: for each, its body and 1 KiB.
     pub bytes: usize,
     /// Letters that are spilled, and wait for Postgres.
     pub spilled: u64,
-    /// Letters that were refused because memory or the spill was full, or because the spill failed.
+    /// Letters that were rejected because memory or the spill was full, or because the spill failed.
     /// They were not kept.
-    pub refused: u64,
+    pub rejected: u64,
     /// Whether there is a connection. The store connects when it first needs to.
     pub is_connected: bool,
 }
@@ -101,7 +101,7 @@ impl PostgresStore {
         self.handle.ask(|_| Box::pin(ready(Ok(())))).await
     }
 
-    /// Returns the work that is left and the letters that were refused, for metrics and alerts.
+    /// Returns the work that is left and the letters that were rejected, for metrics and alerts.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
         let (letters, bytes) = self.handle.load();
@@ -110,7 +110,7 @@ impl PostgresStore {
             letters,
             bytes,
             spilled: gauge.spilled.load(Relaxed),
-            refused: gauge.refused.load(Relaxed),
+            rejected: gauge.rejected.load(Relaxed),
             is_connected: gauge.connected.load(Relaxed),
         }
     }

@@ -43,7 +43,7 @@ const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 pub(crate) struct Gauge {
     pub(crate) connected: AtomicBool,
     pub(crate) spilled: AtomicU64,
-    pub(crate) refused: AtomicU64,
+    pub(crate) rejected: AtomicU64,
 }
 
 /// The thread's work. It has one connection, does what the handles ask, and hands over spilled

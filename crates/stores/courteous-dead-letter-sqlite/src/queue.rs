@@ -45,9 +45,9 @@ pub(crate) enum Weight {
     Other,
 }
 
-/// Why a job was refused.
+/// Why a job was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     Full,
     Closed,
 }
@@ -56,7 +56,7 @@ struct State<J> {
     jobs: Vec<J>,
     waiting: Load,
     taken: Load,
-    refused: u64,
+    rejected: u64,
     closed: bool,
     ended: bool,
 }
@@ -68,7 +68,7 @@ impl<J> Queue<J> {
                 jobs: Vec::new(),
                 waiting: Load::default(),
                 taken: Load::default(),
-                refused: 0,
+                rejected: 0,
                 closed: false,
                 ended: false,
             }),
@@ -86,17 +86,17 @@ impl<J> Queue<J> {
     }
 
     /// Adds a job, if there is room.
-    pub(crate) fn ask(&self, job: J, weight: Weight) -> Result<(), Refusal> {
+    pub(crate) fn ask(&self, job: J, weight: Weight) -> Result<(), Rejection> {
         if self.is_forked() {
-            return Err(Refusal::Closed);
+            return Err(Rejection::Closed);
         }
         let mut state = self.lock();
         if state.closed {
-            return Err(Refusal::Closed);
+            return Err(Rejection::Closed);
         }
         if !(state.waiting + state.taken).has_room(weight, self.limits) {
-            state.refused += u64::from(matches!(weight, Weight::Letter(_)));
-            return Err(Refusal::Full);
+            state.rejected += u64::from(matches!(weight, Weight::Letter(_)));
+            return Err(Rejection::Full);
         }
         state.waiting = state.waiting + weight.into();
         state.jobs.push(job);
@@ -120,7 +120,7 @@ impl<J> Queue<J> {
         (!jobs.is_empty()).then_some(jobs)
     }
 
-    /// Closes the queue: further jobs are refused.
+    /// Closes the queue: further jobs are rejected.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.asked.notify_one();
@@ -153,9 +153,9 @@ impl<J> Queue<J> {
         state.waiting + state.taken
     }
 
-    /// How many letters were refused because the queue was full.
-    pub(crate) fn refused(&self) -> u64 {
-        self.lock().refused
+    /// How many letters were rejected because the queue was full.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.lock().rejected
     }
 
     fn lock(&self) -> MutexGuard<'_, State<J>> {
@@ -217,18 +217,18 @@ mod tests {
     fn what_is_under_way_is_bounded_by_count_and_by_bytes() {
         let queue = Queue::new(LIMITS);
         queue.ask(1, Weight::Letter(60)).unwrap();
-        assert_eq!(queue.ask(2, Weight::Letter(41)), Err(Refusal::Full));
+        assert_eq!(queue.ask(2, Weight::Letter(41)), Err(Rejection::Full));
         queue.ask(3, Weight::Letter(40)).unwrap();
         queue.ask(4, Weight::Letter(0)).unwrap();
-        assert_eq!(queue.ask(5, Weight::Letter(0)), Err(Refusal::Full));
-        assert_eq!(queue.refused(), 2);
+        assert_eq!(queue.ask(5, Weight::Letter(0)), Err(Rejection::Full));
+        assert_eq!(queue.rejected(), 2);
         // Other jobs have their own room.
         queue.ask(6, Weight::Other).unwrap();
-        assert_eq!(queue.ask(7, Weight::Other), Err(Refusal::Full));
+        assert_eq!(queue.ask(7, Weight::Other), Err(Rejection::Full));
 
         assert_eq!(queue.take().unwrap(), [1, 3, 4, 6]);
         // Jobs that were taken count until they are done.
-        assert_eq!(queue.ask(8, Weight::Letter(0)), Err(Refusal::Full));
+        assert_eq!(queue.ask(8, Weight::Letter(0)), Err(Rejection::Full));
         queue.close();
         assert!(queue.take().is_none());
         assert_eq!(queue.load(), Load::default());
@@ -239,15 +239,15 @@ mod tests {
         let mut queue = Queue::new(LIMITS);
         queue.process = 0;
         let _held = queue.lock();
-        assert_eq!(queue.ask(1, Weight::Letter(0)), Err(Refusal::Closed));
-        assert_eq!(queue.ask(1, Weight::Other), Err(Refusal::Closed));
+        assert_eq!(queue.ask(1, Weight::Letter(0)), Err(Rejection::Closed));
+        assert_eq!(queue.ask(1, Weight::Other), Err(Rejection::Closed));
     }
 
     #[test]
     fn a_letter_above_all_bytes_goes_alone() {
         let queue = Queue::new(LIMITS);
         queue.ask(1, Weight::Letter(1_000)).unwrap();
-        assert_eq!(queue.ask(2, Weight::Letter(1)), Err(Refusal::Full));
+        assert_eq!(queue.ask(2, Weight::Letter(1)), Err(Rejection::Full));
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
         let queue = Queue::new(LIMITS);
         queue.ask(1, Weight::Other).unwrap();
         queue.close();
-        assert_eq!(queue.ask(2, Weight::Letter(0)), Err(Refusal::Closed));
+        assert_eq!(queue.ask(2, Weight::Letter(0)), Err(Rejection::Closed));
         assert_eq!(queue.take().unwrap(), [1]);
         assert!(queue.take().is_none());
     }

@@ -10,7 +10,7 @@ use crate::file::{File, create_new};
 /// a settlement or a purge finds the disk full.
 ///
 /// ```text
-///  in place --- a change finds the disk full: remove ---> gone: letters are refused
+///  in place --- a change finds the disk full: remove ---> gone: letters are rejected
 ///     ^                                                      |
 ///     `------- a letter comes, and the disk has room --------'
 /// ```

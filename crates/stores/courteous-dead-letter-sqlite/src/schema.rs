@@ -55,7 +55,7 @@ CREATE INDEX letters_by_state ON letters (state, id, reason);
 const HEADER: &str = "SELECT application_id, user_version, NOT EXISTS (SELECT 1 FROM sqlite_schema)
     FROM pragma_application_id, pragma_user_version";
 
-/// Whether the tables are still to be made. Refuses a file that is something else.
+/// Whether the tables are still to be made. Rejects a file that is something else.
 ///
 /// An older version will be brought up to date where a new file gets its tables: step by step, in
 /// one transaction.

@@ -110,11 +110,11 @@ impl SqliteSettings {
     }
 
     /// Sets how many letters may be queued: they are in memory, and not yet durable. Further
-    /// letters are refused with [`PushError::Full`](courteous_dead_letter::PushError::Full), and
-    /// [counted](SqliteStore::refused).
+    /// letters are rejected with [`PushError::Full`](courteous_dead_letter::PushError::Full), and
+    /// [counted](SqliteStore::rejected).
     ///
     /// The default is 16,384. One commit makes that many letters durable in a fraction of a second.
-    /// So a store that refuses letters for longer cannot write.
+    /// So a store that rejects letters for longer cannot write.
     #[must_use]
     pub const fn with_max_queued(mut self, letters: NonZeroUsize) -> Self {
         self.max_queued = letters;
@@ -130,7 +130,7 @@ impl SqliteSettings {
     }
 
     /// Sets how large the file may grow, so that an outage does not fill the disk. The default,
-    /// 4 GiB, holds some millions of small letters. A letter that does not fit is refused with
+    /// 4 GiB, holds some millions of small letters. A letter that does not fit is rejected with
     /// [`PushError::Full`](courteous_dead_letter::PushError::Full) until others are purged. Stored
     /// letters can always be claimed and settled, which may add a little to the file. The log
     /// beside the file takes a few MiB more, or as much as one commit.
@@ -148,7 +148,7 @@ impl SqliteSettings {
     ///
     /// These bytes are in a file beside the store, `-reserve`, which the first letter creates. A
     /// change that finds the disk full removes the file, and is tried again. From then on, letters
-    /// are refused with [`PushError::Full`](courteous_dead_letter::PushError::Full), until twice
+    /// are rejected with [`PushError::Full`](courteous_dead_letter::PushError::Full), until twice
     /// these bytes are free and the file is there again. Zero reserves nothing.
     ///
     /// The reserve is no promise in three cases: other programs take the room that becomes free,
@@ -165,7 +165,7 @@ impl SqliteSettings {
     ///
     /// Files are created with these rights, less those that the umask takes away. If existing files
     /// give more rights, the store takes these away when it is opened for writing. If the files
-    /// belong to another user, it refuses them with [`SqliteFault::Exposed`]. The owner can always
+    /// belong to another user, it rejects them with [`SqliteFault::Exposed`]. The owner can always
     /// read and write.
     #[must_use]
     pub const fn with_mode(mut self, mode: u32) -> Self {

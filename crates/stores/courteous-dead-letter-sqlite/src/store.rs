@@ -16,7 +16,7 @@ use crate::{
     SqliteError, SqliteFault, backup, columns,
     file::File,
     job::{Answer, Asked, Job, Kind},
-    queue::{Queue, Refusal, Weight},
+    queue::{Queue, Rejection, Weight},
     statements,
 };
 
@@ -53,7 +53,7 @@ use crate::{
 ///
 /// The file is created so that only its owner may read it (mode 0600). So are the two files that
 /// SQLite puts beside it, `-wal` and `-shm`. If a file gives others more rights, the store takes
-/// them away or refuses the file: see
+/// them away or rejects the file: see
 /// [`SqliteSettings::with_mode`](crate::SqliteSettings::with_mode). The file holds bodies as they
 /// are. A fourth file, `-reserve`, keeps [room on the disk](crate::SqliteSettings::with_reserve).
 ///
@@ -84,7 +84,7 @@ use crate::{
 /// letters can be saved.
 ///
 /// A file of an older version of this crate is brought up to date when it is opened. A file of a
-/// newer version is refused with [`StoreError::NewerSchema`].
+/// newer version is rejected with [`StoreError::NewerSchema`].
 ///
 /// # Cancel safety
 ///
@@ -156,10 +156,10 @@ impl SqliteStore {
         self.handle.queue.load().bytes
     }
 
-    /// How many letters were refused since the store was opened, because too many were queued.
+    /// How many letters were rejected since the store was opened, because too many were queued.
     #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.handle.queue.refused()
+    pub fn rejected(&self) -> u64 {
+        self.handle.queue.rejected()
     }
 
     fn ask<T: Send + 'static>(
@@ -167,7 +167,7 @@ impl SqliteStore {
         kind: Kind,
         weight: Weight,
         run: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<Answer<T>, Refusal> {
+    ) -> Result<Answer<T>, Rejection> {
         let (job, answer) = Asked::new(kind, run);
         self.handle.queue.ask(Box::new(job), weight)?;
         Ok(answer)
@@ -180,9 +180,9 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         let answer = self
             .ask(kind, Weight::Other, run)
-            .map_err(|refusal| match refusal {
-                Refusal::Full => SqliteError::new(SqliteFault::Overloaded).into(),
-                Refusal::Closed => StoreError::Closed,
+            .map_err(|rejection| match rejection {
+                Rejection::Full => SqliteError::new(SqliteFault::Overloaded).into(),
+                Rejection::Closed => StoreError::Closed,
             })?;
         Ok(answer.await.map_err(|_| StoreError::Closed)??)
     }
@@ -196,25 +196,25 @@ impl Sink for SqliteStore {
             columns::insert(connection, &row)
         });
         #[cfg(feature = "tracing")]
-        if let Err(refusal) = &asked {
+        if let Err(rejection) = &asked {
             tracing::error!(
-                name: "refused",
+                name: "rejected",
                 target: "courteous::dead_letter_sqlite",
                 id = %letter.id,
-                cause = match refusal {
-                    Refusal::Full => "full",
-                    Refusal::Closed => "closed",
+                cause = match rejection {
+                    Rejection::Full => "full",
+                    Rejection::Closed => "closed",
                 },
                 method = letter.method.as_str(),
                 origin = letter.origin().named().map(tracing::field::display),
-                "a dead letter was refused"
+                "a dead letter was rejected"
             );
         }
         drop(letter);
         Box::pin(async move {
-            let answer = asked.map_err(|refusal| match refusal {
-                Refusal::Full => PushError::Full,
-                Refusal::Closed => PushError::Closed,
+            let answer = asked.map_err(|rejection| match rejection {
+                Rejection::Full => PushError::Full,
+                Rejection::Closed => PushError::Closed,
             })?;
             Ok(answer.await.map_err(|_| PushError::Closed)??)
         })
@@ -351,7 +351,7 @@ impl fmt::Debug for SqliteStore {
         f.debug_struct("SqliteStore")
             .field("queued", &load.letters)
             .field("queued_bytes", &load.bytes)
-            .field("refused", &self.refused())
+            .field("rejected", &self.rejected())
             .finish_non_exhaustive()
     }
 }

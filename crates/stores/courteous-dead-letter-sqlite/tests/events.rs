@@ -18,7 +18,7 @@ fn letter() -> Letter {
 }
 
 #[test]
-fn a_letter_that_is_refused_or_lost_is_told() {
+fn a_letter_that_is_rejected_or_lost_is_told() {
     let events = Events::listen_to_all_threads().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
@@ -31,13 +31,13 @@ fn a_letter_that_is_refused_or_lost_is_told() {
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
 
     // The first letter waits for the lock, and leaves no room.
-    let (kept, refused) = (letter(), letter());
+    let (kept, rejected) = (letter(), letter());
     drop(patient.push(kept));
-    drop(patient.push(refused.clone()));
+    drop(patient.push(rejected.clone()));
     let of = "method=POST origin=https://api.example";
     let expected = format!(
-        "ERROR courteous::dead_letter_sqlite refused id={} cause=full {of} message=a dead letter was refused",
-        refused.id
+        "ERROR courteous::dead_letter_sqlite rejected id={} cause=full {of} message=a dead letter was rejected",
+        rejected.id
     );
     assert_eq!(events.take(), [expected]);
 

@@ -44,8 +44,8 @@ use crate::{
 /// # Outages
 ///
 /// While Redis cannot be reached, a call waits until its deadline, or its `max_wait`. Then it is
-/// refused with [`Unavailable`](courteous_core::RejectReason::Unavailable). A call that has neither
-/// is refused when Redis has been away for 5 s ([`with_patience`](Self::with_patience)).
+/// rejected with [`Unavailable`](courteous_core::RejectReason::Unavailable). A call that has neither
+/// is rejected when Redis has been away for 5 s ([`with_patience`](Self::with_patience)).
 /// [`with_local_share`](Self::with_local_share) and [`fail_open`](Self::fail_open) choose
 /// otherwise.
 #[derive(Clone)]
@@ -77,7 +77,7 @@ impl RedisBucket {
     }
 
     /// Lets calls without a deadline wait until Redis has been away for `patience`. The default is
-    /// 5 s. Zero refuses these calls at once. This is the default choice for an outage: it replaces
+    /// 5 s. Zero rejects these calls at once. This is the default choice for an outage: it replaces
     /// [`fail_open`](Self::fail_open) and [`with_local_share`](Self::with_local_share).
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
@@ -104,7 +104,7 @@ impl RedisBucket {
         self.with_outage(Outage::Open)
     }
 
-    /// Sets the jitter for calls with a retry outside. A closed bucket refuses these calls, and
+    /// Sets the jitter for calls with a retry outside. A closed bucket rejects these calls, and
     /// tells each a random time to try again, within `jitter` from its opening on. The default is a
     /// second. Zero means no jitter. Other waiters leave at the rate, in order.
     #[must_use]
@@ -144,7 +144,7 @@ impl RedisBucket {
     /// Closes the bucket until `opens`. A bucket that already opens later is not changed. Redis is
     /// told at once, and each other worker knows at its next call to Redis.
     ///
-    /// Waiters with a retry outside are refused at once, and wait in the retry.
+    /// Waiters with a retry outside are rejected at once, and wait in the retry.
     pub fn close_until(&self, opens: Instant) {
         self.change(|state, wakes, now| state.close_until(opens, now, wakes));
     }

@@ -20,7 +20,7 @@ use crate::{InvalidShare, RedisBucket};
 ///
 /// # Too many keys
 ///
-/// A new key is never refused because others are in use. If there is no room for the key, this
+/// A new key is never rejected because others are in use. If there is no room for the key, this
 /// process knows it only for the time of the call, and asks Redis again with the next call. The
 /// rate holds as ever, and Redis knows what a server says to the key. While Redis is away, each
 /// such call starts with its own [`LocalShare`](crate::LocalShare), if there is one.

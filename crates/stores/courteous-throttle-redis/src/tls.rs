@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_that_cannot_be_used_are_refused_when_they_are_set() {
+    fn certificates_that_cannot_be_used_are_rejected_when_they_are_set() {
         // Another test may have installed a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ((cert, key), (_, other_key)) = (certificate(), certificate());
@@ -165,8 +165,8 @@ mod tests {
         let set = |tls: Tls| link().with_tls(&tls).map(drop);
         let and_one = format!("{cert}{not_one}");
         for roots in ["", "what is not PEM", &*key, &*broken, not_one, &*and_one] {
-            let refused = set(Tls::new().with_roots(roots));
-            assert_eq!(refused, Err(InvalidTls::Roots), "{roots}");
+            let rejected = set(Tls::new().with_roots(roots));
+            assert_eq!(rejected, Err(InvalidTls::Roots), "{roots}");
         }
         assert_eq!(set(Tls::new().with_roots(format!("{cert}{cert}"))), Ok(()));
         for (chain, key) in [
@@ -179,13 +179,13 @@ mod tests {
             (&*cert, &*cert),
             (&*cert, &*other_key),
         ] {
-            let refused = set(Tls::new().with_identity(chain, key));
-            assert_eq!(refused, Err(InvalidTls::Identity), "{chain} {key}");
+            let rejected = set(Tls::new().with_identity(chain, key));
+            assert_eq!(rejected, Err(InvalidTls::Identity), "{chain} {key}");
         }
         assert_eq!(set(Tls::new().with_identity(cert, key)), Ok(()));
         assert_eq!(set(Tls::new()), Ok(()));
         let plain = Redis::open("redis://localhost").unwrap();
-        let refused = plain.with_tls(&Tls::new()).unwrap_err();
-        assert_eq!(refused, InvalidTls::Plain);
+        let rejected = plain.with_tls(&Tls::new()).unwrap_err();
+        assert_eq!(rejected, InvalidTls::Plain);
     }
 }

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_that_cannot_be_is_refused_with_a_reason_and_without_its_password() {
+    fn a_url_that_cannot_be_is_rejected_with_a_reason_and_without_its_password() {
         for (url, reason) in [
             ("redis:geheim", "hostname"),
             ("http://user:geheim@host", "did not parse"),

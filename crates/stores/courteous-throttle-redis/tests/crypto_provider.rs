@@ -11,8 +11,8 @@ use courteous_throttle_redis::{InvalidTls, Redis, Tls};
 fn a_process_without_a_crypto_provider_is_told_so_when_a_url_is_read() {
     let url = "rediss://user:geheim@localhost";
     let by_sentinel = || Redis::sentinel(["redis://localhost"], "rediss://:geheim@name");
-    for refused in [Redis::open(url), Redis::cluster([url]), by_sentinel()] {
-        let said = refused.unwrap_err().to_string();
+    for rejected in [Redis::open(url), Redis::cluster([url]), by_sentinel()] {
+        let said = rejected.unwrap_err().to_string();
         assert!(said.contains("no process-wide crypto provider"), "{said}");
         assert!(!said.contains("geheim"), "{said}");
     }

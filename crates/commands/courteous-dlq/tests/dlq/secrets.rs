@@ -60,9 +60,9 @@ async fn a_secret_that_names_no_server_is_sent_to_no_server() {
     let mut letter = letter(&server, 1);
     letter.withheld.headers = vec![AUTHORIZATION];
     bench.store.push(letter).await.unwrap();
-    let refused = replay_with(&bench, "authorization=env:TOKEN").await.with(2);
+    let rejected = replay_with(&bench, "authorization=env:TOKEN").await.with(2);
     let form = "`authorization=env:API_TOKEN@api.example.com`";
-    assert!(refused.err().contains(form), "{refused:?}");
+    assert!(rejected.err().contains(form), "{rejected:?}");
     assert_eq!(server.requests().len(), 0);
     assert_eq!(bench.count(StateKind::Pending).await, 1);
 }

@@ -81,12 +81,12 @@ mod told {
                 reason,
                 cause = match not.cause() {
                     NotRecordedCause::TimedOut(_) => "timed_out",
-                    NotRecordedCause::Refused(_) => "refused",
+                    NotRecordedCause::Rejected(_) => "rejected",
                     NotRecordedCause::RetryOutside => "retry_outside",
                     NotRecordedCause::NoId(_) => "no_id",
                 },
                 error = match not.cause() {
-                    NotRecordedCause::Refused(error) => Some(&**error as &(dyn Error + 'static)),
+                    NotRecordedCause::Rejected(error) => Some(&**error as &(dyn Error + 'static)),
                     NotRecordedCause::NoId(error) => Some(error as &(dyn Error + 'static)),
                     _ => None,
                 },

@@ -37,7 +37,7 @@ pub enum NotRecordedCause {
     /// later.
     TimedOut(Duration),
     /// The sink has rejected the letter, or has not said that it is durable.
-    Refused(Arc<PushError>),
+    Rejected(Arc<PushError>),
     /// There is a retry outside the layer, which is the wrong place in a stack. The layer cannot
     /// know there whether the call has failed for good.
     RetryOutside,
@@ -143,7 +143,7 @@ impl fmt::Display for NotRecorded {
         f.write_str("not kept as a dead letter: ")?;
         match &self.cause {
             NotRecordedCause::TimedOut(limit) => write!(f, "not durable within {limit:?}"),
-            NotRecordedCause::Refused(error) => write!(f, "{error}"),
+            NotRecordedCause::Rejected(error) => write!(f, "{error}"),
             NotRecordedCause::RetryOutside => f.write_str("a retry is outside of the layer"),
             NotRecordedCause::NoId(error) => write!(f, "it has no id: {error}"),
         }

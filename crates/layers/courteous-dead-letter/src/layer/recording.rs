@@ -52,7 +52,7 @@ enum State<B> {
     /// The sink has the letter.
     Pushed(BoxFuture<'static, Result<(), PushError>>),
     /// The letter must not be recorded.
-    Refused(NotRecordedCause),
+    Rejected(NotRecordedCause),
     Done,
 }
 
@@ -65,7 +65,7 @@ impl<B: Body> Recording<B> {
         line: RequestLine,
         letter: Letter,
         body: Option<Collect<B>>,
-        refusal: Option<NotRecordedCause>,
+        rejection: Option<NotRecordedCause>,
     ) -> Self {
         let timeout = settings.record_timeout;
         let mut recording = Self {
@@ -78,9 +78,9 @@ impl<B: Body> Recording<B> {
             timer: Timer::new(timeout),
             body_timer: Timer::new(BODY_TIME.min(timeout / 2)),
         };
-        if let Some(cause) = refusal {
+        if let Some(cause) = rejection {
             recording.show(&letter);
-            recording.state = State::Refused(cause);
+            recording.state = State::Rejected(cause);
         } else if let Some(body) = body {
             recording.state = State::Collecting {
                 letter: Box::new(letter),
@@ -127,10 +127,10 @@ impl<B: Body> Recording<B> {
                 }
                 State::Pushed(receipt) => {
                     let result = ready!(receipt.as_mut().poll(cx));
-                    let refused = |error| NotRecordedCause::Refused(Arc::new(error));
-                    return Poll::Ready(result.map_err(refused));
+                    let rejected = |error| NotRecordedCause::Rejected(Arc::new(error));
+                    return Poll::Ready(result.map_err(rejected));
                 }
-                State::Refused(cause) => return Poll::Ready(Err(cause.clone())),
+                State::Rejected(cause) => return Poll::Ready(Err(cause.clone())),
                 State::Done => return Poll::Pending,
             }
         }

@@ -166,7 +166,7 @@ impl Failed {
     }
 
     /// Whether one of our limits rejected the call before anything was sent.
-    pub(crate) fn was_refused_here(&self) -> bool {
+    pub(crate) fn was_rejected(&self) -> bool {
         self.reason == Reason::Rejected && self.attempts == 0 && !self.maybe_sent
     }
 
@@ -387,16 +387,16 @@ mod tests {
     }
 
     #[test]
-    fn what_a_retry_further_in_may_have_sent_is_not_what_a_limit_refused() {
+    fn what_a_retry_further_in_may_have_sent_is_not_what_a_limit_rejected() {
         // The outer retry knows of no attempt; the inner one has begun one.
         let rejected = Rejected::new(RejectReason::QueueFull);
         let retried = || Retried::new(info(StopReason::Rejected, &[]), rejected.into());
         let call_record = CallRecord::new();
         let failed = of_error(retried(), &call_record).unwrap();
-        assert!(!failed.maybe_sent && failed.was_refused_here());
+        assert!(!failed.maybe_sent && failed.was_rejected());
         call_record.begin_attempt();
         let failed = of_error(retried(), &call_record).unwrap();
-        assert!(failed.maybe_sent && !failed.was_refused_here());
+        assert!(failed.maybe_sent && !failed.was_rejected());
     }
 
     #[test]
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_limit_refused_was_not_sent_and_may_be_later() {
+    fn what_a_limit_rejected_was_not_sent_and_may_be_later() {
         let wait = Duration::from_secs(9);
         let now = Instant::now();
         let rejected = Rejected::new(RejectReason::Paused).with_wait(now, wait);

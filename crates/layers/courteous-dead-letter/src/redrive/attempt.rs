@@ -137,7 +137,7 @@ impl Redrive {
             }
             (None, Some(status)) => refused(status),
             (Some(failed), Some(status)) if would_come_again(failed.reason) => refused(status),
-            (Some(failed), _) if failed.was_refused_here() => {
+            (Some(failed), _) if failed.was_rejected() => {
                 return Attempted::not_sent(NotSent::Limited);
             }
             (Some(failed), _) => self.failed(record, failed, error, began),

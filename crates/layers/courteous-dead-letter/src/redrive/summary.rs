@@ -136,7 +136,7 @@ impl fmt::Display for NotSent {
             Self::Sealed => f.write_str("its body is encrypted with a key that is not here"),
             Self::MayRunTwice => f.write_str("it may have been processed, and might be again"),
             Self::Unreadable { column } => write!(f, "its {column:?} cannot be read"),
-            Self::Limited => f.write_str("a limit has refused it"),
+            Self::Limited => f.write_str("a limit has rejected it"),
             Self::TooLate => f.write_str("the time of its call was over before it could be sent"),
         }
     }

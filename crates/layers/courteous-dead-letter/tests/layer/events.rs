@@ -42,7 +42,7 @@ async fn a_letter_names_reason_status_method_and_origin() {
         format!("INFO courteous::dead_letter recorded reason=not_retried status=503 {of}"),
         format!("INFO courteous::dead_letter recorded reason=not_retried {of}"),
         format!(
-            "ERROR courteous::dead_letter not_recorded reason=not_retried cause=refused error={} status=503 {of}",
+            "ERROR courteous::dead_letter not_recorded reason=not_retried cause=rejected error={} status=503 {of}",
             courteous_dead_letter::PushError::Full
         ),
         format!(

@@ -56,12 +56,12 @@ async fn the_calls_error_is_the_source_of_both_outcomes() {
 }
 
 #[tokio::test]
-async fn a_sink_that_refuses_is_told_of_in_the_response() {
+async fn a_sink_that_rejects_is_told_of_in_the_response() {
     let response = answered(&full(), 503).await;
     assert_eq!(response.status(), 503);
     assert!(DeadLettered::of(&response).is_none());
     let not = NotRecorded::of(&response).unwrap();
-    let NotRecordedCause::Refused(error) = not.cause() else {
+    let NotRecordedCause::Rejected(error) = not.cause() else {
         panic!("{not:?}");
     };
     assert!(matches!(**error, PushError::Full));

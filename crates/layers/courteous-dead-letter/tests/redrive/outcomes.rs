@@ -293,7 +293,7 @@ async fn a_record_is_redriven_so_often_and_then_expires() {
 }
 
 #[tokio::test]
-async fn what_a_limit_of_ours_refuses_is_not_sent_and_counts_no_redrive() {
+async fn what_a_limit_of_ours_rejects_is_not_sent_and_counts_no_redrive() {
     let (clock, store, redrive) = setup();
     let id = push(&store, letter(&clock, HOUR)).await;
     let before = get(&store, id).await.letter;

@@ -7,7 +7,7 @@
 //!           +- failed -> plan -+- go on -> let the response go, drain, wait
 //!                              +- stop --> return the response as it is
 //! error ----+- an inner retry gave up, a total timeout, a key reused -> return it
-//!           +- rejected by a limit -> plan::refused
+//!           +- rejected by a limit -> plan::rejected
 //!           +- failed --------------> plan
 //! ```
 //!

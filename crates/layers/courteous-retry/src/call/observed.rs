@@ -178,7 +178,7 @@ impl<S, K: Keep<B>, B> Call<S, K, B> {
 /// Another attempt that would have been made.
 struct Observation {
     wait: Wait,
-    /// What kind of failure it would have followed; none if an inner limit refused the attempt.
+    /// What kind of failure it would have followed; none if an inner limit rejected the attempt.
     fault: Option<Fault>,
     /// Whether the budget would have allowed it.
     is_paid: bool,

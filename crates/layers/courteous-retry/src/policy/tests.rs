@@ -347,7 +347,7 @@ fn errors_without_a_client_to_ask() {
         Again::Permanent,
     );
     check_error(
-        "refused locally",
+        "rejected locally",
         Rejected::new(RejectReason::QueueFull),
         Again::Permanent,
     );

@@ -28,10 +28,10 @@ enum Attempt {
     Throttled,
     Hinted,
     Error,
-    /// A limit further in refuses it.
-    Refused,
+    /// A limit further in rejects it.
+    Full,
     /// A closed limit does, for 70 ms.
-    Closed,
+    Paused,
     Never,
 }
 
@@ -51,8 +51,8 @@ fn call() -> impl Strategy<Value = Call> {
         2 => Just(Throttled),
         1 => Just(Hinted),
         4 => Just(Error),
-        1 => Just(Refused),
-        2 => Just(Closed),
+        1 => Just(Full),
+        2 => Just(Paused),
         1 => Just(Never),
     ];
     (0..2_000_u64, option::of(0..400_u64), vec(attempt, 0..6)).prop_map(
@@ -76,8 +76,8 @@ const START: u64 = 8;
 impl Count {
     fn reply(&self, attempt: Attempt, is_retry: bool) -> Reply {
         let mut count = self.0.lock().unwrap();
-        let refused = matches!(attempt, Attempt::Refused | Attempt::Closed);
-        count.0 += u64::from(is_retry && !refused);
+        let rejected = matches!(attempt, Attempt::Full | Attempt::Paused);
+        count.0 += u64::from(is_retry && !rejected);
         // A success deposits a fifth of what a retry costs.
         let (sent, succeeded) = *count;
         assert!(
@@ -91,8 +91,8 @@ impl Count {
             Attempt::Throttled => Reply::status(429),
             Attempt::Hinted => Reply::status(429).header("retry-after-ms", "150"),
             Attempt::Error => Reply::error(),
-            Attempt::Refused => Reply::fail(Rejected::new(RejectReason::QueueFull)),
-            Attempt::Closed => {
+            Attempt::Full => Reply::fail(Rejected::new(RejectReason::QueueFull)),
+            Attempt::Paused => {
                 closed_until(tokio::time::Instant::now() + Duration::from_millis(70))
             }
             Attempt::Never => Reply::never(),

@@ -144,12 +144,12 @@ async fn what_is_no_key_on_the_wire_does_not_make_a_post_retryable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_behind_another_retry_does_not_prove_that_nothing_was_sent() {
+async fn a_rejection_behind_another_retry_does_not_prove_that_nothing_was_sent() {
     let start = Instant::now();
     let closed = move || closed_until(start + Duration::from_secs(5));
     let inner = steady().with_max_wait(Duration::from_secs(1));
     let outer = steady();
-    // The inner retry sends once, is refused, and gives up.
+    // The inner retry sends once, is rejected, and gives up.
     let probe = Probe::new().replies([Reply::status(503), closed()]);
     let stack = outer.layer(inner.layer(probe.clone()));
     let error = stack

@@ -586,12 +586,12 @@ async fn a_refusal_that_was_read_before_is_not_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_limit_is_waited_for_outside_and_its_refusals_are_no_attempts() {
+async fn a_closed_limit_is_waited_for_outside_and_its_rejections_are_no_attempts() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let layer = steady().with_max_attempts(2).unwrap();
     let probe = Probe::new();
-    // Refused twice, tried, refused, tried.
+    // Rejected twice, tried, rejected, tried.
     probe.script([closed_until(at(2))]);
     let service = layer.layer(probe.clone());
     let mut call = Task::new(send(&service, request(Method::GET)));
@@ -625,7 +625,7 @@ async fn a_closed_limit_is_waited_for_outside_and_its_refusals_are_no_attempts()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_costs_no_budget_and_tells_what_the_last_response_was() {
+async fn a_rejection_costs_no_budget_and_tells_what_the_last_response_was() {
     let probe = Probe::new().replies([
         Reply::status(503).header("x-trace", "9"),
         Reply::fail(Rejected::new(RejectReason::QueueFull)),
@@ -712,7 +712,7 @@ async fn the_budget_is_shared_by_all_services_of_the_layer_and_ends_the_retries(
     let whole = (3, StopReason::AttemptsExhausted);
     assert_eq!(stops, [whole, whole, whole, whole, (1, spent)]);
     assert_eq!(
-        (layer.budget().retries(), layer.budget().refusals()),
+        (layer.budget().retries(), layer.budget().rejections()),
         (8, 1)
     );
 }
@@ -877,7 +877,7 @@ async fn one_pending_call_does_not_disturb_the_service_that_made_it() {
 }
 
 #[test]
-fn wrong_settings_are_refused_where_they_are_written() {
+fn wrong_settings_are_rejected_where_they_are_written() {
     let error = Budget::builder()
         .deposit(1.5)
         .build()
@@ -899,7 +899,7 @@ fn wrong_settings_are_refused_where_they_are_written() {
 }
 
 #[test]
-fn no_attempts_at_all_are_refused_where_they_are_written() {
+fn no_attempts_at_all_are_rejected_where_they_are_written() {
     let error = RetryLayer::new().with_max_attempts(0).unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -141,7 +141,7 @@ async fn a_budget_of_its_own_is_charged_once_for_each_call_that_would_have_been_
     assert_eq!(probe.calls(), calls);
     let observed = budget.observed();
     assert_eq!(observed.retries(), switch.count(Decision::Retry));
-    assert_eq!((observed.balance(), observed.refusals()), (0.0, 1));
+    assert_eq!((observed.balance(), observed.rejections()), (0.0, 1));
     assert_eq!((budget.balance(), budget.retries()), (start, 0));
 
     for _ in 0..5 {

@@ -31,7 +31,7 @@ where
     service.clone().oneshot(request).await
 }
 
-fn is_refused(sent: Sent) -> bool {
+fn is_rejected(sent: Sent) -> bool {
     let error = sent.map(drop).unwrap_err();
     let info = retried(&error).info();
     assert_eq!(
@@ -43,7 +43,7 @@ fn is_refused(sent: Sent) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_operation_under_one_key_is_refused_wherever_it_goes() {
+async fn a_second_operation_under_one_key_is_rejected_wherever_it_goes() {
     for second in ["http://api.test/a", "http://api.test/b"] {
         for first in [|| Reply::ok(), || Reply::status(404), || Reply::status(503)] {
             let probe = Probe::new().otherwise(move |_| first());
@@ -51,29 +51,29 @@ async fn a_second_operation_under_one_key_is_refused_wherever_it_goes() {
             let service = layer.layer(probe.clone());
             assert!(send(&service, &parts, "http://api.test/a").await.is_ok());
             let calls = probe.calls();
-            assert!(is_refused(send(&service, &parts, second).await));
+            assert!(is_rejected(send(&service, &parts, second).await));
             assert_eq!(probe.calls(), calls, "{second}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_operation_is_refused_while_the_first_is_under_way_and_by_another_retry_too() {
+async fn a_second_operation_is_rejected_while_the_first_is_under_way_and_by_another_retry_too() {
     let parts = claimed();
     let probe = Probe::new().otherwise(|_| Reply::never());
     let first = steady().layer(probe.clone());
     let mut call = Task::new(send(&first, &parts, "http://api.test/a"));
     assert!(call.settle().await.is_pending());
     let other = steady().layer(probe.clone());
-    assert!(is_refused(send(&other, &parts, "http://api.test/b").await));
+    assert!(is_rejected(send(&other, &parts, "http://api.test/b").await));
     assert_eq!(probe.calls(), 1);
     drop(call);
     // It may have been sent.
-    assert!(is_refused(send(&other, &parts, "http://api.test/a").await));
+    assert!(is_rejected(send(&other, &parts, "http://api.test/a").await));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_is_off_refuses_a_second_operation_as_well() {
+async fn a_retry_that_is_off_rejects_a_second_operation_as_well() {
     let mut parts = claimed();
     parts.extensions.insert(NoRetry);
     let off: [RetryLayer; 2] = [steady(), steady().with_max_attempts(1).unwrap()];
@@ -82,7 +82,7 @@ async fn a_retry_that_is_off_refuses_a_second_operation_as_well() {
         parts.extensions.insert(KeyClaim::new());
         let service = layer.layer(Probe::new());
         assert!(send(&service, &parts, "http://api.test/a").await.is_ok());
-        assert!(is_refused(
+        assert!(is_rejected(
             send(&service, &parts, "http://api.test/b").await
         ));
     }
@@ -108,12 +108,12 @@ async fn each_attempt_of_a_retry_outside_may_send_one_operation() {
             send(&inner, &parts, "http://api.test/b").await
         }
     });
-    assert!(is_refused_inside(
+    assert!(is_rejected_inside(
         send(&steady().layer(splitter), &claimed(), "http://api.test/").await
     ));
 }
 
-fn is_refused_inside(sent: Sent) -> bool {
+fn is_rejected_inside(sent: Sent) -> bool {
     let error = sent.map(drop).unwrap_err();
     let rejected = find_cause::<Rejected>(&*error).unwrap();
     rejected.reason() == RejectReason::KeyReused
@@ -135,7 +135,7 @@ async fn the_same_operation_may_follow_where_the_first_was_not_acted_on() {
         ("proxy", || Reply::status(407), true),
         ("elsewhere", || Reply::status(421), true),
         ("never sent", refused, true),
-        ("refused here", full, true),
+        ("rejected here", full, true),
         ("reset", Reply::error, false),
         ("forbidden", || Reply::status(403), false),
         ("answered", Reply::ok, false),
@@ -188,7 +188,7 @@ async fn what_is_inside_of_a_retry_that_makes_one_attempt_shares_its_claim() {
                 send(&steady().layer(middle), &claimed(), "http://api.test/").await
             }
         };
-        assert!(is_refused_inside(sent));
+        assert!(is_rejected_inside(sent));
         assert_eq!(probe.calls(), 1, "{outer}");
     }
 }
@@ -205,14 +205,14 @@ async fn each_attempt_of_a_retry_within_another_shares_a_claim_of_its_own() {
         }
     });
     let stack = steady().layer(steady().layer(splitter));
-    assert!(is_refused_inside(
+    assert!(is_rejected_inside(
         send(&stack, &claimed(), "http://api.test/").await
     ));
     assert_eq!(probe.calls(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn safe_requests_of_a_keyed_call_neither_claim_its_key_nor_are_refused() {
+async fn safe_requests_of_a_keyed_call_neither_claim_its_key_nor_are_rejected() {
     let probe = Probe::new().otherwise(|seen| match seen.method {
         Method::POST => Reply::status(303),
         _ => Reply::ok(),
@@ -231,12 +231,14 @@ async fn safe_requests_of_a_keyed_call_neither_claim_its_key_nor_are_refused() {
     }
     for method in [Method::PUT, Method::DELETE, Method::PATCH] {
         safe.method = method;
-        assert!(is_refused(send(&service, &safe, "http://api.test/a").await));
+        assert!(is_rejected(
+            send(&service, &safe, "http://api.test/a").await
+        ));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_for_the_key_leaves_the_record_of_the_first_operation_as_it_is() {
+async fn a_rejection_for_the_key_leaves_the_record_of_the_first_operation_as_it_is() {
     let record = CallRecord::new();
     let mut parts = claimed();
     parts.extensions.insert(record.clone());
@@ -245,7 +247,7 @@ async fn a_refusal_for_the_key_leaves_the_record_of_the_first_operation_as_it_is
         _ => Reply::never(),
     }));
     assert!(send(&service, &parts, "http://api.test/a").await.is_ok());
-    assert!(is_refused(
+    assert!(is_rejected(
         send(&service, &parts, "http://api.test/b").await
     ));
     assert_eq!((record.attempts(), record.is_maybe_sent()), (1, true));
@@ -253,7 +255,7 @@ async fn a_refusal_for_the_key_leaves_the_record_of_the_first_operation_as_it_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_of_which_a_second_operation_was_refused_may_have_been_processed() {
+async fn an_attempt_of_which_a_second_operation_was_rejected_may_have_been_processed() {
     let probe = Probe::new();
     let inner = steady().layer(probe.clone());
     let splitter = tower::service_fn(move |request: Request<Body>| {
@@ -279,13 +281,13 @@ async fn an_attempt_of_which_a_second_operation_was_refused_may_have_been_proces
     assert_eq!(record.attempts(), 1);
     // Nor can the call's key be used for another operation.
     let service = outer.layer(probe);
-    assert!(is_refused(
+    assert!(is_rejected(
         send(&service, &parts, "http://api.test/c").await
     ));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_for_the_key_gives_the_inner_services_permit_back() {
+async fn a_rejection_for_the_key_gives_the_inner_services_permit_back() {
     let parts = claimed();
     let inner = ServiceBuilder::new()
         .concurrency_limit(1)
@@ -295,10 +297,10 @@ async fn a_refusal_for_the_key_gives_the_inner_services_permit_back() {
     let second = Request::from_parts(parts.clone(), body("payload"));
     let ready = ServiceExt::<Request<Body>>::ready(&mut service).await;
     let call = ready.unwrap().call(second);
-    assert!(is_refused(call.await));
+    assert!(is_rejected(call.await));
     let mut other = inner;
     let ready = ServiceExt::<Request<Body>>::ready(&mut other);
     let ready = timeout(Duration::from_secs(1), ready).await;
-    assert!(ready.is_ok(), "the service that refused has its permit");
+    assert!(ready.is_ok(), "the service that rejected has its permit");
     drop(service);
 }

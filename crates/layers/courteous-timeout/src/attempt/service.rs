@@ -41,7 +41,7 @@ use crate::{
 ///
 /// # Readiness
 /// The inner service's. Nothing is reserved, and the wait for it is not counted. An attempt that is
-/// refused, as there is no time left, leaves the inner service ready for the next call.
+/// rejected, as there is no time left, leaves the inner service ready for the next call.
 ///
 /// # Cancel safety
 /// Dropping the response future drops the inner one and the timer. Both are also gone once it has

@@ -240,7 +240,7 @@ async fn a_server_that_says_nothing_is_waited_for_no_longer_than_was_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn letters_beyond_the_bound_are_refused_at_once_and_counted() {
+async fn letters_beyond_the_bound_are_rejected_at_once_and_counted() {
     // No server listens there.
     let builder = PostgresStore::builder("postgres://postgres@127.0.0.1:1/postgres").unwrap();
     let (two, bytes) = (
@@ -255,7 +255,7 @@ async fn letters_beyond_the_bound_are_refused_at_once_and_counted() {
     let (_first, _second) = (store.push(letter(1)), store.push(letter(2)));
     assert!(matches!(store.push(letter(3)).await, Err(PushError::Full)));
     let backlog = store.backlog();
-    assert_eq!((backlog.letters, backlog.refused), (2, 1));
+    assert_eq!((backlog.letters, backlog.rejected), (2, 1));
 
     let many = NonZeroUsize::new(100).unwrap();
     let few = NonZeroU32::new(4 << 10).unwrap();

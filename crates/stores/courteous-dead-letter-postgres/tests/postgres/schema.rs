@@ -31,7 +31,7 @@ async fn many_machines_start_at_once_on_an_empty_database() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_and_left_as_it_is() {
+async fn a_newer_schema_is_rejected_and_left_as_it_is() {
     let Some(database) = Database::start().await else {
         return;
     };

@@ -55,7 +55,7 @@ async fn letters_are_kept_on_this_machine_while_postgres_is_away_and_handed_over
         local.stats().await.unwrap().total() == 0
     })
     .await;
-    assert_eq!(store.backlog().refused, 0);
+    assert_eq!(store.backlog().rejected, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,21 +87,21 @@ async fn what_an_earlier_process_has_spilled_is_handed_over_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_spill_refuses_letters_and_counts_them() {
+async fn a_full_spill_rejects_letters_and_counts_them() {
     let builder = PostgresStore::builder("postgres://postgres@127.0.0.1:1/postgres").unwrap();
     let three = NonZeroU64::new(3).unwrap();
     let store = builder.with_spill(MemoryStore::new(), three).open();
-    let mut refused = 0;
+    let mut rejected = 0;
     for number in 0..5 {
         match store.push(letter(number)).await {
             Ok(()) => {}
-            Err(PushError::Full) => refused += 1,
+            Err(PushError::Full) => rejected += 1,
             Err(error) => panic!("{error:?}"),
         }
     }
-    assert_eq!(refused, 2);
+    assert_eq!(rejected, 2);
     wait_for("it is seen", async || store.backlog().spilled == 3).await;
-    assert_eq!(store.backlog().refused, 2);
+    assert_eq!(store.backlog().rejected, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,7 +169,7 @@ async fn letters_are_kept_on_this_machine_while_postgres_refuses_all_of_them() {
     execute("ALTER TABLE courteous_dead_letter OWNER TO shop").await;
     wait_for("all are handed over", async || store.backlog().spilled == 0).await;
     assert_eq!(all(&store).await.len(), 21);
-    assert_eq!(store.backlog().refused, 0);
+    assert_eq!(store.backlog().rejected, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,7 +187,7 @@ async fn a_letter_is_not_said_to_be_kept_in_a_spill_whose_file_was_removed() {
         let error = store.push(letter(2)).await.unwrap_err();
         let found = find_cause::<SqliteError>(&error).map(SqliteError::fault);
         assert_eq!(found, Some(SqliteFault::Moved), "{name}: {error:?}");
-        assert_eq!(store.backlog().refused, 1);
+        assert_eq!(store.backlog().rejected, 1);
         // The store goes on without a spill.
         server.restart();
         wait_for("it is back", async || store.push(letter(3)).await.is_ok()).await;

@@ -56,7 +56,7 @@ fn a_file_that_must_be_there_is_not_created() {
 }
 
 #[test]
-fn a_newer_schema_is_refused_and_left_as_it_is() {
+fn a_newer_schema_is_rejected_and_left_as_it_is() {
     let (path, _folder) = path();
     drop(SqliteStore::open(&path).unwrap());
     intruder(&path)
@@ -76,7 +76,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn a_file_of_somebody_else_is_refused_and_left_as_it_is() {
+fn a_file_of_another_program_is_rejected_and_left_as_it_is() {
     let (path, _folder) = path();
     fs::write(
         &path,

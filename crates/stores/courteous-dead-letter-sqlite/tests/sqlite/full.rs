@@ -9,7 +9,7 @@ use crate::{claim, fence, heavy_letter, intruder, letter, numbers, push, settle}
 const KIB: usize = 1024;
 
 #[tokio::test]
-async fn a_full_file_refuses_letters_and_can_be_emptied() {
+async fn a_full_file_rejects_letters_and_can_be_emptied() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
     let settings = SqliteSettings::new().with_max_file_bytes(512 * KIB as u64);
@@ -29,7 +29,7 @@ async fn a_full_file_refuses_letters_and_can_be_emptied() {
         "what was acknowledged is there"
     );
     // The file is full, and not the queue.
-    assert_eq!((store.refused(), store.queued()), (0, 0));
+    assert_eq!((store.rejected(), store.queued()), (0, 0));
 
     // Stored letters can be settled, even if that takes more room.
     for record in claim(&store, kept).await {
@@ -81,7 +81,7 @@ async fn a_letter_that_does_not_fit_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_letters_at_once_and_counts_them() {
+async fn a_full_queue_rejects_letters_at_once_and_counts_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
     let store = SqliteSettings::new()
@@ -96,7 +96,7 @@ async fn a_full_queue_refuses_letters_at_once_and_counts_them() {
         let error = store.push(letter(number)).await.unwrap_err();
         assert!(matches!(error, PushError::Full), "{error:?}");
     }
-    assert_eq!((store.queued(), store.refused()), (10, 5));
+    assert_eq!((store.queued(), store.rejected()), (10, 5));
     lock.execute_batch("ROLLBACK").unwrap();
     for push in pushes.drain(..) {
         push.await.unwrap();
@@ -108,7 +108,7 @@ async fn a_full_queue_refuses_letters_at_once_and_counts_them() {
     let first = store.push(heavy_letter(10, 60 * KIB));
     let error = store.push(heavy_letter(11, 10 * KIB)).await.unwrap_err();
     assert!(matches!(error, PushError::Full), "{error:?}");
-    assert_eq!(store.refused(), 6);
+    assert_eq!(store.rejected(), 6);
     lock.execute_batch("ROLLBACK").unwrap();
     first.await.unwrap();
     push(&store, 11..12).await;

@@ -45,7 +45,7 @@ async fn pushes_wait_for_a_locked_file_and_are_kept_in_one_transaction() {
     assert!((1..=2).contains(&commits), "{commits}");
     assert_eq!(numbers(&store).await, Vec::from_iter(0..1000));
     assert_eq!(
-        (store.queued(), store.queued_bytes(), store.refused()),
+        (store.queued(), store.queued_bytes(), store.rejected()),
         (0, 0, 0)
     );
 }

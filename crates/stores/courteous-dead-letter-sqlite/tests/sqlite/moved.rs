@@ -189,6 +189,6 @@ fn what_was_acknowledged_after_a_copy_in_the_same_process_is_there_after_a_kill(
     assert_eq!(
         kept.len() as u32,
         (ROUNDS + 1) * LETTERS,
-        "nothing was refused"
+        "nothing was rejected"
     );
 }

@@ -105,7 +105,7 @@ async fn a_look_sees_what_was_written_since_the_store_was_opened() {
 }
 
 #[test]
-fn a_file_that_is_no_store_is_refused_by_a_reader_as_well() {
+fn a_file_that_is_no_store_is_rejected_by_a_reader_as_well() {
     let (path, folder) = open_folder();
     assert_eq!(
         fault(&SqliteStore::open_read_only(&path).unwrap_err()),

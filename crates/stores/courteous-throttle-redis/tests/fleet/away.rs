@@ -22,30 +22,30 @@ fn impatient() -> Load {
 }
 
 #[test]
-fn calls_are_refused_as_unavailable_while_redis_is_away_and_sent_when_it_is_back() {
+fn calls_are_rejected_as_unavailable_while_redis_is_away_and_sent_when_it_is_back() {
     let Some(mut redis) = Redis::start() else {
         return;
     };
     let fleet = Fleet::start(WORKERS, impatient(), |_| bucket(&redis.url(), quota()));
     fleet.each_sends(20);
     redis.pause();
-    fleet.refuses(50, RejectReason::Unavailable);
+    fleet.rejects(50, RejectReason::Unavailable);
     redis.resume();
     fleet.each_sends(20);
     redis.kill();
-    fleet.refuses(50, RejectReason::Unavailable);
+    fleet.rejects(50, RejectReason::Unavailable);
     redis.restart();
     fleet.each_sends(20);
     fleet.stop().assert_within(quota());
 }
 
 /// If Redis does not answer, calls end at their deadlines. Nothing else would end them in time, as
-/// the bucket is more patient than the test. The reason of a refusal depends on what comes first on
+/// the bucket is more patient than the test. The reason of a rejection depends on what comes first on
 /// a busy machine: the deadline, or the sign that Redis is away. Sooner or later the sign comes
 /// first.
 pub(crate) async fn no_call_outlives_its_deadline(bucket: &RedisBucket) {
     let bucket = bucket.clone().with_patience(10 * BOUND);
-    let refused_after = async |patience| {
+    let rejected_after = async |patience| {
         let deadline = Instant::now() + Duration::from_millis(patience);
         let ask = Ask::new(NonZeroU32::MIN).with_latest(deadline, RejectReason::Deadline);
         let outcome = timeout(BOUND, send(&bucket, &ask)).await;
@@ -53,12 +53,12 @@ pub(crate) async fn no_call_outlives_its_deadline(bucket: &RedisBucket) {
         rejected.reason()
     };
     for patience in [50, 200, 700] {
-        let reason = refused_after(patience).await;
+        let reason = rejected_after(patience).await;
         let expected = [RejectReason::Unavailable, RejectReason::Deadline];
         assert!(expected.contains(&reason), "{reason:?} after {patience} ms");
     }
     let end = Instant::now() + BOUND;
-    while refused_after(700).await != RejectReason::Unavailable {
+    while rejected_after(700).await != RejectReason::Unavailable {
         assert!(Instant::now() < end, "{:?}", bucket.last_error());
     }
 }
@@ -89,7 +89,7 @@ fn calls_without_a_deadline_wait_for_the_stated_patience() {
     });
     fleet.each_sends(20);
     redis.kill();
-    fleet.refuses(50, RejectReason::Unavailable);
+    fleet.rejects(50, RejectReason::Unavailable);
     redis.restart();
     fleet.each_sends(20);
     fleet.stop().assert_within(quota());

@@ -56,7 +56,7 @@ fn a_call_that_costs_five_counts_five_times() {
 }
 
 #[tokio::test]
-async fn a_call_that_costs_more_than_a_lease_can_hold_is_refused_at_once() {
+async fn a_call_that_costs_more_than_a_lease_can_hold_is_rejected_at_once() {
     let Some(redis) = Redis::start() else { return };
     let bucket = bucket(&redis.url(), quota());
     let dearest = NonZeroU32::new(bucket.max_cost()).unwrap();

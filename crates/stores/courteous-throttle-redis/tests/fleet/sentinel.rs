@@ -65,7 +65,7 @@ fn a_primary_that_is_killed_and_comes_back_as_a_replica_and_is_promoted_again() 
     let fleet = fleet(&sentinel);
     fleet.each_sends(20);
     first.kill();
-    fleet.refuses(50, RejectReason::Unavailable);
+    fleet.rejects(50, RejectReason::Unavailable);
     sentinel.await_promotion(&second);
     fleet.each_sends(20);
     first.restart();
@@ -85,7 +85,7 @@ fn a_primary_that_hangs_while_its_replica_is_promoted() {
     let fleet = fleet(&sentinel);
     fleet.each_sends(20);
     first.pause();
-    fleet.refuses(50, RejectReason::Unavailable);
+    fleet.rejects(50, RejectReason::Unavailable);
     sentinel.await_promotion(&second);
     fleet.each_sends(20);
     // For a while, the old primary does not know that it is a primary no longer.
@@ -160,7 +160,7 @@ fn sentinels_that_are_away_hold_up_only_those_who_have_to_connect() {
     first
         .command(&["CLIENT", "KILL", "TYPE", "normal"])
         .unwrap();
-    fleet.refuses(50, RejectReason::Unavailable);
+    fleet.rejects(50, RejectReason::Unavailable);
     sentinel.restart();
     fleet.each_sends(20);
     fleet.stop().assert_within(quota());

@@ -42,7 +42,7 @@ pub(crate) async fn send_one(bucket: &RedisBucket) {
     }
 }
 
-/// Makes calls that are refused, as there is no way to Redis, until the fault contains `text`.
+/// Makes calls that are rejected, as there is no way to Redis, until the fault contains `text`.
 /// Returns the fault. On a busy machine a connection may first be too slow, which is another fault.
 pub(crate) async fn fault(bucket: &RedisBucket, text: &str) -> String {
     let end = time::Instant::now() + BOUND;

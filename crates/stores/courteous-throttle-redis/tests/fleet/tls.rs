@@ -40,7 +40,7 @@ fn a_redis_by_tls_that_is_restarted() {
 }
 
 #[tokio::test]
-async fn a_server_whose_authority_is_not_trusted_is_refused_and_the_fault_says_so() {
+async fn a_server_whose_authority_is_not_trusted_is_rejected_and_the_fault_says_so() {
     let authority = Authority::new("ours");
     let folder = authority.server(LOCAL);
     let Some(redis) = Redis::secure(folder.path(), &[]) else {
@@ -59,7 +59,7 @@ async fn a_server_whose_authority_is_not_trusted_is_refused_and_the_fault_says_s
 }
 
 #[tokio::test]
-async fn a_server_by_another_name_is_refused_and_the_fault_says_so() {
+async fn a_server_by_another_name_is_rejected_and_the_fault_says_so() {
     let authority = Authority::new("ours");
     let folder = authority.server(&["localhost"]);
     let Some(redis) = Redis::secure(folder.path(), &[]) else {

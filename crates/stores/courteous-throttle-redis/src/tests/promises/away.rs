@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn without_redis_a_call_is_refused_at_its_deadline_and_not_before() {
+fn without_redis_a_call_is_rejected_at_its_deadline_and_not_before() {
     paused(async {
         let redis = redis();
         let bucket = warm(&redis, 10, 1).await;
@@ -14,8 +14,8 @@ fn without_redis_a_call_is_refused_at_its_deadline_and_not_before() {
                 sleep(ms(1_000)).await;
                 let start = Instant::now();
                 let ask = one().with_latest(start + ms(300), reason);
-                let refused = send(&bucket, &ask, &Sent::default(), Duration::ZERO).await;
-                assert_eq!(refused, Err(RejectReason::Unavailable), "{hung}");
+                let rejected = send(&bucket, &ask, &Sent::default(), Duration::ZERO).await;
+                assert_eq!(rejected, Err(RejectReason::Unavailable), "{hung}");
                 assert_eq!(start.elapsed(), ms(300));
             }
         }
@@ -41,17 +41,17 @@ fn without_redis_and_without_a_deadline_patience_ends() {
         redis.state().away = true;
         let bucket = RedisBucket::new(&redis.open(), "away", rate(10, 1)).with_patience(ms(2_000));
         let start = Instant::now();
-        let refused = send(&bucket, &one(), &Sent::default(), Duration::ZERO).await;
-        assert_eq!(refused, Err(RejectReason::Unavailable));
+        let rejected = send(&bucket, &one(), &Sent::default(), Duration::ZERO).await;
+        assert_eq!(rejected, Err(RejectReason::Unavailable));
         assert!((ms(2_000)..ms(2_010)).contains(&start.elapsed()));
         // The next call need not wait for that.
         let start = Instant::now();
-        let refused = send(&bucket, &one(), &Sent::default(), Duration::ZERO).await;
+        let rejected = send(&bucket, &one(), &Sent::default(), Duration::ZERO).await;
         assert_eq!(
-            (refused, start.elapsed()),
+            (rejected, start.elapsed()),
             (Err(RejectReason::Unavailable), ms(0))
         );
-        // No call is refused for an outage that was long ago.
+        // No call is rejected for an outage that was long ago.
         redis.state().away = false;
         sleep(ms(2_000)).await;
         send(&bucket, &one(), &Sent::default(), Duration::ZERO)
@@ -197,8 +197,8 @@ fn answers_that_take_longer_than_a_lease_count_as_an_outage() {
         redis.state().delay = ms(400);
         let bucket = RedisBucket::new(&redis.open(), "far", rate(100, 1));
         let ask = one().with_latest(Instant::now() + ms(10_000), RejectReason::Deadline);
-        let refused = send(&bucket, &ask, &Sent::default(), Duration::ZERO).await;
-        assert_eq!(refused, Err(RejectReason::Unavailable));
+        let rejected = send(&bucket, &ask, &Sent::default(), Duration::ZERO).await;
+        assert_eq!(rejected, Err(RejectReason::Unavailable));
         assert!(bucket.gauges().late() > 0);
         // Redis is not asked again and again.
         assert!(

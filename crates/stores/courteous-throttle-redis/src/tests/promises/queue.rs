@@ -1,4 +1,4 @@
-//! Tests of waiters, and of the reasons for which they are refused.
+//! Tests of waiters, and of the reasons for which they are rejected.
 
 use std::{
     convert::Infallible,
@@ -14,7 +14,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::*;
 
 #[test]
-fn what_costs_more_than_a_lease_can_hold_is_refused_at_once() {
+fn what_costs_more_than_a_lease_can_hold_is_rejected_at_once() {
     paused(async {
         let redis = redis();
         let bucket = warm(&redis, 100, 20).await;
@@ -163,7 +163,7 @@ fn failing_fast_gets_through_all_the_same() {
 }
 
 #[test]
-fn a_wait_that_is_certain_to_end_too_late_is_refused_at_once() {
+fn a_wait_that_is_certain_to_end_too_late_is_rejected_at_once() {
     paused(async {
         let redis = redis();
         let bucket = warm(&redis, 10, 5).await;
@@ -172,9 +172,9 @@ fn a_wait_that_is_certain_to_end_too_late_is_refused_at_once() {
         sleep(ms(2_000)).await;
         let start = Instant::now();
         let ask = one().with_latest(start + ms(1_500), RejectReason::MaxWait);
-        let refused = send(&bucket, &ask, &Sent::default(), Duration::ZERO).await;
+        let rejected = send(&bucket, &ask, &Sent::default(), Duration::ZERO).await;
         assert_eq!(
-            (refused, start.elapsed()),
+            (rejected, start.elapsed()),
             (Err(RejectReason::MaxWait), ms(0))
         );
     });

@@ -39,9 +39,9 @@ fn a_429_is_told_though_redis_was_away_and_nobody_waits() {
         sleep(ms(3_000)).await;
         let start = Instant::now();
         let ask = one().with_latest(start + ms(2_000), RejectReason::Deadline);
-        let refused = send(&other, &ask, &Sent::default(), Duration::ZERO).await;
-        assert_eq!(refused, Err(RejectReason::Deadline));
-        assert!(start.elapsed() < ms(200), "refused once that is certain");
+        let rejected = send(&other, &ask, &Sent::default(), Duration::ZERO).await;
+        assert_eq!(rejected, Err(RejectReason::Deadline));
+        assert!(start.elapsed() < ms(200), "rejected once that is certain");
         assert!(other.closed_until().is_some());
     });
 }
@@ -101,8 +101,8 @@ fn a_pace_whose_call_is_lost_is_told_with_the_next_one() {
         redis.state().hung = true;
         TokenStore::pace(&bucket, 1, ms(60_000));
         let ask = one().with_latest(Instant::now() + ms(1_000), RejectReason::Deadline);
-        let refused = send(&bucket, &ask, &Sent::default(), Duration::ZERO).await;
-        assert_eq!(refused, Err(RejectReason::Unavailable));
+        let rejected = send(&bucket, &ask, &Sent::default(), Duration::ZERO).await;
+        assert_eq!(rejected, Err(RejectReason::Unavailable));
         assert!(!told());
         redis.state().hung = false;
         sleep(ms(2_000)).await;
@@ -235,8 +235,8 @@ fn a_pause_of_two_hours_closes_the_bucket_for_all_workers() {
             for bucket in [&bucket, &other] {
                 let latest = Instant::now() + ms(30_000);
                 let ask = one().with_latest(latest, RejectReason::Deadline);
-                let refused = send(bucket, &ask, &Sent::default(), Duration::ZERO).await;
-                assert_eq!(refused, Err(RejectReason::Deadline));
+                let rejected = send(bucket, &ask, &Sent::default(), Duration::ZERO).await;
+                assert_eq!(rejected, Err(RejectReason::Deadline));
             }
             tries += 1;
             sleep(ms(600_000)).await;
