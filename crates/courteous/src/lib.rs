@@ -110,7 +110,7 @@
 //!
 //! # The end of a client
 //!
-//! [`Courteous::close`] refuses new calls, and waits until those in flight have ended, to the end of their response bodies, and
+//! [`Courteous::close`] rejects new calls, and waits until those in flight have ended, to the end of their response bodies, and
 //! their dead letters are durable, or until a deadline. See [`client::close`] for what it leaves alone, and for a stack that was
 //! composed by hand. The example `axum_shutdown` is a service that closes its client at SIGTERM.
 //!

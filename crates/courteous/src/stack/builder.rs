@@ -80,7 +80,7 @@ use crate::{client::Closer, stack::Settings};
 /// # }
 /// ```
 ///
-/// Settings that contradict each other are refused when the stack is built:
+/// Settings that contradict each other are rejected when the stack is built:
 ///
 /// ```
 /// # use std::time::Duration;
@@ -134,7 +134,7 @@ impl Stack<PerOrigin, GrpcStatusLayer> {
     ///
     /// | what | how |
     /// |---|---|
-    /// | every error is a `tonic::Status` | [`GrpcStatusLayer`] is outermost: a timeout is DEADLINE_EXCEEDED, a refusal by a limit RESOURCE_EXHAUSTED |
+    /// | every error is a `tonic::Status` | [`GrpcStatusLayer`] is outermost: a timeout is DEADLINE_EXCEEDED, a rejection by a limit RESOURCE_EXHAUSTED |
     /// | the server is told how much time is left | `grpc-timeout` of each attempt, unless [`with_attempt_timeout`](Self::with_attempt_timeout) brings another field: the attempt timeout, or what is left of the call |
     /// | the timeout of a single call | `tonic::Request::set_timeout`: that of the whole call, with all its attempts |
     /// | what a failure means | [`TonicClassifier`], unless [`with_retry`](Self::with_retry) brings another one |
