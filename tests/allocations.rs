@@ -22,6 +22,7 @@ use std::{
 use bytes::Bytes;
 use courteous::{BoxClient, client::CloseLayer};
 use courteous_concurrency::ConcurrencyLimitLayer;
+use courteous_core::{CallContext, CallRecord};
 use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_retry::RetryLayer;
 use courteous_throttle::{Rate, ThrottleLayer};
@@ -112,6 +113,16 @@ fn owned_request() -> Request<Full<Bytes>> {
     Request::from_parts(parts, body)
 }
 
+/// A request with a record, which was made before, as a layer outside does.
+fn recorded<const OWNED: bool>() -> Request<Full<Bytes>> {
+    let mut request = match OWNED {
+        true => owned_request(),
+        false => realistic_request(),
+    };
+    CallRecord::of_or_insert(request.extensions_mut());
+    request
+}
+
 /// The allocations of one call; the request and the service are made before. The result is the
 /// least of many runs, as the test's other threads may allocate.
 fn allocations<S, RB>(service: &S, clone: bool, request: fn() -> Request<Full<Bytes>>) -> usize
@@ -170,6 +181,20 @@ where
         .unwrap_or(usize::MAX)
 }
 
+/// The allocations that `layer` adds to a call with a record: in the realistic case, and with a
+/// request of owned bytes.
+fn added_with_record<L, S, RB>(layer: &L) -> [usize; 2]
+where
+    L: Layer<Inner, Service = S>,
+    S: Service<Request<Full<Bytes>>, Response = Response<RB>> + Clone,
+{
+    let service = layer.layer(Inner { pending: true });
+    [
+        allocations(&service, true, recorded::<false>),
+        allocations(&service, true, recorded::<true>),
+    ]
+}
+
 /// The allocations that `layer` adds: at the floor, in the realistic case, and with a request of
 /// owned bytes.
 fn added<L, S, RB>(layer: &L) -> [usize; 3]
@@ -226,6 +251,31 @@ fn a_call_that_neither_waits_nor_fails_allocates_exactly_this_often() {
         // One context for all layers, which is not copied with the snapshot.
         ("all six", added(&all), [3, 7, 8]),
     ];
+    // With a record, its map holds the claim and the context, too, and is not copied with the
+    // snapshot: two allocations less for the first of them, and none more.
+    let with_record = [
+        ("nothing", added_with_record(&Identity::new()), [0, 0]),
+        (
+            "idempotency key",
+            added_with_record(&idempotency_key),
+            [3, 3],
+        ),
+        ("total timeout", added_with_record(&total_timeout), [1, 1]),
+        ("retry", added_with_record(&retry), [2, 3]),
+        (
+            "concurrency limit",
+            added_with_record(&concurrency_limit),
+            [0, 0],
+        ),
+        ("throttle", added_with_record(&throttle), [0, 0]),
+        (
+            "attempt timeout",
+            added_with_record(&attempt_timeout),
+            [0, 0],
+        ),
+        ("close", added_with_record(&CloseLayer::new()), [0, 0]),
+        ("all six", added_with_record(&all), [5, 6]),
+    ];
     println!("| allocations added by | floor | realistic | owned |\n|---|---:|---:|---:|");
     for (name, [floor, realistic, owned], _) in table {
         println!("| {name} | {floor} | {realistic} | {owned} |");
@@ -233,6 +283,51 @@ fn a_call_that_neither_waits_nor_fails_allocates_exactly_this_often() {
     for (name, measured, expected) in table {
         assert_eq!(measured, expected, "{name}: [floor, realistic, owned]");
     }
+    println!("| with a record | realistic | owned |\n|---|---:|---:|");
+    for (name, [realistic, owned], _) in with_record {
+        println!("| {name} | {realistic} | {owned} |");
+    }
+    for (name, measured, expected) in with_record {
+        assert_eq!(
+            measured, expected,
+            "{name}, with a record: [realistic, owned]"
+        );
+    }
+}
+
+/// The allocations of `change`.
+fn counted<T>(mut change: impl FnMut() -> T) -> usize {
+    let runs = (0..100).map(|_| {
+        let region = Region::new(ALLOCATOR);
+        let value = change();
+        let change = region.change();
+        drop(value);
+        change.allocations + change.reallocations
+    });
+    runs.min().unwrap_or(usize::MAX)
+}
+
+#[test]
+fn a_record_costs_two_allocations_and_four_if_it_is_the_first_extension() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!(counted(CallRecord::new), 1);
+    let first = || CallRecord::of_or_insert(floor_request().extensions_mut());
+    assert_eq!(counted(first), 4);
+    let with_context = || {
+        let mut request = floor_request();
+        CallContext::edit(request.extensions_mut());
+        request
+    };
+    let both = || CallRecord::of_or_insert(with_context().extensions_mut());
+    assert_eq!(counted(both) - counted(with_context), 2);
+    let record = CallRecord::new();
+    assert_eq!(counted(|| record.clone()), 0);
+    // Neither attempts nor sends allocate; the first failure does, for the history.
+    let counts = || {
+        record.begin_attempt();
+        record.sent()
+    };
+    assert_eq!(counted(counts), 0);
 }
 
 #[test]

@@ -109,7 +109,7 @@ pin_project! {
     }
 }
 
-/// Who is told of the call besides its caller. One field for both, as each byte of a call is moved
+/// What is told of the call, besides its caller. One field for both, as each byte of a call is moved
 /// several times.
 enum Told {
     Nobody,

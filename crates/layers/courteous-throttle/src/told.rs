@@ -2,7 +2,7 @@ use courteous_core::{CallRecord, NoteKind, ObserveOnly};
 use http::Extensions;
 use tokio::time::Instant;
 
-/// Who is told what a response has closed, besides the store.
+/// What is told that a response has closed something, besides the store.
 // One field for all, as each byte of a call is moved several times.
 #[derive(Debug)]
 pub(crate) enum Told {

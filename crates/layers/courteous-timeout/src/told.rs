@@ -8,7 +8,7 @@ use crate::{
     limit::Limit,
 };
 
-/// Who is told that a limit has struck, besides the caller.
+/// What is told that a limit has struck, besides the caller.
 // One field for all, as each byte of a call is moved several times.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Told {
