@@ -93,15 +93,8 @@
 //! # Runtime
 //!
 //! Tokio's: timers are made on the runtime that polls the call, when it first has to wait. A client can be made anywhere, be a
-//! `static`, and serve several runtimes.
-//!
-//! | where a call is polled | what happens |
-//! |---|---|
-//! | on a Tokio runtime with its time driver: `#[tokio::main]`, `Builder::enable_all` | all works |
-//! | on a Tokio runtime without its time driver | the first wait **panics**, as below |
-//! | elsewhere: smol, async-std, `futures::executor::block_on` | the first wait of a timeout or a retry fails with [`NoRuntime`](core::NoRuntime); a queue of a limit polls its waiters again and again. A client that needs Tokio, such as hyper-util's or reqwest's, panics before that. Put the call into a `Compat` of the crate `async-compat`, which brings a Tokio runtime |
-//! | in code that blocks | use `Runtime::block_on(client.send(request))` of a runtime that you keep, or `Handle::block_on` of one that other threads drive. In async code both panic: there the code that blocks belongs into `spawn_blocking`, and may use `Handle::block_on` in it |
-//! | on `wasm32-unknown-unknown` | nothing works: Tokio has no clock there, and `Instant::now` panics. Whether it compiles, and other targets of WebAssembly, are untested |
+//! `static`, and serve several runtimes. Outside of Tokio, the first wait of a timeout or a backoff fails with
+//! [`NoRuntime`](core::NoRuntime). See [the guide](guide::runtimes) for other executors, code that blocks, and WebAssembly.
 //!
 //! # Panics
 //!
@@ -116,22 +109,8 @@
 //!
 //! # My call was not retried: why
 //!
-//! The text of the error says it; `StopReason` is the same as a value, in an error (`Retried`) and on a response (`RetryInfo`).
-//!
-//! | the error says | `StopReason` | what it means | what to do |
-//! |---|---|---|---|
-//! | all allowed attempts were made | `AttemptsExhausted` | three by default, the first included | see the last error; allow more by `RetryLayer::with_max_attempts`, or `MaxAttempts` for one request |
-//! | the retry budget is spent | `BudgetExhausted` | too few calls succeeded lately to pay for another attempt: the server is ill, or the process has just begun | nothing, while the server is ill; a batch or a command that makes few calls sets a larger start by `RetryLayer::with_budget` |
-//! | the request may have been processed, and has neither an idempotent method nor an idempotency key | `NotIdempotent` | a POST or PATCH that is sent twice could act twice | an `Idempotency-Key`, if the server honours it; `Idempotent(true)` or `RetryLayer::with_idempotent`, if two do no more than one |
-//! | the request may have been processed, and its precondition would fail on its own effect | `Precondition` | a write under `If-Match` or its kin: the answer to a second one could blame another writer | read the state and compare; a key, or `Idempotent(true)` if the caller can tell its own write |
-//! | the request body cannot be sent again | `BodyNotReplayable` | it streams and is longer than what is kept (64 KiB), or can be read only once | a body in memory, such as `Full`; more by `RetryLayer::with_body_limit` |
-//! | the next wait is longer than a call may wait | `WaitTooLong` | the server asked for a pause that makes the waits of this call longer than 60 s | call again at `not_before`; more by `RetryLayer::with_max_wait` |
-//! | the deadline leaves no time for another attempt | `Deadline` | the next attempt would begin after the total timeout, or after the caller's deadline | a longer total timeout, or shorter attempts |
-//! | another attempt would fail in the same way | `Permanent` | a certificate that is not trusted, a URL that cannot be called, a 501 and its like | what the last error names. A retry that knows your client's errors only as *unknown* never says this: see the features |
-//! | the server asked for no further attempt | `Vetoed` | `x-should-retry: false`, `x-envoy-ratelimited`, a negative `grpc-retry-pushback-ms`, or a replayed answer | what the server's documentation says |
-//! | retries are off for this request | `Disabled` | the request has the extension `NoRetry` | leave it out |
-//! | a layer of this client rejected the attempt | `Rejected` | a limit, a throttle or a key: the attempt was not sent | the source names the rule; call again at `not_before`, or give that limit more room |
-//! | the server answered | `Answered` | a success, or a status that is an answer, such as 404 | a classifier of your own (`RetryLayer::with_classifier`), if the server means it otherwise |
+//! The text of the error says it; [`StopReason`](retry::StopReason) is the same as a value. [A page of the
+//! guide](guide::not_retried) has each reason, what it means and what to do.
 //!
 //! # Features
 //!

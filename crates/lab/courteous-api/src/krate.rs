@@ -189,7 +189,8 @@ pub(crate) fn is_left_out(attributes: &[Attribute]) -> bool {
                     "any (doc , doctest)",
                     "courteous_loom",
                 ];
-                words.contains(&&*tokens) || tokens.starts_with("all (doctest")
+                let starts = ["all (doctest", "any (all (doc ,"];
+                words.contains(&&*tokens) || starts.iter().any(|start| tokens.starts_with(start))
             }
             Some(name) if name == "doc" => tokens == "hidden",
             _ => false,

@@ -1,11 +1,11 @@
-//! README's recipes for kube and octocrab. The tests here run each against a server on 127.0.0.1.
+//! The guide's recipes for kube and octocrab. The tests here run each against a server on 127.0.0.1.
 //!
 //! A crate apart: these clients are slow to build, and no part of the workspace's main job.
 
 #![allow(
     missing_docs,
     clippy::missing_errors_doc,
-    reason = "recipes, which README explains"
+    reason = "recipes, which the guide explains"
 )]
 
 pub mod kube_recipe;
