@@ -262,7 +262,7 @@ impl Budget {
         silence: Option<Pressure>,
     ) -> Option<Payment> {
         if silence.is_some_and(|pressure| !pressure.is_calm()) {
-            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            self.shared.rejected.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         let Shared {

@@ -59,7 +59,7 @@ impl<St: TokenStore> Listen<St> {
             _ => refusal_of(status, response.headers()),
         };
         let pause = refusal.and_then(|refusal| refusal.pause().filter(|pause| !pause.is_zero()));
-        if let Some(refusal) = refusal.filter(|_| pause.is_none() && !self.observed) {
+        if let Some(refusal) = refusal.filter(|_| pause.is_none() && !self.told.is_observer()) {
             // No gate tells layers further out of this refusal. They need not read its fields again.
             response.extensions_mut().insert::<Refusal>(refusal);
         }

@@ -23,7 +23,12 @@ pub async fn a_letter_is_read_back_as_it_was(store: &Any, clock: &Clock) {
         Effect::MaybeProcessed,
         Effect::InProgress,
     ];
-    let faults = [Fault::NoResponse, Fault::Server, Fault::Overload, Fault::Throttled];
+    let faults = [
+        Fault::NoResponse,
+        Fault::Server,
+        Fault::Overload,
+        Fault::Throttled,
+    ];
     let mut letters = Vec::new();
     for payload in [
         Payload::Whole(Bytes::new()),
