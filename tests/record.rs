@@ -181,7 +181,7 @@ async fn two_503_and_a_200_are_three_attempts_with_two_waits() {
     let (record, request) = charge();
     assert_eq!(stack.oneshot(request).await.unwrap().status(), 200);
     assert_eq!((record.attempts(), record.sends()), (3, 3));
-    let retry = NoteKind::retry(SECOND, Fault::Server);
+    let retry = NoteKind::retry(SECOND, Fault::Overload);
     let kinds: Vec<_> = record.notes().iter().map(|note| note.kind()).collect();
     assert_eq!(kinds, [retry, retry]);
     // A token each 4 s, of which a second passes in the backoff.

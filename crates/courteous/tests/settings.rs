@@ -51,6 +51,11 @@ base = "200ms"
 cap = "10s"
 factor = 3.0
 
+[retry.overload_backoff]
+base = "500ms"
+cap = "2s"
+factor = 2.0
+
 [retry.throttled_backoff]
 base = "2s"
 cap = "20s"

@@ -491,7 +491,7 @@ async fn each_key_has_two_limits_and_every_attempt_pays_both() {
         head.headers().get("authorization").cloned()
     });
     let throttle = ThrottleLayer::from(keyed.clone());
-    let probe = Probe::new().replies([Reply::status(503), Reply::ok()]);
+    let probe = Probe::new().replies([Reply::status(502), Reply::ok()]);
     let client = Stack::new().with_throttle(throttle).build().unwrap();
     let client = client.layer(probe.clone());
     let call = |cost| {

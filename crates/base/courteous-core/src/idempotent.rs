@@ -5,7 +5,7 @@
 /// under a precondition whose caller can tell its own effect from another's. A retry goes by it, and a dead letter keeps it.
 ///
 /// ```
-/// # use courteous_core as courteous;
+/// # mod courteous { pub use courteous_core as core; pub use courteous_core as retry; }
 /// use courteous::retry::Idempotent;
 /// use http::Request;
 ///

@@ -5,7 +5,7 @@
 /// frees the permit there, and the server is told no deadline of a single attempt.
 ///
 /// ```
-/// # use courteous_core as courteous;
+/// # mod courteous { pub use courteous_core as core; pub use courteous_core as retry; }
 /// use courteous::core::LongLived;
 /// use http::Request;
 ///

@@ -100,7 +100,7 @@ mod tests {
         for code in 0..=16 {
             let verdict = verdict(Status::new(Code::from_i32(code), ""));
             if code == 14 {
-                let passing = Verdict::transient(Effect::MaybeProcessed, Fault::Server);
+                let passing = Verdict::transient(Effect::MaybeProcessed, Fault::Overload);
                 assert_eq!(verdict, passing);
             } else {
                 assert_eq!(verdict, Verdict::Permanent, "{code}");

@@ -41,7 +41,7 @@ async fn each_retry_and_the_end_name_method_origin_and_status() {
     assert_eq!(
         told(&steady(), request(Method::PUT, URI), replies).await,
         [
-            "DEBUG courteous::retry retry attempt=1 wait_ms=100 fault=server status=503 method=PUT origin=https://api.example:8443",
+            "DEBUG courteous::retry retry attempt=1 wait_ms=100 fault=overload status=503 method=PUT origin=https://api.example:8443",
             "DEBUG courteous::retry retry attempt=2 wait_ms=100 fault=no_response method=PUT origin=https://api.example:8443",
             "DEBUG courteous::retry stopped attempts=3 reason=attempts_exhausted waited_ms=200 fault=throttled status=429 method=PUT origin=https://api.example:8443",
         ]
@@ -72,7 +72,7 @@ async fn a_retry_that_only_observes_tells_what_it_would_have_done() {
     assert_eq!(
         told(&layer, request(Method::GET, URI), vec![Reply::status(503)]).await,
         [
-            "DEBUG courteous::retry retry observed=true attempt=1 wait_ms=100 fault=server status=503 method=GET origin=https://api.example:8443"
+            "DEBUG courteous::retry retry observed=true attempt=1 wait_ms=100 fault=overload status=503 method=GET origin=https://api.example:8443"
         ]
     );
 }
