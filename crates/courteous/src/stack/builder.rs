@@ -40,6 +40,8 @@ use crate::{client::Closer, stack::Settings};
 /// each origin apart; the budget is one. A client of several servers that fail by themselves is best given a stack for each,
 /// so that the retries of one are not spent on another.
 ///
+/// Two stacks share nothing, unless they were given the same limiter, bucket or budget.
+///
 /// # gRPC
 ///
 /// For a client that tonic has generated, begin with `Stack::grpc()` (feature `tonic`). Such a client calls every error UNKNOWN

@@ -19,7 +19,7 @@ use crate::{Budget, RetryEvent, RetrySettings, settings::Settings};
 /// | attempts, the first included | 3, within the budget | what three do not reach, more seldom do; 5 is the most that makes sense |
 /// | backoff | exponential from 100 ms, full jitter, cap 20 s | see [`Backoff`] |
 /// | backoff after a 503 | from 500 ms, decorrelated jitter, cap 2 s | a queue is not gone within 100 ms |
-/// | backoff after a 429 | the same from 1 s | the server has said that it gets too much |
+/// | backoff after a 429 | exponential from 1 s, full jitter, cap 20 s | the server has said that it gets too much |
 /// | longest wait of a call, in sum | 60 s | a caller without a deadline gets an answer in the end |
 /// | budget | [`Budget::new`]: a start of 8 retries, then one to five successes | a sick server gets no storm |
 /// | classifier | [`HttpClassifier`](crate::HttpClassifier) | see there |
@@ -64,7 +64,8 @@ impl RetryLayer {
 
 impl<K> RetryLayer<K> {
     /// How many attempts a call may have, the first included. Default: 3. One means no retry, as does
-    /// [`NoRetry`](crate::NoRetry) for a single request.
+    /// [`NoRetry`](crate::NoRetry) for a single request. The budget stays shared with the layer that this
+    /// one was made from.
     ///
     /// # Errors
     ///
@@ -99,7 +100,7 @@ impl<K> RetryLayer<K> {
     /// States that an adaptive limit stands further in, which tells of the server's [`Pressure`](courteous_core::Pressure).
     /// The budget then trusts it: while the server is calm, a success deposits a whole token, and a retry after silence
     /// costs 1. While it is not, there is no retry after silence, as the server may still be at work on the attempt.
-    /// Default: no such limit. `courteous::Stack` sets it.
+    /// Default: no such limit. A `courteous::Stack` does not set it.
     #[must_use]
     pub fn with_adaptive_limit_inside(self) -> Self {
         self.with(|settings| settings.is_limit_adaptive = true)
