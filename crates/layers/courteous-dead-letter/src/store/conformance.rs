@@ -1,4 +1,4 @@
-//! What every store promises, as test functions for any [`LetterStore`], for the tests of a store
+//! What every store promises, as test functions for any [`LetterStore`](crate::LetterStore), for the tests of a store
 //! of your own (feature `test-util`).
 //!
 //! The macro of the same name makes a `#[tokio::test]` of each function. The crate that uses it
@@ -15,7 +15,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! The block is an async closure. It gets the [`Clock`] that the store must use. It returns the
+//! The block is an async closure. It gets the [`Clock`](crate::Clock) that the store must use. It returns the
 //! store, and a value that is kept while the store is used, such as a temporary directory. The
 //! clock is fixed at the system's time, and moves only by hours, so that a store that uses a
 //! database's clock also passes.
