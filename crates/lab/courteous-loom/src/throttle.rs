@@ -62,7 +62,7 @@ impl Bucket {
         result
     }
 
-    fn pay(&self, core: &mut BucketState, at: u64) -> bool {
+    fn pay(&self, state: &mut BucketState, at: u64) -> bool {
         let next = state.horizon.max(at) + 1;
         let paid = next - at <= self.full && !state.closed;
         if paid {
