@@ -20,7 +20,7 @@ use crate::horizon::Horizon;
 struct Bucket {
     word: Horizon,
     full: u64,
-    core: Mutex<BucketState>,
+    state: Mutex<BucketState>,
     /// How many tokens were taken.
     taken: AtomicU64,
 }
@@ -40,7 +40,7 @@ impl Bucket {
         Arc::new(Self {
             word,
             full,
-            core: Mutex::new(BucketState {
+            state: Mutex::new(BucketState {
                 horizon: 0,
                 closed: false,
                 waiters: VecDeque::new(),
