@@ -10,7 +10,7 @@ use std::{
 
 use courteous::{
     ServiceBuilder, Stack,
-    concurrency::ConcurrencyLimitLayer,
+    concurrency::{ConcurrencyLimitLayer, adaptive::AdaptiveLimitLayer},
     core::LayerKind,
     dead_letter::{DeadLetterLayer, MemoryStore},
     idempotency::IdempotencyKeyLayer,
@@ -132,11 +132,12 @@ fn attempt() -> AttemptTimeoutLayer {
 }
 
 #[test]
-fn all_seven_reversed_are_told_of_each_with_the_outermost_that_belongs_outside() {
+fn all_eight_reversed_are_told_of_each_with_the_outermost_that_belongs_outside() {
     let events = told(|| {
         let reversed = ServiceBuilder::new()
             .layer(attempt())
             .layer(throttle())
+            .layer(AdaptiveLimitLayer::new())
             .layer(limit())
             .layer(RetryLayer::new())
             .layer(total())
@@ -144,15 +145,26 @@ fn all_seven_reversed_are_told_of_each_with_the_outermost_that_belongs_outside()
             .layer(key());
         drop(reversed.service(Probe::new()));
     });
-    let &[key, letters, total, retry, limit, throttle, attempt] = LayerKind::ORDER else {
-        panic!("seven kinds");
+    let &[
+        key,
+        letters,
+        total,
+        retry,
+        limit,
+        adaptive,
+        throttle,
+        attempt,
+    ] = LayerKind::ORDER
+    else {
+        panic!("eight kinds");
     };
     let expected = [
         pair(letters, key),
         pair(total, letters),
         pair(retry, total),
         pair(limit, retry),
-        pair(throttle, limit),
+        pair(adaptive, limit),
+        pair(throttle, adaptive),
         pair(attempt, throttle),
     ];
     assert_eq!(events, expected);
