@@ -60,7 +60,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let status = client.check(named("slow")).await.err().ok_or("slow")?;
     println!("slow: {:?}, {}", status.code(), status.message());
-    assert_eq!(status.code(), Code::DeadlineExceeded);
+    // The server knows the deadline, too. If it notices first, tonic's says CANCELLED.
+    assert!(matches!(
+        status.code(),
+        Code::DeadlineExceeded | Code::Cancelled
+    ));
 
     // The deadline covers a stream to its end.
     let mut updates = client.watch(named("slow")).await?.into_inner();
@@ -68,7 +72,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(first.status(), ServingStatus::Serving);
     let status = updates.message().await.err().ok_or("no end")?;
     println!("a stream: {:?}, {}", status.code(), status.message());
-    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(matches!(
+        status.code(),
+        Code::DeadlineExceeded | Code::Cancelled
+    ));
     Ok(())
 }
 
