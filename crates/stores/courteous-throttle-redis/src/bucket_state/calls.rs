@@ -102,7 +102,7 @@ struct Schedule {
     room_at: Option<Instant>,
 }
 
-/// How many calls there were, and what came of them.
+/// How many calls there were, and how they ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) calls: u64,
