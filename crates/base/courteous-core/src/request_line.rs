@@ -2,7 +2,7 @@ use std::fmt;
 
 use http::{HeaderValue, Method, Request, Uri};
 
-use crate::{Origin, request::host_field};
+use crate::{Origin, origin::host_field};
 
 /// The method and the target of a request: what a layer keeps of it when the request is on its way.
 ///
