@@ -3,11 +3,49 @@ use std::{num::NonZeroU32, time::Duration};
 use http::Extensions;
 use tokio::time::Instant;
 
-use crate::{NoRandomBytes, random_bytes};
+use crate::{NoRandomBytes, OriginHash, random_bytes};
 
 /// What the layers around one call tell each other: a single, small extension of the request.
 ///
 /// Only layers write it. What a caller wants to override has types of its own in the layers' crates.
+///
+/// | it says | is written by | is read by |
+/// |---|---|---|
+/// | when the call must be over | the total timeout, or an outer caller; the earliest deadline counts | all that wait |
+/// | the number of the attempt | a retry, before each attempt | a throttle, which leaves the waiting to the retry |
+/// | the identity of the call | the first layer that needs it | what derives a key from it |
+/// | the hash of the request's origin | the first layer that makes it | layers that keep something for each origin |
+///
+/// It is a plain value, so each attempt of a retry begins with a copy of what the layers outside of
+/// the retry have said. In this example, a layer outside has made the hash of the origin, and both
+/// attempts use it:
+///
+/// ```
+/// use std::num::NonZeroU32;
+///
+/// use courteous_core::{CallContext, OriginHashes, RequestView};
+/// use http::Request;
+///
+/// let mut request = Request::get("https://api.example/a").body(())?;
+/// CallContext::edit(request.extensions_mut());
+/// let hashes = OriginHashes::default();
+/// let hash = RequestView::of(&request).with_hashes(&hashes).origin_key().hash();
+/// hashes.carry(request.extensions_mut());
+///
+/// for number in [1, 2] {
+///     let mut attempt = request.clone();
+///     if let Some(number) = NonZeroU32::new(number) {
+///         CallContext::edit(attempt.extensions_mut()).set_attempt(number);
+///     }
+///     let key = RequestView::of(&attempt).origin_key();
+///     assert_eq!(key.known_hash(), Some(hash));
+/// }
+/// # Ok::<_, http::Error>(())
+/// ```
+///
+/// The invariant: nothing here is needed to be right. Without a deadline a call has no end, without
+/// an attempt's number no retry is outside, and a hash of an origin only says where to look: see
+/// [`OriginKey`](crate::OriginKey).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallContext {
     deadline: Option<Instant>,
@@ -16,6 +54,8 @@ pub struct CallContext {
     timeout: Option<Duration>,
     attempt: Option<NonZeroU32>,
     call_id: Option<CallId>,
+    origin_hash: Option<OriginHash>,
+    wire_origin_hash: Option<OriginHash>,
 }
 
 /// The random identity of one call, the same on all its attempts.
@@ -121,6 +161,31 @@ impl CallContext {
         };
         self.call_id = Some(id);
         Ok(id)
+    }
+
+    /// The hash of the request's [logical origin](crate::RequestView::origin), if a layer has made
+    /// it. It may be out of date, as the URI may have been changed since.
+    #[must_use]
+    #[inline]
+    pub const fn origin_hash(&self) -> Option<OriginHash> {
+        self.origin_hash
+    }
+
+    /// The hash of the request's [wire origin](crate::RequestView::wire_origin), if a layer has
+    /// made it. It may be out of date.
+    #[must_use]
+    #[inline]
+    pub const fn wire_origin_hash(&self) -> Option<OriginHash> {
+        self.wire_origin_hash
+    }
+
+    pub(crate) const fn set_origin_hashes(
+        &mut self,
+        logical: Option<OriginHash>,
+        wire: Option<OriginHash>,
+    ) {
+        self.origin_hash = logical;
+        self.wire_origin_hash = wire;
     }
 }
 

@@ -42,10 +42,12 @@ impl Origin {
     #[inline]
     pub(crate) fn new(uri: &Uri, host: Option<&HeaderValue>) -> Self {
         let host = || host?.as_bytes().try_into().ok();
-        Self {
-            scheme: uri.scheme().cloned(),
-            authority: uri.authority().cloned().or_else(host),
-        }
+        let authority = uri.authority().cloned().or_else(host);
+        Self::from_parts(uri.scheme().cloned(), authority)
+    }
+
+    pub(crate) const fn from_parts(scheme: Option<Scheme>, authority: Option<Authority>) -> Self {
+        Self { scheme, authority }
     }
 
     /// The origin, if the request names a server: for a field of an event, which is left out else.
@@ -80,33 +82,60 @@ impl Origin {
     }
 
     /// The host as it is spelled, empty if there is none, and the port that is stated or implied.
-    ///
-    /// [`Authority`] tells both too, by searches that are made for long texts: this is done for each request.
-    fn host_and_port(&self) -> (&str, Option<u16>) {
+    pub(crate) fn host_and_port(&self) -> (&str, Option<u16>) {
         let text = self.authority.as_ref().map_or("", Authority::as_str);
-        let after_user = text.bytes().rposition(|byte| byte == b'@');
-        let text = &text[after_user.map_or(0, |at| at + 1)..];
-        let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
-        let (host, port) = text.split_at(text.len() - digits);
-        // Else the digits are the end of a name or of an address.
-        let (host, stated) = match host.strip_suffix(':') {
-            Some(host) => (host, port.parse().ok()),
-            None => (text, None),
-        };
-        (host, stated.or_else(|| self.implied_port()))
+        host_and_port(self.scheme(), text)
     }
 
-    fn implied_port(&self) -> Option<u16> {
-        match self.scheme.as_ref()?.as_str() {
-            "http" => Some(80),
-            "https" => Some(443),
-            _ => None,
-        }
+    /// Whether this is the origin of `scheme` and an authority that is spelled like this one. If
+    /// not, it may still be the same origin.
+    #[inline]
+    pub(crate) fn is_spelled(&self, scheme: Option<&Scheme>, authority: &str) -> bool {
+        let own = self.authority.as_ref().map_or("", Authority::as_str);
+        // Often, both are parts of one target, of which requests are made.
+        let is_same = std::ptr::eq(own, authority) || own == authority;
+        is_same && self.scheme.as_ref() == scheme
     }
 
-    fn is_same_host(&self, other: &Self) -> bool {
-        let ((host, port), (other, others)) = (self.host_and_port(), other.host_and_port());
-        port == others && Host::new(host) == Host::new(other)
+    /// Whether this is the origin of `scheme` and `authority`, however that is spelled.
+    #[inline]
+    pub(crate) fn is(&self, scheme: Option<&Scheme>, authority: &str) -> bool {
+        self.is_spelled(scheme, authority)
+            || self.scheme.as_ref() == scheme
+                && self.is_host_and_port(host_and_port(scheme, authority))
+    }
+
+    fn is_host_and_port(&self, (host, port): (&str, Option<u16>)) -> bool {
+        let (own, own_port) = self.host_and_port();
+        own_port == port && Host::new(own) == Host::new(host)
+    }
+}
+
+/// The host in `authority` as it is spelled, and the port that is stated or implied by `scheme`.
+///
+/// [`Authority`] tells both too, by searches that are made for long texts: this is done for each
+/// request.
+pub(crate) fn host_and_port<'a>(
+    scheme: Option<&Scheme>,
+    authority: &'a str,
+) -> (&'a str, Option<u16>) {
+    let after_user = authority.bytes().rposition(|byte| byte == b'@');
+    let text = &authority[after_user.map_or(0, |at| at + 1)..];
+    let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let (host, port) = text.split_at(text.len() - digits);
+    // Else the digits are the end of a name or of an address.
+    let (host, stated) = match host.strip_suffix(':') {
+        Some(host) => (host, port.parse().ok()),
+        None => (text, None),
+    };
+    (host, stated.or_else(|| implied_port(scheme)))
+}
+
+fn implied_port(scheme: Option<&Scheme>) -> Option<u16> {
+    match scheme?.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
     }
 }
 
@@ -132,7 +161,7 @@ impl fmt::Display for Origin {
             f.write_char(char.to_ascii_lowercase())?;
         }
         match port {
-            Some(port) if self.implied_port() != Some(port) => write!(f, ":{port}"),
+            Some(port) if implied_port(self.scheme()) != Some(port) => write!(f, ":{port}"),
             _ => Ok(()),
         }
     }
@@ -147,15 +176,8 @@ impl fmt::Debug for Origin {
 impl PartialEq for Origin {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
-        let alike = match (&self.authority, &other.authority) {
-            // Often, both are parts of one target, of which requests are made.
-            (Some(one), Some(two)) => {
-                let (one, two) = (one.as_str(), two.as_str());
-                std::ptr::eq(one, two) || one == two
-            }
-            (one, two) => one.is_none() && two.is_none(),
-        };
-        self.scheme == other.scheme && (alike || self.is_same_host(other))
+        let text = other.authority.as_ref().map_or("", Authority::as_str);
+        self.is(other.scheme(), text)
     }
 }
 

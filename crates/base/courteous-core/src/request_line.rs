@@ -49,7 +49,8 @@ impl RequestLine {
         &self.uri
     }
 
-    /// The server that the request is for: the target's, or the `Host` field's if the target names none.
+    /// The server that the request goes to: the target's, or the `Host` field's if the target names none. If a layer further
+    /// out has [rewritten](crate::LogicalOrigin) the target, it is that layer's server.
     #[must_use]
     pub fn origin(&self) -> Origin {
         Origin::new(&self.uri, self.host.as_ref())

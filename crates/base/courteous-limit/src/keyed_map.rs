@@ -28,7 +28,7 @@ use std::{
     num::NonZeroUsize,
 };
 
-use courteous_core::Origin;
+use courteous_core::{Origin, OriginHash, OriginKey};
 
 use crate::table::{NIL, Table};
 
@@ -73,19 +73,48 @@ pub(crate) const NO_GROUP: u32 = 0;
 /// No step takes longer because there are many keys: there is no moment at which all are looked at, moved, or given back to
 /// the allocator. The memory of forgotten keys is given back.
 ///
-/// Keys are hashed with random state of this map's, as they may come from outsiders; but for the key of the call before,
-/// which is only compared.
+/// # Hashes
+///
+/// Keys are hashed with random state of this map's, as they may come from outsiders. Origins in a map [for each
+/// origin](Self::per_origin) have the [hash](OriginHash) that a call carries from one such map to the next. The key of the
+/// call before is only compared.
+///
+/// ```
+/// use courteous_core::RequestView;
+/// use courteous_limit::KeyedMap;
+/// use http::Request;
+///
+/// let mut calls = KeyedMap::per_origin();
+/// let request = Request::get("https://api.example/a").body(())?;
+/// let origin = RequestView::of(&request).origin();
+/// let place = calls.place(&origin);
+/// // No value is spare here, so none is forgotten.
+/// let inserted = calls.insert(place, origin, |_: &u32| false, || 1, &mut Vec::new());
+/// assert!(inserted.is_ok());
+///
+/// // Another spelling, which is looked up as the request has it.
+/// let request = Request::get("https://API.example.:443/b").body(())?;
+/// let known = calls.get_origin(&RequestView::of(&request).origin_key());
+/// assert_eq!(known, Some(&1));
+/// # Ok::<_, http::Error>(())
+/// ```
 pub struct KeyedMap<K, V> {
     keys: Table<K, Grouped<V>>,
     /// How many keys each group has, by its hash. Two groups with one hash are one group: outsiders cannot bring that about.
     groups: Table<(), usize>,
-    group_of: Option<fn(&K, &RandomState) -> u32>,
+    /// What hashes an origin, and its group. `None`: the keys are hashed with `state`, and have no group.
+    origins: Option<Origins<K>>,
     state: RandomState,
     max: NonZeroUsize,
     /// The entry that was looked at last.
     hand: u32,
     /// The entry that was found last, if it is still there.
     recent: u32,
+}
+
+struct Origins<K> {
+    hash: fn(&K) -> u32,
+    group: fn(&K, &RandomState) -> u32,
 }
 
 struct Grouped<V> {
@@ -123,7 +152,7 @@ impl<K, V> KeyedMap<K, V> {
         Self {
             keys: Table::new(),
             groups: Table::new(),
-            group_of: None,
+            origins: None,
             state: RandomState::new(),
             max: MAX_KEYS,
             hand: 0,
@@ -176,20 +205,46 @@ impl<K, V> KeyedMap<K, V> {
 }
 
 impl<V> KeyedMap<Origin, V> {
-    /// A map like a [`new`](Self::new) one, whose keys have the groups of their hosts.
+    /// A map like a [`new`](Self::new) one, whose keys have the groups of their hosts, and the hashes that calls carry.
     #[must_use]
     pub fn per_origin() -> Self {
-        let mut map = Self::new();
-        map.group_by_host();
-        map
+        Self {
+            origins: Some(Origins {
+                hash: |origin| OriginHash::of(origin).get(),
+                group: |origin, state| match origin.host() {
+                    Some(host) => (state.hash_one(host.group()) as u32).max(NO_GROUP + 1),
+                    None => NO_GROUP,
+                },
+            }),
+            ..Self::new()
+        }
     }
 
-    /// Gives each further key the group of its host.
-    pub fn group_by_host(&mut self) {
-        self.group_of = Some(|origin, state| match origin.host() {
-            Some(host) => (state.hash_one(host.group()) as u32).max(NO_GROUP + 1),
-            None => NO_GROUP,
-        });
+    /// The value of the origin that `key` is borrowed from, if it is known.
+    ///
+    /// Uses the hash that the call carries, or makes it for the maps that come after this one. Allocates nothing, unless
+    /// this is not a map [for each origin](Self::per_origin).
+    pub fn get_origin(&mut self, key: &OriginKey<'_>) -> Option<&V> {
+        if self.origins.is_none() {
+            return self.get(&key.to_origin());
+        }
+        let recent = self.keys.get(self.recent);
+        if recent.is_none_or(|recent| !key.is_spelled_like(&recent.key)) {
+            self.recent = self.find_origin(key)?;
+        }
+        Some(&self.keys.get(self.recent)?.value.value)
+    }
+
+    fn find_origin(&self, key: &OriginKey<'_>) -> Option<u32> {
+        let find = |hash: OriginHash| self.keys.find(hash.get(), |origin| key.is(origin));
+        let Some(carried) = key.known_hash() else {
+            return find(key.rehash());
+        };
+        find(carried).or_else(|| {
+            // It may be the hash of another origin: a layer has changed the URI.
+            let hash = key.rehash();
+            (hash != carried).then(|| find(hash)).flatten()
+        })
     }
 }
 
@@ -209,7 +264,10 @@ impl<K: Eq + Hash, V> KeyedMap<K, V> {
     pub fn place(&self, key: &K) -> Place {
         Place {
             hash: self.hash(key),
-            group: self.group_of.map_or(NO_GROUP, |of| of(key, &self.state)),
+            group: match &self.origins {
+                Some(origins) => (origins.group)(key, &self.state),
+                None => NO_GROUP,
+            },
         }
     }
 
@@ -244,7 +302,10 @@ impl<K: Eq + Hash, V> KeyedMap<K, V> {
     }
 
     fn hash(&self, key: &K) -> u32 {
-        self.state.hash_one(key) as u32
+        match &self.origins {
+            Some(origins) => (origins.hash)(key),
+            None => self.state.hash_one(key) as u32,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod ask;
 mod instants;
+mod key_of;
 mod keyed_map;
 mod limit_id;
 mod looks;
@@ -29,6 +30,7 @@ mod wakes;
 
 pub use ask::Ask;
 pub use instants::{earliest, later};
+pub use key_of::{ByOrigin, ByWireOrigin, KeyOf, Sought};
 pub use keyed_map::{KeyedMap, NoRoom, Place};
 pub use limit_id::{ChargeId, LimitId};
 pub use looks::Looks;

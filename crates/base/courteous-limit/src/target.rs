@@ -23,12 +23,12 @@ impl Target {
     /// What the request with this `head` is for. The query does not count.
     #[must_use]
     pub fn of(head: RequestView<'_>) -> Self {
-        let uri = head.uri();
-        let scheme = uri.scheme_str().unwrap_or_default().len() as u64;
-        let origin = Hash::new(scheme).with_lower_case(head.authority_as_spelled());
+        let key = head.origin_key();
+        let scheme = key.scheme().map_or("", |scheme| scheme.as_str()).len() as u64;
+        let origin = Hash::new(scheme).with_lower_case(key.authority_as_spelled());
         let request = origin
             .with(head.method().as_str().as_bytes())
-            .with(uri.path().as_bytes());
+            .with(head.uri().path().as_bytes());
         Self {
             origin: origin.state,
             request: request.finish(),

@@ -46,7 +46,7 @@ fn tell<B>(
         observed,
         reason = reason.map(RejectReason::as_str),
         method = request.method().as_str(),
-        origin = RequestView::of(request).origin().named().map(tracing::field::display),
+        origin = RequestView::of(request).wire_origin().named().map(tracing::field::display),
         "{what}"
     );
 }

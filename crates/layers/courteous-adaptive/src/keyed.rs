@@ -6,7 +6,7 @@ use std::{
 };
 
 use courteous_core::{Origin, RequestView};
-use courteous_limit::{Busiest, KeyedMap, Labels, Overflow};
+use courteous_limit::{Busiest, ByWireOrigin, KeyOf, KeyedMap, Labels, Overflow, Sought};
 
 use crate::{
     limiter::AdaptiveLimiter,
@@ -32,8 +32,8 @@ pub struct Keyed<K, F> {
     key_of: F,
 }
 
-/// A limiter for each origin: scheme, host and port.
-pub type PerOrigin = Keyed<Origin, fn(RequestView<'_>) -> Origin>;
+/// A limiter for each [origin that requests go to](RequestView::wire_origin): scheme, host and port.
+pub type PerOrigin = Keyed<Origin, ByWireOrigin>;
 
 struct Shared<K> {
     limiters: Mutex<Limiters<K>>,
@@ -52,12 +52,8 @@ impl PerOrigin {
     /// A limiter like `template` for each origin.
     #[must_use]
     pub fn per_origin(template: AdaptiveLimiter) -> Self {
-        let keyed = Self::new(template, |head| head.origin());
-        let mut limiters = keyed.lock();
-        limiters.map.group_by_host();
-        limiters.labels = Some(Labels::origins());
-        drop(limiters);
-        keyed
+        let keyed = Self::of(KeyedMap::per_origin(), template, ByWireOrigin);
+        keyed.with_labels(Labels::origins())
     }
 }
 
@@ -68,16 +64,7 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
     where
         F: Fn(RequestView<'_>) -> K,
     {
-        let limiters = Mutex::new(Limiters {
-            map: KeyedMap::new(),
-            overflow: Overflow::new(),
-            template,
-            labels: None,
-        });
-        Self {
-            shared: Arc::new(Shared { limiters }),
-            key_of,
-        }
+        Self::of(KeyedMap::new(), template, key_of)
     }
 
     /// Sets how many keys may have a limiter of their own, for all clones. The default is 10,000.
@@ -101,6 +88,22 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
         self.lock().map.get(key).cloned()
     }
 
+    /// The limiter of a key that was not known a moment ago.
+    #[cold]
+    fn insert(&self, key: K) -> AdaptiveLimiter {
+        // Dropped without the lock, as keys may run any code.
+        let mut forgotten = Vec::new();
+        let mut limiters = self.lock();
+        let known = limiters.map.get(&key).cloned();
+        let (limiter, unused) = match known {
+            Some(known) => (known, Some(key)),
+            None => limiters.add(key, &mut forgotten),
+        };
+        drop(limiters);
+        drop(unused);
+        limiter
+    }
+
     /// How many keys have a limiter of their own.
     #[must_use]
     pub fn keys(&self) -> usize {
@@ -109,6 +112,19 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
 }
 
 impl<K, F> Keyed<K, F> {
+    fn of(map: KeyedMap<K, AdaptiveLimiter>, template: AdaptiveLimiter, key_of: F) -> Self {
+        let limiters = Mutex::new(Limiters {
+            map,
+            overflow: Overflow::new(),
+            template,
+            labels: None,
+        });
+        Self {
+            shared: Arc::new(Shared { limiters }),
+            key_of,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Limiters<K>> {
         // Only a key's own `Hash`, `Eq` or `Clone` can panic under the lock, before anything is
         // changed.
@@ -118,7 +134,6 @@ impl<K, F> Keyed<K, F> {
 
 impl<K: Eq + Hash> Limiters<K> {
     /// The limiter of a key that is not known, and the key itself if there is no room for it.
-    #[cold]
     fn add(
         &mut self,
         key: K,
@@ -149,22 +164,12 @@ impl<K: Eq + Hash> Limiters<K> {
 impl<K, F> Partition for Keyed<K, F>
 where
     K: Eq + Hash,
-    F: Fn(RequestView<'_>) -> K,
+    F: KeyOf<K>,
 {
     fn select(&self, head: RequestView<'_>) -> AdaptiveLimiter {
-        let key = (self.key_of)(head);
-        let mut limiters = self.lock();
-        if let Some(limiter) = limiters.map.get(&key) {
-            let limiter = limiter.clone();
-            drop(limiters);
-            return limiter;
-        }
-        // Dropped without the lock, as keys may run any code.
-        let mut forgotten = Vec::new();
-        let (limiter, unused) = limiters.add(key, &mut forgotten);
-        drop(limiters);
-        drop(unused);
-        limiter
+        let sought = self.key_of.seek(head);
+        let known = sought.find(&mut self.lock().map).cloned();
+        known.unwrap_or_else(|| self.insert(sought.into_key()))
     }
 
     /// Takes one pass over all keys, with the lock of one limiter at a time.

@@ -21,7 +21,7 @@ mod window;
 
 pub use body::PermitBody;
 pub use courteous_core::{InvalidSettings, ObserveOnly, Pressure};
-pub use courteous_limit::Labels;
+pub use courteous_limit::{ByWireOrigin, KeyOf, Labels, Sought};
 pub use future::ResponseFuture;
 pub use keyed::{Keyed, PerOrigin};
 pub use layer::AdaptiveLimitLayer;

@@ -1,7 +1,7 @@
 use std::task::{Context, Poll};
 
 use courteous_core::{
-    BoxError, CallContext, LayerKind, LongLived, ObserveOnly, RequestView, WaitedFor,
+    BoxError, CallContext, LayerKind, LongLived, ObserveOnly, OriginHashes, RequestView, WaitedFor,
 };
 use courteous_limit::Waiting;
 use http::{Request, Response};
@@ -92,7 +92,7 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let AdaptiveLimitLayer {
             partition,
             waits,
@@ -101,13 +101,16 @@ where
         let mut waits = *waits;
         let observe = ObserveOnly::active(observe.as_ref());
         waits.observed = observe.is_some();
-        let limiter = partition.select(RequestView::of(&request));
         let extensions = request.extensions();
         let context = extensions.get::<CallContext>();
         // Usually there are no other extensions, and then nothing else is looked up.
         let is_long_lived = extensions.len() > usize::from(context.is_some())
             && extensions.get::<LongLived>().is_some();
-        match limiter.admit(context, &waits) {
+        let hashes = OriginHashes::of(context);
+        let limiter = partition.select(RequestView::of(&request).with_hashes(&hashes));
+        let admission = limiter.admit(context, &waits);
+        hashes.carry(request.extensions_mut());
+        match admission {
             Admission::Now(permit) => {
                 // If this panics, the permit is given back.
                 let future = self.inner.call(request);

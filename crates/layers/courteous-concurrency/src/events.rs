@@ -33,7 +33,7 @@ pub(crate) fn observed<B>(request: &Request<B>, excess: Excess, observe: &Observ
             observed = true,
             in_flight = excess.in_flight,
             method = request.method().as_str(),
-            origin = RequestView::of(request).origin().named().map(tracing::field::display),
+            origin = RequestView::of(request).wire_origin().named().map(tracing::field::display),
             "waiting"
         ),
     }
@@ -51,7 +51,7 @@ fn tell_rejected<B>(request: &Request<B>, reason: RejectReason, observed: Option
         reason = reason.as_str(),
         in_flight = observed.map(|excess| excess.in_flight),
         method = request.method().as_str(),
-        origin = RequestView::of(request).origin().named().map(tracing::field::display),
+        origin = RequestView::of(request).wire_origin().named().map(tracing::field::display),
         "rejected"
     );
 }

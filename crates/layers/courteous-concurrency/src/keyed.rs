@@ -6,7 +6,7 @@ use std::{
 };
 
 use courteous_core::{InvalidCount, InvalidSettings, Origin, RequestView};
-use courteous_limit::{KeyedMap, Labels, Overflow, Wakes};
+use courteous_limit::{ByWireOrigin, KeyOf, KeyedMap, Labels, Overflow, Sought, Wakes};
 
 use crate::{
     limiter::{Limiter, WeakLimiter, at_least_one},
@@ -55,8 +55,8 @@ pub struct Keyed<K, F> {
     key_of: F,
 }
 
-/// A limiter for each [`Origin`].
-pub type PerOrigin = Keyed<Origin, fn(RequestView<'_>) -> Origin>;
+/// A limiter for each [origin that requests go to](RequestView::wire_origin).
+pub type PerOrigin = Keyed<Origin, ByWireOrigin>;
 
 struct Shared<K> {
     keys: Mutex<Keys<K>>,
@@ -77,7 +77,7 @@ impl PerOrigin {
     /// Gives every origin (scheme, host and port) a limiter like `template`.
     #[must_use]
     pub fn per_origin(template: Limiter) -> Self {
-        let keyed = Self::of(KeyedMap::per_origin(), template, |head| head.origin());
+        let keyed = Self::of(KeyedMap::per_origin(), template, ByWireOrigin);
         keyed.with_labels(Labels::origins())
     }
 }
@@ -279,12 +279,12 @@ impl<K: Eq + Hash> Keys<K> {
 impl<K, F> Partition for Keyed<K, F>
 where
     K: Eq + Hash,
-    F: Fn(RequestView<'_>) -> K,
+    F: KeyOf<K>,
 {
     fn select(&self, head: RequestView<'_>) -> Limiter {
-        let key = (self.key_of)(head);
-        let known = self.lock().limiters.get(&key).cloned();
-        known.unwrap_or_else(|| self.insert(key))
+        let sought = self.key_of.seek(head);
+        let known = sought.find(&mut self.lock().limiters).cloned();
+        known.unwrap_or_else(|| self.insert(sought.into_key()))
     }
 
     fn snapshot(&self) -> Option<LimitSnapshot> {

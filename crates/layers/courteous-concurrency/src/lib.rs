@@ -22,7 +22,7 @@ mod waiting;
 
 pub use body::PermitBody;
 pub use courteous_core::{AsError, AsResponse, InvalidCount, ObserveOnly, Reject};
-pub use courteous_limit::Labels;
+pub use courteous_limit::{ByWireOrigin, KeyOf, Labels, Sought};
 pub use future::ResponseFuture;
 pub use keyed::{Keyed, PerOrigin};
 pub use layer::ConcurrencyLimitLayer;

@@ -4,7 +4,7 @@ use std::{
 };
 
 use courteous_core::{
-    AsError, CallContext, LayerKind, LongLived, ObserveOnly, Reject, RequestView,
+    AsError, CallContext, LayerKind, LongLived, ObserveOnly, OriginHashes, Reject, RequestView,
 };
 use http::{Request, Response};
 use http_body::Body;
@@ -120,7 +120,7 @@ where
         self.inner.poll_ready(cx).map_err(R::error)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let ConcurrencyLimitLayer {
             partition,
             reject,
@@ -139,8 +139,11 @@ where
             settings.hold = HoldUntil::Headers;
         }
         let hold = settings.hold;
-        let limiter = partition.select(RequestView::of(&request));
-        match limiter.admit(context, &settings) {
+        let hashes = OriginHashes::of(context);
+        let limiter = partition.select(RequestView::of(&request).with_hashes(&hashes));
+        let admission = limiter.admit(context, &settings);
+        hashes.carry(request.extensions_mut());
+        match admission {
             Admission::Now(permit) => {
                 // If this panics, the permit is given back.
                 let future = self.inner.call(request);

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use courteous_core::{CallRecord, NoteKind, Rejected, RequestView};
 #[cfg(feature = "tracing")]
-use courteous_core::{Origin, RequestLine};
+use courteous_core::Origin;
+#[cfg(feature = "tracing")]
+use http::Method;
 use http::{Request, StatusCode};
 
 /// The request whose response an event will be about. It is kept only while a subscriber listens.
@@ -13,7 +15,7 @@ use http::{Request, StatusCode};
 pub(crate) struct Subject {
     // Boxed, as each byte of a call is moved several times.
     #[cfg(feature = "tracing")]
-    request: Option<Box<RequestLine>>,
+    request: Option<Box<(Method, Origin)>>,
 }
 
 /// What a response has closed.
@@ -44,7 +46,7 @@ impl Subject {
         Self {
             #[cfg(feature = "tracing")]
             request: tracing::event_enabled!(target: "courteous::throttle", tracing::Level::DEBUG)
-                .then(|| Box::new(RequestLine::of(request))),
+                .then(|| Box::new((request.method().clone(), RequestView::of(request).origin()))),
         }
     }
 }
@@ -101,11 +103,9 @@ pub(crate) fn closed(closed: Closed, pause: Duration, status: StatusCode, about:
             Closed::NamedQuota => "named_quota",
         },
         status = status.as_u16(),
-        method = request.map(|request| request.method().as_str()),
+        method = request.map(|(method, _)| method.as_str()),
         origin = request
-            .map(RequestLine::origin)
-            .as_ref()
-            .and_then(Origin::named)
+            .and_then(|(_, origin)| origin.named())
             .map(tracing::field::display),
         "closed"
     );

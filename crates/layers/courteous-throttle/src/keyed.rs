@@ -8,7 +8,8 @@ use std::{
 use courteous_core::{Origin, RequestView};
 use courteous_limit::Wakes;
 use courteous_limit::{
-    BucketSnapshot, InvalidRates, KeyedMap, Labels, LimitId, Overflow, ThrottleSnapshot,
+    BucketSnapshot, ByOrigin, InvalidRates, KeyOf, KeyedMap, Labels, LimitId, Overflow, Sought,
+    ThrottleSnapshot,
 };
 use tokio::time::Instant;
 
@@ -48,8 +49,8 @@ pub struct Keyed<K, F> {
     key_of: F,
 }
 
-/// A bucket for each [`Origin`].
-pub type PerOrigin = Keyed<Origin, fn(RequestView<'_>) -> Origin>;
+/// A bucket for each [origin](RequestView::origin).
+pub type PerOrigin = Keyed<Origin, ByOrigin>;
 
 struct Shared<K> {
     keys: Mutex<Keys<K>>,
@@ -71,7 +72,7 @@ impl PerOrigin {
     /// Gives every origin a bucket like `template`.
     #[must_use]
     pub fn per_origin(template: Bucket) -> Self {
-        let keyed = Self::of(KeyedMap::per_origin(), template, |head| head.origin());
+        let keyed = Self::of(KeyedMap::per_origin(), template, ByOrigin);
         keyed.with_labels(Labels::origins())
     }
 }
@@ -288,14 +289,14 @@ impl<K: Eq + Hash> Keys<K> {
 impl<K, F> Partition for Keyed<K, F>
 where
     K: Eq + Hash,
-    F: Fn(RequestView<'_>) -> K,
+    F: KeyOf<K>,
 {
     type Store = Bucket;
 
     fn select(&self, head: RequestView<'_>) -> Bucket {
-        let key = (self.key_of)(head);
-        let known = self.lock().buckets.get(&key).cloned();
-        known.unwrap_or_else(|| self.insert(key))
+        let sought = self.key_of.seek(head);
+        let known = sought.find(&mut self.lock().buckets).cloned();
+        known.unwrap_or_else(|| self.insert(sought.into_key()))
     }
 
     fn snapshot(&self) -> Option<ThrottleSnapshot> {

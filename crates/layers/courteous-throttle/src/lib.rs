@@ -27,9 +27,9 @@ pub use bucket::Bucket;
 pub use cost::Cost;
 pub use courteous_core::{AsError, AsResponse, InvalidRate, InvalidSettings, Rate, Reject};
 pub use courteous_limit::{
-    Ask, BucketSnapshot, ChargeId, InvalidRates, Labels, LimitId, Observed, ObservedStore,
-    Partition, QuotaName, Quotas, Settled, Settler, StoreSnapshot, Take, Target, ThrottleSnapshot,
-    TokenStore, ToldQuota, Turn,
+    Ask, BucketSnapshot, ByOrigin, ChargeId, InvalidRates, KeyOf, Labels, LimitId, Observed,
+    ObservedStore, Partition, QuotaName, Quotas, Settled, Settler, Sought, StoreSnapshot, Take,
+    Target, ThrottleSnapshot, TokenStore, ToldQuota, Turn,
 };
 pub use future::ResponseFuture;
 pub use keyed::{Keyed, PerOrigin};

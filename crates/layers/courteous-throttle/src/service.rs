@@ -3,7 +3,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{CallContext, Decision, ObserveOnly, RequestView, WaitedFor};
+use courteous_core::{
+    CallContext, Decision, ObserveOnly, OriginHashes, RequestView, WaitedFor,
+};
 use courteous_limit::{Observed, Waiting};
 use http::{Request, Response};
 use tower_service::Service;
@@ -117,15 +119,17 @@ where
         self.inner.poll_ready(cx).map_err(R::error)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let store = self.partition.select(RequestView::of(&request));
-        let target = self.settings.target(&request);
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let extensions = request.extensions();
         let context = extensions.get::<CallContext>();
+        let hashes = OriginHashes::of(context);
+        let head = RequestView::of(&request).with_hashes(&hashes);
+        let store = self.partition.select(head);
+        let target = self.settings.target(head);
         // Often there are no other extensions, and then nothing else is looked up.
         let has_more = extensions.len() > usize::from(context.is_some());
         let given = has_more.then(|| extensions.get::<Cost>()).flatten();
-        let mut ask = self.settings.ask(&request, target, given, context);
+        let mut ask = self.settings.ask(head, context, target, given);
         let mut settle = given.and_then(|cost| cost.price(&mut ask, &store));
         let switch = ObserveOnly::active(self.observe.as_ref());
         let take = match switch {
@@ -136,6 +140,7 @@ where
                 Take::Taken
             }
         };
+        hashes.carry(request.extensions_mut());
         match take {
             Take::Taken => {
                 let subject = Subject::of(&request);

@@ -2,7 +2,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use courteous_core::{CallContext, RejectReason, RequestView};
 use courteous_limit::{Ask, Target, later};
-use http::{Request, StatusCode};
+use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::{Cost, Rate, ThrottleSettings, pause::Pause};
@@ -68,33 +68,33 @@ impl Settings {
         }
     }
 
-    /// What `request` is for, if that matters.
+    /// What the request with this `head` is for, if that matters.
     #[inline]
-    pub(crate) fn target<B>(&self, request: &Request<B>) -> Option<Target> {
-        self.listens.then(|| Target::of(RequestView::of(request)))
+    pub(crate) fn target(&self, head: RequestView<'_>) -> Option<Target> {
+        self.listens.then(|| Target::of(head))
     }
 
-    /// What to ask a store for `request`, whose cost the caller may have `given`.
+    /// What to ask a store for the request with this `head`, which is part of the call with this
+    /// `context`, and whose cost the caller may have `given`.
     #[inline]
-    pub(crate) fn ask<B>(
+    pub(crate) fn ask(
         &self,
-        request: &Request<B>,
+        head: RequestView<'_>,
+        context: Option<&CallContext>,
         target: Option<Target>,
         given: Option<&Cost>,
-        context: Option<&CallContext>,
     ) -> Ask {
         let cost = match self.cost {
-            Some(cost) if !given.is_some_and(Cost::is_for_all) => cost(RequestView::of(request)),
+            Some(cost) if !given.is_some_and(Cost::is_for_all) => cost(head),
             _ => NonZeroU32::MIN,
         };
-        let context = context.copied().unwrap_or_default();
         let mut ask = Ask::new(cost)
             .with_max_waiting(self.max_waiting)
-            .with_retried(context.attempt().is_some());
+            .with_retried(context.is_some_and(|context| context.attempt().is_some()));
         if let Some(target) = target {
             ask = ask.with_target(target);
         }
-        if let Some(deadline) = context.deadline() {
+        if let Some(deadline) = context.and_then(CallContext::deadline) {
             ask = ask.with_latest(deadline, RejectReason::Deadline);
         }
         if let Some(wait) = self.max_wait {

@@ -6,7 +6,9 @@ use std::{
 };
 
 use courteous_core::{Origin, Rate, RequestView};
-use courteous_limit::{InvalidRates, KeyedMap, Labels, Partition, ThrottleSnapshot};
+use courteous_limit::{
+    ByOrigin, InvalidRates, KeyOf, KeyedMap, Labels, Partition, Sought, ThrottleSnapshot,
+};
 use tokio::time::Instant;
 
 use crate::{InvalidShare, RedisBucket};
@@ -42,8 +44,8 @@ pub struct RedisKeyed<K, F> {
     bytes: fn(&K) -> Vec<u8>,
 }
 
-/// A shared bucket for each [`Origin`].
-pub type RedisPerOrigin = RedisKeyed<Origin, fn(RequestView<'_>) -> Origin>;
+/// A shared bucket for each [origin](RequestView::origin).
+pub type RedisPerOrigin = RedisKeyed<Origin, ByOrigin>;
 
 struct Keys<K> {
     buckets: KeyedMap<K, RedisBucket>,
@@ -56,7 +58,7 @@ impl RedisPerOrigin {
     #[must_use]
     pub fn per_origin(template: RedisBucket) -> Self {
         let keys = KeyedMap::per_origin();
-        let keyed = Self::with_bytes(keys, template, |head| head.origin(), origin_bytes);
+        let keyed = Self::with_bytes(keys, template, ByOrigin, origin_bytes);
         keyed.with_labels(Labels::origins())
     }
 }
@@ -210,14 +212,14 @@ impl<K: Eq + Hash, F> RedisKeyed<K, F> {
 impl<K, F> Partition for RedisKeyed<K, F>
 where
     K: Eq + Hash,
-    F: Fn(RequestView<'_>) -> K,
+    F: KeyOf<K>,
 {
     type Store = RedisBucket;
 
     fn select(&self, head: RequestView<'_>) -> RedisBucket {
-        let key = (self.key_of)(head);
-        let known = self.lock().buckets.get(&key).cloned();
-        known.unwrap_or_else(|| self.insert(key))
+        let sought = self.key_of.seek(head);
+        let known = sought.find(&mut self.lock().buckets).cloned();
+        known.unwrap_or_else(|| self.insert(sought.into_key()))
     }
 
     fn snapshot(&self) -> Option<ThrottleSnapshot> {

@@ -31,8 +31,8 @@ mod worker;
 pub use bucket::RedisBucket;
 pub use courteous_core::{InvalidRate, Rate};
 pub use courteous_limit::{
-    Ask, BucketSnapshot, InvalidRates, Labels, Partition, StoreSnapshot, Take, ThrottleSnapshot,
-    TokenStore, Turn,
+    Ask, BucketSnapshot, ByOrigin, InvalidRates, KeyOf, Labels, Partition, Sought, StoreSnapshot,
+    Take, ThrottleSnapshot, TokenStore, Turn,
 };
 pub use gauges::Gauges;
 pub use handle::Redis;
