@@ -21,11 +21,14 @@ use std::{
 
 use bytes::Bytes;
 use courteous::{BoxClient, client::CloseLayer};
-use courteous_concurrency::ConcurrencyLimitLayer;
+use courteous_concurrency::{
+    self as concurrency, ConcurrencyLimitLayer, PerOrigin as PerOriginLimiters,
+};
 use courteous_core::{CallContext, CallRecord};
+use courteous_core::{CallContext, OriginHashes, RequestView};
 use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_retry::RetryLayer;
-use courteous_throttle::{Rate, ThrottleLayer};
+use courteous_throttle::{self as throttle, PerOrigin, Rate, ThrottleLayer};
 use courteous_timeout::{AttemptTimeoutLayer, TotalTimeoutLayer};
 use http::{HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{Empty, Full};
@@ -351,4 +354,59 @@ fn a_sent_call_allocates_nothing_more_and_a_boxed_client_twice() {
         Ok::<_, Infallible>(Response::new(request.into_body()))
     });
     assert_eq!(sent(|request| mock.send(request), floor_request), 2);
+}
+
+/// Looks up the limits of each request, as the layers do, and drops what it finds.
+fn look_up(requests: &mut [Request<()>], limiters: &PerOriginLimiters, buckets: &PerOrigin) {
+    for request in requests {
+        let hashes = OriginHashes::of(request.extensions().get());
+        let head = RequestView::of(request).with_hashes(&hashes);
+        drop(concurrency::Partition::select(limiters, head));
+        drop(throttle::Partition::select(buckets, head));
+        hashes.carry(request.extensions_mut());
+    }
+}
+
+#[test]
+fn a_look_up_of_a_known_origin_allocates_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let limiters = concurrency::Keyed::per_origin(concurrency::Limiter::new(64).unwrap());
+    let buckets = throttle::Keyed::per_origin(throttle::Bucket::new(Rate::UNLIMITED));
+    let to = |uri: String, host: Option<String>| {
+        let mut request = Request::builder().uri(uri);
+        if let Some(host) = host {
+            request = request.header(header::HOST, host);
+        }
+        request.body(()).unwrap()
+    };
+    let requests = || -> Vec<_> {
+        let mut requests = Vec::new();
+        for server in 0..8 {
+            requests.push(to(format!("https://api-{server}.test:8443/a"), None));
+            // The same origins, spelled otherwise.
+            requests.push(to(format!("https://u:p@API-{server}.test.:8443/b"), None));
+            requests.push(to(format!("http://127.0.0.{server}/"), None));
+            requests.push(to("/a".to_owned(), Some(format!("api-{server}.test"))));
+        }
+        requests
+    };
+    look_up(&mut requests(), &limiters, &buckets);
+    assert_eq!((limiters.len(), buckets.len()), (24, 24));
+    let allocations = |with_context: bool| {
+        let runs = (0..100).map(|_| {
+            let mut requests = requests();
+            for request in &mut requests {
+                if with_context {
+                    CallContext::edit(request.extensions_mut());
+                }
+            }
+            let region = Region::new(ALLOCATOR);
+            look_up(&mut requests, &limiters, &buckets);
+            let change = region.change();
+            change.allocations + change.reallocations
+        });
+        runs.min()
+    };
+    assert_eq!(allocations(true), Some(0));
+    assert_eq!(allocations(false), Some(0));
 }

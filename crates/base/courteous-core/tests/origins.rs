@@ -114,7 +114,10 @@ fn a_host_field_is_a_key_as_it_is_spelled_and_an_origin_however_it_is_spelled() 
 #[test]
 fn the_first_layer_makes_the_hash_and_the_next_ones_find_it() {
     let mut request = in_a_call("https://api.example/a");
-    assert_eq!(look_up(&mut request, |head| head.origin_key().known_hash()), None);
+    assert_eq!(
+        look_up(&mut request, |head| head.origin_key().known_hash()),
+        None
+    );
     let made = look_up(&mut request, |head| head.wire_origin_key().hash());
     assert_eq!(made, OriginHash::of(&origin("https://api.example")));
     // No layer has rewritten the target: it is the hash of both origins.
@@ -153,7 +156,10 @@ fn a_hash_that_is_out_of_date_is_noticed_by_the_key_and_made_again() {
     let mut request = in_a_call("https://api.example/a");
     let stale = look_up(&mut request, |head| head.origin_key().hash());
     *request.uri_mut() = "https://other.example/a".parse().unwrap();
-    let (api, other) = (origin("https://api.example"), origin("https://other.example"));
+    let (api, other) = (
+        origin("https://api.example"),
+        origin("https://other.example"),
+    );
     look_up(&mut request, |head| {
         let key = head.origin_key();
         assert_eq!(key.hash(), stale);
@@ -171,9 +177,15 @@ fn a_rewritten_request_has_a_logical_and_a_wire_origin() {
     let mut request = in_a_call("https://api.example/a");
     let logical = look_up(&mut request, |head| head.origin_key().hash());
     LogicalOrigin::rewrite(&mut request, "https://eu-1.example/a".parse().unwrap());
-    let (api, one) = (origin("https://api.example"), origin("https://eu-1.example"));
+    let (api, one) = (
+        origin("https://api.example"),
+        origin("https://eu-1.example"),
+    );
     let view = RequestView::of(&request);
-    assert_eq!((view.origin(), view.wire_origin()), (api.clone(), one.clone()));
+    assert_eq!(
+        (view.origin(), view.wire_origin()),
+        (api.clone(), one.clone())
+    );
     assert_eq!(view.authority_as_spelled(), b"api.example");
     assert!(view.origin_key().is(&api) && view.wire_origin_key().is(&one));
     // The line is what is sent.
@@ -225,7 +237,10 @@ fn a_relative_target_can_be_rewritten() {
     let mut request = with_host("api.example");
     LogicalOrigin::rewrite(&mut request, "http://eu-1.example/a".parse().unwrap());
     let view = RequestView::of(&request);
-    assert_eq!(view.origin(), RequestView::of(&with_host("API.example")).origin());
+    assert_eq!(
+        view.origin(),
+        RequestView::of(&with_host("API.example")).origin()
+    );
     assert_eq!(view.wire_origin(), origin("http://eu-1.example"));
     LogicalOrigin::rewrite(&mut request, "/b".parse().unwrap());
     let view = RequestView::of(&request);
@@ -250,8 +265,21 @@ fn views_and_keys_can_be_sent_to_other_threads() {
 /// Small names, so that equal ones are frequent.
 fn uri() -> impl Strategy<Value = String> {
     let scheme = prop_oneof![Just("http"), Just("https")];
-    let host = prop_oneof![Just("a"), Just("A"), Just("a."), Just("b"), Just("10.1"), Just("10.0.0.1")];
-    let port = prop_oneof![Just(""), Just(":"), Just(":80"), Just(":443"), Just(":8080")];
+    let host = prop_oneof![
+        Just("a"),
+        Just("A"),
+        Just("a."),
+        Just("b"),
+        Just("10.1"),
+        Just("10.0.0.1")
+    ];
+    let port = prop_oneof![
+        Just(""),
+        Just(":"),
+        Just(":80"),
+        Just(":443"),
+        Just(":8080")
+    ];
     (scheme, host, port).prop_map(|(scheme, host, port)| format!("{scheme}://{host}{port}/"))
 }
 

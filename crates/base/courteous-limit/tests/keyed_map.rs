@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use courteous_core::{Origin, RequestView};
+use courteous_core::{CallContext, Origin, OriginHash, OriginHashes, RequestView};
 use courteous_limit::{KeyedMap, NoRoom, Overflow};
 use http::Request;
 use proptest::{collection::vec, prelude::*};
@@ -351,4 +351,74 @@ fn keys_without_room_share_a_value_with_their_group_or_with_few_others() {
         assert!(other.is_some() && !shared.contains(&other));
     }
     assert_eq!(overflow.values().count(), 4 + 64);
+}
+
+/// A request to one origin whose context carries the hash of another.
+fn with_hash_of(uri: &str, other: &str) -> Request<()> {
+    let mut request = Request::builder().uri(other).body(()).unwrap();
+    CallContext::edit(request.extensions_mut());
+    let hashes = OriginHashes::default();
+    let key = RequestView::of(&request).with_hashes(&hashes).origin_key();
+    assert_eq!(key.hash(), OriginHash::of(&origin(other)));
+    hashes.carry(request.extensions_mut());
+    *request.uri_mut() = uri.parse().unwrap();
+    request
+}
+
+#[test]
+fn an_origin_is_looked_up_as_the_request_spells_it() {
+    let mut map = KeyedMap::per_origin();
+    let _value = take_host(&mut map, "api.test").unwrap();
+    let _other = take_host(&mut map, "b.test").unwrap();
+    let mut is_known = |uri: &str, host: Option<&str>| {
+        let mut request = Request::builder().uri(uri);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let request = request.body(()).unwrap();
+        let key = RequestView::of(&request).origin_key();
+        map.get_origin(&key).is_some()
+    };
+    assert!(is_known("https://api.test/a", None));
+    assert!(is_known("https://u:p@API.test.:443/b", None));
+    assert!(is_known("https://b.test/", None));
+    assert!(!is_known("http://api.test/", None));
+    assert!(!is_known("https://api.test:8443/", None));
+    assert!(!is_known("/", None));
+    assert!(!is_known("/", Some("api.test")));
+}
+
+#[test]
+fn a_map_of_origins_that_is_not_for_each_origin_finds_them_too() {
+    let mut map = KeyedMap::new();
+    let _value = take_host(&mut map, "api.test").unwrap();
+    let request = Request::builder().uri("https://API.test:443/");
+    let request = request.body(()).unwrap();
+    let key = RequestView::of(&request).origin_key();
+    assert!(map.get_origin(&key).is_some());
+}
+
+proptest! {
+    /// A hash that is out of date finds nothing of another origin, and hides nothing of this one.
+    #[test]
+    fn any_carried_hash_leads_to_the_origin_of_the_request(
+        calls in vec((0..12_usize, 0..12_usize, any::<bool>()), 1..100),
+    ) {
+        let uri = |number: usize| format!("https://api-{number}.test/");
+        let mut map = KeyedMap::per_origin();
+        for (number, carried, through_hashes) in calls {
+            let request = with_hash_of(&uri(number), &uri(carried));
+            let hashes = OriginHashes::of(request.extensions().get());
+            let view = match through_hashes {
+                true => RequestView::of(&request).with_hashes(&hashes),
+                false => RequestView::of(&request),
+            };
+            let known = map.get_origin(&view.origin_key()).copied();
+            let own = origin(&uri(number));
+            prop_assert_eq!(known, map.get(&own).copied());
+            prop_assert!(known.is_none_or(|known| known == number));
+            let given = take_with(&mut map, own, |_| false, || number);
+            prop_assert_eq!(given, Ok(number));
+        }
+    }
 }

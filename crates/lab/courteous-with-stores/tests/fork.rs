@@ -1,5 +1,6 @@
 //! Processes that were forked from one process do not draw the same random values: keys, ids,
-//! nonces or waits.
+//! nonces or waits. They do find what they keep for an origin, as the random key of its hash is
+//! copied with it.
 //!
 //! These tests are here, and not in the workspace's tests, as they would bring the ciphers of
 //! encrypted letters into every build.
@@ -31,7 +32,7 @@ mod unix {
         idempotency::IdempotencyKeyLayer,
         retry::{Backoff, RetryLayer},
     };
-    use courteous_core::{CallId, Dice};
+    use courteous_core::{CallId, Dice, OriginHash, RequestView};
     use courteous_dead_letter::{
         Encrypted, EncryptionKey, Failure, Letter, LetterId, LetterStore, MemoryStore, Payload,
         Reason, Sink,
@@ -53,11 +54,13 @@ mod unix {
         // Everything that is kept in memory exists before the fork, and so is copied.
         let before = draw();
         let control = draw_from_memory();
+        let hash = hash_of_an_origin();
         let mut children = Vec::new();
         for _ in 0..CHILDREN {
             let (mut reader, mut writer) = pipe().unwrap();
             match fork().unwrap() {
                 Fork::Child => {
+                    assert_eq!(hash_of_an_origin(), hash);
                     let lines = draw()
                         .into_iter()
                         .map(|(kind, value)| format!("{kind} {value}\n"));
@@ -168,6 +171,11 @@ mod unix {
         let sealed = store.get(id).await.unwrap().unwrap().letter.payload;
         // A version, and then the nonce.
         (id.to_string(), format!("{:?}", &sealed.bytes()[1..25]))
+    }
+
+    fn hash_of_an_origin() -> OriginHash {
+        let request = Request::get("http://shop.test/").body(()).unwrap();
+        OriginHash::of(&RequestView::of(&request).origin())
     }
 
     /// Draws from a generator in memory: the same value in each child.

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use courteous_core::{CallRecord, NoteKind, Rejected, RequestView};
 #[cfg(feature = "tracing")]
 use courteous_core::Origin;
+use courteous_core::{CallRecord, NoteKind, Rejected, RequestView};
 #[cfg(feature = "tracing")]
 use http::Method;
 use http::{Request, StatusCode};

@@ -3,9 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use courteous_core::{
-    CallContext, Decision, ObserveOnly, OriginHashes, RequestView, WaitedFor,
-};
+use courteous_core::{CallContext, Decision, ObserveOnly, OriginHashes, RequestView, WaitedFor};
 use courteous_limit::{Observed, Waiting};
 use http::{Request, Response};
 use tower_service::Service;
