@@ -24,8 +24,7 @@ use courteous::{BoxClient, client::CloseLayer};
 use courteous_concurrency::{
     self as concurrency, ConcurrencyLimitLayer, PerOrigin as PerOriginLimiters,
 };
-use courteous_core::{CallContext, CallRecord};
-use courteous_core::{CallContext, OriginHashes, RequestView};
+use courteous_core::{CallContext, CallRecord, OriginHashes, RequestView};
 use courteous_idempotency::IdempotencyKeyLayer;
 use courteous_retry::RetryLayer;
 use courteous_throttle::{self as throttle, PerOrigin, Rate, ThrottleLayer};
