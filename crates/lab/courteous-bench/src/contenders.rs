@@ -125,6 +125,8 @@ pub(crate) struct Who {
     pub(crate) name: &'static str,
     /// Whether the contender has its own task, so that only a runtime can poll its calls.
     pub(crate) has_task: bool,
+    /// How many origins the requests go round; 0 if all have the URI of their shape.
+    pub(crate) origins: usize,
 }
 
 impl Who {
@@ -133,11 +135,17 @@ impl Who {
             kind,
             name,
             has_task: false,
+            origins: 0,
         }
     }
 
     const fn with_task(mut self) -> Self {
         self.has_task = true;
+        self
+    }
+
+    const fn with_origins(mut self, origins: usize) -> Self {
+        self.origins = origins;
         self
     }
 
@@ -161,6 +169,17 @@ pub(crate) fn bare<V: Visit>(visit: &mut V) {
     for kind in [Kind::Retry, Kind::Key] {
         visit.visit(Who::new(kind, BARE), |client| client);
         visit.visit(Who::new(kind, BARE).with_task(), |client| client);
+    }
+}
+
+/// This project's layers with something for each origin, whose requests go round several origins,
+/// and the bare client with such requests.
+pub(crate) fn origins<V: Visit>(visit: &mut V) {
+    for origins in [8, 1_000] {
+        for kind in [Kind::Retry, Kind::Key] {
+            visit.visit(Who::new(kind, BARE).with_origins(origins), |client| client);
+        }
+        ours::visit_origins(origins, visit);
     }
 }
 

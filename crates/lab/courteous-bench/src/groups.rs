@@ -5,6 +5,7 @@ pub(crate) mod failing;
 pub(crate) mod instructions;
 pub(crate) mod keys;
 pub(crate) mod layers;
+mod origins;
 mod primitives;
 pub(crate) mod queues;
 pub(crate) mod threads;

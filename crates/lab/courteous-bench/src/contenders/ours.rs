@@ -1,19 +1,23 @@
 use std::{
+    mem,
     num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
 
 use courteous::{
     Stack,
-    concurrency::{ConcurrencyLimitLayer, Keyed, Limiter},
+    concurrency::{self, ConcurrencyLimitLayer, Keyed, Limiter},
+    core::RequestView,
     idempotency::IdempotencyKeyLayer,
     retry::RetryLayer,
-    throttle::{Rate, ThrottleLayer},
+    throttle::{self, Rate, ThrottleLayer},
     timeout::{AttemptTimeoutLayer, TotalTimeoutLayer},
 };
+use http::Request;
 use tower::Layer;
 
 use super::{Kind, OURS, Visit, Who};
+use crate::kit::uris;
 
 const TOTAL: Duration = Duration::from_secs(30);
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -51,6 +55,30 @@ pub(super) fn visit<V: Visit>(visit: &mut V) {
         key.layer(total.layer(retry.layer(limited)))
     });
     visit.visit(Who::new(Kind::Stack, OURS), |inner| stack.layer(inner));
+}
+
+/// The limits for each origin, alone and with the other layers.
+pub(super) fn visit_origins<V: Visit>(origins: usize, visit: &mut V) {
+    let key = IdempotencyKeyLayer::new();
+    let total = TotalTimeoutLayer::new(TOTAL);
+    let retry = RetryLayer::new();
+    let limit = ConcurrencyLimitLayer::of(Keyed::per_origin(Limiter::from(LIMIT)));
+    let throttle = ThrottleLayer::per_origin(rate());
+    // With a handle that is kept, an origin is never forgotten.
+    for uri in uris(origins) {
+        let mut request = Request::new(());
+        *request.uri_mut() = uri;
+        let head = RequestView::of(&request);
+        mem::forget(concurrency::Partition::select(limit.partition(), head));
+        mem::forget(throttle::Partition::select(throttle.partition(), head));
+    }
+    let who = |kind| Who::new(kind, OURS).with_origins(origins);
+    visit.visit(who(Kind::Concurrency), |inner| limit.layer(inner));
+    visit.visit(who(Kind::Throttle), |inner| throttle.layer(inner));
+    visit.visit(who(Kind::Five), |inner| {
+        let limited = limit.layer(throttle.layer(inner));
+        key.layer(total.layer(retry.layer(limited)))
+    });
 }
 
 /// More than the calls of any group that are in flight at a time: no call waits.

@@ -75,7 +75,9 @@ pub(crate) fn profile_table(kind: Kind) -> io::Result<String> {
         let runtime = runtime()?;
         let _entered = runtime.enter();
         let contenders = Contenders::new(&runtime, false);
-        let is_it = |contender: &&Contender| contender.who.is_ours() && contender.who.kind == kind;
+        let is_it = |contender: &&Contender| {
+            contender.who.is_ours() && contender.who.kind == kind && contender.who.origins == 0
+        };
         let ours = contenders.all.iter().find(is_it);
         let ours = ours.ok_or_else(|| io::Error::other("no such layer"))?;
         (ours.name(), contenders.all[contenders.bare(ours)].name())

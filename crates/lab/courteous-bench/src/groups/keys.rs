@@ -27,7 +27,7 @@ use governor::{Quota, RateLimiter};
 use tokio::runtime::Builder;
 use tower::{Layer, Service, service_fn};
 
-use super::Effort;
+use super::{Effort, origins};
 use crate::{
     contenders::OURS,
     kit::{Request, Shape, Spread, Table, Transport, cpu_of, heap_left_by, uncounted},
@@ -77,7 +77,11 @@ pub(crate) fn run(effort: Effort) -> io::Result<String> {
         "Known keys are not idle, so that none can be forgotten: throttles are below their burst, limits have a call in \
          flight. *One key more*: they come one after the other until there are so many, none of them idle. *Another key*: \
          then all become idle at once, there may be no more of them, and as many new ones come. The longest call, by the \
-         CPU time of the thread, is where a table grows, or all keys are looked at.\n\n{table}"
+         CPU time of the thread, is where a table grows, or all keys are looked at.\n\n{table}\n\
+         The state of a request's origin, looked up in one layer or in three, by calls that go round the origins. *One \
+         hash*: the first layer makes it, and the call carries it. *A key of its own*: each layer makes an `Origin` and \
+         hashes it, as with any other key.\n\n{}",
+        origins::table(effort)
     ))
 }
 

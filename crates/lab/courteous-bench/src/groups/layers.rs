@@ -1,8 +1,9 @@
 //! Group 1: what each layer, and all five together, add to a call that neither waits nor fails.
 
-use std::{convert::Infallible, io, rc::Rc, time::Duration};
+use std::{cell::Cell, convert::Infallible, io, rc::Rc, time::Duration};
 
 use bytes::Bytes;
+use http::Uri;
 use http_body_util::Empty;
 use tokio::{runtime::Runtime, time::sleep};
 
@@ -10,7 +11,8 @@ use super::{Effort, primitives::Primitives};
 use crate::{
     contenders::{self, Kind, Measurable, Visit, Who},
     kit::{
-        Calls, Shape, Spread, Table, Transport, by_hand, collected, cpu_of, heap_of, in_runtime,
+        Calls, Request, Shape, Spread, Table, Transport, by_hand, collected, cpu_of, heap_of,
+        in_runtime, uris,
     },
 };
 
@@ -23,41 +25,64 @@ const EXACT: usize = 128;
 pub(super) struct Contender {
     pub(super) who: Who,
     calls: [Box<dyn Calls>; 2],
+    /// Of all origins that the requests go round.
+    uris: Rc<[Uri]>,
 }
 
 impl Contender {
     /// The layer's name; for the bare transport, how it is polled.
     pub(super) fn name(&self) -> String {
-        if !self.who.is_bare() {
-            return self.who.kind.name().to_owned();
+        let kind = self.who.kind.name();
+        match (self.who.is_bare(), self.who.origins) {
+            (false, 0) => return kind.to_owned(),
+            (false, origins) => return format!("{kind}, per origin, {origins} origins"),
+            (true, _) => {}
         }
         let how = match self.who.has_task {
             true => "by a runtime",
             false => "by hand",
         };
-        match self.who.kind.is_keyed() {
-            true => format!("(bare transport, {how}, idempotent requests)"),
-            false => format!("(bare transport, {how})"),
+        let mut name = format!("(bare transport, {how}");
+        if self.who.kind.is_keyed() {
+            name += ", idempotent requests";
+        }
+        match self.who.origins {
+            0 => name + ")",
+            origins => format!("{name}, {origins} origins)"),
         }
     }
 
     /// Whether the two contenders differ only in their layers.
     pub(super) fn is_set_up_like(&self, other: &Self) -> bool {
-        let setting = |who: Who| (who.has_task, who.kind.is_keyed());
+        let setting = |who: Who| (who.has_task, who.kind.is_keyed(), who.origins);
         setting(self.who) == setting(other.who)
     }
 
     /// Makes this many calls, which a profile can tell from all other work.
     pub(super) fn run(&mut self, shape: Shape, times: usize) {
-        let keyed = self.who.kind.is_keyed();
-        let calls = self.calls[shape as usize].as_mut();
-        collected(calls, times, &move || shape.request(keyed));
+        let make = self.requests(shape);
+        collected(self.calls[shape as usize].as_mut(), times, &make);
     }
 
-    /// Makes this many calls that are not measured.
+    /// Makes at least this many calls that are not measured, one to each origin.
     pub(super) fn warm(&mut self, shape: Shape, times: usize) {
+        let make = self.requests(shape);
+        let times = times.max(self.who.origins);
+        self.calls[shape as usize].run(times, &make);
+    }
+
+    /// What makes the requests: the same ones each time, each to another origin than the one before.
+    fn requests(&self, shape: Shape) -> impl Fn() -> Request + use<> {
         let keyed = self.who.kind.is_keyed();
-        self.calls[shape as usize].run(times, &move || shape.request(keyed));
+        let (uris, next) = (Rc::clone(&self.uris), Cell::new(0));
+        move || {
+            let mut request = shape.request(keyed);
+            if !uris.is_empty() {
+                let number = next.replace(next.get() + 1);
+                *request.uri_mut() = uris[number * 617 % uris.len()].clone();
+            }
+            request
+        }
     }
 }
 
@@ -76,6 +101,7 @@ impl Contenders {
         };
         contenders::bare(&mut new);
         contenders::ours(&mut new);
+        contenders::origins(&mut new);
         if with_peers {
             contenders::peers(&mut new);
         }
@@ -106,7 +132,8 @@ impl Visit for Contenders {
                 false => by_hand(service, realistic),
             }
         });
-        self.all.push(Contender { who, calls });
+        let uris = uris(who.origins).into();
+        self.all.push(Contender { who, calls, uris });
     }
 }
 
@@ -184,6 +211,7 @@ fn heap(contender: &mut Contender, shape: Shape) -> (f64, f64) {
 
 /// What a contender adds to the bare transport.
 struct Added {
+    name: String,
     who: Who,
     nanos: [Spread; 2],
     heap: [(f64, f64); 2],
@@ -208,6 +236,7 @@ fn added(contenders: &Contenders, costs: &[Cost]) -> Vec<Added> {
                 (with.0 - without.0, with.1 - without.1)
             });
             Added {
+                name: contender.name(),
                 who: contender.who,
                 nanos,
                 heap,
@@ -244,7 +273,7 @@ fn costs_table(contenders: &Contenders, costs: &[Cost], added: &[Added]) -> Tabl
     }
     for added in added {
         table.row([
-            added.who.kind.name().to_owned(),
+            added.name.clone(),
             added.who.name.to_owned(),
             added.nanos[0].to_string(),
             added.nanos[1].to_string(),
@@ -271,7 +300,8 @@ fn goals_table(added: &[Added], primitives: &Primitives) -> Table {
         ],
     );
     for kind in Kind::ALL {
-        let of_kind = || added.iter().filter(move |added| added.who.kind == kind);
+        let is_it = move |who: Who| who.kind == kind && who.origins == 0;
+        let of_kind = || added.iter().filter(move |added| is_it(added.who));
         let Some(ours) = of_kind().find(|added| added.who.is_ours()) else {
             continue;
         };

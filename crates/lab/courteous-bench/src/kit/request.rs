@@ -44,6 +44,13 @@ impl Shape {
     }
 }
 
+/// URIs of this many origins.
+pub(crate) fn uris(origins: usize) -> Vec<Uri> {
+    let uri = |number| format!("https://api-{number}.example/v1/charges").parse();
+    let uris = (0..origins).map(|number| uri(number).unwrap_or_default());
+    uris.collect()
+}
+
 fn floor(keyed: bool) -> Request {
     let mut request = Request::new(Full::default());
     if !keyed {
