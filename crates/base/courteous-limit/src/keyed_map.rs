@@ -10,7 +10,9 @@
 //! ```
 //!
 //! The invariant: what is not spare is never forgotten, and there are at most `max` keys, and at
-//! most a quarter of `max` (rounded up) of one group.
+//! most a quarter of `max` (rounded up) of one group. Each key is kept under its own hash, and what
+//! is found is compared with what is looked up. So a hash that belongs to another key, as a call
+//! carries it after its URI was changed, finds nothing: then the right one is made.
 //!
 //! An example: a throttle keeps buckets for 1,000 credentials, and 600 of them are in use. The
 //! other 400 buckets are full again, so they are spare. A new key looks at four entries, and 1.6

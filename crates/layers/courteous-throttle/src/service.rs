@@ -120,9 +120,10 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let extensions = request.extensions();
         let context = extensions.get::<CallContext>();
+        let head = RequestView::of(&request);
+        // Only the partition is given the hashes: if it needs none, nothing is left of them.
         let hashes = OriginHashes::of(context);
-        let head = RequestView::of(&request).with_hashes(&hashes);
-        let store = self.partition.select(head);
+        let store = self.partition.select(head.with_hashes(&hashes));
         let target = self.settings.target(head);
         // Often there are no other extensions, and then nothing else is looked up.
         let has_more = extensions.len() > usize::from(context.is_some());
