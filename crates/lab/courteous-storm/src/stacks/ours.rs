@@ -7,10 +7,10 @@ use courteous::{
         ConcurrencyLimitLayer, Limiter,
         adaptive::{AdaptiveLimitLayer, Partition as _},
     },
-    core::{Dice, Origin, RequestView},
+    core::Dice,
     idempotency::IdempotencyKeyLayer,
     retry::{Backoff, Budget, Jitter, RetryLayer},
-    throttle::{Bucket, Keyed, Rate, ThrottleLayer},
+    throttle::{Bucket, Keyed, PerOrigin, Rate, ThrottleLayer},
 };
 use http::{Request, Response};
 use http_body_util::Full;
@@ -103,8 +103,6 @@ pub(crate) fn adaptive(
     client
 }
 
-type Buckets = Keyed<Origin, fn(RequestView<'_>) -> Origin>;
-
 fn retry(required: &Requirements, settings: &Settings) -> RetryLayer {
     let mut retry = RetryLayer::new().with_dice(dice(required, 0));
     if let Some(attempts) = required.attempts() {
@@ -123,7 +121,7 @@ fn retry(required: &Requirements, settings: &Settings) -> RetryLayer {
     retry
 }
 
-fn buckets(required: &Requirements) -> Buckets {
+fn buckets(required: &Requirements) -> PerOrigin {
     Keyed::per_origin(Bucket::new(Rate::UNLIMITED).with_dice(dice(required, 1)))
 }
 
@@ -132,7 +130,7 @@ fn dice(required: &Requirements, n: u64) -> Dice {
 }
 
 /// The tokens and the payments that were not given back.
-fn held(retry: &RetryLayer, probe: &ProbeLayer, buckets: &Buckets) -> u64 {
+fn held(retry: &RetryLayer, probe: &ProbeLayer, buckets: &PerOrigin) -> u64 {
     let tokens = probe.origin().and_then(|origin| buckets.get(&origin));
     let tokens = tokens.map_or(0, |bucket| {
         let taken = Rate::UNLIMITED.burst().get() - bucket.available();
