@@ -21,9 +21,9 @@ use crate::{
 /// | limits, timeouts, key layers | write a wait, a rejection, a pause, a timeout: only when that happens |
 /// | the layer next to the client | counts what is really sent: [`sent`](Self::sent) |
 ///
-/// A layer looks for the record only when it has something unusual to say. So a call that neither waits nor
-/// fails pays for none of this. No layer takes the record out of the request, and a retry writes it into each
-/// attempt.
+/// A layer writes only what is unusual. Most layers look for the record only then. A retry, a timeout and a
+/// throttle take a handle beforehand, because they no longer have the request when they write. No layer takes the
+/// record out of the request, and a retry writes it into each attempt.
 ///
 /// # Example
 ///

@@ -48,9 +48,9 @@
 //!   attempts, waited(WaitedFor), notes
 //! ```
 //!
-//! A layer writes only what is unusual, when it happens: nothing is looked up for a call that neither waits nor fails, but for a
-//! retry, a timeout and a throttle whose request has other extensions than the [`CallContext`] and the claim of its key. Without a
-//! record this costs nothing else. With one, a call costs two allocations and some 100 ns more.
+//! A layer writes only what is unusual, when it happens. A call without a record that neither waits nor fails pays for it with one
+//! look-up in each layer that needs a handle beforehand (retry, timeouts, throttle), and only if its request has more extensions than
+//! the [`CallContext`]. A record itself costs a call two allocations.
 //!
 //! # What it does not do
 //!
