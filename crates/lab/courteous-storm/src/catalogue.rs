@@ -1,7 +1,9 @@
+use std::num::NonZeroUsize;
+
 use crate::{
     Tick,
     quota::QuotaRule,
-    scenario::{FaultKind, Load, Scenario, Tier, WARM},
+    scenario::{ATTEMPT_TIMEOUT, Count, FaultKind, Load, Scenario, TOTAL_TIMEOUT, Tier, WARM},
 };
 
 const SECOND: Tick = 1_000;
@@ -12,6 +14,15 @@ const TROUBLE: std::ops::Range<Tick> = WARM..WARM + 30 * SECOND;
 /// number.
 #[must_use]
 pub fn catalogue() -> Vec<Scenario> {
+    scenarios(600 * SECOND)
+}
+
+/// The same, with less time for what lasts long.
+pub(crate) fn shorter() -> Vec<Scenario> {
+    scenarios(120 * SECOND)
+}
+
+fn scenarios(lasting: Tick) -> Vec<Scenario> {
     let mut all = vec![spike(), brown_out()];
     all.extend(outages());
     all.extend(quotas());
@@ -25,6 +36,27 @@ pub fn catalogue() -> Vec<Scenario> {
     all.push(lossy());
     all.extend(depths());
     all.extend(restarts());
+    all.extend([overload(lasting), birth()]);
+    all.extend(steps());
+    all.push(slowing());
+    all.extend(slow_paths());
+    all.extend([
+        calm("S15-70%", "no trouble, 70 % load", 700.0),
+        calm("S15-90%", "no trouble, 90 % load", 900.0),
+    ]);
+    all.extend([
+        rude(
+            "S16-10%",
+            "spike: three times the calls for 10 s, 10 % naive clients",
+            0.1,
+        ),
+        rude(
+            "S16-20%",
+            "spike: three times the calls for 10 s, 20 % naive clients",
+            0.2,
+        ),
+    ]);
+    all.push(fan_out());
     all
 }
 
@@ -32,13 +64,7 @@ impl Scenario {
     /// Nothing happens for 100 s, at this many calls a second; the server can do 1,000.
     #[must_use]
     pub fn calm(calls_per_second: f64) -> Self {
-        let mut calm = open("calm", "no trouble", 100 * SECOND, Tier::new());
-        calm.load = Load::Open {
-            per_second: calls_per_second,
-            surge: None,
-            end: 100 * SECOND,
-        };
-        calm
+        calm("calm", "no trouble", calls_per_second)
     }
 }
 
@@ -57,6 +83,10 @@ fn open(id: &'static str, title: &'static str, end: Tick, tier: Tier) -> Scenari
         tiers: vec![tier],
         trigger: None,
         restart: None,
+        count: Count::Usual,
+        timeouts: (ATTEMPT_TIMEOUT, TOTAL_TIMEOUT),
+        naive: 0.0,
+        hop_limit: None,
         budget_off: false,
     }
 }
@@ -274,14 +304,15 @@ fn lossy() -> Scenario {
     scenario
 }
 
-fn depths() -> [Scenario; 2] {
-    let depth = |id, title, processes| {
+fn depths() -> [Scenario; 4] {
+    let depth = |id, title, processes, limit| {
         let last = Tier::new().with_fault(TROUBLE, FaultKind::Errors(1.0));
         let mut scenario = open(id, title, 120 * SECOND, last);
         let mut hop = Tier::new();
         (hop.replicas, hop.workers) = (processes, 50 / processes);
         scenario.tiers.splice(0..0, [hop.clone(), hop]);
         scenario.trigger = Some(TROUBLE);
+        scenario.hop_limit = NonZeroUsize::new(limit);
         scenario
     };
     [
@@ -289,6 +320,7 @@ fn depths() -> [Scenario; 2] {
             "S10",
             "depth: client, A, B, C, ten processes of A and B; C fails for 30 s",
             10,
+            0,
         ),
         // Each process then needs 73 calls of the next tier in flight, and its limit must leave
         // room for that.
@@ -296,6 +328,19 @@ fn depths() -> [Scenario; 2] {
             "S10-narrow",
             "depth: the same, with one process of A and one of B",
             1,
+            0,
+        ),
+        depth(
+            "S10-narrow-64",
+            "depth: narrow, and a fixed limit of 64 in A and B",
+            1,
+            64,
+        ),
+        depth(
+            "S10-narrow-48",
+            "depth: narrow, and a fixed limit of 48 in A and B",
+            1,
+            48,
         ),
     ]
 }
@@ -340,4 +385,160 @@ fn restarts() -> [Scenario; 4] {
         ),
         restart(middle, brown_out),
     ]
+}
+
+/// More calls than the server can serve: 1,300 a second. Of these 76.9 % can be served.
+fn overload(lasting: Tick) -> Scenario {
+    let trouble = WARM..WARM + lasting;
+    let end = trouble.end + 40 * SECOND;
+    let mut scenario = open(
+        "S12-lasting",
+        "overload: 130 % of the capacity for long",
+        end,
+        Tier::new(),
+    );
+    scenario.load = Load::Open {
+        per_second: 700.0,
+        surge: Some((trouble.clone(), 1_300.0 / 700.0)),
+        end,
+    };
+    scenario.trigger = Some(trouble);
+    scenario.count = Count::InTrouble;
+    scenario
+}
+
+/// A fleet that has never seen the server without a queue.
+fn birth() -> Scenario {
+    let mut scenario = calm(
+        "S12-birth",
+        "overload: 130 % of the capacity from the first call on",
+        1_300.0,
+    );
+    scenario.load = Load::Open {
+        per_second: 1_300.0,
+        surge: None,
+        end: 120 * SECOND,
+    };
+    scenario.count = Count::All;
+    scenario
+}
+
+/// The server has as much room as before, but what it asks is further away from now on.
+fn steps() -> [Scenario; 4] {
+    let step = |id, title, later, count| {
+        let mut tier = Tier::new();
+        tier.lag = vec![(WARM, later)];
+        let mut scenario = open(id, title, 200 * SECOND, tier);
+        scenario.trigger = Some(WARM..WARM);
+        scenario.count = count;
+        scenario
+    };
+    let settled = Count::Settled(30 * SECOND);
+    let mut patient = step(
+        "S13-x10-patient",
+        "step: answers take ten times as long for good, attempt timeout 2 s",
+        450,
+        settled,
+    );
+    patient.timeouts = (2_000, 6_000);
+    [
+        step(
+            "S13-x3",
+            "step: answers take three times as long for good",
+            100,
+            Count::Usual,
+        ),
+        step(
+            "S13-x6",
+            "step: answers take six times as long for good",
+            250,
+            settled,
+        ),
+        // 6 % of the attempts then time out.
+        step(
+            "S13-x10",
+            "step: answers take nearly as long as an attempt may, for good",
+            400,
+            settled,
+        ),
+        patient,
+    ]
+}
+
+/// A server with much room becomes slower for a while, and still has room.
+fn slowing() -> Scenario {
+    let trouble = WARM..WARM + 20 * SECOND;
+    let mut tier = Tier::new();
+    tier.slowness = vec![(trouble.start, 3.3), (trouble.end, 1.0)];
+    let mut scenario = open(
+        "S14-slowing",
+        "slowing: work takes 3.3 times as long for 20 s, 25 % load",
+        100 * SECOND,
+        tier,
+    );
+    scenario.load = Load::Open {
+        per_second: 250.0,
+        surge: None,
+        end: 100 * SECOND,
+    };
+    scenario.trigger = Some(trouble);
+    scenario
+}
+
+/// What a twentieth of the requests needs is far away.
+fn slow_paths() -> [Scenario; 2] {
+    let path = |id, title| {
+        let mut tier = Tier::new();
+        tier.straggle = Some((0.05, 950));
+        open(id, title, 100 * SECOND, tier)
+    };
+    let mut patient = path(
+        "S14-path",
+        "slow path: 5 % of the answers take 20 times as long, attempt timeout 2 s",
+    );
+    patient.timeouts = (2_000, 6_000);
+    [
+        patient,
+        path(
+            "S14-path-cut",
+            "slow path: 5 % of the answers take 20 times as long, and time out",
+        ),
+    ]
+}
+
+fn calm(id: &'static str, title: &'static str, per_second: f64) -> Scenario {
+    let mut scenario = open(id, title, 100 * SECOND, Tier::new());
+    scenario.load = Load::Open {
+        per_second,
+        surge: None,
+        end: 100 * SECOND,
+    };
+    scenario
+}
+
+/// Some clients hold nothing back.
+fn rude(id: &'static str, title: &'static str, naive: f64) -> Scenario {
+    let mut scenario = spike();
+    (scenario.id, scenario.title, scenario.naive) = (id, title, naive);
+    scenario
+}
+
+/// One client that has 10,000 calls to make, and no reason to wait with any of them.
+fn fan_out() -> Scenario {
+    let mut tier = Tier::new();
+    tier.workers = 10;
+    let mut scenario = open(
+        "S17",
+        "fan-out: one client, 10,000 calls at once, against 200/s, deadline 30 s",
+        0,
+        tier,
+    );
+    scenario.clients = 1;
+    scenario.load = Load::Burst {
+        calls: 10_000,
+        end: 40 * SECOND,
+    };
+    scenario.timeouts = (ATTEMPT_TIMEOUT, 30_000);
+    scenario.count = Count::All;
+    scenario
 }

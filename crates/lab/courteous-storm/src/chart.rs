@@ -149,7 +149,7 @@ fn points_in(area: &Area<'_>, last: f64, reports: &[Report]) -> Drawn {
 
 /// The same style for a stack in all charts.
 fn style(name: &str) -> ShapeStyle {
-    const COLOURS: [RGBColor; 11] = [
+    const COLOURS: [RGBColor; 12] = [
         RGBColor(120, 120, 120),
         RGBColor(214, 39, 40),
         RGBColor(255, 127, 14),
@@ -161,6 +161,7 @@ fn style(name: &str) -> ShapeStyle {
         RGBColor(23, 190, 207),
         RGBColor(44, 160, 44),
         RGBColor(0, 100, 0),
+        RGBColor(57, 59, 121),
     ];
     let place = Stack::ALL.iter().position(|stack| stack.name() == name);
     let width = if name == Stack::Courteous.name() {

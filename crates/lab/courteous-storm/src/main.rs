@@ -9,7 +9,7 @@ use courteous_storm::{Stack, Suite};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Only the stacks that the floors are about
+    /// Only the stacks that the floors are about, fewer clients, and less time for what lasts long
     #[arg(long)]
     quick: bool,
     /// Says what this project's stack has to reach, and fails if it does not
@@ -34,8 +34,10 @@ struct Args {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The mean of so many runs, with seeds from the first one on
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seeds: u64,
+    ///
+    /// By default our own stacks have 5 seeds and all others one; with `--quick`, all have one
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -45,7 +47,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     } else {
         Suite::full()
     };
-    suite = suite.with_seed(args.seed).with_seeds(args.seeds);
+    suite = suite.with_seed(args.seed);
+    suite = match args.seeds {
+        Some(seeds) => suite.with_seeds(seeds),
+        None => suite.with_own_seeds(if args.quick { 1 } else { 5 }),
+    };
     if !args.scenario.is_empty() {
         suite = suite.with_scenarios(&args.scenario);
     }

@@ -3,7 +3,7 @@ use std::ops::Range;
 use crate::{
     Tick,
     log::{Call, Log},
-    scenario::{Scenario, TOTAL_TIMEOUT},
+    scenario::Scenario,
 };
 
 /// The result of a run. It counts the calls that began after the trouble's beginning (after 40 s if
@@ -77,11 +77,10 @@ impl Metrics {
             p99: seconds(percentile(&latencies, 99)),
             throttled: ratio(log.throttled as usize, succeeded_in_all),
             fairness: fairness(scenario, log),
-            late: if scenario.is_batch() {
-                0
-            } else {
-                log.calls.iter().filter(|call| is_late(call)).count() as u64
-            },
+            late: scenario.total_timeout().map_or(0, |most| {
+                let late = log.calls.iter().filter(|call| is_late(call, most));
+                late.count() as u64
+            }),
             leaked: log.leaked,
         }
     }
@@ -137,9 +136,8 @@ fn succeeded(call: &Call) -> Option<(Tick, Tick)> {
     }
 }
 
-fn is_late(call: &Call) -> bool {
-    call.end
-        .is_none_or(|(end, _)| end - call.start > TOTAL_TIMEOUT)
+fn is_late(call: &Call, most: Tick) -> bool {
+    call.end.is_none_or(|(end, _)| end - call.start > most)
 }
 
 fn makespan(log: &Log) -> Option<f64> {
@@ -158,7 +156,7 @@ fn recovery(scenario: &Scenario, log: &Log) -> (f64, bool) {
         return (0.0, true);
     };
     let from = trigger.end.div_ceil(1000) as usize;
-    let until = (scenario.counted().end / 1000) as usize;
+    let until = (scenario.end() / 1000) as usize;
     let mut seconds = vec![(0, 0); until];
     for call in &log.calls {
         if let Some((calls, well)) = seconds.get_mut((call.start / 1000) as usize) {
@@ -226,6 +224,7 @@ fn seconds(ticks: Tick) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::TOTAL_TIMEOUT;
 
     fn spike() -> Scenario {
         let mut all = crate::catalogue().into_iter();

@@ -9,7 +9,7 @@ use crate::{
     chance::{Chance, Stream},
     log::Log,
     quota::Quota,
-    scenario::{FaultKind, Load, NETWORK, SERVICE, SPREAD, Scenario, TOTAL_TIMEOUT},
+    scenario::{FaultKind, Load, NETWORK, SERVICE, SPREAD, Scenario, latest},
 };
 
 /// The best that a fleet could do: one dispatcher that knows everything that happens. It sends only
@@ -24,7 +24,10 @@ pub(crate) fn oracle(scenario: &Scenario) -> Log {
     };
     let delay = before.len() as Tick * (SERVICE as Tick + 2 * NETWORK);
     let (mut arrivals, end, timeout) = match scenario.load {
-        Load::Open { end, .. } => (arrivals(scenario), end + TOTAL_TIMEOUT, TOTAL_TIMEOUT),
+        Load::Open { end, .. } | Load::Burst { end, .. } => {
+            let timeout = scenario.timeouts.1;
+            (arrivals(scenario), end + timeout, timeout)
+        }
         Load::Batch { jobs, cap, .. } => {
             // One job of each client, and then the next round: no client is served first.
             let all = (0..jobs).flat_map(|_| (0..scenario.clients).map(|client| (0, client)));
@@ -42,7 +45,8 @@ pub(crate) fn oracle(scenario: &Scenario) -> Log {
             busy.pop();
         }
         while let Some((_, client)) = arrivals.pop_if(|(at, _)| *at <= now) {
-            let takes = (chance.lognormal(SERVICE, SPREAD).round() as Tick).max(1);
+            let mean = SERVICE * tier.slowness_at(now);
+            let takes = (chance.lognormal(mean, SPREAD).round() as Tick).max(1);
             waiting.push_back((log.start(client, now), takes + 2 * NETWORK + tier.connect));
         }
         let replica_up = |now, replica| {
@@ -52,12 +56,12 @@ pub(crate) fn oracle(scenario: &Scenario) -> Log {
                 FaultKind::Loss(_) => true,
             })
         };
-        let share = tier.capacity.iter().rfind(|(at, _)| *at <= now);
-        let staff = tier.staff(share.map_or(1.0, |(_, share)| *share));
+        let staff = tier.staff(latest(&tier.capacity, now).unwrap_or(1.0));
+        let lag = tier.lag_at(now);
         let staff = staff * (0..tier.replicas).filter(|r| replica_up(now, *r)).count();
         while let Some(&(call, takes)) = waiting.front() {
             let started = log.calls[call as usize].start;
-            let done = now + takes + delay;
+            let done = now + takes + delay + lag;
             if done > started.saturating_add(timeout) {
                 log.end(call, now, false);
                 waiting.pop_front();

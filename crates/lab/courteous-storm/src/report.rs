@@ -18,6 +18,8 @@ pub struct Report {
     stack: Cow<'static, str>,
     metrics: Metrics,
     oracle: Metrics,
+    /// The results of the runs with further seeds, if the result is a mean.
+    seeds: Vec<Metrics>,
     log: Log,
 }
 
@@ -42,6 +44,7 @@ where
         stack: "own".into(),
         metrics: Metrics::of(scenario, &log),
         oracle: Metrics::of(scenario, &oracle(scenario)),
+        seeds: Vec::new(),
         log,
     })
 }
@@ -67,9 +70,27 @@ impl Report {
         self
     }
 
-    pub(crate) const fn with_metrics(mut self, metrics: Metrics, oracle: Metrics) -> Self {
-        (self.metrics, self.oracle) = (metrics, oracle);
+    /// One report for the runs of several seeds, with the timeline of the first run.
+    pub(crate) fn mean(reports: &[Self]) -> Option<Self> {
+        let mut mean = reports.first()?.clone();
+        if reports.len() > 1 {
+            let oracles: Vec<_> = reports.iter().map(|it| it.oracle).collect();
+            mean.seeds = reports.iter().map(|it| it.metrics).collect();
+            mean.metrics = Metrics::mean(&mean.seeds);
+            mean.oracle = Metrics::mean(&oracles);
+        }
+        Some(mean)
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
         self
+    }
+
+    /// The results of the single runs, if this is a mean.
+    pub(crate) fn seeds(&self) -> &[Metrics] {
+        &self.seeds
     }
 
     /// The scenario that was run.

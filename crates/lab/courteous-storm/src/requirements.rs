@@ -1,13 +1,21 @@
-use std::{cell::RefCell, fmt, num::NonZeroU32, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    fmt,
+    num::{NonZeroU32, NonZeroUsize},
+    rc::Rc,
+    time::Duration,
+};
 
-use crate::scenario::{ATTEMPT_TIMEOUT, BATCH_ATTEMPTS, Scenario, TOTAL_TIMEOUT};
+use crate::scenario::{BATCH_ATTEMPTS, Scenario};
 
 /// What a scenario requires of each client's stack, so that all stacks are judged alike.
 #[derive(Clone)]
 pub struct Requirements {
     seed: u64,
+    attempt_timeout: Duration,
     total_timeout: Option<Duration>,
     attempts: Option<NonZeroU32>,
+    in_flight: Option<NonZeroUsize>,
     budget_off: bool,
     audits: Rc<RefCell<Vec<Audit>>>,
 }
@@ -19,8 +27,10 @@ impl Requirements {
         let batch = scenario.is_batch();
         Self {
             seed: 0,
-            total_timeout: (!batch).then_some(Duration::from_millis(TOTAL_TIMEOUT)),
+            attempt_timeout: Duration::from_millis(scenario.timeouts.0),
+            total_timeout: scenario.total_timeout().map(Duration::from_millis),
             attempts: NonZeroU32::new(BATCH_ATTEMPTS).filter(|_| batch),
+            in_flight: None,
             budget_off: scenario.budget_off,
             audits: Rc::default(),
         }
@@ -31,6 +41,12 @@ impl Requirements {
             seed,
             ..self.clone()
         }
+    }
+
+    /// The same for a hop of the scenario: a client that is a server, too.
+    pub(crate) fn for_hop(mut self, scenario: &Scenario) -> Self {
+        self.in_flight = scenario.hop_limit;
+        self
     }
 
     /// How much has leaked, summed over all registered audits.
@@ -48,7 +64,7 @@ impl Requirements {
     /// How long an attempt may take.
     #[must_use]
     pub const fn attempt_timeout(&self) -> Duration {
-        Duration::from_millis(ATTEMPT_TIMEOUT)
+        self.attempt_timeout
     }
 
     /// How long a call may take; `None` for batches.
@@ -61,6 +77,13 @@ impl Requirements {
     #[must_use]
     pub const fn attempts(&self) -> Option<NonZeroU32> {
         self.attempts
+    }
+
+    /// How many calls may be in flight, by a fixed limit next to all others; `None` for as many as
+    /// the stack likes.
+    #[must_use]
+    pub const fn in_flight(&self) -> Option<NonZeroUsize> {
+        self.in_flight
     }
 
     /// Whether retries must have no budget, so that backoff is judged alone.
@@ -80,8 +103,10 @@ impl fmt::Debug for Requirements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Requirements")
             .field("seed", &self.seed)
+            .field("attempt_timeout", &self.attempt_timeout)
             .field("total_timeout", &self.total_timeout)
             .field("attempts", &self.attempts)
+            .field("in_flight", &self.in_flight)
             .field("budget_off", &self.budget_off)
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::{num::NonZeroUsize, ops::Range};
 
 use crate::{Tick, quota::QuotaRule};
 
@@ -18,8 +18,29 @@ pub struct Scenario {
     /// When all clients restart at once: their calls in flight end, and each client continues with
     /// a new stack.
     pub(crate) restart: Option<Tick>,
+    /// Which calls are counted.
+    pub(crate) count: Count,
+    /// How long an attempt and a call may take. A batch's call may take as long as it likes.
+    pub(crate) timeouts: (Tick, Tick),
+    /// The share of the clients that retry three times at once, whatever the others do.
+    pub(crate) naive: f64,
+    /// How many calls each hop may have in flight, for stacks that have a fixed limit, too.
+    pub(crate) hop_limit: Option<NonZeroUsize>,
     /// Whether a budget would hide what the scenario must show.
     pub(crate) budget_off: bool,
+}
+
+/// The calls that a result is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// Those from the beginning of the trouble on, or after a warm-up if there is none.
+    Usual,
+    /// Those that begin in the trouble.
+    InTrouble,
+    /// Those from so long after the beginning of the trouble on; twice as long with a thousand
+    /// clients, which make a call each 1.4 s.
+    Settled(Tick),
+    All,
 }
 
 /// The load on the server.
@@ -32,6 +53,8 @@ pub(crate) enum Load {
         surge: Option<(Range<Tick>, f64)>,
         end: Tick,
     },
+    /// So many calls at once, at the beginning.
+    Burst { calls: usize, end: Tick },
     /// Each client has `jobs` to do, `parallel` at a time. Given up at `cap`.
     Batch {
         parallel: usize,
@@ -58,6 +81,10 @@ pub(crate) struct Tier {
     pub(crate) faults: Vec<FaultSpan>,
     /// The share of the answers that is late, and by how much.
     pub(crate) straggle: Option<(f64, Tick)>,
+    /// By how much every answer is later, from each time on, without more work.
+    pub(crate) lag: Vec<(Tick, Tick)>,
+    /// The factor by which all work takes longer, from each time on.
+    pub(crate) slowness: Vec<(Tick, f64)>,
     /// How long it takes to connect, before each attempt.
     pub(crate) connect: Tick,
 }
@@ -152,11 +179,30 @@ impl Scenario {
 
     /// The instants at which counting begins and ends.
     pub(crate) fn counted(&self) -> Range<Tick> {
-        match (&self.load, &self.trigger) {
-            (Load::Batch { cap, .. }, _) => 0..*cap,
-            (Load::Open { end, .. }, Some(trigger)) => trigger.start..*end,
-            (Load::Open { end, .. }, None) => WARM..*end,
+        let end = self.end();
+        match (self.count, &self.trigger) {
+            _ if self.is_batch() => 0..end,
+            (Count::All, _) => 0..end,
+            (Count::InTrouble, Some(trigger)) => trigger.clone(),
+            (Count::Settled(after), Some(trigger)) => {
+                let times = if self.clients < 1_000 { 1 } else { 2 };
+                trigger.start + times * after..end
+            }
+            (_, Some(trigger)) => trigger.start..end,
+            (_, None) => WARM..end,
         }
+    }
+
+    /// When no more calls begin.
+    pub(crate) const fn end(&self) -> Tick {
+        match self.load {
+            Load::Batch { cap: end, .. } | Load::Open { end, .. } | Load::Burst { end, .. } => end,
+        }
+    }
+
+    /// How long a call may take; `None` for batches.
+    pub(crate) fn total_timeout(&self) -> Option<Tick> {
+        (!self.is_batch()).then_some(self.timeouts.1)
     }
 }
 
@@ -173,6 +219,8 @@ impl Tier {
             does_dead_work: true,
             faults: Vec::new(),
             straggle: None,
+            lag: Vec::new(),
+            slowness: Vec::new(),
             connect: 0,
         }
     }
@@ -198,8 +246,24 @@ impl Tier {
         self.faults.iter().filter(here).map(|fault| fault.kind)
     }
 
+    /// How much later an answer is that is ready now.
+    pub(crate) fn lag_at(&self, now: Tick) -> Tick {
+        latest(&self.lag, now).unwrap_or_default()
+    }
+
+    /// By what factor work takes longer that begins now.
+    pub(crate) fn slowness_at(&self, now: Tick) -> f64 {
+        latest(&self.slowness, now).unwrap_or(1.0)
+    }
+
     /// The workers of a replica when `share` of them is there.
     pub(crate) fn staff(&self, share: f64) -> usize {
         (self.workers as f64 * share).round() as usize
     }
+}
+
+/// The value that holds at `now`.
+pub(crate) fn latest<T: Copy>(values: &[(Tick, T)], now: Tick) -> Option<T> {
+    let latest = values.iter().rfind(|(at, _)| *at <= now);
+    latest.map(|(_, value)| *value)
 }

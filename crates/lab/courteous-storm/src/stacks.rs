@@ -2,15 +2,15 @@
 
 mod ours;
 mod probe;
-mod rivals;
+pub(crate) mod rivals;
 mod rules;
 
 use std::{fmt, io};
 
-use ::courteous::retry::Jitter;
+use ::courteous::{concurrency::adaptive::AdaptiveLimitLayer, retry::Jitter};
 
 use self::ours::Settings;
-use crate::{Report, Scenario};
+use crate::{Report, Scenario, scenario::Load};
 
 /// A stack that the suite knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +34,8 @@ pub enum Stack {
     Courteous,
     /// The same with an adaptive limit in place of the fixed one, which the retry's budget trusts.
     CourteousAdaptive,
+    /// The same, with waiting calls served in the order in which they came.
+    CourteousOldest,
     /// The five layers with equal jitter.
     CourteousEqual,
     /// The same with decorrelated jitter.
@@ -42,7 +44,7 @@ pub enum Stack {
 
 impl Stack {
     /// All stacks. The last two differ from the default.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoRetry,
         Self::Naive,
         Self::FullJitter,
@@ -52,6 +54,7 @@ impl Stack {
         Self::Grpc,
         Self::Courteous,
         Self::CourteousAdaptive,
+        Self::CourteousOldest,
         Self::CourteousEqual,
         Self::CourteousDecorrelated,
     ];
@@ -69,6 +72,7 @@ impl Stack {
             Self::Grpc => "grpc",
             Self::Courteous => "courteous",
             Self::CourteousAdaptive => "courteous-adaptive",
+            Self::CourteousOldest => "courteous-oldest",
             Self::CourteousEqual => "courteous-equal",
             Self::CourteousDecorrelated => "courteous-decorrelated",
         }
@@ -85,17 +89,44 @@ impl Stack {
             Self::Aws | Self::Grpc => "published rules in our policy; tower's retry and timeouts",
             Self::Courteous
             | Self::CourteousAdaptive
+            | Self::CourteousOldest
             | Self::CourteousEqual
             | Self::CourteousDecorrelated => "the layers of this workspace",
         }
     }
 
+    /// Whether it is one of this project.
+    #[must_use]
+    pub const fn is_ours(self) -> bool {
+        matches!(
+            self,
+            Self::Courteous
+                | Self::CourteousAdaptive
+                | Self::CourteousOldest
+                | Self::CourteousEqual
+                | Self::CourteousDecorrelated
+        )
+    }
+
+    /// Whether a floor of `scenario` depends on the stack. From S12 on, they are all about the
+    /// adaptive limit.
+    pub(crate) fn is_judged(self, scenario: &Scenario) -> bool {
+        match self {
+            Self::CourteousAdaptive | Self::CourteousOldest => true,
+            _ => !matches!(
+                scenario.group(),
+                "S12" | "S13" | "S14" | "S15" | "S16" | "S17"
+            ),
+        }
+    }
+
     /// Whether the stack takes part in `scenario`: jitters other than the default are judged only
-    /// if backoff is judged alone.
+    /// if backoff is judged alone, and another order of waiting if all calls come at once.
     #[must_use]
     pub const fn is_for(self, scenario: &Scenario) -> bool {
         match self {
             Self::CourteousEqual | Self::CourteousDecorrelated => scenario.budget_off,
+            Self::CourteousOldest => matches!(scenario.load, Load::Burst { .. }),
             _ => true,
         }
     }
@@ -115,7 +146,8 @@ impl Stack {
             Self::Aws => crate::run(scenario, rivals::aws),
             Self::Grpc => crate::run(scenario, rivals::grpc),
             Self::Courteous => ours(scenario, Settings::default()),
-            Self::CourteousAdaptive => crate::run(scenario, ours::adaptive),
+            Self::CourteousAdaptive => adaptive(scenario, |limit| limit),
+            Self::CourteousOldest => adaptive(scenario, AdaptiveLimitLayer::oldest_first),
             Self::CourteousEqual => ours(scenario, Settings::with_jitter(Jitter::Equal)),
             Self::CourteousDecorrelated => {
                 ours(scenario, Settings::with_jitter(Jitter::Decorrelated))
@@ -134,5 +166,14 @@ impl fmt::Display for Stack {
 fn ours(scenario: &Scenario, settings: Settings) -> io::Result<Report> {
     crate::run(scenario, |transport, required| {
         ours::client(transport, required, &settings)
+    })
+}
+
+fn adaptive(
+    scenario: &Scenario,
+    change: fn(AdaptiveLimitLayer) -> AdaptiveLimitLayer,
+) -> io::Result<Report> {
+    crate::run(scenario, |transport, required| {
+        ours::adaptive(transport, required, change)
     })
 }

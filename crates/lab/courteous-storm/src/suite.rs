@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use crate::{Metrics, Report, Results, Scenario, Stack, catalogue};
+use crate::{Report, Results, Scenario, Stack, catalogue, catalogue::shorter};
 
 /// Scenarios and stacks to compare.
 #[derive(Clone, Debug)]
@@ -16,18 +16,34 @@ pub struct Suite {
     scenarios: Vec<Scenario>,
     stacks: Vec<Stack>,
     seeds: u64,
+    /// How many seeds the stacks are run with that the floors are about.
+    own_seeds: u64,
+    /// Whether stacks take part only in scenarios in which a floor depends on them.
+    quick: bool,
 }
 
 /// The numbers of clients to try in scenarios where the number matters.
 const CLIENTS: [usize; 3] = [5, 100, 1000];
+/// Further numbers, for the scenarios that most depend on it.
+const MORE_CLIENTS: [usize; 7] = [1, 5, 20, 100, 300, 1000, 3000];
+/// The scenarios in which it matters.
+const SIZED: [&str; 9] = ["S1", "S2", "S3", "S5", "S11", "S12", "S13", "S14", "S15"];
 
 impl Suite {
     /// Everything.
     #[must_use]
     pub fn full() -> Self {
+        Self::of(catalogue(), &MORE_CLIENTS)
+    }
+
+    fn of(scenarios: Vec<Scenario>, more_clients: &'static [usize]) -> Self {
         let several = |scenario: Scenario| {
-            let matters = ["S1", "S2", "S3", "S5", "S11"].contains(&scenario.group());
-            let clients = if matters { &CLIENTS[..] } else { &[] };
+            let matters = SIZED.contains(&scenario.group());
+            let clients = match scenario.id() {
+                "S1" | "S2" => more_clients,
+                _ if matters => &CLIENTS,
+                _ => &[],
+            };
             let one = (!matters).then(|| scenario.clone());
             let some = clients
                 .iter()
@@ -35,22 +51,22 @@ impl Suite {
             one.into_iter().chain(some)
         };
         Self {
-            scenarios: catalogue().into_iter().flat_map(several).collect(),
+            scenarios: scenarios.into_iter().flat_map(several).collect(),
             stacks: Stack::ALL.to_vec(),
             seeds: 1,
+            own_seeds: 1,
+            quick: false,
         }
     }
 
-    /// All scenarios, with the stacks that the [floors](Results::floors) are about.
+    /// All scenarios, with the stacks that the [floors](Results::floors) are about; fewer numbers
+    /// of clients, and less time for what lasts long.
     #[must_use]
     pub fn quick() -> Self {
-        Self::full().with_stacks([
-            Stack::NoRetry,
-            Stack::Courteous,
-            Stack::CourteousAdaptive,
-            Stack::CourteousEqual,
-            Stack::CourteousDecorrelated,
-        ])
+        let judged = |stack: &Stack| *stack == Stack::NoRetry || stack.is_ours();
+        let mut quick = Self::of(shorter(), &CLIENTS);
+        quick.quick = true;
+        quick.with_stacks(Stack::ALL.into_iter().filter(judged))
     }
 
     /// Only the scenarios with these names: `S3-silent`, or `S3` for all of its variants.
@@ -94,6 +110,16 @@ impl Suite {
     #[must_use]
     pub fn with_seeds(mut self, seeds: u64) -> Self {
         self.seeds = seeds.max(1);
+        self.own_seeds = self.seeds;
+        self
+    }
+
+    /// With this many seeds for the stacks that the [floors](Results::floors) are about, and one for
+    /// all others.
+    #[must_use]
+    pub fn with_own_seeds(mut self, seeds: u64) -> Self {
+        self.seeds = 1;
+        self.own_seeds = seeds.max(1);
         self
     }
 
@@ -104,11 +130,17 @@ impl Suite {
     /// If no thread or no runtime can be created.
     pub fn run(&self) -> io::Result<Results> {
         let pairs = self.scenarios.iter().flat_map(|scenario| {
-            let stacks = self.stacks.iter().filter(|stack| stack.is_for(scenario));
+            let counts = |stack: &Stack| !self.quick || stack.is_judged(scenario);
+            let stacks = self.stacks.iter().filter(move |stack| counts(stack));
+            let stacks = stacks.filter(|stack| stack.is_for(scenario));
             stacks.map(move |stack| (scenario, *stack))
         });
+        let seeds = |stack: Stack| match stack.is_ours() {
+            true => self.own_seeds,
+            false => self.seeds,
+        };
         let runs: Vec<_> = pairs
-            .flat_map(|pair| (0..self.seeds).map(move |n| (pair, n)))
+            .flat_map(|pair| (0..seeds(pair.1)).map(move |n| (pair, n)))
             .map(|((scenario, stack), n)| (scenario.clone().with_seed(scenario.seed() + n), stack))
             .collect();
         let next = AtomicUsize::new(0);
@@ -134,7 +166,9 @@ impl Suite {
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         done.sort_by_key(|(index, _)| *index);
         let reports: Vec<_> = done.into_iter().map(|(_, report)| report).collect();
-        let means = reports.chunks(self.seeds as usize).filter_map(mean);
+        let place = |it: &Report| (it.scenario().id(), it.scenario().clients());
+        let same = |a: &Report, b: &Report| place(a) == place(b) && a.stack() == b.stack();
+        let means = reports.chunk_by(same).filter_map(Report::mean);
         Ok(Results::new(means.collect()))
     }
 }
@@ -146,20 +180,4 @@ fn on_a_thread(scenario: &Scenario, stack: Stack) -> io::Result<Report> {
         run.join()
             .unwrap_or_else(|_| Err(io::Error::other("a run has panicked")))
     })
-}
-
-/// One report for the runs of several seeds, with the timeline of the first run.
-fn mean(reports: &[Report]) -> Option<Report> {
-    let (first, rest) = reports.split_first()?;
-    if rest.is_empty() {
-        return Some(first.clone());
-    }
-    let of = |metrics: fn(&Report) -> &Metrics| {
-        Metrics::mean(&reports.iter().map(|it| *metrics(it)).collect::<Vec<_>>())
-    };
-    Some(
-        first
-            .clone()
-            .with_metrics(of(Report::metrics), of(Report::oracle)),
-    )
 }

@@ -245,7 +245,8 @@ impl World {
                     continue;
                 }
                 Task::Job(mut attempt) => {
-                    let takes = (self.work.lognormal(SERVICE, SPREAD).round() as Tick).max(1);
+                    let mean = SERVICE * self.tiers[tier].slowness_at(now);
+                    let takes = (self.work.lognormal(mean, SPREAD).round() as Tick).max(1);
                     attempt.work = takes;
                     let mut status = StatusCode::OK;
                     for fault in self.tiers[tier].faults_at(now, replica) {
@@ -274,7 +275,7 @@ impl World {
         let late = match self.tiers[attempt.tier].straggle {
             Some((share, by)) if self.network.hits(share) => by,
             _ => 0,
-        };
+        } + self.tiers[attempt.tier].lag_at(now);
         self.reply(now + late, attempt, answer(status));
     }
 

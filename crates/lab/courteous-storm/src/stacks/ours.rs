@@ -50,7 +50,8 @@ pub(crate) fn client(
 + use<> {
     let retry = retry(required, settings);
     let probe = ProbeLayer::default();
-    let limiters = concurrency::Keyed::per_origin(Limiter::from(IN_FLIGHT));
+    let most = required.in_flight().unwrap_or(IN_FLIGHT);
+    let limiters = concurrency::Keyed::per_origin(Limiter::from(most));
     let buckets = buckets(required);
     let client = ServiceBuilder::new()
         .idempotency_key(IdempotencyKeyLayer::new())
@@ -72,6 +73,7 @@ pub(crate) fn client(
 pub(crate) fn adaptive(
     transport: Transport,
     required: &Requirements,
+    change: fn(AdaptiveLimitLayer) -> AdaptiveLimitLayer,
 ) -> impl Service<
     Request<Full<Bytes>>,
     Response = Response<impl Sized + use<>>,
@@ -83,14 +85,17 @@ pub(crate) fn adaptive(
     let probe = ProbeLayer::default();
     let buckets = buckets(required);
     let limit = AdaptiveLimitLayer::new().with_attempt_timeout(required.attempt_timeout());
-    let limit = AdaptiveLimitLayer::per_origin(limit);
+    let limit = AdaptiveLimitLayer::per_origin(change(limit));
     let limiters = limit.partition().clone();
+    let most = required.in_flight().unwrap_or(NonZeroUsize::MAX);
+    let fixed = concurrency::Keyed::per_origin(Limiter::from(most));
     let client = ServiceBuilder::new()
         .idempotency_key(IdempotencyKeyLayer::new())
         .total_timeout(required.total_timeout().unwrap_or(Duration::MAX))
         .retry(retry.clone())
         .layer(probe.clone())
         .layer(limit)
+        .concurrency_limit(ConcurrencyLimitLayer::of(fixed.clone()))
         .throttle(ThrottleLayer::of(buckets.clone()))
         .attempt_timeout(required.attempt_timeout())
         .service(transport);
@@ -98,6 +103,7 @@ pub(crate) fn adaptive(
         let permits = limiters
             .snapshot()
             .map_or(0, |now| now.in_flight + now.waiting);
+        let permits = permits + fixed.in_flight() + fixed.waiting();
         permits as u64 + held(&retry, &probe, &buckets)
     });
     client
