@@ -170,6 +170,6 @@ fn style(name: &str) -> ShapeStyle {
         1
     };
     place
-        .map_or(BLACK, |place| COLOURS[place])
+        .map_or(BLACK, |place| COLOURS[place % COLOURS.len()])
         .stroke_width(width)
 }

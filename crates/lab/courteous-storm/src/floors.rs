@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Metrics, Report, Stack};
+use crate::{Metrics, Report, Results, Stack};
 
 /// A floor that this project's stack has to reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,8 @@ fn place(report: &Report) -> String {
 }
 
 /// What the `reports` of this project's stacks have to reach, and whether they do.
-pub(crate) fn floors(reports: &[Report]) -> Vec<Floor> {
+pub(crate) fn floors(results: &Results) -> Vec<Floor> {
+    let reports = results.reports();
     let mut floors = Vec::new();
     for report in reports {
         let Some(jitter) = jitter_floor(report.stack()) else {
@@ -74,7 +75,7 @@ pub(crate) fn floors(reports: &[Report]) -> Vec<Floor> {
             let best = report.oracle().makespan.unwrap_or(f64::NAN);
             it.makespan.unwrap_or(f64::INFINITY) / best
         };
-        if report.stack() == Stack::CourteousAdaptive.name() {
+        if report.stack() == Stack::SHIPPED.name() {
             floors.extend(adaptive(report));
             let oldest = Stack::CourteousOldest.name();
             if let Some(oldest) = Report::find(reports, at.id(), at.clients(), oldest) {
@@ -147,13 +148,38 @@ pub(crate) fn floors(reports: &[Report]) -> Vec<Floor> {
         }
     }
     floors.extend(batches(reports));
+    floors.extend(rivals(results));
     floors
+}
+
+/// At each number of clients, our score is above that of every other adaptive limit.
+fn rivals(results: &Results) -> Vec<Floor> {
+    let sizes = [1, 5, 20, 100, 300, 1000, 3000];
+    let floors = sizes.into_iter().flat_map(|clients| {
+        let scores = results.scores_at(clients);
+        let is = |name: &str, of: fn(Stack) -> bool| {
+            let mut all = Stack::ALL.into_iter();
+            all.any(|stack| stack.name() == name && of(stack))
+        };
+        let own = scores.iter().find(|it| is(it.0, |it| it == Stack::SHIPPED));
+        let own = own.map(|it| it.1);
+        let rivals = scores
+            .iter()
+            .filter(|it| is(it.0, Stack::is_adaptive_rival));
+        let floors = rivals.filter_map(|(rival, score)| {
+            let own = own?;
+            let text = format!("{clients} clients: score {own:.3}, above {score:.3} of {rival}");
+            Some(Floor::new(own > *score, text))
+        });
+        floors.collect::<Vec<_>>()
+    });
+    floors.collect()
 }
 
 /// All batches under a quota together.
 fn batches(reports: &[Report]) -> Option<Floor> {
     let quota = |it: &&Report| {
-        let stack = Stack::CourteousAdaptive.name();
+        let stack = Stack::SHIPPED.name();
         it.scenario().group() == "S4" && it.stack() == stack
     };
     let quotas: Vec<_> = reports.iter().filter(quota).collect();
@@ -325,7 +351,7 @@ fn adaptive(report: &Report) -> Vec<Floor> {
 fn jitter_floor(stack: &str) -> Option<f64> {
     if stack == Stack::Courteous.name() {
         Some(1.6)
-    } else if stack == Stack::CourteousAdaptive.name() {
+    } else if stack == Stack::SHIPPED.name() {
         Some(1.5)
     } else if stack == Stack::CourteousEqual.name() {
         Some(2.6)

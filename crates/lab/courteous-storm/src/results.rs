@@ -29,7 +29,7 @@ impl Results {
     /// run.
     #[must_use]
     pub fn floors(&self) -> Vec<Floor> {
-        floors::floors(&self.reports)
+        floors::floors(self)
     }
 
     /// A short table in Markdown, of the stacks that were run in all scenarios. A cell has the
@@ -73,26 +73,98 @@ impl Results {
     /// over S1 to S11, and within each of these over its variants.
     #[must_use]
     pub fn scores(&self) -> Vec<(&str, f64)> {
-        let mut groups = BTreeMap::new();
-        let mut stacks = Vec::new();
-        for report in &self.reports {
-            if !stacks.contains(&report.stack()) {
-                stacks.push(report.stack());
-            }
-            let group = groups
-                .entry(report.scenario().group())
-                .or_insert_with(BTreeMap::<_, Vec<_>>::new);
-            let score = report.score().max(f64::MIN_POSITIVE);
-            group.entry(report.stack()).or_default().push(score.ln());
-        }
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let scores = stacks.into_iter().filter_map(|stack| {
-            let of = |group: &BTreeMap<&str, Vec<f64>>| group.get(stack).map(|it| mean(it));
-            let means: Option<Vec<_>> = groups.values().map(of).collect();
-            Some((stack, mean(&means?).exp()))
-        });
-        scores.collect()
+        scores(self.reports.iter())
     }
+
+    /// The same over the scenarios with this many clients.
+    #[must_use]
+    pub fn scores_at(&self, clients: usize) -> Vec<(&str, f64)> {
+        let at = move |it: &&Report| it.scenario().clients() == clients;
+        scores(self.reports.iter().filter(at))
+    }
+
+    /// Where a `rival` serves at least a tenth of a percentage point more than `own`, or is faster
+    /// with a batch by a hundredth.
+    #[must_use]
+    pub fn lost(&self, own: Stack, rival: Stack) -> Vec<(&Report, &Report)> {
+        let pair = |rival: &'_ Report| {
+            let at = rival.scenario();
+            Some(at.id()).zip(self.find(at.id(), at.clients(), own))
+        };
+        let of_rival = self.reports.iter().filter(|it| it.stack() == rival.name());
+        let pairs = of_rival.filter_map(|rival| Some((pair(rival)?.1, rival)));
+        let is_lost = |(own, rival): &(&Report, &Report)| {
+            let (own, rival) = (own.metrics(), rival.metrics());
+            match (own.makespan, rival.makespan) {
+                (Some(own), Some(rival)) => rival < 0.99 * own,
+                (None, Some(_)) => true,
+                (Some(_), None) => false,
+                (None, None) => rival.served >= own.served + 0.001,
+            }
+        };
+        pairs.filter(is_lost).collect()
+    }
+}
+
+impl Results {
+    fn fmt_by_clients(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut clients: Vec<_> = (self.reports.iter())
+            .map(|it| it.scenario().clients())
+            .collect();
+        clients.sort_unstable();
+        clients.dedup();
+        writeln!(f, "\nThe same for each number of clients")?;
+        for clients in clients {
+            write!(f, "  {clients:>5}")?;
+            for (name, score) in self.scores_at(clients) {
+                write!(f, "  {name} {score:.3}")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
+    fn fmt_lost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = Stack::SHIPPED;
+        for rival in Stack::ALL.into_iter().filter(|it| !it.is_ours()) {
+            for (n, (ours, rivals)) in self.lost(own, rival).into_iter().enumerate() {
+                if n == 0 {
+                    writeln!(f, "\nWhere {rival} serves more than {own}")?;
+                }
+                let (at, oracle) = (ours.scenario(), ours.oracle());
+                let done = [rivals, ours].map(|it| done(it.metrics(), oracle));
+                let (id, clients) = (at.id(), at.clients());
+                writeln!(
+                    f,
+                    "  {id:<16} {clients:>5}  {} against {}",
+                    done[0], done[1]
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn scores<'a>(reports: impl Iterator<Item = &'a Report>) -> Vec<(&'a str, f64)> {
+    let mut groups = BTreeMap::new();
+    let mut stacks = Vec::new();
+    for report in reports {
+        if !stacks.contains(&report.stack()) {
+            stacks.push(report.stack());
+        }
+        let group = groups
+            .entry(report.scenario().group())
+            .or_insert_with(BTreeMap::<_, Vec<_>>::new);
+        let score = report.score().max(f64::MIN_POSITIVE);
+        group.entry(report.stack()).or_default().push(score.ln());
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let scores = stacks.into_iter().filter_map(|stack| {
+        let of = |group: &BTreeMap<&str, Vec<f64>>| group.get(stack).map(|it| mean(it));
+        let means: Option<Vec<_>> = groups.values().map(of).collect();
+        Some((stack, mean(&means?).exp()))
+    });
+    scores.collect()
 }
 
 impl fmt::Display for Results {
@@ -147,6 +219,8 @@ impl fmt::Display for Results {
             let origin = stack.map_or("", |stack| stack.origin());
             writeln!(f, "  {name:<22} {score:>8.3}  {origin}")?;
         }
+        self.fmt_by_clients(f)?;
+        self.fmt_lost(f)?;
         Ok(())
     }
 }

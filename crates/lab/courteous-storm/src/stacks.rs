@@ -1,5 +1,6 @@
 //! The stacks that the suite compares.
 
+mod limits;
 mod ours;
 mod probe;
 pub(crate) mod rivals;
@@ -30,6 +31,22 @@ pub enum Stack {
     Aws,
     /// The rules of gRFC A6, with a throttle of 10 tokens.
     Grpc,
+    /// The AIMD limit of tower-acc, in place of ours.
+    AccAimd,
+    /// The Gradient2 limit of tower-acc, in place of ours.
+    AccGradient2,
+    /// The Vegas limit of tower-acc, in place of ours.
+    AccVegas,
+    /// The AIMD limit of tower-resilience-adaptive, in place of ours.
+    ResilienceAimd,
+    /// The Vegas limit of tower-resilience-adaptive, in place of ours.
+    ResilienceVegas,
+    /// Vector's adaptive request concurrency, as in rate_limiter_aimd, in place of ours.
+    Vector,
+    /// Netflix' Gradient2, in place of ours.
+    Netflix,
+    /// The adaptive limiter of failsafe-go, in place of ours.
+    Failsafe,
     /// This project's five layers, with their defaults.
     Courteous,
     /// The same with an adaptive limit in place of the fixed one, which the retry's budget trusts.
@@ -44,7 +61,7 @@ pub enum Stack {
 
 impl Stack {
     /// All stacks. The last two differ from the default.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 20] = [
         Self::NoRetry,
         Self::Naive,
         Self::FullJitter,
@@ -52,12 +69,23 @@ impl Stack {
         Self::Reqwest,
         Self::Aws,
         Self::Grpc,
+        Self::AccAimd,
+        Self::AccGradient2,
+        Self::AccVegas,
+        Self::ResilienceAimd,
+        Self::ResilienceVegas,
+        Self::Vector,
+        Self::Netflix,
+        Self::Failsafe,
         Self::Courteous,
         Self::CourteousAdaptive,
         Self::CourteousOldest,
         Self::CourteousEqual,
         Self::CourteousDecorrelated,
     ];
+
+    /// The one of this project that the floors are about.
+    pub const SHIPPED: Self = Self::CourteousAdaptive;
 
     /// A short name.
     #[must_use]
@@ -70,6 +98,14 @@ impl Stack {
             Self::Reqwest => "reqwest-like",
             Self::Aws => "aws",
             Self::Grpc => "grpc",
+            Self::AccAimd => "acc-aimd",
+            Self::AccGradient2 => "acc-gradient2",
+            Self::AccVegas => "acc-vegas",
+            Self::ResilienceAimd => "resilience-aimd",
+            Self::ResilienceVegas => "resilience-vegas",
+            Self::Vector => "vector",
+            Self::Netflix => "netflix-gradient2",
+            Self::Failsafe => "failsafe-go",
             Self::Courteous => "courteous",
             Self::CourteousAdaptive => "courteous-adaptive",
             Self::CourteousOldest => "courteous-oldest",
@@ -87,6 +123,14 @@ impl Stack {
             Self::Tower => "tower's own code, all of it",
             Self::Reqwest => "reqwest's rules in our policy; tower's retry, budget and timeouts",
             Self::Aws | Self::Grpc => "published rules in our policy; tower's retry and timeouts",
+            Self::AccAimd
+            | Self::AccGradient2
+            | Self::AccVegas
+            | Self::ResilienceAimd
+            | Self::ResilienceVegas => "its own algorithm in our service; our layers around it",
+            Self::Vector | Self::Netflix | Self::Failsafe => {
+                "published rules in our service; our layers around it"
+            }
             Self::Courteous
             | Self::CourteousAdaptive
             | Self::CourteousOldest
@@ -105,6 +149,21 @@ impl Stack {
                 | Self::CourteousOldest
                 | Self::CourteousEqual
                 | Self::CourteousDecorrelated
+        )
+    }
+
+    /// Whether it has another project's adaptive limit in the place of ours.
+    pub(crate) const fn is_adaptive_rival(self) -> bool {
+        matches!(
+            self,
+            Self::AccAimd
+                | Self::AccGradient2
+                | Self::AccVegas
+                | Self::ResilienceAimd
+                | Self::ResilienceVegas
+                | Self::Vector
+                | Self::Netflix
+                | Self::Failsafe
         )
     }
 
@@ -145,6 +204,14 @@ impl Stack {
             Self::Reqwest => crate::run(scenario, rivals::reqwest),
             Self::Aws => crate::run(scenario, rivals::aws),
             Self::Grpc => crate::run(scenario, rivals::grpc),
+            Self::AccAimd => limited(scenario, limits::acc_aimd),
+            Self::AccGradient2 => limited(scenario, limits::acc_gradient2),
+            Self::AccVegas => limited(scenario, limits::acc_vegas),
+            Self::ResilienceAimd => limited(scenario, limits::resilience_aimd),
+            Self::ResilienceVegas => limited(scenario, limits::resilience_vegas),
+            Self::Vector => limited(scenario, limits::vector),
+            Self::Netflix => limited(scenario, limits::netflix),
+            Self::Failsafe => limited(scenario, limits::failsafe),
             Self::Courteous => ours(scenario, Settings::default()),
             Self::CourteousAdaptive => adaptive(scenario, |limit| limit),
             Self::CourteousOldest => adaptive(scenario, AdaptiveLimitLayer::oldest_first),
@@ -166,6 +233,15 @@ impl fmt::Display for Stack {
 fn ours(scenario: &Scenario, settings: Settings) -> io::Result<Report> {
     crate::run(scenario, |transport, required| {
         ours::client(transport, required, &settings)
+    })
+}
+
+fn limited(
+    scenario: &Scenario,
+    limit: fn() -> (Box<dyn limits::Algorithm>, limits::Manner),
+) -> io::Result<Report> {
+    crate::run(scenario, |transport, required| {
+        ours::limited(transport, required, limits::LimitLayer::new(limit()))
     })
 }
 

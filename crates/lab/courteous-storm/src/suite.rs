@@ -65,8 +65,9 @@ impl Suite {
     pub fn quick() -> Self {
         let judged = |stack: &Stack| *stack == Stack::NoRetry || stack.is_ours();
         let mut quick = Self::of(shorter(), &CLIENTS);
+        quick = quick.with_stacks(Stack::ALL.into_iter().filter(judged));
         quick.quick = true;
-        quick.with_stacks(Stack::ALL.into_iter().filter(judged))
+        quick
     }
 
     /// Only the scenarios with these names: `S3-silent`, or `S3` for all of its variants.
@@ -79,10 +80,11 @@ impl Suite {
         self
     }
 
-    /// With these stacks.
+    /// With these stacks, in all scenarios that they are for.
     #[must_use]
     pub fn with_stacks(mut self, stacks: impl IntoIterator<Item = Stack>) -> Self {
         self.stacks = stacks.into_iter().collect();
+        self.quick = false;
         self
     }
 

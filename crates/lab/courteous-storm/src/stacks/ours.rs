@@ -16,7 +16,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::probe::ProbeLayer;
+use super::{limits::LimitLayer, probe::ProbeLayer};
 use crate::{Requirements, Transport, chance::mix};
 
 /// The differences from the defaults.
@@ -104,6 +104,40 @@ pub(crate) fn adaptive(
             .snapshot()
             .map_or(0, |now| now.in_flight + now.waiting);
         let permits = permits + fixed.in_flight() + fixed.waiting();
+        permits as u64 + held(&retry, &probe, &buckets)
+    });
+    client
+}
+
+/// The same, with another project's limit in its place.
+pub(crate) fn limited(
+    transport: Transport,
+    required: &Requirements,
+    limit: LimitLayer,
+) -> impl Service<
+    Request<Full<Bytes>>,
+    Response = Response<impl Sized + use<>>,
+    Error = BoxError,
+    Future: 'static,
+> + Clone
++ use<> {
+    let retry = retry(required, &Settings::default());
+    let probe = ProbeLayer::default();
+    let buckets = buckets(required);
+    let most = required.in_flight().unwrap_or(NonZeroUsize::MAX);
+    let fixed = concurrency::Keyed::per_origin(Limiter::from(most));
+    let client = ServiceBuilder::new()
+        .idempotency_key(IdempotencyKeyLayer::new())
+        .total_timeout(required.total_timeout().unwrap_or(Duration::MAX))
+        .retry(retry.clone())
+        .layer(probe.clone())
+        .layer(limit.clone())
+        .concurrency_limit(ConcurrencyLimitLayer::of(fixed.clone()))
+        .throttle(ThrottleLayer::of(buckets.clone()))
+        .attempt_timeout(required.attempt_timeout())
+        .service(transport);
+    required.at_end(move || {
+        let permits = limit.in_flight() + fixed.in_flight() + fixed.waiting();
         permits as u64 + held(&retry, &probe, &buckets)
     });
     client
