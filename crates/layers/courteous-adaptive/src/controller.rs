@@ -23,7 +23,8 @@
 //!
 //! `min <= limit <= max`, and the limit is a number. After a cut it is at least what lets a tenth of
 //! the offered calls through (a quarter after a mild one), and at least one call in ten seconds. So a
-//! server that is well again is always noticed.
+//! server that is well again is always noticed. A flood or a burst does not count as offered: only as
+//! many calls do as the server bore before. A tenth of a flood can be more than it can do.
 //!
 //! # Example
 //!
@@ -61,6 +62,11 @@ const SEVERE_SHARE: (f64, f64) = (0.15, 2.0);
 const USED: f64 = 2.0;
 /// The part of the offered calls that a cut lets through, after a mild one and after a severe one.
 const LEAST_SHARE: (f64, f64) = (0.25, 0.1);
+/// The server bears at least so many calls in a second, as far as a share of them is meant: of a client
+/// with few calls, a few seconds tell little.
+const LEAST_BORNE: f64 = 5.0;
+/// What is left of what was borne before, at the next mark.
+const BORNE_KEPT: f64 = 0.9;
 /// The least number of calls that are let through in a second.
 const LEAST_RATE: f64 = 0.1;
 /// How long the window is in which calls are counted, in seconds; and its last second, in parts.
@@ -160,6 +166,8 @@ pub(crate) struct Controller {
     limit: f64,
     /// Up to here the limit grows by one for each answer.
     threshold: f64,
+    /// Whether the baseline has just followed a step, and the limit has not yet.
+    is_following: bool,
     pinned: Option<f64>,
     baseline: Baseline,
     /// A moving average of the latency of attempts, time-outs included.
@@ -176,6 +184,9 @@ pub(crate) struct Controller {
     /// The latest start of an attempt that came back in time.
     proven: f64,
     offered: Window,
+    /// How many calls were offered in a second when last there was a mark and no call had been held
+    /// back: what the server bore. Infinite before that.
+    borne: f64,
     sent: Window,
     outcomes: Window,
     bad: Window,
@@ -193,6 +204,7 @@ impl Controller {
             bounds,
             limit: INITIAL.clamp(bounds.min, bounds.max),
             threshold: f64::INFINITY,
+            is_following: false,
             pinned: None,
             baseline: Baseline::new(),
             latency: 0.0,
@@ -206,6 +218,7 @@ impl Controller {
             held_back_at: NEVER,
             proven: NEVER,
             offered: Window::new(RATE.0),
+            borne: f64::INFINITY,
             sent: Window::new(RATE.0),
             outcomes: Window::new(SEVERE_SHARE.1),
             bad: Window::new(SEVERE_SHARE.1),
@@ -374,12 +387,11 @@ impl Controller {
             Outcome::Overloaded => Seen::Overload,
             Outcome::Dropped | Outcome::Unknown => return,
         };
-        if self
-            .baseline
-            .watch(seen, latency, now, self.bounds.attempt_timeout)
-            == Change::Escaped
-        {
-            self.threshold = f64::INFINITY;
+        let timeout = self.bounds.attempt_timeout;
+        match self.baseline.watch(seen, latency, now, timeout) {
+            Change::Escaped => (self.threshold, self.is_following) = (f64::INFINITY, true),
+            Change::Reverted => self.is_following = false,
+            Change::None => {}
         }
         let is_answer = matches!(seen, Seen::Answer { .. });
         if is_answer {
@@ -411,11 +423,19 @@ impl Controller {
     /// Cuts the limit, unless the attempt had started before the last cut.
     fn mark(&mut self, mark: f64, flight: Flight, now: f64) {
         self.marked_at = now;
+        if now - self.held_back_at > RATE.0 {
+            let offered = self.offered_rate(now);
+            let before = Some(self.borne).filter(|borne| borne.is_finite());
+            self.borne = offered.max(before.map_or(0.0, |before| BORNE_KEPT * before));
+        } else if self.borne.is_infinite() {
+            self.borne = self.rate(now);
+        }
         if flight.started < self.cut_at {
             return;
         }
         let is_mild = mark == MILD;
-        let few = self.bad.total(now) < SEVERE_SHARE.0 * self.outcomes.total(now);
+        let (bad, outcomes) = (self.bad.total(now), self.outcomes.total(now));
+        let few = bad < SEVERE_SHARE.0 * outcomes;
         let factor = match is_mild || few {
             true => MILD,
             false => SEVERE,
@@ -440,11 +460,17 @@ impl Controller {
             floor = floor.max(least * round_trip);
             if is_mild {
                 let (mild, _) = LEAST_SHARE;
-                floor = floor.max(mild * self.offered_rate(now) * round_trip);
+                floor = floor.max(mild * self.wanted(now) * round_trip);
             }
         }
-        self.limit = (factor * self.limit.min(used)).max(floor);
-        self.threshold = self.limit;
+        // A floor keeps the limit from falling too far. It raises none that is at one or above.
+        self.limit = (factor * self.limit.min(used)).max(floor.min(self.limit.max(1.0)));
+        // After a step, a few attempts may time out that did not before. The limit is still as low as
+        // the step has made it, and one each round trip would be too slow.
+        if !self.is_following || factor == SEVERE {
+            self.is_following = false;
+            self.threshold = self.limit;
+        }
         self.cut_at = now;
     }
 
@@ -455,6 +481,9 @@ impl Controller {
         if self.limit < 1.0 {
             self.limit = (self.limit * RECOVERY.0).min(1.0);
         } else if 2.0 * (flight.beside as f64 + 1.0) >= self.limit {
+            if self.is_following && self.limit >= self.borne * self.baseline.value() {
+                (self.threshold, self.is_following) = (self.limit, false);
+            }
             self.limit += match self.limit < self.threshold {
                 true => 1.0,
                 false => 1.0 / self.limit,
@@ -491,7 +520,14 @@ impl Controller {
 
     fn least_rate(&mut self, now: f64) -> f64 {
         let (_, severe) = LEAST_SHARE;
-        LEAST_RATE.max(severe * self.offered_rate(now))
+        LEAST_RATE.max(severe * self.wanted(now))
+    }
+
+    /// How many calls a second it would be right to send, were the server well: as many as are offered,
+    /// but not more than it bore. A burst, or a flood of twenty times the usual calls, is offered, too;
+    /// a tenth of that can be more than the server can do.
+    fn wanted(&mut self, now: f64) -> f64 {
+        self.offered_rate(now).min(self.borne.max(LEAST_BORNE))
     }
 
     fn offered_rate(&mut self, now: f64) -> f64 {

@@ -16,7 +16,9 @@ use crate::{
 /// # Waiting
 ///
 /// A call for which there is no permit waits. Calls with a deadline wait for at most three quarters
-/// of the time left, and the newest one is served first: what is sent has most of its time before it.
+/// of the time left, or until an attempt timeout before the deadline, if that is later and the timeout
+/// is [known](Self::with_attempt_timeout). The newest one is served first: what is sent has most of its
+/// time before it.
 /// Calls without a deadline wait for as long as it takes, oldest first. A call whose wait is over is
 /// rejected with [`Overloaded`](courteous_core::RejectReason::Overloaded); nothing was sent.
 ///
@@ -90,9 +92,11 @@ impl AdaptiveLimitLayer {
 
     /// States the attempt timeout further in. An answer then counts as late from 70 % of it on, if
     /// that is earlier than the tolerance says: so a queue is held below the timeout, even where the
-    /// latency was first learned in a queue. By default it is not known.
+    /// latency was first learned in a queue. A call with a deadline may then wait until so long before
+    /// it. By default it is not known.
     #[must_use]
-    pub fn with_attempt_timeout(self, timeout: Duration) -> Self {
+    pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.waits.attempt_timeout = Some(timeout);
         self.with(|bounds| bounds.attempt_timeout = Some(timeout.as_secs_f64()));
         self
     }
@@ -132,8 +136,8 @@ impl<P> AdaptiveLimitLayer<P> {
         }
     }
 
-    /// Rejects a call that is not sent within `max_wait`. By default only three quarters of the time
-    /// left bound the wait. Zero rejects at once a call that is not admitted at once.
+    /// Rejects a call that is not sent within `max_wait`. By default only the deadline bounds the
+    /// wait, as said above. Zero rejects at once a call that is not admitted at once.
     #[must_use]
     pub fn with_max_wait(mut self, max_wait: Duration) -> Self {
         self.waits.max_wait = Some(max_wait);

@@ -224,6 +224,111 @@ fn without_answers_pacing_begins_after_eight_timeouts() {
     }
 }
 
+/// A server that answers 100 calls a second in 50 ms each gets `offered` calls a second, in bursts,
+/// and all attempts time out after half a second. Returns the highest limit of the last second.
+fn flooded(offered: usize, is_known: bool) -> f64 {
+    let mut client = Client::new();
+    client.controller.set_bounds(Bounds {
+        attempt_timeout: Some(0.5),
+        ..BOUNDS
+    });
+    let controller = &mut client.controller;
+    let mut flights = std::collections::VecDeque::new();
+    let mut highest: f64 = 0.0;
+    let flood_from = if is_known { 2_000 } else { 100 };
+    for tick in 0..flood_from + 1_000 {
+        let now = f64::from(tick) * 0.01;
+        let is_flood = tick >= flood_from;
+        for _ in 0..if is_flood { offered / 100 } else { 1 } {
+            controller.offer(now);
+            if controller.admit(now) == Admission::Admitted {
+                let (time, outcome) = match is_flood {
+                    true => (0.5, Outcome::TimedOut),
+                    false => (0.05, Outcome::Answered { is_success: true }),
+                };
+                flights.push_back((now + time, controller.start(now), outcome));
+            }
+        }
+        while let Some((_, flight, outcome)) = flights.pop_front_if(|it| it.0 <= now) {
+            controller.hear(flight, outcome, now);
+            controller.release();
+        }
+        if tick >= flood_from + 900 {
+            highest = highest.max(controller.limit());
+        }
+    }
+    highest
+}
+
+#[test]
+fn a_flood_does_not_hold_the_limit_up() {
+    // A tenth of what the server bore, for as long as an attempt takes.
+    let usual = flooded(100, true);
+    assert!((1.0..=10.0).contains(&usual), "{usual}");
+    for offered in [1_000, 10_000, 100_000] {
+        let limit = flooded(offered, true);
+        assert!(limit <= 1.5 * usual, "{offered}: {limit}");
+        let limit = flooded(offered, false);
+        assert!(limit <= 4.0 * usual, "{offered}: {limit}");
+    }
+}
+
+#[test]
+fn a_mark_raises_no_limit() {
+    let mut client = Client::new();
+    client.answered(1_000, 0.05);
+    let controller = &mut client.controller;
+    let flights: Vec<_> = (0..30).map(|_| begin(controller, client.now)).collect();
+    let before = controller.limit();
+    for _ in 0..100_000 {
+        controller.offer(client.now);
+    }
+    controller.hear(
+        flights[0],
+        Outcome::Answered { is_success: true },
+        client.now + 0.3,
+    );
+    assert!(controller.limit() <= before);
+}
+
+#[test]
+fn after_a_step_a_timeout_does_not_slow_the_limit_down() {
+    // 100 calls a second, each of 50 ms; then of 400 ms, until that is the baseline.
+    let mut client = Client::new();
+    let controller = &mut client.controller;
+    let mut flights = Vec::new();
+    let mut now = 0.0;
+    while controller.baseline() < 0.3 {
+        now += 0.01;
+        controller.offer(now);
+        if controller.admit(now) == Admission::Admitted {
+            let time = if now < 30.0 { 0.05 } else { 0.4 };
+            flights.push((now + time, controller.start(now)));
+        }
+        let (over, left) = flights.drain(..).partition::<Vec<_>, _>(|it| it.0 <= now);
+        flights = left;
+        for (_, flight) in over {
+            controller.hear(flight, Outcome::Answered { is_success: true }, now);
+            controller.release();
+        }
+    }
+    now += 0.5;
+    let timely = Outcome::Answered { is_success: true };
+    let lost = begin(controller, now);
+    controller.hear(lost, Outcome::TimedOut, now + 0.5);
+    let cut = controller.limit();
+    assert!((1.0..20.0).contains(&cut), "{cut}");
+    // Each answer adds one, up to what the server bore: 100/s of 0.4 s each.
+    for _ in 0..10 {
+        let flights: Vec<_> = (0..10).map(|_| begin(controller, now + 1.0)).collect();
+        for flight in flights {
+            controller.hear(flight, timely, now + 1.4);
+        }
+    }
+    let grown = controller.limit();
+    assert!((28.0..45.0).contains(&grown), "{cut}, {grown}");
+}
+
 #[test]
 fn a_pinned_limit_holds_and_learning_goes_on() {
     let mut client = Client::new();
