@@ -56,7 +56,7 @@ fn scenarios(lasting: Tick) -> Vec<Scenario> {
             0.2,
         ),
     ]);
-    all.push(fan_out());
+    all.extend([fan_out(), flood()]);
     all
 }
 
@@ -92,16 +92,20 @@ fn open(id: &'static str, title: &'static str, end: Tick, tier: Tier) -> Scenari
 }
 
 fn spike() -> Scenario {
+    surge("S1", "spike: three times the calls for 10 s", 3.0)
+}
+
+/// So much more that a tenth of it is more than the server can do.
+fn flood() -> Scenario {
+    surge("S18", "flood: twenty times the calls for 10 s", 20.0)
+}
+
+fn surge(id: &'static str, title: &'static str, factor: f64) -> Scenario {
     let surge = WARM..WARM + 10 * SECOND;
-    let mut spike = open(
-        "S1",
-        "spike: three times the calls for 10 s",
-        180 * SECOND,
-        Tier::new(),
-    );
+    let mut spike = open(id, title, 180 * SECOND, Tier::new());
     spike.load = Load::Open {
         per_second: 700.0,
-        surge: Some((surge.clone(), 3.0)),
+        surge: Some((surge.clone(), factor)),
         end: 180 * SECOND,
     };
     spike.trigger = Some(surge);

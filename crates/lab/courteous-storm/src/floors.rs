@@ -326,14 +326,14 @@ fn adaptive(report: &Report) -> Vec<Floor> {
         ("S8-90%", _) => judge.served(0.99),
         ("S9", _) => judge.served(0.963),
         ("S10" | "S10-narrow", _) => judge.served(0.62).recovery(1.0),
-        ("S10-narrow-64", _) => judge.served(0.53),
+        ("S10-narrow-64", _) => judge.served(0.525),
         ("S10-narrow-48", _) => judge.served(0.40),
         ("S12-lasting", _) => judge.served(sized([0.75, 0.75, 0.71])),
+        // Many of its clients have learned what a call takes in a queue of their own making.
         ("S12-birth", 1000) => judge.served_and_each(0.60, 0.58),
         ("S12-birth", _) => judge.served(sized([0.74, 0.73, 0.60])),
         ("S13-x3", _) => judge.served(0.999),
         ("S13-x6" | "S13-x10-patient", _) => judge.served(0.98),
-        ("S13-x10", 5) => judge.served_and_each(0.95, 0.92),
         ("S13-x10", _) => judge.served(sized([0.95, 0.95, 0.92])),
         ("S14-slowing", _) => judge.served(0.993),
         // One time-out of the one call in flight looks like an overload.
@@ -342,6 +342,7 @@ fn adaptive(report: &Report) -> Vec<Floor> {
         ("S15-70%" | "S15-90%", _) => judge.served(0.9999),
         ("S16-10%", _) => judge.served(0.88),
         ("S16-20%", _) => judge.served(0.86),
+        ("S18", _) => (judge.served(sized([0.43, 0.42, 0.36]))).recovery(sized([3.0, 3.0, 12.0])),
         _ => judge,
     };
     judge.floors

@@ -174,7 +174,7 @@ impl Stack {
             Self::CourteousAdaptive | Self::CourteousOldest => true,
             _ => !matches!(
                 scenario.group(),
-                "S12" | "S13" | "S14" | "S15" | "S16" | "S17"
+                "S12" | "S13" | "S14" | "S15" | "S16" | "S17" | "S18"
             ),
         }
     }

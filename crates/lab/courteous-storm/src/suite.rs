@@ -27,7 +27,9 @@ const CLIENTS: [usize; 3] = [5, 100, 1000];
 /// Further numbers, for the scenarios that most depend on it.
 const MORE_CLIENTS: [usize; 7] = [1, 5, 20, 100, 300, 1000, 3000];
 /// The scenarios in which it matters.
-const SIZED: [&str; 9] = ["S1", "S2", "S3", "S5", "S11", "S12", "S13", "S14", "S15"];
+const SIZED: [&str; 10] = [
+    "S1", "S2", "S3", "S5", "S11", "S12", "S13", "S14", "S15", "S18",
+];
 
 impl Suite {
     /// Everything.
