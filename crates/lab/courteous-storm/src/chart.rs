@@ -19,7 +19,9 @@ const POINTS: usize = 400;
 
 impl Results {
     /// Draws each scenario into its own file in `folder`, which is created if it does not exist:
-    /// goodput, attempts in each second, and how long after the previous attempt each retry came.
+    /// goodput, attempts in each second, and how long after the previous attempt each retry came. If
+    /// S1 was run with a hundred clients, `spike.svg` has what was served in each second by Tower's
+    /// defaults, by the AWS SDKs' rules, by this project's stack and by the oracle.
     ///
     /// # Errors
     ///
@@ -38,8 +40,65 @@ impl Results {
                 drawn.map_err(|error| io::Error::other(error.to_string()))?;
             }
         }
+        let stacks = [Stack::Tower, Stack::Aws, Stack::SHIPPED];
+        let spike = stacks.map(|stack| self.find("S1", 100, stack));
+        if let [Some(tower), Some(aws), Some(ours)] = spike {
+            let lines = [
+                ("offered", ours.offered(), (GREY, 1)),
+                ("the AWS SDKs' rules", aws.successes(), (ORANGE, 4)),
+                ("tower's defaults", tower.successes(), (RED, 2)),
+                ("courteous", ours.successes(), (GREEN, 3)),
+                ("oracle", ours.successes_of_oracle(), (BLACK, 1)),
+            ];
+            let drawn = draw_spike(&lines, &folder.join("spike.svg"));
+            drawn.map_err(|error| io::Error::other(error.to_string()))?;
+        }
         Ok(())
     }
+}
+
+const GREY: RGBColor = RGBColor(170, 170, 170);
+const RED: RGBColor = RGBColor(214, 39, 40);
+const ORANGE: RGBColor = RGBColor(255, 127, 14);
+const GREEN: RGBColor = RGBColor(44, 160, 44);
+
+/// What was served in each second of S1, from 10 s before the spike to a minute after it.
+fn draw_spike(lines: &[(&str, Vec<u32>, (RGBColor, u32))], file: &Path) -> Drawn {
+    let (from, to) = (30, 110);
+    let root = SVGBackend::new(file, (900, 400)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .margin(12)
+        .set_label_area_size(LabelAreaPosition::Left, 60)
+        .set_label_area_size(LabelAreaPosition::Bottom, 40)
+        .build_cartesian_2d(f64::from(from)..f64::from(to), 0.0..2_300.0)?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_label_formatter(&|second| format!("{second:.0}"))
+        .y_label_formatter(&|calls| format!("{calls:.0}"))
+        .x_desc("seconds; three times the calls from 40 s to 50 s")
+        .y_desc("calls served per second")
+        .draw()?;
+    for (name, line, (colour, width)) in lines {
+        let style = colour.stroke_width(*width);
+        let seconds = (from..to).map(|second| {
+            let served = line.get(second as usize).copied().unwrap_or(0);
+            (f64::from(second) + 0.5, f64::from(served))
+        });
+        chart
+            .draw_series(LineSeries::new(seconds, style))?
+            .label(*name)
+            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 15, y)], style));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK)
+        .draw()?;
+    root.present()?;
+    Ok(())
 }
 
 fn draw(reports: &[Report], first: &Report, file: &Path) -> Drawn {

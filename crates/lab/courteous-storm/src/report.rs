@@ -132,8 +132,12 @@ impl Report {
 
     /// How many calls succeeded in each second.
     pub(crate) fn successes(&self) -> Vec<u32> {
-        let well = |call: &Call| call.end.filter(|(_, well)| *well).map(|(end, _)| end);
-        by_second(self.log.calls.iter().filter_map(well))
+        successes(&self.log)
+    }
+
+    /// The same for an all-knowing dispatcher.
+    pub(crate) fn successes_of_oracle(&self) -> Vec<u32> {
+        successes(&oracle(&self.scenario))
     }
 
     /// How many calls began in each second.
@@ -150,6 +154,11 @@ impl Report {
     pub(crate) const fn seconds(&self) -> usize {
         self.log.attempts.len()
     }
+}
+
+fn successes(log: &Log) -> Vec<u32> {
+    let well = |call: &Call| call.end.filter(|(_, well)| *well).map(|(end, _)| end);
+    by_second(log.calls.iter().filter_map(well))
 }
 
 fn by_second(instants: impl Iterator<Item = Tick>) -> Vec<u32> {

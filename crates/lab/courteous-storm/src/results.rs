@@ -70,7 +70,7 @@ impl Results {
     }
 
     /// The suite's score for each stack that was run in all of its scenarios: the geometric mean
-    /// over S1 to S11, and within each of these over its variants.
+    /// over S1 to S18, and within each of these over its variants.
     #[must_use]
     pub fn scores(&self) -> Vec<(&str, f64)> {
         scores(self.reports.iter())
