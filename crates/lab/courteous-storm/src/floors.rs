@@ -85,7 +85,7 @@ pub(crate) fn floors(results: &Results) -> Vec<Floor> {
             continue;
         }
         match (at.group(), bare) {
-            ("S1" | "S2", Some(bare)) => {
+            ("S1" | "S2", Some(bare)) if [5, 100, 1000].contains(&at.clients()) => {
                 let slack = if at.clients() > 100 { 1.25 } else { 1.2 };
                 let most = bare.recovery * slack;
                 floors.extend([

@@ -35,7 +35,7 @@ struct Args {
     seed: u64,
     /// The mean of so many runs, with seeds from the first one on
     ///
-    /// By default our own stacks have 5 seeds and all others one; with `--quick`, all have one
+    /// By default our own stack has 5 seeds and all others have one; with `--quick`, all have one
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
 }

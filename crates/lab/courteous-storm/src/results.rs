@@ -84,7 +84,7 @@ impl Results {
     }
 
     /// Where a `rival` serves at least a tenth of a percentage point more than `own`, or is faster
-    /// with a batch by a hundredth.
+    /// with a batch by a hundredth; both with the same seeds.
     #[must_use]
     pub fn lost(&self, own: Stack, rival: Stack) -> Vec<(&Report, &Report)> {
         let pair = |rival: &'_ Report| {
@@ -94,7 +94,7 @@ impl Results {
         let of_rival = self.reports.iter().filter(|it| it.stack() == rival.name());
         let pairs = of_rival.filter_map(|rival| Some((pair(rival)?.1, rival)));
         let is_lost = |(own, rival): &(&Report, &Report)| {
-            let (own, rival) = (own.metrics(), rival.metrics());
+            let (own, rival) = (same_seeds(own, rival), rival.metrics());
             match (own.makespan, rival.makespan) {
                 (Some(own), Some(rival)) => rival < 0.99 * own,
                 (None, Some(_)) => true,
@@ -126,13 +126,13 @@ impl Results {
 
     fn fmt_lost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let own = Stack::SHIPPED;
-        for rival in Stack::ALL.into_iter().filter(|it| !it.is_ours()) {
+        for rival in Stack::ALL.into_iter().filter(|it| it.is_adaptive_rival()) {
             for (n, (ours, rivals)) in self.lost(own, rival).into_iter().enumerate() {
                 if n == 0 {
                     writeln!(f, "\nWhere {rival} serves more than {own}")?;
                 }
                 let (at, oracle) = (ours.scenario(), ours.oracle());
-                let done = [rivals, ours].map(|it| done(it.metrics(), oracle));
+                let done = [rivals.metrics(), same_seeds(ours, rivals)].map(|it| done(it, oracle));
                 let (id, clients) = (at.id(), at.clients());
                 writeln!(
                     f,
@@ -143,6 +143,12 @@ impl Results {
         }
         Ok(())
     }
+}
+
+/// The result of `own` with as many seeds as the `rival` had: with the first one, or with all.
+fn same_seeds<'a>(own: &'a Report, rival: &Report) -> &'a Metrics {
+    let first = own.seeds().first().filter(|_| rival.seeds().is_empty());
+    first.unwrap_or_else(|| own.metrics())
 }
 
 fn scores<'a>(reports: impl Iterator<Item = &'a Report>) -> Vec<(&'a str, f64)> {

@@ -16,7 +16,7 @@ pub struct Suite {
     scenarios: Vec<Scenario>,
     stacks: Vec<Stack>,
     seeds: u64,
-    /// How many seeds the stacks are run with that the floors are about.
+    /// How many seeds the stack is run with that the floors are about.
     own_seeds: u64,
     /// Whether stacks take part only in scenarios in which a floor depends on them.
     quick: bool,
@@ -118,8 +118,7 @@ impl Suite {
         self
     }
 
-    /// With this many seeds for the stacks that the [floors](Results::floors) are about, and one for
-    /// all others.
+    /// With this many seeds for the stack that ships, and one for all others.
     #[must_use]
     pub fn with_own_seeds(mut self, seeds: u64) -> Self {
         self.seeds = 1;
@@ -139,9 +138,9 @@ impl Suite {
             let stacks = stacks.filter(|stack| stack.is_for(scenario));
             stacks.map(move |stack| (scenario, *stack))
         });
-        let seeds = |stack: Stack| match stack.is_ours() {
-            true => self.own_seeds,
-            false => self.seeds,
+        let seeds = |stack: Stack| match stack {
+            Stack::SHIPPED | Stack::CourteousOldest => self.own_seeds,
+            _ => self.seeds,
         };
         let runs: Vec<_> = pairs
             .flat_map(|pair| (0..seeds(pair.1)).map(move |n| (pair, n)))
