@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use http::Response;
+use http::{Extensions, Response};
 use tokio::time::Instant;
 
 use crate::{History, StopReason};
@@ -40,7 +40,13 @@ impl RetryInfo {
     /// What the retry around it did to get `response`.
     #[must_use]
     pub fn of<B>(response: &Response<B>) -> Self {
-        let info = response.extensions().get().cloned();
+        Self::in_extensions(response.extensions())
+    }
+
+    /// What the retry did to get the response with these extensions, whose type is not `http`'s own.
+    #[must_use]
+    pub fn in_extensions(extensions: &Extensions) -> Self {
+        let info = extensions.get().cloned();
         info.unwrap_or(Self::new(
             1,
             Duration::ZERO,
