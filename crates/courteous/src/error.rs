@@ -5,6 +5,8 @@ use courteous_core::{
 };
 use tokio::time::Instant;
 
+#[cfg(feature = "reqwest")]
+use crate::reqwest_error;
 use crate::timeout_error;
 
 /// Why a call got no response: one error for any stack, with the questions that people ask.
@@ -12,7 +14,8 @@ use crate::timeout_error;
 /// [`Stack`](crate::Stack) yields it. Of the error of a stack that was composed by hand, [`new`](Self::new) makes one.
 ///
 /// `Display` tells what kind of failure it was, after how many attempts, and why there was no further one:
-/// `call failed after 3 attempts: the retry budget is spent`. The sources tell what happened.
+/// `call failed after 3 attempts: the retry budget is spent`. The sources tell what happened. With the feature `reqwest`, the kind
+/// of reqwest's own error follows, `(reqwest: cannot connect)`; its URL, which may hold a secret, is left to the sources.
 ///
 /// ```
 /// use std::time::Duration;
@@ -143,16 +146,28 @@ impl fmt::Display for Error {
             Some(1) => f.write_str(" after 1 attempt")?,
             Some(attempts) => write!(f, " after {attempts} attempts")?,
         }
-        match self.stop_reason() {
-            Some(reason) => write!(f, ": {reason}"),
-            None => Ok(()),
+        if let Some(reason) = self.stop_reason() {
+            write!(f, ": {reason}")?;
         }
+        #[cfg(feature = "reqwest")]
+        if let Some(error) = self.find() {
+            write!(f, " (reqwest: {})", reqwest_error::kind(error))?;
+        }
+        Ok(())
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Error").field(&self.source).finish()
+    }
+}
+
+/// For a function that sends requests and reads responses by reqwest's methods: one error, by `?`.
+#[cfg(feature = "reqwest")]
+impl From<reqwest::Error> for Error {
+    fn from(error: reqwest::Error) -> Self {
+        Self::new(error)
     }
 }
 

@@ -122,7 +122,7 @@
 //! that client but a refused connection is *maybe processed*. A POST is not sent again after a name that did not resolve, a certificate
 //! that is not trusted is tried until attempts or budget are used up, and [`Error::is_timeout`] does not know the
 //! client's own timeouts. With `reqwest` in place of `reqwest-http2`, this is so of a stream that an HTTP/2 server refused;
-//! with native-tls, of certificates.
+//! with native-tls, of certificates. `reqwest-middleware`: a stack as a middleware of a `ClientWithMiddleware`.
 //!
 //! `hyper-util` adds 17 crates to a client of hyper-util without TLS, and 11 to one with hyper-rustls: no cryptography, no root
 //! store. To go without, say `default-features = false` and name the layers.
@@ -149,6 +149,8 @@ mod error;
 mod into_response;
 #[cfg(feature = "tonic")]
 mod into_status;
+#[cfg(feature = "reqwest")]
+mod reqwest_error;
 mod service_builder;
 #[cfg(feature = "stack")]
 pub mod stack;

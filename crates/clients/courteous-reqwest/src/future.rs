@@ -26,10 +26,17 @@ pin_project! {
     }
 }
 
+#[cfg(feature = "reqwest-middleware")]
+type Answer = crate::relay::Answer;
+#[cfg(not(feature = "reqwest-middleware"))]
+type Answer = std::convert::Infallible;
+
 pin_project! {
     #[project = Projected]
     enum State {
         Sent { #[pin] pending: Pending, own_timeout: Option<OwnTimeout> },
+        // Sent by what a middleware stands on.
+        Relayed { answer: Answer, own_timeout: Option<OwnTimeout> },
         // No `http` request that reqwest understands.
         Failed { error: Option<reqwest::Error> },
     }
@@ -69,6 +76,16 @@ impl ResponseFuture {
         }
     }
 
+    #[cfg(feature = "reqwest-middleware")]
+    pub(crate) const fn relayed(answer: Answer, own_timeout: Option<OwnTimeout>) -> Self {
+        Self {
+            state: State::Relayed {
+                answer,
+                own_timeout,
+            },
+        }
+    }
+
     pub(crate) const fn failed(error: reqwest::Error) -> Self {
         Self {
             state: State::Failed { error: Some(error) },
@@ -86,16 +103,31 @@ impl Future for ResponseFuture {
                 own_timeout,
             } => match ready!(pending.poll(cx)) {
                 Ok(response) => Ok(convert(response)),
-                Err(error) => Err(match own_timeout.and_then(|own| own.elapsed(&error)) {
-                    Some(elapsed) => Classified::new(verdict(&error), elapsed),
-                    None => Classified::new(verdict(&error), error),
-                }),
+                Err(error) => Err(classify(error, *own_timeout)),
             },
+            #[cfg(feature = "reqwest-middleware")]
+            Projected::Relayed {
+                answer,
+                own_timeout,
+            } => match ready!(answer.poll(cx)) {
+                Ok(response) => Ok(convert(response)),
+                Err(Ok(error)) => Err(classify(error, *own_timeout)),
+                Err(Err(error)) => Err(error),
+            },
+            #[cfg(not(feature = "reqwest-middleware"))]
+            Projected::Relayed { answer, .. } => match *answer {},
             Projected::Failed { error } => match error.take() {
                 Some(error) => Err(Classified::new(verdict(&error), error)),
                 None => return Poll::Pending, // polled after it was ready
             },
         })
+    }
+}
+
+fn classify(error: reqwest::Error, own_timeout: Option<OwnTimeout>) -> Classified {
+    match own_timeout.and_then(|own| own.elapsed(&error)) {
+        Some(elapsed) => Classified::new(verdict(&error), elapsed),
+        None => Classified::new(verdict(&error), error),
     }
 }
 

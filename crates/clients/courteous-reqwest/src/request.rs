@@ -1,6 +1,6 @@
 use courteous_core::CallTimeout;
 use http::Request;
-use reqwest::{Body, Error};
+use reqwest::{Body, Client, Error};
 
 /// Converts a request that was built with reqwest for a stack around a [`ReqwestService`](crate::ReqwestService).
 ///
@@ -33,3 +33,7 @@ pub fn into_http(mut request: reqwest::Request) -> Result<Request<Body>, Error> 
     }
     Ok(request)
 }
+
+/// The client that sends this request, in place of the service's.
+#[derive(Clone)]
+pub(crate) struct OwnClient(pub(crate) Client);

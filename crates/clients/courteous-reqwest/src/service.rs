@@ -5,13 +5,16 @@ use http::{Request, Response};
 use reqwest::{Body, Client};
 use tower_service::Service;
 
-use crate::{ResponseFuture, future::OwnTimeout};
+use crate::{ResponseFuture, future::OwnTimeout, request::OwnClient};
 
 /// A [`reqwest::Client`] as a service of `http` requests: the innermost of a stack.
 ///
 /// The request's URI must be absolute. Its extensions do not reach the connection. The body is reqwest's own, so that
 /// nothing has to be spelled out where a request is built: `Request::builder().uri(..).body("text".into())` will do, and
 /// [`Body::wrap`] makes one of any other body.
+///
+/// A request that [`SendThrough`](crate::SendThrough) sends is sent by its builder's own client, and one of a
+/// middleware's by that middleware's `ClientWithMiddleware`.
 ///
 /// The response's body is reqwest's as well, and its extensions hold the final URL, so that [`reqwest::Response::from`]
 /// turns it back into a response with `json()` and `text()`.
@@ -75,11 +78,19 @@ impl Service<Request<Body>> for ReqwestService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> ResponseFuture {
+    fn call(&mut self, mut request: Request<Body>) -> ResponseFuture {
+        let own_client: Option<OwnClient> = request.extensions_mut().remove();
+        #[cfg(feature = "reqwest-middleware")]
+        let relay: Option<crate::relay::Relay> = request.extensions_mut().remove();
         match reqwest::Request::try_from(request) {
             Ok(request) => {
                 let own_timeout = OwnTimeout::of(&request);
-                ResponseFuture::sent(self.client.call(request), own_timeout)
+                #[cfg(feature = "reqwest-middleware")]
+                if let Some(relay) = relay {
+                    return ResponseFuture::relayed(relay.attempt(request), own_timeout);
+                }
+                let mut client = own_client.as_ref().map_or(&self.client, |own| &own.0);
+                ResponseFuture::sent(client.call(request), own_timeout)
             }
             Err(error) => ResponseFuture::failed(error),
         }

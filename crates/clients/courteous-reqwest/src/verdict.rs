@@ -19,3 +19,12 @@ fn has_body_failed(error: &Error) -> bool {
     let mut below = causes(error).skip(1);
     below.any(|cause| cause.downcast_ref().is_some_and(Error::is_body))
 }
+
+/// What an error of a further middleware means, which is none of reqwest's at its top.
+#[cfg(feature = "reqwest-middleware")]
+pub(crate) fn verdict_of_middleware(error: &(dyn std::error::Error + 'static)) -> Verdict {
+    match courteous_core::find_cause(error) {
+        Some(error) => verdict(error),
+        None => HttpClassifier::new().classify(Outcome::error(error)),
+    }
+}
