@@ -2,8 +2,8 @@
 //! whenever a call waits.
 //!
 //! `locked` models that of `courteous-limit/src/shared.rs`, with the shortcut of
-//! `courteous-concurrency/src/permit_queue.rs`. The queue models the one there, without promises that lapse:
-//! a waiter that is called out of the queue has the permit.
+//! `courteous-concurrency/src/permits.rs`. The queue models `courteous-limit/src/permit_queue.rs`, without promises
+//! that lapse: a waiter that is called out of the queue has the permit. Calls wait in two orders, which take turns.
 
 use std::collections::VecDeque;
 
@@ -29,7 +29,35 @@ struct Limit {
 struct PermitQueue {
     limit: usize,
     taken: usize,
-    waiters: VecDeque<Arc<Waiter>>,
+    oldest_first: VecDeque<Arc<Waiter>>,
+    newest_first: Vec<Arc<Waiter>>,
+    /// Whether the waiter that was called out last was one of the newest.
+    served_newest: bool,
+}
+
+impl PermitQueue {
+    fn is_empty(&self) -> bool {
+        self.oldest_first.is_empty() && self.newest_first.is_empty()
+    }
+
+    fn join(&mut self, waiter: Arc<Waiter>, has_deadline: bool) {
+        match has_deadline {
+            true => self.newest_first.push(waiter),
+            false => self.oldest_first.push_back(waiter),
+        }
+    }
+
+    fn next(&mut self) -> Option<Arc<Waiter>> {
+        let takes_turns = !self.oldest_first.is_empty() && !self.newest_first.is_empty();
+        self.served_newest = match takes_turns {
+            true => !self.served_newest,
+            false => self.oldest_first.is_empty(),
+        };
+        match self.served_newest {
+            true => self.newest_first.pop(),
+            false => self.oldest_first.pop_front(),
+        }
+    }
 }
 
 /// A call that waits to be called out of the queue.
@@ -46,7 +74,9 @@ impl Limit {
             queue: Mutex::new(PermitQueue {
                 limit: permits,
                 taken: 0,
-                waiters: VecDeque::new(),
+                oldest_first: VecDeque::new(),
+                newest_first: Vec::new(),
+                served_newest: false,
             }),
             running: AtomicUsize::new(0),
             most,
@@ -60,7 +90,7 @@ impl Limit {
         }
         let result = f(&mut queue);
         if let Some(free) = queue.limit.checked_sub(queue.taken)
-            && queue.waiters.is_empty()
+            && queue.is_empty()
         {
             self.slots.unlock(free);
         }
@@ -68,7 +98,7 @@ impl Limit {
     }
 
     /// Models `Limiter::admit`.
-    fn admit(&self) {
+    fn admit(&self, has_deadline: bool) {
         if self.slots.try_take() {
             return;
         }
@@ -81,7 +111,7 @@ impl Limit {
                 wake: Notify::new(),
                 called: AtomicBool::new(false),
             });
-            queue.waiters.push_back(Arc::clone(&waiter));
+            queue.join(Arc::clone(&waiter), has_deadline);
             Some(waiter)
         });
         let Some(waiter) = waiter else {
@@ -108,12 +138,12 @@ impl Limit {
         self.locked(|queue| {
             change(queue);
             while queue.taken < queue.limit {
-                let Some(front) = queue.waiters.pop_front() else {
+                let Some(next) = queue.next() else {
                     return;
                 };
                 queue.taken += 1;
-                front.called.store(true, Ordering::Relaxed);
-                front.wake.notify();
+                next.called.store(true, Ordering::Relaxed);
+                next.wake.notify();
             }
         });
     }
@@ -123,8 +153,8 @@ impl Limit {
     }
 
     /// Runs one call from its beginning to its end.
-    fn call(&self) {
-        self.admit();
+    fn call(&self, has_deadline: bool) {
+        self.admit(has_deadline);
         let others = self.running.fetch_add(1, Ordering::Relaxed);
         assert!(others < self.most, "{} calls at once", others + 1);
         self.running.fetch_sub(1, Ordering::Relaxed);
@@ -132,9 +162,9 @@ impl Limit {
     }
 
     fn assert_idle(&self) {
-        let (waiting, taken, limit) =
-            self.locked(|queue| (queue.waiters.len(), queue.taken, queue.limit));
-        assert_eq!(waiting, 0, "a waiter is still in the queue");
+        let (is_empty, taken, limit) =
+            self.locked(|queue| (queue.is_empty(), queue.taken, queue.limit));
+        assert!(is_empty, "a waiter is still in the queue");
         assert_eq!(taken, 0, "permits are lost");
         assert_eq!(
             self.slots.lock(),
@@ -151,15 +181,18 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
     builder.check(model);
 }
 
+/// Runs one call without a deadline, and beside it a thread for each of `calls`. The first of these
+/// makes calls with a deadline, the next ones without, in turns.
 fn run(limit: &Arc<Limit>, calls: &[usize]) {
     let threads: Vec<_> = calls
         .iter()
-        .map(|&calls| {
+        .zip([true, false].into_iter().cycle())
+        .map(|(&calls, has_deadline)| {
             let limit = Arc::clone(limit);
-            thread::spawn(move || (0..calls).for_each(|_| limit.call()))
+            thread::spawn(move || (0..calls).for_each(|_| limit.call(has_deadline)))
         })
         .collect();
-    limit.call();
+    limit.call(false);
     for thread in threads {
         thread.join().unwrap();
     }
@@ -175,7 +208,7 @@ fn no_wake_up_is_lost_and_no_permit() {
 }
 
 #[test]
-fn a_permit_that_comes_back_goes_to_the_line_before_it_is_taken_again() {
+fn a_permit_that_comes_back_goes_to_the_queue_before_it_is_taken_again() {
     check(|| {
         let limit = Limit::new(1, 1);
         run(&limit, &[2]);
@@ -236,7 +269,7 @@ fn a_permit_that_comes_back_under_the_lock_passes_it_on() {
 fn use_in_turn(limit: &Arc<Limit>, first: impl FnOnce(&Limit) + 'static) {
     let shared = Arc::new(loom::cell::UnsafeCell::new(0));
     let add = |limit: &Limit, shared: &loom::cell::UnsafeCell<u32>| {
-        limit.admit();
+        limit.admit(false);
         // Loom fails here if two accesses are not ordered.
         shared.with(|_| ());
         shared.with_mut(|_| ());

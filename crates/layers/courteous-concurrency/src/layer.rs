@@ -19,6 +19,13 @@ use crate::{
 /// By default a call waits as long as necessary, in a queue without bound, and is in flight until
 /// its response body has ended.
 ///
+/// # Waiting
+///
+/// Calls with a deadline are admitted newest first: while a queue is longer than the callers'
+/// patience, oldest first would give every permit to a call that is about to give up. Calls without
+/// a deadline cannot give up, and are admitted oldest first, so that none waits for ever. While both
+/// kinds wait, they take turns. [`oldest_first`](Self::oldest_first) changes the first.
+///
 /// # Sharing
 ///
 /// Every service that this layer makes, every clone of such a service, and every clone of the layer
@@ -133,6 +140,14 @@ impl<P, R> ConcurrencyLimitLayer<P, R> {
     #[must_use]
     pub fn fail_fast(self) -> Self {
         self.with_max_waiting(0)
+    }
+
+    /// Admits calls with a deadline oldest first, too. Then the calls of one kind never overtake each
+    /// other. But while the limit is below the need, most of what is sent has little time left.
+    #[must_use]
+    pub const fn oldest_first(mut self) -> Self {
+        self.settings.oldest_first = true;
+        self
     }
 
     /// Only observes: while the switch is on, every call is sent at once. `true` is a switch of the

@@ -8,14 +8,12 @@ use std::{
 };
 
 use courteous_core::{CallContext, InvalidCount, RejectReason, Rejected};
-use courteous_limit::Wakes;
+use courteous_limit::{Capacity as _, Clock, PermitEntry, PermitQueue, Taken, Wakes};
 use tokio::time::Instant;
 
 use crate::{
     permit::Permit,
-    permit_queue::{BeyondEntry, Entry, PermitQueue},
-    permits::{Permits, SharedQueue},
-    queue_place::QueuePlace,
+    permits::{FixedCapacity, LimitPlace, Permits, SharedQueue, held, is_idle, set_limit},
     settings::{Bound, Settings},
     snapshot::LimitSnapshot,
 };
@@ -50,7 +48,7 @@ pub struct Limiter {
 /// The answer to a call that asks for a permit.
 pub(crate) enum Admission {
     Now(Permit),
-    Wait(QueuePlace, Option<Bound>),
+    Wait(LimitPlace, Option<Bound>, Option<Instant>),
     Rejected(Rejected),
     /// The call is only observed, and has found the limit full. It has a permit beyond the limit if
     /// it would have waited.
@@ -79,7 +77,7 @@ impl Limiter {
     /// How many calls are in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.queue.with(|queue| queue.held())
+        self.queue.with(|queue| held(queue))
     }
 
     /// How many calls wait to be admitted.
@@ -91,7 +89,7 @@ impl Limiter {
     /// How many calls may be in flight at a time.
     #[must_use]
     pub fn limit(&self) -> NonZeroUsize {
-        let limit = self.queue.with(|queue| queue.limit());
+        let limit = self.queue.with(|queue| queue.capacity().limit());
         NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN)
     }
 
@@ -110,13 +108,13 @@ impl Limiter {
 
     pub(crate) fn resize(&self, limit: NonZeroUsize) {
         self.queue
-            .update(|queue, _, _| queue.set_limit(limit.get()));
+            .update(|queue, _, _| set_limit(queue, limit.get()));
     }
 
     /// As [`set_limit`](Self::set_limit), but leaves the wakers to be woken in `wakes`.
     pub(crate) fn set_limit_into(&self, limit: NonZeroUsize, wakes: &mut Wakes) {
         self.queue
-            .update_into(wakes, |queue, _, _| queue.set_limit(limit.get()));
+            .update_into(wakes, |queue, _, _| set_limit(queue, limit.get()));
     }
 
     /// What is in force now, for a health check or a support ticket.
@@ -130,7 +128,7 @@ impl Limiter {
 
     /// In flight and waiting, at one instant.
     pub(crate) fn calls(&self) -> (usize, usize) {
-        self.queue.with(|queue| (queue.held(), queue.waiting()))
+        self.queue.with(|queue| (held(queue), queue.waiting()))
     }
 
     pub(crate) fn downgrade(&self) -> WeakLimiter {
@@ -158,10 +156,11 @@ impl Limiter {
         let leases = &self.queue.shortcut().leases;
         self.queue.with(|queue| {
             // No call waits for the permits that are taken back, so no call has to be woken.
-            if !queue.is_idle() && queue.waiting() == 0 {
-                queue.give_all(leases.take_back(Instant::now));
+            if !is_idle(queue) && queue.waiting() == 0 {
+                let overdue = leases.take_back(Instant::now);
+                queue.capacity_mut().give(overdue);
             }
-            queue.is_idle()
+            is_idle(queue)
         })
     }
 
@@ -188,42 +187,64 @@ impl Limiter {
         };
         let overdue = self.queue.shortcut().leases.take_back(Instant::now);
         if overdue > 0 {
-            self.queue.update(|queue, _, _| queue.give_all(overdue));
+            self.queue
+                .update(|queue, _, _| queue.capacity_mut().give(overdue));
+        }
+        if settings.observed {
+            return self.observe(context, settings, max_waiting, bound.err());
         }
         let queue = self.queue;
         let end = settings.end(context);
-        if settings.observed {
-            let entry = queue.with(|queue| queue.enter_beyond(max_waiting));
-            return match entry {
-                BeyondEntry::Permit => Admission::Now(Permit::new(queue, end)),
-                BeyondEntry::Beyond(in_flight) => {
-                    let rejected = None;
-                    let excess = Excess {
-                        in_flight,
-                        rejected,
-                    };
-                    Admission::Observed(Some(Permit::new(queue, end)), excess)
-                }
-                BeyondEntry::Full(in_flight) => {
-                    let rejected = Some(bound.err().unwrap_or(settings.queue_full()));
-                    let excess = Excess {
-                        in_flight,
-                        rejected,
-                    };
-                    Admission::Observed(None, excess)
-                }
-            };
-        }
-        let reason = match (queue.with(|queue| queue.enter(max_waiting)), bound) {
-            (Entry::Permit, _) => return Admission::Now(Permit::new(queue, end)),
-            (Entry::Place(ticket), Ok(bound)) => {
-                return Admission::Wait(QueuePlace::new(queue, ticket, end), bound);
+        let order = settings.order(context);
+        let entry = queue.with(|queue| queue.enter(max_waiting, order, &mut Clock::new()));
+        let reason = match (entry, bound) {
+            (PermitEntry::Permit, _) => return Admission::Now(Permit::new(queue, end)),
+            (PermitEntry::Queued(ticket), Ok(bound)) => {
+                let place = LimitPlace::new(queue, ticket);
+                return Admission::Wait(place, bound, end);
             }
             // Never a place, as this call may not wait.
-            (Entry::Full | Entry::Place(_), Err(reason)) => reason,
-            (Entry::Full, Ok(_)) => settings.queue_full(),
+            (PermitEntry::Full(_) | PermitEntry::Queued(_), Err(reason)) => reason,
+            (PermitEntry::Full(_), Ok(_)) => settings.queue_full(),
         };
         Admission::Rejected(Rejected::new(reason))
+    }
+
+    /// Admits a call that is only observed. If no permit is free, it gets one beyond the limit, and
+    /// none if `max_waiting` others wait, or would wait if they were not beyond the limit.
+    ///
+    /// A promise to a waiter stays as it is.
+    fn observe(
+        self,
+        context: Option<&CallContext>,
+        settings: &Settings,
+        max_waiting: Option<usize>,
+        late: Option<RejectReason>,
+    ) -> Admission {
+        let excess = self.queue.with(|queue| {
+            if queue.capacity_mut().take(&mut Clock::new()) == Taken::Permit {
+                return None;
+            }
+            let waiting = queue.waiting().saturating_add(queue.capacity().excess());
+            let is_full = max_waiting.is_some_and(|max| waiting >= max);
+            let excess = Excess {
+                in_flight: held(queue),
+                rejected: is_full.then(|| late.unwrap_or(settings.queue_full())),
+            };
+            if !is_full {
+                queue.capacity_mut().take_beyond();
+            }
+            Some(excess)
+        });
+        let end = settings.end(context);
+        let permit = |queue| Permit::new(queue, end);
+        match excess {
+            None => Admission::Now(permit(self.queue)),
+            Some(excess) => {
+                let is_sent_beyond = excess.rejected.is_none();
+                Admission::Observed(is_sent_beyond.then(|| permit(self.queue)), excess)
+            }
+        }
     }
 }
 
@@ -232,7 +253,7 @@ impl From<NonZeroUsize> for Limiter {
         let limit = limit.get();
         Self {
             queue: Arc::new(SharedQueue::with_shortcut(
-                PermitQueue::new(limit),
+                PermitQueue::new(FixedCapacity::new(limit)),
                 Permits::new(limit),
             )),
         }

@@ -20,8 +20,9 @@ impl Permit {
     }
 
     #[cold]
-    fn give_to_line(&self) {
-        self.queue.update(|queue, _, _| queue.give());
+    fn give_to_queue(&self) {
+        self.queue
+            .update(|queue, _, _| queue.capacity_mut().give(1));
     }
 }
 
@@ -36,7 +37,7 @@ impl Drop for Permit {
             return;
         }
         if !permits.slots.try_give() {
-            self.give_to_line();
+            self.give_to_queue();
         }
     }
 }

@@ -149,12 +149,12 @@ where
                 let future = self.inner.call(request);
                 ResponseFuture::running(future, Some(permit), hold)
             }
-            Admission::Wait(place, bound) => {
+            Admission::Wait(place, bound, end) => {
                 // Gives the readiness back: a new clone takes the place of the instance that was
                 // polled.
                 self.inner = self.inner.clone();
                 let inner = self.inner.clone();
-                let waiting = Waiting::new(place, bound, inner, request, reject.clone());
+                let waiting = Waiting::new(place, (bound, end), inner, request, reject.clone());
                 ResponseFuture::waiting(waiting, hold)
             }
             Admission::Observed(permit, excess) => {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use courteous_core::{CallContext, RejectReason};
+use courteous_limit::Order;
 use tokio::time::Instant;
 
 /// How long a call counts as in flight.
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) max_wait: Option<Duration>,
     pub(crate) max_waiting: Option<usize>,
     pub(crate) hold: HoldUntil,
+    /// Whether calls with a deadline wait in the order in which they came, too.
+    pub(crate) oldest_first: bool,
     /// Whether the call is sent at once in any case.
     pub(crate) observed: bool,
 }
@@ -62,6 +65,14 @@ impl Settings {
         match self.hold {
             HoldUntil::Body => context.body_deadline(),
             HoldUntil::Headers => context.deadline(),
+        }
+    }
+
+    /// Which of the waiters a call is served before. A call with a deadline gives up in the end.
+    pub(crate) fn order(&self, context: Option<&CallContext>) -> Order {
+        match context.and_then(CallContext::deadline) {
+            Some(_) if !self.oldest_first => Order::NewestFirst,
+            _ => Order::OldestFirst,
         }
     }
 

@@ -1,6 +1,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -9,9 +10,7 @@ use http::Request;
 use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
-use crate::{
-    permit::Permit, queue_place::QueuePlace, queued_request::QueuedRequest, settings::Bound,
-};
+use crate::{permit::Permit, permits::LimitPlace, queued_request::QueuedRequest, settings::Bound};
 
 /// A call that waits to be sent: first for a permit, and then until its own clone of the inner
 /// service is ready.
@@ -22,7 +21,9 @@ pub(crate) struct Waiting<S, B, R> {
     /// Queued while the call waits for a permit, and not while it waits for readiness: then no
     /// permit is held, and none is asked for.
     request: QueuedRequest<B>,
-    place: QueuePlace,
+    place: LimitPlace,
+    /// When the call is over at the latest, whatever its outcome.
+    end: Option<Instant>,
     bound: Option<Bound>,
     /// The timer for the bound; created when the first wait begins.
     sleep: Option<Pin<Box<Sleep>>>,
@@ -40,8 +41,8 @@ where
     S: Service<Request<B>> + Clone,
 {
     pub(crate) fn new(
-        place: QueuePlace,
-        bound: Option<Bound>,
+        place: LimitPlace,
+        (bound, end): (Option<Bound>, Option<Instant>),
         inner: S,
         request: Request<B>,
         reject: R,
@@ -50,6 +51,7 @@ where
             inner,
             request: QueuedRequest::new(request),
             place,
+            end,
             bound,
             sleep: None,
             reject,
@@ -104,13 +106,14 @@ where
         if called {
             ready!(self.inner.poll_ready(cx))?;
         }
-        let Poll::Ready(permit) = self.place.poll_permit(called, cx) else {
+        if self.place.poll_permit(called, cx).is_pending() {
             if called {
                 self.inner = self.inner.clone();
                 self.request.join();
             }
             return Poll::Pending;
-        };
+        }
+        let permit = Permit::new(Arc::clone(self.place.limit()), self.end);
         if !called && self.inner.poll_ready(cx)?.is_pending() {
             // The permit is dropped here, and the place is kept.
             self.request.leave();

@@ -20,6 +20,12 @@ contract!(mod by_default {
     crate::gauged(ConcurrencyLimitLayer::from(limiter.clone()), &limiter).waits_behind(1)
 });
 
+contract!(mod oldest_first {
+    let limiter = Limiter::new(1).unwrap();
+    let layer = ConcurrencyLimitLayer::from(limiter.clone()).oldest_first();
+    crate::gauged(layer, &limiter).waits_behind(1)
+});
+
 contract!(mod to_the_headers {
     let limiter = Limiter::new(2).unwrap();
     let layer = ConcurrencyLimitLayer::from(limiter.clone()).hold_until(HoldUntil::Headers);

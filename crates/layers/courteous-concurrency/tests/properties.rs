@@ -12,21 +12,23 @@ use std::{
     time::Duration,
 };
 
-use common::{Body, Echo, LAPSE, call, request};
+use common::{Body, Echo, LAPSE, request};
 use courteous_concurrency::{
     AsError, ConcurrencyLimit, ConcurrencyLimitLayer, Limiter, PermitBody, ResponseFuture,
 };
-use http::Response;
+use courteous_core::CallContext;
+use http::{Request, Response};
 use proptest::prelude::*;
 use tokio::{runtime, time};
-use tokio_test::task::Spawn;
+use tokio_test::task::{self, Spawn};
 use tower::{Layer, Service, ServiceExt};
 
 type Call = Spawn<ResponseFuture<Echo, (), <Echo as Service<http::Request<()>>>::Future, AsError>>;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Call,
+    /// With a deadline that is far away, if that is true.
+    Call(bool),
     Poll(usize),
     DropCall(usize),
     DropResponse(usize),
@@ -36,7 +38,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => Just(Step::Call),
+        4 => any::<bool>().prop_map(Step::Call),
         4 => any::<usize>().prop_map(Step::Poll),
         1 => any::<usize>().prop_map(Step::DropCall),
         3 => any::<usize>().prop_map(Step::DropResponse),
@@ -45,10 +47,20 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn request_with(deadline: bool) -> Request<()> {
+    let mut request = request();
+    if deadline {
+        let deadline = time::Instant::now() + Duration::from_secs(3_600);
+        CallContext::edit(request.extensions_mut()).tighten(deadline);
+    }
+    request
+}
+
 struct World {
     limiter: Limiter,
     service: ConcurrencyLimit<Echo>,
-    calls: VecDeque<Call>,
+    /// Whether each call has a deadline.
+    calls: VecDeque<(Call, bool)>,
     responses: Vec<Response<PermitBody<Body>>>,
 }
 
@@ -67,7 +79,10 @@ impl World {
     /// Calls that were admitted when they were made are in flight before they are polled.
     fn step(&mut self, step: &Step) -> Option<Duration> {
         match *step {
-            Step::Call => self.calls.push_back(call(&mut self.service)),
+            Step::Call(hurried) => {
+                let call = task::spawn(self.service.call(request_with(hurried)));
+                self.calls.push_back((call, hurried));
+            }
             Step::Poll(at) if !self.calls.is_empty() => {
                 let at = at % self.calls.len();
                 self.poll(at);
@@ -86,7 +101,7 @@ impl World {
     }
 
     fn poll(&mut self, at: usize) -> bool {
-        if let std::task::Poll::Ready(response) = self.calls[at].poll() {
+        if let std::task::Poll::Ready(response) = self.calls[at].0.poll() {
             drop(self.calls.remove(at));
             self.responses.push(response.unwrap());
             return true;
@@ -145,15 +160,23 @@ proptest! {
                 assert!(now <= most);
                 assert!(now <= held || now <= world.limiter.limit().get());
             }
-            // A call that is polled when there is room is admitted, oldest first.
+            // A call that is polled when there is room is admitted: those with a deadline newest
+            // first, the others oldest first.
             time::sleep(LAPSE).await;
             world.settle();
             world.check();
             assert!(world.calls.is_empty() || world.limiter.in_flight() >= world.limiter.limit().get());
             while !world.calls.is_empty() {
                 drop(world.responses.pop());
-                let first = world.calls.iter().position(|call| call.is_woken());
-                assert!(matches!(first, None | Some(0)));
+                let woken = world.calls.iter().position(|(call, _)| call.is_woken());
+                if let Some(woken) = woken {
+                    let hurried = world.calls[woken].1;
+                    let is_alike = |(_, other): &&(Call, bool)| *other == hurried;
+                    assert!(match hurried {
+                        true => world.calls.range(woken + 1..).find(is_alike).is_none(),
+                        false => world.calls.range(..woken).find(is_alike).is_none(),
+                    });
+                }
                 world.settle();
             }
             world.responses.clear();
@@ -165,15 +188,20 @@ proptest! {
     fn half_of_a_thousand_waiters_can_be_dropped(
         dropped in prop::collection::vec(any::<bool>(), 1000),
         when in 0..1000_usize,
+        hurried in any::<bool>(),
     ) {
         paused(async {
             let mut world = World::new(3);
             for _ in 0..1003 {
-                world.step(&Step::Call);
+                world.step(&Step::Call(hurried));
             }
             world.settle();
             assert_eq!(world.calls.len(), 1000);
-            let mut kept: VecDeque<_> = world.calls.drain(..).zip(dropped).collect();
+            let calls = world.calls.drain(..).map(|(call, _)| call);
+            let mut kept: VecDeque<_> = calls.zip(dropped).collect();
+            if hurried {
+                kept.make_contiguous().reverse();
+            }
             let (mut done, mut left) = (0, kept.iter().filter(|(_, dropped)| !dropped).count());
             while left > 0 {
                 if done == when.min(left - 1) {

@@ -72,7 +72,7 @@ async fn a_waiter_that_is_not_polled_delays_nobody_for_long() {
     assert_ready_ok!(sleepy.poll());
 }
 
-/// The worked example at the head of `src/permit_queue.rs`.
+/// The worked example at the head of `permit_queue.rs` in courteous-limit.
 #[tokio::test(start_paused = true)]
 async fn a_late_waiter_takes_the_permit_of_a_younger_one_that_was_not_polled_yet() {
     let mut service = ConcurrencyLimitLayer::new(1).unwrap().layer(Echo);
