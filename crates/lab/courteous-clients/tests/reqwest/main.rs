@@ -4,6 +4,7 @@
 
 mod middleware;
 mod send_through;
+mod shop;
 
 use courteous::{Courteous, Stack, reqwest::ReqwestService};
 use courteous_testing::Answer;

@@ -2,15 +2,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use courteous::{
-    BoxClient, Error,
+    BoxClient, Error, Stack,
     core::{Elapsed, Scope},
-    reqwest::{ReadRetryInfo, SendThrough},
+    reqwest::{ReadRetryInfo, ReqwestService, SendThrough},
     retry::StopReason,
+    throttle::ThrottleLayer,
 };
 use courteous_testing::{Answer, Script};
 use futures_util::stream;
 use reqwest::{Body, multipart};
 use serde_json::{Value, json};
+use tower_http::follow_redirect::FollowRedirect;
 
 use crate::{busy, client, nowhere, polite};
 
@@ -136,6 +138,21 @@ async fn a_small_stream_or_form_is_sent_again() {
 }
 
 #[tokio::test]
+async fn a_small_form_is_sent_a_third_time() {
+    let answers = [busy(), busy(), Answer::ok()];
+    let server = Script::new(answers).serve().await.unwrap();
+    let form = multipart::Form::new().text("name", "Ada");
+    let request = client().put(server.url("/")).multipart(form);
+    let response = request.send_through(&polite()).await.unwrap();
+    let info = response.retry_info();
+    assert_eq!(
+        (response.status().as_u16(), info.attempts()),
+        (200, 3),
+        "{info:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_redirect_is_followed_unless_the_body_is_read_once() {
     let moved = || Answer::status(307).header("location", "/new");
     let server = Script::new([moved(), Answer::ok(), moved()])
@@ -157,6 +174,42 @@ async fn a_redirect_is_followed_unless_the_body_is_read_once() {
         (response.status().as_u16(), response.url().path()),
         (307, "/old")
     );
+    server.assert_calls(3);
+}
+
+#[tokio::test]
+async fn a_redirect_takes_a_token_only_where_it_is_followed_around_the_stack() {
+    let moved = || Answer::status(302).header("location", "/new");
+    let answers = [moved(), Answer::ok(), moved()];
+    let server = Script::new(answers).serve().await.unwrap();
+    // Each with tokens of its own.
+    let stack = || {
+        let throttle = ThrottleLayer::per_origin("1/min burst 1".parse().unwrap());
+        Stack::new().with_throttle(throttle).build().unwrap()
+    };
+    let polite = stack().layer(ReqwestService::from(client()));
+    let response = client()
+        .get(server.url("/old"))
+        .send_through(&polite)
+        .await
+        .unwrap();
+    assert_eq!(
+        (response.status().as_u16(), response.url().path()),
+        (200, "/new")
+    );
+
+    let builder = reqwest::Client::builder().no_proxy();
+    let http = builder
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    let following = FollowRedirect::new(stack().layer(ReqwestService::from(http.clone())));
+    let error = http
+        .get(server.url("/old"))
+        .send_through(&following)
+        .await
+        .unwrap_err();
+    assert!(error.is_rejected());
     server.assert_calls(3);
 }
 
