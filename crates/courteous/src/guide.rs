@@ -23,7 +23,7 @@ pub mod reqwest {
     #[doc(no_inline)]
     pub use crate::{
         Stack,
-        reqwest::{ReqwestService, into_http},
+        reqwest::{ReadRetryInfo, ReqwestService, SendThrough, into_http},
     };
 }
 

@@ -18,6 +18,7 @@ use courteous::{
     Courteous, Stack,
     concurrency::ConcurrencyLimitLayer,
     idempotency::{Generator, IdempotencyKeyLayer, RandomUuid},
+    reqwest::{PoliteMiddleware, ReqwestService},
     retry::RetryInfo,
     throttle::{Bucket, Rate},
 };
@@ -169,6 +170,74 @@ async fn reqwest_retry_does_not_send_a_body_that_streams() {
     let request = Request::put(URL).body(streaming()).unwrap();
     let response = client.send(request).await.unwrap();
     assert_eq!(RetryInfo::of(&response).attempts(), 2);
+}
+
+/// A stack as a middleware in front of this one.
+fn ours_as_middleware(then: impl reqwest_middleware::Middleware) -> ClientWithMiddleware {
+    let polite = Stack::new()
+        .build()
+        .unwrap()
+        .layer(ReqwestService::default());
+    let client = ClientBuilder::new(reqwest::Client::new()).with(PoliteMiddleware::new(polite));
+    client.with(then).build()
+}
+
+fn theirs_around(then: impl reqwest_middleware::Middleware) -> ClientWithMiddleware {
+    let policy = ExponentialBackoff::builder().build_with_max_retries(2);
+    let retry = RetryTransientMiddleware::new_with_policy(policy);
+    let client = ClientBuilder::new(reqwest::Client::new()).with(retry);
+    client.with(then).build()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_requests_timeout_is_each_attempts_with_reqwest_retry_and_the_calls_with_us() {
+    let timeouts = Arc::new(Mutex::new(Vec::new()));
+    let server = || {
+        let timeouts = Arc::clone(&timeouts);
+        middleware(move |request, _, _| {
+            timeouts.lock().unwrap().push(request.timeout().copied());
+            Box::pin(ready(Ok(Response::builder()
+                .status(500)
+                .body("")
+                .unwrap()
+                .into())))
+        })
+    };
+    let client = theirs_around(server());
+    client.get(URL).timeout(HOUR).send().await.unwrap();
+    assert_eq!(
+        std::mem::take(&mut *timeouts.lock().unwrap()),
+        [Some(HOUR); 3]
+    );
+
+    let client = ours_as_middleware(server());
+    client.get(URL).timeout(HOUR).send().await.unwrap();
+    assert_eq!(std::mem::take(&mut *timeouts.lock().unwrap()), [None; 3]);
+}
+
+#[tokio::test]
+async fn the_error_without_a_response_is_always_ours() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let pass = || middleware(|request, extensions, next| next.run(request, extensions));
+
+    let alone = ClientBuilder::new(reqwest::Client::new())
+        .with(pass())
+        .build();
+    let error = alone.get(&url).send().await.unwrap_err();
+    assert!(matches!(error, reqwest_middleware::Error::Reqwest(error) if error.is_connect()));
+
+    let error = ours_as_middleware(pass())
+        .get(&url)
+        .send()
+        .await
+        .unwrap_err();
+    let reqwest_middleware::Error::Middleware(error) = error else {
+        panic!("{error:?}");
+    };
+    let error: &courteous::Error = error.downcast_ref().unwrap();
+    assert!(error.find::<reqwest::Error>().unwrap().is_connect());
 }
 
 #[tokio::test(start_paused = true)]
