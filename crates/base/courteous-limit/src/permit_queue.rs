@@ -58,7 +58,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How many permits there are: what a [`PermitQueue`] gives out.
 pub trait Capacity: Send + 'static {
     /// Takes a permit, if there is one. Reads the clock only if the answer depends on it.
-    fn take(&mut self, clock: &mut Clock) -> Taken;
+    fn take(&mut self, time: &mut StepTime) -> Taken;
 
     /// Takes back permits that were taken and not used.
     fn give_back(&mut self, permits: usize);
@@ -78,16 +78,16 @@ pub enum Taken {
 
 /// The time of one step, read when it is first asked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Clock(Option<Instant>);
+pub struct StepTime(Option<Instant>);
 
-impl Clock {
-    /// A clock that was not read yet.
+impl StepTime {
+    /// A time that was not read yet.
     #[must_use]
     pub const fn new() -> Self {
         Self(None)
     }
 
-    /// A clock that shows `now`.
+    /// A time that is `now`.
     #[must_use]
     pub const fn at(now: Instant) -> Self {
         Self(Some(now))
@@ -208,10 +208,10 @@ impl<C: Capacity> PermitQueue<C> {
     /// Takes a free permit. Without one, joins the queue, unless `max` others wait.
     ///
     /// A waiter that is served oldest first does not overtake those that are.
-    pub fn enter(&mut self, max: Option<usize>, order: Order, clock: &mut Clock) -> PermitEntry {
+    pub fn enter(&mut self, max: Option<usize>, order: Order, time: &mut StepTime) -> PermitEntry {
         let mut at = None;
         if order == Order::NewestFirst || self.oldest_first.is_empty() {
-            match self.capacity.take(clock) {
+            match self.capacity.take(time) {
                 Taken::Permit => return PermitEntry::Permit,
                 Taken::Later(later) => at = Some(later),
                 Taken::None => {}
@@ -230,15 +230,15 @@ impl<C: Capacity> PermitQueue<C> {
     /// which has not been polled yet. `called` says that the waiter redeemed its promise and gave
     /// the permit back while its service became ready. If all waiters are polled late, or are slow
     /// to become ready, they would otherwise only hold off each other, and none would be admitted.
-    pub fn redeem(&mut self, place: &QueueTicket, called: bool, clock: &mut Clock) -> bool {
+    pub fn redeem(&mut self, place: &QueueTicket, called: bool, time: &mut StepTime) -> bool {
         if self.is_queued(place) {
             return false;
         }
         let promised = self.waiter_mut(place).promised.take();
         match promised {
             Some(look) if self.withdraw(look) => true,
-            None if !called => self.take(clock),
-            _ => self.withdraw_any() || self.take(clock),
+            None if !called => self.take(time),
+            _ => self.withdraw_any() || self.take(time),
         }
     }
 
@@ -253,7 +253,7 @@ impl<C: Capacity> PermitQueue<C> {
         waker: &mut Option<Waker>,
         served: impl FnOnce() -> bool,
     ) -> Option<bool> {
-        if self.redeem(place, called, &mut Clock::new()) {
+        if self.redeem(place, called, &mut StepTime::new()) {
             Some(true)
         } else if self.is_queued(place) && served() {
             self.keep(place, waker);
@@ -273,13 +273,13 @@ impl<C: Capacity> PermitQueue<C> {
         place: &QueueTicket,
         called: bool,
         waker: &mut Option<Waker>,
-        clock: &mut Clock,
+        time: &mut StepTime,
     ) -> bool {
-        if self.redeem(place, called, clock) {
+        if self.redeem(place, called, time) {
             return true;
         }
         if !self.is_queued(place) {
-            if self.take(clock) {
+            if self.take(time) {
                 return true;
             }
             self.of_mut(place.order).requeue(&place.ticket);
@@ -326,8 +326,8 @@ impl<C: Capacity> PermitQueue<C> {
         self.of_mut(place.order).get_mut(&place.ticket)
     }
 
-    fn take(&mut self, clock: &mut Clock) -> bool {
-        self.capacity.take(clock) == Taken::Permit
+    fn take(&mut self, time: &mut StepTime) -> bool {
+        self.capacity.take(time) == Taken::Permit
     }
 
     fn keep(&mut self, place: &QueueTicket, waker: &mut Option<Waker>) {
@@ -400,7 +400,7 @@ impl<C: Capacity> Serve for PermitQueue<C> {
         self.look(now);
         let mut next = None;
         while !self.is_empty() {
-            match self.capacity.take(&mut Clock::at(now)) {
+            match self.capacity.take(&mut StepTime::at(now)) {
                 Taken::Permit => match self.promise() {
                     Some(waker) => wakes.push(waker),
                     None => self.capacity.give_back(1),

@@ -6,7 +6,7 @@ use std::{
 
 use crate::{
     Shared, Shortcut,
-    permit_queue::{Capacity, Clock, PermitQueue, QueueTicket},
+    permit_queue::{Capacity, PermitQueue, QueueTicket, StepTime},
 };
 
 /// A call's place in the [`PermitQueue`] of a shared limit. Dropping it gives up the place, and the
@@ -64,7 +64,7 @@ where
         self.apart = false;
         let redeemed = found.unwrap_or_else(|| {
             self.limit.join(|queue, now, _| {
-                queue.redeem_or_queue(place, called, &mut waker, &mut Clock::at(now))
+                queue.redeem_or_queue(place, called, &mut waker, &mut StepTime::at(now))
             })
         });
         if !redeemed {

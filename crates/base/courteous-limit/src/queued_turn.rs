@@ -32,7 +32,7 @@ where
     S: Shortcut<T, Limit: TokenQueue>,
 {
     shared: Arc<Shared<T, S>>,
-    place: Place,
+    place: Position,
     /// What the request is for.
     target: Option<Target>,
     /// Whether a quota that is spread over its time has counted the call.
@@ -40,7 +40,7 @@ where
 }
 
 #[derive(Debug)]
-enum Place {
+enum Position {
     Queue(Ticket),
     /// The call is outside of the queue, until a quota lets it in.
     Held(Box<Held>),
@@ -54,7 +54,7 @@ struct Held {
     ask: Ask,
 }
 
-impl Place {
+impl Position {
     fn held(until: Instant, ask: Ask) -> Self {
         let nap = Nap::new(until);
         Self::Held(Box::new(Held { nap, ask }))
@@ -75,8 +75,8 @@ where
         let place = match entry {
             Entry::Taken => return Take::Taken,
             Entry::Rejected(rejected) => return Take::Rejected(rejected),
-            Entry::Queued(ticket) => Place::Queue(ticket),
-            Entry::Held(until) => Place::held(until, *ask),
+            Entry::Queued(ticket) => Position::Queue(ticket),
+            Entry::Held(until) => Position::held(until, *ask),
         };
         Take::Wait(Self {
             shared: Arc::clone(shared),
@@ -88,7 +88,7 @@ where
 
     /// Waits outside of the queue, and then joins it.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
-        while let Place::Held(held) = &mut self.place {
+        while let Position::Held(held) = &mut self.place {
             ready!(held.nap.poll(cx));
             let ask = held.ask;
             let released = self
@@ -97,7 +97,7 @@ where
             self.place = match released {
                 Ok(place) => place,
                 Err(rejected) => {
-                    self.place = Place::None;
+                    self.place = Position::None;
                     self.unspend(ask.cost());
                     return Poll::Ready(Err(rejected));
                 }
@@ -117,17 +117,17 @@ where
 }
 
 /// Lets a call go on that has waited for a quota: to another wait, or into the queue.
-fn release(queue: &mut impl TokenQueue, ask: &Ask, now: Instant) -> Result<Place, Rejected> {
+fn release(queue: &mut impl TokenQueue, ask: &Ask, now: Instant) -> Result<Position, Rejected> {
     let (quotas, spread) = queue.quotas();
     quotas.leave();
     match quotas.readmit(ask, spread, now) {
-        Admission::Held { until, .. } => Ok(Place::held(until, *ask)),
+        Admission::Held { until, .. } => Ok(Position::held(until, *ask)),
         Admission::Rejected(rejected) => Err(rejected),
         Admission::Free { .. } => {
             // The call was let in before, so no queue is too long for it now.
             let ask = ask.with_max_waiting(usize::MAX);
             queue.arrive(&ask, now);
-            queue.join(&ask, now).map(Place::Queue)
+            queue.join(&ask, now).map(Position::Queue)
         }
     }
 }
@@ -165,7 +165,7 @@ where
         let this = self.get_mut();
         loop {
             ready!(this.poll_held(cx))?;
-            let Place::Queue(ticket) = &this.place else {
+            let Position::Queue(ticket) = &this.place else {
                 return Poll::Ready(Ok(()));
             };
             let (shared, target) = (&this.shared, this.target);
@@ -193,8 +193,8 @@ where
                 }
                 PollOutcome::Rejected(rejected) => return Poll::Ready(Err(rejected)),
                 PollOutcome::Held(until, ask) => {
-                    let place = mem::replace(&mut this.place, Place::held(until, ask));
-                    if let Place::Queue(ticket) = place {
+                    let place = mem::replace(&mut this.place, Position::held(until, ask));
+                    if let Position::Queue(ticket) = place {
                         let left = shared.update(|queue, now, _| queue.leave(ticket, false, now));
                         drop(left);
                     }
@@ -215,11 +215,11 @@ where
             // next.
             let now = Instant::now();
             let spent = match &*place {
-                Place::Queue(ticket) => queue.spend(ticket, now),
+                Position::Queue(ticket) => queue.spend(ticket, now),
                 _ => false,
             };
-            match spent.then(|| mem::replace(place, Place::None)) {
-                Some(Place::Queue(ticket)) => (spent, Some(queue.leave(ticket, true, now))),
+            match spent.then(|| mem::replace(place, Position::None)) {
+                Some(Position::Queue(ticket)) => (spent, Some(queue.leave(ticket, true, now))),
                 _ => (spent, None),
             }
         });
@@ -230,7 +230,7 @@ where
 
     fn pass(self: Pin<&mut Self>) {
         let this = self.get_mut();
-        if let Place::Queue(ticket) = &this.place {
+        if let Position::Queue(ticket) = &this.place {
             this.shared.update(|queue, now, _| queue.pass(ticket, now));
         }
     }
@@ -242,8 +242,8 @@ where
     S: Shortcut<T, Limit: TokenQueue>,
 {
     fn drop(&mut self) {
-        match mem::replace(&mut self.place, Place::None) {
-            Place::Queue(ticket) => {
+        match mem::replace(&mut self.place, Position::None) {
+            Position::Queue(ticket) => {
                 let left = self
                     .shared
                     .update(|queue, now, _| queue.leave(ticket, false, now));
@@ -251,11 +251,11 @@ where
                 drop(waker);
                 self.unspend(cost);
             }
-            Place::Held(held) => {
+            Position::Held(held) => {
                 self.shared.with(|queue| queue.quotas().0.leave());
                 self.unspend(held.ask.cost());
             }
-            Place::None => {}
+            Position::None => {}
         }
     }
 }

@@ -58,7 +58,7 @@ enum Phase {
 /// Why a call that waited is not sent.
 #[derive(Debug)]
 #[allow(clippy::exhaustive_enums, reason = "there is no other cause")]
-pub enum Failure<E> {
+pub enum WaitFailure<E> {
     /// The inner service failed while it became ready.
     Inner(E),
     /// The wait has ended.
@@ -113,14 +113,14 @@ where
     pub fn poll_call(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<S::Future, Failure<S::Error>>> {
+    ) -> Poll<Result<S::Future, WaitFailure<S::Error>>> {
         let mut this = self.project();
         loop {
             if *this.phase == Phase::Readying {
-                ready!(this.service.poll_ready(cx)).map_err(Failure::Inner)?;
+                ready!(this.service.poll_ready(cx)).map_err(WaitFailure::Inner)?;
             }
             match this.turn.as_mut().poll(cx) {
-                Poll::Ready(turn) => turn.map_err(Failure::Rejected)?,
+                Poll::Ready(turn) => turn.map_err(WaitFailure::Rejected)?,
                 Poll::Pending => {
                     if mem::replace(this.phase, Phase::Queued) == Phase::Readying {
                         // The clone was readied for nothing: the tokens went to others meanwhile.
@@ -132,7 +132,7 @@ where
                 }
             }
             if *this.phase == Phase::Queued {
-                let ready = this.service.poll_ready(cx).map_err(Failure::Inner)?;
+                let ready = this.service.poll_ready(cx).map_err(WaitFailure::Inner)?;
                 if ready.is_pending() {
                     // A call that missed its turn keeps the next one while it readies its clone.
                     // Otherwise, a crowd of such calls could pass a token round for ever. This

@@ -6,7 +6,7 @@ use std::{
 };
 
 use courteous_core::{BoxError, Pressure, Rejected, Sent};
-use courteous_limit::{Failure, Waiting};
+use courteous_limit::{WaitFailure, Waiting};
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -90,8 +90,8 @@ where
                 Ok(future) => future,
                 Err(failure) => {
                     let error = match failure {
-                        Failure::Inner(error) => error.into(),
-                        Failure::Rejected(rejected) => {
+                        WaitFailure::Inner(error) => error.into(),
+                        WaitFailure::Rejected(rejected) => {
                             if let Some(request) = waiting.request() {
                                 events::rejected(request, &rejected);
                             }

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use courteous_core::{CallContext, InvalidSettings, Pressure, RejectReason, Rejected};
-use courteous_limit::{Clock, Order, PermitEntry, PermitQueue};
+use courteous_limit::{Order, PermitEntry, PermitQueue, StepTime};
 use tokio::time::Instant;
 
 use crate::{
@@ -205,7 +205,7 @@ impl AdaptiveLimiter {
             true => Order::NewestFirst,
             false => Order::OldestFirst,
         };
-        let mut clock = Clock::new();
+        let mut clock = StepTime::new();
         let core = &self.core;
         let now = clock.now();
         let latest = waits.latest(now, deadline);

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use courteous_core::Pressure;
-use courteous_limit::Clock;
+use courteous_limit::StepTime;
 use tokio::time::Instant;
 
 use crate::{
@@ -92,8 +92,8 @@ impl Drop for Permit {
 }
 
 /// Changes the permits, and serves the waiters, if there are any.
-pub(crate) fn change<R>(core: &Arc<Core>, f: impl FnOnce(&mut Permits, &mut Clock) -> R) -> R {
-    let mut clock = Clock::new();
+pub(crate) fn change<R>(core: &Arc<Core>, f: impl FnOnce(&mut Permits, &mut StepTime) -> R) -> R {
+    let mut clock = StepTime::new();
     let (result, is_empty) = core.with(|queue| {
         let result = f(queue.capacity_mut(), &mut clock);
         (result, queue.is_empty())

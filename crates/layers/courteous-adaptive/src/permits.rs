@@ -1,5 +1,5 @@
 use courteous_core::Pressure;
-use courteous_limit::{Capacity, Clock, PermitQueue, Shared, Taken};
+use courteous_limit::{Capacity, PermitQueue, Shared, StepTime, Taken};
 use tokio::time::{Duration, Instant};
 
 use crate::controller::{Admission, Bounds, Controller, Flight, Load, Outcome};
@@ -85,7 +85,7 @@ impl Permits {
 }
 
 impl Capacity for Permits {
-    fn take(&mut self, clock: &mut Clock) -> Taken {
+    fn take(&mut self, clock: &mut StepTime) -> Taken {
         let now = clock.now();
         let seconds = self.seconds(now);
         match self.controller.admit(seconds) {

@@ -6,17 +6,14 @@ use std::{
 };
 
 use courteous_core::{Reject, Rejected};
+use courteous_limit::WaitFailure;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    body::PermitBody,
-    events,
-    permit::Permit,
-    settings::HoldUntil,
-    waiting::{Failure, Waiting},
+    body::PermitBody, events, permit::Permit, queued_call::QueuedCall, settings::HoldUntil,
 };
 
 pin_project! {
@@ -39,7 +36,7 @@ pin_project! {
     #[project_replace = StateOwned]
     enum State<S, B, F, R> {
         // Not boxed: in a crowd, a box for each call costs more than the space for it.
-        Waiting { waiting: Waiting<S, B, R> },
+        Waiting { waiting: QueuedCall<S, B, R> },
         Running {
             // Before the permit, so that the call has ended when the next call is admitted.
             #[pin]
@@ -59,7 +56,7 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
         }
     }
 
-    pub(crate) const fn waiting(waiting: Waiting<S, B, R>, hold: HoldUntil) -> Self {
+    pub(crate) const fn waiting(waiting: QueuedCall<S, B, R>, hold: HoldUntil) -> Self {
         Self {
             state: State::Waiting { waiting },
             hold,
@@ -93,8 +90,8 @@ where
             };
             let permit = match turn {
                 Ok(permit) => permit,
-                Err(Failure::Inner(error)) => return Poll::Ready(Err(R::error(error))),
-                Err(Failure::Rejected(rejected)) => {
+                Err(WaitFailure::Inner(error)) => return Poll::Ready(Err(R::error(error))),
+                Err(WaitFailure::Rejected(rejected)) => {
                     if let Some(request) = waiting.request() {
                         events::rejected(request, &rejected);
                     }

@@ -11,12 +11,12 @@ mod limiter;
 mod partition;
 mod permit;
 mod permits;
+mod queued_call;
 mod queued_request;
 mod service;
 mod settings;
 mod slots;
 mod snapshot;
-mod waiting;
 
 pub use body::PermitBody;
 pub use courteous_core::{AsError, AsResponse, InvalidCount, ObserveOnly, Reject};

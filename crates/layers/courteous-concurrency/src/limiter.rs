@@ -8,7 +8,7 @@ use std::{
 };
 
 use courteous_core::{CallContext, InvalidCount, RejectReason, Rejected};
-use courteous_limit::{Capacity as _, Clock, PermitEntry, PermitQueue, Taken, Wakes};
+use courteous_limit::{Capacity as _, PermitEntry, PermitQueue, StepTime, Taken, Wakes};
 use tokio::time::Instant;
 
 use crate::{
@@ -196,7 +196,7 @@ impl Limiter {
         let queue = self.queue;
         let end = settings.end(context);
         let order = settings.order(context);
-        let entry = queue.with(|queue| queue.enter(max_waiting, order, &mut Clock::new()));
+        let entry = queue.with(|queue| queue.enter(max_waiting, order, &mut StepTime::new()));
         let reason = match (entry, bound) {
             (PermitEntry::Permit, _) => return Admission::Now(Permit::new(queue, end)),
             (PermitEntry::Queued(ticket), Ok(bound)) => {
@@ -222,7 +222,7 @@ impl Limiter {
         late: Option<RejectReason>,
     ) -> Admission {
         let excess = self.queue.with(|queue| {
-            if queue.capacity_mut().take(&mut Clock::new()) == Taken::Permit {
+            if queue.capacity_mut().take(&mut StepTime::new()) == Taken::Permit {
                 return None;
             }
             let waiting = queue.waiting().saturating_add(queue.capacity().excess());

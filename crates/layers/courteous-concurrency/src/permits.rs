@@ -1,4 +1,4 @@
-use courteous_limit::{Capacity, Clock, PermitQueue, QueuePlace, Shared, Shortcut, Taken};
+use courteous_limit::{Capacity, PermitQueue, QueuePlace, Shared, Shortcut, StepTime, Taken};
 
 use crate::{leases::Leases, slots::Slots};
 
@@ -97,7 +97,7 @@ impl FixedCapacity {
 }
 
 impl Capacity for FixedCapacity {
-    fn take(&mut self, _: &mut Clock) -> Taken {
+    fn take(&mut self, _: &mut StepTime) -> Taken {
         if self.taken >= self.limit {
             return Taken::None;
         }

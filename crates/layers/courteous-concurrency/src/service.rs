@@ -18,9 +18,9 @@ use crate::{
     layer::ConcurrencyLimitLayer,
     limiter::{Admission, Limiter},
     partition::Partition,
+    queued_call::QueuedCall,
     settings::HoldUntil,
     snapshot::LimitSnapshot,
-    waiting::Waiting,
 };
 
 /// Bounds the calls in flight. [`ConcurrencyLimitLayer`] makes it.
@@ -154,7 +154,7 @@ where
                 // polled.
                 self.inner = self.inner.clone();
                 let inner = self.inner.clone();
-                let waiting = Waiting::new(place, (bound, end), inner, request, reject.clone());
+                let waiting = QueuedCall::new(place, (bound, end), inner, request, reject.clone());
                 ResponseFuture::waiting(waiting, hold)
             }
             Admission::Observed(permit, excess) => {

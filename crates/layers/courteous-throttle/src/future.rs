@@ -6,7 +6,7 @@ use std::{
 };
 
 use courteous_core::{Rejected, RequestView, Sent};
-use courteous_limit::{Failure, Waiting};
+use courteous_limit::{WaitFailure, Waiting};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -101,8 +101,8 @@ where
                     this.state.set(State::Called { future, sent });
                     None
                 }
-                Err(Failure::Inner(error)) => Some(Err(R::error(error))),
-                Err(Failure::Rejected(rejected)) => {
+                Err(WaitFailure::Inner(error)) => Some(Err(R::error(error))),
+                Err(WaitFailure::Rejected(rejected)) => {
                     if let Some(request) = waiting.request() {
                         events::rejected(RequestView::of(request), &rejected, false);
                     }

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    fault::Fault,
+    call_failure::CallFailure,
     keys::Keys,
     script::{Call, Reply},
     server::Server,
@@ -67,11 +67,11 @@ impl Connection {
     /// Returns the id by which Redis knows the calling worker. Each runtime and each process has
     /// its own `Connection`, and so its own id. Two workers with one id would share one worker's
     /// part of the rate.
-    pub(crate) fn worker(&self) -> Result<u64, Fault> {
+    pub(crate) fn worker(&self) -> Result<u64, CallFailure> {
         if let Some(worker) = self.worker.get() {
             return Ok(*worker);
         }
-        let drawn = random_bytes().map_err(|error| Fault {
+        let drawn = random_bytes().map_err(|error| CallFailure {
             text: error.to_string().into(),
             retry_at: Instant::now() + LONGEST_PAUSE,
         })?;
@@ -79,13 +79,17 @@ impl Connection {
     }
 
     /// Calls the script. Also returns when the call was about to be sent.
-    pub(crate) async fn call(&self, keys: &Keys, call: &Call) -> Result<(Reply, Instant), Fault> {
+    pub(crate) async fn call(
+        &self,
+        keys: &Keys,
+        call: &Call,
+    ) -> Result<(Reply, Instant), CallFailure> {
         match self.attempt(keys, call, true).await? {
             Some(answer) => Ok(answer),
             // If the script ran all the same, only slots are lost.
             None => {
                 let answer = self.attempt(keys, call, false).await?;
-                answer.ok_or_else(|| Fault {
+                answer.ok_or_else(|| CallFailure {
                     text: "not connected".into(),
                     retry_at: Instant::now(),
                 })
@@ -100,7 +104,7 @@ impl Connection {
         keys: &Keys,
         call: &Call,
         first: bool,
-    ) -> Result<Option<(Reply, Instant)>, Fault> {
+    ) -> Result<Option<(Reply, Instant)>, CallFailure> {
         let (open, generation, proven) = self.open().await?;
         let before = Instant::now();
         let limit = self.server.timeouts().response;
@@ -144,18 +148,18 @@ impl Connection {
             state.open = None;
             state.retry_at = Some(retry_at);
         }
-        Err(Fault { text, retry_at })
+        Err(CallFailure { text, retry_at })
     }
 
     /// Returns a connection, its number, and whether it ever answered.
-    async fn open(&self) -> Result<(Arc<dyn ServerConnection>, u64, bool), Fault> {
+    async fn open(&self) -> Result<(Arc<dyn ServerConnection>, u64, bool), CallFailure> {
         let mut state = self.state.lock().await;
         if let Some(open) = &state.open {
             return Ok((Arc::clone(open), state.generation, state.proven));
         }
         if let Some(retry_at) = state.retry_at.filter(|&at| at > Instant::now()) {
             let text = "not connected".into();
-            return Err(Fault { text, retry_at });
+            return Err(CallFailure { text, retry_at });
         }
         let limit = self.server.timeouts().connect;
         let text = match timeout(limit, self.server.connect()).await {
@@ -171,7 +175,7 @@ impl Connection {
         };
         let retry_at = state.pause();
         state.retry_at = Some(retry_at);
-        Err(Fault { text, retry_at })
+        Err(CallFailure { text, retry_at })
     }
 }
 

@@ -2,10 +2,10 @@
 
 mod bucket;
 mod bucket_state;
+mod call_failure;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod connection;
-mod fault;
 mod gauges;
 mod handle;
 mod keyed;

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     bucket_state::BucketState,
+    call_failure::CallFailure,
     connection::Connection,
-    fault::Fault,
     keys::Keys,
     pending_calls::PendingCalls,
     script::{Call, Reply},
@@ -84,7 +84,7 @@ impl Ongoing {
 
     /// Ends the call. Returns when to try again, if Redis must be told something even if no call
     /// waits.
-    fn end(mut self, outcome: Result<(Reply, Instant), Fault>) -> Option<Instant> {
+    fn end(mut self, outcome: Result<(Reply, Instant), CallFailure>) -> Option<Instant> {
         let bucket = self.bucket.take()?;
         match outcome {
             Ok((reply, before)) => {
@@ -109,7 +109,7 @@ impl Drop for Ongoing {
     fn drop(&mut self) {
         if let Some(bucket) = self.bucket.take() {
             bucket.update(|bucket, now, _| {
-                let fault = Fault {
+                let fault = CallFailure {
                     text: "its runtime was shut down".into(),
                     retry_at: now,
                 };

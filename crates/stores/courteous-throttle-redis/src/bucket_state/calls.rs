@@ -51,11 +51,11 @@
 //! bucket. Whether it stands alone is apart from where its call is: a bucket that is asked to call
 //! again does not know more about Redis than before.
 
-mod clock;
 mod demand;
 mod due;
 mod exchange;
 mod notices;
+mod server_clock;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -65,7 +65,7 @@ use std::{sync::Arc, time::Duration};
 use courteous_limit::later;
 use tokio::time::Instant;
 
-use self::{clock::Clock, demand::Demand, notices::Notices, state::State};
+use self::{demand::Demand, notices::Notices, server_clock::ServerClock, state::State};
 pub(crate) use self::{
     due::{Due, Needs},
     state::STALLED_AFTER,
@@ -78,7 +78,7 @@ pub(crate) struct Calls {
     state: State,
     schedule: Schedule,
     demand: Demand,
-    clock: Clock,
+    clock: ServerClock,
     notices: Notices,
     /// How long the last call took.
     round_trip: Duration,
@@ -126,7 +126,7 @@ impl Calls {
                 room_at: None,
             },
             demand: Demand::new(now),
-            clock: Clock::default(),
+            clock: ServerClock::default(),
             notices: Notices::default(),
             round_trip: Duration::ZERO,
             fault: None,

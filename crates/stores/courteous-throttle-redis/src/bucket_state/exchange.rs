@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::BucketState;
 use crate::{
-    fault::Fault,
+    call_failure::CallFailure,
     script::{Call, Reply},
     transitions::Transitions,
 };
@@ -45,7 +45,7 @@ impl BucketState {
     }
 
     /// Handles a call that Redis did not answer.
-    pub(crate) fn failed(&mut self, fault: &Fault, now: Instant) -> Transitions {
+    pub(crate) fn failed(&mut self, fault: &CallFailure, now: Instant) -> Transitions {
         let transitions = self.calls.failed(fault, now);
         self.waiters.looks.by(Some(now));
         transitions

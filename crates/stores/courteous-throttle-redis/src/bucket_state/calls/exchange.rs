@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Calls, Needs};
 use crate::{
-    fault::Fault,
+    call_failure::CallFailure,
     script::{Call, Reply},
     transitions::Transitions,
 };
@@ -111,7 +111,7 @@ impl Calls {
 
     /// Handles a call that Redis did not answer. No call may be tried before the fault's
     /// `retry_at`.
-    pub(crate) fn failed(&mut self, fault: &Fault, now: Instant) -> Transitions {
+    pub(crate) fn failed(&mut self, fault: &CallFailure, now: Instant) -> Transitions {
         self.counts.failures += 1;
         self.fault = Some(Arc::clone(&fault.text));
         Transitions {

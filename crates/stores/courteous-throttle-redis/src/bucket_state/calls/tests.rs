@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Calls, Due, Needs};
 use crate::{
     bucket_state::leased::LeasedSlots,
-    fault::Fault,
+    call_failure::CallFailure,
     script::{Call, Reply},
     terms::Terms,
     tests::sent::{ms, rate},
@@ -58,9 +58,9 @@ pub(crate) fn granted(granted: u32) -> Reply {
     }
 }
 
-fn fault(retry_at: Instant) -> Fault {
+fn fault(retry_at: Instant) -> CallFailure {
     let text = "not connected".into();
-    Fault { text, retry_at }
+    CallFailure { text, retry_at }
 }
 
 /// A call for a crowd that has just begun.

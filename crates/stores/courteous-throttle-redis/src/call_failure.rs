@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 /// A call to Redis failed.
 #[derive(Clone, Debug)]
-pub(crate) struct Fault {
+pub(crate) struct CallFailure {
     pub(crate) text: Arc<str>,
     pub(crate) retry_at: Instant,
 }

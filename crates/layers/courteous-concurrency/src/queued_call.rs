@@ -6,6 +6,7 @@ use std::{
 };
 
 use courteous_core::{Rejected, timer};
+use courteous_limit::WaitFailure;
 use http::Request;
 use tokio::time::{Instant, Sleep};
 use tower_service::Service;
@@ -14,7 +15,7 @@ use crate::{permit::Permit, permits::LimitPlace, queued_request::QueuedRequest, 
 
 /// A call that waits to be sent: first for a permit, and then until its own clone of the inner
 /// service is ready.
-pub(crate) struct Waiting<S, B, R> {
+pub(crate) struct QueuedCall<S, B, R> {
     // Dropped in this order: the clone's readiness, if any, is given back before the place in the
     // queue.
     inner: S,
@@ -30,13 +31,7 @@ pub(crate) struct Waiting<S, B, R> {
     reject: R,
 }
 
-/// Why a call that waited is not sent.
-pub(crate) enum Failure<E> {
-    Inner(E),
-    Rejected(Rejected),
-}
-
-impl<S, B, R> Waiting<S, B, R>
+impl<S, B, R> QueuedCall<S, B, R>
 where
     S: Service<Request<B>> + Clone,
 {
@@ -62,16 +57,16 @@ where
     pub(crate) fn poll_turn(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Permit, Failure<S::Error>>> {
+    ) -> Poll<Result<Permit, WaitFailure<S::Error>>> {
         match self.poll_both(cx) {
             Poll::Ready(Ok(permit)) => Poll::Ready(match self.rejected() {
                 None => Ok(permit),
-                Some(rejected) => Err(Failure::Rejected(rejected)),
+                Some(rejected) => Err(WaitFailure::Rejected(rejected)),
             }),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::Inner(error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(WaitFailure::Inner(error))),
             Poll::Pending => self
                 .poll_bound(cx)
-                .map(|rejected| Err(Failure::Rejected(rejected))),
+                .map(|rejected| Err(WaitFailure::Rejected(rejected))),
         }
     }
 

@@ -10,7 +10,7 @@ const TOLERANCE: Duration = Duration::from_millis(2);
 
 /// What this worker's clock shows about Redis' clock.
 #[derive(Debug, Default)]
-pub(crate) struct Clock {
+pub(crate) struct ServerClock {
     seen: Option<Reading>,
     step: Option<Step>,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Step {
     pub(crate) step: i64,
 }
 
-impl Clock {
+impl ServerClock {
     /// Whether Redis' clock moved as this one did. If Redis' clock was set forward, the slots that
     /// it granted must not be used.
     pub(crate) fn agrees(&mut self, reply: &Reply, before: Instant, received: Instant) -> bool {
