@@ -16,8 +16,8 @@ use crate::{
     arrivals::arrivals,
     chance::{Chance, Stream},
     log::Log,
+    rivals,
     scenario::{Load, Scenario},
-    stacks::rivals,
     transport::CallTag,
     world::{Forward, Shared},
 };

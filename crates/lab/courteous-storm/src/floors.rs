@@ -46,8 +46,16 @@ fn place(report: &Report) -> String {
     format!("{}, {} clients, {}", at.id(), at.clients(), report.stack())
 }
 
-/// What the `reports` of this project's stacks have to reach, and whether they do.
-pub(crate) fn floors(results: &Results) -> Vec<Floor> {
+impl Results {
+    /// What this project's stack has to reach, and whether it does, for the scenarios that were
+    /// run.
+    #[must_use]
+    pub fn floors(&self) -> Vec<Floor> {
+        floors(self)
+    }
+}
+
+fn floors(results: &Results) -> Vec<Floor> {
     let reports = results.reports();
     let mut floors = Vec::new();
     for report in reports {
@@ -326,7 +334,7 @@ fn adaptive(report: &Report) -> Vec<Floor> {
         ("S8-90%", _) => judge.served(0.99),
         ("S9", _) => judge.served(0.963),
         ("S10" | "S10-narrow", _) => judge.served(0.62).recovery(1.0),
-        ("S10-narrow-64", _) => judge.served(0.525),
+        ("S10-narrow-64", _) => judge.served(0.54),
         ("S10-narrow-48", _) => judge.served(0.40),
         ("S12-lasting", _) => judge.served(sized([0.75, 0.75, 0.71])),
         // Many of its clients have learned what a call takes in a queue of their own making.

@@ -14,6 +14,7 @@ mod quota;
 mod report;
 mod requirements;
 mod results;
+mod rivals;
 mod scenario;
 mod server;
 mod stacks;

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fmt};
 
-use crate::{Floor, Metrics, Report, Scenario, Stack, floors};
+use crate::{Metrics, Report, Scenario, Stack};
 
 /// The results of a [`Suite`](crate::Suite). Its text is the table.
 #[derive(Clone, Debug)]
@@ -23,13 +23,6 @@ impl Results {
     #[must_use]
     pub fn find(&self, scenario: &str, clients: usize, stack: Stack) -> Option<&Report> {
         Report::find(&self.reports, scenario, clients, stack.name())
-    }
-
-    /// What this project's stack has to reach, and whether it does, for the scenarios that were
-    /// run.
-    #[must_use]
-    pub fn floors(&self) -> Vec<Floor> {
-        floors::floors(self)
     }
 
     /// A short table in Markdown, of the stacks that were run in all scenarios. A cell has the

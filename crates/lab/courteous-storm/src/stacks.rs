@@ -3,15 +3,13 @@
 mod limits;
 mod ours;
 mod probe;
-pub(crate) mod rivals;
-mod rules;
 
 use std::{fmt, io};
 
 use ::courteous::{concurrency::adaptive::AdaptiveLimitLayer, retry::Jitter};
 
 use self::ours::Settings;
-use crate::{Report, Scenario, scenario::Load};
+use crate::{Report, Scenario, rivals, scenario::Load};
 
 /// A stack that the suite knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,3 +1,7 @@
+//! The clients of others, by their rules.
+
+mod rules;
+
 use std::{
     cell::RefCell,
     future::{Ready, ready},
@@ -17,7 +21,7 @@ use tower::{
     util::rng::HasherRng,
 };
 
-use super::rules::{Aws, Failure, Grpc, Pause, Plain, Progress, Rule, Seeded, Tower};
+use self::rules::{Aws, Failure, Grpc, Pause, Plain, Progress, Rule, Seeded, Tower};
 use crate::{
     Requirements, Transport,
     chance::{Chance, Stream},
