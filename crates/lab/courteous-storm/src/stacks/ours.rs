@@ -10,10 +10,13 @@ use courteous::{
     core::Dice,
     idempotency::IdempotencyKeyLayer,
     retry::{Backoff, Budget, Jitter, RetryLayer},
-    throttle::{Bucket, Keyed, PerOrigin, Rate, ThrottleLayer},
+    throttle::{Bucket, Keyed, PerOrigin, Rate, Throttle, ThrottleLayer},
+    timeout::AttemptTimeout,
 };
 use http::{Request, Response};
+use http_body::Body;
 use http_body_util::Full;
+use tower::layer::{Layer, util::Identity};
 use tower_service::Service;
 
 use super::{limits::LimitLayer, probe::ProbeLayer};
@@ -35,22 +38,90 @@ impl Settings {
     }
 }
 
-/// The layers of `courteous::Stack`, in its order and with its defaults, and a probe inside the
-/// retry. `tests/stacks.rs` compares the two.
+/// What an adaptive limit stands around.
+type Limited = Throttle<AttemptTimeout<Transport>, PerOrigin>;
+
+/// A service that makes calls, or their attempts.
+pub(crate) trait Client:
+    Service<
+        Request<Full<Bytes>>,
+        Response = Response<Self::Body>,
+        Error = BoxError,
+        Future: 'static,
+    > + Clone
+    + 'static
+{
+    type Body;
+}
+
+impl<S, B> Client for S
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError, Future: 'static>
+        + Clone
+        + 'static,
+{
+    type Body = B;
+}
+
+/// The layers of `courteous::Stack`, in its order and with its defaults.
 pub(crate) fn client(
     transport: Transport,
     required: &Requirements,
     settings: &Settings,
-) -> impl Service<
-    Request<Full<Bytes>>,
-    Response = Response<impl Sized + use<>>,
-    Error = BoxError,
-    Future: 'static,
-> + Clone
-+ use<> {
-    let retry = retry(required, settings);
-    let probe = ProbeLayer::default();
+) -> impl Client + use<> {
     let most = required.in_flight().unwrap_or(IN_FLIGHT);
+    let retry = retry(required, settings);
+    stacked(transport, required, retry, most, Identity::new(), || 0)
+}
+
+/// The same, with an adaptive limit in place of the fixed one.
+pub(crate) fn adaptive(
+    transport: Transport,
+    required: &Requirements,
+    change: fn(AdaptiveLimitLayer) -> AdaptiveLimitLayer,
+) -> impl Client + use<> {
+    let retry = retry(required, &Settings::default()).with_adaptive_limit_inside();
+    let limit = AdaptiveLimitLayer::new().with_attempt_timeout(required.attempt_timeout());
+    let limit = AdaptiveLimitLayer::per_origin(change(limit));
+    let limiters = limit.partition().clone();
+    let in_use = move || {
+        let now = limiters.snapshot();
+        now.map_or(0, |now| now.in_flight + now.waiting)
+    };
+    let most = required.in_flight().unwrap_or(NonZeroUsize::MAX);
+    stacked(transport, required, retry, most, limit, in_use)
+}
+
+/// The same, with another project's limit in its place.
+pub(crate) fn limited(
+    transport: Transport,
+    required: &Requirements,
+    limit: LimitLayer,
+) -> impl Client + use<> {
+    let retry = retry(required, &Settings::default());
+    let most = required.in_flight().unwrap_or(NonZeroUsize::MAX);
+    let in_use = {
+        let limit = limit.clone();
+        move || limit.in_flight()
+    };
+    stacked(transport, required, retry, most, limit, in_use)
+}
+
+/// The layers around `transport`: a fixed limit of `most` for each origin, and `limit` within it. What is
+/// `in_use` of that limit in the end was not given back.
+fn stacked<L, F>(
+    transport: Transport,
+    required: &Requirements,
+    retry: RetryLayer,
+    most: NonZeroUsize,
+    limit: L,
+    in_use: F,
+) -> impl Client + use<L, F>
+where
+    F: Fn() -> usize + 'static,
+    L: Layer<Limited, Service: Client<Body: Body>>,
+{
+    let probe = ProbeLayer::default();
     let limiters = concurrency::Keyed::per_origin(Limiter::from(most));
     let buckets = buckets(required);
     let client = ServiceBuilder::new()
@@ -59,85 +130,12 @@ pub(crate) fn client(
         .retry(retry.clone())
         .layer(probe.clone())
         .concurrency_limit(ConcurrencyLimitLayer::of(limiters.clone()))
-        .throttle(ThrottleLayer::of(buckets.clone()))
-        .attempt_timeout(required.attempt_timeout())
-        .service(transport);
-    required.at_end(move || {
-        let permits = limiters.in_flight() + limiters.waiting();
-        permits as u64 + held(&retry, &probe, &buckets)
-    });
-    client
-}
-
-/// The same, with an adaptive limit in place of the fixed one.
-pub(crate) fn adaptive(
-    transport: Transport,
-    required: &Requirements,
-    change: fn(AdaptiveLimitLayer) -> AdaptiveLimitLayer,
-) -> impl Service<
-    Request<Full<Bytes>>,
-    Response = Response<impl Sized + use<>>,
-    Error = BoxError,
-    Future: 'static,
-> + Clone
-+ use<> {
-    let retry = retry(required, &Settings::default()).with_adaptive_limit_inside();
-    let probe = ProbeLayer::default();
-    let buckets = buckets(required);
-    let limit = AdaptiveLimitLayer::new().with_attempt_timeout(required.attempt_timeout());
-    let limit = AdaptiveLimitLayer::per_origin(change(limit));
-    let limiters = limit.partition().clone();
-    let most = required.in_flight().unwrap_or(NonZeroUsize::MAX);
-    let fixed = concurrency::Keyed::per_origin(Limiter::from(most));
-    let client = ServiceBuilder::new()
-        .idempotency_key(IdempotencyKeyLayer::new())
-        .total_timeout(required.total_timeout().unwrap_or(Duration::MAX))
-        .retry(retry.clone())
-        .layer(probe.clone())
         .layer(limit)
-        .concurrency_limit(ConcurrencyLimitLayer::of(fixed.clone()))
         .throttle(ThrottleLayer::of(buckets.clone()))
         .attempt_timeout(required.attempt_timeout())
         .service(transport);
     required.at_end(move || {
-        let permits = limiters
-            .snapshot()
-            .map_or(0, |now| now.in_flight + now.waiting);
-        let permits = permits + fixed.in_flight() + fixed.waiting();
-        permits as u64 + held(&retry, &probe, &buckets)
-    });
-    client
-}
-
-/// The same, with another project's limit in its place.
-pub(crate) fn limited(
-    transport: Transport,
-    required: &Requirements,
-    limit: LimitLayer,
-) -> impl Service<
-    Request<Full<Bytes>>,
-    Response = Response<impl Sized + use<>>,
-    Error = BoxError,
-    Future: 'static,
-> + Clone
-+ use<> {
-    let retry = retry(required, &Settings::default());
-    let probe = ProbeLayer::default();
-    let buckets = buckets(required);
-    let most = required.in_flight().unwrap_or(NonZeroUsize::MAX);
-    let fixed = concurrency::Keyed::per_origin(Limiter::from(most));
-    let client = ServiceBuilder::new()
-        .idempotency_key(IdempotencyKeyLayer::new())
-        .total_timeout(required.total_timeout().unwrap_or(Duration::MAX))
-        .retry(retry.clone())
-        .layer(probe.clone())
-        .layer(limit.clone())
-        .concurrency_limit(ConcurrencyLimitLayer::of(fixed.clone()))
-        .throttle(ThrottleLayer::of(buckets.clone()))
-        .attempt_timeout(required.attempt_timeout())
-        .service(transport);
-    required.at_end(move || {
-        let permits = limit.in_flight() + fixed.in_flight() + fixed.waiting();
+        let permits = limiters.in_flight() + limiters.waiting() + in_use();
         permits as u64 + held(&retry, &probe, &buckets)
     });
     client
