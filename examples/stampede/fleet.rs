@@ -1,13 +1,6 @@
 //! Fifty clients of one kind, with a server of their own.
 
-use std::{
-    error::Error,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use http::Uri;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -27,8 +20,6 @@ pub(crate) struct Fleet<C> {
     server: Server,
     clients: Vec<C>,
     calls: Arc<Calls>,
-    /// How many calls were served in time so far.
-    served: Arc<AtomicU64>,
 }
 
 /// What came of a run.
@@ -49,7 +40,7 @@ pub(crate) trait Gauges {
     /// How many requests the server was sent so far.
     fn sent(&self) -> u64;
     /// How many calls were served in time so far.
-    fn served(&self) -> u64;
+    fn served(&self) -> u32;
     /// How many requests wait at the server.
     fn queue(&self) -> u64;
     /// How many requests the clients may have in flight together.
@@ -67,7 +58,6 @@ impl<C: Call> Fleet<C> {
             server: Server::start().await?,
             clients: (0..CLIENTS).map(|_| client()).collect::<Result<_, _>>()?,
             calls: Arc::default(),
-            served: Arc::default(),
         })
     }
 
@@ -78,16 +68,8 @@ impl<C: Call> Fleet<C> {
         for (client, number) in self.clients.iter().zip(0..) {
             let random = StdRng::seed_from_u64(seed * CLIENTS + number);
             let calls = Arc::clone(&self.calls);
-            let served = Arc::clone(&self.served);
             let uri = self.server.uri().clone();
-            fleet.spawn(call_at_random(
-                client.clone(),
-                uri,
-                start,
-                random,
-                calls,
-                served,
-            ));
+            fleet.spawn(call_at_random(client.clone(), uri, start, random, calls));
         }
         fleet.join_all().await;
     }
@@ -114,7 +96,6 @@ async fn call_at_random(
     start: Instant,
     mut random: StdRng,
     calls: Arc<Calls>,
-    served: Arc<AtomicU64>,
 ) {
     let mut pending = JoinSet::new();
     let mut time = 0.0;
@@ -128,12 +109,11 @@ async fn call_at_random(
         sleep_until(start + Duration::from_secs_f64(time)).await;
         calls.add_made(second);
         let (client, uri) = (client.clone(), uri.clone());
-        let (calls, served) = (Arc::clone(&calls), Arc::clone(&served));
+        let calls = Arc::clone(&calls);
         pending.spawn(async move {
             let end = Instant::now() + PATIENCE;
             if timeout_at(end, client.call(uri)).await.is_ok_and(|ok| ok) {
                 calls.add_served(second);
-                served.fetch_add(1, Relaxed);
             }
         });
     }
@@ -149,8 +129,8 @@ impl<C: Call> Gauges for Fleet<C> {
         self.server.gauges().received()
     }
 
-    fn served(&self) -> u64 {
-        self.served.load(Relaxed)
+    fn served(&self) -> u32 {
+        self.calls.served()
     }
 
     fn queue(&self) -> u64 {

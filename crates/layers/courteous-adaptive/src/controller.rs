@@ -62,10 +62,10 @@ const SEVERE_SHARE: (f64, f64) = (0.15, 2.0);
 const USED: f64 = 2.0;
 /// The part of the offered calls that a cut lets through, after a mild one and after a severe one.
 const LEAST_SHARE: (f64, f64) = (0.25, 0.1);
-/// The server bears at least so many calls in a second, as far as a share of them is meant: of a client
-/// with few calls, a few seconds tell little.
+/// A share of what the server bore is a share of at least so many calls a second. A client with few
+/// calls sees too little in a few seconds to tell.
 const LEAST_BORNE: f64 = 5.0;
-/// What is left of what was borne before, at the next mark.
+/// The part of what the server bore that still counts at the next mark.
 const BORNE_KEPT: f64 = 0.9;
 /// The least number of calls that are let through in a second.
 const LEAST_RATE: f64 = 0.1;
@@ -466,7 +466,7 @@ impl Controller {
         // A floor keeps the limit from falling too far. It raises none that is at one or above.
         self.limit = (factor * self.limit.min(used)).max(floor.min(self.limit.max(1.0)));
         // After a step, a few attempts may time out that did not before. The limit is still as low as
-        // the step has made it, and one each round trip would be too slow.
+        // the step has made it. To grow by one in each round trip would then be too slow.
         if !self.is_following || factor == SEVERE {
             self.is_following = false;
             self.threshold = self.limit;
@@ -523,9 +523,9 @@ impl Controller {
         LEAST_RATE.max(severe * self.wanted(now))
     }
 
-    /// How many calls a second it would be right to send, were the server well: as many as are offered,
-    /// but not more than it bore. A burst, or a flood of twenty times the usual calls, is offered, too;
-    /// a tenth of that can be more than the server can do.
+    /// The calls a second of which a cut leaves a share: those that are offered, but not more than the
+    /// server bore. In a flood of twenty times the usual calls, a tenth of the offered ones can be more
+    /// than the server can do.
     fn wanted(&mut self, now: f64) -> f64 {
         self.offered_rate(now).min(self.borne.max(LEAST_BORNE))
     }

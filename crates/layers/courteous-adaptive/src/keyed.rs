@@ -26,7 +26,6 @@ use crate::{
 ///
 /// A cheap handle: all clones are the same limiters. A key's `Hash` and `Eq` run under the lock of
 /// the keys: they must not make a call themselves. The key function runs without it.
-#[derive(Clone)]
 pub struct Keyed<K, F> {
     shared: Arc<Shared<K>>,
     key_of: F,
@@ -84,7 +83,7 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
 
     /// The limiter of `key`, if it has one of its own.
     #[must_use]
-    pub fn limiter(&self, key: &K) -> Option<AdaptiveLimiter> {
+    pub fn get(&self, key: &K) -> Option<AdaptiveLimiter> {
         self.lock().map.get(key).cloned()
     }
 
@@ -106,8 +105,14 @@ impl<K: Eq + Hash, F> Keyed<K, F> {
 
     /// How many keys have a limiter of their own.
     #[must_use]
-    pub fn keys(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.lock().map.len()
+    }
+
+    /// Whether no key has a limiter of its own.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -205,6 +210,15 @@ where
             }
         }
         Some(snapshot)
+    }
+}
+
+impl<K, F: Clone> Clone for Keyed<K, F> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            key_of: self.key_of.clone(),
+        }
     }
 }
 

@@ -120,22 +120,22 @@ impl AdaptiveLimiter {
             let text = format!("{limit} must be a number from 0 on");
             return Err(InvalidSettings::new("limit", text));
         }
-        change(&self.core, |permits, clock| {
-            permits.at(clock.now()).0.pin(Some(limit))
+        change(&self.core, |permits, time| {
+            permits.at(time.now()).0.pin(Some(limit))
         });
         Ok(())
     }
 
     /// Lets the limit be what was learned.
     pub fn unpin(&self) {
-        change(&self.core, |permits, clock| {
-            permits.at(clock.now()).0.pin(None)
+        change(&self.core, |permits, time| {
+            permits.at(time.now()).0.pin(None)
         });
     }
 
     pub(crate) fn set_bounds(&self, bounds: Bounds) {
-        change(&self.core, |permits, clock| {
-            permits.at(clock.now()).0.set_bounds(bounds)
+        change(&self.core, |permits, time| {
+            permits.at(time.now()).0.set_bounds(bounds)
         });
     }
 
@@ -205,9 +205,9 @@ impl AdaptiveLimiter {
             true => Order::NewestFirst,
             false => Order::OldestFirst,
         };
-        let mut clock = StepTime::new();
+        let mut time = StepTime::new();
         let core = &self.core;
-        let now = clock.now();
+        let now = time.now();
         let latest = waits.latest(now, deadline);
         // A call that may not wait still gets a free permit.
         let max = match latest.is_some_and(|latest| latest <= now) {
@@ -219,7 +219,7 @@ impl AdaptiveLimiter {
             controller.offer(seconds);
             // An observed call joins no queue.
             let max = if waits.observed { Some(0) } else { max };
-            let entry = queue.enter(max, order, &mut clock);
+            let entry = queue.enter(max, order, &mut time);
             match entry {
                 PermitEntry::Permit => Ok(queue.capacity_mut().start(now)),
                 PermitEntry::Full(_) if waits.observed => {

@@ -50,7 +50,7 @@ impl Permit {
 
     /// The attempt is sent now.
     pub(crate) fn send(&mut self) {
-        let flight = change(&self.core, |permits, clock| permits.start(clock.now()));
+        let flight = change(&self.core, |permits, time| permits.start(time.now()));
         self.state = State::Sent(flight);
     }
 
@@ -62,8 +62,8 @@ impl Permit {
             return Pressure::Calm;
         };
         self.state = State::Heard;
-        change(&self.core, |permits, clock| {
-            let now = clock.now();
+        change(&self.core, |permits, time| {
+            let now = time.now();
             permits.hear(flight, sent, outcome, now);
             permits.pressure(now)
         })
@@ -75,11 +75,11 @@ impl Drop for Permit {
         let Self {
             state, deadline, ..
         } = *self;
-        change(&self.core, |permits, clock| match state {
+        change(&self.core, |permits, time| match state {
             State::Unsent => permits.unsend(),
             State::Heard => permits.release(),
             State::Sent(flight) => {
-                let now = clock.now();
+                let now = time.now();
                 let outcome = match deadline.is_some_and(|deadline| deadline <= now) {
                     true => Outcome::TimedOut,
                     false => Outcome::Dropped,
@@ -93,9 +93,9 @@ impl Drop for Permit {
 
 /// Changes the permits, and serves the waiters, if there are any.
 pub(crate) fn change<R>(core: &Arc<Core>, f: impl FnOnce(&mut Permits, &mut StepTime) -> R) -> R {
-    let mut clock = StepTime::new();
+    let mut time = StepTime::new();
     let (result, is_empty) = core.with(|queue| {
-        let result = f(queue.capacity_mut(), &mut clock);
+        let result = f(queue.capacity_mut(), &mut time);
         (result, queue.is_empty())
     });
     if !is_empty {

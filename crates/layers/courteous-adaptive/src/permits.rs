@@ -85,8 +85,8 @@ impl Permits {
 }
 
 impl Capacity for Permits {
-    fn take(&mut self, clock: &mut StepTime) -> Taken {
-        let now = clock.now();
+    fn take(&mut self, time: &mut StepTime) -> Taken {
+        let now = time.now();
         let seconds = self.seconds(now);
         match self.controller.admit(seconds) {
             Admission::Admitted => Taken::Permit,
