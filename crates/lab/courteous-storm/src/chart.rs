@@ -1,7 +1,8 @@
 use std::{error::Error, fs, io, path::Path};
 
 use plotters::{
-    chart::{ChartBuilder, LabelAreaPosition, SeriesLabelPosition},
+    chart::{ChartBuilder, ChartContext, LabelAreaPosition, SeriesLabelPosition},
+    coord::{Shift, cartesian::Cartesian2d, types::RangedCoordf64},
     drawing::{DrawingArea, IntoDrawingArea},
     element::{Circle, PathElement},
     prelude::{IntoLogRange, SVGBackend},
@@ -11,7 +12,8 @@ use plotters::{
 
 use crate::{Report, Results, Stack, Tick};
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Lines<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 type Drawn = Result<(), Box<dyn Error>>;
 
 /// The most retries of a stack that are drawn, evenly chosen.
@@ -86,17 +88,9 @@ fn draw_spike(lines: &[(&str, Vec<u32>, (RGBColor, u32))], file: &Path) -> Drawn
             let served = line.get(second as usize).copied().unwrap_or(0);
             (f64::from(second) + 0.5, f64::from(served))
         });
-        chart
-            .draw_series(LineSeries::new(seconds, style))?
-            .label(*name)
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 15, y)], style));
+        add_line(&mut chart, name, style, seconds)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK)
-        .draw()?;
+    add_names(&mut chart)?;
     root.present()?;
     Ok(())
 }
@@ -165,11 +159,26 @@ fn lines_in<'a>(
         let style = style(name);
         let points = line.iter().enumerate();
         let points = points.map(|(second, n)| (second as f64, f64::from(*n).min(highest)));
-        chart
-            .draw_series(LineSeries::new(points, style))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 15, y)], style));
+        add_line(&mut chart, name, style, points)?;
     }
+    add_names(&mut chart)
+}
+
+fn add_line(
+    chart: &mut Lines<'_, '_>,
+    name: &str,
+    style: ShapeStyle,
+    points: impl IntoIterator<Item = (f64, f64)>,
+) -> Drawn {
+    chart
+        .draw_series(LineSeries::new(points, style))?
+        .label(name)
+        .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 15, y)], style));
+    Ok(())
+}
+
+/// Names the lines, in a corner.
+fn add_names<'a, 'b: 'a>(chart: &mut Lines<'a, 'b>) -> Drawn {
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperRight)
