@@ -1,7 +1,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -197,11 +197,26 @@ async fn an_attempt_that_its_timeout_ended_is_dropped_while_the_call_goes_on() {
         .serve()
         .await
         .unwrap();
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let at_start = Arc::new(Mutex::new(Vec::new()));
+    let (guard, seen) = (Arc::clone(&dropped), Arc::clone(&at_start));
+    let guarded = middleware(move |request, extensions, next| {
+        seen.lock().unwrap().push(guard.load(Relaxed));
+        let guard = Guard(Arc::clone(&guard));
+        Box::pin(async move {
+            let response = next.run(request, extensions).await;
+            drop(guard);
+            response
+        })
+    });
     let client = ClientBuilder::new(client())
         .with(PoliteMiddleware::new(stack))
+        .with(guarded)
         .build();
     let response = client.get(server.url("/")).send().await.unwrap();
     assert_eq!(response.retry_info().attempts(), 2);
+    // When the second attempt began, the first one was gone.
+    assert_eq!(*at_start.lock().unwrap(), [0, 1]);
 }
 
 #[tokio::test]
