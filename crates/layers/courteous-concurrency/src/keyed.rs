@@ -93,7 +93,7 @@ impl<K: Eq + Hash, F: Fn(RequestView<'_>) -> K> Keyed<K, F> {
 
 impl<K: Eq + Hash, F> Keyed<K, F> {
     /// Gives at most `max` keys their own limiter at a time. The default is 10,000. Each takes
-    /// about 200 bytes and the size of the key. See [above](Self#too-many-keys) for further keys.
+    /// about 260 bytes and the size of the key. See [above](Self#too-many-keys) for further keys.
     ///
     /// At the maximum, a new key looks at up to 256 other keys for one without calls, and the next
     /// new key continues from there. With 10,000 keys, one of 40 calls finds an idle key, and until
